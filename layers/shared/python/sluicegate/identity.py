@@ -1,0 +1,49 @@
+"""Who asks, and whose word is taken for it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+Via = Literal["id_token", "iam", "webhook"]
+ClaimValue = str | tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Issuer:
+    """A GitLab whose ID tokens are accepted, for one audience.
+
+    `max_age` is in seconds since `iat`; None leaves the limit to `exp`. `jwks` is the key set itself
+    where the gate file names a file; None means discovery over HTTP.
+    """
+
+    name: str
+    url: str
+    audience: str
+    max_age: int | None = None
+    jwks: bytes | None = None
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Verified claims, together with the issuer that vouches for them.
+
+    `claims` holds what rules may read, normalised to strings (a tuple only for `groups_direct`).
+    Project 4213 of one GitLab is not project 4213 of another: compare `project`, never `project_id`.
+    """
+
+    via: Via
+    issuer: str
+    claims: Mapping[str, ClaimValue]
+    jti: str | None
+    issued_at: int
+    expires_at: int
+
+    def text(self, claim: str) -> str | None:
+        """The claim's value where it is a plain string, else None."""
+        value = self.claims.get(claim)
+        return value if isinstance(value, str) else None
+
+    @property
+    def project(self) -> tuple[str, str | None]:
+        """(issuer, project_id): the only form in which projects are compared."""
+        return self.issuer, self.text("project_id")
