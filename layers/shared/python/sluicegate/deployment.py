@@ -1,0 +1,259 @@
+"""The words of a deployment: what was accepted, what was planned, what has happened since.
+
+Values only. `rollout` decides over them, `store` keeps them, `view` shows them.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any, Final
+
+from sluicegate.text import clean
+
+
+class Status(StrEnum):
+    """Where a deployment is. The last five are final, once and for all (promise 3)."""
+
+    ACCEPTED = "accepted"
+    QUEUED = "queued"
+    AWAITING_APPROVAL = "awaiting_approval"
+    PUBLISHING = "publishing"
+    VERIFYING = "verifying"
+    SHIFTING = "shifting"
+    BAKING = "baking"
+    ROLLING_BACK = "rolling_back"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    ROLLED_BACK = "rolled_back"
+    REJECTED = "rejected"
+    ABORTED = "aborted"
+
+    @property
+    def final(self) -> bool:
+        return self in _FINAL
+
+
+_FINAL: Final = frozenset(
+    {Status.SUCCEEDED, Status.FAILED, Status.ROLLED_BACK, Status.REJECTED, Status.ABORTED}
+)
+
+
+class AliasOutcome(StrEnum):
+    """What became of the alias, told once a deployment is final. `unknown` raises an alarm."""
+
+    UNTOUCHED = "untouched"
+    MOVED = "moved"
+    RESTORED = "restored"
+    LEFT_TO_OTHER = "left_to_other"
+    REMOVED = "removed"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Why a deployment ended as it did; `code` is from the list in docs/api.md."""
+
+    code: str
+    message: str
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class AliasState:
+    """What an alias serves: one version, and weights (0 to 1) of at most one other."""
+
+    version: str
+    weights: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where functions live: the first part of every key and lock (promise 2)."""
+
+    account: str
+    region: str
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of a plan: `percent` of the traffic, then `bake` seconds before the next."""
+
+    percent: int
+    bake: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What acceptance fixed. A later edit of the gate file does not change it."""
+
+    target: Target
+    alias: str
+    steps: tuple[Step, ...]
+    gate: str
+
+
+@dataclass(frozen=True)
+class Requester:
+    """Who asked, as their verified token says."""
+
+    issuer: str
+    project_id: str
+    project_path: str | None = None
+    user_id: str | None = None
+    user_login: str | None = None
+    job_id: str | None = None
+    pipeline_id: str | None = None
+    ref: str | None = None
+    sha: str | None = None
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line of the timeline. `seq` is the revision that the change made."""
+
+    seq: int
+    at: str
+    status: Status
+    message: str
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """One accepted request. Each change makes the next revision and one entry of the timeline.
+
+    `found` is what the alias served before anything was moved, None where there was no alias; it means
+    something from `version` on. `trouble` counts the failed tries of the present step, `attempt` the
+    executions started for this deployment, `since` (RFC 3339) when the present status began.
+    """
+
+    id: str
+    revision: int
+    status: Status
+    action: str
+    function: str
+    stage: str
+    sha256: str
+    plan: Plan
+    rule: str
+    requested_by: Requester
+    created_at: str
+    updated_at: str
+    since: str
+    timeline: tuple[Entry, ...]
+    release: str | None = None
+    description: str | None = None
+    expected_version: str | None = None
+    version: str | None = None
+    weight: int = 0
+    found: AliasState | None = None
+    now: AliasState | None = None
+    outcome: AliasOutcome | None = None
+    reason: Reason | None = None
+    finished_at: str | None = None
+    trouble: int = 0
+    attempt: int = 1
+
+    def changed(self, at: float, message: str, status: Status | None = None, **fields: Any) -> "Deployment":
+        """The next revision, with its entry in the timeline. A final deployment has no next one."""
+        if self.status.final:
+            raise ValueError(f"deployment {self.id} is {self.status} and stays so")
+        status = status or self.status
+        moment = timestamp(at)
+        revision = self.revision + 1
+        if status is not self.status:
+            fields = {"since": moment, "trouble": 0, **fields}
+        if status.final:
+            fields["finished_at"] = moment
+        entry = Entry(revision, moment, status, clean(message))
+        return replace(
+            self,
+            revision=revision,
+            status=status,
+            updated_at=moment,
+            timeline=(*self.timeline, entry),
+            **fields,
+        )
+
+
+def timestamp(at: float) -> str:
+    """RFC 3339 in UTC with milliseconds, from epoch seconds."""
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def seconds(moment: str) -> float:
+    """Epoch seconds of a `timestamp`."""
+    return datetime.fromisoformat(moment).timestamp()
+
+
+def duration(value: int) -> str:
+    """Seconds as the gate file writes them: `90s`, `5m`, `2h`, `1d`."""
+    for unit, size in (("d", 86_400), ("h", 3_600), ("m", 60)):
+        if value and value % size == 0:
+            return f"{value // size}{unit}"
+    return f"{value}s"
+
+
+def _alias_view(state: AliasState | None) -> dict[str, Any] | None:
+    return state and {"version": state.version, "weights": dict(state.weights)}
+
+
+def plan_view(plan: Plan) -> dict[str, Any]:
+    """The plan as the API shows it."""
+    return {
+        "target": {"account": plan.target.account, "region": plan.target.region},
+        "alias": plan.alias,
+        "steps": [{"percent": step.percent, "bake": duration(step.bake)} for step in plan.steps],
+        "gate": plan.gate,
+    }
+
+
+def view(deployment: Deployment) -> dict[str, Any]:
+    """The deployment as the API shows it (the shape is in docs/openapi.yaml)."""
+    plan = plan_view(deployment.plan)
+    by = deployment.requested_by
+    reason = deployment.reason
+    return {
+        "id": deployment.id,
+        "revision": deployment.revision,
+        "status": deployment.status.value,
+        "final": deployment.status.final,
+        "action": deployment.action,
+        "function": deployment.function,
+        "stage": deployment.stage,
+        "release": deployment.release,
+        "description": deployment.description,
+        "target": plan["target"],
+        "artifact": {"sha256": deployment.sha256},
+        "version": deployment.version,
+        "weight": deployment.weight,
+        "alias": {
+            "name": deployment.plan.alias,
+            "found": _alias_view(deployment.found),
+            "now": _alias_view(deployment.now),
+            "outcome": deployment.outcome and deployment.outcome.value,
+        },
+        "rule": deployment.rule,
+        "gate": plan["gate"],
+        "steps": plan["steps"],
+        "requested_by": {
+            "issuer": by.issuer,
+            "project_id": by.project_id,
+            "project_path": by.project_path,
+            "user_id": by.user_id,
+            "user_login": by.user_login,
+            "job_id": by.job_id,
+            "pipeline_id": by.pipeline_id,
+            "ref": by.ref,
+            "sha": by.sha,
+        },
+        "created_at": deployment.created_at,
+        "updated_at": deployment.updated_at,
+        "finished_at": deployment.finished_at,
+        "reason": reason and {"code": reason.code, "message": reason.message, "data": dict(reason.data)},
+        "timeline": [
+            {"seq": entry.seq, "at": entry.at, "status": entry.status.value, "message": entry.message}
+            for entry in deployment.timeline
+        ],
+        "links": {"self": f"/v1/deployments/{deployment.id}"},
+    }

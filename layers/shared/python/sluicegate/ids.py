@@ -1,0 +1,21 @@
+"""Identifiers of deployments: ULIDs, so that sorting by id is sorting by time (https://github.com/ulid/spec)."""
+
+import os
+import re
+
+_ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_ULID = re.compile(r"[0-7][0-9A-HJKMNP-TV-Z]{25}", re.ASCII)
+
+
+def new_id(now: float) -> str:
+    """A ULID: 48 bits of milliseconds, then 80 bits from `os.urandom`.
+
+    Not from `random`: a SnapStart snapshot would hand the same state to every copy.
+    """
+    number = int(now * 1000) << 80 | int.from_bytes(os.urandom(10), "big")
+    return "".join(_ALPHABET[number >> shift & 31] for shift in range(125, -1, -5))
+
+
+def is_id(text: str) -> bool:
+    """Whether the text has the form of an id; what has not is never looked up."""
+    return _ULID.fullmatch(text) is not None
