@@ -1,0 +1,469 @@
+"""The compiled gate file, which is only asked: who may do what, and where a function's stage is.
+
+`gatefile` makes gate.json from `sluicegate.yaml`; here it is read back, and refused whole when anything in it is
+not as it must be, so that trouble denies. A rule belongs to one issuer and pins projects or namespaces by exact
+ids. Rules are found by those, so that a decision tries the handful that can match, however many there are.
+"""
+
+import hashlib
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
+from pathlib import Path
+from types import MappingProxyType
+from typing import Literal, TypeVar, cast, get_args
+
+from sluicegate import patterns
+from sluicegate.gitlab import LISTS
+from sluicegate.identity import Identity, Issuer, Via
+from sluicegate.patterns import Pattern
+from sluicegate.strict_json import JsonValue, StrictJsonError, loads
+
+FORMAT = 1
+_T = TypeVar("_T")
+
+Action = Literal[
+    "deploy", "promote", "rollback", "approve", "reject", "abort", "hold", "read", "override-strategy"
+]
+ACTIONS: tuple[Action, ...] = get_args(Action)
+
+# A path can be freed and taken by somebody else, `sub` and `environment` are what a developer makes of them, and
+# `job_project_*` is where the job ran, not whose it is.
+PINS = ("project_id", "namespace_id")
+DENIABLE = ("project_id", "user_id", "pipeline_id", "jti")
+FOLDED = frozenset({"project_path", "namespace_path"})
+MAX_NEAREST = 5
+
+
+class GateError(Exception):
+    """There is no usable gate.json: nothing can be decided, so everything is denied. The message says why."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where functions live. None stands for the stack's own account (12 digits), region and target role."""
+
+    name: str | None = None
+    account: str | None = None
+    region: str | None = None
+    role: str | None = None
+    external_id: str | None = None
+
+
+OWN_TARGET = Target()
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A named alias on functions, in a target. `max_age` is in seconds since `iat`; None sets no limit."""
+
+    name: str
+    alias: str
+    target: Target
+    protected: bool
+    max_age: int | None
+
+
+@dataclass(frozen=True)
+class FunctionEntry:
+    """An entry of `functions`: what it matches is deployable. By a stage's name, what replaces that stage's own."""
+
+    pattern: Pattern
+    alias: Mapping[str, str]
+    max_age: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Placement:
+    """One function in one stage, with the overrides of its entry merged in. The plan is made from it."""
+
+    function: str
+    stage: str
+    alias: str
+    target: Target
+    protected: bool
+    max_age: int | None
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A claim that a rule wanted otherwise, and what the caller's was; None where it has no such claim."""
+
+    claim: str
+    value: str | None
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Grants actions on functions in stages to identities whose claims match, each by any of its patterns."""
+
+    name: str
+    issuer: str
+    via: Via
+    claims: tuple[tuple[str, tuple[Pattern, ...]], ...]
+    actions: frozenset[str]
+    functions: tuple[Pattern, ...]
+    stages: tuple[str, ...]
+
+    def pinned(self, claim: str) -> tuple[str, ...]:
+        """The only values that the claim may have; none where the rule leaves it open or gives a wildcard."""
+        values = dict(self.claims).get(claim, ())
+        return tuple(value.text for value in values) if all(value.exact for value in values) else ()
+
+    def failed(self, identity: Identity) -> tuple[Failed, ...]:
+        """The claims that do not match, in the rule's order. For identities of the rule's issuer and via."""
+        return tuple(
+            Failed(claim, _shown(identity, claim))
+            for claim, wanted in self.claims
+            if not any(pattern.matches(value) for value in _values(identity, claim) for pattern in wanted)
+        )
+
+    def grants(self, actions: Collection[str], function: str, stage: str | None) -> bool:
+        """Whether it grants all of the actions on the function in the stage. Each action includes reading."""
+        return (
+            all(action in self.actions or action == "read" for action in actions)
+            and (stage is None or stage in self.stages)
+            and any(pattern.matches(function) for pattern in self.functions)
+        )
+
+
+@dataclass(frozen=True)
+class Deny:
+    """Refuses the identities of an issuer that have one of the values for every claim given."""
+
+    issuer: str
+    claims: tuple[tuple[str, tuple[str, ...]], ...]
+
+    @property
+    def kind(self) -> str:
+        """The names of its claims."""
+        return ", ".join(claim for claim, _ in self.claims)
+
+    def matches(self, identity: Identity) -> bool:
+        """Whether it refuses this identity."""
+        return identity.issuer == self.issuer and all(
+            _deniable(identity, claim) in values for claim, values in self.claims
+        )
+
+
+@dataclass(frozen=True)
+class Nearest:
+    """A rule of the caller's own project. `failed` is empty where all claims match but it grants something else."""
+
+    rule: str
+    failed: tuple[Failed, ...]
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Allowed by `rule`; else refused, by the kind of `deny` entry in `denied` or because no rule allows it."""
+
+    rule: Rule | None
+    denied: str | None = None
+    nearest: tuple[Nearest, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Gate:
+    """The gate file in force. `digest` is the SHA-256 of gate.json in hex."""
+
+    digest: str
+    issuers: Mapping[str, Issuer]
+    stages: Mapping[str, Stage]
+    functions: tuple[FunctionEntry, ...]
+    rules: tuple[Rule, ...]
+    deny: tuple[Deny, ...]
+    own_functions: frozenset[str]
+    _rules_by_pin: Mapping[tuple[str, str, str], Sequence[int]] = field(repr=False)
+    _deny_by_first: Mapping[tuple[str, str, str], Sequence[int]] = field(repr=False)
+
+    def decide(
+        self, identity: Identity, *, actions: Collection[str], function: str, stage: str | None
+    ) -> Decision:
+        """The first rule that grants all of the actions decides; grants of several never add up.
+
+        `stage` None asks for any stage. Raises ValueError for no action at all, which every rule would grant.
+        """
+        if not actions:
+            raise ValueError("a request needs an action")
+        denied = self._denied(identity)
+        if denied or function in self.own_functions:
+            return Decision(None, denied)
+        for rule in self._candidates(identity):
+            if rule.grants(actions, function, stage) and not rule.failed(identity):
+                return Decision(rule)
+        return Decision(None, None, self._nearest(identity, actions, function, stage))
+
+    def may_see(self, identity: Identity, *, function: str, stage: str) -> bool:
+        """Whether a rule of theirs, of any action, is on that function and that stage."""
+        if self._denied(identity) or function in self.own_functions:
+            return False
+        return any(
+            rule.grants(("read",), function, stage) and not rule.failed(identity)
+            for rule in self._candidates(identity)
+        )
+
+    def rules_of(self, identity: Identity) -> tuple[Rule, ...]:
+        """The rules whose claims match, in the gate file's order."""
+        if self._denied(identity):
+            return ()
+        return tuple(rule for rule in self._candidates(identity) if not rule.failed(identity))
+
+    def covers(self, function: str) -> bool:
+        """Whether the function is one that the gate file deploys."""
+        return self._entry(function) is not None
+
+    def place(self, function: str, stage: str) -> Placement | None:
+        """The function's place in the stage; None without such a stage, or where `functions` does not cover it."""
+        entry, base = self._entry(function), self.stages.get(stage)
+        if entry is None or base is None:
+            return None
+        return Placement(
+            function=function,
+            stage=stage,
+            alias=entry.alias.get(stage, base.alias),
+            target=base.target,
+            protected=base.protected,
+            max_age=entry.max_age.get(stage, base.max_age),
+        )
+
+    def _entry(self, function: str) -> FunctionEntry | None:
+        """The exact name, else the longest pattern, of equally long ones the first."""
+        if function in self.own_functions:
+            return None
+        found = [entry for entry in self.functions if entry.pattern.matches(function)]
+        return max(found, key=lambda entry: (entry.pattern.exact, len(entry.pattern.text)), default=None)
+
+    def _denied(self, identity: Identity) -> str | None:
+        keys = ((identity.issuer, claim, _deniable(identity, claim) or "") for claim in DENIABLE)
+        entries = (self.deny[i] for key in keys for i in self._deny_by_first.get(key, ()))
+        return next((entry.kind for entry in entries if entry.matches(identity)), None)
+
+    def _candidates(self, identity: Identity) -> list[Rule]:
+        """All rules that can match, in the gate file's order."""
+        keys = ((identity.issuer, claim, identity.text(claim) or "") for claim in PINS)
+        found = sorted(i for key in keys for i in self._rules_by_pin.get(key, ()))
+        return [self.rules[i] for i in found if self.rules[i].via == identity.via]
+
+    def _nearest(
+        self, identity: Identity, actions: Collection[str], function: str, stage: str | None
+    ) -> tuple[Nearest, ...]:
+        """Only of rules that pin the caller's own project, so that nobody learns of the rules of others: first
+        those that would have granted it, with the fewest failed claims, then those that grant something else.
+        """
+        own = [
+            rule
+            for rule in self._candidates(identity)
+            if identity.text("project_id") in rule.pinned("project_id")
+        ]
+        near = [(rule.grants(actions, function, stage), rule.name, rule.failed(identity)) for rule in own]
+        granting = sorted((n for n in near if n[0]), key=lambda n: len(n[2]))
+        others = (n for n in near if not n[0] and not n[2])
+        return tuple(Nearest(name, failed) for _, name, failed in chain(granting, others))[:MAX_NEAREST]
+
+
+def load(path: str | Path, *, own_functions: Collection[str]) -> Gate:
+    """Reads gate.json. `own_functions`, the stack's, are never covered, placed or granted, whatever it says.
+
+    Raises GateError for anything that is not a whole and sound gate.json of this version.
+    """
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise GateError(f"cannot read the gate: {error.strerror}") from error
+    return parse(data, own_functions=own_functions)
+
+
+def parse(data: bytes, *, own_functions: Collection[str]) -> Gate:
+    """The gate in gate.json's bytes; see `load`."""
+    try:
+        document = _object(
+            loads(data, max_depth=8), "format", "issuers", "stages", "functions", "rules", "deny"
+        )
+    except StrictJsonError as error:
+        raise GateError(f"gate.json: {error}") from error
+    if document["format"] is not FORMAT:  # `is`: 1.0 and true equal 1
+        raise GateError(f"gate.json is not of format {FORMAT}: build it again with this version")
+    issuers = _unique("issuer", ((issuer.url, issuer) for issuer in map(_issuer, _list(document["issuers"]))))
+    stages = _unique("stage", ((stage.name, stage) for stage in map(_stage, _list(document["stages"]))))
+    rules = tuple(_rule(item, issuers, stages) for item in _list(document["rules"]))
+    deny = tuple(_deny(item, issuers) for item in _list(document["deny"]))
+    return Gate(
+        digest=hashlib.sha256(data).hexdigest(),
+        issuers=issuers,
+        stages=stages,
+        functions=tuple(_function(item, stages) for item in _list(document["functions"])),
+        rules=rules,
+        deny=deny,
+        own_functions=frozenset(own_functions),
+        _rules_by_pin=_index((rule.issuer, *_first_pin(rule)) for rule in rules),
+        _deny_by_first=_index((entry.issuer, *entry.claims[0]) for entry in deny),
+    )
+
+
+def _values(identity: Identity, claim: str) -> tuple[str, ...]:
+    """What a rule reads of a claim. Of a list one element is enough, but only where GitLab means it so."""
+    value = identity.claims.get(claim)
+    if isinstance(value, str):
+        return (value,)
+    return value if isinstance(value, tuple) and claim in LISTS else ()
+
+
+def _shown(identity: Identity, claim: str) -> str | None:
+    return ", ".join(_values(identity, claim)) if claim in identity.claims else None
+
+
+def _deniable(identity: Identity, claim: str) -> str | None:
+    return identity.jti if claim == "jti" else identity.text(claim)
+
+
+def _first_pin(rule: Rule) -> tuple[str, tuple[str, ...]]:
+    for claim in PINS:
+        if pinned := rule.pinned(claim):
+            return claim, pinned
+    raise GateError(f"rule {rule.name!r} pins neither project_id nor namespace_id")
+
+
+def _index(
+    keys: Iterable[tuple[str, str, tuple[str, ...]]],
+) -> Mapping[tuple[str, str, str], Sequence[int]]:
+    """(issuer, claim, value): the positions that have it, ascending, each once."""
+    index: dict[tuple[str, str, str], list[int]] = {}
+    for position, (issuer, claim, values) in enumerate(keys):
+        for value in dict.fromkeys(values):
+            index.setdefault((issuer, claim, value), []).append(position)
+    return MappingProxyType(index)
+
+
+# gate.json, part by part. Every part has exactly the members that it must have.
+
+
+def _issuer(value: JsonValue) -> Issuer:
+    item = _object(value, "name", "url", "audience", "max_age", "jwks")
+    jwks = item["jwks"]
+    return Issuer(
+        name=_text(item["name"]),
+        url=_text(item["url"]),
+        audience=_text(item["audience"]),
+        max_age=_seconds(item["max_age"]),
+        jwks=None if jwks is None else _text(jwks).encode(),
+    )
+
+
+def _stage(value: JsonValue) -> Stage:
+    item = _object(value, "name", "alias", "protected", "max_age")
+    if not isinstance(item["protected"], bool):
+        raise GateError("gate.json: protected is true or false")
+    return Stage(
+        name=_text(item["name"]),
+        alias=_text(item["alias"]),
+        target=OWN_TARGET,
+        protected=item["protected"],
+        max_age=_seconds(item["max_age"]),
+    )
+
+
+def _function(value: JsonValue, stages: Mapping[str, Stage]) -> FunctionEntry:
+    item = _object(value, "pattern", "alias", "max_age")
+    alias, max_age = _members(item["alias"]), _members(item["max_age"])
+    for stage in (*alias, *max_age):
+        _known("stage", stage, stages)
+    return FunctionEntry(
+        pattern=_pattern(item["pattern"]),
+        alias=MappingProxyType({stage: _text(name) for stage, name in alias.items()}),
+        max_age=MappingProxyType({stage: _positive(seconds) for stage, seconds in max_age.items()}),
+    )
+
+
+def _rule(value: JsonValue, issuers: Mapping[str, Issuer], stages: Mapping[str, Stage]) -> Rule:
+    item = _object(value, "name", "issuer", "via", "claims", "actions", "functions", "stages")
+    via = cast(Via, _known("via", _text(item["via"]), get_args(Via)))
+    if via == "id_token" and "pipeline_source" not in _members(item["claims"]):
+        raise GateError("gate.json: a rule leaves pipeline_source open, which lets forks in")
+    return Rule(
+        name=_text(item["name"]),
+        issuer=_known("issuer", _text(item["issuer"]), issuers),
+        via=via,
+        claims=tuple(
+            (claim, tuple(_pattern(text, fold=claim in FOLDED) for text in _texts(wanted)))
+            for claim, wanted in _members(item["claims"]).items()
+        ),
+        actions=frozenset(_known("action", action, ACTIONS) for action in _texts(item["actions"])),
+        functions=tuple(_pattern(text) for text in _texts(item["functions"])),
+        stages=tuple(_known("stage", stage, stages) for stage in _texts(item["stages"])),
+    )
+
+
+def _deny(value: JsonValue, issuers: Mapping[str, Issuer]) -> Deny:
+    item = _object(value, "issuer", "claims")
+    claims = _members(item["claims"])
+    if not claims:
+        raise GateError("gate.json: a deny entry names no claim")
+    return Deny(
+        issuer=_known("issuer", _text(item["issuer"]), issuers),
+        claims=tuple((_known("claim", claim, DENIABLE), _texts(values)) for claim, values in claims.items()),
+    )
+
+
+def _members(value: JsonValue) -> dict[str, JsonValue]:
+    if not isinstance(value, dict):
+        raise GateError("gate.json: an object is missing")
+    return value
+
+
+def _object(value: JsonValue, *names: str) -> dict[str, JsonValue]:
+    item = _members(value)
+    if item.keys() != set(names):
+        raise GateError(f"gate.json: an object has not exactly the members {', '.join(names)}")
+    return item
+
+
+def _list(value: JsonValue) -> list[JsonValue]:
+    if not isinstance(value, list):
+        raise GateError("gate.json: a list is missing")
+    return value
+
+
+def _text(value: JsonValue) -> str:
+    if not isinstance(value, str) or not value:
+        raise GateError("gate.json: a text is missing")
+    return value
+
+
+def _texts(value: JsonValue) -> tuple[str, ...]:
+    if not (items := _list(value)):
+        raise GateError("gate.json: a list is empty")
+    return tuple(map(_text, items))
+
+
+def _positive(value: JsonValue) -> int:
+    if type(value) is not int or value < 1:  # `type`: true is an int
+        raise GateError("gate.json: a number of seconds is missing")
+    return value
+
+
+def _seconds(value: JsonValue) -> int | None:
+    return None if value is None else _positive(value)
+
+
+def _pattern(value: JsonValue, *, fold: bool = False) -> Pattern:
+    text = _text(value)
+    try:
+        return patterns.compile(text, fold=fold)
+    except patterns.PatternError as error:
+        raise GateError(f"gate.json: the pattern {text[:64]!r} {error}") from error
+
+
+def _known(what: str, name: str, names: Collection[str]) -> str:
+    if name not in names:
+        raise GateError(f"gate.json: there is no {what} {name!r}")
+    return name
+
+
+def _unique(what: str, pairs: Iterable[tuple[str, _T]]) -> Mapping[str, _T]:
+    members: dict[str, _T] = {}
+    for name, item in pairs:
+        if name in members:
+            raise GateError(f"gate.json: {what} {name!r} occurs twice")
+        members[name] = item
+    return MappingProxyType(members)
