@@ -1,0 +1,185 @@
+"""The issuers' public keys: which are usable, how long they are believed, when they are fetched again.
+
+PyJWT's PyJWKClient is not used: its cool-down is only armed by success, it serves nothing stale, and it reads
+without limit. Rules and numbers: SECURITY.md, "Keys".
+"""
+
+import logging
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey, RSAPublicNumbers
+
+from sluicegate.fetch import FetchError, key_set
+from sluicegate.identity import Issuer
+from sluicegate.strict_json import JsonValue, StrictJsonError, loads
+from sluicegate.text import base64url
+
+REFRESH_AHEAD = 5 * 60  # seconds since the fetch, as all of these
+FRESH = 10 * 60
+STALE = 60 * 60
+COOL_DOWN = 30
+
+_MAX_KEYS = 20
+_MAX_DEPTH = 8
+_BITS = range(2048, 4096 + 1)
+_PRIVATE = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})  # RFC 7518, sections 6.3.2 and 6.4
+
+_log = logging.getLogger(__name__)
+
+
+class UnknownKey(Exception):  # noqa: N818 the word callers use, not its kind
+    """The issuer has no such key: the token is refused (401)."""
+
+
+class KeysUnavailable(Exception):  # noqa: N818 the word callers use, not its kind
+    """Nobody can say now whether there is such a key: try again (503) after `retry_after` seconds."""
+
+    def __init__(self, message: str, retry_after: int = COOL_DOWN) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class InvalidKeySet(ValueError):  # noqa: N818 the word callers use, not its kind
+    """Not a JWK set with at least one usable key."""
+
+
+class KeySource(Protocol):
+    def key(self, issuer: Issuer, kid: str) -> RSAPublicKey:
+        """The issuer's key of that id. Raises UnknownKey or KeysUnavailable."""
+
+
+def parse_jwks(data: bytes) -> dict[str, RSAPublicKey]:
+    """The usable keys of a JWK set (RFC 7517), by `kid`. Raises InvalidKeySet where there is none.
+
+    A key that is not usable is left out rather than spoiling the set: issuers publish keys for others too.
+    """
+    try:
+        document = loads(data, max_depth=_MAX_DEPTH)
+    except StrictJsonError as error:
+        raise InvalidKeySet(str(error)) from None
+    entries = document.get("keys") if isinstance(document, dict) else None
+    if not isinstance(entries, list):
+        raise InvalidKeySet("no list `keys`")
+    if len(entries) > _MAX_KEYS:
+        raise InvalidKeySet(f"more than {_MAX_KEYS} keys")
+    jwks = [entry for entry in entries if isinstance(entry, dict)]
+    uses = Counter(kid for jwk in jwks if isinstance(kid := jwk.get("kid"), str))
+    keys: dict[str, RSAPublicKey] = {}
+    for jwk in jwks:
+        kid = jwk.get("kid")
+        # Of two keys with one id, which one is meant would depend on their order: neither is usable.
+        if isinstance(kid, str) and kid and uses[kid] == 1 and (key := _usable(jwk)):
+            keys[kid] = key
+    if not keys:
+        raise InvalidKeySet("no usable key")
+    return keys
+
+
+def _usable(jwk: Mapping[str, JsonValue]) -> RSAPublicKey | None:
+    operations = jwk.get("key_ops", ["verify"])
+    if (
+        jwk.get("kty") != "RSA"
+        or jwk.get("use", "sig") != "sig"
+        or jwk.get("alg", "RS256") != "RS256"
+        or not (isinstance(operations, list) and "verify" in operations)
+        or not _PRIVATE.isdisjoint(jwk)  # a private key that was published can be used by anybody
+    ):
+        return None
+    try:
+        modulus, exponent = (int.from_bytes(base64url(str(jwk.get(name))), "big") for name in ("n", "e"))
+        key = RSAPublicNumbers(exponent, modulus).public_key()
+    except ValueError:
+        return None
+    return key if key.key_size in _BITS else None
+
+
+@dataclass(frozen=True)
+class _KeySet:
+    keys: Mapping[str, RSAPublicKey]
+    fetched_at: float  # wall clock, when the fetch began
+
+
+class Keyring:
+    """The keys of every issuer, cached for the life of a process. Safe for threads.
+
+    `fetch` takes an issuer's URL, answers with a JWK set and raises FetchError; `clock` is the wall clock in
+    epoch seconds: a Lambda sandbox is frozen between requests, and a monotonic clock may stand still with it.
+    """
+
+    def __init__(
+        self, *, fetch: Callable[[str], bytes] = key_set, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._fetch = fetch
+        self._clock = clock
+        self._fetching = threading.Lock()  # held during a fetch: one in flight per process
+        self._sets: dict[str, _KeySet] = {}
+        self._attempted_at: dict[str, float] = {}
+        self._files: dict[bytes, Mapping[str, RSAPublicKey]] = {}
+
+    def key(self, issuer: Issuer, kid: str) -> RSAPublicKey:
+        """The issuer's key of that id. Raises UnknownKey or KeysUnavailable.
+
+        May take as long as a fetch may (and a second one, when another issuer's is under way), but only where
+        no fresh key is at hand, or for the one request that notices that it is time to refresh ahead.
+        """
+        if issuer.jwks is not None:
+            return self._from_file(issuer.jwks, kid)
+        url = issuer.url
+        held = self._sets.get(url)
+        if held is None or kid not in held.keys or not self._within(FRESH, held.fetched_at):
+            self._refresh(url, wait=True)
+        elif not self._within(REFRESH_AHEAD, held.fetched_at):
+            self._refresh(url, wait=False)
+
+        held = self._sets.get(url)
+        if held is None or not self._within(STALE, held.fetched_at):
+            raise self._unavailable(url, "no keys of this issuer could be fetched")
+        if kid in held.keys:
+            return held.keys[kid]
+        if held.fetched_at != self._attempted_at[url]:
+            # The last fetch failed, so the key may well be there: GitLab signs with a new one at once.
+            raise self._unavailable(url, "this issuer's keys could not be fetched again")
+        raise UnknownKey("the issuer has no such key")
+
+    def _refresh(self, url: str, *, wait: bool) -> None:
+        """Replaces the issuer's set by a good new one, unless a fetch was begun within the cool-down.
+
+        Who waited for another's fetch finds the cool-down armed by it, and so uses its result.
+        """
+        if not self._fetching.acquire(blocking=wait):
+            return
+        try:
+            if url in self._attempted_at and self._within(COOL_DOWN, self._attempted_at[url]):
+                return
+            now = self._attempted_at[url] = (
+                self._clock()
+            )  # before the fetch: failing may not cost less than success
+            self._sets[url] = _KeySet(parse_jwks(self._fetch(url)), now)
+        except (FetchError, InvalidKeySet) as error:
+            _log.warning("keys of %s not fetched: %s", url, error)
+        finally:
+            self._fetching.release()
+
+    def _from_file(self, jwks: bytes, kid: str) -> RSAPublicKey:
+        if jwks not in self._files:
+            try:
+                self._files[jwks] = parse_jwks(jwks)
+            except InvalidKeySet as error:
+                raise KeysUnavailable(f"the issuer's key set: {error}") from None
+        keys = self._files[jwks]
+        if kid not in keys:
+            raise UnknownKey("the issuer's key set has no such key")
+        return keys[kid]
+
+    def _within(self, seconds: float, moment: float) -> bool:
+        # abs: a clock that was set back must not keep a set, or a cool-down, alive for longer.
+        return abs(self._clock() - moment) < seconds
+
+    def _unavailable(self, url: str, message: str) -> KeysUnavailable:
+        left = COOL_DOWN - abs(self._clock() - self._attempted_at[url])
+        return KeysUnavailable(message, retry_after=max(1, round(left)))

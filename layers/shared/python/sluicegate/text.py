@@ -1,0 +1,35 @@
+"""Text from outside: made safe to store and print, and base64url read strictly."""
+
+import unicodedata
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+
+_REPLACEMENT = "\ufffd"
+
+# Control, format, surrogate, line separator, paragraph separator. With these a value could end a log line and
+# forge the next one, move a terminal's cursor, or show text in another order than it has (Unicode TR 36).
+_UNSAFE = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+
+
+def clean(text: str, limit: int = 256) -> str:
+    """The text as it may be stored or printed: at most `limit` characters, unsafe ones as U+FFFD.
+
+    Cleaning twice changes nothing more, so what is printed is cleaned again, wherever it came from.
+    Source: SECURITY.md, "Requests and replays".
+    """
+    text = text[:limit]
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(_REPLACEMENT if unicodedata.category(c) in _UNSAFE else c for c in text)
+
+
+def base64url(text: str) -> bytes:
+    """Decodes unpadded base64url (RFC 7515, section 2). Raises ValueError for any other spelling.
+
+    Encoding the result must give the text back. Otherwise padding, whitespace, foreign characters and stray
+    bits in the last character would give one value many spellings, and a token many "different" copies.
+    """
+    data = text.encode("ascii")
+    decoded = urlsafe_b64decode(data + b"=" * (-len(data) % 4))
+    if urlsafe_b64encode(decoded).rstrip(b"=") != data:
+        raise ValueError("not canonical unpadded base64url")
+    return decoded
