@@ -15,7 +15,7 @@ TROUBLE_LIMIT: Final = 12
 """Failed tries of one step (throttling, timeouts, 5xx) before it is given up: about three minutes."""
 
 QUEUE_LIMIT: Final = 3_600
-"""Seconds that a deployment waits for another one's publishing of the same function."""
+"""Seconds since acceptance within which a deployment must get its turn to publish the function."""
 
 PUBLISH_LIMIT: Final = 900
 """Seconds that Lambda may take over the update and the publishing of a version (SnapStart takes minutes)."""
@@ -41,10 +41,15 @@ class Shift:
 
 @dataclass(frozen=True)
 class Restore:
-    """Bring the alias back to `found`, if it still is what this deployment made it (`ours`)."""
+    """Bring the alias back to `found`, if it still is what this deployment made it (`ours`).
+
+    `moved`: the record says that the alias was seen as `ours`. Only then does finding it as `found` mean that
+    it was brought back; otherwise it was never moved.
+    """
 
     found: AliasState | None
     ours: AliasState
+    moved: bool
 
 
 @dataclass(frozen=True)
@@ -65,6 +70,11 @@ class Occupied:
     """Another deployment publishes this function."""
 
     by: str
+
+
+@dataclass(frozen=True)
+class LockLost:
+    """The publishing lock ran out and went to another deployment: queue for it again."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +113,13 @@ class AliasMoved:
 
 
 @dataclass(frozen=True)
+class SeenMoved:
+    """On the way back, the alias was seen as this deployment made it: recorded before it is touched."""
+
+    now: AliasState
+
+
+@dataclass(frozen=True)
 class Restored:
     """What became of the alias on the way back."""
 
@@ -128,7 +145,17 @@ class Trouble:
 
 
 Outcome = (
-    Locked | Occupied | Pending | Published | Shifted | AliasMoved | Restored | Impossible | Trouble
+    Locked
+    | Occupied
+    | LockLost
+    | Pending
+    | Published
+    | Shifted
+    | AliasMoved
+    | SeenMoved
+    | Restored
+    | Impossible
+    | Trouble
 )
 
 
@@ -142,7 +169,8 @@ def next_step(deployment: Deployment) -> Step:
         case Status.SHIFTING:
             return Shift(deployment.found, _wanted(deployment))
         case Status.ROLLING_BACK:
-            return Restore(deployment.found, _wanted(deployment))
+            ours = _wanted(deployment)
+            return Restore(deployment.found, ours, moved=deployment.now == ours)
         case _:
             return End()
 
@@ -158,6 +186,8 @@ def advance(deployment: Deployment, outcome: Outcome, at: float) -> Deployment:
             return deployment.changed(at, f"publishing {deployment.sha256[:12]}", Status.PUBLISHING)
         case Occupied(by):
             return _queued(deployment, by, at)
+        case LockLost():
+            return _queued(deployment, "another deployment", at)
         case Pending(what):
             return _pending(deployment, what, at)
         case Published():
@@ -173,6 +203,9 @@ def advance(deployment: Deployment, outcome: Outcome, at: float) -> Deployment:
             )
         case AliasMoved(now):
             return _alias_moved(deployment, now, at)
+        case SeenMoved(now):
+            message = f"alias {deployment.plan.alias} serves version {now.version}: bringing it back"
+            return deployment.changed(at, message, now=now, weight=100)
         case Restored():
             return _restored(deployment, outcome, at)
         case Impossible(code, message, data):
@@ -183,12 +216,24 @@ def advance(deployment: Deployment, outcome: Outcome, at: float) -> Deployment:
             assert_never(never)
 
 
+def abandon(deployment: Deployment, why: str, at: float) -> Deployment:
+    """The end of a deployment that nothing can run any more, so that it still has one (promise 3)."""
+    moving = deployment.status in (Status.SHIFTING, Status.ROLLING_BACK)
+    return deployment.changed(
+        at,
+        why,
+        Status.FAILED,
+        reason=deployment.reason or Reason("engine_failed", why),
+        outcome=AliasOutcome.UNKNOWN if moving else AliasOutcome.UNTOUCHED,
+    )
+
+
 def pause(deployment: Deployment, outcome: Outcome) -> int:
     """Seconds before the next step: 0 goes on at once. Grows with trouble, to 30."""
     match outcome:
         case Trouble():
             return min(30, 2 ** min(deployment.trouble, 5))
-        case Occupied():
+        case Occupied() | LockLost():
             return 2
         case Pending():
             return 1
@@ -203,7 +248,7 @@ def _wanted(deployment: Deployment) -> AliasState:
 
 
 def _queued(deployment: Deployment, by: str, at: float) -> Deployment:
-    if at - seconds(deployment.since) > QUEUE_LIMIT and deployment.status is Status.QUEUED:
+    if at - seconds(deployment.created_at) > QUEUE_LIMIT:
         reason = Reason("queue_timeout", f"another deployment of {deployment.function} did not finish", {"by": by})
         return _give_up(deployment, reason, at)
     if deployment.status is Status.QUEUED:

@@ -1,0 +1,85 @@
+"""Handler of the gateway and the watcher: parse, ask `sluicegate.gateway`, serialise."""
+
+from functools import cache
+from typing import Any
+
+from aws_lambda_powertools import Logger, Metrics
+from aws_lambda_powertools.metrics import MetricUnit
+from botocore.exceptions import BotoCoreError, ClientError
+
+from sluicegate import aws, gateway, http
+from sluicegate.artifacts import Artifacts
+from sluicegate.config import Config
+from sluicegate.executions import Executions
+from sluicegate.gate import Gate, GateError, load
+from sluicegate.keys import Keyring
+from sluicegate.problems import Problem, unavailable
+from sluicegate.store import Store
+
+logger = Logger()
+metrics = Metrics()
+
+
+@cache
+def keyring() -> Keyring:
+    """Keys outlive a request; nothing is fetched before one needs it."""
+    return Keyring()
+
+
+@cache
+def gate() -> Gate:
+    """The gate file of this version of its layer; an error is not kept, and denies every time."""
+    config = Config.from_environment()
+    return load(config.gate, own_functions=config.own_functions)
+
+
+@cache
+def service() -> gateway.Gateway:
+    """Made at the first request, so that a snapshot holds neither connections nor keys."""
+    config = Config.from_environment()
+    return gateway.Gateway(
+        gate=gate(),
+        keys=keyring(),
+        store=Store(aws.client("dynamodb"), config.table),
+        artifacts=Artifacts(aws.client("s3"), config.bucket),
+        executions=Executions(aws.client("stepfunctions"), config.state_machine),
+        own=config.own,
+        note=note,
+    )
+
+
+def note(event: str, **facts: Any) -> None:
+    """One decision, one event. No claim is a metric's dimension: claims are the caller's to choose."""
+    logger.info(event, extra=facts)
+    metrics.add_metric(name=event.title().replace(" ", ""), unit=MetricUnit.Count, value=1)
+
+
+@metrics.log_metrics
+def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    """Of API Gateway's proxy events. Whatever goes wrong is an answer, and denies."""
+    call = http.call(event)
+    logger.append_keys(request_id=call.request_id)
+    try:
+        answer = _answer(call)
+    except Problem as problem:
+        answer = http.problem(problem, call.request_id)
+        logger.info("answered", extra={"status": problem.status, "code": problem.code})
+    return http.response(answer, text=call.wants_text)
+
+
+def _answer(call: http.Call) -> http.Answer:
+    if (call.method, call.resource) == ("GET", "/health"):
+        return gateway.health()
+    try:
+        return service().answer(call)
+    except GateError as error:
+        logger.error("gate file unusable: everything is denied", extra={"error": str(error)})
+        raise unavailable("the gate file cannot be used: everything is denied", 60) from None
+    except (ClientError, BotoCoreError) as error:
+        logger.error("AWS call failed", extra={"error": aws.error_code(error), "message_": aws.error_message(error)})
+        raise unavailable("AWS did not answer as it should: send the same request again") from None
+    except Problem:
+        raise
+    except Exception as error:
+        logger.error("unforeseen error", extra={"error": type(error).__name__})
+        raise unavailable("an unforeseen error: nothing was accepted, or the same request finds it") from error

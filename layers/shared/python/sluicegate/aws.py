@@ -1,0 +1,69 @@
+"""How AWS is called: clients with short timeouts, and errors told apart by what can be done about them."""
+
+from functools import cache
+from typing import Any, Final
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from sluicegate.text import clean
+
+CONFIG: Final = Config(
+    connect_timeout=2,
+    read_timeout=10,
+    retries={"mode": "standard", "total_max_attempts": 3},
+    # SigV4 for presigned URLs in every region, and virtual-hosted addresses where DNS allows them.
+    signature_version="v4",
+    user_agent_extra="sluicegate",
+)
+
+_PASSING: Final = frozenset(
+    {
+        "InternalError",
+        "InternalFailure",
+        "InternalServerError",
+        "InternalServerException",
+        "LimitExceededException",
+        "ProvisionedThroughputExceededException",
+        "RequestLimitExceeded",
+        "RequestThrottled",
+        "RequestTimeout",
+        "ServiceException",
+        "ServiceUnavailable",
+        "ServiceUnavailableException",
+        "SlowDown",
+        "Throttling",
+        "ThrottlingException",
+        "TooManyRequestsException",
+        "TransactionInProgressException",
+    }
+)
+
+
+@cache
+def client(service: str) -> Any:
+    """The function's own client for a service, made at first use and kept."""
+    return boto3.client(service, config=CONFIG)
+
+
+def error_code(error: Exception) -> str:
+    """The service's error code, or the class of an error that came before any answer."""
+    if isinstance(error, ClientError):
+        return str(error.response.get("Error", {}).get("Code", "Unknown"))
+    return type(error).__name__
+
+
+def may_pass(error: Exception) -> bool:
+    """Whether trying again can help: throttled, failing, or unanswered (and so perhaps in effect)."""
+    if not isinstance(error, ClientError):
+        return isinstance(error, BotoCoreError)
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    return status >= 500 or status == 429 or error_code(error) in _PASSING
+
+
+def error_message(error: Exception) -> str:
+    """What AWS said, cleaned. Lambda's and S3's messages name resources and actions, never values."""
+    if isinstance(error, ClientError):
+        return clean(str(error.response.get("Error", {}).get("Message", "")))
+    return type(error).__name__

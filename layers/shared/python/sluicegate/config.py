@@ -1,0 +1,35 @@
+"""What the template tells a function through its environment."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from sluicegate.deployment import Target
+
+
+@dataclass(frozen=True)
+class Config:
+    """Names of the stack's own resources; empty where a function has no business with one."""
+
+    table: str
+    bucket: str
+    state_machine: str
+    own: Target
+    target_role: str
+    external_id: str
+    gate: str
+    own_functions: tuple[str, ...]
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str] = os.environ) -> "Config":
+        """Read once per process, at its first use and never at import."""
+        return cls(
+            table=environ["SLUICEGATE_TABLE"],
+            bucket=environ.get("SLUICEGATE_BUCKET", ""),
+            state_machine=environ.get("SLUICEGATE_STATE_MACHINE_ARN", ""),
+            own=Target(environ["SLUICEGATE_ACCOUNT"], environ["AWS_REGION"]),
+            target_role=environ.get("SLUICEGATE_TARGET_ROLE", ""),
+            external_id=environ.get("SLUICEGATE_EXTERNAL_ID", ""),
+            gate=environ.get("SLUICEGATE_GATE", "/opt/sluicegate/gate.json"),
+            own_functions=tuple(filter(None, environ.get("SLUICEGATE_OWN_FUNCTIONS", "").split(","))),
+        )

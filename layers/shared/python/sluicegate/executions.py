@@ -1,0 +1,40 @@
+"""Starting the state machine, so that starting twice is starting once."""
+
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from sluicegate.deployment import Deployment
+
+
+class Executions:
+    """Executions of the rollout, named after the deployment and its attempt."""
+
+    def __init__(self, client: Any, state_machine: str) -> None:
+        self._client = client
+        self._state_machine = state_machine
+
+    def start(self, deployment: Deployment) -> None:
+        """Start the present attempt; one that was started already is left as it is."""
+        try:
+            self._client.start_execution(
+                stateMachineArn=self._state_machine,
+                name=_name(deployment),
+                input=f'{{"id":"{deployment.id}"}}',
+            )
+        except self._client.exceptions.ExecutionAlreadyExists:
+            pass
+
+    def state(self, deployment: Deployment) -> str | None:
+        """The present attempt's status (`RUNNING`, `FAILED`, ...), None where it never started."""
+        arn = f"{self._state_machine.replace(':stateMachine:', ':execution:')}:{_name(deployment)}"
+        try:
+            return str(self._client.describe_execution(executionArn=arn)["status"])
+        except ClientError as error:
+            if error.response["Error"]["Code"] == "ExecutionDoesNotExist":
+                return None
+            raise
+
+
+def _name(deployment: Deployment) -> str:
+    return f"{deployment.id}-{deployment.attempt}"

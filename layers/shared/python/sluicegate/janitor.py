@@ -1,0 +1,75 @@
+"""Promise 3 after a crash: whatever was accepted gets to its end, even if its execution never began or died."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from sluicegate.deployment import Deployment
+from sluicegate.executions import Executions
+from sluicegate.rollout import abandon
+from sluicegate.store import Changed, Store, age
+
+QUIET: Final = 45
+"""Seconds without a change after which an unfinished deployment is looked at."""
+
+ATTEMPTS: Final = 5
+"""Executions that a deployment may use up before it is given up."""
+
+
+@dataclass(frozen=True)
+class Swept:
+    """What one sweep did, by deployment id."""
+
+    started: tuple[str, ...]
+    abandoned: tuple[Deployment, ...]
+    running: int
+
+
+@dataclass(frozen=True)
+class Janitor:
+    """Sweeps the unfinished deployments."""
+
+    store: Store
+    executions: Executions
+    clock: Callable[[], float] = time.time
+
+    def sweep(self) -> Swept:
+        """Start what is not running; give up what has used up its attempts, and free its locks."""
+        started: list[str] = []
+        abandoned: list[Deployment] = []
+        running = 0
+        for listed in self.store.unfinished():
+            if age(listed, self.clock()) < QUIET:
+                continue
+            deployment = self.store.deployment(listed.id)  # the index lags behind
+            if deployment is None or deployment.status.final:
+                continue
+            state = self.executions.state(deployment)
+            if state == "RUNNING":
+                running += 1
+                continue
+            try:
+                if state is not None and deployment.attempt >= ATTEMPTS:
+                    abandoned.append(self._abandon(deployment, state))
+                else:
+                    started.append(self._start(deployment, state))
+            except Changed:
+                continue
+        return Swept(tuple(started), tuple(abandoned), running)
+
+    def _start(self, deployment: Deployment, state: str | None) -> str:
+        if state is not None:
+            again = deployment.attempt + 1
+            message = f"the rollout's execution ended {state.lower()}; starting it again"
+            after = deployment.changed(self.clock(), message, attempt=again)
+            self.store.save(deployment, after)
+            deployment = after
+        self.executions.start(deployment)
+        return deployment.id
+
+    def _abandon(self, deployment: Deployment, state: str) -> Deployment:
+        why = f"the rollout's execution ended {state.lower()} {ATTEMPTS} times"
+        after = abandon(deployment, why, self.clock())
+        self.store.save(deployment, after)
+        return after

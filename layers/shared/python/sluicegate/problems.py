@@ -1,0 +1,102 @@
+"""Errors that a caller can act on: RFC 9457 problem details, each made in one place."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from sluicegate.gate import Nearest
+from sluicegate.text import clean
+
+TITLES: Final = {
+    "busy": "Another deployment is rolling out",
+    "invalid_request": "The request is not valid",
+    "invalid_token": "The credential does not verify",
+    "key_reused": "The idempotency key stands for another request",
+    "not_acceptable": "The answer cannot have that form",
+    "not_allowed": "No rule allows this",
+    "not_as_expected": "The stage serves another version",
+    "not_found": "Not found",
+    "too_large": "The request is too large",
+    "token_used": "The token has been used for another request",
+    "unavailable": "Not available at the moment",
+    "unprocessable": "The request cannot be carried out",
+    "unsupported_media_type": "The request is not JSON",
+}
+
+
+class Problem(Exception):
+    """An answer other than success. `detail` and `members` hold no secret and no uncleaned text."""
+
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        detail: str,
+        members: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(f"{status} {code}: {detail}")
+        self.status = status
+        self.code = code
+        self.detail = detail
+        self.members = dict(members or {})
+        self.headers = dict(headers or {})
+
+    def body(self, request_id: str) -> dict[str, Any]:
+        """The problem's JSON object."""
+        return {
+            "type": f"urn:sluicegate:problem:{self.code}",
+            "title": TITLES[self.code],
+            "status": self.status,
+            "detail": self.detail,
+            "code": self.code,
+            "request_id": request_id,
+            **self.members,
+        }
+
+
+def invalid_token(check: str, detail: str) -> Problem:
+    """401: `check` names the check that failed."""
+    headers = {"WWW-Authenticate": 'Bearer realm="sluicegate", error="invalid_token"'}
+    return Problem(401, "invalid_token", detail, {"check": check}, headers)
+
+
+def invalid_request(errors: Sequence[tuple[str, str]]) -> Problem:
+    """400: each error as (JSON pointer, what to do)."""
+    listed = [{"pointer": clean(pointer), "detail": clean(detail)} for pointer, detail in errors]
+    detail = "; ".join(f"{e['pointer'] or 'body'}: {e['detail']}" for e in listed[:3])
+    return Problem(400, "invalid_request", detail, {"errors": listed})
+
+
+def not_allowed(detail: str, nearest: Sequence[Nearest] = ()) -> Problem:
+    """403, with the rules of the caller's own project that came near."""
+    listed = [
+        {
+            "rule": rule.rule,
+            "failed": [
+                {"claim": failed.claim, "value": clean(failed.value) if failed.value is not None else None}
+                for failed in rule.failed
+            ],
+        }
+        for rule in nearest
+    ]
+    return Problem(403, "not_allowed", detail, {"nearest": listed})
+
+
+def not_found() -> Problem:
+    """404, word for word the same for what does not exist and for what the caller may not see."""
+    return Problem(404, "not_found", "there is no such thing, or you may not see it")
+
+
+def conflict(code: str, detail: str, members: Mapping[str, Any] | None = None) -> Problem:
+    """409, of the kind that `code` says."""
+    return Problem(409, code, detail, members)
+
+
+def unprocessable(detail: str) -> Problem:
+    """422: the record shows that it cannot be done."""
+    return Problem(422, "unprocessable", detail)
+
+
+def unavailable(detail: str, retry_after: int = 5) -> Problem:
+    """503: nothing was accepted, or the same request again finds what was. `retry_after` in seconds."""
+    return Problem(503, "unavailable", detail, headers={"Retry-After": str(retry_after)})

@@ -1,0 +1,119 @@
+"""The way into a target: its role, assumed for one deployment and one function at a time.
+
+CloudTrail shows the session's name, tags and source identity, and so which job of which project it was.
+"""
+
+import json
+import re
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+import boto3
+
+from sluicegate import aws
+from sluicegate.config import Config
+from sluicegate.deployment import Deployment, Requester
+from sluicegate.lambda_api import FunctionApi
+
+SESSION: Final = 900
+"""Seconds: the shortest session that STS grants."""
+
+ACTIONS: Final = (
+    "lambda:CreateAlias",
+    "lambda:DeleteAlias",
+    "lambda:GetAlias",
+    "lambda:GetFunction",
+    "lambda:PublishVersion",
+    "lambda:UpdateAlias",
+    "lambda:UpdateFunctionCode",
+)
+
+
+class Targets:
+    """Sessions in targets, kept until they run out; a few at a time, because a process serves few at a time."""
+
+    def __init__(self, config: Config, sts: Any, clock: Callable[[], float] = time.time) -> None:
+        self._config = config
+        self._sts = sts
+        self._clock = clock
+        self._kept: dict[str, tuple[float, FunctionApi]] = {}
+
+    def function(self, deployment: Deployment) -> FunctionApi:
+        """The deployment's function, and nothing else, by a session that says on whose behalf.
+
+        Raises botocore's errors where the role cannot be assumed.
+        """
+        now = self._clock()
+        self._kept = {key: kept for key, kept in self._kept.items() if kept[0] > now}
+        if deployment.id not in self._kept:
+            self._kept[deployment.id] = (now + SESSION - 120, self._assume(deployment))
+        return self._kept[deployment.id][1]
+
+    def _assume(self, deployment: Deployment) -> FunctionApi:
+        target = deployment.plan.target
+        partition = boto3.session.Session().get_partition_for_region(target.region)
+        answer = self._sts.assume_role(
+            RoleArn=f"arn:{partition}:iam::{target.account}:role/{self._config.target_role}",
+            RoleSessionName=deployment.id,
+            ExternalId=self._config.external_id,
+            DurationSeconds=SESSION,
+            SourceIdentity=source_identity(deployment.requested_by),
+            Tags=session_tags(deployment),
+            Policy=session_policy(deployment, partition, self._config.bucket),
+        )
+        credentials = answer["Credentials"]
+        client = boto3.client(
+            "lambda",
+            region_name=target.region,
+            aws_access_key_id=credentials["AccessKeyId"],
+            aws_secret_access_key=credentials["SecretAccessKey"],
+            aws_session_token=credentials["SessionToken"],
+            config=aws.CONFIG,
+        )
+        return FunctionApi(client, deployment.function)
+
+
+def session_policy(deployment: Deployment, partition: str, bucket: str) -> str:
+    """What the session may do at most: this function, and reading this function's artifacts.
+
+    UpdateFunctionCode reads the object with the caller's permissions (Lambda developer guide).
+    """
+    target = deployment.plan.target
+    function = f"arn:{partition}:lambda:{target.region}:{target.account}:function:{deployment.function}"
+    objects = f"arn:{partition}:s3:::{bucket}/{deployment.function}/*"
+    return json.dumps(
+        {
+            "Version": "2012-10-17",
+            "Statement": [
+                {"Effect": "Allow", "Action": ACTIONS, "Resource": [function, f"{function}:*"]},
+                {"Effect": "Allow", "Action": ["s3:GetObject", "s3:GetObjectVersion"], "Resource": objects},
+            ],
+        },
+        separators=(",", ":"),
+    )
+
+
+def source_identity(by: Requester) -> str:
+    """`project-4213-job-302`: 2 to 64 of `[\\w+=,.@-]` (STS AssumeRole)."""
+    return re.sub(r"[^\w+=,.@-]", "-", f"project-{by.project_id}-job-{by.job_id}", flags=re.ASCII)[:64]
+
+
+def session_tags(deployment: Deployment) -> list[dict[str, str]]:
+    """Who asked, in CloudTrail's words. Tag values take letters, digits and `_.:/=+-@` (IAM tagging rules)."""
+    by = deployment.requested_by
+    tags = {
+        "Deployment": deployment.id,
+        "Issuer": by.issuer,
+        "Project": by.project_id,
+        "Pipeline": by.pipeline_id,
+        "Job": by.job_id,
+        "Ref": by.ref,
+        "Commit": by.sha,
+        "User": by.user_id,
+    }
+    return [
+        {"Key": key, "Value": re.sub(r"[^\w .:/=+@-]", "_", value, flags=re.ASCII)[:256]}
+        for key, value in tags.items()
+        if value
+    ]
