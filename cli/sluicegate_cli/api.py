@@ -1,0 +1,278 @@
+"""The API's client: timeouts everywhere, bounded retries, and errors that can be shown as they are.
+
+Every request may be sent again, because the same request again has one effect (DESIGN.md, promise 5). Neither
+the token nor a presigned URL is in any message, repr or exception of this module.
+"""
+
+import random
+import re
+import ssl
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from ipaddress import ip_address
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+from urllib.parse import quote, urlsplit
+
+import click
+import httpx
+import sluicegate
+from sluicegate.text import clean
+
+from sluicegate_cli.exits import Exit
+
+_TRIES: Final = 6
+_LONGEST_PAUSE: Final = 10.0  # seconds
+_LONGEST_RETRY_AFTER: Final = 60.0  # seconds; a server that asks for more is reported instead
+_AGAIN: Final = frozenset({429, 500, 502, 503, 504})
+_CHUNK: Final = 256 * 1024  # bytes
+_AGENT: Final = {"User-Agent": f"sluicegate/{sluicegate.__version__}"}
+
+# API Gateway ends a call after 29 s, and `wait` is at most 20 s.
+_TIMEOUT: Final = httpx.Timeout(connect=5, read=32, write=30, pool=5)
+_UPLOAD_TIMEOUT: Final = httpx.Timeout(connect=5, read=60, write=60, pool=5)
+
+
+class ApiError(Exception):
+    """A command cannot go on. `document` is what `--json` prints, `exit` the exit code."""
+
+    def __init__(self, exit_code: Exit, document: Mapping[str, Any], note: str = "") -> None:
+        super().__init__(str(document.get("code")))
+        self.exit = exit_code
+        self.document = document
+        self.note = note
+        """What the reader should know besides: a deployment that goes on by itself."""
+
+
+def _refused(response: httpx.Response) -> ApiError:
+    """The answer as an error. Proxies and API Gateway do not speak RFC 9457: theirs get a document here."""
+    status = response.status_code
+    document = _json(response)
+    if not isinstance(document, dict) or not isinstance(document.get("code"), str):
+        said = document.get("message") if isinstance(document, dict) else None
+        detail = f"the endpoint answered {status} {response.reason_phrase}"
+        document = {
+            "status": status,
+            "code": "unexpected_answer",
+            "title": "Not an answer of the API",
+            "detail": f"{detail}: {said}" if isinstance(said, str) else detail,
+        }
+    if status in (401, 403):
+        return ApiError(Exit.REFUSED, document)
+    if status in _AGAIN or not 400 <= status < 500:
+        return ApiError(Exit.UNAVAILABLE, document)
+    return ApiError(Exit.REJECTED, document)
+
+
+def unavailable(detail: str, code: str = "unreachable", title: str = "No answer") -> ApiError:
+    """The error of an exchange that never got a usable answer."""
+    return ApiError(Exit.UNAVAILABLE, {"code": code, "title": title, "detail": detail})
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A 2xx answer: its status, and the object that it carries."""
+
+    status: int
+    document: Mapping[str, Any]
+    replayed: bool
+
+
+class Api:
+    """Calls the API, and uploads to where it says. `notice` is told each time it tries again."""
+
+    def __init__(
+        self,
+        url: str,
+        token: str,
+        *,
+        notice: Callable[[str], None] = lambda _: None,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._url = url
+        self._token = token
+        self._notice = notice
+        self._sleep = sleep
+        # A loopback endpoint is spoken to in the clear: never through a proxy of the environment.
+        # No redirect is followed: it would carry the token to a host that nobody configured.
+        self._http = httpx.Client(
+            timeout=_TIMEOUT, trust_env=not _is_loopback(url), follow_redirects=False, headers=_AGENT
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._http.close()
+
+    def get(self, *path: str, **query: str | int | None) -> Mapping[str, Any]:
+        """The document at a path, whose parts are escaped here. Raises ApiError."""
+        given = {name: value for name, value in query.items() if value is not None}
+        return self._call("GET", path, params=given).document
+
+    def post(self, *path: str, body: Mapping[str, Any], key: str | None = None) -> Answer:
+        """Posts a JSON body, with an Idempotency-Key if there is one. Raises ApiError."""
+        return self._call("POST", path, json=body, headers={"Idempotency-Key": key} if key else {})
+
+    def upload(self, upload: Mapping[str, Any], file: Path, sent: Callable[[int], None]) -> bool:
+        """Puts the file where an answer of `POST /artifacts` says; `sent` is told how many bytes have gone.
+
+        False when the permission ran out first: ask for another. Raises ApiError.
+        """
+        url = str(upload["url"])
+        if not (url.startswith("https://") or (_is_loopback(url) and _is_loopback(self._url))):
+            raise unavailable("the upload's address is not https", "unexpected_answer", "Not uploaded")
+        headers = {str(name): str(value) for name, value in upload["headers"].items()}
+        headers["content-length"] = str(file.stat().st_size)
+
+        def put() -> httpx.Response:
+            return self._http.put(url, content=_chunks(file, sent), headers=headers, timeout=_UPLOAD_TIMEOUT)
+
+        # 409: another upload of the same bytes is under way at this very moment (S3, conditional writes).
+        response = self._tries(put, _AGAIN | {409}, "the upload")
+        # 412: `if-none-match: *` met an object. Its key is its digest, so what is there is what we have.
+        if response.is_success or response.status_code == 412:
+            return True
+        # S3's error documents quote the signed request: of those, only the code's own letters are taken.
+        found = re.search(r"<Code>([A-Za-z]{1,64})</Code>", response.text)
+        code = found[1] if found else ""
+        if response.status_code == 403 and code != "SignatureDoesNotMatch":
+            return False
+        raise unavailable(
+            f"the artifact store answered {response.status_code} {code}".rstrip(),
+            "upload_failed",
+            "Not uploaded",
+        )
+
+    def _call(self, method: str, path: tuple[str, ...], **request: Any) -> Answer:
+        url = "/".join((self._url, *(quote(part, safe="") for part in path)))
+        headers = {
+            **request.pop("headers", {}),
+            "Authorization": f"Bearer {self._token}",
+            "Accept": "application/json",
+        }
+        response = self._tries(
+            lambda: self._http.request(method, url, headers=headers, **request), _AGAIN, "the API"
+        )
+        if not response.is_success:
+            raise _refused(response)
+        document = _json(response)
+        if not isinstance(document, dict):
+            raise unavailable(
+                "the endpoint's answer is not JSON", "unexpected_answer", "Not an answer of the API"
+            )
+        return Answer(
+            response.status_code, document, response.headers.get("idempotent-replayed", "").lower() == "true"
+        )
+
+    def _tries(self, send: Callable[[], httpx.Response], again: frozenset[int], whom: str) -> httpx.Response:
+        """Sends until there is an answer that trying again would not change, `_TRIES` times at most.
+
+        Raises ApiError when there was never an answer; an answer that stays bad is returned as it is.
+        """
+        for attempt in range(1, _TRIES + 1):
+            pause = random.uniform(0.5, 1) * min(_LONGEST_PAUSE, 2 ** (attempt - 2))  # noqa: S311 (jitter)
+            try:
+                response = send()
+            except httpx.TransportError as error:
+                if attempt == _TRIES or _is_hopeless(error):
+                    raise unavailable(f"{whom} could not be reached: {_trouble(error)}") from None
+                trouble = _trouble(error)
+            else:
+                asked = _retry_after(response)
+                if response.status_code not in again or attempt == _TRIES or asked > _LONGEST_RETRY_AFTER:
+                    return response
+                pause = max(pause, asked + random.uniform(0, 0.5) if asked else 0)  # noqa: S311
+                trouble = f"answered {response.status_code}"
+            self._notice(f"{whom}: {trouble}; again in {pause:.1f} s ({attempt} of {_TRIES - 1})")
+            self._sleep(pause)
+        raise AssertionError("the last try returns or raises")
+
+
+def endpoint(url: str) -> str:
+    """The API's URL without a slash at its end. Raises UsageError unless a token may be sent there."""
+    if not url:
+        raise click.UsageError("no endpoint. Set SLUICEGATE_URL or give --url, up to and including /v1.")
+    try:
+        parts = urlsplit(url)
+        parts.port  # noqa: B018 (raises ValueError for a port that is none)
+    except ValueError:
+        raise click.UsageError("the endpoint is not a URL") from None
+    if not parts.hostname or parts.username is not None or parts.query or parts.fragment:
+        raise click.UsageError("the endpoint is a plain URL such as https://deploy.example.com/v1")
+    if parts.scheme != "https" and not _is_loopback(url):
+        raise click.UsageError("the endpoint must be https: an ID token is never sent in the clear")
+    return url.rstrip("/")
+
+
+def _is_loopback(url: str) -> bool:
+    parts = urlsplit(url)
+    if parts.scheme != "http":
+        return False
+    try:
+        return parts.hostname == "localhost" or ip_address(parts.hostname or "").is_loopback
+    except ValueError:
+        return False
+
+
+def _json(response: httpx.Response) -> Any:
+    try:
+        return response.json()
+    except (ValueError, RecursionError):
+        return None
+
+
+def _chunks(file: Path, sent: Callable[[int], None]) -> Iterator[bytes]:
+    """The file in pieces. Each try reads it from its beginning."""
+    total = 0
+    with file.open("rb") as source:
+        while chunk := source.read(_CHUNK):
+            yield chunk
+            total += len(chunk)
+            sent(total)
+
+
+def _retry_after(response: httpx.Response) -> float:
+    """Seconds of a Retry-After header, as a number or as a date (RFC 9110, 10.2.3); 0 where there is none."""
+    value = response.headers.get("retry-after", "")
+    try:
+        if re.fullmatch(r"[0-9]{1,9}", value):
+            return float(value)
+        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
+    except ValueError:
+        return 0.0
+
+
+def _is_hopeless(error: httpx.TransportError) -> bool:
+    """Whether trying again cannot help: a certificate stays as it is."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return True
+        cause = cause.__cause__ or cause.__context__
+    return isinstance(error, (httpx.UnsupportedProtocol, httpx.LocalProtocolError))
+
+
+def _trouble(error: httpx.TransportError) -> str:
+    """What went wrong, in the library's words where they can have nothing of the request in them."""
+    if isinstance(error, httpx.TimeoutException):
+        return "no answer in time"
+    if isinstance(error, httpx.ConnectError):
+        return clean(str(error)) or "no connection"
+    return "the connection was lost"
+
+
+@contextmanager
+def goes_on(deployment: str) -> Iterator[None]:
+    """Says, with any error in its block, that a deployment which was accepted does not depend on us."""
+    try:
+        yield
+    except ApiError as error:
+        error.note = f"deployment {deployment} goes on by itself; see: sluicegate watch {deployment}"
+        raise

@@ -1,0 +1,52 @@
+"""`sluicegate history`: the deployments that one may see, newest first."""
+
+import click
+from rich.text import Text
+
+from sluicegate_cli import show
+from sluicegate_cli.api import Api
+from sluicegate_cli.exits import Exit
+from sluicegate_cli.options import connected
+from sluicegate_cli.pages import pages
+from sluicegate_cli.show import Screen
+
+
+@click.command("history")
+@click.option("--function", help="Only of this function.")
+@click.option("--stage", help="Only to this stage.")
+@click.option("--status", help="Only with this status, such as failed.")
+@click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True, help="At most so many.")
+@connected
+def command(
+    api: Api, screen: Screen, function: str | None, stage: str | None, status: str | None, limit: int
+) -> Exit:
+    """List deployments, newest first: those of your project, and of what your rules cover.
+
+    \b
+      sluicegate history --function orders-api --stage prod
+      sluicegate history --status failed --limit 5 --json
+    """
+    found = list(pages(api, "deployments", limit=limit, function=function, stage=stage, status=status))
+    screen.document({"items": found})
+    if screen.as_json:
+        return Exit.OK
+    if not found:
+        screen.line("no deployments that you may see")
+        return Exit.OK
+    screen.table(
+        ("id", "created", "function", "stage", "status", "version", "ref", "by"),
+        [
+            (
+                deployment["id"],
+                deployment["created_at"],
+                deployment["function"],
+                deployment["stage"],
+                Text(deployment["status"], style=show.style(deployment["status"])),
+                deployment["version"] or "",
+                deployment["requested_by"]["ref"] or "",
+                deployment["requested_by"]["user_login"] or "",
+            )
+            for deployment in found
+        ],
+    )
+    return Exit.OK

@@ -1,0 +1,99 @@
+"""The options that every verb of the API shares, and the kinds of values that they take."""
+
+import os
+import re
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import click
+
+from sluicegate_cli.api import Api, ApiError, endpoint
+from sluicegate_cli.exits import Exit
+from sluicegate_cli.show import Screen
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+
+
+class Duration(click.ParamType):
+    """`90s`, `5m`, `2h`, `1d`, as in the gate file; the value is in seconds."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        if isinstance(value, (int, float)):
+            return value
+        found = re.fullmatch(r"([0-9]{1,6})([smhd])", value)
+        if not found:
+            self.fail(f"{value!r} is not a duration such as 90s, 5m or 2h", param, ctx)
+        return int(found[1]) * _UNITS[found[2]]
+
+
+class Matching(click.ParamType):
+    """A string that must have a form, with an example of it for who gets it wrong."""
+
+    def __init__(self, name: str, pattern: str, example: str) -> None:
+        self.name = name
+        self._pattern = pattern
+        self._example = example
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if not re.fullmatch(self._pattern, value):
+            self.fail(f"{value!r} does not look like {self._example}", param, ctx)
+        return str(value)
+
+
+max_wait = click.option(
+    "--max-wait",
+    type=Duration(),
+    default="10m",
+    show_default=True,
+    help="Stop following after this long (exit 6). The deployment itself goes on.",
+)
+
+
+def connected(verb: Callable[..., Exit]) -> Callable[..., None]:
+    """Gives a verb its `api` and `screen`, adds the shared options, and ends with the verb's exit code.
+
+    Whatever the API refused or could not be asked is shown here, once, in one form.
+    """
+
+    @click.option(
+        "--url",
+        envvar="SLUICEGATE_URL",
+        show_envvar=True,
+        help="The API, up to and including /v1. https, unless it is on this machine.",
+    )
+    @click.option(
+        "--token-file",
+        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        help="Read the ID token from this file instead of SLUICEGATE_TOKEN.",
+    )
+    @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout; progress on stderr.")
+    @wraps(verb)
+    def run(url: str | None, token_file: Path | None, as_json: bool, **arguments: Any) -> None:
+        screen = Screen(as_json=as_json)
+        try:
+            with Api(endpoint(url or ""), _token(token_file), notice=screen.note) as api:
+                exit_code = verb(api=api, screen=screen, **arguments)
+        except ApiError as error:
+            screen.error(error)
+            exit_code = error.exit
+        click.get_current_context().exit(exit_code)
+
+    return run
+
+
+def _token(file: Path | None) -> str:
+    """The ID token, from the file or the environment; never an argument, which every process list shows."""
+    token = (file.read_text("utf-8", "replace") if file else os.environ.get("SLUICEGATE_TOKEN", "")).strip()
+    if not token:
+        raise click.UsageError(
+            "no ID token. Let the job ask for one (id_tokens: {SLUICEGATE_TOKEN: {aud: ...}}), "
+            "or give a file with --token-file."
+        )
+    # Refused here, without showing it: a header cannot carry it, and an HTTP library's message would show it.
+    if not (token.isascii() and token.isprintable()) or " " in token:
+        raise click.UsageError("what was given as ID token is not one: it has spaces or special characters")
+    return token

@@ -1,0 +1,184 @@
+"""What people and machines see: live on a terminal, plain lines in a log, one JSON document with `--json`.
+
+Everything that comes from a server is cleaned here, on its way out: a value must not be able to end a line
+and forge the next, or to move a cursor.
+"""
+
+import json
+import sys
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Final
+
+import click
+from rich.console import Console, RenderableType
+from rich.live import Live
+from rich.spinner import Spinner
+from rich.table import Table
+from rich.text import Text
+from sluicegate.text import clean
+
+from sluicegate_cli.api import ApiError
+
+_STYLES: Final = {
+    "succeeded": "bold green",
+    "failed": "bold red",
+    "rolled_back": "bold yellow",
+    "rejected": "bold red",
+    "aborted": "bold yellow",
+}
+_LOG_WIDTH: Final = 160  # columns of a table in a log
+
+_HINTS: Final = {
+    "invalid_token": "Is the token fresh, and for this API's audience (id_tokens: ... aud)?",
+    "not_allowed": "`sluicegate whoami` shows the claims of this job and what the rules allow it.",
+    "not_found": "It does not exist, or this project may not see it; both look the same from outside.",
+    "busy": "Wait for the deployment that is under way, then run this command again.",
+    "key_reused": "This Idempotency-Key was used for another request of this job: take another key.",
+    "token_used": "This job's token has deployed something else there: use one job for each deployment.",
+    "not_as_expected": "The stage serves another version than expected: `sluicegate status FUNCTION`.",
+    "unprocessable": "What the request names does not fit what is recorded: `sluicegate status FUNCTION`.",
+    "unreachable": "Is SLUICEGATE_URL right, and is it reachable from here? Running this again is safe.",
+    "unexpected_answer": "Does SLUICEGATE_URL end in /v1, and is there a proxy in between?",
+}
+
+
+def style(status: str) -> str:
+    """The style of a deployment's status."""
+    return _STYLES.get(status, "cyan")
+
+
+class Screen:
+    """Where a command writes. With `as_json`, stdout is for the one document and the rest goes to stderr."""
+
+    def __init__(self, *, as_json: bool) -> None:
+        self.as_json = as_json
+        self._console = _console(sys.stderr if as_json else sys.stdout)
+        self._errors = _console(sys.stderr)
+
+    @property
+    def live(self) -> bool:
+        """Whether somebody watches."""
+        return self._console.is_terminal
+
+    def line(self, text: str, style: str = "") -> None:
+        """One line. Text from a server is cleaned, and never read as markup."""
+        self._console.print(Text(clean(text, 1024), style=style), soft_wrap=True)
+
+    def note(self, text: str) -> None:
+        """One line on stderr, beside the point."""
+        self._errors.print(Text(clean(text, 1024), style="dim"), soft_wrap=True)
+
+    def document(self, document: object) -> None:
+        """The one document of `--json`: ASCII, so that nothing in it can touch a terminal. Silent without."""
+        if self.as_json:
+            click.echo(json.dumps(document, indent=2))
+
+    def table(self, head: Sequence[str], rows: Iterable[Sequence[str | Text]]) -> None:
+        """Rows under headings; on a terminal as wide as that, in a log never broken."""
+        self._console.print(_table(head, rows))
+
+    def error(self, error: ApiError) -> None:
+        """What went wrong and what to do next, on stderr; with `--json` also as the one document."""
+        document = error.document
+        code = _text(document.get("code"))
+        status = document.get("status")
+        head = f"{code} ({status})" if isinstance(status, int) else code
+        self._errors.print(
+            Text.assemble(
+                ("error: ", "bold red"),
+                (f"{_text(document.get('title'))}", "bold"),
+                f" [{head}]\n  {_text(document.get('detail'))}",
+            ),
+            soft_wrap=True,
+        )
+        if pointers := [item for item in _items(document, "errors") if isinstance(item, Mapping)]:
+            self._errors.print(
+                _table(
+                    ("where", "what"), [(_text(i.get("pointer")), _text(i.get("detail"))) for i in pointers]
+                )
+            )
+        if nearest := list(_nearest(document)):
+            self._errors.print(_table(("nearest rule", "claim that failed", "this job has"), nearest))
+        for label, text in (
+            ("running", document.get("deployment")),
+            ("hint", _HINTS.get(code)),
+            ("note", error.note),
+            ("request id", document.get("request_id")),
+        ):
+            if text:
+                self._errors.print(Text(f"  {label}: {_text(text)}", style="dim"), soft_wrap=True)
+        self.document(document)
+
+    @contextmanager
+    def progress(self, label: str) -> Iterator["Progress"]:
+        """A line at the bottom of a terminal, below what is printed meanwhile; nothing in a log."""
+        progress = Progress(label)
+        if not self.live:
+            yield progress
+            return
+        with Live(progress, console=self._console, refresh_per_second=10, transient=True):
+            yield progress
+
+
+class Progress:
+    """A spinner, what is being done, and for how long."""
+
+    def __init__(self, label: str) -> None:
+        self.label = label
+        self._spinner = Spinner("dots", style="cyan")
+        self._since = time.monotonic()
+
+    def __rich__(self) -> RenderableType:
+        elapsed = time.monotonic() - self._since
+        self._spinner.update(text=Text(f"{clean(self.label)}  {elapsed:.1f} s", style="cyan"))
+        return self._spinner
+
+
+def size(count: int) -> str:
+    """Bytes for people: `812 B`, `4.2 MB`."""
+    if count < 1000:
+        return f"{count} B"
+    return f"{count / 1000:.1f} kB" if count < 1_000_000 else f"{count / 1_000_000:.1f} MB"
+
+
+def _console(stream: Any) -> Console:
+    """Rich decides on colours by NO_COLOR and TERM; whether there is a terminal at all, the stream knows."""
+    terminal = stream.isatty()
+    return Console(
+        file=stream,
+        force_terminal=terminal,
+        width=None if terminal else _LOG_WIDTH,
+        highlight=False,
+        markup=False,
+        emoji=False,
+    )
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str | Text]]) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for name in head:
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        table.add_row(*(cell if isinstance(cell, Text) else Text(clean(cell)) for cell in row))
+    return table
+
+
+def _text(value: object) -> str:
+    return "" if value is None else clean(str(value), 1024)
+
+
+def _items(document: Mapping[str, Any], name: str) -> Sequence[Any]:
+    value = document.get(name)
+    return value if isinstance(value, list) else []
+
+
+def _nearest(document: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """One row per failed claim of each nearest rule."""
+    for rule in _items(document, "nearest"):
+        name = _text(rule.get("rule"))
+        for failed in _items(rule, "failed"):
+            value = failed.get("value")
+            yield name, _text(failed.get("claim")), "(not in the token)" if value is None else _text(value)
+            name = ""
