@@ -5,7 +5,6 @@ from typing import Any
 
 from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
-
 from sluicegate import aws
 from sluicegate.artifacts import Artifacts
 from sluicegate.config import Config
@@ -45,7 +44,9 @@ def told(deployment: Deployment, outcome: Outcome) -> None:
         },
     )
     if deployment.status.final:
-        metrics.add_metric(name=deployment.status.name.title().replace("_", ""), unit=MetricUnit.Count, value=1)
+        metrics.add_metric(
+            name=deployment.status.name.title().replace("_", ""), unit=MetricUnit.Count, value=1
+        )
     if deployment.outcome is AliasOutcome.UNKNOWN:
         metrics.add_metric(name="OutcomeUnknown", unit=MetricUnit.Count, value=1)
 

@@ -6,7 +6,6 @@ from typing import Any
 from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 from botocore.exceptions import BotoCoreError, ClientError
-
 from sluicegate import aws, gateway, http
 from sluicegate.artifacts import Artifacts
 from sluicegate.config import Config
@@ -76,10 +75,14 @@ def _answer(call: http.Call) -> http.Answer:
         logger.error("gate file unusable: everything is denied", extra={"error": str(error)})
         raise unavailable("the gate file cannot be used: everything is denied", 60) from None
     except (ClientError, BotoCoreError) as error:
-        logger.error("AWS call failed", extra={"error": aws.error_code(error), "message_": aws.error_message(error)})
+        logger.error(
+            "AWS call failed", extra={"error": aws.error_code(error), "message_": aws.error_message(error)}
+        )
         raise unavailable("AWS did not answer as it should: send the same request again") from None
     except Problem:
         raise
     except Exception as error:
         logger.error("unforeseen error", extra={"error": type(error).__name__})
-        raise unavailable("an unforeseen error: nothing was accepted, or the same request finds it") from error
+        raise unavailable(
+            "an unforeseen error: nothing was accepted, or the same request finds it"
+        ) from error

@@ -5,7 +5,6 @@ from typing import Any
 
 from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
-
 from sluicegate import aws
 from sluicegate.config import Config
 from sluicegate.deployment import AliasOutcome

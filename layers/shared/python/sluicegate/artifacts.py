@@ -1,4 +1,4 @@
-"""The bucket of artifacts: `{function}/{sha256}.zip`, written once by presigned PUT, read by exact version."""
+"""The artifact bucket: `{function}/{sha256}.zip`, written once by presigned PUT, read by exact version."""
 
 import base64
 from dataclasses import dataclass

@@ -1,7 +1,7 @@
 """How AWS is called: clients with short timeouts, and errors told apart by what can be done about them."""
 
 from functools import cache
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import boto3
 from botocore.config import Config
@@ -42,7 +42,7 @@ _PASSING: Final = frozenset(
 
 
 @cache
-def client(service: str) -> Any:
+def client(service: Literal["dynamodb", "s3", "stepfunctions", "sts"]) -> Any:
     """The function's own client for a service, made at first use and kept."""
     return boto3.client(service, config=CONFIG)
 

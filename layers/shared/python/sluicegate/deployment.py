@@ -195,7 +195,7 @@ def duration(value: int) -> str:
 
 
 def _alias_view(state: AliasState | None) -> dict[str, Any] | None:
-    return state and {"version": state.version, "weights": dict(state.weights)}
+    return {"version": state.version, "weights": dict(state.weights)} if state else None
 
 
 def plan_view(plan: Plan) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Starting the state machine, so that starting twice is starting once."""
 
+from contextlib import suppress
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -16,14 +17,12 @@ class Executions:
 
     def start(self, deployment: Deployment) -> None:
         """Start the present attempt; one that was started already is left as it is."""
-        try:
+        with suppress(self._client.exceptions.ExecutionAlreadyExists):
             self._client.start_execution(
                 stateMachineArn=self._state_machine,
                 name=_name(deployment),
                 input=f'{{"id":"{deployment.id}"}}',
             )
-        except self._client.exceptions.ExecutionAlreadyExists:
-            pass
 
     def state(self, deployment: Deployment) -> str | None:
         """The present attempt's status (`RUNNING`, `FAILED`, ...), None where it never started."""

@@ -1,4 +1,4 @@
-"""The API: authenticate, authorise, accept, answer. From the gateway's own table, never from a target (promise 8).
+"""The API: authenticate, authorise, accept, answer. From its own table, never from a target (promise 8).
 
 The order of refusals is the same for every call: 413 and 415, 401, 400, 403, idempotency, 422 and 412, 409.
 """
@@ -28,7 +28,7 @@ from sluicegate.gate import Gate, Placement, Rule
 from sluicegate.http import Answer, Call
 from sluicegate.identity import Identity
 from sluicegate.ids import new_id
-from sluicegate.keys import KeysUnavailable, KeySource
+from sluicegate.keys import KeySource, KeysUnavailable
 from sluicegate.problems import (
     Problem,
     conflict,
@@ -145,7 +145,7 @@ class Gateway:
     # Deployments
 
     def create_deployment(self, call: Call, identity: Identity) -> Answer:
-        """`POST /deployments`: everything that the promises need is written in one transaction, or nothing is."""
+        """`POST /deployments`: all that the promises need is written in one transaction, or nothing is."""
         requests.no_query(call.query)
         wanted = requests.deployment(requests.body(call.body))
         key = requests.idempotency_key(call.headers.get("idempotency-key", []))
@@ -158,7 +158,9 @@ class Gateway:
             return self._rehearse(wanted, rule, placement, identity)
         fingerprint = digest(*wanted.effect)
         issuer, project = identity.project
-        request_key = digest(issuer, project, identity.text("job_id"), "key" if key else "body", key or fingerprint)
+        request_key = digest(
+            issuer, project, identity.text("job_id"), "key" if key else "body", key or fingerprint
+        )
         if known := self._replayed(request_key, fingerprint, identity):
             return known
         deployment = self._plan(wanted, rule, placement, identity)
@@ -189,7 +191,7 @@ class Gateway:
         return self._shown(deployment, 202)
 
     def read_deployment(self, call: Call, identity: Identity) -> Answer:
-        """`GET /deployments/{id}`: at once, or as soon as there is news; never waits before it has authorised."""
+        """`GET /deployments/{id}`: at once, or as soon as there is news. It authorises before it waits."""
         wanted = requests.read(call.path, call.query)
         deployment = self._visible(wanted.id, identity) if wanted else None
         if wanted is None or deployment is None:
@@ -217,7 +219,9 @@ class Gateway:
             if len(items) == wanted.limit or examined == EXAMINED:
                 cursor = deployment.id
                 break
-        rows = [("id", "status", "action", "function", "stage", "version", "created_at", "requested_by")]
+        rows: list[tuple[str, ...]] = [
+            ("id", "status", "action", "function", "stage", "version", "created_at", "requested_by")
+        ]
         rows += [_row(item) for item in items]
         return Answer(
             200,
@@ -232,7 +236,9 @@ class Gateway:
         """`GET /functions/{name}`: what each stage serves, as far as the caller may see it."""
         requests.no_query(call.query)
         name = requests.function_name(call.path)
-        served = [s for _, s in self.store.serving(name) if self._may_see_serving(s, identity)] if name else []
+        served = (
+            [s for _, s in self.store.serving(name) if self._may_see_serving(s, identity)] if name else []
+        )
         if not served:
             raise not_found()
         return Answer(200, _function_view(served), _served_table(served))
@@ -298,8 +304,12 @@ class Gateway:
         """A stage's own `max_age`, told only to who may deploy there. No leeway."""
         limit = placement.max_age
         if limit is not None and self.clock() - identity.issued_at > limit:
-            self.note("refused", code="invalid_token", check="max_age", stage=placement.stage, **_who(identity))
-            raise invalid_token("max_age", f"the token is older than the {duration(limit)} that the stage allows")
+            self.note(
+                "refused", code="invalid_token", check="max_age", stage=placement.stage, **_who(identity)
+            )
+            raise invalid_token(
+                "max_age", f"the token is older than the {duration(limit)} that the stage allows"
+            )
 
     def _plan(
         self, wanted: DeployRequest, rule: Rule, placement: Placement, identity: Identity
@@ -338,7 +348,7 @@ class Gateway:
         """422 and 412: what the gateway's own table shows to be impossible."""
         if not self.store.registered(wanted.function, wanted.sha256):
             raise unprocessable(
-                f"no artifact {wanted.sha256[:12]}… of {wanted.function} was uploaded: POST /v1/artifacts first"
+                f"no artifact {wanted.sha256[:12]} of {wanted.function} was uploaded: POST /v1/artifacts first"
             )
         if wanted.expected_version is None:
             return
@@ -396,13 +406,13 @@ class Gateway:
         return self._shown(deployment, 200, headers={"Idempotent-Replayed": "true"})
 
     def _start(self, deployment: Deployment) -> None:
-        """What is accepted is safe already: a start that fails is made up for by the same request, or by the sweep."""
+        """A start that fails loses nothing: the same request again makes up for it, or the sweep does."""
         try:
             self.executions.start(deployment)
         except Exception as error:
             self.note("not started", deployment=deployment.id, error=type(error).__name__)
             raise unavailable(
-                f"accepted as {deployment.id}, but not started yet: send the same request again, or wait a minute"
+                f"accepted as {deployment.id}, but not started: send the same request again, or wait a minute"
             ) from None
 
     def _busy(self, holder: str, identity: Identity) -> Problem:
@@ -483,7 +493,12 @@ def _token_key(identity: Identity, deployment: Deployment) -> str | None:
     if identity.jti is None:
         return None
     return digest(
-        identity.issuer, identity.jti, plan.target.account, plan.target.region, deployment.function, plan.alias
+        identity.issuer,
+        identity.jti,
+        plan.target.account,
+        plan.target.region,
+        deployment.function,
+        plan.alias,
     )
 
 
@@ -575,9 +590,10 @@ def _function_view(served: list[Serving]) -> dict[str, Any]:
 
 
 def _served_table(served: list[Serving]) -> tuple[str, ...]:
-    rows = [("function", "stage", "version", "since", "ref", "by")]
+    rows: list[tuple[str, ...]] = [("function", "stage", "version", "since", "ref", "by")]
     rows += [
-        (s.function, s.stage, s.version, s.since, clean(s.ref or "-"), clean(s.user_login or "-")) for s in served
+        (s.function, s.stage, s.version, s.since, clean(s.ref or "-"), clean(s.user_login or "-"))
+        for s in served
     ]
     return _table(rows)
 

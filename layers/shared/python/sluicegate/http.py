@@ -49,7 +49,7 @@ class Answer:
 
 
 def call(event: Mapping[str, Any]) -> Call:
-    """Of a REST API's proxy event (payload format 1.0). A body that is not base64 where it claims to be is empty."""
+    """Of a REST API's proxy event (format 1.0). A body that is not base64 where it claims to be is empty."""
     headers: dict[str, list[str]] = {}
     for name, values in (event.get("multiValueHeaders") or {}).items():
         headers.setdefault(name.lower(), []).extend(values)

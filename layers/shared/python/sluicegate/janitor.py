@@ -1,4 +1,4 @@
-"""Promise 3 after a crash: whatever was accepted gets to its end, even if its execution never began or died."""
+"""Promise 3 after a crash: what was accepted gets to its end, even if its execution never began or died."""
 
 import time
 from collections.abc import Callable

@@ -132,7 +132,7 @@ class FunctionApi:
         return _snapshot(answer["Configuration"])
 
     def update_code(self, bucket: str, key: str, object_version: str | None, revision: str) -> Snapshot:
-        """UpdateFunctionCode from exactly that version of the object, if `revision` is still the present one."""
+        """UpdateFunctionCode from that very version of the object, if `revision` is still the present one."""
         source = {"S3Bucket": bucket, "S3Key": key}
         if object_version:
             source["S3ObjectVersion"] = object_version
@@ -153,16 +153,14 @@ class FunctionApi:
         try:
             return _alias(self._call("get_alias", Name=name))
         except NotFound as error:
-            # Lambda says "Alias not found" or "Cannot find alias arn" for one, "Function not found" for the other.
+            # "Cannot find alias arn: ..." for one, "Function not found: ..." for the other.
             if "alias" in error.message.lower():
                 return None
             raise
 
     def create_alias(self, name: str, version: str, description: str) -> Alias:
         """CreateAlias; InProgress where it exists."""
-        return _alias(
-            self._call("create_alias", Name=name, FunctionVersion=version, Description=description)
-        )
+        return _alias(self._call("create_alias", Name=name, FunctionVersion=version, Description=description))
 
     def update_alias(self, name: str, state: AliasState, revision: str) -> Alias:
         """UpdateAlias to exactly that version and those weights, if `revision` is still the present one."""

@@ -162,7 +162,7 @@ def deployment(value: Any) -> DeployRequest:
     for later in ("image", "strategy", "on_busy", "from", "version"):
         fields.take(later, lambda _: "is not supported yet")
     source = fields.nested("artifact", needed=True)
-    sha256 = source.take("sha256", _sha256, needed=True) if source else None
+    sha256 = source.take("sha256", _sha256, needed=True) if source else ""
     expect = fields.nested("expect")
     expected = expect.take("version", _version, needed=True) if expect else None
     release = fields.take("release", _text(128))
@@ -177,7 +177,9 @@ def idempotency_key(values: list[str]) -> str | None:
     if not values:
         return None
     if len(values) > 1 or not _KEY.fullmatch(values[0]):
-        raise invalid_request([("", "Idempotency-Key must be one value of 1 to 128 printable ASCII characters")])
+        raise invalid_request(
+            [("", "Idempotency-Key must be one value of 1 to 128 printable ASCII characters")]
+        )
     return values[0]
 
 
@@ -200,9 +202,7 @@ def listing(query: Mapping[str, list[str]]) -> ListRequest:
         limit=_limit,
         cursor=_cursor,
     )
-    return ListRequest(
-        function, stage, Status(status) if status else None, release, int(limit or 20), cursor
-    )
+    return ListRequest(function, stage, Status(status) if status else None, release, int(limit or 20), cursor)
 
 
 def functions(query: Mapping[str, list[str]]) -> str | None:
@@ -222,9 +222,7 @@ def function_name(path: Mapping[str, str]) -> str | None:
     return name if _FUNCTION.fullmatch(name) else None
 
 
-def _query(
-    query: Mapping[str, list[str]], **checks: Callable[[Any], str | None]
-) -> tuple[str | None, ...]:
+def _query(query: Mapping[str, list[str]], **checks: Callable[[Any], str | None]) -> tuple[str | None, ...]:
     errors = [(name, "is not a known parameter") for name in query if name not in checks]
     values = []
     for name, check in checks.items():
@@ -242,7 +240,9 @@ def _matching(pattern: re.Pattern[str], what: str) -> Callable[[Any], str | None
     return lambda value: None if isinstance(value, str) and pattern.fullmatch(value) else f"must be {what}"
 
 
-_function = _matching(_FUNCTION, "the name of a function: 1 to 64 letters, digits, `-` and `_`, without an ARN")
+_function = _matching(
+    _FUNCTION, "the name of a function: 1 to 64 letters, digits, `-` and `_`, without an ARN"
+)
 _stage = _matching(_STAGE, "the name of a stage")
 _sha256 = _matching(_SHA256, "a SHA-256 as 64 lower-case hexadecimal digits")
 _version = _matching(_VERSION, 'the number of a version, as a string: "42"')

@@ -232,7 +232,7 @@ def pause(deployment: Deployment, outcome: Outcome) -> int:
     """Seconds before the next step: 0 goes on at once. Grows with trouble, to 30."""
     match outcome:
         case Trouble():
-            return min(30, 2 ** min(deployment.trouble, 5))
+            return min(30, 1 << min(deployment.trouble, 5))
         case Occupied() | LockLost():
             return 2
         case Pending():
@@ -249,7 +249,9 @@ def _wanted(deployment: Deployment) -> AliasState:
 
 def _queued(deployment: Deployment, by: str, at: float) -> Deployment:
     if at - seconds(deployment.created_at) > QUEUE_LIMIT:
-        reason = Reason("queue_timeout", f"another deployment of {deployment.function} did not finish", {"by": by})
+        reason = Reason(
+            "queue_timeout", f"another deployment of {deployment.function} did not finish", {"by": by}
+        )
         return _give_up(deployment, reason, at)
     if deployment.status is Status.QUEUED:
         return deployment
@@ -306,7 +308,9 @@ def _trouble(deployment: Deployment, outcome: Trouble, at: float) -> Deployment:
     if count > TROUBLE_LIMIT:
         code = "shift_failed" if deployment.status is Status.SHIFTING else "publish_failed"
         return _give_up(deployment, Reason(code, outcome.message, {"error": outcome.code}), at)
-    return deployment.changed(at, f"{outcome.message}; trying again ({count} of {TROUBLE_LIMIT})", trouble=count)
+    return deployment.changed(
+        at, f"{outcome.message}; trying again ({count} of {TROUBLE_LIMIT})", trouble=count
+    )
 
 
 def _give_up(deployment: Deployment, reason: Reason, at: float) -> Deployment:

@@ -48,7 +48,7 @@ from sluicegate.store import PublishedVersion, Store
 from sluicegate.targets import Targets
 
 _PAUSES = (0.1, 0.15, 0.25, 0.4, 0.6, 1.0, 1.5, 2.0, 2.0, 2.0)
-"""Seconds between looks at an update; a small zip takes half a second. Longer waits are the state machine's."""
+"""Seconds between looks at an update; a small zip takes half a second. Longer waits are for later turns."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,9 @@ class Steps:
         if stored is None:
             return Impossible("artifact_not_found", f"no artifact {deployment.sha256} was uploaded")
         if stored.sha256 != deployment.sha256:
-            return Impossible("artifact_mismatch", "the stored artifact has another checksum than its name says")
+            return Impossible(
+                "artifact_mismatch", "the stored artifact has another checksum than its name says"
+            )
         if not self.store.renew_publish_lock(deployment):
             return LockLost()
         updated = function.update_code(

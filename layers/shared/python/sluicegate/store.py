@@ -40,7 +40,7 @@ from sluicegate.deployment import (
 )
 
 PUBLISH_LEASE: Final = 120
-"""Seconds that the publishing lock holds without being renewed; it is renewed before every change to Lambda."""
+"""Seconds that the publishing lock holds without being renewed, as it is before every change to Lambda."""
 
 REQUEST_KEPT: Final = 30 * 86_400
 """Seconds after which a request is forgotten; no job runs for longer."""
@@ -269,13 +269,15 @@ class Store:
             if any(code == "ConditionalCheckFailed" for code in refused[1:]):
                 # A lock to free is somebody else's by now: its lease ran out. What it protected is fenced
                 # by revision ids; freeing theirs would not be.
-                writes = [w for w, code in zip(writes, refused, strict=True) if code != "ConditionalCheckFailed"]
+                writes = [
+                    w for w, code in zip(writes, refused, strict=True) if code != "ConditionalCheckFailed"
+                ]
                 continue
             self._sleep(random.uniform(0, 0.02 * 2**attempt))  # noqa: S311 (jitter, not a secret)
         raise Contended
 
     def renew_publish_lock(self, deployment: Deployment) -> bool:
-        """Extend the lease; False where it is not ours any more. Called right before each change to Lambda."""
+        """Extend the lease; False where it is not ours any more. Called before each change to Lambda."""
         lock = _publish_lock(deployment)
         try:
             self._client.update_item(
@@ -309,7 +311,9 @@ class Store:
     def published(self, target: Target, function: str, sha256: str) -> PublishedVersion | None:
         """The version that Sluicegate published for this function from this digest."""
         item = self._get(_versions_key(target, function), sha256)
-        return item and PublishedVersion(item["version"], item["settings"], item["salt"], item["deployment"])
+        if item is None:
+            return None
+        return PublishedVersion(item["version"], item["settings"], item["salt"], item["deployment"])
 
     def register(self, upload: Upload) -> None:
         """Note who uploads an artifact. Twice is once."""
@@ -339,7 +343,9 @@ class Store:
         """What aliases serve, by function, with the place to go on from; read page by page."""
         prefix = f"{function}#" if function else ""
         query = {
-            "KeyConditionExpression": "pk = :pk AND begins_with(sk, :sk)" if function else "pk = :pk AND sk > :sk",
+            "KeyConditionExpression": "pk = :pk AND begins_with(sk, :sk)"
+            if function
+            else "pk = :pk AND sk > :sk",
             "ExpressionAttributeValues": _marshal({":pk": "serving", ":sk": prefix or after or " "}),
         }
         for item in self._query(query):
@@ -498,7 +504,10 @@ def _deployment(item: Item) -> Deployment:
     values |= {
         "status": Status(values["status"]),
         "plan": Plan(
-            Target(**plan["target"]), plan["alias"], tuple(Step(**step) for step in plan["steps"]), plan["gate"]
+            Target(**plan["target"]),
+            plan["alias"],
+            tuple(Step(**step) for step in plan["steps"]),
+            plan["gate"],
         ),
         "requested_by": Requester(**values["requested_by"]),
         "timeline": tuple(

@@ -31,7 +31,7 @@ ACTIONS: Final = (
 
 
 class Targets:
-    """Sessions in targets, kept until they run out; a few at a time, because a process serves few at a time."""
+    """Sessions in targets, kept until they run out."""
 
     def __init__(self, config: Config, sts: Any, clock: Callable[[], float] = time.time) -> None:
         self._config = config
@@ -100,7 +100,7 @@ def source_identity(by: Requester) -> str:
 
 
 def session_tags(deployment: Deployment) -> list[dict[str, str]]:
-    """Who asked, in CloudTrail's words. Tag values take letters, digits and `_.:/=+-@` (IAM tagging rules)."""
+    """Who asked, for CloudTrail. Tag values take letters, digits and `_.:/=+-@` (IAM tagging rules)."""
     by = deployment.requested_by
     tags = {
         "Deployment": deployment.id,
