@@ -1,0 +1,69 @@
+# Everything here sets up what it needs first (`setup`), and does nothing twice.
+# `make help` lists the targets.
+
+PYTHON ?= $(shell for each in python3 python3.13 python3.14 python3.12 python3.11; do \
+	$$each -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$each && exit; done; echo python3)
+BIN := .venv/bin
+STAND := PYTHONPATH=tests PYTHONDONTWRITEBYTECODE=1 $(BIN)/python -m stand
+export GATE_FILE CLAIMS EVENT EMULATOR_PORT GITLAB_PORT
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo up down token invoke test unit lint format bench build deploy check lock clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
+
+setup: ## make the environments, from the locks
+	@command -v $(PYTHON) >/dev/null || { echo "error: Python 3.11 or later is needed, and $(PYTHON) is not on the PATH" >&2; exit 1; }
+	@$(PYTHON) tests/stand/bootstrap.py
+
+demo: setup ## the main job, as a user sees it, from nothing to nothing
+	@$(STAND) demo
+
+up: setup ## start the stand, or deploy what changed to it (GATE_FILE=path: another gate file)
+	@$(STAND) up
+
+down: setup ## end the stand
+	@$(STAND) down
+
+token: ## print a job's ID token (CLAIMS='{"ref": "v1.2.3"}')
+	@test -x $(BIN)/python || { echo "error: the stand is not up: make up" >&2; exit 1; }
+	@$(STAND) token
+
+invoke: setup ## sam local invoke with a fresh token against the stand (EVENT=accepted, or another of events/)
+	@$(STAND) invoke
+
+test: setup ## every test that needs no container engine
+	@$(BIN)/python -m pytest tests/unit tests/integration
+
+unit: setup ## the tests that need no stand
+	@$(BIN)/python -m pytest tests/unit
+
+lint: setup ## ruff, mypy, cfn-lint, sam validate, the gate file
+	@.ci/lint
+
+format: setup ## let ruff write the format
+	@$(BIN)/ruff format . && $(BIN)/ruff check --fix --quiet .
+
+bench: setup ## print the figures
+	@for each in bench/*.py; do PYTHONPATH=layers/shared/python:tests $(BIN)/python $$each || exit 1; done
+
+check: setup ## check sluicegate.yaml and run its tests
+	@$(BIN)/sluicegate check
+
+build: setup ## sam build, for AWS
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/sam build
+
+deploy: build ## sam deploy to the AWS account of your credentials (ARGS=--guided the first time)
+	@$(BIN)/sam deploy $(ARGS)
+
+lock: setup ## write the locks again, from the *.in files
+	@for each in uv emulator; do $(COMPILE) requirements/$$each.in -o requirements/$$each.txt; done
+	@$(COMPILE) requirements/dev.in pyproject.toml -o requirements/dev.txt
+
+COMPILE = $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --custom-compile-command "make lock"
+
+clean: ## remove everything that was made, environments included
+	@if [ -x $(BIN)/python ]; then $(STAND) down; fi
+	rm -rf .venv .stand .aws-sam build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,219 @@
+"""The running stand, for tests, the demo and anything else in Python: `Stand.running()`."""
+
+import hashlib
+import io
+import json
+import os
+import signal
+import time
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+
+from stand import control, places
+from stand.emulator import Emulator, workers
+from stand.issuer import Issuer
+from stand.say import StandError
+
+HANDLER: Final = "def handler(event, context):\n    return {'release': %r}\n"
+_ROLE: Final = "stand-sample-function"
+
+
+@dataclass(frozen=True)
+class Stand:
+    """`.stand/stand.json`, and what one does with it."""
+
+    endpoint: str
+    issuer: str
+    audience: str
+    aws_endpoint_url: str
+    aws_access_key_id: str
+    aws_secret_access_key: str
+    region: str
+    account_id: str
+    table: str
+    artifact_bucket: str
+    state_machine_arn: str
+
+    @classmethod
+    def running(cls) -> "Stand":
+        """The stand that is up. Raises StandError where there is none."""
+        state = control.State.load()
+        if state is None or not state.is_running() or not places.STAND_JSON.is_file():
+            raise StandError("the stand is not up: make up")
+        described: dict[str, str] = json.loads(places.STAND_JSON.read_text())
+        return cls(**{field.name: described[field.name] for field in fields(cls)})
+
+    @property
+    def gitlab(self) -> Issuer:
+        return Issuer(self.issuer)
+
+    @property
+    def emulator(self) -> Emulator:
+        return Emulator(httpx.URL(self.aws_endpoint_url).port or 80)
+
+    def token(self, **claims: Any) -> str:
+        """A job's ID token; claims given as None are left out, `aud` may be a list."""
+        return self.gitlab.token(claims)
+
+    def client(self, service: str, **credentials: Any) -> Any:
+        """A boto3 client: the account's administrator, or who the credentials say (`Emulator.client`)."""
+        return self.emulator.client(service, **credentials)
+
+    def http(
+        self,
+        method: str,
+        path: str,
+        json: Any = None,
+        *,
+        token: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        content: bytes | None = None,
+        params: Mapping[str, str | int] | None = None,
+        timeout: float = 40,
+    ) -> httpx.Response:
+        """Call the API as a job would; `path` starts with a slash, after `/v1`."""
+        sent = dict(headers or {})
+        if token is not None:
+            sent["Authorization"] = f"Bearer {token}"
+        return httpx.request(
+            method,
+            self.endpoint + path,
+            json=json,
+            content=content,
+            params=params,
+            headers=sent,
+            timeout=timeout,
+            trust_env=False,
+        )
+
+    def create_function(
+        self, name: str, source: str | None = None, *, env: Mapping[str, str] | None = None
+    ) -> str:
+        """Create (or replace) a function in Python, as somebody's Terraform would; its ARN."""
+        lambda_ = self.client("lambda")
+        self.delete_function(name)
+        created = lambda_.create_function(
+            FunctionName=name,
+            Runtime="python3.13",
+            Handler="index.handler",
+            Role=self._sample_role(),
+            Code={"ZipFile": package(source if source is not None else HANDLER % "initial")},
+            Environment={"Variables": dict(env or {})},
+        )
+        lambda_.get_waiter("function_active_v2").wait(FunctionName=name, WaiterConfig={"Delay": 1})
+        return str(created["FunctionArn"])
+
+    def delete_function(self, name: str) -> None:
+        """Delete a function with all its versions; none of that name is fine."""
+        lambda_ = self.client("lambda")
+        try:
+            lambda_.delete_function(FunctionName=name)
+        except lambda_.exceptions.ResourceNotFoundException:
+            return
+
+    def _sample_role(self) -> str:
+        iam = self.client("iam")
+        trust = {
+            "Effect": "Allow",
+            "Principal": {"Service": "lambda.amazonaws.com"},
+            "Action": "sts:AssumeRole",
+        }
+        try:
+            role = iam.create_role(
+                RoleName=_ROLE,
+                AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [trust]}),
+            )
+        except iam.exceptions.EntityAlreadyExistsException:
+            role = iam.get_role(RoleName=_ROLE)
+        return str(role["Role"]["Arn"])
+
+    def alias(self, function: str, name: str) -> str | None:
+        """The version that an alias points at, or None where there is no such alias."""
+        lambda_ = self.client("lambda")
+        try:
+            return str(lambda_.get_alias(FunctionName=function, Name=name)["FunctionVersion"])
+        except lambda_.exceptions.ResourceNotFoundException:
+            return None
+
+    def invoke(self, function: str, payload: Any = None, *, alias: str | None = None) -> Any:
+        """What a function answers, under an alias or as it is."""
+        name = f"{function}:{alias}" if alias else function
+        answer = self.client("lambda").invoke(FunctionName=name, Payload=json.dumps(payload or {}).encode())
+        return json.loads(answer["Payload"].read() or b"null")
+
+    def upload(self, function: str, data: bytes, *, token: str) -> str:
+        """Announce an artifact and upload it, as a job would; its SHA-256. Raises httpx.HTTPStatusError."""
+        digest = hashlib.sha256(data).hexdigest()
+        announced = self.http(
+            "POST", "/artifacts", {"function": function, "sha256": digest, "size": len(data)}, token=token
+        )
+        upload = announced.raise_for_status().json()["upload"]
+        if upload:
+            httpx.request(
+                upload["method"],
+                upload["url"],
+                headers=upload["headers"],
+                content=data,
+                timeout=30,
+                trust_env=False,
+            ).raise_for_status()
+        return digest
+
+    def wait(self, deployment: str, *, token: str, patience: float = 60) -> dict[str, Any]:
+        """The deployment once it is final. Raises StandError where `patience` seconds do not suffice."""
+        deadline, revision = time.monotonic() + patience, 0
+        while time.monotonic() < deadline:
+            answer = self.http(
+                "GET", f"/deployments/{deployment}", token=token, params={"after": revision, "wait": 10}
+            )
+            told: dict[str, Any] = answer.raise_for_status().json()
+            if told["final"]:
+                return told
+            revision = told["revision"]
+        raise StandError(f"{deployment} is still {told['status']} after {patience:.0f} s")
+
+    def own_functions(self) -> list[str]:
+        """The names of the stack's own functions."""
+        pages = (
+            self.client("cloudformation")
+            .get_paginator("list_stack_resources")
+            .paginate(StackName="sluicegate")
+        )
+        found = (summary for page in pages for summary in page["StackResourceSummaries"])
+        return sorted(
+            one["PhysicalResourceId"] for one in found if one["ResourceType"] == "AWS::Lambda::Function"
+        )
+
+    def workers(self, function: str) -> list[int]:
+        """The process ids of a function's warm workers."""
+        return workers(function)
+
+    def kill_workers(self, function: str) -> int:
+        """End a function's workers at once, wherever they are in their work; how many there were."""
+        found = self.workers(function)
+        for pid in found:
+            os.kill(pid, signal.SIGKILL)
+        return len(found)
+
+    def another_gitlab(self, audience: str | None = None) -> Issuer:
+        """Start one more stand-in GitLab with keys of its own; it ends with the stand."""
+        return control.one_more_gitlab(audience or self.audience)
+
+    def install_gate(self, gate_file: Path | None) -> None:
+        """Deploy with another gate file, or with the stand's own again."""
+        control.up(gate_file)
+
+
+def package(source: str, *, filename: str = "index.py") -> bytes:
+    """A deployment package with one source file: the same bytes for the same source."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        entry = zipfile.ZipInfo(filename, (2026, 1, 1, 0, 0, 0))
+        entry.external_attr = 0o644 << 16
+        archive.writestr(entry, source)
+    return buffer.getvalue()

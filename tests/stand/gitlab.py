@@ -1,0 +1,262 @@
+"""The stand-in GitLab: an HTTP server with discovery, a key set and job tokens. `python -m stand.gitlab`.
+
+What a GitLab serves is served as GitLab does. Under `/-/stand/` it does what tests ask of it: issue and sign
+tokens, rotate keys, count requests, and fail in the ways that servers fail. It listens on loopback only.
+"""
+
+import argparse
+import base64
+import json
+import threading
+import time
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Final
+
+import jwt
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from jwt.algorithms import RSAAlgorithm
+
+from stand.claims import job_claims
+
+DISCOVERY: Final = "/.well-known/openid-configuration"
+KEYS: Final = "/oauth/discovery/keys"
+ADMIN: Final = "/-/stand/"
+
+
+@dataclass(frozen=True)
+class Key:
+    private: rsa.RSAPrivateKey
+
+    @property
+    def kid(self) -> str:
+        """The key's RFC 7638 thumbprint, as GitLab names its keys."""
+        public = RSAAlgorithm.to_jwk(self.private.public_key(), as_dict=True)
+        canonical = json.dumps({name: public[name] for name in ("e", "kty", "n")}, separators=(",", ":"))
+        digest = hashes.Hash(hashes.SHA256())
+        digest.update(canonical.encode())
+        return unpadded(digest.finalize())
+
+    def jwk(self) -> dict[str, str]:
+        public = RSAAlgorithm.to_jwk(self.private.public_key(), as_dict=True)
+        return {
+            "kty": "RSA",
+            "kid": self.kid,
+            "e": public["e"],
+            "n": public["n"],
+            "use": "sig",
+            "alg": "RS256",
+        }
+
+    def sign(self, header: bytes, payload: bytes) -> str:
+        """A token of exactly these bytes, whatever they are."""
+        signed = f"{unpadded(header)}.{unpadded(payload)}"
+        return f"{signed}.{unpadded(self.private.sign(signed.encode(), padding.PKCS1v15(), hashes.SHA256()))}"
+
+
+@dataclass
+class Fault:
+    """How to answer GitLab's own paths.
+
+    `mode`: `none`; `down` (hang up without an answer); `slow` (wait `seconds` first); `answer` (give
+    `status`, `content_type`, `headers` and `body` instead); `flood` (never stop sending).
+    `path`: only this one; empty for both.
+    """
+
+    mode: str = "none"
+    path: str = ""
+    seconds: float = 0
+    status: int = 200
+    content_type: str = "application/json"
+    headers: dict[str, str] = field(default_factory=dict)
+    body: str = ""
+
+
+class GitLab:
+    """Keys, tokens and faults of one instance. Safe for the server's threads."""
+
+    def __init__(self, issuer: str, audience: str) -> None:
+        self.issuer = issuer
+        self.audience = audience
+        self.fault = Fault()
+        self.requests: Counter[str] = Counter()
+        self._lock = threading.Lock()
+        self._keys = [new_key()]
+
+    def token(self, claims: Mapping[str, Any], *, audience: str | list[str] | None = None) -> str:
+        key = self.signing_key()
+        payload = job_claims(self.issuer, audience or self.audience, claims)
+        return jwt.encode(payload, key.private, algorithm="RS256", headers={"kid": key.kid})
+
+    def sign(self, header: str | None, payload: str) -> str:
+        key = self.signing_key()
+        usual = json.dumps({"alg": "RS256", "kid": key.kid, "typ": "JWT"})
+        return key.sign((usual if header is None else header).encode("utf-8", "surrogatepass"),
+                        payload.encode("utf-8", "surrogatepass"))  # fmt: skip
+
+    def signing_key(self) -> Key:
+        with self._lock:
+            return self._keys[0]
+
+    def published(self) -> list[Key]:
+        with self._lock:
+            return list(self._keys)
+
+    def rotate(self, *, keep: int) -> str:
+        """Sign with a new key from now on, publish `keep` older ones with it; returns the new `kid`."""
+        key = new_key()
+        with self._lock:
+            self._keys = [key, *self._keys[:keep]]
+        return key.kid
+
+    def discovery(self) -> dict[str, Any]:
+        at = self.issuer
+        return {
+            "issuer": at,
+            "authorization_endpoint": f"{at}/oauth/authorize",
+            "token_endpoint": f"{at}/oauth/token",
+            "revocation_endpoint": f"{at}/oauth/revoke",
+            "introspection_endpoint": f"{at}/oauth/introspect",
+            "userinfo_endpoint": f"{at}/oauth/userinfo",
+            "jwks_uri": f"{at}{KEYS}",
+            "scopes_supported": ["api", "read_user", "openid", "profile", "email"],
+            "response_types_supported": ["code"],
+            "response_modes_supported": ["query", "fragment", "form_post"],
+            "grant_types_supported": ["authorization_code", "client_credentials", "refresh_token"],
+            "subject_types_supported": ["public"],
+            "id_token_signing_alg_values_supported": ["RS256"],
+            "claim_types_supported": ["normal"],
+        }
+
+
+class Handler(BaseHTTPRequestHandler):
+    """GitLab's two paths, and what tests ask for under `/-/stand/`."""
+
+    server_version = "nginx"
+    sys_version = ""
+    protocol_version = "HTTP/1.1"
+    gitlab: GitLab
+
+    def do_GET(self) -> None:
+        path = self.path.partition("?")[0]
+        if path.startswith(ADMIN):
+            self.administer(path.removeprefix(ADMIN), {})
+            return
+        self.gitlab.requests[path] += 1
+        if path not in (DISCOVERY, KEYS):
+            self.answer(404, {"error": "404 Not Found"})
+        elif not self.failed(path):
+            keys = {"keys": [key.jwk() for key in self.gitlab.published()]}
+            self.answer(200, self.gitlab.discovery() if path == DISCOVERY else keys)
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        if not self.path.startswith(ADMIN):
+            self.answer(404, {"error": "404 Not Found"})
+            return
+        try:
+            self.administer(self.path.removeprefix(ADMIN), json.loads(body or b"{}"))
+        except (KeyError, TypeError, ValueError) as error:
+            self.answer(400, {"error": f"{type(error).__name__}: {error}"})
+
+    def administer(self, verb: str, given: dict[str, Any]) -> None:
+        gitlab = self.gitlab
+        match verb:
+            case "health":
+                self.answer(200, {"issuer": gitlab.issuer})
+            case "token":
+                self.answer(200, {"token": gitlab.token(given["claims"], audience=given.get("aud"))})
+            case "sign":
+                self.answer(200, {"token": gitlab.sign(given.get("header"), given["payload"])})
+            case "rotate":
+                self.answer(200, {"kid": gitlab.rotate(keep=int(given.get("keep", 1)))})
+            case "fault":
+                gitlab.fault = Fault(**given)
+                self.answer(200, {})
+            case "requests":
+                self.answer(200, dict(gitlab.requests))
+            case _:
+                self.answer(404, {"error": "404 Not Found"})
+
+    def failed(self, path: str) -> bool:
+        """Do what the fault says; whether that was the answer."""
+        fault = self.gitlab.fault
+        if fault.path not in ("", path):
+            return False
+        match fault.mode:
+            case "slow":
+                time.sleep(fault.seconds)
+                return False
+            case "down":
+                self.close_connection = True
+                return True
+            case "answer":
+                self.send(
+                    fault.status, fault.body.encode(), {"Content-Type": fault.content_type, **fault.headers}
+                )
+                return True
+            case "flood":
+                self.flood()
+                return True
+        return False
+
+    def flood(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.end_headers()
+        self.close_connection = True
+        try:
+            while True:
+                self.wfile.write(b" " * 65536)
+        except OSError:
+            return
+
+    def answer(self, status: int, content: Mapping[str, Any]) -> None:
+        self.send(status, json.dumps(content).encode(), {"Content-Type": "application/json; charset=utf-8"})
+
+    def send(self, status: int, body: bytes, headers: Mapping[str, str]) -> None:
+        self.send_response(status)
+        for name, value in {**headers, "Content-Length": str(len(body))}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Log GitLab's own paths. Bodies are never logged, and what tests ask for is noise."""
+        if not self.path.startswith(ADMIN):
+            super().log_message(format, *args)
+
+
+class Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128
+
+
+def new_key() -> Key:
+    return Key(rsa.generate_private_key(public_exponent=65537, key_size=2048))
+
+
+def unpadded(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m stand.gitlab", description=(__doc__ or "").splitlines()[0]
+    )
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--audience", required=True)
+    options = parser.parse_args()
+    handler = type(
+        "InstanceHandler",
+        (Handler,),
+        {"gitlab": GitLab(f"http://127.0.0.1:{options.port}", options.audience)},
+    )
+    Server(("127.0.0.1", options.port), handler).serve_forever()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,54 @@
+"""A client of a stand-in GitLab: tokens, and the faults that tests want."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+
+@dataclass(frozen=True)
+class Issuer:
+    """One running stand-in GitLab."""
+
+    url: str
+
+    def token(self, claims: Mapping[str, Any], *, audience: str | list[str] | None = None) -> str:
+        """A job's ID token with these claims in the place of the usual ones; None leaves one out."""
+        return str(
+            self._ask("token", claims=dict(claims), **({"aud": audience} if audience else {}))["token"]
+        )
+
+    def sign(self, payload: str, *, header: str | None = None) -> str:
+        """A token of exactly this payload (and header), signed with the present key."""
+        return str(self._ask("sign", payload=payload, header=header)["token"])
+
+    def rotate(self, *, keep: int = 1) -> str:
+        """Sign with a new key from now on, with `keep` older ones still published; its `kid`."""
+        return str(self._ask("rotate", keep=keep)["kid"])
+
+    def requests(self) -> dict[str, int]:
+        """How often each of GitLab's paths was asked for since the start."""
+        return {path: int(count) for path, count in self._ask("requests").items()}
+
+    @contextmanager
+    def failing(self, mode: str, **how: Any) -> Iterator[None]:
+        """Fail in one of the ways of `stand.gitlab.Fault` until the block ends."""
+        self._ask("fault", mode=mode, **how)
+        try:
+            yield
+        finally:
+            self._ask("fault")
+
+    def answers(self) -> bool:
+        try:
+            return bool(self._ask("health")["issuer"] == self.url)
+        except httpx.HTTPError:
+            return False
+
+    def _ask(self, verb: str, **content: Any) -> dict[str, Any]:
+        answer = httpx.post(f"{self.url}/-/stand/{verb}", json=content, timeout=10, trust_env=False)
+        answer.raise_for_status()
+        result: dict[str, Any] = answer.json()
+        return result

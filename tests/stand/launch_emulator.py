@@ -1,0 +1,106 @@
+"""Start MiniStack with what the stand changes about it. Run by the emulator's own interpreter, as a script.
+
+Three differences, each one thing that AWS does and MiniStack 1.5.33 does not:
+
+- Alias calls are authorised as what they are. It takes GetAlias, UpdateAlias and DeleteAlias for ListAliases.
+- An environment variable that names a file under `/opt` finds it. Lambda unpacks layers there, the emulator
+  into a directory per worker.
+- `/v1/...` is the deployed API's stage, as in its URL on AWS, beside the emulator's own longer path.
+
+It pins what it changes: where the emulator no longer looks as expected, it stops and does not run
+without them.
+"""
+
+import os
+from collections.abc import Awaitable, Callable, MutableMapping
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+Scope = MutableMapping[str, Any]
+Application = Callable[[Scope, Any, Any], Awaitable[None]]
+
+API_FILE = "STAND_API_FILE"
+"""Environment variable: the file that holds the deployed API's id, written after each deployment."""
+
+STAGE = "/v1"
+
+
+def main() -> None:
+    authorise_alias_calls()
+    find_layers_under_opt()
+    emulator: Any = import_module("ministack.app")
+    emulator.app = with_front_door(emulator.app, Path(os.environ[API_FILE]))
+    emulator.main()
+
+
+def authorise_alias_calls() -> None:
+    """Name the action of each alias call; the resource stays the function, as in Lambda's reference."""
+    actions: Any = import_module("ministack.core.iam_actions")
+    original: Callable[[str, str], str | None] = actions._lambda_action
+
+    def lambda_action(method: str, path: str) -> str | None:
+        parts = [part for part in path.split("/") if part]
+        if "functions" in parts:
+            rest = parts[parts.index("functions") + 1 :]
+            if len(rest) > 1 and rest[1] == "aliases":
+                return alias_action(method, named=len(rest) > 2)
+        return original(method, path)
+
+    actions._lambda_action = lambda_action
+
+
+def alias_action(method: str, *, named: bool) -> str | None:
+    """The IAM action of a call to `/functions/NAME/aliases` or, named, `/functions/NAME/aliases/ALIAS`."""
+    if named:
+        return {"GET": "GetAlias", "PUT": "UpdateAlias", "DELETE": "DeleteAlias"}.get(method)
+    return {"GET": "ListAliases", "POST": "CreateAlias"}.get(method)
+
+
+_INSERT_BEFORE = "    # After sys.path is complete (so a function that bundles its own botocore"
+_FIND_LAYERS = """\
+    for _name, _value in list(os.environ.items()):
+        for _ld in filter(None, os.environ.get("_LAMBDA_LAYERS_DIRS", "").split(os.pathsep)):
+            if _value.startswith("/opt/") and os.path.exists(_ld + _value[len("/opt"):]):
+                os.environ[_name] = _ld + _value[len("/opt"):]
+"""
+
+
+def find_layers_under_opt() -> None:
+    """Point variables at the worker's copy of the layer, before the handler is imported."""
+    runtime: Any = import_module("ministack.core.lambda_runtime")
+    script: str = runtime._PYTHON_WORKER_SCRIPT
+    if script.count(_INSERT_BEFORE) != 1:
+        raise SystemExit("the emulator's worker script has changed, and this launcher must follow")
+    runtime._PYTHON_WORKER_SCRIPT = script.replace(_INSERT_BEFORE, _FIND_LAYERS + _INSERT_BEFORE)
+
+
+def with_front_door(application: Application, api_file: Path) -> Application:
+    """Serve the deployed API at `/v1`. Calls signed for another service than the API keep their path."""
+
+    async def front_door(scope: Scope, receive: Any, send: Any) -> None:
+        if scope["type"] == "http" and is_for_api(scope) and api_file.is_file():
+            path = f"/restapis/{api_file.read_text()}{STAGE}/_user_request_"
+            raw: bytes = scope.get("raw_path") or scope["path"].encode()
+            scope = {
+                **scope,
+                "path": path + scope["path"][len(STAGE) :],
+                "raw_path": path.encode() + raw[len(STAGE) :],
+            }
+        await application(scope, receive, send)
+
+    return front_door
+
+
+def is_for_api(scope: Scope) -> bool:
+    path: str = scope["path"]
+    if path != STAGE and not path.startswith(STAGE + "/"):
+        return False
+    for name, value in scope["headers"]:
+        if name.lower() == b"authorization" and value.startswith(b"AWS4-"):
+            return b"/execute-api/aws4_request" in value
+    return b"X-Amz-Credential" not in scope.get("query_string", b"")
+
+
+if __name__ == "__main__":
+    main()
