@@ -27,7 +27,7 @@ from sluicegate_cli.exits import Exit
 
 _TRIES: Final = 6
 _LONGEST_PAUSE: Final = 10.0  # seconds
-_LONGEST_RETRY_AFTER: Final = 60.0  # seconds; a server that asks for more is reported instead
+_PATIENCE: Final = 120.0  # seconds of pauses for one request, Retry-After included
 _AGAIN: Final = frozenset({429, 500, 502, 503, 504})
 _CHUNK: Final = 256 * 1024  # bytes
 _AGENT: Final = {"User-Agent": f"sluicegate/{sluicegate.__version__}"}
@@ -176,6 +176,7 @@ class Api:
 
         Raises ApiError when there was never an answer; an answer that stays bad is returned as it is.
         """
+        waited = 0.0
         for attempt in range(1, _TRIES + 1):
             pause = random.uniform(0.5, 1) * min(_LONGEST_PAUSE, 2 ** (attempt - 2))  # noqa: S311 (jitter)
             try:
@@ -185,13 +186,13 @@ class Api:
                     raise unavailable(f"{whom} could not be reached: {_trouble(error)}") from None
                 trouble = _trouble(error)
             else:
-                asked = _retry_after(response)
-                if response.status_code not in again or attempt == _TRIES or asked > _LONGEST_RETRY_AFTER:
+                pause += _retry_after(response)
+                if response.status_code not in again or attempt == _TRIES or waited + pause > _PATIENCE:
                     return response
-                pause = max(pause, asked + random.uniform(0, 0.5) if asked else 0)  # noqa: S311
                 trouble = f"answered {response.status_code}"
             self._notice(f"{whom}: {trouble}; again in {pause:.1f} s ({attempt} of {_TRIES - 1})")
             self._sleep(pause)
+            waited += pause
         raise AssertionError("the last try returns or raises")
 
 

@@ -15,7 +15,6 @@ from sluicegate_cli.options import Matching, connected, max_wait
 from sluicegate_cli.show import Screen, size
 
 _DIGEST = Matching("sha256", r"[0-9a-f]{64}", "the 64 lower-case hex digits of a SHA-256")
-_IMAGE = Matching("image", r"\S+@sha256:[0-9a-f]{64}", "REPOSITORY@sha256:<64 hex digits>; a tag can move")
 _VERSION = Matching("version", r"[1-9][0-9]{0,18}", "a published version's number, such as 41")
 
 
@@ -29,7 +28,6 @@ _VERSION = Matching("version", r"[1-9][0-9]{0,18}", "a published version's numbe
     help="The code; uploaded unless the same bytes are there already.",
 )
 @click.option("--artifact", type=_DIGEST, metavar="SHA256", help="Code that was uploaded before.")
-@click.option("--image", type=_IMAGE, metavar="REPO@sha256:…", help="A container image, by digest.")
 @click.option("--release", metavar="LABEL", help="A label to find the deployment by.")
 @click.option("--description", metavar="TEXT", help="A sentence for the record.")
 @click.option(
@@ -53,7 +51,6 @@ def command(
     stage: str,
     file: Path | None,
     artifact: str | None,
-    image: str | None,
     release: str | None,
     description: str | None,
     expect_version: str | None,
@@ -64,7 +61,7 @@ def command(
 ) -> Exit:
     """Deploy code to FUNCTION in STAGE.
 
-    Give the code as one of --zip, --artifact and --image. Exits 0 when the deployment succeeded (with
+    Give the code as --zip or --artifact. Exits 0 when the deployment succeeded (with
     --no-wait: was accepted), 1 when it ended otherwise, and 6 when --max-wait was over first. Running the
     same command again is safe: the same request has one effect.
 
@@ -73,15 +70,15 @@ def command(
       sluicegate deploy orders-api prod --zip orders-api.zip --release "$CI_COMMIT_TAG" --expect-version 41
       sluicegate deploy orders-api prod --artifact 9f86d081884c7d65… --no-wait --json
     """
-    if sum(given is not None for given in (file, artifact, image)) != 1:
-        raise click.UsageError("give the code as exactly one of --zip, --artifact and --image")
+    if (file is None) == (artifact is None):
+        raise click.UsageError("give the code as one of --zip and --artifact")
     if file:
         artifact = _uploaded(api, screen, function, file)
     body: dict[str, Any] = {
         "action": "deploy",
         "function": function,
         "stage": stage,
-        "artifact": {"image": image} if image else {"sha256": artifact},
+        "artifact": {"sha256": artifact},
     }
     for name, value in (("release", release), ("description", description)):
         if value is not None:
@@ -138,5 +135,6 @@ def _would(screen: Screen, answer: Mapping[str, Any]) -> Exit:
     for step in plan["steps"]:
         screen.line(f"  {step['percent']} %, then {step['bake']}")
     if answer["busy"]:
-        screen.line(f"but now it would be busy: deployment {answer['busy']} is under way", "yellow")
+        holder = answer["deployment"] or "another deployment"
+        screen.line(f"but now it would be refused as busy: {holder} is rolling out", "yellow")
     return Exit.OK

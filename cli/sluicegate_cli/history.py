@@ -1,5 +1,8 @@
 """`sluicegate history`: the deployments that one may see, newest first."""
 
+from collections.abc import Mapping
+from typing import Any, Final
+
 import click
 from rich.text import Text
 
@@ -7,18 +10,26 @@ from sluicegate_cli import show
 from sluicegate_cli.api import Api
 from sluicegate_cli.exits import Exit
 from sluicegate_cli.options import connected
-from sluicegate_cli.pages import pages
 from sluicegate_cli.show import Screen
+
+_PAGE: Final = 100  # the API's limit
 
 
 @click.command("history")
 @click.option("--function", help="Only of this function.")
 @click.option("--stage", help="Only to this stage.")
 @click.option("--status", help="Only with this status, such as failed.")
+@click.option("--release", help="Only with this release label.")
 @click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True, help="At most so many.")
 @connected
 def command(
-    api: Api, screen: Screen, function: str | None, stage: str | None, status: str | None, limit: int
+    api: Api,
+    screen: Screen,
+    function: str | None,
+    stage: str | None,
+    status: str | None,
+    release: str | None,
+    limit: int,
 ) -> Exit:
     """List deployments, newest first: those of your project, and of what your rules cover.
 
@@ -26,7 +37,22 @@ def command(
       sluicegate history --function orders-api --stage prod
       sluicegate history --status failed --limit 5 --json
     """
-    found = list(pages(api, "deployments", limit=limit, function=function, stage=stage, status=status))
+    found: list[Mapping[str, Any]] = []
+    cursor: str | None = None
+    while len(found) < limit:
+        page = api.get(
+            "deployments",
+            function=function,
+            stage=stage,
+            status=status,
+            release=release,
+            limit=min(_PAGE, limit - len(found)),
+            cursor=cursor,
+        )
+        found += page["items"]
+        cursor = page["next_cursor"]
+        if not cursor:
+            break
     screen.document({"items": found})
     if screen.as_json:
         return Exit.OK

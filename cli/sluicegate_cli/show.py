@@ -102,6 +102,7 @@ class Screen:
         if nearest := list(_nearest(document)):
             self._errors.print(_table(("nearest rule", "claim that failed", "this job has"), nearest))
         for label, text in (
+            ("failed check", document.get("check")),
             ("running", document.get("deployment")),
             ("hint", _HINTS.get(code)),
             ("note", error.note),

@@ -1,20 +1,16 @@
 """`sluicegate status`: one deployment as it is now, or what functions serve in each stage."""
 
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import click
+from sluicegate.ids import is_id
 
 from sluicegate_cli import show
 from sluicegate_cli.api import Api
 from sluicegate_cli.exits import Exit
 from sluicegate_cli.options import connected
-from sluicegate_cli.pages import pages
 from sluicegate_cli.show import Screen
-
-# A deployment's id is a ULID. No function of the same 26 capitals and digits can be asked about by name here.
-_ID = re.compile(r"[0-7][0-9A-HJKMNP-TV-Z]{25}")
 
 
 @click.command("status")
@@ -30,16 +26,16 @@ def command(api: Api, screen: Screen, what: str | None) -> Exit:
       sluicegate status orders-api
       sluicegate status 01KAQ3ZV6N8T4R1F0C2H7M5XWE --json
     """
-    if what and _ID.fullmatch(what):
+    if what and is_id(what):
         _deployment(screen, api.get("deployments", what))
     elif what:
         function = api.get("functions", what)
         screen.document(function)
         _stages(screen, [function])
     else:
-        functions = list(pages(api, "functions", limit=None))
-        screen.document({"items": functions})
-        _stages(screen, functions)
+        functions = api.get("functions")
+        screen.document(functions)
+        _stages(screen, functions["items"])
     return Exit.OK
 
 
@@ -55,7 +51,7 @@ def _deployment(screen: Screen, deployment: Mapping[str, Any]) -> None:
         "function": deployment["function"],
         "stage": f"{deployment['stage']} (alias {alias['name']})",
         "target": f"{deployment['target']['account']}, {deployment['target']['region']}",
-        "artifact": deployment["artifact"].get("sha256") or deployment["artifact"].get("image"),
+        "artifact": deployment["artifact"]["sha256"],
         "version": deployment["version"],
         "alias found": _served(alias["found"]),
         "alias now": _served(alias["now"]),
@@ -98,7 +94,7 @@ def _rows(function: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
             function["function"],
             stage,
             _served(serving) if serving["weights"] else f"version {serving['version']}",
-            str(serving["artifact"].get("sha256") or serving["artifact"].get("image"))[:12],
+            serving["artifact"]["sha256"][:12],
             serving["ref"] or "",
             serving["since"],
             by.get("user_login") or by.get("project_path") or "",

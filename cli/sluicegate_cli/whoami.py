@@ -3,6 +3,7 @@
 import time
 
 import click
+from sluicegate.deployment import seconds
 
 from sluicegate_cli.api import Api
 from sluicegate_cli.exits import Exit
@@ -29,7 +30,7 @@ def command(api: Api, screen: Screen) -> Exit:
     screen.line(
         f"{claims.get('project_path', '')} (project {identity['project_id']}) of {identity['issuer']}", "bold"
     )
-    left = identity["expires_at"] - time.time()
+    left = seconds(identity["expires_at"]) - time.time()
     screen.line(f"by {identity['via']}; the token is valid for {max(0, left) / 60:.0f} min")
     screen.line("")
     screen.table(
