@@ -1,7 +1,7 @@
 """The compiled gate file, which is only asked: who may do what, and where a function's stage is.
 
-`gatefile` makes gate.json from `sluicegate.yaml`; here it is read back, and refused whole when anything in it is
-not as it must be, so that trouble denies. A rule belongs to one issuer and pins projects or namespaces by exact
+`gatefile` makes gate.json from `sluicegate.yaml`; here it is read back, and refused whole if anything in it
+is not as it must be: trouble denies. A rule belongs to one issuer and pins projects or namespaces by exact
 ids. Rules are found by those, so that a decision tries the handful that can match, however many there are.
 """
 
@@ -11,28 +11,36 @@ from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 from types import MappingProxyType
-from typing import Literal, TypeVar, cast, get_args
+from typing import TypeVar, cast, get_args
 
 from sluicegate import patterns
-from sluicegate.gitlab import LISTS
 from sluicegate.identity import Identity, Issuer, Via
 from sluicegate.patterns import Pattern
+from sluicegate.rules import ACTIONS, DENIABLE, FOLDED, PINS, Deny, Failed, Rule, deniable
 from sluicegate.strict_json import JsonValue, StrictJsonError, loads
 
-FORMAT = 1
-_T = TypeVar("_T")
-
-Action = Literal[
-    "deploy", "promote", "rollback", "approve", "reject", "abort", "hold", "read", "override-strategy"
+__all__ = [
+    "ACTIONS",
+    "FORMAT",
+    "Decision",
+    "Deny",
+    "Failed",
+    "FunctionEntry",
+    "Gate",
+    "GateError",
+    "Nearest",
+    "Placement",
+    "Rule",
+    "Stage",
+    "Target",
+    "load",
+    "parse",
 ]
-ACTIONS: tuple[Action, ...] = get_args(Action)
 
-# A path can be freed and taken by somebody else, `sub` and `environment` are what a developer makes of them, and
-# `job_project_*` is where the job ran, not whose it is.
-PINS = ("project_id", "namespace_id")
-DENIABLE = ("project_id", "user_id", "pipeline_id", "jti")
-FOLDED = frozenset({"project_path", "namespace_path"})
+FORMAT = 1
 MAX_NEAREST = 5
+
+_T = TypeVar("_T")
 
 
 class GateError(Exception):
@@ -66,7 +74,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class FunctionEntry:
-    """An entry of `functions`: what it matches is deployable. By a stage's name, what replaces that stage's own."""
+    """An entry of `functions`: what it matches is deployable. By stage, what replaces the stage's own."""
 
     pattern: Pattern
     alias: Mapping[str, str]
@@ -86,69 +94,8 @@ class Placement:
 
 
 @dataclass(frozen=True)
-class Failed:
-    """A claim that a rule wanted otherwise, and what the caller's was; None where it has no such claim."""
-
-    claim: str
-    value: str | None
-
-
-@dataclass(frozen=True)
-class Rule:
-    """Grants actions on functions in stages to identities whose claims match, each by any of its patterns."""
-
-    name: str
-    issuer: str
-    via: Via
-    claims: tuple[tuple[str, tuple[Pattern, ...]], ...]
-    actions: frozenset[str]
-    functions: tuple[Pattern, ...]
-    stages: tuple[str, ...]
-
-    def pinned(self, claim: str) -> tuple[str, ...]:
-        """The only values that the claim may have; none where the rule leaves it open or gives a wildcard."""
-        values = dict(self.claims).get(claim, ())
-        return tuple(value.text for value in values) if all(value.exact for value in values) else ()
-
-    def failed(self, identity: Identity) -> tuple[Failed, ...]:
-        """The claims that do not match, in the rule's order. For identities of the rule's issuer and via."""
-        return tuple(
-            Failed(claim, _shown(identity, claim))
-            for claim, wanted in self.claims
-            if not any(pattern.matches(value) for value in _values(identity, claim) for pattern in wanted)
-        )
-
-    def grants(self, actions: Collection[str], function: str, stage: str | None) -> bool:
-        """Whether it grants all of the actions on the function in the stage. Each action includes reading."""
-        return (
-            all(action in self.actions or action == "read" for action in actions)
-            and (stage is None or stage in self.stages)
-            and any(pattern.matches(function) for pattern in self.functions)
-        )
-
-
-@dataclass(frozen=True)
-class Deny:
-    """Refuses the identities of an issuer that have one of the values for every claim given."""
-
-    issuer: str
-    claims: tuple[tuple[str, tuple[str, ...]], ...]
-
-    @property
-    def kind(self) -> str:
-        """The names of its claims."""
-        return ", ".join(claim for claim, _ in self.claims)
-
-    def matches(self, identity: Identity) -> bool:
-        """Whether it refuses this identity."""
-        return identity.issuer == self.issuer and all(
-            _deniable(identity, claim) in values for claim, values in self.claims
-        )
-
-
-@dataclass(frozen=True)
 class Nearest:
-    """A rule of the caller's own project. `failed` is empty where all claims match but it grants something else."""
+    """A rule of the caller's own project. `failed` is empty where it matches but grants something else."""
 
     rule: str
     failed: tuple[Failed, ...]
@@ -156,7 +103,7 @@ class Nearest:
 
 @dataclass(frozen=True)
 class Decision:
-    """Allowed by `rule`; else refused, by the kind of `deny` entry in `denied` or because no rule allows it."""
+    """Allowed by `rule`; else refused by a `deny` entry, `denied` being its claims, or for want of a rule."""
 
     rule: Rule | None
     denied: str | None = None
@@ -186,7 +133,7 @@ class Gate:
         """
         if not actions:
             raise ValueError("a request needs an action")
-        denied = self._denied(identity)
+        denied = self.denied(identity)
         if denied or function in self.own_functions:
             return Decision(None, denied)
         for rule in self._candidates(identity):
@@ -196,7 +143,7 @@ class Gate:
 
     def may_see(self, identity: Identity, *, function: str, stage: str) -> bool:
         """Whether a rule of theirs, of any action, is on that function and that stage."""
-        if self._denied(identity) or function in self.own_functions:
+        if self.denied(identity) or function in self.own_functions:
             return False
         return any(
             rule.grants(("read",), function, stage) and not rule.failed(identity)
@@ -205,7 +152,7 @@ class Gate:
 
     def rules_of(self, identity: Identity) -> tuple[Rule, ...]:
         """The rules whose claims match, in the gate file's order."""
-        if self._denied(identity):
+        if self.denied(identity):
             return ()
         return tuple(rule for rule in self._candidates(identity) if not rule.failed(identity))
 
@@ -214,7 +161,7 @@ class Gate:
         return self._entry(function) is not None
 
     def place(self, function: str, stage: str) -> Placement | None:
-        """The function's place in the stage; None without such a stage, or where `functions` does not cover it."""
+        """The function's place in the stage; None where there is no such stage or entry."""
         entry, base = self._entry(function), self.stages.get(stage)
         if entry is None or base is None:
             return None
@@ -234,8 +181,9 @@ class Gate:
         found = [entry for entry in self.functions if entry.pattern.matches(function)]
         return max(found, key=lambda entry: (entry.pattern.exact, len(entry.pattern.text)), default=None)
 
-    def _denied(self, identity: Identity) -> str | None:
-        keys = ((identity.issuer, claim, _deniable(identity, claim) or "") for claim in DENIABLE)
+    def denied(self, identity: Identity) -> str | None:
+        """The names of the claims by which `deny` refuses this identity, None where it does not."""
+        keys = ((identity.issuer, claim, deniable(identity, claim) or "") for claim in DENIABLE)
         entries = (self.deny[i] for key in keys for i in self._deny_by_first.get(key, ()))
         return next((entry.kind for entry in entries if entry.matches(identity)), None)
 
@@ -248,9 +196,8 @@ class Gate:
     def _nearest(
         self, identity: Identity, actions: Collection[str], function: str, stage: str | None
     ) -> tuple[Nearest, ...]:
-        """Only of rules that pin the caller's own project, so that nobody learns of the rules of others: first
-        those that would have granted it, with the fewest failed claims, then those that grant something else.
-        """
+        """Rules that would have granted it, the fewest failed claims first, then those that grant something
+        else. Only rules that pin the caller's own project, so that nobody learns of the rules of others."""
         own = [
             rule
             for rule in self._candidates(identity)
@@ -299,22 +246,6 @@ def parse(data: bytes, *, own_functions: Collection[str]) -> Gate:
         _rules_by_pin=_index((rule.issuer, *_first_pin(rule)) for rule in rules),
         _deny_by_first=_index((entry.issuer, *entry.claims[0]) for entry in deny),
     )
-
-
-def _values(identity: Identity, claim: str) -> tuple[str, ...]:
-    """What a rule reads of a claim. Of a list one element is enough, but only where GitLab means it so."""
-    value = identity.claims.get(claim)
-    if isinstance(value, str):
-        return (value,)
-    return value if isinstance(value, tuple) and claim in LISTS else ()
-
-
-def _shown(identity: Identity, claim: str) -> str | None:
-    return ", ".join(_values(identity, claim)) if claim in identity.claims else None
-
-
-def _deniable(identity: Identity, claim: str) -> str | None:
-    return identity.jti if claim == "jti" else identity.text(claim)
 
 
 def _first_pin(rule: Rule) -> tuple[str, tuple[str, ...]]:

@@ -348,7 +348,7 @@ class Gateway:
         """422 and 412: what the gateway's own table shows to be impossible."""
         if not self.store.registered(wanted.function, wanted.sha256):
             raise unprocessable(
-                f"no artifact {wanted.sha256[:12]} of {wanted.function} was uploaded: POST /v1/artifacts first"
+                f"no artifact {wanted.sha256[:12]} of {wanted.function} is there: POST /v1/artifacts first"
             )
         if wanted.expected_version is None:
             return

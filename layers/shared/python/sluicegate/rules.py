@@ -1,0 +1,98 @@
+"""Rules and `deny` entries: whom they match, and what a rule grants."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from sluicegate.gitlab import LISTS
+from sluicegate.identity import Identity, Via
+from sluicegate.patterns import Pattern
+
+Action = Literal[
+    "deploy", "promote", "rollback", "approve", "reject", "abort", "hold", "read", "override-strategy"
+]
+ACTIONS: tuple[Action, ...] = get_args(Action)
+
+# Ids alone: a path can be freed and taken by somebody else, a developer writes `environment`, a project
+# chooses what `sub` is made of, and `job_project_*` say where a job ran, not whose it is.
+PINS = ("project_id", "namespace_id")
+DENIABLE = ("project_id", "user_id", "pipeline_id", "jti")
+FOLDED = frozenset({"project_path", "namespace_path"})
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A claim that a rule wanted otherwise, and what the caller's was; None where it has no such claim."""
+
+    claim: str
+    value: str | None
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Grants actions on functions in stages to identities whose claims match, each by any of its patterns."""
+
+    name: str
+    issuer: str
+    via: Via
+    claims: tuple[tuple[str, tuple[Pattern, ...]], ...]
+    actions: frozenset[str]
+    functions: tuple[Pattern, ...]
+    stages: tuple[str, ...]
+
+    def pinned(self, claim: str) -> tuple[str, ...]:
+        """The only values that the claim may have; none where the rule leaves it open or gives a wildcard."""
+        values = dict(self.claims).get(claim, ())
+        return tuple(value.text for value in values) if all(value.exact for value in values) else ()
+
+    def failed(self, identity: Identity) -> tuple[Failed, ...]:
+        """The claims that do not match, in the rule's order. For identities of the rule's issuer and via."""
+        return tuple(
+            Failed(claim, _shown(identity, claim))
+            for claim, wanted in self.claims
+            if not any(pattern.matches(value) for value in _values(identity, claim) for pattern in wanted)
+        )
+
+    def grants(self, actions: Collection[str], function: str, stage: str | None) -> bool:
+        """Whether it grants all of the actions on the function in the stage. Each action includes reading."""
+        return (
+            all(action in self.actions or action == "read" for action in actions)
+            and (stage is None or stage in self.stages)
+            and any(pattern.matches(function) for pattern in self.functions)
+        )
+
+
+@dataclass(frozen=True)
+class Deny:
+    """Refuses the identities of an issuer that have one of the values for every claim given."""
+
+    issuer: str
+    claims: tuple[tuple[str, tuple[str, ...]], ...]
+
+    @property
+    def kind(self) -> str:
+        """The names of its claims."""
+        return ", ".join(claim for claim, _ in self.claims)
+
+    def matches(self, identity: Identity) -> bool:
+        """Whether it refuses this identity."""
+        return identity.issuer == self.issuer and all(
+            deniable(identity, claim) in values for claim, values in self.claims
+        )
+
+
+def _values(identity: Identity, claim: str) -> tuple[str, ...]:
+    """What a rule reads of a claim. Of a list one element is enough, but only where GitLab means it so."""
+    value = identity.claims.get(claim)
+    if isinstance(value, str):
+        return (value,)
+    return value if isinstance(value, tuple) and claim in LISTS else ()
+
+
+def _shown(identity: Identity, claim: str) -> str | None:
+    return ", ".join(_values(identity, claim)) if claim in identity.claims else None
+
+
+def deniable(identity: Identity, claim: str) -> str | None:
+    """What `deny` reads of an identity, for one of DENIABLE."""
+    return identity.jti if claim == "jti" else identity.text(claim)
