@@ -63,14 +63,13 @@ def _refused(response: httpx.Response) -> ApiError:
         }
     if status in (401, 403):
         return ApiError(Exit.REFUSED, document)
-    if status in _AGAIN or not 400 <= status < 500:
-        return ApiError(Exit.UNAVAILABLE, document)
-    return ApiError(Exit.REJECTED, document)
+    rejected = 400 <= status < 500 and status not in _AGAIN
+    return ApiError(Exit.REJECTED if rejected else Exit.UNAVAILABLE, document)
 
 
-def unavailable(detail: str, code: str = "unreachable", title: str = "No answer") -> ApiError:
-    """The error of an exchange that never got a usable answer."""
-    return ApiError(Exit.UNAVAILABLE, {"code": code, "title": title, "detail": detail})
+def not_uploaded(detail: str, exit_code: Exit) -> ApiError:
+    """The error of an upload that did not end well."""
+    return ApiError(exit_code, {"code": "upload_failed", "title": "Not uploaded", "detail": detail})
 
 
 @dataclass(frozen=True)
@@ -127,7 +126,7 @@ class Api:
         """
         url = str(upload["url"])
         if not (url.startswith("https://") or (_is_loopback(url) and _is_loopback(self._url))):
-            raise unavailable("the upload's address is not https", "unexpected_answer", "Not uploaded")
+            raise not_uploaded("the address that the API gave for it is not https", Exit.REJECTED)
         headers = {str(name): str(value) for name, value in upload["headers"].items()}
         headers["content-length"] = str(file.stat().st_size)
 
@@ -144,10 +143,9 @@ class Api:
         code = found[1] if found else ""
         if response.status_code == 403 and code != "SignatureDoesNotMatch":
             return False
-        raise unavailable(
+        raise not_uploaded(
             f"the artifact store answered {response.status_code} {code}".rstrip(),
-            "upload_failed",
-            "Not uploaded",
+            Exit.REJECTED if response.status_code not in _AGAIN else Exit.UNAVAILABLE,
         )
 
     def _call(self, method: str, path: tuple[str, ...], **request: Any) -> Answer:
@@ -163,10 +161,8 @@ class Api:
         if not response.is_success:
             raise _refused(response)
         document = _json(response)
-        if not isinstance(document, dict):
-            raise unavailable(
-                "the endpoint's answer is not JSON", "unexpected_answer", "Not an answer of the API"
-            )
+        if not isinstance(document, dict):  # a proxy's page, most likely
+            raise _refused(response)
         return Answer(
             response.status_code, document, response.headers.get("idempotent-replayed", "").lower() == "true"
         )
@@ -183,7 +179,9 @@ class Api:
                 response = send()
             except httpx.TransportError as error:
                 if attempt == _TRIES or _is_hopeless(error):
-                    raise unavailable(f"{whom} could not be reached: {_trouble(error)}") from None
+                    detail = f"{whom} could not be reached: {_trouble(error)}"
+                    document = {"code": "unreachable", "title": "No answer", "detail": detail}
+                    raise ApiError(Exit.UNAVAILABLE, document) from None
                 trouble = _trouble(error)
             else:
                 pause += _retry_after(response)

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from sluicegate_cli.api import Api, unavailable
+from sluicegate_cli.api import Api, not_uploaded
 from sluicegate_cli.exits import Exit
 from sluicegate_cli.follow import follow
 from sluicegate_cli.options import Matching, connected, max_wait
@@ -122,7 +122,7 @@ def _uploaded(api: Api, screen: Screen, function: str, file: Path) -> str:
             if api.upload(upload, file, sent):
                 screen.line("uploaded")
                 return digest
-    raise unavailable("the artifact store refused the upload twice", "upload_failed", "Not uploaded")
+    raise not_uploaded("the artifact store refused the upload twice", Exit.REJECTED)
 
 
 def _would(screen: Screen, answer: Mapping[str, Any]) -> Exit:

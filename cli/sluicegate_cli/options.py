@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
@@ -13,6 +14,7 @@ from sluicegate_cli.api import Api, ApiError, endpoint
 from sluicegate_cli.exits import Exit
 from sluicegate_cli.show import Screen
 
+_INTERRUPTED = 128 + signal.SIGINT  # as shells say it
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
@@ -74,12 +76,16 @@ def connected(verb: Callable[..., Exit]) -> Callable[..., None]:
     @wraps(verb)
     def run(url: str | None, token_file: Path | None, as_json: bool, **arguments: Any) -> None:
         screen = Screen(as_json=as_json)
+        exit_code: int
         try:
             with Api(endpoint(url or ""), _token(token_file), notice=screen.note) as api:
                 exit_code = verb(api=api, screen=screen, **arguments)
         except ApiError as error:
             screen.error(error)
             exit_code = error.exit
+        except KeyboardInterrupt:
+            screen.note("interrupted; a deployment that was accepted goes on by itself")
+            exit_code = _INTERRUPTED
         click.get_current_context().exit(exit_code)
 
     return run
