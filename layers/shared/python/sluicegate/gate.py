@@ -124,6 +124,13 @@ class Gate:
     _rules_by_pin: Mapping[tuple[str, str, str], Sequence[int]] = field(repr=False)
     _deny_by_first: Mapping[tuple[str, str, str], Sequence[int]] = field(repr=False)
 
+    def denied(self, identity: Identity) -> str | None:
+        """The claims by which a `deny` entry refuses this identity, whatever it asks for; else None."""
+        """The names of the claims by which `deny` refuses this identity, None where it does not."""
+        keys = ((identity.issuer, claim, deniable(identity, claim) or "") for claim in DENIABLE)
+        entries = (self.deny[i] for key in keys for i in self._deny_by_first.get(key, ()))
+        return next((entry.kind for entry in entries if entry.matches(identity)), None)
+
     def decide(
         self, identity: Identity, *, actions: Collection[str], function: str, stage: str | None
     ) -> Decision:
@@ -180,12 +187,6 @@ class Gate:
             return None
         found = [entry for entry in self.functions if entry.pattern.matches(function)]
         return max(found, key=lambda entry: (entry.pattern.exact, len(entry.pattern.text)), default=None)
-
-    def denied(self, identity: Identity) -> str | None:
-        """The names of the claims by which `deny` refuses this identity, None where it does not."""
-        keys = ((identity.issuer, claim, deniable(identity, claim) or "") for claim in DENIABLE)
-        entries = (self.deny[i] for key in keys for i in self._deny_by_first.get(key, ()))
-        return next((entry.kind for entry in entries if entry.matches(identity)), None)
 
     def _candidates(self, identity: Identity) -> list[Rule]:
         """All rules that can match, in the gate file's order."""

@@ -30,6 +30,9 @@ class Pattern:
     text: str
     fold: bool
 
+    def __str__(self) -> str:
+        return self.text
+
     @property
     def exact(self) -> bool:
         """Whether it matches one value only (but for the case of letters where `fold` is set)."""
