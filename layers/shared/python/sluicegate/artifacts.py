@@ -51,7 +51,7 @@ class Artifacts:
     def presign(self, function: str, sha256: str, size: int) -> tuple[str, dict[str, str]]:
         """A URL and the headers to send with it: this key, this checksum, this length, and only once.
 
-        S3 compares the body with the signed checksum and length, and refuses to overwrite. botocore signs only
+        S3 compares the body with the signed checksum and length, and does not overwrite. botocore signs only
         what is in `Params`, so each of them is there.
         """
         checksum = base64.b64encode(bytes.fromhex(sha256)).decode()

@@ -122,9 +122,10 @@ class Entry:
 class Deployment:
     """One accepted request. Each change makes the next revision and one entry of the timeline.
 
-    `found` is what the alias served before anything was moved, None where there was no alias; it means
-    something from `version` on. `trouble` counts the failed tries of the present step, `attempt` the
-    executions started for this deployment, `since` (RFC 3339) when the present status began.
+    `found` is what the alias served before anything was moved, None where there was no alias, at Lambda's
+    revision `found_revision`; both mean something from `version` on. `trouble` counts the failed tries of the
+    present step, `attempt` the executions started for this deployment, `since` (RFC 3339) is when the present
+    status began.
     """
 
     id: str
@@ -147,6 +148,7 @@ class Deployment:
     version: str | None = None
     weight: int = 0
     found: AliasState | None = None
+    found_revision: str | None = None
     now: AliasState | None = None
     outcome: AliasOutcome | None = None
     reason: Reason | None = None

@@ -139,13 +139,19 @@ class FunctionApi:
         return _snapshot(self._call("update_function_code", RevisionId=revision, **source))
 
     def publish(self, code_sha256: str, revision: str, description: str) -> Snapshot:
-        """PublishVersion, if code and revision are still as they were read."""
-        answer = self._call(
-            "publish_version",
-            CodeSha256=_base64(code_sha256),
-            RevisionId=revision,
-            Description=description,
-        )
+        """PublishVersion, if code and revision are still as they were read; Stale where they are not."""
+        try:
+            answer = self._call(
+                "publish_version",
+                CodeSha256=_base64(code_sha256),
+                RevisionId=revision,
+                Description=description,
+            )
+        except Refused as error:
+            # "CodeSHA256 (...) is different from current CodeSHA256 in $LATEST (...)"
+            if error.code == "InvalidParameterValueException" and "codesha256" in error.message.lower():
+                raise Stale(error.code, error.message) from None
+            raise
         return _snapshot(answer)
 
     def alias(self, name: str) -> Alias | None:

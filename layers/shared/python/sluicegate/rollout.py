@@ -33,9 +33,10 @@ class Publish:
 
 @dataclass(frozen=True)
 class Shift:
-    """Move the alias from `found` (None: create it) to `wanted`."""
+    """Move the alias from `found` (None: create it), as it was at `revision`, to `wanted`."""
 
     found: AliasState | None
+    revision: str | None
     wanted: AliasState
 
 
@@ -94,6 +95,7 @@ class Published:
 
     version: str
     found: AliasState | None
+    revision: str | None
     reused: bool = False
     changed: tuple[str, ...] = ()
 
@@ -167,7 +169,7 @@ def next_step(deployment: Deployment) -> Step:
         case Status.PUBLISHING:
             return Publish()
         case Status.SHIFTING:
-            return Shift(deployment.found, _wanted(deployment))
+            return Shift(deployment.found, deployment.found_revision, _wanted(deployment))
         case Status.ROLLING_BACK:
             ours = _wanted(deployment)
             return Restore(deployment.found, ours, moved=deployment.now == ours)
@@ -268,8 +270,15 @@ def _published(deployment: Deployment, outcome: Published, at: float) -> Deploym
     message = f"version {outcome.version} {'holds this code already' if outcome.reused else 'published'}"
     if outcome.changed:
         message += f" (configuration changed since it was last published: {', '.join(outcome.changed)})"
-    fields = {"version": outcome.version, "found": outcome.found, "now": outcome.found}
-    return deployment.changed(at, message, Status.SHIFTING, **fields)
+    return deployment.changed(
+        at,
+        message,
+        Status.SHIFTING,
+        version=outcome.version,
+        found=outcome.found,
+        found_revision=outcome.revision,
+        now=outcome.found,
+    )
 
 
 def _alias_moved(deployment: Deployment, now: AliasState | None, at: float) -> Deployment:

@@ -89,7 +89,7 @@ class Steps:
     ) -> tuple[Outcome, PublishedVersion | None]:
         """Promise 1: the alias is only ever given a version whose code hash is the accepted digest."""
         alias = function.alias(deployment.plan.alias)
-        found = alias.state if alias else None
+        found, revision = (alias.state, alias.revision) if alias else (None, None)
         if wrong := _unexpected(deployment, found):
             return wrong, None
         latest = function.snapshot()
@@ -98,11 +98,14 @@ class Steps:
         if known:
             changed = _changed(known, latest)
             if not changed and _holds(function, known.version, deployment.sha256):
-                return Published(known.version, found, reused=True), None
+                return Published(known.version, found, revision, reused=True), None
         latest_or_outcome = self._bring(deployment, function, latest)
         if not isinstance(latest_or_outcome, Snapshot):
             return latest_or_outcome, None
-        return self._freeze(deployment, function, latest_or_outcome, found, changed)
+        outcome, remembered = self._freeze(deployment, function, latest_or_outcome)
+        if isinstance(outcome, Snapshot):
+            return Published(outcome.version, found, revision, changed=changed), remembered
+        return outcome, None
 
     def _bring(self, deployment: Deployment, function: FunctionApi, latest: Snapshot) -> Snapshot | Outcome:
         """Bring `$LATEST` to the accepted digest, settled and ready to be published."""
@@ -134,13 +137,8 @@ class Steps:
         return settled
 
     def _freeze(
-        self,
-        deployment: Deployment,
-        function: FunctionApi,
-        latest: Snapshot,
-        found: AliasState | None,
-        changed: tuple[str, ...],
-    ) -> tuple[Outcome, PublishedVersion | None]:
+        self, deployment: Deployment, function: FunctionApi, latest: Snapshot
+    ) -> tuple[Snapshot | Outcome, PublishedVersion | None]:
         """Publish `$LATEST` as it was read. Unchanged code and configuration give the last version again."""
         if latest.code_sha256 != deployment.sha256:
             return Trouble("CodeChanged", "somebody else changed the function's code meanwhile"), None
@@ -150,7 +148,7 @@ class Steps:
         if version.code_sha256 != deployment.sha256:
             return Impossible("code_mismatch", "Lambda published other code than was accepted"), None
         for pause in _PAUSES:
-            if version.state not in ("Pending", ""):
+            if version.state != "Pending":
                 break
             self.sleep(pause)
             version = function.snapshot(version.version)
@@ -160,8 +158,7 @@ class Steps:
             message = f"version {version.version} cannot run: {version.state_reason}"
             return Impossible("publish_failed", message), None
         salt = os.urandom(16).hex()
-        remembered = PublishedVersion(version.version, latest.fingerprint(salt), salt, deployment.id)
-        return Published(version.version, found, changed=changed), remembered
+        return version, PublishedVersion(version.version, latest.fingerprint(salt), salt, deployment.id)
 
     def _settled(self, function: FunctionApi, snapshot: Snapshot) -> Snapshot | Outcome:
         """Wait for LastUpdateStatus and State; until then Lambda refuses to update and to publish."""
@@ -175,19 +172,38 @@ class Steps:
     # The alias
 
     def _shift(self, deployment: Deployment, function: FunctionApi, step: Shift) -> Outcome:
-        """Promise 4: move the alias only from what was found, and only while its lock is ours."""
-        name = deployment.plan.alias
-        alias = function.alias(name)
-        if alias and alias.state == step.wanted:
-            return Shifted(alias.state)
-        if (alias.state if alias else None) != step.found:
-            return AliasMoved(alias.state if alias else None)
+        """Promise 4: move the alias only from what was found, and only while its lock is ours.
+
+        The revision noted when it was found spares a look: Lambda refuses the move if it is stale.
+        """
         if not self.store.holds_alias(deployment):
             return Trouble("LockLost", "the alias' lock is not held")
-        if alias is None:
-            created = function.create_alias(name, step.wanted.version, f"Sluicegate: {deployment.stage}")
-            return Shifted(created.state)
-        return Shifted(function.update_alias(name, step.wanted, alias.revision).state)
+        refusal: LambdaError | None = None
+        if step.found != step.wanted:
+            try:
+                return self._move(deployment, function, step, step.revision)
+            except (Stale, InProgress, NotFound) as error:
+                refusal = error
+        alias = function.alias(deployment.plan.alias)
+        state = alias.state if alias else None
+        if state == step.wanted:
+            return Shifted(step.wanted)
+        if state != step.found:
+            return AliasMoved(state)
+        if isinstance(refusal, NotFound):
+            raise refusal  # the alias is there, the version is not
+        if not self.store.holds_alias(deployment):
+            return Trouble("LockLost", "the alias' lock is not held")
+        return self._move(deployment, function, step, alias.revision if alias else None)
+
+    def _move(
+        self, deployment: Deployment, function: FunctionApi, step: Shift, revision: str | None
+    ) -> Outcome:
+        name = deployment.plan.alias
+        if revision is None:
+            about = f"Sluicegate: {deployment.stage}"
+            return Shifted(function.create_alias(name, step.wanted.version, about).state)
+        return Shifted(function.update_alias(name, step.wanted, revision).state)
 
     def _restore(self, deployment: Deployment, function: FunctionApi, step: Restore) -> Outcome:
         """Back to exactly what was found, unless somebody else moved it meanwhile."""

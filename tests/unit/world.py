@@ -1,0 +1,162 @@
+"""A small world for rollouts: a table (moto's), Lambda's model, and a clock that only sleeping moves."""
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import boto3
+from lambda_model import LambdaModel
+from moto import mock_aws
+from sluicegate.artifacts import Stored
+from sluicegate.deployer import Deployer
+from sluicegate.deployment import Deployment, Entry, Plan, Requester, Status, Step, Target, timestamp
+from sluicegate.ids import new_id
+from sluicegate.lambda_api import FunctionApi
+from sluicegate.steps import Steps
+from sluicegate.store import Store, digest
+
+OWN = Target("111111111111", "eu-central-1")
+START = 1_780_000_000.0
+TABLE = "sluicegate"
+
+
+class Killed(BaseException):
+    """The process died here. Not an Exception: nothing in the product may catch it."""
+
+
+@dataclass
+class Clock:
+    now: float = START
+
+    def __call__(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@dataclass
+class Bucket:
+    """Artifacts that were uploaded, by key."""
+
+    model: LambdaModel
+    bucket: str = "artifacts"
+
+    def find(self, function: str, sha256: str) -> Stored | None:
+        code = self.model.code.get(f"{function}/{sha256}.zip")
+        return code if code is None else Stored("version-1", hashlib.sha256(code).hexdigest())
+
+
+@dataclass
+class OneTarget:
+    model: LambdaModel
+
+    def function(self, deployment: Deployment) -> FunctionApi:
+        return FunctionApi(self.model, deployment.function)
+
+
+@dataclass
+class World:
+    client: Any
+    model: LambdaModel = field(default_factory=LambdaModel)
+    clock: Clock = field(default_factory=Clock)
+
+    def __post_init__(self) -> None:
+        self.store = Store(self.client, TABLE, self.clock, self.clock.sleep)
+        self.steps = Steps(self.store, Bucket(self.model), OneTarget(self.model), self.clock.sleep)
+        self.told: list[Deployment] = []
+        self.deployer = Deployer(
+            self.store, self.steps, lambda d, _: self.told.append(d), self.clock, self.clock.sleep
+        )
+
+    def upload(self, function: str, code: bytes) -> str:
+        sha256 = hashlib.sha256(code).hexdigest()
+        self.model.code[f"{function}/{sha256}.zip"] = code
+        return sha256
+
+    def accept(
+        self, sha256: str, *, function: str = "orders", alias: str = "prod", **fields: Any
+    ) -> Deployment:
+        """A deployment as the gateway accepts it."""
+        self.clock.now += 1
+        deployment = replace(new_deployment(self.clock(), sha256, function, alias), **fields)
+        self.store.accept(
+            deployment,
+            request_key=digest(deployment.id),
+            fingerprint="fingerprint",
+            token_key=None,
+            token_expires=0,
+        )
+        return deployment
+
+    def run(self, deployment: Deployment, turns: int = 5_000) -> Deployment:
+        """The state machine: turns until it ends."""
+        for _ in range(turns):
+            answer = self.deployer.turn(deployment.id)
+            if answer["next"] == "end":
+                return self.now(deployment)
+            self.clock.sleep(answer["seconds"])
+        raise AssertionError("the rollout does not end")
+
+    def now(self, deployment: Deployment) -> Deployment:
+        found = self.store.deployment(deployment.id)
+        assert found is not None
+        return found
+
+    def locks(self) -> list[str]:
+        items = self.client.scan(TableName=TABLE)["Items"]
+        return [item["sk"]["S"] for item in items if item["pk"]["S"].startswith("lock#")]
+
+
+def new_deployment(now: float, sha256: str, function: str = "orders", alias: str = "prod") -> Deployment:
+    moment = timestamp(now)
+    return Deployment(
+        id=new_id(now),
+        revision=1,
+        status=Status.ACCEPTED,
+        action="deploy",
+        function=function,
+        stage=alias,
+        sha256=sha256,
+        plan=Plan(OWN, alias, (Step(100, 0),), "0" * 64),
+        rule="a rule",
+        requested_by=Requester("https://gitlab.example.com", "4213", job_id="302"),
+        created_at=moment,
+        updated_at=moment,
+        since=moment,
+        timeline=(Entry(1, moment, Status.ACCEPTED, "accepted"),),
+    )
+
+
+@contextmanager
+def world() -> Iterator[World]:
+    with mock_aws():
+        client = boto3.client(
+            "dynamodb", region_name=OWN.region, aws_access_key_id="test", aws_secret_access_key="test"
+        )
+        create_table(client)
+        yield World(client)
+
+
+def create_table(client: Any) -> None:
+    indexes = {"by_function": "function", "by_project": "project", "by_time": "all", "open": "open"}
+    names = {"pk", "sk", "id", *indexes.values()}
+    client.create_table(
+        TableName=TABLE,
+        KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
+        AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in sorted(names)],
+        GlobalSecondaryIndexes=[
+            {
+                "IndexName": index,
+                "KeySchema": [
+                    {"AttributeName": key, "KeyType": "HASH"},
+                    {"AttributeName": "id", "KeyType": "RANGE"},
+                ],
+                "Projection": {"ProjectionType": "ALL"},
+            }
+            for index, key in indexes.items()
+        ],
+        BillingMode="PAY_PER_REQUEST",
+    )
