@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, cast
 
 import boto3
 from lambda_model import LambdaModel
@@ -65,7 +65,9 @@ class World:
 
     def __post_init__(self) -> None:
         self.store = Store(self.client, TABLE, self.clock, self.clock.sleep)
-        self.steps = Steps(self.store, Bucket(self.model), OneTarget(self.model), self.clock.sleep)
+        self.steps = Steps(
+            self.store, cast(Any, Bucket(self.model)), cast(Any, OneTarget(self.model)), self.clock.sleep
+        )
         self.told: list[Deployment] = []
         self.deployer = Deployer(
             self.store, self.steps, lambda d, _: self.told.append(d), self.clock, self.clock.sleep

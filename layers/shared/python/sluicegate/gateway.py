@@ -57,6 +57,10 @@ EXAMINED: Final = 500
 """Records that one list request reads at most; `next_cursor` goes on from there."""
 
 
+FUNCTIONS: Final = 100
+"""Functions in one answer."""
+
+
 class Note(Protocol):
     """Takes the one event that a decision leaves: what happened, and who, what, which rule."""
 
@@ -98,9 +102,9 @@ class Gateway:
         except InvalidToken as error:
             self.note("refused", code="invalid_token", check=error.check)
             raise invalid_token(error.check, error.detail) from None
-        except KeysUnavailable:
+        except KeysUnavailable as error:
             self.note("refused", code="unavailable", check="keys")
-            raise unavailable("the issuer's keys cannot be had at the moment") from None
+            raise unavailable("the issuer's keys cannot be had at the moment", error.retry_after) from None
         if denied := self.gate.denied(identity):
             self.note("refused", code="not_allowed", denied=denied, **_who(identity))
             raise not_allowed(f"the gate file denies this {denied}")
@@ -236,23 +240,26 @@ class Gateway:
         """`GET /functions/{name}`: what each stage serves, as far as the caller may see it."""
         requests.no_query(call.query)
         name = requests.function_name(call.path)
-        served = (
-            [s for _, s in self.store.serving(name) if self._may_see_serving(s, identity)] if name else []
-        )
+        served = [s for s in self.store.serving(name) if self._may_see_serving(s, identity)] if name else []
         if not served:
             raise not_found()
         return Answer(200, _function_view(served), _served_table(served))
 
     def list_functions(self, call: Call, identity: Identity) -> Answer:
-        """`GET /functions`: all of them, or what one stage serves."""
-        stage = requests.functions(call.query)
+        """`GET /functions`: by name, all that the caller may see, or what one stage serves."""
+        stage, after = requests.functions(call.query)
         functions: dict[str, list[Serving]] = {}
-        for _, serving in self.store.serving():
-            if stage in (None, serving.stage) and self._may_see_serving(serving, identity):
-                functions.setdefault(serving.function, []).append(serving)
+        cursor: str | None = None
+        for serving in self.store.serving(after=after):
+            if stage not in (None, serving.stage) or not self._may_see_serving(serving, identity):
+                continue
+            if serving.function not in functions and len(functions) == FUNCTIONS:
+                cursor = next(reversed(functions))
+                break
+            functions.setdefault(serving.function, []).append(serving)
         listed = [serving for group in functions.values() for serving in group]
         items = [_function_view(group) for group in functions.values()]
-        return Answer(200, {"items": items, "next_cursor": None}, _served_table(listed))
+        return Answer(200, {"items": items, "next_cursor": cursor}, _served_table(listed))
 
     # Who
 
@@ -353,7 +360,7 @@ class Gateway:
         if wanted.expected_version is None:
             return
         target = self._planned(placement).target
-        for _, serving in self.store.serving(wanted.function):
+        for serving in self.store.serving(wanted.function):
             here = (serving.account, serving.region, serving.alias)
             if here == (target.account, target.region, placement.alias):
                 if serving.version == wanted.expected_version:

@@ -4,7 +4,6 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
-from urllib.parse import unquote
 
 from sluicegate.artifacts import MAX_SIZE
 from sluicegate.deployment import Status
@@ -205,10 +204,10 @@ def listing(query: Mapping[str, list[str]]) -> ListRequest:
     return ListRequest(function, stage, Status(status) if status else None, release, int(limit or 20), cursor)
 
 
-def functions(query: Mapping[str, list[str]]) -> str | None:
-    """Of `GET /functions`: the stage."""
-    (stage,) = _query(query, stage=_stage)
-    return stage
+def functions(query: Mapping[str, list[str]]) -> tuple[str | None, str | None]:
+    """Of `GET /functions`: the stage, and the function after which to go on."""
+    stage, cursor = _query(query, stage=_stage, cursor=_function)
+    return stage, cursor
 
 
 def no_query(query: Mapping[str, list[str]]) -> None:
@@ -218,7 +217,7 @@ def no_query(query: Mapping[str, list[str]]) -> None:
 
 def function_name(path: Mapping[str, str]) -> str | None:
     """Of a path; None where it cannot be one."""
-    name = unquote(path.get("name", ""))
+    name = path.get("name", "")
     return name if _FUNCTION.fullmatch(name) else None
 
 

@@ -339,19 +339,20 @@ class Store:
         )
         return bool(answer["Items"])
 
-    def serving(self, function: str | None = None, after: str = "") -> Iterator[tuple[str, Serving]]:
-        """What aliases serve, by function, with the place to go on from; read page by page."""
-        prefix = f"{function}#" if function else ""
+    def serving(self, function: str | None = None, after: str | None = None) -> Iterator[Serving]:
+        """What aliases serve: of one function, or of all whose names come after `after`, by name."""
+        if function is not None:
+            condition, sk = "pk = :pk AND begins_with(sk, :sk)", f"{function}#"
+        else:
+            # "$" is the character after "#": past all stages of that function, before any longer name.
+            condition, sk = "pk = :pk AND sk > :sk", f"{after}$" if after else " "
         query = {
-            "KeyConditionExpression": "pk = :pk AND begins_with(sk, :sk)"
-            if function
-            else "pk = :pk AND sk > :sk",
-            "ExpressionAttributeValues": _marshal({":pk": "serving", ":sk": prefix or after or " "}),
+            "KeyConditionExpression": condition,
+            "ExpressionAttributeValues": _marshal({":pk": "serving", ":sk": sk}),
         }
+        names = {f.name for f in fields(Serving)}
         for item in self._query(query):
-            names = {f.name for f in fields(Serving)}
-            values = {k: v for k, v in item.items() if k in names}
-            yield item["sk"], Serving(**{**values, "function": item["name"], "weights": item["weights"]})
+            yield Serving(**{**{k: v for k, v in item.items() if k in names}, "function": item["name"]})
 
     # Lists
 
