@@ -125,7 +125,6 @@ class Gate:
     _deny_by_first: Mapping[tuple[str, str, str], Sequence[int]] = field(repr=False)
 
     def denied(self, identity: Identity) -> str | None:
-        """The claims by which a `deny` entry refuses this identity, whatever it asks for; else None."""
         """The names of the claims by which `deny` refuses this identity, None where it does not."""
         keys = ((identity.issuer, claim, deniable(identity, claim) or "") for claim in DENIABLE)
         entries = (self.deny[i] for key in keys for i in self._deny_by_first.get(key, ()))

@@ -1,0 +1,512 @@
+"""The compiled gate: who is allowed what, who sees what, and which gate.json is refused."""
+
+import hashlib
+import json
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sluicegate import gate as gates
+from sluicegate.gate import Decision, Failed, Gate, GateError, Nearest, Placement, Target
+from sluicegate.identity import ClaimValue, Identity, Via
+
+CORP = "https://gitlab.example.com"
+OTHER = "https://gitlab.example.org"
+OWN = ("sluicegate-gateway", "sluicegate-deployer")
+
+
+def rule(name: str = "orders", **changes: Any) -> dict[str, Any]:
+    claims = {"project_id": ["4213"], "ref_type": ["tag"], "ref": ["v*"], "pipeline_source": ["push", "web"]}
+    return {
+        "name": name,
+        "issuer": CORP,
+        "via": "id_token",
+        "claims": claims,
+        "actions": ["deploy"],
+        "functions": ["orders-*"],
+        "stages": ["prod"],
+    } | changes
+
+
+def claims(**changes: list[str]) -> dict[str, list[str]]:
+    return dict(rule()["claims"]) | changes
+
+
+def document(**changes: Any) -> dict[str, Any]:
+    issuers = [
+        {"name": name, "url": url, "audience": "https://deploy.example.com", "max_age": 3600, "jwks": None}
+        for name, url in (("corp", CORP), ("other", OTHER))
+    ]
+    stages = [
+        {"name": "dev", "alias": "dev", "protected": False, "max_age": None},
+        {"name": "prod", "alias": "live", "protected": True, "max_age": 900},
+    ]
+    functions = [{"pattern": "orders-*", "alias": {}, "max_age": {}}]
+    whole = {"format": 1, "issuers": issuers, "stages": stages, "functions": functions, "rules": [rule()]}
+    return whole | {"deny": []} | changes
+
+
+def gate(**changes: Any) -> Gate:
+    return gates.parse(json.dumps(document(**changes)).encode(), own_functions=OWN)
+
+
+def identity(
+    via: Via = "id_token", issuer: str = CORP, jti: str | None = "j1", **changes: ClaimValue | None
+) -> Identity:
+    values: dict[str, ClaimValue | None] = {
+        "project_id": "4213",
+        "namespace_id": "72",
+        "user_id": "7",
+        "pipeline_id": "574",
+        "ref_type": "tag",
+        "ref": "v1",
+        "pipeline_source": "push",
+    }
+    values |= changes
+    claims = {claim: value for claim, value in values.items() if value is not None}
+    return Identity(via, issuer, claims, jti, 0, 3600)
+
+
+def decide(
+    gate: Gate,
+    who: Identity,
+    action: str = "deploy",
+    function: str = "orders-api",
+    stage: str | None = "prod",
+) -> Decision:
+    return gate.decide(who, actions=(action,), function=function, stage=stage)
+
+
+def name_of(decision: Decision) -> str | None:
+    return decision.rule.name if decision.rule else None
+
+
+# Rules
+
+
+def test_a_rule_that_matches_allows_what_it_grants() -> None:
+    decision = decide(gate(), identity())
+    assert name_of(decision) == "orders"
+    assert decision.denied is None
+    assert decision.nearest == ()
+
+
+@pytest.mark.parametrize(
+    ("who", "asked"),
+    [
+        (identity(project_id="4214"), {}),
+        (identity(project_id=None), {}),
+        (identity(issuer=OTHER), {}),
+        (identity(via="iam"), {}),
+        (identity(via="webhook"), {}),
+        (identity(ref="main"), {}),
+        (identity(ref=None), {}),
+        (identity(ref_type="branch"), {}),
+        (identity(pipeline_source="merge_request_event"), {}),
+        (identity(), {"action": "rollback"}),
+        (identity(), {"action": "nonsense"}),
+        (identity(), {"function": "billing"}),
+        (identity(), {"stage": "dev"}),
+        (identity(), {"stage": "nowhere"}),
+        (identity(), {"function": "sluicegate-gateway"}),
+    ],
+)
+def test_everything_else_is_refused(who: Identity, asked: dict[str, str]) -> None:
+    assert name_of(decide(gate(), who, **asked)) is None
+
+
+def test_nothing_is_allowed_without_rules() -> None:
+    assert decide(gate(rules=[]), identity()) == Decision(None, None, ())
+
+
+def test_any_stage_will_do_when_none_is_asked() -> None:
+    assert name_of(decide(gate(), identity(), stage=None)) == "orders"
+    assert name_of(decide(gate(), identity(), stage=None, function="billing")) is None
+
+
+def test_any_action_includes_reading() -> None:
+    assert name_of(decide(gate(), identity(), "read")) == "orders"
+    assert name_of(decide(gate(rules=[rule(actions=["read"])]), identity(), "deploy")) is None
+
+
+def test_a_request_without_an_action_is_no_request() -> None:
+    with pytest.raises(ValueError, match="needs an action"):
+        gate().decide(identity(), actions=(), function="orders-api", stage="prod")
+
+
+def test_grants_of_several_rules_never_add_up() -> None:
+    two = gate(rules=[rule("one", actions=["deploy"]), rule("two", actions=["rollback"])])
+    both = two.decide(identity(), actions=("deploy", "rollback"), function="orders-api", stage="prod")
+    assert both.rule is None
+    one = gate(rules=[rule("one", actions=["deploy"]), rule("two", actions=["rollback", "deploy"])])
+    both = one.decide(identity(), actions=("deploy", "rollback"), function="orders-api", stage="prod")
+    assert name_of(both) == "two"
+
+
+def test_the_first_rule_that_grants_everything_decides() -> None:
+    rules = [
+        rule("other stage", stages=["dev"]),
+        rule("by namespace", claims={"namespace_id": ["72"], "pipeline_source": ["push"]}),
+        rule("by project"),
+    ]
+    assert name_of(decide(gate(rules=rules), identity())) == "by namespace"
+    assert name_of(decide(gate(rules=rules[::-1]), identity())) == "by project"
+
+
+def test_a_rule_that_pins_both_ids_wants_both() -> None:
+    both = gate(rules=[rule(claims=claims(namespace_id=["72"]))])
+    assert name_of(decide(both, identity())) == "orders"
+    assert name_of(decide(both, identity(namespace_id="73"))) is None
+    assert name_of(decide(both, identity(project_id="1"))) is None
+
+
+def test_any_of_a_claims_patterns_is_enough() -> None:
+    several = gate(rules=[rule(claims=claims(project_id=["1", "4213", "4213"], ref=["main", "v*"]))])
+    assert name_of(decide(several, identity())) == "orders"
+    assert name_of(decide(several, identity(ref="main"))) == "orders"
+    assert name_of(decide(several, identity(project_id="2"))) is None
+
+
+def test_a_project_pattern_beside_a_pinned_namespace_is_matched_too() -> None:
+    mixed = gate(rules=[rule(claims=claims(project_id=["42*"], namespace_id=["72"]))])
+    assert name_of(decide(mixed, identity())) == "orders"
+    assert name_of(decide(mixed, identity(project_id="5"))) is None
+    assert decide(mixed, identity(ref="x")).nearest == ()  # not pinned, so not the caller's own
+
+
+@pytest.mark.parametrize(
+    ("claim", "value", "allowed"),
+    [
+        ("groups_direct", ("acme/other", "acme/releasers"), True),
+        ("groups_direct", ("acme/other",), False),
+        ("groups_direct", (), False),
+        ("groups_direct", "acme/releasers", True),
+        ("environment", ("acme/releasers",), False),  # any other list never matches
+        ("environment", "acme/releasers", True),
+        ("project_path", "Acme/RELEASERS", True),
+        ("namespace_path", "ACME/releasers", True),
+        ("environment", "Acme/releasers", False),
+    ],
+)
+def test_lists_and_case(claim: str, value: ClaimValue, allowed: bool) -> None:
+    one = gate(rules=[rule(claims=claims(**{claim: ["acme/releasers"]}))])
+    plain = identity()
+    who = replace(plain, claims={**plain.claims, claim: value})
+    assert (name_of(decide(one, who)) == "orders") is allowed
+
+
+def test_a_list_is_no_pin() -> None:
+    assert name_of(decide(gate(), identity(project_id=("4213",)))) is None
+
+
+# Deny
+
+
+@pytest.mark.parametrize(
+    ("entry", "denied"),
+    [
+        ({"project_id": ["4213"]}, "project_id"),
+        ({"user_id": ["1", "7"]}, "user_id"),
+        ({"pipeline_id": ["574"]}, "pipeline_id"),
+        ({"jti": ["j1"]}, "jti"),
+        ({"project_id": ["4213"], "user_id": ["7"]}, "project_id, user_id"),
+        ({"project_id": ["4213"], "user_id": ["8"]}, None),
+        ({"user_id": ["70"]}, None),
+        ({"jti": ["j"]}, None),
+    ],
+)
+def test_deny_comes_before_any_rule(entry: dict[str, list[str]], denied: str | None) -> None:
+    denying = gate(deny=[{"issuer": CORP, "claims": {"user_id": ["99"]}}, {"issuer": CORP, "claims": entry}])
+    decision = decide(denying, identity())
+    assert denying.denied(identity()) == decision.denied == denied
+    assert (decision.rule is None) == (denied is not None)
+    assert denying.may_see(identity(), function="orders-api", stage="prod") == (denied is None)
+    assert bool(denying.rules_of(identity())) == (denied is None)
+
+
+def test_who_is_denied_learns_of_no_rule() -> None:
+    denying = gate(deny=[{"issuer": CORP, "claims": {"user_id": ["7"]}}])
+    assert decide(denying, identity(ref="main")) == Decision(None, "user_id", ())
+
+
+def test_deny_means_the_issuers_own_ids() -> None:
+    denying = gate(deny=[{"issuer": OTHER, "claims": {"project_id": ["4213"]}}])
+    assert name_of(decide(denying, identity())) == "orders"
+
+
+def test_deny_does_not_take_a_missing_claim_for_one_it_names() -> None:
+    denying = gate(deny=[{"issuer": CORP, "claims": {"jti": ["None"], "user_id": ["7"]}}])
+    assert name_of(decide(denying, identity(jti=None, user_id=None))) == "orders"
+
+
+# What an identity may see
+
+
+def test_nearest_names_the_claims_that_failed_with_the_callers_own_values() -> None:
+    decision = decide(gate(), identity(ref="main", ref_type="branch", pipeline_source=None))
+    failed = (Failed("ref_type", "branch"), Failed("ref", "main"), Failed("pipeline_source", None))
+    assert decision.nearest == (Nearest("orders", failed),)
+
+
+def test_nearest_shows_a_list_as_the_caller_has_it() -> None:
+    grouped = gate(rules=[rule(claims=claims(groups_direct=["x"], environment=["y"]))])
+    failed = decide(grouped, identity(groups_direct=("a", "b"), environment=("y",))).nearest[0].failed
+    assert failed == (Failed("groups_direct", "a, b"), Failed("environment", ""))
+
+
+def test_nearest_has_only_rules_that_pin_the_callers_own_project() -> None:
+    rules = [
+        rule("another project", claims=claims(project_id=["1"])),
+        rule("by namespace", claims={"namespace_id": ["72"], "ref": ["x"], "pipeline_source": ["push"]}),
+        rule("another issuer", issuer=OTHER),
+        rule("another way", via="iam"),
+        rule("own"),
+    ]
+    assert [near.rule for near in decide(gate(rules=rules), identity(ref="main")).nearest] == ["own"]
+
+
+def test_nearest_begins_with_what_is_nearest() -> None:
+    rules = [
+        rule("matches, grants something else", claims=claims(ref=["main"]), stages=["dev"]),
+        rule("neither"),
+        rule("two off", claims=claims(ref=["x"], ref_type=["branch"])),
+        rule("one off", claims=claims(ref=["y"])),
+    ]
+    rules[1]["stages"] = ["dev"]
+    near = decide(gate(rules=rules), identity(ref="main")).nearest
+    assert [n.rule for n in near] == ["one off", "two off", "matches, grants something else"]
+    assert near[-1].failed == ()
+
+
+def test_nearest_is_bounded() -> None:
+    near = decide(gate(rules=[rule(f"r{i}") for i in range(9)]), identity(ref="main")).nearest
+    assert [n.rule for n in near] == ["r0", "r1", "r2", "r3", "r4"]
+
+
+def test_a_rule_on_that_function_and_that_stage_may_see() -> None:
+    reading = gate(rules=[rule(actions=["abort"])])
+    assert reading.may_see(identity(), function="orders-api", stage="prod")
+    assert not reading.may_see(identity(), function="orders-api", stage="dev")
+    assert not reading.may_see(identity(), function="billing", stage="prod")
+    assert not reading.may_see(identity(ref="main"), function="orders-api", stage="prod")
+    assert not reading.may_see(identity(issuer=OTHER), function="orders-api", stage="prod")
+
+
+def test_the_stacks_own_functions_are_nobodys() -> None:
+    wide = gate(rules=[rule(functions=["**"])], functions=[{"pattern": "*", "alias": {}, "max_age": {}}])
+    for own in OWN:
+        assert decide(wide, identity(), function=own) == Decision(None, None, ())
+        assert not wide.may_see(identity(), function=own, stage="prod")
+        assert not wide.covers(own)
+        assert wide.place(own, "prod") is None
+    assert wide.covers("sluicegate-gatewa")
+
+
+def test_whoami_has_the_rules_that_match_in_order() -> None:
+    rules = [
+        rule("one"),
+        rule("two", claims=claims(ref=["main"])),
+        rule("three", claims={"namespace_id": ["72"], "pipeline_source": ["*"]}),
+    ]
+    assert [r.name for r in gate(rules=rules).rules_of(identity())] == ["one", "three"]
+
+
+# Placement
+
+
+def test_a_function_is_placed_by_its_stage() -> None:
+    placement = Placement("orders-api", "prod", "live", Target(), True, 900)
+    assert gate().place("orders-api", "prod") == placement
+    assert gate().place("orders-api", "nowhere") is None
+    assert gate().place("billing", "prod") is None
+    assert gate().covers("orders-api")
+    assert not gate().covers("billing")
+
+
+def test_an_exact_name_beats_the_longest_pattern() -> None:
+    def entry(pattern: str, alias: str) -> dict[str, Any]:
+        return {"pattern": pattern, "alias": {"dev": alias}, "max_age": {}}
+
+    several = gate(
+        functions=[
+            entry("*", "any"),
+            entry("or**", "short"),
+            entry("orders-*", "long"),
+            entry("orders-api", "exact"),
+            entry("**orders-api*", "longer than exact"),
+        ]
+    )
+
+    def alias(function: str) -> str | None:
+        placement = several.place(function, "dev")
+        return placement.alias if placement else None
+
+    assert alias("orders-api") == "exact"
+    assert alias("orders-web") == "long"
+    assert alias("orx") == "short"
+    assert alias("x") == "any"
+
+
+def test_of_equally_long_patterns_the_first_counts() -> None:
+    equals = [{"pattern": p, "alias": {"dev": a}, "max_age": {}} for p, a in (("ab*", "one"), ("*bc", "two"))]
+    for entries, alias in ((equals, "one"), (equals[::-1], "two")):
+        placement = gate(functions=entries).place("abc", "dev")
+        assert placement is not None
+        assert placement.alias == alias
+
+
+def test_an_override_replaces_only_what_it_names() -> None:
+    entry = {"pattern": "orders-*", "alias": {"prod": "stable"}, "max_age": {"dev": 60}}
+    merged = gate(functions=[entry])
+    assert merged.place("orders-api", "prod") == Placement(
+        "orders-api", "prod", "stable", Target(), True, 900
+    )
+    assert merged.place("orders-api", "dev") == Placement("orders-api", "dev", "dev", Target(), False, 60)
+
+
+# gate.json
+
+
+def test_the_digest_is_of_the_bytes() -> None:
+    data = json.dumps(document()).encode()
+    assert gates.parse(data, own_functions=()).digest == hashlib.sha256(data).hexdigest()
+
+
+def test_issuers_are_found_by_url() -> None:
+    whole = document()
+    whole["issuers"][0]["jwks"] = '{"keys": []}'
+    loaded = gate(issuers=whole["issuers"])
+    assert loaded.issuers[CORP].name == "corp"
+    assert loaded.issuers[CORP].max_age == 3600
+    assert loaded.issuers[CORP].jwks == b'{"keys": []}'
+    assert loaded.issuers[OTHER].jwks is None
+    assert loaded.stages["prod"].alias == "live"
+
+
+def test_a_gate_cannot_be_changed() -> None:
+    loaded = gate()
+    with pytest.raises(TypeError):
+        loaded.issuers["x"] = loaded.issuers[CORP]  # type: ignore[index]
+    with pytest.raises(TypeError):
+        loaded.stages["x"] = loaded.stages["dev"]  # type: ignore[index]
+    with pytest.raises(AttributeError):
+        loaded.rules = ()  # type: ignore[misc]
+
+
+def test_load_reads_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "gate.json"
+    with pytest.raises(GateError, match="cannot read the gate: No such file"):
+        gates.load(path, own_functions=())
+    path.write_text(json.dumps(document()))
+    assert gates.load(path, own_functions=OWN).own_functions == set(OWN)
+
+
+def without(item: dict[str, Any], key: str) -> dict[str, Any]:
+    return {name: value for name, value in item.items() if name != key}
+
+
+ISSUER: dict[str, Any] = document()["issuers"][0]
+STAGE: dict[str, Any] = document()["stages"][0]
+FUNCTION: dict[str, Any] = document()["functions"][0]
+DENY: dict[str, Any] = {"issuer": CORP, "claims": {"jti": ["j1"]}}
+WRONG: list[Any] = [None, {}, "x", 0, True, [None], [[]]]
+NOTHINGS: list[Any] = [None, "", [], {}, 0, [1], [""]]
+MALFORMED: list[Any] = [
+    None,
+    [],
+    {},
+    "x",
+    document(format=2),
+    document(format="1"),
+    document(format=True),
+    document(format=1.0),
+    document(more=1),
+    *(without(document(), key) for key in document()),
+    *(document(**{key: value}) for key in document() for value in WRONG),
+    *(document(issuers=[without(ISSUER, key)]) for key in ISSUER),
+    *(document(issuers=[ISSUER | {key: value}]) for key in ISSUER for value in NOTHINGS[1:]),
+    document(issuers=[ISSUER | {"more": 1}]),
+    document(issuers=[ISSUER, ISSUER]),
+    document(issuers=[], rules=[rule()]),
+    document(issuers=[ISSUER | {"max_age": -1}]),
+    document(issuers=[ISSUER | {"max_age": 1.5}]),
+    *(document(stages=[without(STAGE, key)], rules=[]) for key in STAGE),
+    *(document(stages=[STAGE | {key: v}], rules=[]) for key in STAGE for v in NOTHINGS[1:]),
+    document(stages=[STAGE | {"protected": "false"}], rules=[]),
+    document(stages=[STAGE | {"protected": None}], rules=[]),
+    document(stages=[STAGE | {"max_age": True}], rules=[]),
+    document(stages=[STAGE, STAGE], rules=[]),
+    *(document(functions=[without(FUNCTION, key)]) for key in FUNCTION),
+    *(document(functions=[FUNCTION | {key: v}]) for key in FUNCTION for v in (*NOTHINGS[:3], 0)),
+    document(functions=[FUNCTION | {"pattern": "***"}]),
+    document(functions=[FUNCTION | {"alias": {"nowhere": "x"}}]),
+    document(functions=[FUNCTION | {"alias": {"dev": ""}}]),
+    document(functions=[FUNCTION | {"max_age": {"nowhere": 1}}]),
+    document(functions=[FUNCTION | {"max_age": {"dev": None}}]),
+    document(functions=[FUNCTION | {"max_age": {"dev": 0}}]),
+    *(document(rules=[without(rule(), key)]) for key in rule()),
+    *(document(rules=[rule() | {key: value}]) for key in rule() for value in NOTHINGS),
+    document(rules=[rule(more=1)]),
+    document(rules=[rule(issuer="corp")]),
+    document(rules=[rule(via="password")]),
+    document(rules=[rule(actions=["delete"])]),
+    document(rules=[rule(stages=["nowhere"])]),
+    document(rules=[rule(functions=["***"])]),
+    document(rules=[rule(claims=claims(ref=["***"]))]),
+    document(rules=[rule(claims=claims(ref=[]))]),
+    document(rules=[rule(claims=without(claims(), "project_id"))]),
+    document(rules=[rule(claims=claims(project_id=["42*"]))]),
+    document(rules=[rule(claims=claims(project_id=["4213", "5*"]))]),
+    document(rules=[rule(claims=without(claims(), "pipeline_source"))]),
+    *(document(deny=[without(DENY, key)]) for key in DENY),
+    document(deny=[DENY | {"issuer": "corp"}]),
+    document(deny=[DENY | {"claims": {}}]),
+    document(deny=[DENY | {"claims": {"ref": ["main"]}}]),
+    document(deny=[DENY | {"claims": {"jti": "j1"}}]),
+    document(deny=[DENY | {"claims": {"jti": []}}]),
+    document(deny=[DENY | {"more": 1}]),
+]
+
+
+@pytest.mark.parametrize("whole", MALFORMED)
+def test_a_malformed_gate_is_refused_whole(whole: Any) -> None:
+    with pytest.raises(GateError):
+        gates.parse(json.dumps(whole).encode(), own_functions=())
+
+
+@pytest.mark.parametrize("data", [b"", b"{", b"\xff", b'{"format": 1, "format": 1}', b"[" * 100, b"NaN"])
+def test_what_is_no_strict_json_is_refused(data: bytes) -> None:
+    with pytest.raises(GateError, match=r"gate\.json"):
+        gates.parse(data, own_functions=())
+
+
+@given(st.binary())
+def test_any_bytes_are_refused(data: bytes) -> None:
+    with pytest.raises(GateError):
+        gates.parse(data, own_functions=())
+
+
+def test_the_sound_parts_of_the_malformed_ones_are_sound() -> None:
+    gate(functions=[FUNCTION], deny=[DENY])
+
+
+# Cost
+
+
+def test_a_decision_is_as_cheap_among_ten_thousand_rules() -> None:
+    """Only the handful that pins the caller's project or namespace is tried."""
+    many = [rule(f"r{i}", claims=claims(project_id=[str(10_000 + i)])) for i in range(9_999)]
+
+    def seconds(rules: list[dict[str, Any]]) -> float:
+        loaded, who, times = gate(rules=rules), identity(), []
+        for _ in range(50):
+            start = time.perf_counter()
+            assert name_of(decide(loaded, who)) == "orders"
+            times.append(time.perf_counter() - start)
+        return min(times)
+
+    assert seconds([*many, rule()]) < 5 * seconds([rule()]) + 0.0001
