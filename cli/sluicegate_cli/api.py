@@ -23,6 +23,7 @@ import httpx
 import sluicegate
 from sluicegate.text import clean
 
+from sluicegate_cli.errors import ApiError
 from sluicegate_cli.exits import Exit
 
 _TRIES: Final = 6
@@ -35,17 +36,6 @@ _AGENT: Final = {"User-Agent": f"sluicegate/{sluicegate.__version__}"}
 # API Gateway ends a call after 29 s, and `wait` is at most 20 s.
 _TIMEOUT: Final = httpx.Timeout(connect=5, read=32, write=30, pool=5)
 _UPLOAD_TIMEOUT: Final = httpx.Timeout(connect=5, read=60, write=60, pool=5)
-
-
-class ApiError(Exception):
-    """A command cannot go on. `document` is what `--json` prints, `exit` the exit code."""
-
-    def __init__(self, exit_code: Exit, document: Mapping[str, Any], note: str = "") -> None:
-        super().__init__(str(document.get("code")))
-        self.exit = exit_code
-        self.document = document
-        self.note = note
-        """What the reader should know besides: a deployment that goes on by itself."""
 
 
 def _refused(response: httpx.Response) -> ApiError:

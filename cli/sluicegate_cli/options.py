@@ -10,7 +10,8 @@ from typing import Any
 
 import click
 
-from sluicegate_cli.api import Api, ApiError, endpoint
+from sluicegate_cli.api import Api, endpoint
+from sluicegate_cli.errors import ApiError
 from sluicegate_cli.exits import Exit
 from sluicegate_cli.show import Screen
 

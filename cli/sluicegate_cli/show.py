@@ -19,7 +19,7 @@ from rich.table import Table
 from rich.text import Text
 from sluicegate.text import clean
 
-from sluicegate_cli.api import ApiError
+from sluicegate_cli.errors import ApiError
 
 _STYLES: Final = {
     "succeeded": "bold green",
@@ -135,6 +135,11 @@ class Progress:
         elapsed = time.monotonic() - self._since
         self._spinner.update(text=Text(f"{clean(self.label)}  {elapsed:.1f} s", style="cyan"))
         return self._spinner
+
+
+def stacked(parts: Iterable[str]) -> Text:
+    """A cell of a table with one part below the other."""
+    return Text("\n".join(clean(part) for part in parts))
 
 
 def size(count: int) -> str:

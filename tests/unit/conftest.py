@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 
 import pytest
-from unit.cli.running import Run, running
-from unit.cli.server import TOKEN, Server, serving
+from cli_running import Run, running
+from cli_server import TOKEN, Server, serving
 
 
 @pytest.fixture

@@ -9,10 +9,11 @@ from pathlib import Path
 import click
 import httpx
 import pytest
-from sluicegate_cli.api import Api, ApiError, endpoint
+from cli_running import Run
+from cli_server import TOKEN, Reply, Server, problem
+from sluicegate_cli.api import Api, endpoint
+from sluicegate_cli.errors import ApiError
 from sluicegate_cli.exits import Exit
-from unit.cli.running import Run
-from unit.cli.server import TOKEN, Reply, Server, problem
 
 
 class Patience:

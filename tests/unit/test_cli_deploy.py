@@ -6,8 +6,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from unit.cli.running import Run
-from unit.cli.server import (
+from cli_running import Run
+from cli_server import (
     ID,
     SIGNATURE,
     TOKEN,

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 import sluicegate
 import sluicegate_cli
+from cli_running import Run
+from cli_server import ID, TOKEN, Reply, Server, accepted, failed, publishing, shown, succeeded
 from sluicegate.deployment import view
-from unit.cli.running import Run
-from unit.cli.server import ID, TOKEN, Reply, Server, accepted, failed, publishing, shown, succeeded
 
 SERVING = {
     "version": "42",
