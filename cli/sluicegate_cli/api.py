@@ -105,6 +105,16 @@ class Api:
         given = {name: value for name, value in query.items() if value is not None}
         return self._call("GET", path, params=given).document
 
+    def items(self, path: str, **query: str | int | None) -> Iterator[Mapping[str, Any]]:
+        """The items of a list, page by page as they are taken. Raises ApiError."""
+        cursor = None
+        while True:
+            page = self.get(path, **query, cursor=cursor)
+            yield from page["items"]
+            cursor = page["next_cursor"]
+            if cursor is None:
+                return
+
     def post(self, *path: str, body: Mapping[str, Any], key: str | None = None) -> Answer:
         """Posts a JSON body, with an Idempotency-Key if there is one. Raises ApiError."""
         return self._call("POST", path, json=body, headers={"Idempotency-Key": key} if key else {})

@@ -1,7 +1,7 @@
 """`sluicegate history`: the deployments that one may see, newest first."""
 
-from collections.abc import Mapping
-from typing import Any, Final
+from itertools import islice
+from typing import Final
 
 import click
 from rich.text import Text
@@ -37,22 +37,10 @@ def command(
       sluicegate history --function orders-api --stage prod
       sluicegate history --status failed --limit 5 --json
     """
-    found: list[Mapping[str, Any]] = []
-    cursor: str | None = None
-    while len(found) < limit:
-        page = api.get(
-            "deployments",
-            function=function,
-            stage=stage,
-            status=status,
-            release=release,
-            limit=min(_PAGE, limit - len(found)),
-            cursor=cursor,
-        )
-        found += page["items"]
-        cursor = page["next_cursor"]
-        if not cursor:
-            break
+    newest = api.items(
+        "deployments", function=function, stage=stage, status=status, release=release, limit=min(limit, _PAGE)
+    )
+    found = list(islice(newest, limit))
     screen.document({"items": found})
     if screen.as_json:
         return Exit.OK

@@ -33,9 +33,9 @@ def command(api: Api, screen: Screen, what: str | None) -> Exit:
         screen.document(function)
         _stages(screen, [function])
     else:
-        functions = api.get("functions")
-        screen.document(functions)
-        _stages(screen, functions["items"])
+        functions = list(api.items("functions"))
+        screen.document({"items": functions})
+        _stages(screen, functions)
     return Exit.OK
 
 

@@ -82,15 +82,16 @@ def test_status_of_a_function_shows_each_stage(run: Run, server: Server) -> None
 
 
 def test_status_of_everything(run: Run, server: Server) -> None:
-    document = {
-        "items": [{"function": name, "stages": {"prod": SERVING}} for name in ("orders-api", "orders-jobs")],
-        "next_cursor": None,
-    }
-    server.on("GET", "/functions", Reply(200, document))
+    first, last = ({"function": name, "stages": {"prod": SERVING}} for name in ("orders-api", "orders-jobs"))
+    pages = (
+        Reply(200, {"items": [first], "next_cursor": "orders-api"}),
+        Reply(200, {"items": [last], "next_cursor": None}),
+    )
+    server.on("GET", "/functions", *pages, *pages)
 
     assert "orders-jobs" in run("status").out
-    assert json.loads(run("status", "--json").out) == document
-    assert {asked.query for asked in server.asked} == {""}
+    assert json.loads(run("status", "--json").out) == {"items": [first, last]}
+    assert [asked.query for asked in server.asked] == ["", "cursor=orders-api"] * 2
 
 
 def test_history_reads_as_many_pages_as_it_takes(run: Run, server: Server) -> None:
@@ -106,7 +107,7 @@ def test_history_reads_as_many_pages_as_it_takes(run: Run, server: Server) -> No
     assert len(ended.out.splitlines()) == 1 + 105
     assert [asked.query for asked in server.asked] == [
         "function=orders-api&limit=100",
-        f"function=orders-api&limit=50&cursor={ID}",
+        f"function=orders-api&limit=100&cursor={ID}",
     ]
 
 
