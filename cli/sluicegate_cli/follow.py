@@ -52,7 +52,7 @@ def follow(api: Api, screen: Screen, deployment: Mapping[str, Any], *, max_wait:
                 pause = 0.5
             elif time.monotonic() - asked < 1:
                 # Under load the API answers at once instead of waiting: then the waiting is ours.
-                time.sleep(min(pause, max(0.0, deadline - time.monotonic())) * random.uniform(0.5, 1))  # noqa: S311
+                time.sleep(min(pause * random.uniform(0.5, 1), max(0.0, deadline - time.monotonic())))  # noqa: S311
                 pause = min(_LONGEST_PAUSE, pause * 2)
     screen.document(deployment)
     if not deployment["final"]:
