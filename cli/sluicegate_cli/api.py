@@ -119,10 +119,11 @@ class Api:
         """Posts a JSON body, with an Idempotency-Key if there is one. Raises ApiError."""
         return self._call("POST", path, json=body, headers={"Idempotency-Key": key} if key else {})
 
-    def upload(self, upload: Mapping[str, Any], file: Path, sent: Callable[[int], None]) -> bool:
+    def upload(self, upload: Mapping[str, Any], file: Path, sent: Callable[[int], None]) -> str | None:
         """Puts the file where an answer of `POST /artifacts` says; `sent` is told how many bytes have gone.
 
-        False when the permission ran out first: ask for another. Raises ApiError.
+        None once it is there; the store's word for it when it refused, as it does when the permission ran out
+        first: ask for another. Raises ApiError.
         """
         url = str(upload["url"])
         if not (url.startswith("https://") or (_is_loopback(url) and _is_loopback(self._url))):
@@ -137,14 +138,14 @@ class Api:
         response = self._tries(put, _AGAIN | {409}, "the upload")
         # 412: `if-none-match: *` met an object. Its key is its digest, so what is there is what we have.
         if response.is_success or response.status_code == 412:
-            return True
+            return None
         # S3's error documents quote the signed request: of those, only the code's own letters are taken.
         found = re.search(r"<Code>([A-Za-z]{1,64})</Code>", response.text)
-        code = found[1] if found else ""
-        if response.status_code == 403 and code != "SignatureDoesNotMatch":
-            return False
+        answer = f"{response.status_code} {found[1]}" if found else str(response.status_code)
+        if response.status_code == 403:
+            return answer
         raise not_uploaded(
-            f"the artifact store answered {response.status_code} {code}".rstrip(),
+            f"the artifact store answered {answer}",
             Exit.REJECTED if response.status_code not in _AGAIN else Exit.UNAVAILABLE,
         )
 

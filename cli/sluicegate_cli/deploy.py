@@ -108,6 +108,7 @@ def _uploaded(api: Api, screen: Screen, function: str, file: Path) -> str:
     total = file.stat().st_size
     screen.line(f"{file.name}: {size(total)}, sha256 {digest}")
     # A permission lasts for minutes: one that ran out on a slow line is asked for once more.
+    refused: str | None = None
     for _ in range(2):
         answer = api.post("artifacts", body={"function": function, "sha256": digest, "size": total})
         upload = answer.document["upload"]
@@ -119,10 +120,11 @@ def _uploaded(api: Api, screen: Screen, function: str, file: Path) -> str:
             def sent(count: int) -> None:
                 progress.label = f"uploading {size(count)} of {size(total)}"
 
-            if api.upload(upload, file, sent):
-                screen.line("uploaded")
-                return digest
-    raise not_uploaded("the artifact store refused the upload twice", Exit.REJECTED)
+            refused = api.upload(upload, file, sent)
+        if refused is None:
+            screen.line("uploaded")
+            return digest
+    raise not_uploaded(f"the artifact store refused the upload twice: {refused}", Exit.REJECTED)
 
 
 def _would(screen: Screen, answer: Mapping[str, Any]) -> Exit:

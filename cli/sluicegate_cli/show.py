@@ -85,15 +85,17 @@ class Screen:
         code = _text(document.get("code"))
         status = document.get("status")
         head = f"{code} ({status})" if isinstance(status, int) else code
+        pointers = [item for item in _items(document, "errors") if isinstance(item, Mapping)]
+        detail = "" if pointers else f"\n  {_text(document.get('detail'))}"
         self._errors.print(
             Text.assemble(
                 ("error: ", "bold red"),
-                (f"{_text(document.get('title'))}", "bold"),
-                f" [{head}]\n  {_text(document.get('detail'))}",
+                (_text(document.get("title")), "bold"),
+                f" [{head}]{detail}",
             ),
             soft_wrap=True,
         )
-        if pointers := [item for item in _items(document, "errors") if isinstance(item, Mapping)]:
+        if pointers:
             self._errors.print(
                 _table(
                     ("where", "what"), [(_text(i.get("pointer")), _text(i.get("detail"))) for i in pointers]

@@ -113,6 +113,18 @@ def test_a_permission_that_ran_out_is_asked_for_once_more(run: Run, server: Serv
     assert len(server.calls("POST", "/artifacts")) == 2
 
 
+def test_a_store_that_keeps_refusing_is_an_error_with_its_word(
+    run: Run, server: Server, zipped: Path
+) -> None:
+    server.on("POST", "/artifacts", permission(server, zipped.stat().st_size))
+    server.on("PUT", "/bucket/key", Reply(403, b"<Error><Code>AccessDenied</Code></Error>"))
+
+    ended = run("deploy", "orders-api", "prod", "--zip", str(zipped))
+
+    assert ended.code == 4
+    assert "403 AccessDenied" in ended.err
+
+
 def test_what_the_store_says_about_a_refused_upload_is_not_repeated(
     run: Run, server: Server, zipped: Path
 ) -> None:
