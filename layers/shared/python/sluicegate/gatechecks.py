@@ -189,7 +189,7 @@ class Checks:
                 self._warning(
                     "shared_target",
                     ("functions", pattern),
-                    f"{what} target: they share its role and `$LATEST`; functions of their own keep them apart",
+                    f"{what} target: they share its role and `$LATEST`; other functions would not",
                 )
 
     # Rules

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from sluicegate import gate as compiled
-from sluicegate import gatekeys, gateyaml
+from sluicegate import gatekeys, gateyaml, iam_policy
 from sluicegate.diagnostics import Diagnostic, Findings, Mark, Severity
 from sluicegate.gate import Decision, Gate
 from sluicegate.gatechecks import OWN_FUNCTIONS, Checks
@@ -72,6 +72,11 @@ def check(path: str | Path, *, allow_loopback: bool = False, stack_name: str = "
     if any(diagnostic.severity == "error" for diagnostic in findings.found):
         return Report(None, None, findings.in_order(), ())
     gate = compiled.parse(document, own_functions=own_functions)
+    try:
+        iam_policy.document([entry.pattern.text for entry in gate.functions])
+    except iam_policy.PolicyError as error:
+        report("error", "policy", ("functions",), str(error))
+        return Report(None, None, findings.in_order(), ())
     tests = enumerate(source.get("tests", ()))
     results = tuple(_ask(gate, test, gateyaml.place(tree, ("tests", i))) for i, test in tests)
     return Report(gate, document, findings.in_order(), results)
@@ -84,11 +89,6 @@ def schema() -> dict[str, Any]:
         "title": "Sluicegate gate file",
         **gatekeys.GATE_FILE.schema(),
     }
-
-
-def iam_functions(gate: Gate) -> list[str]:
-    """The names of deployable functions as IAM writes patterns, where a `*` is any run."""
-    return list(dict.fromkeys(entry.pattern.text.replace("**", "*") for entry in gate.functions))
 
 
 def _source(path: Path, findings: Findings) -> tuple[gateyaml.Node, dict[str, Any]] | None:
@@ -186,17 +186,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(diagnostic, file=sys.stderr)
     for result in report.test_results:
         if not result.passed:
-            print(
-                f"{options.file}:{result.line}:1: error: test failed: {result.name}: {result.message}",
-                file=sys.stderr,
-            )
+            what = f"test failed: {result.name}: {result.message}"
+            failed = Diagnostic(str(options.file), result.line, result.column, "error", "test", what)
+            print(failed, file=sys.stderr)
     if not report.ok or report.document is None or report.gate is None:
         return 1
     out = options.out / "sluicegate" / "gate.json"
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_bytes(report.document)
-    from sluicegate import iam_policy
-
     options.policy.parent.mkdir(parents=True, exist_ok=True)
     iam_policy.write(report.gate, options.policy)
     return 0

@@ -29,7 +29,7 @@ def _pattern(about: str) -> Text:
     return Text(
         about=f"{about} `*` is any run of characters but `/`, `**` any run; the whole value must match.",
         form=rf"(?=[\s\S]{{1,{patterns.MAX_LENGTH}}}$){_STARS}",
-        wants="a pattern: it is empty, too long or has too many stars",
+        wants="a pattern, which is never empty",
         complaint=_bad_pattern,
     )
 

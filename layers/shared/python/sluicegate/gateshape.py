@@ -45,9 +45,9 @@ class Text:
         text = _text(node, findings)
         if text is None:
             return None
-        problem = None if re.fullmatch(self.form, text) else f"is not {self.wants}"
-        if self.complaint and not problem:
-            problem = self.complaint(text)
+        problem = self.complaint(text) if self.complaint else None
+        if not problem and not re.fullmatch(self.form, text):
+            problem = f"is not {self.wants}"
         if problem:
             findings.add("error", "value", node.mark, f"`{text}` {problem}")
             return None
