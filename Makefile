@@ -7,6 +7,8 @@ BIN := .venv/bin
 STAND := PYTHONPATH=tests PYTHONDONTWRITEBYTECODE=1 $(BIN)/python -m stand
 export GATE_FILE CLAIMS EVENT EMULATOR_PORT GITLAB_PORT
 
+TESTS ?= tests/unit tests/integration
+
 .DEFAULT_GOAL := help
 .PHONY: help setup demo up down token invoke test unit lint format bench build deploy check lock clean
 
@@ -34,7 +36,7 @@ invoke: setup ## sam local invoke with a fresh token against the stand (EVENT=ac
 	@$(STAND) invoke
 
 test: setup ## every test that needs no container engine
-	@$(BIN)/python -m pytest tests/unit tests/integration
+	@$(BIN)/python -m pytest $(TESTS)
 
 unit: setup ## the tests that need no stand
 	@$(BIN)/python -m pytest tests/unit
@@ -58,7 +60,7 @@ deploy: build ## sam deploy to the AWS account of your credentials (ARGS=--guide
 	@$(BIN)/sam deploy $(ARGS)
 
 lock: setup ## write the locks again, from the *.in files
-	@for each in uv emulator; do $(COMPILE) requirements/$$each.in -o requirements/$$each.txt; done
+	@for each in uv emulator runtime-image; do $(COMPILE) requirements/$$each.in -o requirements/$$each.txt; done
 	@$(COMPILE) requirements/dev.in pyproject.toml -o requirements/dev.txt
 
 COMPILE = $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \

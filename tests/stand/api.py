@@ -210,9 +210,10 @@ class Stand:
 
 
 def package(source: str, *, filename: str = "index.py") -> bytes:
-    """A deployment package with one source file: the same bytes for the same source."""
+    """A deployment package with one source file: uncompressed, so that the same
+    source is the same bytes everywhere."""
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
         entry = zipfile.ZipInfo(filename, (2026, 1, 1, 0, 0, 0))
         entry.external_attr = 0o644 << 16
         archive.writestr(entry, source)

@@ -1,11 +1,13 @@
 """Start MiniStack with what the stand changes about it. Run by the emulator's own interpreter, as a script.
 
-Three differences, each one thing that AWS does and MiniStack 1.5.33 does not:
+Five differences, each one thing that AWS does and MiniStack 1.5.33 does not:
 
 - Alias calls are authorised as what they are. It takes GetAlias, UpdateAlias and DeleteAlias for ListAliases.
+- A function's session has its role's id in `aws:userid`, and not the role's name.
 - An environment variable that names a file under `/opt` finds it. Lambda unpacks layers there, the emulator
   into a directory per worker.
 - `/v1/...` is the deployed API's stage, as in its URL on AWS, beside the emulator's own longer path.
+- Requests count as sent over TLS, as policies ask for. Here loopback takes its place.
 
 It pins what it changes: where the emulator no longer looks as expected, it stops and does not run
 without them.
@@ -25,9 +27,12 @@ API_FILE = "STAND_API_FILE"
 
 STAGE = "/v1"
 
+_FORWARDED = (b"x-forwarded-proto", b"https")
+
 
 def main() -> None:
     authorise_alias_calls()
+    name_functions_by_role_id()
     find_layers_under_opt()
     emulator: Any = import_module("ministack.app")
     emulator.app = with_front_door(emulator.app, Path(os.environ[API_FILE]))
@@ -57,6 +62,22 @@ def alias_action(method: str, *, named: bool) -> str | None:
     return {"GET": "ListAliases", "POST": "CreateAlias"}.get(method)
 
 
+def name_functions_by_role_id() -> None:
+    """Give a function's session the user id that it has on AWS, which bucket policies know it by."""
+    sts: Any = import_module("ministack.services.sts")
+    iam: Any = import_module("ministack.services.iam")
+    original: Callable[[str, dict[str, Any]], None] = sts.register_session
+
+    def register_session(access_key: str, session: dict[str, Any]) -> None:
+        account, name = session["Arn"].split(":")[4], session["Arn"].split("/")[1]
+        role = iam._roles.get_scoped(account, None, name)
+        if role and session["UserId"].startswith(f"{name}:"):
+            session["UserId"] = role["RoleId"] + session["UserId"].removeprefix(name)
+        original(access_key, session)
+
+    sts.register_session = register_session
+
+
 _INSERT_BEFORE = "    # After sys.path is complete (so a function that bundles its own botocore"
 _FIND_LAYERS = """\
     for _name, _value in list(os.environ.items()):
@@ -76,9 +97,15 @@ def find_layers_under_opt() -> None:
 
 
 def with_front_door(application: Application, api_file: Path) -> Application:
-    """Serve the deployed API at `/v1`. Calls signed for another service than the API keep their path."""
+    """Serve the deployed API at `/v1`. Calls signed for another service than the API keep their path.
+
+    Every request is taken as one that came over TLS, by the header that load balancers say it with.
+    """
 
     async def front_door(scope: Scope, receive: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            others = [header for header in scope["headers"] if header[0].lower() != _FORWARDED[0]]
+            scope = {**scope, "headers": [*others, _FORWARDED]}
         if scope["type"] == "http" and is_for_api(scope) and api_file.is_file():
             path = f"/restapis/{api_file.read_text()}{STAGE}/_user_request_"
             raw: bytes = scope.get("raw_path") or scope["path"].encode()

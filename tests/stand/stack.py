@@ -3,13 +3,13 @@
 import hashlib
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from stand import places
-from stand.emulator import Emulator
+from stand.emulator import REGION, Emulator
 from stand.say import StandError
 
 NAME: Final = "sluicegate"
@@ -42,70 +42,54 @@ def _sources() -> Iterator[Path]:
             yield from (Path(folder, name) for name in sorted(files))
 
 
-def build(gate_file: Path) -> None:
-    """`sam build`, with the dependencies for the emulator's interpreter and this gate file.
+def build(
+    gate_file: Path, directory: Path = places.BUILD, *, interpreter: str | Path = places.EMULATOR_PYTHON
+) -> None:
+    """`sam build` with this gate file, and with the dependencies for an interpreter or a version of Python.
 
     Loopback issuers are accepted here, and nowhere but on the stand.
     """
     environment = {
-        **{name: value for name, value in os.environ.items() if not name.startswith("AWS_")},
+        **{
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("AWS_", "MAKE", "PYTHON"))
+        },
         "SLUICEGATE_GATE_FILE": str(gate_file.resolve()),
         "SLUICEGATE_ALLOW_LOOPBACK": "1",
-        "LAYER_PYTHON": str(places.EMULATOR_PYTHON),
-        "AWS_DEFAULT_REGION": "eu-central-1",
+        "LAYER_PYTHON": str(interpreter),
+        "AWS_DEFAULT_REGION": REGION,
     }
-    _sam("build", "--build-dir", places.BUILD, environment=environment)
+    sam("build", "--build-dir", directory, environment=environment)
 
 
 def deploy(emulator: Emulator) -> Stack:
     """`sam deploy`, then look up what came of it."""
     s3 = emulator.client("s3")
     if PACKAGES not in [bucket["Name"] for bucket in s3.list_buckets()["Buckets"]]:
-        s3.create_bucket(Bucket=PACKAGES, CreateBucketConfiguration={"LocationConstraint": "eu-central-1"})
-    _sam(
-        *(
-            "deploy",
-            "--template-file",
-            places.BUILD / "template.yaml",
-            "--stack-name",
-            NAME,
-            "--s3-bucket",
-            PACKAGES,
-        ),
-        *("--capabilities", "CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND", "--no-confirm-changeset"),
-        *("--no-fail-on-empty-changeset", "--no-progressbar"),
-        environment=emulator.environment(),
-    )
+        s3.create_bucket(Bucket=PACKAGES, CreateBucketConfiguration={"LocationConstraint": REGION})
+    config = Path(__file__).parent / "samconfig.toml"
+    template = places.BUILD / "template.yaml"
+    sam("deploy", "--template-file", template, "--config-file", config, environment=emulator.environment())
     return look_up(emulator)
 
 
 def look_up(emulator: Emulator) -> Stack:
-    """Find the stack's resources by type."""
-    found = emulator.client("cloudformation").describe_stack_resources(StackName=NAME)["StackResources"]
-    ids = {resource["LogicalResourceId"]: resource["PhysicalResourceId"] for resource in found}
-    kinds = {resource["ResourceType"]: resource["PhysicalResourceId"] for resource in found}
-    return Stack(
-        api_id=kinds["AWS::ApiGateway::RestApi"],
-        table=kinds["AWS::DynamoDB::Table"],
-        artifact_bucket=ids["ArtifactBucket"],
-        state_machine_arn=kinds["AWS::StepFunctions::StateMachine"],
-    )
+    """What the stack's outputs say."""
+    described = emulator.client("cloudformation").describe_stacks(StackName=NAME)["Stacks"][0]["Outputs"]
+    outputs = {output["OutputKey"]: output["OutputValue"] for output in described}
+    return Stack(outputs["ApiId"], outputs["Table"], outputs["ArtifactBucket"], outputs["StateMachineArn"])
 
 
-def _sam(*arguments: str | Path, environment: dict[str, str]) -> None:
+def sam(*arguments: str | Path, environment: Mapping[str, str]) -> None:
+    """Run sam, quietly. Raises StandError with the end of what it said where it fails."""
     command = [places.VENV / "bin" / "sam", *arguments]
-    own = {
-        "PATH": f"{places.VENV / 'bin'}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
-        "SAM_CLI_TELEMETRY": "0",
-        "__SAM_CLI_APP_DIR": str(places.STAND / "sam"),
-        "PYTHONDONTWRITEBYTECODE": "1",
-    }
     with places.SAM_LOG.open("a+b") as log:
         start = log.seek(0, os.SEEK_END)
         done = subprocess.run(
             command,
             cwd=places.ROOT,
-            env=environment | own,
+            env={**environment, **own_environment()},
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -115,3 +99,13 @@ def _sam(*arguments: str | Path, environment: dict[str, str]) -> None:
             log.seek(start)
             told = log.read().decode(errors="replace").strip().splitlines()
             raise StandError(f"sam {arguments[0]} failed:\n  " + "\n  ".join(told[-40:]))
+
+
+def own_environment() -> dict[str, str]:
+    """What sam gets of ours: our tools first, no telemetry, and nothing left in the home directory."""
+    return {
+        "PATH": f"{places.VENV / 'bin'}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
+        "SAM_CLI_TELEMETRY": "0",
+        "__SAM_CLI_APP_DIR": str(places.STAND / "sam"),
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }

@@ -1,0 +1,105 @@
+"""Every event in `events/` does what its name says, run by `sam local invoke` in a container."""
+
+import json
+import os
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from stand import Stand, places, stack
+
+EVENTS = sorted(places.ROOT.glob("events/*.json"))
+FUNCTIONS = {"deployer-step": "DeployerFunction"}
+
+
+def make_invoke(event: str) -> dict[str, Any]:
+    """What `make invoke EVENT=…` prints."""
+    done = subprocess.run(
+        ["make", "--silent", "invoke", f"EVENT={event}"],
+        cwd=places.ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    answer: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+    return answer
+
+
+def body(answer: Mapping[str, Any]) -> dict[str, Any]:
+    parsed: dict[str, Any] = json.loads(answer["body"])
+    return parsed
+
+
+def test_accepted_starts_a_deployment_that_succeeds(stand: Stand) -> None:
+    answer = make_invoke("accepted")
+    assert answer["statusCode"] == 202, answer
+    ended = stand.wait(body(answer)["id"], token=stand.token())
+    assert ended["status"] == "succeeded"
+    assert stand.alias("orders-api", "dev") == ended["version"]
+
+
+@pytest.mark.usefixtures("stand")
+def test_refused_names_the_claims_that_failed() -> None:
+    answer = make_invoke("refused")
+    assert answer["statusCode"] == 403, answer
+    failed = {item["claim"]: item["value"] for rule in body(answer)["nearest"] for item in rule["failed"]}
+    assert failed["ref_type"] == "branch"
+
+
+@pytest.mark.usefixtures("stand")
+def test_an_expired_token_is_refused_for_that() -> None:
+    answer = make_invoke("expired-token")
+    assert answer["statusCode"] == 401, answer
+    assert "exp" in body(answer)["detail"]
+
+
+@pytest.mark.usefixtures("stand")
+def test_a_malformed_body_is_refused_after_the_token_was_accepted() -> None:
+    answer = make_invoke("malformed-body")
+    assert (answer["statusCode"], body(answer)["code"]) == (400, "invalid_request")
+
+
+def test_whoami_names_the_job(stand: Stand) -> None:
+    answer = make_invoke("whoami")
+    assert (answer["statusCode"], body(answer)["issuer"]) == (200, stand.issuer)
+
+
+@pytest.mark.usefixtures("stand")
+def test_a_deployer_step_that_runs_again_changes_nothing() -> None:
+    make_invoke("accepted")
+    assert make_invoke("deployer-step") == {"next": "end", "seconds": 0}
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The template as `sam build` leaves it for AWS."""
+    directory = tmp_path_factory.mktemp("build")
+    stack.sam(
+        "build", "--build-dir", directory, environment={**os.environ, "AWS_DEFAULT_REGION": "eu-central-1"}
+    )
+    return directory / "template.yaml"
+
+
+@pytest.mark.parametrize("event", EVENTS, ids=lambda event: event.stem)
+def test_plain_sam_local_invoke_works_with_no_stand_behind_it(event: Path, built: Path) -> None:
+    function = FUNCTIONS.get(event.stem, "GatewayFunction")
+    command: list[str | Path] = [places.VENV / "bin/sam", "local", "invoke", function, "--event", event]
+    done = subprocess.run(
+        [*command, "--template", built, "--skip-pull-image"],
+        cwd=places.ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+        env={**os.environ, **stack.own_environment(), "AWS_DEFAULT_REGION": "eu-central-1"},
+    )
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout.strip().splitlines()[-1])
+    if event.stem == "deployer-step":
+        assert answer["next"] in {"run", "wait"}, answer
+    else:
+        assert answer["statusCode"] == 401, "its token is of long ago"

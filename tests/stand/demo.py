@@ -1,0 +1,198 @@
+"""The main job as a user sees it: releases of one function, from a tag's pipeline to production.
+
+What is printed comes from `sluicegate`, the command a job runs; what is checked comes from Lambda itself. The
+demo ends what it started, and fails where anything is not as told.
+"""
+
+import os
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from stand import control, places
+from stand.api import Stand, package
+from stand.say import StandError, paint, say
+
+FUNCTION: Final = "orders-api"
+CANARY: Final = "canary-4f1c0b7e-not-to-be-seen"
+_SOURCE: Final = """\
+import os
+
+def handler(event, context):
+    return {"release": "%s", "configured": "DATABASE_PASSWORD" in os.environ}
+"""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A pipeline's job: its claims, and what its runner has on disk."""
+
+    name: str
+    claims: Mapping[str, Any]
+    token: str
+    directory: Path
+
+
+def demo() -> int:
+    """Play it on the stand that is up, or on one that ends with it. Raises StandError where it goes wrong."""
+    before = control.State.load()
+    was_up = before is not None and before.is_running()
+    began = time.monotonic()
+    say(
+        paint(
+            "Sluicegate, all of it on this machine: an AWS emulator with IAM enforced, a stand-in GitLab",
+            "bold",
+        )
+    )
+    try:
+        control.up()
+        with tempfile.TemporaryDirectory(prefix="sluicegate-demo-") as directory:
+            play(Stand.running(), Path(directory))
+    finally:
+        if was_up and before:
+            previous = Path(before.gate_file)
+            control.up(previous if previous not in (places.GATE_FILE, Path()) else None)
+        else:
+            control.down()
+    left = "the stand is up as before" if was_up else "nothing is left running"
+    say(paint(f"\nDone in {time.monotonic() - began:.0f} s; {left}. Next: make up, and README.md", "bold"))
+    return 0
+
+
+def play(stand: Stand, directory: Path) -> None:
+    """The scenes, each told before it happens and checked after."""
+    stand.create_function(FUNCTION, _SOURCE % "none yet", env={"DATABASE_PASSWORD": CANARY})
+    first, second = (archive(directory, release) for release in ("v1.0.0", "v1.1.0"))
+
+    scene(
+        "A function that Terraform made, and a tag's pipeline in GitLab",
+        f"{FUNCTION} exists; nothing serves it yet",
+    )
+    job = start_job(stand, directory, "v1.0.0", ref="v1.0.0", pipeline_id="574")
+    run(stand, job, "whoami")
+
+    scene("The job of v1.0.0 deploys to dev", "uploads the zip, publishes a version, moves the alias")
+    run(stand, job, "deploy", FUNCTION, "dev", "--zip", first.name, "--release", "v1.0.0")
+    expect_release(stand, "dev", "v1.0.0")
+
+    scene("The next release", "the same job in the pipeline of v1.1.0")
+    job = start_job(stand, directory, "v1.1.0", ref="v1.1.0", pipeline_id="581")
+    run(stand, job, "deploy", FUNCTION, "dev", "--zip", second.name, "--release", "v1.1.0")
+    expect_release(stand, "dev", "v1.1.0")
+
+    scene("The same bytes to prod", "already published, so prod gets the very version that dev has")
+    job = start_job(
+        stand, directory, "v1.1.0 to prod", ref="v1.1.0", pipeline_id="581", environment="production"
+    )
+    release = ("deploy", FUNCTION, "prod", "--zip", second.name, "--release", "v1.1.0")
+    run(stand, job, *release)
+    expect_release(stand, "prod", "v1.1.0")
+    expect(stand.alias(FUNCTION, "prod") == stand.alias(FUNCTION, "dev"), "dev and prod serve one version")
+
+    scene(
+        "The same request again, as after a lost connection",
+        "finds what it started; nothing is deployed twice",
+    )
+    versions = published(stand)
+    run(stand, job, *release)
+    expect(published(stand) == versions, f"still {len(versions)} published versions")
+
+    scene("A branch's job tries prod", "refused, with the claims that were in the way")
+    branch = {"ref": "quick-fix", "ref_type": "branch", "ref_protected": "false", "pipeline_id": "590"}
+    job = start_job(stand, directory, "quick-fix", **branch)
+    run(stand, job, "deploy", FUNCTION, "prod", "--zip", first.name, exits=3)
+    expect_release(stand, "prod", "v1.1.0")
+
+    scene("What serves what", "and who put it there")
+    job = start_job(stand, directory, "v1.1.0", ref="v1.1.0", pipeline_id="581")
+    run(stand, job, "status", FUNCTION)
+    run(stand, job, "history", "--function", FUNCTION)
+    expect(not leaked(stand), "the value of the function's environment variable is in no record and no log")
+
+
+def start_job(stand: Stand, directory: Path, name: str, **claims: Any) -> Job:
+    return Job(name, claims, stand.token(**claims), directory)
+
+
+def run(stand: Stand, job: Job, *arguments: str, exits: int = 0) -> None:
+    """Run `sluicegate` as the job's script would, and hold it to its exit code."""
+    say(f"{paint(f'[{job.name}]', 'cyan')} {paint('$ sluicegate ' + ' '.join(arguments), 'bold')}")
+    with timed():
+        done = subprocess.run(
+            [places.VENV / "bin/sluicegate", *arguments],
+            cwd=job.directory,
+            env=environment(stand, job),
+            check=False,
+        )
+    if done.returncode != exits:
+        raise StandError(
+            f"sluicegate {arguments[0]} exited {done.returncode}, not {exits}. See {places.STAND}/*.log"
+        )
+
+
+def environment(stand: Stand, job: Job) -> dict[str, str]:
+    """All that a job needs: the address and its token. Not one AWS key."""
+    kept = {
+        name: os.environ[name]
+        for name in ("PATH", "TERM", "LANG", "NO_COLOR", "COLUMNS")
+        if name in os.environ
+    }
+    return kept | {"SLUICEGATE_URL": stand.endpoint, "SLUICEGATE_TOKEN": job.token}
+
+
+@contextmanager
+def timed() -> Iterator[None]:
+    began = time.monotonic()
+    yield
+    say(paint(f"  ({time.monotonic() - began:.1f} s)", "dim"))
+
+
+def scene(title: str, what: str) -> None:
+    say(f"\n{paint('── ' + title, 'bold', 'blue')}\n   {paint(what, 'dim')}")
+
+
+def expect(holds: bool, what: str) -> None:
+    if not holds:
+        raise StandError(f"not so: {what}")
+    say(f"  {paint('✓', 'green')} {what}")
+
+
+def expect_release(stand: Stand, stage: str, release: str) -> None:
+    """Ask the function itself, under the stage's alias."""
+    told = stand.invoke(FUNCTION, alias=stage)
+    version = stand.alias(FUNCTION, stage)
+    expect(
+        told == {"release": release, "configured": True},
+        f"{FUNCTION}:{stage} is version {version} and answers {told}",
+    )
+
+
+def published(stand: Stand) -> list[str]:
+    versions = stand.client("lambda").list_versions_by_function(FunctionName=FUNCTION)["Versions"]
+    return [version["Version"] for version in versions if version["Version"] != "$LATEST"]
+
+
+def archive(directory: Path, release: str) -> Path:
+    file = directory / f"{FUNCTION}-{release}.zip"
+    file.write_bytes(package(_SOURCE % release))
+    return file
+
+
+def leaked(stand: Stand) -> bool:
+    """Whether the canary is anywhere that Sluicegate writes: its table, its executions, its logs."""
+    pages = stand.client("dynamodb").get_paginator("scan").paginate(TableName=stand.table)
+    written = [repr(page["Items"]) for page in pages]
+    logs = stand.client("logs")
+    for group in logs.describe_log_groups()["logGroups"]:
+        if FUNCTION not in group["logGroupName"]:
+            events = logs.filter_log_events(logGroupName=group["logGroupName"])["events"]
+            written += [event["message"] for event in events]
+    states = stand.client("stepfunctions")
+    for execution in states.list_executions(stateMachineArn=stand.state_machine_arn)["executions"]:
+        written.append(repr(states.get_execution_history(executionArn=execution["executionArn"])))
+    return any(CANARY in text for text in written)

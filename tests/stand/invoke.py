@@ -1,0 +1,174 @@
+"""`make invoke`: one event of `events/` in a container, as sam runs it, with a fresh token against the stand.
+
+The function gets what the deployed one has in its environment. Two things differ for it in a container: the
+emulator is at the container network's gateway, where a forwarder listens as long as the call takes; and the
+issuer's keys are compiled into the gate, as for a GitLab that AWS cannot reach, as loopback is another.
+"""
+
+import json
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+import yaml
+
+from stand import control, places, stack
+from stand.api import HANDLER, Stand, package
+from stand.forward import forwarded
+from stand.gitlab import KEYS
+from stand.say import StandError, progress
+
+BUILD: Final = places.STAND / "invoke"
+IMAGE: Final = "public.ecr.aws/lambda/python:3.13-x86_64"
+GATEWAY: Final = "GatewayFunction"
+DEPLOYER: Final = "DeployerFunction"
+BRANCH: Final = {"ref": "quick-fix", "ref_type": "branch", "ref_protected": "false"}
+LONG_AGO: Final = 1_767_225_600
+"""Seconds: the first of January 2026, UTC."""
+
+
+@dataclass(frozen=True)
+class Use:
+    """Which function an event is for, and what makes it fresh."""
+
+    function: str
+    freshen: Callable[[Stand, dict[str, Any]], None]
+
+
+def invoke(name: str) -> int:
+    """Run an event by its name; the function's answer goes to standard output. Raises StandError."""
+    if name not in USES:
+        raise StandError(f"there is no event {name!r}. EVENT is one of {', '.join(sorted(USES))}")
+    stand, use = Stand.running(), USES[name]
+    if not engine_answers():
+        raise StandError("no container engine answers: install and start Docker")
+    event = json.loads((places.ROOT / "events" / f"{name}.json").read_text())
+    use.freshen(stand, event)
+    build()
+    with reachable(stand) as address:
+        configure(stand, address)
+        return run(use.function, event, environment=stand.emulator.environment() | stack.own_environment())
+
+
+def run(function: str, event: dict[str, Any], *, environment: dict[str, str]) -> int:
+    command: list[str | Path] = [places.VENV / "bin/sam", "local", "invoke", function, "--event", "-"]
+    command += ["--template", BUILD / "template.yaml"]
+    if image_is_here():
+        command.append("--skip-pull-image")
+    done = subprocess.run(
+        command,
+        input=json.dumps(event),
+        text=True,
+        cwd=places.ROOT,
+        env=environment,
+        stderr=sys.stderr,
+        check=False,
+    )
+    return done.returncode
+
+
+def bearer(event: dict[str, Any], token: str) -> None:
+    event["headers"]["Authorization"] = f"Bearer {token}"
+    event["multiValueHeaders"]["Authorization"] = [f"Bearer {token}"]
+
+
+def released(stand: Stand, event: dict[str, Any]) -> None:
+    """A tag's job, whose artifact is there and whose function exists."""
+    function = json.loads(event["body"])["function"]
+    if stand.alias(function, "dev") is None:
+        stand.create_function(function)
+    stand.upload(function, package(HANDLER % "v1.0.0"), token=stand.token())
+    bearer(event, stand.token())
+
+
+def latest_deployment(stand: Stand, event: dict[str, Any]) -> None:
+    """A deployment that there is, where there is one: a step of it may run again at any time."""
+    asked = stand.http("GET", "/deployments", token=stand.token(), params={"limit": 1})
+    answer = asked.raise_for_status().json()
+    for deployment in answer["items"]:
+        event["id"] = deployment["id"]
+
+
+USES: Final = {
+    "accepted": Use(GATEWAY, released),
+    "refused": Use(GATEWAY, lambda stand, event: bearer(event, stand.token(**BRANCH))),
+    "expired-token": Use(GATEWAY, lambda stand, event: bearer(event, stand.token(iat=LONG_AGO))),
+    "malformed-body": Use(GATEWAY, lambda stand, event: bearer(event, stand.token())),
+    "whoami": Use(GATEWAY, lambda stand, event: bearer(event, stand.token())),
+    "deployer-step": Use(DEPLOYER, latest_deployment),
+}
+
+
+def build() -> None:
+    """Build for the runtime's own Python, with the stand's gate file, once for each state of the tree."""
+    state = control.State.load()
+    gate_file = Path(state.gate_file if state else "")
+    stamp, made = BUILD / ".stamp", stack.fingerprint(gate_file)
+    if not (stamp.is_file() and stamp.read_text() == made):
+        progress("building the template for the container (sam build)")
+        shutil.rmtree(BUILD, ignore_errors=True)
+        stack.build(gate_file, BUILD, interpreter="3.13")
+        stamp.write_text(made)
+    gate = BUILD / "GateLayer/sluicegate/gate.json"
+    compiled = json.loads(gate.read_text())
+    for issuer in compiled["issuers"]:
+        if issuer["url"].startswith("http://"):
+            issuer["jwks"] = (
+                httpx.get(issuer["url"] + KEYS, timeout=5, trust_env=False).raise_for_status().text
+            )
+    gate.write_text(json.dumps(compiled))
+
+
+def configure(stand: Stand, address: str) -> None:
+    """Give each function the environment that the deployed one has, and the emulator's address."""
+    file = BUILD / "template.yaml"
+    template = yaml.safe_load(file.read_text())
+    deployed = stand.client("cloudformation").describe_stack_resources(StackName=stack.NAME)["StackResources"]
+    lambda_ = stand.client("lambda")
+    for resource in deployed:
+        if resource["ResourceType"] == "AWS::Lambda::Function":
+            found = lambda_.get_function_configuration(FunctionName=resource["PhysicalResourceId"])
+            variables = found["Environment"]["Variables"] | {"AWS_ENDPOINT_URL": address}
+            properties = template["Resources"][resource["LogicalResourceId"]]["Properties"]
+            properties["Environment"] = {"Variables": variables}
+    template["Globals"]["Function"].pop("Environment", None)
+    file.write_text(yaml.safe_dump(template, sort_keys=False))
+
+
+@contextmanager
+def reachable(stand: Stand) -> Iterator[str]:
+    """The emulator's address for containers; those in a virtual machine have a name for it."""
+    port = stand.emulator.port
+    if platform.system() != "Linux":
+        yield f"http://host.docker.internal:{port}"
+        return
+    gateway = docker("network", "inspect", "bridge", "--format", "{{(index .IPAM.Config 0).Gateway}}")
+    with forwarded(gateway, port):
+        yield f"http://{gateway}:{port}"
+
+
+def docker(*arguments: str) -> str:
+    done = subprocess.run(["docker", *arguments], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise StandError(f"docker {arguments[0]} failed: {done.stderr.strip()}")
+    return done.stdout.strip()
+
+
+def engine_answers() -> bool:
+    if not shutil.which("docker"):
+        return False
+    return subprocess.run(["docker", "info"], capture_output=True, check=False).returncode == 0
+
+
+def image_is_here() -> bool:
+    return (
+        subprocess.run(["docker", "image", "inspect", IMAGE], capture_output=True, check=False).returncode
+        == 0
+    )
