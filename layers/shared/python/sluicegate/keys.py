@@ -32,11 +32,11 @@ _PRIVATE = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})  # RFC 7518,
 _log = logging.getLogger(__name__)
 
 
-class UnknownKey(Exception):  # noqa: N818 the word callers use, not its kind
+class UnknownKey(Exception):
     """The issuer has no such key: the token is refused (401)."""
 
 
-class KeysUnavailable(Exception):  # noqa: N818 the word callers use, not its kind
+class KeysUnavailable(Exception):
     """Nobody can say now whether there is such a key: try again (503) after `retry_after` seconds."""
 
     def __init__(self, message: str, retry_after: int = COOL_DOWN) -> None:
@@ -44,7 +44,7 @@ class KeysUnavailable(Exception):  # noqa: N818 the word callers use, not its ki
         self.retry_after = retry_after
 
 
-class InvalidKeySet(ValueError):  # noqa: N818 the word callers use, not its kind
+class InvalidKeySet(ValueError):
     """Not a JWK set with at least one usable key."""
 
 

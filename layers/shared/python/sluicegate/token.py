@@ -25,7 +25,7 @@ _EPOCH_SECONDS = range(10**9, 10**11 + 1)
 _REFUSED_PARAMETERS = ("crit", "b64", "zip", "cty", "jku", "jwk", "x5u", "x5c")
 
 
-class InvalidToken(Exception):  # noqa: N818 the word callers use, not its kind
+class InvalidToken(Exception):
     """No credential, or one that does not verify (401).
 
     `check` names the check that failed: a claim, a header parameter, or a word. `detail` says why, in bounded
@@ -94,7 +94,6 @@ def _bearer(authorization: Sequence[str]) -> str:
     _require(len(authorization) == 1, "authorization", f"{len(authorization)} Authorization headers, not one")
     scheme, _, token = authorization[0].partition(" ")
     _require(scheme.lower() == "bearer", "authorization", "the scheme is not Bearer")
-    _require(token.isascii(), "token", "not ASCII")
     _require(len(token) <= MAX_BYTES, "token", f"more than {MAX_BYTES} bytes")
     return token
 
@@ -158,13 +157,16 @@ def _seconds(payload: Mapping[str, JsonValue], claim: str) -> int:
 
 
 class _ReadOnce(jwt.PyJWT):
-    """PyJWT on the payload as we read it: verified, checked and used is one and the same value."""
+    """PyJWT on the payload as we read it: what is verified, checked and used is one and the same value.
+
+    The header it reads again, for `alg`; that comes out the same, as no name is in it twice.
+    """
 
     def __init__(self, payload: dict[str, JsonValue]) -> None:
         super().__init__()
         self._payload = payload
 
-    def _decode_payload(self, decoded: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002
+    def _decode_payload(self, decoded: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002 (PyJWT's hook)
         return self._payload
 
 
