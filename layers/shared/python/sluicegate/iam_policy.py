@@ -23,7 +23,7 @@ ACTIONS: Final = (
 """All that a deployment calls in a target. A session's own policy narrows them to one function."""
 
 MAX_CHARACTERS: Final = 8_000
-"""Of a role's 10,240 for all its inline policies, without white space (IAM quotas); the rest is template.yaml's."""
+"""Of 10,240 for all inline policies of a role, without white space (IAM quotas); the template has the rest."""
 
 _RESOURCE: Final = "arn:${AWS::Partition}:lambda:${AWS::Region}:${AWS::AccountId}:function:"
 _LONGEST: Final = {"Partition": "aws-us-gov", "Region": "ap-southeast-99", "AccountId": "0" * 12}
@@ -43,13 +43,16 @@ def write(gate: Gate, path: Path) -> None:
 def document(patterns: Sequence[str]) -> dict[str, Any]:
     """The policy document for function name patterns of the gate file.
 
-    Without a function it denies, as IAM takes no empty list of resources. Raises PolicyError for a pattern that
-    no function's name can match, and where the policy outgrows IAM's limit.
+    Without a function it denies, as IAM takes no empty list of resources. Raises PolicyError for a pattern
+    that no function's name can match, and where the policy outgrows IAM's limit.
     """
-    statement = {"Sid": "GateFileFunctions", "Effect": "Allow", "Action": list(ACTIONS)}
-    statement["Resource"] = [{"Fn::Sub": _RESOURCE + name} for name in _names(patterns)]
-    if not patterns:
-        statement |= {"Sid": "NoFunctions", "Effect": "Deny", "Resource": "*"}
+    resources = [{"Fn::Sub": _RESOURCE + name} for name in _names(patterns)]
+    statement = {
+        "Sid": "GateFileFunctions" if resources else "NoFunctions",
+        "Effect": "Allow" if resources else "Deny",
+        "Action": list(ACTIONS),
+        "Resource": resources or "*",
+    }
     policy = {"Version": "2012-10-17", "Statement": [statement]}
     size = _size(policy)
     if size > MAX_CHARACTERS:

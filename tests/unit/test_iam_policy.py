@@ -1,0 +1,116 @@
+"""The target role's policy, from the gate file's `functions`."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sluicegate import gate, gatefile, iam_policy, targets
+from sluicegate.iam_policy import MAX_CHARACTERS, PolicyError, document
+
+FUNCTION = "arn:${AWS::Partition}:lambda:${AWS::Region}:${AWS::AccountId}:function:"
+
+
+def statement(*patterns: str) -> dict[str, Any]:
+    [only] = document(patterns)["Statement"]
+    return dict(only)
+
+
+def names(*patterns: str) -> list[str]:
+    return [resource["Fn::Sub"].removeprefix(FUNCTION) for resource in statement(*patterns)["Resource"]]
+
+
+@pytest.mark.parametrize(
+    ("patterns", "resources"),
+    [
+        (["orders-api"], ["orders-api", "orders-api:*"]),
+        (["orders-*"], ["orders-*"]),
+        (["orders-**"], ["orders-*"]),
+        (["*-api"], ["*-api", "*-api:*"]),
+        (["a**b"], ["a*b", "a*b:*"]),
+        (["orders-*", "orders-**"], ["orders-*"]),
+        (["b", "a"], ["b", "b:*", "a", "a:*"]),
+    ],
+)
+def test_a_pattern_is_the_function_with_its_versions_and_aliases(
+    patterns: list[str], resources: list[str]
+) -> None:
+    assert names(*patterns) == resources
+
+
+def test_a_name_covers_itself_and_its_qualifiers_and_no_longer_name() -> None:
+    patterns = [re.escape(name).replace(r"\*", ".*") for name in names("orders-api")]
+
+    def covered(resource: str) -> bool:
+        return any(re.fullmatch(pattern, resource) for pattern in patterns)
+
+    assert covered("orders-api")
+    assert covered("orders-api:prod")
+    assert not covered("orders-api-2")
+    assert not covered("my-orders-api")
+
+
+def test_every_resource_is_a_function_of_this_account_and_region() -> None:
+    resources = statement("a", "b-*", "*c")["Resource"]
+    assert all(resource["Fn::Sub"].startswith(FUNCTION) for resource in resources)
+
+
+def test_only_what_a_deployment_calls_is_allowed() -> None:
+    allowed = statement("a")
+    assert allowed["Effect"] == "Allow"
+    assert allowed["Action"] == list(targets.ACTIONS)
+    assert not any("*" in action for action in allowed["Action"])
+
+
+def test_a_session_never_asks_for_more_than_the_role_has() -> None:
+    assert set(targets.ACTIONS) <= set(iam_policy.ACTIONS)
+
+
+def test_without_functions_nothing_is_allowed() -> None:
+    assert statement()["Effect"] == "Deny"
+    assert statement()["Resource"] == "*"
+
+
+@pytest.mark.parametrize("pattern", ["a?", "a b", "${AWS::StackName}", "a:b", "a/b", "", "ä", "a\n"])
+def test_what_no_function_is_called_makes_no_policy(pattern: str) -> None:
+    with pytest.raises(PolicyError, match="no function's name"):
+        document([pattern])
+
+
+def test_a_policy_that_iam_would_refuse_is_refused_at_build() -> None:
+    with pytest.raises(PolicyError, match="write several names as one pattern"):
+        document([f"function-{number}" for number in range(100)])
+
+
+def test_the_largest_policy_fits_in_the_longest_region() -> None:
+    patterns: list[str] = []
+    while True:
+        try:
+            text = json.dumps(document([*patterns, f"f{len(patterns)}"]), separators=(",", ":"))
+        except PolicyError:
+            break
+        patterns.append(f"f{len(patterns)}")
+    for name, value in (("Partition", "aws-us-gov"), ("Region", "ap-southeast-99"), ("AccountId", "1" * 12)):
+        text = text.replace(f"${{AWS::{name}}}", value)
+    text = re.sub(r'\{"Fn::Sub":("[^"]+")\}', r"\1", text)
+    assert MAX_CHARACTERS - 300 < len(text) <= MAX_CHARACTERS
+
+
+def test_the_same_gate_gives_the_same_bytes(tmp_path: Path) -> None:
+    file = tmp_path / "sluicegate.yaml"
+    file.write_text(
+        "version: 1\n"
+        "issuers: {corp: {url: 'https://gitlab.example.com', audience: 'https://deploy.example.com'}}\n"
+        "stages: {dev: {}}\n"
+        "functions: {orders-*: {}, payments: {}}\n"
+        "rules: [{name: r, claims: {project_id: '1'}, allow: "
+        "{actions: [deploy], functions: [payments], stages: [dev]}}]\n"
+    )
+    report = gatefile.check(file)
+    assert isinstance(report.gate, gate.Gate), report.diagnostics
+    one, other = tmp_path / "one.json", tmp_path / "other.json"
+    iam_policy.write(report.gate, one)
+    iam_policy.write(report.gate, other)
+    assert one.read_bytes() == other.read_bytes()
+    assert json.loads(one.read_text()) == document(["orders-*", "payments"])
