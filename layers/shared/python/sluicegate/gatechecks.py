@@ -189,7 +189,7 @@ class Checks:
                 self._warning(
                     "shared_target",
                     ("functions", pattern),
-                    f"{what} target: they share its role and `$LATEST`; other functions would not",
+                    f"{what} target, with one role and `$LATEST`: a protected stage is safer on functions of its own",
                 )
 
     # Rules

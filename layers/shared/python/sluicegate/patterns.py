@@ -76,7 +76,7 @@ def overlap(one: Pattern, other: Pattern) -> bool:
 def _steps_together(a: "_Program", i: int, b: "_Program", j: int) -> Iterator[tuple[int, int]]:
     """Where two patterns can stand after one more character. Two wildcards at once get neither of them on."""
     next_a, next_b = a.literals[i : i + 1], b.literals[j : j + 1]
-    if next_a and next_a == next_b:
+    if next_a == next_b:  # not both at the end, where there is nothing more to ask
         yield i + 1, j + 1
     if next_a and b.stays(j, next_a):
         yield i + 1, j
