@@ -1,0 +1,59 @@
+"""The API's document is OpenAPI 3.1 and has the words of the code. The contract test holds it to the API."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sluicegate
+import yaml
+from openapi_spec_validator import OpenAPIV31SpecValidator, validate
+from sluicegate.artifacts import MAX_SIZE
+from sluicegate.deployment import AliasOutcome, Status, view
+from sluicegate.gateway import ROUTES
+from sluicegate.problems import TITLES
+
+FILE = Path(__file__).parents[2] / "docs" / "openapi.yaml"
+
+
+@pytest.fixture(scope="module")
+def document() -> Any:
+    return yaml.safe_load(FILE.read_text())
+
+
+def test_is_openapi_3_1(document: Any) -> None:
+    validate(document, cls=OpenAPIV31SpecValidator)
+
+
+def test_has_the_version_of_the_package(document: Any) -> None:
+    assert document["info"]["version"] == sluicegate.__version__
+
+
+def test_has_every_call_and_no_other(document: Any) -> None:
+    documented = {(method.upper(), path) for path, item in document["paths"].items() for method in item}
+
+    assert documented == {*ROUTES, ("GET", "/health")}
+
+
+def test_has_the_words_of_a_deployment(document: Any) -> None:
+    schemas = document["components"]["schemas"]
+
+    assert schemas["Status"]["enum"] == [status.value for status in Status]
+    outcomes = schemas["Deployment"]["properties"]["alias"]["properties"]["outcome"]["enum"]
+    assert outcomes == [*(outcome.value for outcome in AliasOutcome), None]
+    assert schemas["ArtifactRequest"]["properties"]["size"]["maximum"] == MAX_SIZE
+
+
+def test_every_problem_is_one_that_the_code_has(document: Any) -> None:
+    codes = set()
+    for response in document["components"]["responses"].values():
+        _, more = response["content"]["application/problem+json"]["schema"]["allOf"]
+        code = more["properties"]["code"]
+        codes |= {code["const"]} if "const" in code else set(code["enum"])
+
+    assert codes - {"throttled"} <= set(TITLES)  # that one is API Gateway's own answer
+
+
+def test_names_every_member_of_a_deployment(document: Any) -> None:
+    from cli_server import succeeded
+
+    assert set(document["components"]["schemas"]["Deployment"]["properties"]) == set(view(succeeded()))
