@@ -23,7 +23,7 @@ ACTIONS: Final = (
 """All that a deployment calls in a target. A session's own policy narrows them to one function."""
 
 MAX_CHARACTERS: Final = 8_000
-"""Of 10,240 for all inline policies of a role, without white space (IAM quotas); the template has the rest."""
+"""Of 10,240 for all inline policies of a role, without white space (IAM quotas). The template has more."""
 
 _RESOURCE: Final = "arn:${AWS::Partition}:lambda:${AWS::Region}:${AWS::AccountId}:function:"
 _LONGEST: Final = {"Partition": "aws-us-gov", "Region": "ap-southeast-99", "AccountId": "0" * 12}
