@@ -31,6 +31,7 @@ def main() -> int:
         )
     try:
         set_up_development()
+        set_up_project()
         set_up_emulator()
     except subprocess.CalledProcessError as error:
         return stop(
@@ -42,9 +43,8 @@ def main() -> int:
 
 
 def set_up_development() -> None:
-    """`.venv`: uv, then the locked tools, then this project as an editable install."""
-    sources = [REQUIREMENTS / "uv.txt", REQUIREMENTS / "dev.txt", ROOT / "pyproject.toml"]
-    stamp = stamp_of(*sources, interpreter=Path(sys.executable))
+    """`.venv`: uv, then the locked tools."""
+    stamp = stamp_of(REQUIREMENTS / "uv.txt", REQUIREMENTS / "dev.txt", interpreter=Path(sys.executable))
     if is_stamped(VENV, stamp):
         return
     say("setting up .venv")
@@ -60,8 +60,18 @@ def set_up_development() -> None:
     run(VENV / "bin/python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check",
         "--require-hashes", "-r", REQUIREMENTS / "uv.txt")  # fmt: skip
     uv("pip", "install", "--python", VENV / "bin/python", "--require-hashes", "-r", REQUIREMENTS / "dev.txt")
-    uv("pip", "install", "--python", VENV / "bin/python", "--no-deps", "--no-build-isolation", "-e", ROOT)
     write_stamp(VENV, stamp)
+
+
+def set_up_project() -> None:
+    """This project in `.venv`, as an editable install."""
+    directory = VENV / "project"
+    stamp = stamp_of(ROOT / "pyproject.toml", interpreter=VENV / "bin/python")
+    if is_stamped(directory, stamp):
+        return
+    uv("pip", "install", "--python", VENV / "bin/python", "--no-deps", "--no-build-isolation", "-e", ROOT)
+    directory.mkdir(exist_ok=True)
+    write_stamp(directory, stamp)
 
 
 def set_up_emulator() -> None:

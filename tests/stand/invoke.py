@@ -5,6 +5,7 @@ emulator is at the container network's gateway, where a forwarder listens as lon
 issuer's keys are compiled into the gate, as for a GitLab that AWS cannot reach, as loopback is another.
 """
 
+import ipaddress
 import json
 import platform
 import shutil
@@ -54,7 +55,9 @@ def invoke(name: str) -> int:
     build()
     with reachable(stand) as address:
         configure(stand, address)
-        return run(use.function, event, environment=stand.emulator.environment() | stack.own_environment())
+        # sam hands a variable of its own environment to a function that has one of this name.
+        environment = stand.emulator.environment() | stack.own_environment() | {"AWS_ENDPOINT_URL": address}
+        return run(use.function, event, environment=environment)
 
 
 def run(function: str, event: dict[str, Any], *, environment: dict[str, str]) -> int:
@@ -149,9 +152,18 @@ def reachable(stand: Stand) -> Iterator[str]:
     if platform.system() != "Linux":
         yield f"http://host.docker.internal:{port}"
         return
-    gateway = docker("network", "inspect", "bridge", "--format", "{{(index .IPAM.Config 0).Gateway}}")
+    gateway = bridge_gateway(docker("network", "inspect", "bridge", "--format", "{{json .IPAM.Config}}"))
     with forwarded(gateway, port):
         yield f"http://{gateway}:{port}"
+
+
+def bridge_gateway(configuration: str) -> str:
+    """This machine's address in containers' default network: the first, where Docker does not tell it."""
+    for network in json.loads(configuration):
+        subnet = ipaddress.ip_network(network["Subnet"])
+        if subnet.version == 4:
+            return str(network.get("Gateway") or next(subnet.hosts()))
+    raise StandError("the container engine's default network has no IPv4 address")
 
 
 def docker(*arguments: str) -> str:
