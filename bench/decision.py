@@ -1,0 +1,95 @@
+"""Token check plus decision, as a ratio to a bare `jwt.decode` of the same token in the same run."""
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+
+import jwt
+from jwt.types import Options
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "unit"))
+
+from signing import AUDIENCE, CLAIMS, ISSUER, NOW, jwk, jwks, key, token
+from sluicegate.gate import Gate, parse
+from sluicegate.identity import Issuer
+from sluicegate.keys import Keyring
+from sluicegate.token import verify
+
+ROUNDS, REPEAT = 15, 200
+
+
+def gate(rules: int) -> Gate:
+    """The gate of that many rules; the caller's is the last."""
+
+    def rule(number: int, project: str) -> dict[str, object]:
+        return {
+            "name": f"rule {number}",
+            "issuer": ISSUER,
+            "via": "id_token",
+            "claims": {
+                "project_id": [project],
+                "ref_type": ["branch"],
+                "ref": ["main"],
+                "pipeline_source": ["push", "web"],
+            },
+            "actions": ["deploy"],
+            "functions": ["orders-*"],
+            "stages": ["dev"],
+        }
+
+    document = {
+        "format": 1,
+        "issuers": [{"name": "corp", "url": ISSUER, "audience": AUDIENCE, "max_age": None, "jwks": None}],
+        "stages": [{"name": "dev", "alias": "dev", "protected": False, "max_age": None}],
+        "functions": [{"pattern": "orders-*", "alias": {}, "max_age": {}}],
+        "rules": [rule(i, str(10_000 + i)) for i in range(rules - 1)] + [rule(rules, CLAIMS["project_id"])],
+        "deny": [],
+    }
+    return parse(json.dumps(document).encode(), own_functions=())
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """One call's time: the median of rounds."""
+    times = []
+    for _ in range(ROUNDS):
+        start = time.perf_counter()
+        for _ in range(REPEAT):
+            work()
+        times.append((time.perf_counter() - start) / REPEAT)
+    return median(times)
+
+
+def main() -> None:
+    one = token()
+    issuer = Issuer("corp", ISSUER, AUDIENCE, None, jwks(jwk()))
+    keys, public = Keyring(clock=lambda: NOW), key().public_key()
+
+    def bare() -> object:
+        return jwt.decode(one, public, ["RS256"], audience=AUDIENCE, issuer=ISSUER, options=WITHOUT_TIMES)
+
+    def full(asked: Gate) -> Callable[[], object]:
+        issuers = {ISSUER: issuer}
+
+        def run() -> object:
+            identity = verify([f"Bearer {one}"], issuers=issuers, keys=keys, now=NOW)
+            decision = asked.decide(identity, actions=("deploy",), function="orders-api", stage="dev")
+            if decision.rule is None:
+                raise SystemExit("the benchmark's request is refused")
+            return decision
+
+        return run
+
+    base = seconds(bare)
+    print(f"bare jwt.decode of a {len(one)}-byte token        {base * 1e6:8.0f} us")
+    for rules in (1, 10_000):
+        taken = seconds(full(gate(rules)))
+        print(f"token check and decision, {rules:>6} rules  {taken * 1e6:8.0f} us  {taken / base:5.2f} x")
+
+
+WITHOUT_TIMES: Options = {"verify_exp": False, "verify_nbf": False, "verify_iat": False}
+
+if __name__ == "__main__":
+    main()

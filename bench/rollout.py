@@ -1,0 +1,157 @@
+"""A deployment on the warm stand: how long it takes beside the bare calls, and what it asks of AWS."""
+
+import os
+import subprocess
+import time
+from collections import Counter
+from pathlib import Path
+from statistics import median
+from uuid import uuid4
+
+import httpx
+from stand import Stand, control, package
+
+ROOT = Path(__file__).parents[1]
+BUILD = ROOT / ".stand" / "build"
+RELEASES = 9
+SOURCE = "def handler(event, context):\n    return %r\n"
+
+
+def main() -> None:
+    was_up = (state := control.State.load()) is not None and state.is_running()
+    control.up()
+    stand = Stand.running()
+    try:
+        times(stand)
+        calls(stand)
+    finally:
+        if not was_up:
+            control.down()
+    start_up()
+    layers()
+
+
+def times(stand: Stand) -> None:
+    """Releases by HTTP, and the same four calls to Lambda with nothing around them, in turns."""
+    name = f"orders-bench-{uuid4().hex[:6]}"
+    stand.create_function(name)
+    whole, accepted, bare, update = [], [], [], []
+    for number in range(RELEASES + 2):  # the first two warm up
+        token = stand.token()
+        data = package(SOURCE % f"{name} {number}")
+        sha256 = stand.upload(name, data, token=token)
+        body = {"action": "deploy", "function": name, "stage": "dev", "artifact": {"sha256": sha256}}
+        start = time.perf_counter()
+        answer = stand.http("POST", "/deployments", body, token=token).json()
+        answered = time.perf_counter()
+        done = stand.wait(answer["id"], token=token)
+        if done["status"] != "succeeded":
+            raise SystemExit(f"a release ended {done['status']}: {done['reason']}")
+        whole.append(time.perf_counter() - start)
+        accepted.append(answered - start)
+        total, waited = four_calls(stand, name, package(SOURCE % f"bare {number}"))
+        bare.append(total)
+        update.append(waited)
+    stand.delete_function(name)
+    figures = [median(each[2:]) for each in (whole, accepted, bare, update)]
+    print(f"request to succeeded, warm, median of {RELEASES}   {figures[0]:6.2f} s")
+    print(f"  until it is accepted                   {figures[1]:6.2f} s")
+    print(
+        f"  Lambda's own update of the code        {figures[3]:6.2f} s  {figures[3] / figures[0]:6.0%} of it"
+    )
+    print(f"bare calls to Lambda, same function      {figures[2]:6.2f} s  {figures[0] / figures[2]:5.2f} x")
+
+
+def four_calls(stand: Stand, name: str, data: bytes) -> tuple[float, float]:
+    """Update, wait, publish, move an alias; the seconds of all, and of update and wait."""
+    lambda_ = stand.client("lambda")
+    start = time.perf_counter()
+    lambda_.update_function_code(FunctionName=name, ZipFile=data)
+    while lambda_.get_function(FunctionName=name)["Configuration"]["LastUpdateStatus"] == "InProgress":
+        time.sleep(0.02)
+    updated = time.perf_counter()
+    version = lambda_.publish_version(FunctionName=name)["Version"]
+    if stand.alias(name, "bare") is None:
+        lambda_.create_alias(FunctionName=name, Name="bare", FunctionVersion=version)
+    else:
+        lambda_.update_alias(FunctionName=name, Name="bare", FunctionVersion=version)
+    return time.perf_counter() - start, updated - start
+
+
+def calls(stand: Stand) -> None:
+    """What a deployment asks of AWS, by the emulator's CloudTrail."""
+    name = f"orders-calls-{uuid4().hex[:6]}"
+    stand.create_function(name)
+    data = package(SOURCE % name)
+    record(stand, "true")
+    try:
+        for label, stage in (("new code", "dev"), ("the same code, another stage", "staging")):
+            token = stand.token()
+            sha256 = stand.upload(name, data, token=token)
+            before = events(stand).keys()
+            body = {"action": "deploy", "function": name, "stage": stage, "artifact": {"sha256": sha256}}
+            deployment = stand.http("POST", "/deployments", body, token=token).json()["id"]
+            time.sleep(6)  # not asking: reading would count as well
+            made = [event for number, event in events(stand).items() if number not in before]
+            if stand.wait(deployment, token=token)["status"] != "succeeded":
+                raise SystemExit("a release did not succeed")
+            print(f"AWS calls of a deployment, {label}:")
+            for group, number in sorted(Counter(map(quota, made)).items()):
+                print(f"  {group:<36} {number:3}")
+    finally:
+        record(stand, "false")
+        stand.delete_function(name)
+
+
+def record(stand: Stand, on: str) -> None:
+    setting = {"cloudtrail._recording_enabled": on}
+    httpx.post(f"{stand.aws_endpoint_url}/_ministack/config", json=setting).raise_for_status()
+
+
+def events(stand: Stand) -> dict[str, tuple[str, str]]:
+    """(service, call) by the event's id."""
+    pages = stand.client("cloudtrail").get_paginator("lookup_events").paginate()
+    found = (event for page in pages for event in page["Events"])
+    return {event["EventId"]: (event["EventSource"].split(".")[0], event["EventName"]) for event in found}
+
+
+def quota(event: tuple[str, str]) -> str:
+    """The group of calls that share a quota (AWS Lambda developer guide, quotas)."""
+    service, call = event
+    if service != "lambda":
+        return service
+    return "lambda GetFunction (100/s)" if call == "GetFunction" else "lambda control plane (15/s, all)"
+
+
+def start_up() -> None:
+    """Importing the gateway's handler in a new process, as a cold start does."""
+    layers = [str(BUILD / "DependenciesLayer" / "python"), str(ROOT / "layers" / "shared" / "python")]
+    code = "import time; t = time.perf_counter(); import app; print(time.perf_counter() - t)"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(layers), "POWERTOOLS_SERVICE_NAME": "bench"}
+    python = str(ROOT / ".stand" / "emulator" / "bin" / "python")
+    command = [python, "-c", code]
+    taken = [
+        float(
+            subprocess.run(
+                command,
+                cwd=ROOT / "functions" / "gateway",
+                env=environment,
+                capture_output=True,
+                text=True,
+                check=True,
+            ).stdout
+        )
+        for _ in range(5)
+    ]
+    print(f"importing the gateway, median of 5       {median(taken):6.2f} s")
+
+
+def layers() -> None:
+    for layer in ("DependenciesLayer", "SharedLayer", "GateLayer"):
+        files = [path for path in (BUILD / layer).rglob("*") if path.is_file()]
+        size = sum(path.stat().st_size for path in files)
+        print(f"{layer:<36} {size / 1e6:10.2f} MB unzipped")
+
+
+if __name__ == "__main__":
+    main()
