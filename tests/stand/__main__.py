@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -29,6 +30,7 @@ def main() -> int:
     invoke.add_argument("event", nargs="?", default=os.environ.get("EVENT", ""))
     commands.add_parser("demo", help="play the main job, from nothing to nothing")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what was started is ended, as on Ctrl-C
     try:
         match options.command:
             case "up":
