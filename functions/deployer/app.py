@@ -3,20 +3,16 @@
 from functools import cache
 from typing import Any
 
-from aws_lambda_powertools import Logger, Metrics
-from aws_lambda_powertools.metrics import MetricUnit
 from sluicegate import aws
 from sluicegate.artifacts import Artifacts
 from sluicegate.config import Config
 from sluicegate.deployer import Deployer
 from sluicegate.deployment import AliasOutcome, Deployment
+from sluicegate.observe import count, logger, metrics
 from sluicegate.rollout import Outcome
 from sluicegate.steps import Steps
 from sluicegate.store import Store
 from sluicegate.targets import Targets
-
-logger = Logger()
-metrics = Metrics()
 
 
 @cache
@@ -44,11 +40,9 @@ def told(deployment: Deployment, outcome: Outcome) -> None:
         },
     )
     if deployment.status.final:
-        metrics.add_metric(
-            name=deployment.status.name.title().replace("_", ""), unit=MetricUnit.Count, value=1
-        )
+        count(deployment.status.name.title().replace("_", ""))
     if deployment.outcome is AliasOutcome.UNKNOWN:
-        metrics.add_metric(name="OutcomeUnknown", unit=MetricUnit.Count, value=1)
+        count("OutcomeUnknown")
 
 
 @metrics.log_metrics

@@ -3,8 +3,6 @@
 from functools import cache
 from typing import Any
 
-from aws_lambda_powertools import Logger, Metrics
-from aws_lambda_powertools.metrics import MetricUnit
 from botocore.exceptions import BotoCoreError, ClientError
 from sluicegate import aws, gateway, http
 from sluicegate.artifacts import Artifacts
@@ -12,11 +10,9 @@ from sluicegate.config import Config
 from sluicegate.executions import Executions
 from sluicegate.gate import Gate, GateError, load
 from sluicegate.keys import Keyring
+from sluicegate.observe import count, logger, metrics
 from sluicegate.problems import Problem, unavailable
 from sluicegate.store import Store
-
-logger = Logger()
-metrics = Metrics()
 
 
 @cache
@@ -50,7 +46,7 @@ def service() -> gateway.Gateway:
 def note(event: str, **facts: Any) -> None:
     """One decision, one event. No claim is a metric's dimension: claims are the caller's to choose."""
     logger.info(event, extra=facts)
-    metrics.add_metric(name=event.title().replace(" ", ""), unit=MetricUnit.Count, value=1)
+    count(event.title().replace(" ", ""))
 
 
 @metrics.log_metrics

@@ -3,17 +3,13 @@
 from functools import cache
 from typing import Any
 
-from aws_lambda_powertools import Logger, Metrics
-from aws_lambda_powertools.metrics import MetricUnit
 from sluicegate import aws
 from sluicegate.config import Config
 from sluicegate.deployment import AliasOutcome
 from sluicegate.executions import Executions
 from sluicegate.janitor import Janitor
+from sluicegate.observe import count, logger, metrics
 from sluicegate.store import Store
-
-logger = Logger()
-metrics = Metrics()
 
 
 @cache
@@ -35,8 +31,8 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     for deployment in swept.abandoned:
         logger.error("given up", extra={"deployment": deployment.id, "status": deployment.status.value})
         if deployment.outcome is AliasOutcome.UNKNOWN:
-            metrics.add_metric(name="OutcomeUnknown", unit=MetricUnit.Count, value=1)
-    metrics.add_metric(name="Stuck", unit=MetricUnit.Count, value=len(swept.abandoned))
+            count("OutcomeUnknown")
+    count("Stuck", len(swept.abandoned))
     return {
         "started": list(swept.started),
         "abandoned": [deployment.id for deployment in swept.abandoned],

@@ -1,15 +1,17 @@
 """The target role's policy, made from the gate file: what is in no entry of `functions` cannot be deployed.
 
-For the build only. template.yaml includes the file, so names of account and region are `Fn::Sub`.
+The build writes it; template.yaml includes the file, so names of account and region are `Fn::Sub`. The deployer
+reads only ACTIONS.
 """
 
 import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from sluicegate.gate import Gate
+if TYPE_CHECKING:
+    from sluicegate.gate import Gate
 
 ACTIONS: Final = (
     "lambda:CreateAlias",
@@ -34,7 +36,7 @@ class PolicyError(ValueError):
     """No policy can be made of these functions; the message says why."""
 
 
-def write(gate: Gate, path: Path) -> None:
+def write(gate: "Gate", path: Path) -> None:
     """Write the policy of `gate`; raises PolicyError. The same gate gives the same bytes."""
     names = dict.fromkeys(entry.pattern.text for entry in gate.functions)
     path.write_text(json.dumps(document(tuple(names)), indent=1) + "\n", encoding="utf-8")

@@ -11,23 +11,13 @@ from typing import Any, Final
 
 import boto3
 
-from sluicegate import aws
+from sluicegate import aws, iam_policy
 from sluicegate.config import Config
 from sluicegate.deployment import Deployment, Requester
 from sluicegate.lambda_api import FunctionApi
 
 SESSION: Final = 900
 """Seconds: the shortest session that STS grants."""
-
-ACTIONS: Final = (
-    "lambda:CreateAlias",
-    "lambda:DeleteAlias",
-    "lambda:GetAlias",
-    "lambda:GetFunction",
-    "lambda:PublishVersion",
-    "lambda:UpdateAlias",
-    "lambda:UpdateFunctionCode",
-)
 
 
 class Targets:
@@ -86,7 +76,7 @@ def session_policy(deployment: Deployment, partition: str, bucket: str) -> str:
         {
             "Version": "2012-10-17",
             "Statement": [
-                {"Effect": "Allow", "Action": ACTIONS, "Resource": [function, f"{function}:*"]},
+                {"Effect": "Allow", "Action": iam_policy.ACTIONS, "Resource": [function, f"{function}:*"]},
                 {"Effect": "Allow", "Action": ["s3:GetObject", "s3:GetObjectVersion"], "Resource": objects},
             ],
         },
