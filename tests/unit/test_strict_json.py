@@ -130,7 +130,7 @@ def test_many_names_take_no_more_than_linear_time() -> None:
     started = time.perf_counter()
     with pytest.raises(StrictJsonError):
         loads(("{" + ",".join([*names, '"19999":0']) + "}").encode(), max_depth=DEPTH)
-    assert time.perf_counter() - started < 1
+    assert time.perf_counter() - started < 5
 
 
 @given(st.binary())
