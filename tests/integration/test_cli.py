@@ -1,0 +1,152 @@
+"""The command line against the running stand, as a job runs it: a process, an environment, an exit code."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from stand import Stand, package
+
+SOURCE = "def handler(event, context):\n    return {'release': %r}\n"
+
+
+class Job:
+    """One job: its token, and the commands that it runs."""
+
+    def __init__(self, stand: Stand, **claims: str) -> None:
+        self.token = stand.token(**claims)
+        self._environment = {name: value for name, value in os.environ.items() if not name.endswith("_COLOR")}
+        self._environment |= {
+            "SLUICEGATE_URL": stand.endpoint,
+            "SLUICEGATE_TOKEN": self.token,
+            "PYTHONPATH": os.pathsep.join(sys.path),
+        }
+
+    def __call__(self, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+        ended = subprocess.run(
+            [sys.executable, "-c", "from sluicegate_cli.main import main; main()", *arguments],
+            env=self._environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert self.token not in ended.stdout + ended.stderr
+        assert "X-Amz-Signature" not in ended.stdout + ended.stderr
+        return ended
+
+
+@pytest.fixture
+def function(stand: Stand) -> Iterator[str]:
+    name = f"orders-{uuid4().hex[:8]}"
+    stand.create_function(name)
+    yield name
+    stand.delete_function(name)
+
+
+@pytest.fixture
+def zipped(tmp_path: Path) -> Path:
+    path = tmp_path / "orders.zip"
+    path.write_bytes(package(SOURCE % uuid4().hex))
+    return path
+
+
+def test_a_job_deploys_and_sees_it_happen(stand: Stand, function: str, zipped: Path) -> None:
+    job = Job(stand)
+
+    ended = job("deploy", function, "dev", "--zip", zipped, "--release", "v1.4.0", "--description", "first")
+
+    assert ended.returncode == 0, ended.stderr
+    lines = ended.stdout.splitlines()
+    assert "uploaded" in lines
+    assert lines[-1].startswith(f"succeeded: {function} serves version 1 (new) in dev, ")
+    assert stand.alias(function, "dev") == "1"
+
+    again = job("deploy", function, "dev", "--zip", zipped, "--release", "v1.4.0", "--description", "first")
+
+    assert again.returncode == 0
+    assert "already uploaded" in again.stdout
+    assert "accepted before, by this same request" in again.stdout
+
+    elsewhere = json.loads(job("deploy", function, "prod", "--zip", zipped, "--json").stdout)
+
+    assert (elsewhere["status"], elsewhere["version"]) == ("succeeded", "1")
+
+    serving = json.loads(job("status", function, "--json").stdout)
+    assert {stage: served["version"] for stage, served in serving["stages"].items()} == {
+        "dev": "1",
+        "prod": "1",
+    }
+    history = json.loads(job("history", "--function", function, "--json").stdout)
+    assert [(item["stage"], item["release"]) for item in history["items"]] == [
+        ("prod", None),
+        ("dev", "v1.4.0"),
+    ]
+    first = history["items"][1]["id"]
+    assert job("watch", first).returncode == 0
+    assert "first" not in job("status", first).stderr
+    assert function in job("status").stdout
+
+
+def test_a_dry_run_and_what_is_expected(stand: Stand, function: str, zipped: Path) -> None:
+    assert Job(stand)("deploy", function, "dev", "--zip", zipped).returncode == 0
+    job = Job(stand)
+
+    rehearsed = job("deploy", function, "dev", "--zip", zipped, "--dry-run", "--expect-version", "1")
+    refused = job("deploy", function, "dev", "--zip", zipped, "--expect-version", "2")
+
+    assert rehearsed.returncode == 0
+    assert "nothing was changed" in rehearsed.stdout
+    assert refused.returncode == 4
+    assert "dev serves version 1, not 2" in refused.stderr
+    assert stand.alias(function, "dev") == "1"
+
+
+def test_accepted_now_and_watched_later(stand: Stand, function: str, zipped: Path) -> None:
+    job = Job(stand)
+    accepted = json.loads(job("deploy", function, "dev", "--zip", zipped, "--no-wait", "--json").stdout)
+
+    watched = job("watch", accepted["id"])
+
+    assert watched.returncode == 0
+    assert stand.alias(function, "dev") == "1"
+
+
+def test_a_refusal_shows_which_claim_failed(stand: Stand, function: str, zipped: Path) -> None:
+    job = Job(stand, ref="main", ref_type="branch")
+
+    ended = job("deploy", function, "prod", "--zip", zipped)
+
+    assert ended.returncode == 3
+    assert "orders to any stage from a release tag" in ended.stderr
+    assert "ref_type" in ended.stderr
+    assert stand.alias(function, "prod") is None
+
+
+def test_a_deployment_that_fails_says_why(stand: Stand, zipped: Path) -> None:
+    ended = Job(stand)("deploy", f"orders-{uuid4().hex[:8]}", "dev", "--zip", zipped)
+
+    assert ended.returncode == 1
+    assert ended.stdout.splitlines()[-1].startswith("failed: ")
+    assert "[function_not_found]" in ended.stdout
+
+
+def test_an_unknown_deployment_and_a_token_that_does_not_verify(stand: Stand) -> None:
+    assert Job(stand)("watch", "01KAQ3ZV6N8T4R1F0C2H7M5XWE").returncode == 4
+
+    late = Job(stand, aud="https://another.example.com")("whoami")
+
+    assert late.returncode == 3
+    assert "failed check: aud" in late.stderr
+
+
+def test_whoami_shows_what_this_job_may_do(stand: Stand) -> None:
+    ended = Job(stand, user_login="grace")("whoami")
+
+    assert ended.returncode == 0
+    assert "grace" in ended.stdout
+    assert "orders to any stage from a release tag" in ended.stdout
