@@ -9,7 +9,6 @@ import re
 import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from ipaddress import ip_address
@@ -266,13 +265,3 @@ def _trouble(error: httpx.TransportError) -> str:
     if isinstance(error, httpx.ConnectError):
         return clean(str(error)) or "no connection"
     return "the connection was lost"
-
-
-@contextmanager
-def goes_on(deployment: str) -> Iterator[None]:
-    """Says, with any error in its block, that a deployment which was accepted does not depend on us."""
-    try:
-        yield
-    except ApiError as error:
-        error.note = f"deployment {deployment} goes on by itself; see: sluicegate watch {deployment}"
-        raise

@@ -2,13 +2,15 @@
 
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Final
 
 from sluicegate.deployment import seconds
 
 from sluicegate_cli import show
-from sluicegate_cli.api import Api, goes_on
+from sluicegate_cli.api import Api
+from sluicegate_cli.errors import ApiError
 from sluicegate_cli.exits import Exit
 from sluicegate_cli.show import Screen
 
@@ -34,7 +36,7 @@ def follow(api: Api, screen: Screen, deployment: Mapping[str, Any], *, max_wait:
     deadline = time.monotonic() + max_wait
     shown = 0
     pause = 0.5
-    with goes_on(identifier), screen.progress(deployment["status"]) as progress:
+    with _goes_on(identifier), screen.progress(deployment["status"]) as progress:
         while True:
             shown = _new_entries(screen, deployment, shown)
             if deployment["final"]:
@@ -93,3 +95,13 @@ def _ending(deployment: Mapping[str, Any]) -> str:
     return f"{deployment['status']}: {reason['message']} [{reason['code']}]" + (
         f"; {outcome.format(alias=alias['name'])}" if outcome else ""
     )
+
+
+@contextmanager
+def _goes_on(deployment: str) -> Iterator[None]:
+    """Says, with any error in its block, that a deployment which was accepted does not depend on us."""
+    try:
+        yield
+    except ApiError as error:
+        error.note = f"deployment {deployment} goes on by itself; see: sluicegate watch {deployment}"
+        raise

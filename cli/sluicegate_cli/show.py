@@ -39,6 +39,8 @@ _HINTS: Final = {
     "token_used": "This job's token has deployed something else there: use one job for each deployment.",
     "not_as_expected": "The stage serves another version than expected: `sluicegate status FUNCTION`.",
     "unprocessable": "What the request names does not fit what is recorded: `sluicegate status FUNCTION`.",
+    "throttled": "Running this again, a little later, is safe.",
+    "unavailable": "Running this again, a little later, is safe.",
     "unreachable": "Is SLUICEGATE_URL right, and is it reachable from here? Running this again is safe.",
     "unexpected_answer": "Does SLUICEGATE_URL end in /v1, and is there a proxy in between?",
 }
