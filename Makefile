@@ -56,8 +56,9 @@ check: setup ## check sluicegate.yaml and run its tests
 build: setup ## sam build, for AWS
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/sam build
 
-deploy: build ## sam deploy to the AWS account of your credentials (ARGS=--guided the first time)
-	@$(BIN)/sam deploy $(ARGS)
+deploy: build ## sam deploy to the AWS account of your credentials (ARGS: more of sam's own)
+	@[ -z "$$AWS_REGION" ] || export AWS_DEFAULT_REGION="$${AWS_DEFAULT_REGION:-$$AWS_REGION}"; \
+	$(BIN)/sam deploy $(ARGS)
 
 lock: setup ## write the locks again, from the *.in files
 	@for each in uv emulator runtime-image; do $(COMPILE) requirements/$$each.in -o requirements/$$each.txt; done

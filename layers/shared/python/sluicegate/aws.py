@@ -13,9 +13,14 @@ CONFIG: Final = Config(
     connect_timeout=2,
     read_timeout=10,
     retries={"mode": "standard", "total_max_attempts": 3},
-    # SigV4 for presigned URLs in every region, and virtual-hosted addresses where DNS allows them.
-    signature_version="v4",
     user_agent_extra="sluicegate",
+)
+
+S3: Final = Config(
+    # A presigned URL has the signed host: without these it is the global one, which redirects new buckets'
+    # requests to another, or signs in a way that newer regions do not know.
+    signature_version="s3v4",
+    s3={"addressing_style": "virtual"},
 )
 
 _PASSING: Final = frozenset(
@@ -44,7 +49,7 @@ _PASSING: Final = frozenset(
 @cache
 def client(service: Literal["dynamodb", "s3", "stepfunctions", "sts"]) -> Any:
     """The function's own client for a service, made at first use and kept."""
-    return boto3.client(service, config=CONFIG)
+    return boto3.client(service, config=CONFIG.merge(S3) if service == "s3" else CONFIG)
 
 
 def error_code(error: Exception) -> str:

@@ -155,11 +155,9 @@ class Gateway:
         key = requests.idempotency_key(call.headers.get("idempotency-key", []))
         rule = self._authorise(identity, wanted.action, wanted.function, wanted.stage)
         placement = self.gate.place(wanted.function, wanted.stage)
-        if placement is None:
-            raise _not_covered(wanted.function)
         self._check_age(identity, placement)
         if wanted.dry_run:
-            return self._rehearse(wanted, rule, placement, identity)
+            return self._rehearse(wanted, rule, _covered(wanted.function, placement), identity)
         fingerprint = digest(*wanted.effect)
         issuer, project = identity.project
         request_key = digest(
@@ -167,6 +165,7 @@ class Gateway:
         )
         if known := self._replayed(request_key, fingerprint, identity):
             return known
+        placement = _covered(wanted.function, placement)
         deployment = self._plan(wanted, rule, placement, identity)
         self._check_possible(wanted, placement)
         try:
@@ -231,7 +230,7 @@ class Gateway:
             200,
             {"items": [view(item) for item in items], "next_cursor": cursor},
             _table(rows),
-            {"Sluicegate-Next-Cursor": cursor} if cursor else {},
+            _next(cursor),
         )
 
     # Functions
@@ -259,7 +258,7 @@ class Gateway:
             functions.setdefault(serving.function, []).append(serving)
         listed = [serving for group in functions.values() for serving in group]
         items = [_function_view(group) for group in functions.values()]
-        return Answer(200, {"items": items, "next_cursor": cursor}, _served_table(listed))
+        return Answer(200, {"items": items, "next_cursor": cursor}, _served_table(listed), _next(cursor))
 
     # Who
 
@@ -307,13 +306,11 @@ class Gateway:
         )
         raise not_allowed(f"no rule allows this identity to {action} {function}{where}", decision.nearest)
 
-    def _check_age(self, identity: Identity, placement: Placement) -> None:
+    def _check_age(self, identity: Identity, placement: Placement | None) -> None:
         """A stage's own `max_age`, told only to who may deploy there. No leeway."""
-        limit = placement.max_age
+        limit = placement.max_age if placement else None
         if limit is not None and self.clock() - identity.issued_at > limit:
-            self.note(
-                "refused", code="invalid_token", check="max_age", stage=placement.stage, **_who(identity)
-            )
+            self.note("refused", code="invalid_token", check="max_age", **_who(identity))
             raise invalid_token(
                 "max_age", f"the token is older than the {duration(limit)} that the stage allows"
             )
@@ -494,6 +491,12 @@ def _not_covered(function: str) -> Problem:
     return unprocessable(f"no entry of `functions` in the gate file covers {function}")
 
 
+def _covered(function: str, placement: Placement | None) -> Placement:
+    if placement is None:
+        raise _not_covered(function)
+    return placement
+
+
 def _token_key(identity: Identity, deployment: Deployment) -> str | None:
     """(issuer, jti) with account, region, function and alias; never the token's bytes, which can vary."""
     plan = deployment.plan
@@ -552,6 +555,10 @@ def _curl_config(url: str, headers: Mapping[str, str]) -> tuple[str, ...]:
     """For `curl --config -`: the URL never is an argument that other processes could read."""
     sent = [f'header = "{name}: {value}"' for name, value in headers.items() if name != "content-length"]
     return ('request = "PUT"', f'url = "{url}"', *sent)
+
+
+def _next(cursor: str | None) -> dict[str, str]:
+    return {"Sluicegate-Next-Cursor": cursor} if cursor else {}
 
 
 def _matches(deployment: Deployment, wanted: requests.ListRequest) -> bool:

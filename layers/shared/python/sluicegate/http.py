@@ -98,5 +98,6 @@ def problem(error: Problem, request_id: str) -> Answer:
     lines += [f"{item['pointer']}: {item['detail']}" for item in error.members.get("errors", ())]
     for rule in error.members.get("nearest", ()):
         failed = ", ".join(f"{item['claim']}={item['value']}" for item in rule["failed"])
-        lines.append(f"rule {rule['rule']!r} does not match {failed}")
+        why = f"does not match {failed}" if failed else "matches, but does not grant this"
+        lines.append(f"rule {rule['rule']!r} {why}")
     return Answer(error.status, error.body(request_id), tuple(lines), error.headers)

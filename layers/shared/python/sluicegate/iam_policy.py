@@ -1,7 +1,7 @@
 """The target role's policy, made from the gate file: what is in no entry of `functions` cannot be deployed.
 
-The build writes it; template.yaml includes the file, so names of account and region are `Fn::Sub`. At run time
-only ACTIONS is read.
+The build writes it, template.yaml includes it, so names of account and region are `Fn::Sub`. At run time only
+ACTIONS is read.
 """
 
 import json

@@ -11,7 +11,6 @@ TITLES: Final = {
     "invalid_request": "The request is not valid",
     "invalid_token": "The credential does not verify",
     "key_reused": "The idempotency key stands for another request",
-    "not_acceptable": "The answer cannot have that form",
     "not_allowed": "No rule allows this",
     "not_as_expected": "The stage serves another version",
     "not_found": "Not found",
@@ -57,7 +56,7 @@ class Problem(Exception):
 def invalid_token(check: str, detail: str) -> Problem:
     """401: `check` names the check that failed."""
     headers = {"WWW-Authenticate": 'Bearer realm="sluicegate", error="invalid_token"'}
-    return Problem(401, "invalid_token", detail, {"check": check}, headers)
+    return Problem(401, "invalid_token", f"{check}: {detail}", {"check": check}, headers)
 
 
 def invalid_request(errors: Sequence[tuple[str, str]]) -> Problem:

@@ -231,7 +231,7 @@ def abandon(deployment: Deployment, why: str, at: float) -> Deployment:
 
 
 def pause(deployment: Deployment, outcome: Outcome) -> int:
-    """Seconds before the next step: 0 goes on at once. Grows with trouble, to 30."""
+    """Seconds to wait at most before the next step: 0 goes on at once. Grows with trouble, to 30."""
     match outcome:
         case Trouble():
             return min(30, 1 << min(deployment.trouble, 5))

@@ -190,8 +190,8 @@ class Steps:
             return Shifted(step.wanted)
         if state != step.found:
             return AliasMoved(state)
-        if isinstance(refusal, NotFound):
-            raise refusal  # the alias is there, the version is not
+        if isinstance(refusal, NotFound):  # the alias is as it was, so it is the version that is gone
+            return Impossible("version_not_found", f"version {step.wanted.version} does not exist any more")
         if not self.store.holds_alias(deployment):
             return Trouble("LockLost", "the alias' lock is not held")
         return self._move(deployment, function, step, alias.revision if alias else None)
