@@ -315,7 +315,7 @@ BODY = {"action": "deploy", "function": "orders-x", "stage": "dev", "artifact": 
         (b'{"expect": {"version": 3}}', "/expect/version"),
         (b'{"dry_run": "yes"}', "/dry_run"),
         (b'{"release": ""}', "/release"),
-        (b'{"image": "x"}', "/image"),
+        (b'{"artifact": {"image": "x"}}', "/artifact/image"),
     ],
 )
 def test_a_body_that_is_wrong_is_told_where(stand: Stand, body: bytes, pointer: str) -> None:

@@ -110,6 +110,10 @@ class _Fields:
             return None
         return value
 
+    def has(self, name: str) -> bool:
+        """Whether the field was sent and not taken yet."""
+        return name in self._left
+
     def nested(self, name: str, *, needed: bool = False) -> "_Fields | None":
         """An object within; its errors are to be given to `done`."""
         if name in self._left and (self._left[name] is not None or needed):
@@ -158,10 +162,13 @@ def deployment(value: Any) -> DeployRequest:
     action = fields.take("action", _action, needed=True)
     function = fields.take("function", _function, needed=True)
     stage = fields.take("stage", _stage, needed=True)
-    for later in ("image", "strategy", "on_busy", "from", "version"):
+    for later in ("strategy", "on_busy", "from", "version"):
         fields.take(later, lambda _: "is not supported yet")
     source = fields.nested("artifact", needed=True)
-    sha256 = source.take("sha256", _sha256, needed=True) if source else ""
+    image = source is not None and source.has("image")
+    if source and image:
+        source.take("image", lambda _: "is not supported yet: send the sha256 of a zip")
+    sha256 = source.take("sha256", _sha256, needed=not image) if source else ""
     expect = fields.nested("expect")
     expected = expect.take("version", _version, needed=True) if expect else None
     release = fields.take("release", _text(128))
