@@ -69,9 +69,9 @@ def number(value: int) -> str:
     return b64(value.to_bytes((value.bit_length() + 7) // 8, "big"))
 
 
-def jwk(name: str = "k1", bits: int = 2048, **members: Any) -> dict[str, Any]:
-    """The public JWK of `key(name, bits)` as GitLab publishes it; a member of None is left out."""
-    public = key(name, bits).public_key().public_numbers()
+def jwk(name: str = "k1", **members: Any) -> dict[str, Any]:
+    """The public JWK of `key(name)` as GitLab publishes it; a member of None is left out."""
+    public = key(name).public_key().public_numbers()
     whole = {
         "kty": "RSA",
         "kid": name,

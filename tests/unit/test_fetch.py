@@ -20,12 +20,12 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from signing import jwk, key
 from sluicegate import fetch
 from sluicegate.fetch import FetchError, key_set
 from sluicegate.identity import Issuer
 from sluicegate.keys import Keyring, KeysUnavailable
 from sluicegate.text import clean
-from unit.signing import jwk, key
 
 DISCOVERY = "/.well-known/openid-configuration"
 KEYS = "/oauth/discovery/keys"

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from signing import AUDIENCE, ISSUER, NOW, jwk, jwks, key, number
 from sluicegate.fetch import FetchError
 from sluicegate.identity import Issuer
 from sluicegate.keys import InvalidKeySet, Keyring, KeysUnavailable, UnknownKey, parse_jwks
-from unit.signing import AUDIENCE, ISSUER, NOW, jwk, jwks, key, number
 
 CORP = Issuer(name="corp", url=ISSUER, audience=AUDIENCE)
 OTHER = Issuer(name="other", url="https://gitlab.example.org", audience=AUDIENCE)
@@ -34,7 +34,8 @@ OTHER = Issuer(name="other", url="https://gitlab.example.org", audience=AUDIENCE
         jwk(key_ops=["verify"]),
         jwk(key_ops=["encrypt", "verify"]),
         jwk(x5t="abc", more={"a": [1]}),
-        jwk("wide", bits=4096, kid="k1"),
+        jwk(n=number(2**2048 - 1)),
+        jwk(n=number(2**4096 - 1)),
     ],
 )
 def test_a_usable_key_is_read(usable: dict[str, Any]) -> None:
@@ -50,8 +51,8 @@ def test_a_key_that_was_read_is_the_key_that_was_published() -> None:
     [
         jwk(kty="EC"),
         jwk(kty=None),
-        jwk("short", bits=2040),
-        jwk("long", bits=4104),
+        jwk(n=number(2**2047 - 1)),
+        jwk(n=number(2**4096 + 1)),
         jwk(kid=None),
         jwk(kid=""),
         jwk(kid=7),

@@ -54,14 +54,14 @@ def _as_fetch_error() -> Iterator[None]:
         raise FetchError(clean(f"{type(error).__name__}: {error}")) from error
 
 
-def _origin(url: SplitResult) -> tuple[str, str | None, int | None]:
-    return url.scheme, url.hostname, url.port or {"https": 443, "http": 80}.get(url.scheme)
+def _origin(url: SplitResult) -> tuple[str, str | None, int]:
+    return url.scheme, url.hostname, url.port or {"https": 443, "http": 80}.get(url.scheme, 0)
 
 
 def _get(url: SplitResult, deadline: float) -> bytes:
     """The body of one answer: 200, JSON, small. http.client follows no redirect and knows no proxies."""
     scheme, host, port = _origin(url)
-    if host is None or port is None or not (scheme == "https" or (scheme == "http" and host in _LOOPBACK)):
+    if host is None or not (scheme == "https" or (scheme == "http" and host in _LOOPBACK)):
         raise FetchError("not an https URL")
     with _connect(scheme, host, port, deadline) as sock:
         connection = HTTPConnection(host, port)

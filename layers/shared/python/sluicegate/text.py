@@ -17,7 +17,7 @@ def clean(text: str, limit: int = 256) -> str:
     Source: SECURITY.md, "Requests and replays".
     """
     text = text[:limit]
-    if text.isascii() and text.isprintable():
+    if text.isprintable():
         return text
     return "".join(_REPLACEMENT if unicodedata.category(c) in _UNSAFE else c for c in text)
 
