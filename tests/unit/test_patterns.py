@@ -33,6 +33,15 @@ def test_matching_agrees_with_the_oracle(pattern: str, value: str) -> None:
     assert patterns.compile(pattern).matches(value) == naive(pattern, value)
 
 
+def test_matching_agrees_with_the_oracle_on_everything_short() -> None:
+    values = ["".join(value) for length in range(4) for value in product("ab/", repeat=length)]
+    for length in range(5):
+        for parts in product(["a", "b", "/", "*", "**"], repeat=length):
+            if "***" not in (text := "".join(parts)):
+                pattern = patterns.compile(text)
+                assert [v for v in values if pattern.matches(v)] == [v for v in values if naive(text, v)]
+
+
 @given(st.text(max_size=300), st.text(max_size=300))
 def test_any_text_is_a_pattern_or_refused(pattern: str, value: str) -> None:
     stars = re.findall(r"\*+", pattern)
@@ -151,9 +160,9 @@ def test_time_is_linear_in_the_value(pattern: str, unit: str) -> None:
         value, compiled = unit * (length // len(unit)), patterns.compile(pattern)
         times = []
         for _ in range(5):
-            start = time.perf_counter()
+            start = time.thread_time()
             assert not compiled.matches(value)
-            times.append(time.perf_counter() - start)
+            times.append(time.thread_time() - start)
         return min(times)
 
     seconds(100)

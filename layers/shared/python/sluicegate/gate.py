@@ -205,7 +205,7 @@ class Gate:
         ]
         near = [(rule.grants(actions, function, stage), rule.name, rule.failed(identity)) for rule in own]
         granting = sorted((n for n in near if n[0]), key=lambda n: len(n[2]))
-        others = (n for n in near if not n[0] and not n[2])
+        others = (n for n in near if not n[2])  # had it granted this, it would have decided
         return tuple(Nearest(name, failed) for _, name, failed in chain(granting, others))[:MAX_NEAREST]
 
 

@@ -189,7 +189,7 @@ class Checks:
                 self._warning(
                     "shared_target",
                     ("functions", pattern),
-                    f"{what} target, with one role and `$LATEST`: a protected stage is safer on functions of its own",
+                    f"{what} target, with one role and `$LATEST`: keep protected stages to other functions",
                 )
 
     # Rules
