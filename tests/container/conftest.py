@@ -1,8 +1,13 @@
+"""The stand, and an engine for containers."""
+
 from collections.abc import Iterator
 
 import pytest
+from stand.fixtures import stand
 
 from container import engine
+
+__all__ = ["stand"]
 
 
 @pytest.fixture(scope="session", autouse=True)

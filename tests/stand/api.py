@@ -73,7 +73,7 @@ class Stand:
         token: str | None = None,
         headers: Mapping[str, str] | None = None,
         content: bytes | None = None,
-        params: Mapping[str, str | int] | None = None,
+        params: Mapping[str, Any] | None = None,
         timeout: float = 40,
     ) -> httpx.Response:
         """Call the API as a job would; `path` starts with a slash, after `/v1`."""

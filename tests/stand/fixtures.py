@@ -1,9 +1,11 @@
-"""The stand, for whichever tests ask for it."""
+"""The stand, for tests: a conftest imports the fixture."""
 
 from collections.abc import Iterator
 
 import pytest
-from stand import Stand, control
+
+from stand import control
+from stand.api import Stand
 
 
 @pytest.fixture(scope="session")
