@@ -143,7 +143,7 @@ def deploy(state: State, gate_file: Path | None, *, build: bool) -> None:
     """Deploy what changed since the last time, and write `.stand/stand.json`."""
     installed = gate_file or own_gate_file(state.gitlab_port)
     fingerprint = stack.fingerprint(installed)
-    if fingerprint == state.deployed:
+    if fingerprint == state.deployed and places.STAND_JSON.is_file():
         return
     emulator = Emulator(state.emulator_port)
     if build:

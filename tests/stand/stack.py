@@ -97,8 +97,8 @@ def sam(*arguments: str | Path, environment: Mapping[str, str]) -> None:
         )
         if done.returncode:
             log.seek(start)
-            told = log.read().decode(errors="replace").strip().splitlines()
-            raise StandError(f"sam {arguments[0]} failed:\n  " + "\n  ".join(told[-40:]))
+            told = log.read().decode(errors="replace").rpartition("Build Failed\n")[2]
+            raise StandError(f"sam {arguments[0]} failed:\n  " + "\n  ".join(told.splitlines()[-40:]))
 
 
 def own_environment() -> dict[str, str]:
