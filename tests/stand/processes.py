@@ -111,7 +111,7 @@ def is_free(port: int) -> bool:
 
 
 def choose_port(variable: str, usual: int) -> int:
-    """The port that the environment variable names, or the usual one, or where that is taken any free one.
+    """The port that the environment variable names, or the usual one, or any free one if that is taken or 0.
 
     Raises StandError where the named port is in use: somebody counts on that one.
     """
@@ -122,7 +122,7 @@ def choose_port(variable: str, usual: int) -> int:
         if not is_free(int(named)):
             raise StandError(f"port {named} is in use. Name another: make {variable}=NUMBER, or leave it out")
         return int(named)
-    if is_free(usual):
+    if usual and is_free(usual):
         return usual
     with socket.socket() as probe:
         probe.bind((HOST, 0))
