@@ -1,0 +1,99 @@
+"""A wider gate file than the stand's own: strangers, neighbours and other GitLabs, for tests that attack."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from stand import places
+from stand.api import Stand
+from stand.claims import job_claims
+from stand.gitlab import Key, new_key
+from stand.issuer import Issuer
+
+OTHER_AUDIENCE: Final = "https://deploy.other.example.com"
+FILED_URL: Final = "https://gitlab.unreachable.example.com"
+FILED_AUDIENCE: Final = "https://deploy.unreachable.example.com"
+
+_MORE_ISSUERS: Final = """
+  other: {{url: "{other}", audience: {other_audience}, jwks: discovery}}
+  filed: {{url: "{filed}", audience: {filed_audience}, jwks: keys.json}}
+"""
+_MORE_FUNCTIONS: Final = """
+  billing-*: {}
+  shared-*: {}
+"""
+_MORE_RULES: Final = """
+  - name: orders of the other gitlab
+    issuer: other
+    claims: {project_id: "4213"}
+    allow: {actions: [deploy], functions: [billing-*, shared-*], stages: [dev]}
+  - name: shared to dev
+    issuer: stand
+    claims: {project_id: "4213"}
+    allow: {actions: [deploy], functions: [shared-*], stages: [dev]}
+  - name: audit reads orders in dev
+    issuer: stand
+    claims: {project_id: "4400"}
+    allow: {actions: [read], functions: [orders-*], stages: [dev]}
+  - name: billing to dev
+    issuer: stand
+    claims: {project_id: "4500"}
+    allow: {actions: [deploy], functions: [billing-*], stages: [dev]}
+  - name: what no entry of functions covers
+    issuer: stand
+    claims: {project_id: "4600"}
+    allow: {actions: [deploy], functions: ["*-api"], stages: [dev]}
+"""
+_DENY: Final = """deny:
+  - {issuer: stand, user_id: "666"}
+"""
+
+
+@dataclass(frozen=True)
+class Wide:
+    """The stand with a gate file that adds two issuers, four projects and a denied user to its own."""
+
+    stand: Stand
+    other: Issuer
+    filed: Key
+
+    def other_token(self, **claims: Any) -> str:
+        """A job's token of the other GitLab, for its own audience."""
+        return self.other.token(claims)
+
+    def filed_token(self, key: Key | None = None, **claims: Any) -> str:
+        """A job's token of the GitLab that nobody can reach, whose keys are in the gate file."""
+        header = {"alg": "RS256", "kid": self.filed.kid, "typ": "JWT"}
+        payload = job_claims(FILED_URL, FILED_AUDIENCE, claims)
+        return (key or self.filed).sign(json.dumps(header).encode(), json.dumps(payload).encode())
+
+
+def install(stand: Stand, directory: Path) -> Wide:
+    """Write the wider gate file into `directory`, start the other GitLab, and install it.
+
+    It stays: it only adds, and the next start of the stand or its tests brings the stand's own back.
+    """
+    other, filed = stand.another_gitlab(OTHER_AUDIENCE), new_key()
+    (directory / "keys.json").write_text(json.dumps({"keys": [filed.jwk()]}))
+    issuers = _MORE_ISSUERS.format(
+        other=other.url, other_audience=OTHER_AUDIENCE, filed=FILED_URL, filed_audience=FILED_AUDIENCE
+    )
+    gate = directory / "sluicegate.yaml"
+    gate.write_text(_widened(places.GATE_FILE.read_text(), stand.issuer, issuers))
+    stand.install_gate(gate)
+    return Wide(stand, other, filed)
+
+
+def _widened(own: str, issuer: str, issuers: str) -> str:
+    """The stand's own gate file with more of everything. With several issuers, each rule names its own."""
+    text = own.replace("http://127.0.0.1:18080", issuer)
+    for old, new in (
+        ("\nstages:", f"{issuers.rstrip()}\nstages:"),
+        ("\nrules:", f"{_MORE_FUNCTIONS.rstrip()}\nrules:"),
+        ("    claims: ", "    issuer: stand\n    claims: "),
+        ("\ndeny: []\n", f"{_MORE_RULES.rstrip()}\n{_DENY}"),
+    ):
+        assert old in text
+        text = text.replace(old, new)
+    return text
