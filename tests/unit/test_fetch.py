@@ -281,6 +281,7 @@ def test_only_https_is_spoken_but_to_loopback(issuer: str) -> None:
 
 
 def test_http_is_spoken_to_localhost(server: Server) -> None:
+    assert refusal("http://[::1]:9") != "not an https URL"
     server.issuer = server.origin = f"http://localhost:{server.port}"
     server.discovery()
     assert key_set(server.issuer)
@@ -335,6 +336,30 @@ def test_tls_is_verified(
     else:
         assert "CERTIFICATE_VERIFY_FAILED" in refusal(server.issuer)
         assert server.paths == []
+    server.close()
+
+
+def test_the_host_header_names_no_port_where_the_url_does_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = certificate(tmp_path, x509.IPAddress(ipaddress.ip_address("127.0.0.1")))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(path)
+    monkeypatch.setenv("SSL_CERT_FILE", str(path))
+    server = Server(tls=context)
+    server.issuer = server.origin = "https://127.0.0.1"
+    server.discovery()
+    connect = socket.create_connection
+    asked: list[tuple[str, int]] = []
+
+    def redirected(address: tuple[str, int], timeout: float) -> socket.socket:
+        asked.append(address)
+        return connect(("127.0.0.1", server.port), timeout)
+
+    monkeypatch.setattr(socket, "create_connection", redirected)
+    assert key_set(server.issuer)
+    assert asked == [("127.0.0.1", 443)] * 2
+    assert [headers["Host"] for _, headers in server.requests] == ["127.0.0.1"] * 2
     server.close()
 
 

@@ -200,6 +200,11 @@ def test_kid_is_1_to_128_printable_characters(kid: object) -> None:
     assert refusal("Bearer " + token(kid=kid)) == "kid"
 
 
+@pytest.mark.parametrize("kid", ["k" * 129, "k\u200b1", "k\u20281", "\u00a0"])
+def test_a_kid_that_is_not_readable_is_refused_even_where_the_issuer_has_it(kid: str) -> None:
+    assert refusal("Bearer " + token(kid=kid), issuer=replace(CORP, jwks=jwks(jwk("k1", kid=kid)))) == "kid"
+
+
 @pytest.mark.parametrize("kid", ["k", "k" * 128, "größe 1"])
 def test_a_kid_that_we_can_read_is_looked_up(kid: str) -> None:
     issuer = replace(CORP, jwks=jwks(jwk("k1", kid=kid)))
@@ -497,6 +502,7 @@ DETAILS: dict[str, tuple[str, Callable[[], tuple[str, ...]]]] = {
     "max_age": ("issued more than 3600 seconds ago", lambda: (claim("iat", NOW - 4000),)),
     "signature": ("does not verify", lambda: ("Bearer " + token(kid="k2"),)),
     "kid": ("the issuer's key set has no such key", lambda: ("Bearer " + token(kid="k9"),)),
+    "exp": ("expired", lambda: (claim("exp", NOW - 30),)),
     "header": ("not JSON: Expecting value at character 0", lambda: ("Bearer eA.e30.e30",)),
 }
 
