@@ -259,6 +259,11 @@ def test_what_is_no_url_is_refused(server: Server, uri: str) -> None:
     assert server.paths == [DISCOVERY]
 
 
+def test_discovery_may_be_eight_levels_deep(server: Server) -> None:
+    server.discovery(more=[[[[[[[]]]]]]])
+    assert key_set(server.issuer)
+
+
 # How it is reached
 
 

@@ -465,6 +465,13 @@ def test_a_key_that_is_too_short_verifies_nothing() -> None:
     assert refused.value.check == "token"
 
 
+def test_an_empty_kid_is_refused_before_any_key_is_asked_for() -> None:
+    shelf = Shelf(key().public_key())
+    with pytest.raises(InvalidToken, match=r"^kid: not 1 to 128 printable characters$"):
+        verify(["Bearer " + token(kid="")], issuers={ISSUER: CORP}, keys=shelf, now=NOW)
+    assert shelf.asked == []
+
+
 def test_an_unknown_key_refuses_the_token_and_missing_keys_do_not() -> None:
     with pytest.raises(InvalidToken, match="kid"):
         verify(["Bearer " + token()], issuers={ISSUER: CORP}, keys=Shelf(UnknownKey("no such key")), now=NOW)
