@@ -1,0 +1,478 @@
+"""What each role may not do, tried with its own credentials on the emulator with IAM enforced (promise 8)."""
+
+import base64
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+from uuid import uuid4
+
+import httpx
+import pytest
+from botocore.exceptions import ClientError
+from sluicegate.deployment import Deployment, Plan, Requester, Status, Step, Target, timestamp
+from sluicegate.ids import new_id
+from sluicegate.targets import session_policy
+from stand import Stand, package
+
+DENIED = {"AccessDenied", "AccessDeniedException", "403"}
+PROBE = """
+import os
+
+def handler(event, context):
+    names = "ACCESS_KEY_ID", "SECRET_ACCESS_KEY", "SESSION_TOKEN"
+    return {name: os.environ["AWS_" + name] for name in names}
+"""
+ROLES = ("gateway", "watcher", "deployer", "janitor")
+
+
+@dataclass(frozen=True)
+class Names:
+    """What the calls are tried on."""
+
+    function: str
+    neighbour: str
+    bucket: str
+    table: str
+    state_machine: str
+    account: str
+    region: str
+    external_id: str
+    role: dict[str, str]
+
+    def arn(self, function: str) -> str:
+        return f"arn:aws:lambda:{self.region}:{self.account}:function:{function}"
+
+    def role_arn(self, name: str) -> str:
+        return f"arn:aws:iam::{self.account}:role/{self.role[name]}"
+
+
+Credentials = dict[str, dict[str, str]]
+Client = Callable[[str], Any]
+
+
+@pytest.fixture(scope="module")
+def names(stand: Stand) -> Iterator[Names]:
+    resources = stand.client("cloudformation").describe_stack_resources(StackName="sluicegate")
+    role = {
+        one["LogicalResourceId"].removesuffix("Role").lower(): one["PhysicalResourceId"]
+        for one in resources["StackResources"]
+        if one["ResourceType"] == "AWS::IAM::Role"
+    }
+    stack = stand.client("cloudformation").describe_stacks(StackName="sluicegate")["Stacks"][0]["StackId"]
+    deployed, neighbour = (f"orders-{uuid4().hex[:8]}" for _ in range(2))
+    for name in (deployed, neighbour):
+        stand.create_function(name)
+        stand.client("lambda").publish_version(FunctionName=name)
+        stand.client("lambda").create_alias(FunctionName=name, Name="dev", FunctionVersion="1")
+    yield Names(
+        deployed,
+        neighbour,
+        stand.artifact_bucket,
+        stand.table,
+        stand.state_machine_arn,
+        stand.account_id,
+        stand.region,
+        stack,
+        role,
+    )
+    for name in (deployed, neighbour):
+        stand.delete_function(name)
+
+
+@pytest.fixture(scope="module")
+def credentials(stand: Stand, names: Names) -> Credentials:
+    """Each function's role, as Lambda gives it to a function: a probe runs under it and tells."""
+    lambda_ = stand.client("lambda")
+    found = {}
+    for role in ROLES:
+        probe = f"probe-{role}-{uuid4().hex[:8]}"
+        lambda_.create_function(
+            FunctionName=probe,
+            Runtime="python3.13",
+            Handler="index.handler",
+            Role=names.role_arn(role),
+            Code={"ZipFile": package(PROBE)},
+        )
+        try:
+            told = stand.invoke(probe)
+        finally:
+            stand.delete_function(probe)
+        found[role] = {
+            "access_key": told["ACCESS_KEY_ID"],
+            "secret_key": told["SECRET_ACCESS_KEY"],
+            "token": told["SESSION_TOKEN"],
+        }
+    return found
+
+
+@pytest.fixture(scope="module")
+def entered(stand: Stand, names: Names, credentials: Credentials) -> Credentials:
+    """The target's role: as the deployer enters it for one function, and with nothing to narrow it."""
+    sts = stand.client("sts", **credentials["deployer"])
+    narrow = session_policy(_deployment(stand, names.function), "aws", names.bucket)
+    found = {}
+    for name, more in (("session", {"Policy": narrow}), ("target", {})):
+        answer = sts.assume_role(
+            RoleArn=names.role_arn("target"), RoleSessionName="test", ExternalId=names.external_id, **more
+        )["Credentials"]
+        found[name] = {
+            "access_key": answer["AccessKeyId"],
+            "secret_key": answer["SecretAccessKey"],
+            "token": answer["SessionToken"],
+        }
+    return found
+
+
+def _deployment(stand: Stand, function: str) -> Deployment:
+    moment = timestamp(time.time())
+    return Deployment(
+        id=new_id(time.time()),
+        revision=1,
+        status=Status.ACCEPTED,
+        action="deploy",
+        function=function,
+        stage="dev",
+        sha256="0" * 64,
+        plan=Plan(Target(stand.account_id, stand.region), "dev", (Step(100, 0),), ""),
+        rule="",
+        requested_by=Requester(stand.issuer, "4213"),
+        created_at=moment,
+        updated_at=moment,
+        since=moment,
+        timeline=(),
+    )
+
+
+@pytest.fixture(scope="module")
+def as_role(stand: Stand, credentials: Credentials, entered: Credentials) -> Callable[[str], Client]:
+    """A client factory of one role: `as_role("gateway")("s3")`."""
+    known = {**credentials, **entered}
+    clients: dict[tuple[str, str], Any] = {}
+
+    def of(role: str) -> Callable[[str], Any]:
+        def client(service: str) -> Any:
+            if (role, service) not in clients:
+                clients[role, service] = stand.client(service, **known[role])
+            return clients[role, service]
+
+        return client
+
+    return of
+
+
+Try = Callable[[Client, Names], Any]
+
+KEY = {"pk": {"S": "probe"}, "sk": {"S": "probe"}}
+TRUST = json.dumps({"Version": "2012-10-17", "Statement": []})
+
+# Calls that no role of ours may make: each would be a way out of what the role is for.
+NOBODY: dict[str, Try] = {
+    "invoke a deployed function": lambda c, n: c("lambda").invoke(FunctionName=n.function),
+    "invoke a deployed alias": lambda c, n: c("lambda").invoke(FunctionName=f"{n.function}:dev"),
+    "invoke the deployer": lambda c, _: c("lambda").invoke(FunctionName="sluicegate-deployer"),
+    "configure a deployed function": lambda c, n: c("lambda").update_function_configuration(
+        FunctionName=n.function, Timeout=9
+    ),
+    "delete a deployed function": lambda c, n: c("lambda").delete_function(FunctionName=n.function),
+    "delete a version": lambda c, n: c("lambda").delete_function(FunctionName=n.function, Qualifier="1"),
+    "open a deployed function": lambda c, n: c("lambda").add_permission(
+        FunctionName=n.function, StatementId="x", Action="lambda:InvokeFunction", Principal="*"
+    ),
+    "publish a function's url": lambda c, n: c("lambda").create_function_url_config(
+        FunctionName=n.function, AuthType="NONE"
+    ),
+    "create a function": lambda c, n: c("lambda").create_function(
+        FunctionName="orders-new",
+        Runtime="python3.13",
+        Handler="x.y",
+        Role=n.role_arn("gateway"),
+        Code={"ZipFile": b"x"},
+    ),
+    "change the gateway's code": lambda c, _: c("lambda").update_function_code(
+        FunctionName="sluicegate-gateway", ZipFile=b"x"
+    ),
+    "change the gateway's environment": lambda c, _: c("lambda").update_function_configuration(
+        FunctionName="sluicegate-gateway", Environment={"Variables": {"SLUICEGATE_GATE": "elsewhere"}}
+    ),
+    "read the gateway's environment": lambda c, _: c("lambda").get_function(
+        FunctionName="sluicegate-gateway"
+    ),
+    "change a layer": lambda c, _: c("lambda").publish_layer_version(
+        LayerName="sluicegate-gate", Content={"ZipFile": b"x"}
+    ),
+    "write a policy": lambda c, n: c("iam").put_role_policy(
+        RoleName=n.role["gateway"], PolicyName="x", PolicyDocument=TRUST
+    ),
+    "create a role": lambda c, _: c("iam").create_role(RoleName="x", AssumeRolePolicyDocument=TRUST),
+    "assume the gateway's role": lambda c, n: c("sts").assume_role(
+        RoleArn=n.role_arn("gateway"), RoleSessionName="probe"
+    ),
+    "assume the deployer's role": lambda c, n: c("sts").assume_role(
+        RoleArn=n.role_arn("deployer"), RoleSessionName="probe"
+    ),
+    "enter the target with a guess": lambda c, n: c("sts").assume_role(
+        RoleArn=n.role_arn("target"), RoleSessionName="probe", ExternalId="guess"
+    ),
+    "enter the target with no external id": lambda c, n: c("sts").assume_role(
+        RoleArn=n.role_arn("target"), RoleSessionName="probe"
+    ),
+    "delete an artifact": lambda c, n: c("s3").delete_object(Bucket=n.bucket, Key="orders-x/0.zip"),
+    "delete an artifact's version": lambda c, n: c("s3").delete_object(
+        Bucket=n.bucket, Key="orders-x/0.zip", VersionId="1"
+    ),
+    "open the bucket": lambda c, n: c("s3").put_bucket_policy(Bucket=n.bucket, Policy=TRUST),
+    "stop the bucket's versions": lambda c, n: c("s3").put_bucket_versioning(
+        Bucket=n.bucket, VersioningConfiguration={"Status": "Suspended"}
+    ),
+    "delete the bucket": lambda c, n: c("s3").delete_bucket(Bucket=n.bucket),
+    "scan the table": lambda c, n: c("dynamodb").scan(TableName=n.table),
+    "delete the table": lambda c, n: c("dynamodb").delete_table(TableName=n.table),
+    "change the table": lambda c, n: c("dynamodb").update_table(
+        TableName=n.table, DeletionProtectionEnabled=False
+    ),
+    "stop an execution": lambda c, n: c("stepfunctions").stop_execution(
+        executionArn=n.state_machine.replace("stateMachine", "execution") + ":x"
+    ),
+    "change the state machine": lambda c, n: c("stepfunctions").update_state_machine(
+        stateMachineArn=n.state_machine, definition="{}"
+    ),
+    "delete the state machine": lambda c, n: c("stepfunctions").delete_state_machine(
+        stateMachineArn=n.state_machine
+    ),
+    "read a log": lambda c, _: c("logs").filter_log_events(logGroupName="/aws/lambda/sluicegate-gateway"),
+    "delete a log": lambda c, _: c("logs").delete_log_group(logGroupName="/aws/lambda/sluicegate-gateway"),
+    "read a secret": lambda c, _: c("secretsmanager").get_secret_value(SecretId="sluicegate/webhooks/orders"),
+    "delete the stack": lambda c, _: c("cloudformation").delete_stack(StackName="sluicegate"),
+}
+
+TOUCH: dict[str, Try] = {
+    "read a deployed function": lambda c, n: c("lambda").get_function(FunctionName=n.function),
+    "read its alias": lambda c, n: c("lambda").get_alias(FunctionName=n.function, Name="dev"),
+    "change its code": lambda c, n: c("lambda").update_function_code(FunctionName=n.function, ZipFile=b"x"),
+    "publish it": lambda c, n: c("lambda").publish_version(FunctionName=n.function),
+    "move its alias": lambda c, n: c("lambda").update_alias(
+        FunctionName=n.function, Name="dev", FunctionVersion="1"
+    ),
+    "create an alias": lambda c, n: c("lambda").create_alias(
+        FunctionName=n.function, Name="x", FunctionVersion="1"
+    ),
+    "delete its alias": lambda c, n: c("lambda").delete_alias(FunctionName=n.function, Name="dev"),
+}
+PUT: dict[str, Try] = {
+    "put an artifact": lambda c, n: c("s3").put_object(
+        Bucket=n.bucket, Key=f"{n.function}/{'0' * 64}.zip", Body=b"x"
+    ),
+}
+READ_ARTIFACTS: dict[str, Try] = {
+    "read an artifact": lambda c, n: c("s3").get_object(Bucket=n.bucket, Key=f"{n.neighbour}/0.zip"),
+    "list artifacts": lambda c, n: c("s3").list_objects_v2(Bucket=n.bucket),
+}
+WRITE: dict[str, Try] = {
+    "put an item": lambda c, n: c("dynamodb").put_item(TableName=n.table, Item=KEY),
+    "update an item": lambda c, n: c("dynamodb").update_item(TableName=n.table, Key=KEY),
+    "delete an item": lambda c, n: c("dynamodb").delete_item(TableName=n.table, Key=KEY),
+    "write a transaction": lambda c, n: c("dynamodb").transact_write_items(
+        TransactItems=[{"Put": {"TableName": n.table, "Item": KEY}}]
+    ),
+}
+QUERY: dict[str, Try] = {
+    "query the table": lambda c, n: c("dynamodb").query(
+        TableName=n.table,
+        KeyConditionExpression="pk = :pk",
+        ExpressionAttributeValues={":pk": {"S": "serving"}},
+    ),
+    "query an index": lambda c, n: c("dynamodb").query(
+        TableName=n.table,
+        IndexName="open",
+        KeyConditionExpression="#o = :pk",
+        ExpressionAttributeNames={"#o": "open"},
+        ExpressionAttributeValues={":pk": {"S": "open"}},
+    ),
+}
+GET: dict[str, Try] = {"get an item": lambda c, n: c("dynamodb").get_item(TableName=n.table, Key=KEY)}
+START: dict[str, Try] = {
+    "start an execution": lambda c, n: c("stepfunctions").start_execution(
+        stateMachineArn=n.state_machine, name=f"probe-{uuid4().hex}", input='{"id": "none"}'
+    ),
+}
+ENTER: dict[str, Try] = {
+    "enter the target": lambda c, n: c("sts").assume_role(
+        RoleArn=n.role_arn("target"), RoleSessionName="probe", ExternalId=n.external_id
+    ),
+}
+NEIGHBOUR: dict[str, Try] = {
+    "read a neighbour": lambda c, n: c("lambda").get_function(FunctionName=n.neighbour),
+    "change a neighbour's code": lambda c, n: c("lambda").update_function_code(
+        FunctionName=n.neighbour, ZipFile=b"x"
+    ),
+    "move a neighbour's alias": lambda c, n: c("lambda").update_alias(
+        FunctionName=n.neighbour, Name="dev", FunctionVersion="1"
+    ),
+}
+UNCOVERED: dict[str, Try] = {
+    "read a function outside the gate file": lambda c, _: c("lambda").get_function(FunctionName="billing"),
+    "change a function outside the gate file": lambda c, _: c("lambda").update_function_code(
+        FunctionName="billing", ZipFile=b"x"
+    ),
+}
+
+DENIALS: dict[str, dict[str, Try]] = {
+    "gateway": {**NOBODY, **TOUCH, **ENTER},
+    "watcher": {**NOBODY, **TOUCH, **ENTER, **PUT, **READ_ARTIFACTS, **WRITE, **QUERY, **START},
+    "deployer": {**NOBODY, **TOUCH, **PUT, **QUERY, **START},
+    "janitor": {**NOBODY, **TOUCH, **ENTER, **PUT, **READ_ARTIFACTS},
+    "session": {
+        **NOBODY,
+        **UNCOVERED,
+        **NEIGHBOUR,
+        **ENTER,
+        **PUT,
+        **READ_ARTIFACTS,
+        **WRITE,
+        **QUERY,
+        **GET,
+        **START,
+    },
+    "target": {**NOBODY, **UNCOVERED, **ENTER, **PUT, **WRITE, **QUERY, **GET, **START},
+}
+
+# What each is for: without these, a role that may do nothing at all would pass.
+ALLOWED: dict[str, dict[str, Try]] = {
+    "gateway": {**WRITE, **QUERY, **GET},
+    "watcher": GET,
+    "deployer": {**WRITE, **GET, **ENTER},
+    "janitor": {**WRITE, **QUERY, **GET},
+    "session": {
+        name: TOUCH[name] for name in ("read a deployed function", "read its alias", "move its alias")
+    },
+    "target": {
+        name: TOUCH[name] for name in ("read a deployed function", "read its alias", "move its alias")
+    },
+}
+
+
+@pytest.mark.parametrize(("role", "what"), [(role, what) for role in DENIALS for what in DENIALS[role]])
+def test_a_role_may_not(role: str, what: str, as_role: Callable[[str], Client], names: Names) -> None:
+    with pytest.raises(ClientError) as refused:
+        DENIALS[role][what](as_role(role), names)
+    assert refused.value.response["Error"]["Code"] in DENIED, refused.value
+
+
+@pytest.mark.parametrize(("role", "what"), [(role, what) for role in ALLOWED for what in ALLOWED[role]])
+def test_a_role_may(role: str, what: str, as_role: Callable[[str], Client], names: Names) -> None:
+    ALLOWED[role][what](as_role(role), names)
+
+
+def test_the_rollout_may_only_run_the_deployer(stand: Stand, names: Names) -> None:
+    """Simulated: the emulator does not enforce a state machine's role."""
+
+    def decision(action: str, resource: str) -> str:
+        results = stand.client("iam").simulate_principal_policy(
+            PolicySourceArn=names.role_arn("rollout"), ActionNames=[action], ResourceArns=[resource]
+        )["EvaluationResults"]
+        return str(results[0]["EvalDecision"])
+
+    assert decision("lambda:InvokeFunction", names.arn("sluicegate-deployer")) == "allowed"
+    for action, resource in (
+        ("lambda:InvokeFunction", names.arn(names.function)),
+        ("lambda:InvokeFunction", names.arn("sluicegate-gateway")),
+        ("lambda:UpdateFunctionCode", names.arn("sluicegate-deployer")),
+        ("sts:AssumeRole", names.role_arn("target")),
+        ("s3:GetObject", f"arn:aws:s3:::{names.bucket}/x"),
+        ("dynamodb:GetItem", f"arn:aws:dynamodb:{names.region}:{names.account}:table/{names.table}"),
+    ):
+        assert decision(action, resource) != "allowed", (action, resource)
+
+
+# Artifacts
+
+
+def announce(stand: Stand, function: str, data: bytes) -> dict[str, Any]:
+    body = {"function": function, "sha256": hashlib.sha256(data).hexdigest(), "size": len(data)}
+    answer = stand.http("POST", "/artifacts", body, token=stand.token())
+    assert answer.status_code == 201, answer.text
+    upload: dict[str, Any] = answer.json()["upload"]
+    return upload
+
+
+def put(
+    upload: dict[str, Any], data: bytes, *, url: str | None = None, **headers: str | None
+) -> httpx.Response:
+    """PUT as told, but for these headers (underscores for hyphens); None leaves one out."""
+    sent = {**upload["headers"], **{name.replace("_", "-"): value for name, value in headers.items()}}
+    sent["content-length"] = str(len(data))
+    return httpx.put(
+        url or upload["url"],
+        content=data,
+        headers={name: value for name, value in sent.items() if value is not None},
+        timeout=30,
+        trust_env=False,
+    )
+
+
+def test_an_upload_is_for_one_key_size_checksum_and_type(stand: Stand) -> None:
+    function, data = f"orders-{uuid4().hex[:8]}", uuid4().bytes * 4
+    upload = announce(stand, function, data)
+    signed = parse_qs(urlsplit(upload["url"]).query)
+    assert signed["X-Amz-SignedHeaders"] == [
+        "content-length;content-type;host;if-none-match;x-amz-checksum-sha256"
+    ]
+    assert signed["X-Amz-Expires"] == ["300"]
+
+    other = uuid4().bytes * 4
+    checksum = base64.b64encode(hashlib.sha256(other).digest()).decode()
+    url = upload["url"]
+    refused = {
+        "another content": put(upload, other),
+        "another content and its checksum": put(upload, other, x_amz_checksum_sha256=checksum),
+        "no checksum": put(upload, other, x_amz_checksum_sha256=None),
+        "more content": put(upload, data + b"x"),
+        "another type": put(upload, data, content_type="text/html"),
+        "no condition": put(upload, data, if_none_match=None),
+        "another condition": put(upload, data, if_none_match='"x"'),
+        "another function": put(upload, data, url=url.replace(function, "orders-victim")),
+        "another key": put(upload, data, url=url.replace(".zip?", ".zip.zip?")),
+        "a longer life": put(upload, data, url=url.replace("Expires=300", "Expires=604800")),
+        "no session": put(upload, data, url=url.replace("X-Amz-Security-Token", "X-Amz-Meta-Token")),
+        "no signature": put(upload, data, url=url.partition("?")[0]),
+    }
+    statuses = {how: answer.status_code for how, answer in refused.items()}
+    assert {how: status for how, status in statuses.items() if status not in (400, 403)} == {}
+    for method in ("GET", "DELETE", "POST"):
+        assert httpx.request(method, url, timeout=30, trust_env=False).status_code in (400, 403, 405)
+    held = stand.client("s3").list_objects_v2(Bucket=stand.artifact_bucket, Prefix=f"{function}/")
+    assert held["KeyCount"] == 0
+
+    assert put(upload, data).status_code == 200
+    assert put(upload, data).status_code == 412, "nothing is overwritten, not even by itself"
+    versions = stand.client("s3").list_object_versions(Bucket=stand.artifact_bucket, Prefix=f"{function}/")
+    assert len(versions["Versions"]) == 1
+
+
+def test_an_upload_runs_out(names: Names, as_role: Callable[[str], Client]) -> None:
+    """With the gateway's own credentials, as five minutes are long."""
+    url = as_role("gateway")("s3").generate_presigned_url(
+        "put_object", Params={"Bucket": names.bucket, "Key": f"{names.function}/late.zip"}, ExpiresIn=1
+    )
+    time.sleep(2.1)
+    answer = httpx.put(url, content=b"x", trust_env=False)
+    assert answer.status_code == 403
+    assert "expired" in answer.text
+
+
+def test_nobody_signs_an_upload_but_the_gateway(names: Names, as_role: Callable[[str], Client]) -> None:
+    for role in ("watcher", "deployer", "janitor", "session", "target"):
+        url = as_role(role)("s3").generate_presigned_url(
+            "put_object", Params={"Bucket": names.bucket, "Key": f"{names.function}/{role}.zip"}
+        )
+        assert httpx.put(url, content=b"x", trust_env=False).status_code == 403, role
+
+
+def test_a_stranger_reads_and_writes_nothing(stand: Stand, names: Names) -> None:
+    base = f"{stand.aws_endpoint_url}/{names.bucket}"
+    for method, url in (("GET", base), ("PUT", f"{base}/orders-x/0.zip"), ("GET", f"{base}/orders-x/0.zip")):
+        assert httpx.request(method, url, trust_env=False).status_code == 403
