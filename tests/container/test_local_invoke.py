@@ -12,6 +12,8 @@ from stand import Stand, places, stack
 
 EVENTS = sorted(places.ROOT.glob("events/*.json"))
 FUNCTIONS = {"deployer-step": "DeployerFunction"}
+OUT_OF_REACH = {"ClientError", "ConnectTimeoutError", "EndpointConnectionError", "NoCredentialsError"}
+"""A record that cannot be read: offline, or with sam's made-up credentials. The rollout tries again."""
 
 
 def make_invoke(event: str) -> dict[str, Any]:
@@ -100,6 +102,6 @@ def test_plain_sam_local_invoke_works_with_no_stand_behind_it(event: Path, built
     assert done.returncode == 0, done.stderr
     answer = json.loads(done.stdout.strip().splitlines()[-1])
     if event.stem == "deployer-step":
-        assert answer["next"] in {"run", "wait"}, answer
+        assert answer.get("next") == "wait" or answer["errorType"] in OUT_OF_REACH, answer
     else:
         assert answer["statusCode"] == 401, "its token is of long ago"
