@@ -1,13 +1,26 @@
-"""What the tests that attack share."""
+"""What the tests on the stand share."""
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from stand import Stand
+from stand.fixtures import stand
 from stand.wide import Wide, install
+
+__all__ = ["function", "gateway_log", "stand", "wide"]
+
+
+@pytest.fixture
+def function(stand: Stand) -> Iterator[str]:
+    """The name of a function of the test's own, as it was created and never released."""
+    name = f"orders-{uuid4().hex[:8]}"
+    stand.create_function(name)
+    yield name
+    stand.delete_function(name)
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
 
@@ -38,14 +37,6 @@ class Job:
         assert self.token not in ended.stdout + ended.stderr
         assert "X-Amz-Signature" not in ended.stdout + ended.stderr
         return ended
-
-
-@pytest.fixture
-def function(stand: Stand) -> Iterator[str]:
-    name = f"orders-{uuid4().hex[:8]}"
-    stand.create_function(name)
-    yield name
-    stand.delete_function(name)
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """The main job over real HTTP: upload, deploy, look, again; and everything that is answered otherwise."""
 
 import hashlib
-from collections.abc import Iterator
 from typing import Any
 from uuid import uuid4
 
@@ -9,15 +8,6 @@ import pytest
 from stand import Stand, package
 
 SOURCE = "def handler(event, context):\n    return {'release': %r}\n"
-
-
-@pytest.fixture
-def function(stand: Stand) -> Iterator[str]:
-    """A function of its own for each test."""
-    name = f"orders-{uuid4().hex[:8]}"
-    stand.create_function(name)
-    yield name
-    stand.delete_function(name)
 
 
 def code(text: str) -> bytes:

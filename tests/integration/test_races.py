@@ -8,20 +8,11 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
-from uuid import uuid4
 
 import pytest
 from stand import Stand, package
 
 MANY = 50
-
-
-@pytest.fixture
-def function(stand: Stand) -> Iterator[str]:
-    name = f"orders-{uuid4().hex[:8]}"
-    stand.create_function(name)
-    yield name
-    stand.delete_function(name)
 
 
 def upload(stand: Stand, function: str, text: str, token: str) -> str:
