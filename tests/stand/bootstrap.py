@@ -7,6 +7,8 @@ with its own interpreter, so that one is Python 3.13, as on Lambda, wherever thi
 Nothing is done twice: each environment carries a stamp of what it was made from.
 """
 
+from __future__ import annotations  # so that an older Python gets as far as to say what is missing
+
 import hashlib
 import os
 import shutil
