@@ -275,7 +275,7 @@ class Gateway:
             for rule in self.gate.rules_of(identity)
         ]
         claims = {
-            name: list(map(clean, value)) if isinstance(value, tuple) else clean(value)
+            clean(name): list(map(clean, value)) if isinstance(value, tuple) else clean(value)
             for name, value in sorted(identity.claims.items())
         }
         value = {
