@@ -209,11 +209,7 @@ class Gateway:
     def list_deployments(self, call: Call, identity: Identity) -> Answer:
         """`GET /deployments`: newest first, only what the caller may see."""
         wanted = requests.listing(call.query)
-        index, key = "by_time", "deployments"
-        if wanted.function:
-            index, key = "by_function", wanted.function
-        elif not self.gate.rules_of(identity):
-            index, key = "by_project", project_key(*identity.project)
+        index, key = self._listed(wanted.function, identity)
         items: list[Deployment] = []
         cursor: str | None = None
         for examined, deployment in enumerate(self.store.deployments(index, key, wanted.cursor), 1):
@@ -232,6 +228,15 @@ class Gateway:
             _table(rows),
             _next(cursor),
         )
+
+    def _listed(self, function: str | None, identity: Identity) -> tuple[str, str]:
+        """The index to read, and its key: no wider than it must be, for `next_cursor` tells what was read."""
+        rules = self.gate.rules_of(identity)
+        if function and any(rule.grants(("read",), function, None) for rule in rules):
+            return "by_function", function
+        if function or not rules:
+            return "by_project", project_key(*identity.project)
+        return "by_time", "deployments"
 
     # Functions
 
