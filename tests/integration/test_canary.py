@@ -1,0 +1,276 @@
+"""A canary in every secret place is found nowhere afterwards (promise 7), whichever way it went."""
+
+import hashlib
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+from uuid import uuid4
+
+import httpx
+import pytest
+from stand import Stand, package
+
+JSON = {"Content-Type": "application/json"}
+TEXT = {"Accept": "text/plain"}
+
+
+def canary(place: str) -> str:
+    return f"canary-{place}-{uuid4().hex}"
+
+
+@dataclass
+class Cage:
+    """What must not get out, by where it was put; and what the API answered to whom."""
+
+    secrets: dict[str, str] = field(default_factory=dict)
+    answers: list[str] = field(default_factory=list)
+    deployments: list[str] = field(default_factory=list)
+
+    def keep(self, place: str, secret: str) -> str:
+        self.secrets[place] = secret
+        return secret
+
+    def keep_token(self, place: str, token: str) -> str:
+        """Whole, and each part by itself: a signature alone is enough for whoever can guess the rest."""
+        for name, part in zip(("header", "payload", "signature"), token.split("."), strict=False):
+            if name != "header":  # the same in every token
+                self.keep(f"{place}, its {name}", part)
+        return token
+
+    def escaped(self, where: str, text: str) -> list[str]:
+        return [f"{place} in {where}" for place, secret in self.secrets.items() if secret in text]
+
+
+@pytest.fixture(scope="module")
+def began() -> int:
+    return int(time.time() * 1000)
+
+
+@pytest.fixture(scope="module")
+def cage(stand: Stand, began: int) -> Iterator[Cage]:
+    """Everything that a job can do, done with canaries, and everything that can go wrong with it."""
+    assert began
+    cage, function = Cage(), f"orders-{uuid4().hex[:8]}"
+    stand.create_function(function, env={"PASSWORD": cage.keep("environment", canary("environment"))})
+    try:
+        succeed(stand, cage, function)
+        fail(stand, cage, function)
+        be_refused(stand, cage, function)
+        look(stand, cage, function)
+        yield cage
+    finally:
+        stand.delete_function(function)
+
+
+def call(stand: Stand, cage: Cage, method: str, path: str, **how: Any) -> httpx.Response:
+    answer = stand.http(method, path, **how)
+    # What a presigned URL is answered with is for its caller, and for nobody else.
+    if answer.status_code != 201:
+        cage.answers.append(f"{answer.headers}\n{answer.text}")
+    return answer
+
+
+def upload(stand: Stand, cage: Cage, function: str, token: str) -> str:
+    """Announce and upload an artifact whose content is a canary too; its SHA-256."""
+    data = package(f"x = {cage.keep('artifact', canary('artifact'))!r}\n")
+    sha256 = hashlib.sha256(data).hexdigest()
+    body = {"function": function, "sha256": sha256, "size": len(data)}
+    for headers in (TEXT, {}):
+        told = call(stand, cage, "POST", "/artifacts", json=body, token=token, headers=headers)
+    url = told.json()["upload"]["url"]
+    query = parse_qs(urlsplit(url).query)
+    cage.keep("presigned URL, its signature", query["X-Amz-Signature"][0])
+    cage.keep("presigned URL, its session", query["X-Amz-Security-Token"][0])
+    put = httpx.put(url, content=data, headers=told.json()["upload"]["headers"], trust_env=False)
+    assert put.status_code == 200
+    call(stand, cage, "POST", "/artifacts", json=body, token=token)
+    return sha256
+
+
+def deploy(stand: Stand, cage: Cage, function: str, stage: str, sha256: str, token: str) -> dict[str, Any]:
+    body = {"action": "deploy", "function": function, "stage": stage, "artifact": {"sha256": sha256}}
+    for more in ({"dry_run": True}, {}, {}):
+        answer = call(stand, cage, "POST", "/deployments", json={**body, **more}, token=token)
+    id_ = answer.json()["id"]
+    cage.deployments.append(id_)
+    done = stand.wait(id_, token=token)
+    cage.answers.append(json.dumps(done))
+    return done
+
+
+def succeed(stand: Stand, cage: Cage, function: str) -> None:
+    """Published; reused; and published anew for an environment that changed."""
+    token = cage.keep_token("token", stand.token())
+    sha256 = upload(stand, cage, function, token)
+    assert deploy(stand, cage, function, "dev", sha256, token)["status"] == "succeeded"
+    assert deploy(stand, cage, function, "staging", sha256, token)["status"] == "succeeded"
+    stand.client("lambda").update_function_configuration(
+        FunctionName=function,
+        Environment={"Variables": {"PASSWORD": cage.keep("new environment", canary("environment"))}},
+    )
+    anew = deploy(stand, cage, function, "prod", sha256, token)
+    assert "configuration changed" in json.dumps(anew["timeline"])
+
+
+def fail(stand: Stand, cage: Cage, function: str) -> None:
+    """No such function; a target that does not publish; an artifact that never came."""
+    token = cage.keep_token("failing token", stand.token())
+    nowhere = f"orders-none-{uuid4().hex[:8]}"
+    done = deploy(stand, cage, nowhere, "dev", upload(stand, cage, nowhere, token), token)
+    assert done["reason"]["code"] == "function_not_found"
+    token = cage.keep_token("denied token", stand.token())
+    sha256 = upload(stand, cage, function, token)
+    with target_may_not(stand, "lambda:PublishVersion"):
+        done = deploy(stand, cage, function, "dev", sha256, token)
+    assert done["reason"]["code"] == "target_denied"
+    assert done["alias"]["outcome"] == "untouched"
+
+
+@contextmanager
+def target_may_not(stand: Stand, action: str) -> Iterator[None]:
+    iam = stand.client("iam")
+    statement = {"Effect": "Deny", "Action": action, "Resource": "*"}
+    policy = json.dumps({"Version": "2012-10-17", "Statement": statement})
+    iam.put_role_policy(RoleName="sluicegate-target", PolicyName="trouble", PolicyDocument=policy)
+    try:
+        yield
+    finally:
+        iam.delete_role_policy(RoleName="sluicegate-target", PolicyName="trouble")
+
+
+def be_refused(stand: Stand, cage: Cage, function: str) -> None:
+    """By every answer from 413 to 409, with canaries wherever a caller might put a secret by mistake."""
+    token = cage.keep_token("refused token", stand.token(project_id="999"))
+    expired = int(time.time()) - 7200
+    for place, bad in (
+        ("expired token", stand.token(iat=expired, exp=expired + 600)),
+        ("token for another audience", stand.token(aud="https://vault.example.com")),
+        ("token with a bad signature", stand.token()[:-6] + "AAAAAA"),
+        ("token that is none", canary("token") * 3),
+        (
+            "token in a header of a token",
+            stand.gitlab.sign(json.dumps({"x": canary("claim")}), header=canary("header")),
+        ),
+    ):
+        cage.keep_token(place, bad)
+        for method, path in (("GET", "/whoami"), ("POST", "/deployments"), ("GET", f"/functions/{function}")):
+            call(stand, cage, method, path, token=bad, **({"json": {}} if method == "POST" else {}))
+    good = cage.keep_token("token of malformed bodies", stand.token())
+    body = cage.keep("body", canary("body"))
+    for content in (
+        f'{{"password": "{body}"',
+        f'["{body}"]',
+        f'{{"action": "{body}"}}',
+        f'{{"release": "{body}',
+        body,
+    ):
+        call(stand, cage, "POST", "/deployments", token=good, content=content.encode(), headers=JSON)
+        call(stand, cage, "POST", "/artifacts", token=good, content=content.encode(), headers=JSON)
+    call(stand, cage, "POST", "/deployments", token=good, content=body.encode() * 2000, headers=JSON)
+    call(
+        stand,
+        cage,
+        "POST",
+        "/deployments",
+        token=good,
+        content=body.encode(),
+        headers={"Content-Type": "text/plain"},
+    )
+    whole = {"action": "deploy", "function": function, "stage": "dev", "artifact": {"sha256": "0" * 64}}
+    for request in (whole, {**whole, "stage": "prod"}):
+        call(stand, cage, "POST", "/deployments", token=token, json=request)
+        call(stand, cage, "POST", "/deployments", token=good, json=request)
+    key = cage.keep("idempotency key", canary("key"))
+    call(stand, cage, "POST", "/deployments", token=good, json=whole, headers={"Idempotency-Key": key})
+    in_query = cage.keep("query", canary("query"))
+    call(stand, cage, "GET", "/deployments", token=good, params={"cursor": in_query})
+    call(stand, cage, "GET", "/deployments", token=good, params={"status": in_query})
+    call(stand, cage, "GET", f"/functions/{in_query}", token=good)
+    call(stand, cage, "GET", f"/deployments/{in_query}", token=good)
+    cookie = cage.keep("cookie", canary("cookie"))
+    call(stand, cage, "GET", "/whoami", token=good, headers={"Cookie": cookie, "X-Gitlab-Token": cookie})
+
+
+def look(stand: Stand, cage: Cage, function: str) -> None:
+    """Everything that reads, as JSON and as text."""
+    token = cage.keep_token("looking token", stand.token())
+    paths = [f"/deployments/{id_}" for id_ in cage.deployments]
+    for path in (*paths, "/deployments", f"/functions/{function}", "/functions", "/whoami", "/health"):
+        for headers in ({}, TEXT):
+            call(stand, cage, "GET", path, token=token, headers=headers)
+
+
+def test_there_are_canaries_everywhere(cage: Cage) -> None:
+    """The search below finds what is there: a canary that was never put anywhere would pass too."""
+    assert len(cage.secrets) > 20
+    assert len(cage.deployments) == 5
+    assert len(cage.answers) > 60
+    assert cage.escaped("itself", cage.secrets["environment"]) == ["environment in itself"]
+
+
+def test_none_is_in_an_answer(cage: Cage) -> None:
+    assert [found for answer in cage.answers for found in cage.escaped(answer[:200], answer)] == []
+
+
+def test_none_is_in_a_log(stand: Stand, cage: Cage, began: int) -> None:
+    logs = stand.client("logs")
+    groups = [group["logGroupName"] for group in logs.describe_log_groups()["logGroups"]]
+    ours = [group for group in groups if "sluicegate" in group]
+    assert {"/aws/lambda/sluicegate-gateway", "/aws/lambda/sluicegate-deployer"} <= set(ours)
+    read = 0
+    for group in ours:
+        pages = logs.get_paginator("filter_log_events").paginate(logGroupName=group, startTime=began - 1000)
+        text = "\n".join(event["message"] for page in pages for event in page["events"])
+        read += len(text)
+        assert cage.escaped(group, text) == []
+    assert read > 10_000
+
+
+def test_none_is_in_the_table(stand: Stand, cage: Cage) -> None:
+    pages = stand.client("dynamodb").get_paginator("scan").paginate(TableName=stand.table)
+    text = json.dumps([item for page in pages for item in page["Items"]], default=str, ensure_ascii=False)
+    assert all(id_ in text for id_ in cage.deployments)
+    assert cage.escaped("the table", text) == []
+
+
+def test_none_is_in_an_execution(stand: Stand, cage: Cage) -> None:
+    states = stand.client("stepfunctions")
+    for id_ in cage.deployments:
+        arn = f"{stand.state_machine_arn.replace(':stateMachine:', ':execution:')}:{id_}-1"
+        described = states.describe_execution(executionArn=arn)
+        history = states.get_execution_history(executionArn=arn, includeExecutionData=True)
+        text = json.dumps([described, history], default=str, ensure_ascii=False)
+        assert "TaskSucceeded" in text
+        assert cage.escaped(f"execution {id_}", text) == []
+
+
+def test_none_names_an_object_or_is_written_on_one(stand: Stand, cage: Cage) -> None:
+    s3 = stand.client("s3")
+    versions = s3.list_object_versions(Bucket=stand.artifact_bucket)
+    text = json.dumps(versions, default=str)
+    for one in versions["Versions"][-5:]:
+        head = s3.head_object(Bucket=stand.artifact_bucket, Key=one["Key"])
+        text += json.dumps(head, default=str)
+    assert cage.escaped("the bucket", text) == []
+
+
+def test_none_is_in_what_versions_and_aliases_say(stand: Stand, cage: Cage) -> None:
+    """Descriptions that Sluicegate wrote to the function; its own environment is its own."""
+    lambda_ = stand.client("lambda")
+    functions = [name["FunctionName"] for name in lambda_.list_functions()["Functions"]]
+    for name in (name for name in functions if name.startswith("orders-")):
+        versions = lambda_.list_versions_by_function(FunctionName=name)["Versions"]
+        said = [version["Description"] for version in versions]
+        said += [alias["Description"] for alias in lambda_.list_aliases(FunctionName=name)["Aliases"]]
+        assert cage.escaped(name, "\n".join(said)) == []
+
+
+def test_none_is_a_metric_or_in_the_stacks_own_configuration(stand: Stand, cage: Cage) -> None:
+    metrics = stand.client("cloudwatch").list_metrics()["Metrics"]
+    lambda_ = stand.client("lambda")
+    own = [lambda_.get_function_configuration(FunctionName=name) for name in stand.own_functions()]
+    assert cage.escaped("metrics and configuration", json.dumps([metrics, own], default=str)) == []
