@@ -3,6 +3,7 @@
 from functools import cache
 from typing import Any
 
+from botocore.exceptions import BotoCoreError, ClientError
 from sluicegate import aws
 from sluicegate.artifacts import Artifacts
 from sluicegate.config import Config
@@ -11,7 +12,7 @@ from sluicegate.deployment import AliasOutcome, Deployment
 from sluicegate.observe import count, logger, metrics
 from sluicegate.rollout import Outcome
 from sluicegate.steps import Steps
-from sluicegate.store import Store
+from sluicegate.store import Contended, Store
 from sluicegate.targets import Targets
 
 
@@ -47,5 +48,17 @@ def told(deployment: Deployment, outcome: Outcome) -> None:
 
 @metrics.log_metrics
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
-    """Of `{"id": "<deployment>"}` from the state machine; the answer says what it does next."""
-    return service().turn(str(event["id"]))
+    """Of `{"id": "<deployment>"}` from the state machine; the answer says what it does next.
+
+    A table that does not answer is an outcome like any other: the turn changed nothing, or its repetition
+    sees what it changed. What trying again cannot help is raised, and ends the execution.
+    """
+    try:
+        return service().turn(str(event["id"]))
+    except (ClientError, BotoCoreError) as error:
+        logger.warning("the record did not answer", extra={"error": aws.error_code(error)})
+        if not aws.may_pass(error):
+            raise
+        return {"next": "wait", "seconds": 5}
+    except Contended:
+        return {"next": "wait", "seconds": 1}

@@ -426,7 +426,7 @@ def test_the_same_project_id_at_another_issuer_is_another_project(wide: Wide) ->
 def test_jobs_and_tokens_of_two_issuers_are_told_apart(wide: Wide) -> None:
     """The same job id, idempotency key and jti: neither finds nor binds what the other asked for."""
     stand, function = wide.stand, f"shared-{uuid4().hex[:8]}"
-    same = {"job_id": "4711", "jti": str(uuid4())}
+    same = {"job_id": str(uuid4().int % 10**9), "jti": str(uuid4())}
     ours, theirs = stand.token(**same), wide.other_token(**same)
     one = stand.upload(function, package("one = 1\n"), token=ours)
     two = stand.upload(function, package("two = 2\n"), token=theirs)
