@@ -42,8 +42,8 @@ from sluicegate.deployment import (
 PUBLISH_LEASE: Final = 120
 """Seconds that the publishing lock holds without being renewed, as it is before every change to Lambda."""
 
-REQUEST_KEPT: Final = 30 * 86_400
-"""Seconds after which a request is forgotten; no job runs for longer."""
+REQUEST_KEPT: Final = 32 * 86_400
+"""Seconds after which a request is forgotten. No token verifies for that long, so none can ask twice."""
 
 _CONFLICT_TRIES: Final = 6
 
