@@ -111,6 +111,18 @@ def test_a_token_that_leaked_cannot_deploy_something_else(stand: Stand, function
     assert (leaked.status_code, leaked.json()["code"]) == (409, "token_used")
 
 
+def test_a_token_that_leaked_cannot_bring_back_what_was_replaced(stand: Stand, function: str) -> None:
+    old = stand.token()
+    one = stand.upload(function, code("one"), token=old)
+    first = deploy(stand, function, "dev", one, old, key="k1").json()
+    stand.wait(first["id"], token=old)
+    release(stand, function, "dev", "two")
+    again = deploy(stand, function, "dev", one, old, key="k2")
+    assert (again.status_code, again.headers["idempotent-replayed"]) == (200, "true")
+    assert again.json()["id"] == first["id"]
+    assert stand.invoke(function, alias="dev") == {"release": "two"}
+
+
 def test_a_replay_is_authorised_again(stand: Stand, function: str) -> None:
     job = {"job_id": "900", "jti": str(uuid4())}
     token = stand.token(**job)

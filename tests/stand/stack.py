@@ -3,6 +3,7 @@
 import hashlib
 import os
 import subprocess
+import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,12 +85,13 @@ def look_up(emulator: Emulator) -> Stack:
 def sam(*arguments: str | Path, environment: Mapping[str, str]) -> None:
     """Run sam, quietly. Raises StandError with the end of what it said where it fails."""
     command = [places.VENV / "bin" / "sam", *arguments]
-    with places.SAM_LOG.open("a+b") as log:
+    # sam leaves directories behind where temporary files go.
+    with tempfile.TemporaryDirectory() as scratch, places.SAM_LOG.open("a+b") as log:
         start = log.seek(0, os.SEEK_END)
         done = subprocess.run(
             command,
             cwd=places.ROOT,
-            env={**environment, **own_environment()},
+            env={**environment, **own_environment(), "TMPDIR": scratch},
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

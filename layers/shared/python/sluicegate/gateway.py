@@ -180,7 +180,9 @@ class Gateway:
             if known := self._replayed(request_key, fingerprint, identity):
                 return known
             raise unavailable("the same request is being accepted: send it again", 1) from None
-        except TokenUsed:
+        except TokenUsed as used:
+            if used.request.fingerprint == fingerprint:
+                return self._again(used.request.deployment, identity)
             raise conflict(
                 "token_used",
                 "this token has asked for something else of this stage: a job deploys one thing to one stage",
@@ -406,7 +408,10 @@ class Gateway:
             return None
         if known.fingerprint != fingerprint:
             raise conflict("key_reused", "this Idempotency-Key came with another body before")
-        deployment = self.store.deployment(known.deployment)
+        return self._again(known.deployment, identity)
+
+    def _again(self, deployment_id: str, identity: Identity) -> Answer:
+        deployment = self.store.deployment(deployment_id)
         if deployment is None:
             raise unavailable("the record of this request cannot be read: send it again")
         self.note("replayed", deployment=deployment.id, **_who(identity))

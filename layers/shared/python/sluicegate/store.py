@@ -3,7 +3,7 @@
     pk                                   sk            what
     deployment#ID                        record        the deployment; the truth about it
     request#HASH                         request       (issuer, project, job, key) -> deployment, fingerprint
-    token#HASH                           token         (issuer, jti, target, function, alias) -> fingerprint
+    token#HASH                           token         (issuer, jti, target, function, alias) -> deployment
     lock#ACCOUNT#REGION#FUNCTION         publish       who publishes this function (lease)
     lock#ACCOUNT#REGION#FUNCTION         alias#ALIAS   who rolls this alias out (until it is final)
     versions#ACCOUNT#REGION#FUNCTION     SHA256        the version published from this digest
@@ -50,6 +50,14 @@ _CONFLICT_TRIES: Final = 6
 Item = dict[str, Any]
 
 
+@dataclass(frozen=True)
+class Request:
+    """What an idempotency key, or a token's use, stands for."""
+
+    deployment: str
+    fingerprint: str
+
+
 class StoreError(Exception):
     """Base of what the store answers instead of writing."""
 
@@ -59,7 +67,11 @@ class RequestKnown(StoreError):
 
 
 class TokenUsed(StoreError):
-    """The token has asked for something else of this alias before (promise 5)."""
+    """The token has asked for something of this alias before: it is good for that one request (promise 5)."""
+
+    def __init__(self, request: Request) -> None:
+        super().__init__(request.deployment)
+        self.request = request
 
 
 class Busy(StoreError):
@@ -76,14 +88,6 @@ class Changed(StoreError):
 
 class Contended(StoreError):
     """Too many writers at once; nothing was written."""
-
-
-@dataclass(frozen=True)
-class Request:
-    """What an idempotency key stands for."""
-
-    deployment: str
-    fingerprint: str
 
 
 @dataclass(frozen=True)
@@ -162,6 +166,10 @@ class Store:
         item = self._get(f"request#{key}", "request")
         return Request(item["deployment"], item["fingerprint"]) if item else None
 
+    def _used(self, token_key: str | None) -> Request:
+        item = self._get(f"token#{token_key}", "token") or {}
+        return Request(item.get("deployment", ""), item.get("fingerprint", ""))
+
     def accept(
         self,
         deployment: Deployment,
@@ -197,12 +205,13 @@ class Store:
                     {
                         "pk": f"token#{token_key}",
                         "sk": "token",
+                        "deployment": deployment.id,
                         "fingerprint": fingerprint,
                         # Kept until nothing could verify any more, and an hour.
                         "expires_at": token_expires + 3_600,
                     },
-                    "attribute_not_exists(pk) OR fingerprint = :fingerprint",
-                    {":fingerprint": fingerprint},
+                    # Nor the same once more under another key: it would undo what came after it.
+                    "attribute_not_exists(pk)",
                 )
             )
         for attempt in range(_CONFLICT_TRIES):
@@ -212,7 +221,7 @@ class Store:
             if refused[1] == "ConditionalCheckFailed":
                 raise RequestKnown
             if len(refused) > 3 and refused[3] == "ConditionalCheckFailed":
-                raise TokenUsed
+                raise TokenUsed(self._used(token_key))
             if holder := self._get(lock["pk"], lock["sk"]):
                 if holder["deployment"] == deployment.id:
                     return  # took effect unseen

@@ -55,6 +55,8 @@ def verify(
     issued_at, expires_at = _times(payload, issuer, now)
     for claim, check in gitlab.REQUIRED.items():
         _require(check(payload.get(claim)), claim, "missing, or not as in a GitLab job's token")
+    # PyJWT looks at it again, but only once it has the key, which might have to be fetched.
+    _require(payload.get("aud") == issuer.audience, "aud", "not this issuer's audience, as one string")
     _verify_signature_and_registered_claims(token, payload, issuer, kid, keys)
     return Identity(
         via="id_token",
