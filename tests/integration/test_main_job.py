@@ -249,7 +249,12 @@ def test_text_answers_for_shells(stand: Stand, function: str) -> None:
 def test_whoami_shows_what_each_rule_allows(stand: Stand) -> None:
     told = stand.http("GET", "/whoami", token=stand.token()).json()
     assert (told["via"], told["project_id"], told["issuer"]) == ("id_token", "4213", stand.issuer)
-    assert [rule["name"] for rule in told["rules"]] == ["orders to any stage from a release tag"]
+    assert told["rules"][0] == {
+        "name": "orders to any stage from a release tag",
+        "actions": ["deploy"],
+        "functions": ["orders-*"],
+        "stages": ["dev", "staging", "prod"],
+    }
     nobody = stand.http("GET", "/whoami", token=stand.token(project_id="999")).json()
     assert nobody["rules"] == []
 
