@@ -23,7 +23,7 @@ from stand import Stand, package
 from stand.claims import job_claims
 from stand.gitlab import DISCOVERY, KEYS, new_key, unpadded
 from stand.issuer import Issuer
-from stand.wide import FILED_URL, OTHER_AUDIENCE, Wide
+from stand.wide import FILED_AUDIENCE, FILED_URL, OTHER_AUDIENCE, Wide
 
 GATEWAY = "sluicegate-gateway"
 NOW = int(time.time())
@@ -388,7 +388,7 @@ def test_each_issuer_vouches_for_its_own_tokens_only(wide: Wide, forge: Forge, r
         "our issuer, the other's audience": (wide.stand.token(aud=OTHER_AUDIENCE), "aud"),
         "the filed issuer, another key": (wide.filed_token(new_key()), "signature"),
         "the filed issuer by the other": (
-            wide.other.sign(json.dumps({**forge.claims(), "iss": FILED_URL})),
+            wide.other.sign(json.dumps({**forge.claims(), "iss": FILED_URL, "aud": FILED_AUDIENCE})),
             "kid",
         ),
     }
