@@ -246,7 +246,7 @@ class Gateway:
         """`GET /functions/{name}`: what each stage serves, as far as the caller may see it."""
         requests.no_query(call.query)
         name = requests.function_name(call.path)
-        served = [s for s in self.store.serving(name) if self._may_see_serving(s, identity)] if name else []
+        served = [s for s in self.store.serving(name) if self._may_see(s, identity)] if name else []
         if not served:
             raise not_found()
         return Answer(200, _function_view(served), _served_table(served))
@@ -257,7 +257,7 @@ class Gateway:
         functions: dict[str, list[Serving]] = {}
         cursor: str | None = None
         for serving in self.store.serving(after=after):
-            if stage not in (None, serving.stage) or not self._may_see_serving(serving, identity):
+            if stage not in (None, serving.stage) or not self._may_see(serving, identity):
                 continue
             if serving.function not in functions and len(functions) == FUNCTIONS:
                 cursor = next(reversed(functions))
@@ -438,14 +438,11 @@ class Gateway:
         deployment = self.store.deployment(deployment_id)
         return deployment if deployment and self._may_see(deployment, identity) else None
 
-    def _may_see(self, deployment: Deployment, identity: Identity) -> bool:
-        by = deployment.requested_by
+    def _may_see(self, seen: Deployment | Serving, identity: Identity) -> bool:
+        """Visible to its own (issuer, project), and to who has a rule on that function and stage."""
+        by = seen.requested_by if isinstance(seen, Deployment) else seen
         own = (by.issuer, by.project_id) == identity.project
-        return own or self.gate.may_see(identity, function=deployment.function, stage=deployment.stage)
-
-    def _may_see_serving(self, serving: Serving, identity: Identity) -> bool:
-        own = (serving.issuer, serving.project_id) == identity.project
-        return own or self.gate.may_see(identity, function=serving.function, stage=serving.stage)
+        return own or self.gate.may_see(identity, function=seen.function, stage=seen.stage)
 
     def _shown(
         self, deployment: Deployment, status: int, after: int = 0, headers: Mapping[str, str] | None = None
