@@ -13,8 +13,9 @@ from uuid import uuid4
 import httpx
 import pytest
 from botocore.exceptions import ClientError
-from sluicegate.deployment import Deployment, Plan, Requester, Status, Step, Target, timestamp
+from sluicegate.deployment import Deployment, Requester, Status, timestamp
 from sluicegate.ids import new_id
+from sluicegate.plan import Plan, Step, Target
 from sluicegate.targets import session_policy
 from stand import Stand, package
 

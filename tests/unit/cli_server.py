@@ -13,15 +13,13 @@ from sluicegate.deployment import (
     AliasState,
     Deployment,
     Entry,
-    Plan,
     Reason,
     Requester,
     Status,
-    Step,
-    Target,
     timestamp,
     view,
 )
+from sluicegate.plan import Plan, Step, Target
 
 TOKEN = "eyJhbGciOiJSUzI1NiJ9.canary-of-the-token.c2lnbmF0dXJl"
 SIGNATURE = "canary-of-the-signature"

@@ -1,4 +1,4 @@
-"""The words of a deployment: what was accepted, what was planned, what has happened since.
+"""The words of a deployment: what was accepted, by which plan, and what has happened since.
 
 Values only. `rollout` decides over them, `store` keeps them, `view` shows them.
 """
@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Final
 
+from sluicegate.plan import Plan
 from sluicegate.text import clean
 
 
@@ -65,32 +66,6 @@ class AliasState:
 
     version: str
     weights: Mapping[str, float] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Target:
-    """Where functions live: the first part of every key and lock (promise 2)."""
-
-    account: str
-    region: str
-
-
-@dataclass(frozen=True)
-class Step:
-    """One step of a plan: `percent` of the traffic, then `bake` seconds before the next."""
-
-    percent: int
-    bake: int
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What acceptance fixed. A later edit of the gate file does not change it."""
-
-    target: Target
-    alias: str
-    steps: tuple[Step, ...]
-    gate: str
 
 
 @dataclass(frozen=True)

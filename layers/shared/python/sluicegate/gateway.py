@@ -10,25 +10,14 @@ from typing import Any, Final, Protocol
 
 from sluicegate import __version__, requests
 from sluicegate.artifacts import UPLOAD_EXPIRES, Artifacts
-from sluicegate.deployment import (
-    Deployment,
-    Entry,
-    Plan,
-    Requester,
-    Status,
-    Step,
-    Target,
-    duration,
-    plan_view,
-    timestamp,
-    view,
-)
+from sluicegate.deployment import Deployment, Entry, Requester, Status, duration, plan_view, timestamp, view
 from sluicegate.executions import Executions
 from sluicegate.gate import Gate, Placement, Rule
 from sluicegate.http import Answer, Call
 from sluicegate.identity import Identity
 from sluicegate.ids import new_id
 from sluicegate.keys import KeySource, KeysUnavailable
+from sluicegate.plan import Plan, Step, Target
 from sluicegate.problems import (
     Problem,
     conflict,

@@ -30,14 +30,12 @@ from sluicegate.deployment import (
     AliasState,
     Deployment,
     Entry,
-    Plan,
     Reason,
     Requester,
     Status,
-    Step,
-    Target,
     seconds,
 )
+from sluicegate.plan import Plan, Step, Target
 
 PUBLISH_LEASE: Final = 120
 """Seconds that the publishing lock holds without being renewed, as it is before every change to Lambda."""

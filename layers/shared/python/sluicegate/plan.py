@@ -1,0 +1,101 @@
+"""The words of a plan: what acceptance fixes for a deployment, from the gate file in force at that moment.
+
+Values only. `gate` holds them per stage and function, `rollout` decides by them.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where functions live: the first part of every key and lock (promise 2)."""
+
+    account: str
+    region: str
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of a plan: `percent` (1 to 100) of the traffic, then `bake` seconds before the next."""
+
+    percent: int
+    bake: int
+
+
+ALL_AT_ONCE = (Step(100, 0),)
+
+
+@dataclass(frozen=True)
+class Smoke:
+    """What has to go well before traffic reaches a new version.
+
+    The version itself is invoked with `payload` and must answer what contains `expect` (both JSON texts; an
+    `expect` of None takes every answer but an error). Or the function `hook`, of the same target, is told
+    which version it is, and decides. `timeout` is in seconds.
+    """
+
+    timeout: int
+    payload: str | None = None
+    expect: str | None = None
+    hook: str | None = None
+
+
+class Metric(StrEnum):
+    """What Lambda measures per version of an alias, by the gate file's names."""
+
+    ERRORS = "errors"
+    THROTTLES = "throttles"
+    DURATION_P95 = "duration_p95"
+
+
+@dataclass(frozen=True)
+class Limit:
+    """How bad one metric of the new version may be.
+
+    `most` is in percent of the requests (errors, throttles) or in milliseconds (duration); `max_ratio` is
+    against the version that is replaced. At least one of them is given. Fewer than `min_samples` requests of
+    the new version say nothing.
+    """
+
+    metric: Metric
+    min_samples: int
+    most: float | None = None
+    max_ratio: float | None = None
+
+
+class NoData(StrEnum):
+    """What a bake without enough requests comes to."""
+
+    PASS = "pass"  # noqa: S105 (not a password)
+    FAIL = "fail"
+    EXTEND = "extend"
+
+
+@dataclass(frozen=True)
+class Watch:
+    """What is watched while a version bakes: CloudWatch alarms by name, limits on Lambda's own metrics."""
+
+    alarms: tuple[str, ...] = ()
+    limits: tuple[Limit, ...] = ()
+    no_data: NoData = NoData.PASS
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What acceptance fixed. A later edit of the gate file does not change it.
+
+    `gate` is the digest of the gate file, `approval` the seconds within which a second person must agree
+    (None: nobody is asked), `requires` the stage where the digest must have succeeded, `ordered` whether an
+    older pipeline of the same project is refused.
+    """
+
+    target: Target
+    alias: str
+    steps: tuple[Step, ...]
+    gate: str
+    smoke: Smoke | None = None
+    watch: Watch | None = None
+    approval: int | None = None
+    requires: str | None = None
+    ordered: bool = False
