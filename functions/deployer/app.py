@@ -9,6 +9,7 @@ from sluicegate.artifacts import Artifacts
 from sluicegate.config import Config
 from sluicegate.deployer import Deployer
 from sluicegate.deployment import AliasOutcome, Deployment
+from sluicegate.executions import Executions
 from sluicegate.observe import count, logger, metrics
 from sluicegate.rollout import Outcome
 from sluicegate.steps import Steps
@@ -22,7 +23,8 @@ def service() -> Deployer:
     config = Config.from_environment()
     store = Store(aws.client("dynamodb"), config.table)
     artifacts = Artifacts(aws.client("s3"), config.bucket)
-    return Deployer(store, Steps(store, artifacts, Targets(config, aws.client("sts"))), told)
+    steps = Steps(store, artifacts, Targets(config, aws.client("sts")))
+    return Deployer(store, steps, Executions(aws.client("stepfunctions"), config.state_machine), told)
 
 
 def told(deployment: Deployment, outcome: Outcome) -> None:
@@ -48,17 +50,21 @@ def told(deployment: Deployment, outcome: Outcome) -> None:
 
 @metrics.log_metrics
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
-    """Of `{"id": "<deployment>"}` from the state machine; the answer says what it does next.
+    """Of the state machine: `{"id"}` runs a turn, and the answer says what comes next; a `token` is noted.
 
     A table that does not answer is an outcome like any other: the turn changed nothing, or its repetition
     sees what it changed. What trying again cannot help is raised, and ends the execution.
     """
+    deployment = str(event["id"])
+    if "token" in event:
+        service().wait(deployment, int(event["revision"]), str(event["token"]), int(event["seconds"]))
+        return {}
     try:
-        return service().turn(str(event["id"]))
+        return service().turn(deployment)
     except (ClientError, BotoCoreError) as error:
         logger.warning("the record did not answer", extra={"error": aws.error_code(error)})
         if not aws.may_pass(error):
             raise
-        return {"next": "wait", "seconds": 5}
+        return {"next": "wait", "seconds": 5, "revision": 0}
     except Contended:
-        return {"next": "wait", "seconds": 1}
+        return {"next": "wait", "seconds": 1, "revision": 0}

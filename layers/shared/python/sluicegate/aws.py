@@ -23,6 +23,12 @@ S3: Final = Config(
     s3={"addressing_style": "virtual"},
 )
 
+
+def once(timeout: int) -> Config:
+    """For a call that must not be made twice, and whose answer is waited for so many seconds."""
+    return Config(read_timeout=timeout, retries={"mode": "standard", "total_max_attempts": 1})
+
+
 _PASSING: Final = frozenset(
     {
         "InternalError",

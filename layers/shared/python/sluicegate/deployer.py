@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from sluicegate.deployment import Deployment
+from sluicegate.executions import Executions
 from sluicegate.rollout import End, Occupied, Outcome, advance, next_step, pause
 from sluicegate.steps import Steps
 from sluicegate.store import Busy, Changed, PublishedVersion, Store
@@ -22,19 +23,20 @@ class Deployer:
 
     store: Store
     steps: Steps
+    executions: Executions
     told: Told
     clock: Callable[[], float] = time.time
     sleep: Callable[[float], None] = time.sleep
 
     def turn(self, deployment_id: str) -> dict[str, Any]:
-        """What the state machine does next: `{"next": "run" | "wait" | "end", "seconds": int}`.
+        """What the state machine does next: `{"next": "run"|"wait"|"end", "seconds": int, "revision": int}`.
 
         May run twice at once: whoever writes second finds the record changed, and goes on from there.
         """
         until = self.clock() + TURN
         deployment = self.store.deployment(deployment_id)
         if deployment is None:
-            return _answer("end")
+            return {"next": "end", "seconds": 0, "revision": 0}
         while not isinstance(step := next_step(deployment), End):
             outcome, published = self.steps.run(deployment, step)
             try:
@@ -42,13 +44,28 @@ class Deployer:
             except Changed:
                 deployment = self.store.deployment(deployment_id) or deployment
                 continue
-            wait = pause(deployment, outcome)
+            if deployment.status.final:
+                break
+            wait = pause(deployment, outcome, self.clock())
             left = until - self.clock()
             if left <= 0 or wait > min(left, 2):
-                return _answer("wait" if wait else "run", wait)
-            if wait and not deployment.status.final:
+                return _answer("wait" if wait else "run", deployment, wait)
+            if wait:
                 self.sleep(wait / 4)
-        return _answer("end")
+                # Whoever aborts writes to the record.
+                deployment = self.store.deployment(deployment_id) or deployment
+        return _answer("end", deployment)
+
+    def wait(self, deployment_id: str, revision: int, token: str, seconds: int) -> None:
+        """Leave word how to wake the rollout, for `seconds`; wake it if there was news since `revision`.
+
+        Whoever changes the record looks for the token after that, and here the record is read after the token
+        is written: one of the two sees the other.
+        """
+        self.store.wait(deployment_id, token, int(self.clock()) + seconds + 3_600)
+        deployment = self.store.deployment(deployment_id)
+        if deployment is None or deployment.revision != revision:
+            self.executions.wake(token)
 
     def _record(
         self, before: Deployment, outcome: Outcome, published: PublishedVersion | None
@@ -64,5 +81,5 @@ class Deployer:
         return after, outcome
 
 
-def _answer(what: str, wait: int = 0) -> dict[str, Any]:
-    return {"next": what, "seconds": wait}
+def _answer(what: str, deployment: Deployment, wait: int = 0) -> dict[str, Any]:
+    return {"next": what, "seconds": wait, "revision": deployment.revision}

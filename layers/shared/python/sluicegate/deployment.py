@@ -3,8 +3,9 @@
 Values only. `rollout` decides over them, `store` keeps them, `view` shows them.
 """
 
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Final
@@ -84,6 +85,17 @@ class Requester:
 
 
 @dataclass(frozen=True)
+class Approval:
+    """A second person's word, by which rule it counts, and when it came (RFC 3339)."""
+
+    decision: str
+    by: Requester
+    rule: str
+    at: str
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
 class Entry:
     """One line of the timeline. `seq` is the revision that the change made."""
 
@@ -97,10 +109,12 @@ class Entry:
 class Deployment:
     """One accepted request. Each change makes the next revision and one entry of the timeline.
 
-    `found` is what the alias served before anything was moved, None where there was no alias, at Lambda's
-    revision `found_revision`; both mean something from `version` on. `trouble` counts the failed tries of the
-    present step, `attempt` the executions started for this deployment, `since` (RFC 3339) is when the present
-    status began.
+    `found` is what the alias served before anything was moved, None where there was no alias; `now` is what
+    it was last seen or made to serve, at Lambda's revision `alias_revision`. All three mean something from
+    `verifying` on. `step` is the index into the plan's steps, `extended` how often its bake was prolonged,
+    `moved_at` (RFC 3339) when traffic first reached the version. `abort` says why it shall go no further,
+    `supersedes` whose place it waits for. `trouble` counts the failed tries of the present step, `attempt`
+    the executions started for this deployment, `since` (RFC 3339) is when the present status began.
     """
 
     id: str
@@ -120,11 +134,18 @@ class Deployment:
     release: str | None = None
     description: str | None = None
     expected_version: str | None = None
+    source: str | None = None
     version: str | None = None
     weight: int = 0
+    step: int = 0
+    extended: int = 0
     found: AliasState | None = None
-    found_revision: str | None = None
+    alias_revision: str | None = None
     now: AliasState | None = None
+    moved_at: str | None = None
+    approval: Approval | None = None
+    abort: Reason | None = None
+    supersedes: str | None = None
     outcome: AliasOutcome | None = None
     reason: Reason | None = None
     finished_at: str | None = None
@@ -171,16 +192,56 @@ def duration(value: int) -> str:
     return f"{value}s"
 
 
+def until(deployment: Deployment) -> float | None:
+    """Epoch seconds at which the present bake, or the time for an approval, is over; None elsewhere."""
+    began = seconds(deployment.since)
+    match deployment.status:
+        case Status.BAKING:
+            return began + deployment.plan.steps[deployment.step].bake * (1 + deployment.extended)
+        case Status.AWAITING_APPROVAL if deployment.approval is None:
+            return began + (deployment.plan.approval or 0)
+        case _:
+            return None
+
+
+DURATION: Final = re.compile(r"[1-9][0-9]{0,8}[smhd]", re.ASCII)
+_UNITS: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
+
+
+def parse_duration(text: str) -> int | None:
+    """Seconds of a duration such as `90s` or `5m`; None for anything else."""
+    return int(text[:-1]) * _UNITS[text[-1]] if DURATION.fullmatch(text) else None
+
+
 def _alias_view(state: AliasState | None) -> dict[str, Any] | None:
     return {"version": state.version, "weights": dict(state.weights)} if state else None
 
 
 def plan_view(plan: Plan) -> dict[str, Any]:
-    """The plan as the API shows it."""
+    """The plan as the API shows it: of a smoke test that there is one, not what is sent and expected."""
+    watch = plan.watch
     return {
         "target": {"account": plan.target.account, "region": plan.target.region},
         "alias": plan.alias,
         "steps": [{"percent": step.percent, "bake": duration(step.bake)} for step in plan.steps],
+        "smoke": plan.smoke is not None,
+        "watch": watch
+        and {
+            "alarms": list(watch.alarms),
+            "limits": [
+                {
+                    "metric": limit.metric.value,
+                    "most": limit.most,
+                    "max_ratio": limit.max_ratio,
+                    "min_samples": limit.min_samples,
+                }
+                for limit in watch.limits
+            ],
+            "no_data": watch.no_data.value,
+        },
+        "approval": None if plan.approval is None else duration(plan.approval),
+        "requires": plan.requires,
+        "order": "pipeline" if plan.ordered else None,
         "gate": plan.gate,
     }
 
@@ -188,8 +249,9 @@ def plan_view(plan: Plan) -> dict[str, Any]:
 def view(deployment: Deployment) -> dict[str, Any]:
     """The deployment as the API shows it (the shape is in docs/openapi.yaml)."""
     plan = plan_view(deployment.plan)
-    by = deployment.requested_by
     reason = deployment.reason
+    ends = until(deployment)
+    moving = deployment.status in (Status.SHIFTING, Status.BAKING)
     return {
         "id": deployment.id,
         "revision": deployment.revision,
@@ -198,6 +260,7 @@ def view(deployment: Deployment) -> dict[str, Any]:
         "action": deployment.action,
         "function": deployment.function,
         "stage": deployment.stage,
+        "from": deployment.source,
         "release": deployment.release,
         "description": deployment.description,
         "target": plan["target"],
@@ -213,19 +276,15 @@ def view(deployment: Deployment) -> dict[str, Any]:
         "rule": deployment.rule,
         "gate": plan["gate"],
         "steps": plan["steps"],
-        "requested_by": {
-            "issuer": by.issuer,
-            "project_id": by.project_id,
-            "project_path": by.project_path,
-            "user_id": by.user_id,
-            "user_login": by.user_login,
-            "job_id": by.job_id,
-            "pipeline_id": by.pipeline_id,
-            "ref": by.ref,
-            "sha": by.sha,
-        },
+        "step": deployment.step if moving else None,
+        "smoke": plan["smoke"],
+        "watch": plan["watch"],
+        "approval": _approval_view(deployment),
+        "requested_by": asdict(deployment.requested_by),
         "created_at": deployment.created_at,
         "updated_at": deployment.updated_at,
+        "since": deployment.since,
+        "until": None if ends is None else timestamp(ends),
         "finished_at": deployment.finished_at,
         "reason": reason and {"code": reason.code, "message": reason.message, "data": dict(reason.data)},
         "timeline": [
@@ -233,4 +292,17 @@ def view(deployment: Deployment) -> dict[str, Any]:
             for entry in deployment.timeline
         ],
         "links": {"self": f"/v1/deployments/{deployment.id}"},
+    }
+
+
+def _approval_view(deployment: Deployment) -> dict[str, Any] | None:
+    if deployment.plan.approval is None:
+        return None
+    given = deployment.approval
+    return {
+        "expires": duration(deployment.plan.approval),
+        "decision": given and given.decision,
+        "rule": given and given.rule,
+        "by": given and asdict(given.by),
+        "reason": given and given.reason,
     }

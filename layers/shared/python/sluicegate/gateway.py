@@ -8,16 +8,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
-from sluicegate import __version__, requests
+from sluicegate import __version__, patterns, requests, who
+from sluicegate.acceptance import Acceptance, Resolved
 from sluicegate.artifacts import UPLOAD_EXPIRES, Artifacts
-from sluicegate.deployment import Deployment, Entry, Requester, Status, duration, plan_view, timestamp, view
+from sluicegate.decisions import Decisions
+from sluicegate.deployment import Deployment, Status, duration, plan_view, timestamp, view
 from sluicegate.executions import Executions
 from sluicegate.gate import Gate, Placement, Rule
 from sluicegate.http import Answer, Call
 from sluicegate.identity import Identity
-from sluicegate.ids import new_id
 from sluicegate.keys import KeySource, KeysUnavailable
-from sluicegate.plan import Plan, Step, Target
+from sluicegate.plan import Target
 from sluicegate.problems import (
     Problem,
     conflict,
@@ -27,17 +28,18 @@ from sluicegate.problems import (
     unavailable,
     unprocessable,
 )
-from sluicegate.requests import MAX_BODY, DeployRequest
+from sluicegate.record import project_key
+from sluicegate.requests import MAX_BODY, DeploymentRequest
 from sluicegate.store import (
     Busy,
     Contended,
+    Hold,
     RequestKnown,
     Serving,
     Store,
     TokenUsed,
     Upload,
     digest,
-    project_key,
 )
 from sluicegate.text import clean
 from sluicegate.token import InvalidToken, verify
@@ -95,7 +97,7 @@ class Gateway:
             self.note("refused", code="unavailable", check="keys")
             raise unavailable("the issuer's keys cannot be had at the moment", error.retry_after) from None
         if denied := self.gate.denied(identity):
-            self.note("refused", code="not_allowed", denied=denied, **_who(identity))
+            self.note("refused", code="not_allowed", denied=denied, **who.facts(identity))
             raise not_allowed(f"the gate file denies this {denied}")
         return identity
 
@@ -105,7 +107,7 @@ class Gateway:
         """`POST /artifacts`: a place to upload to, or word that it is there already."""
         requests.no_query(call.query)
         wanted = requests.artifact(requests.body(call.body))
-        rule = self._authorise(identity, "deploy", wanted.function, None)
+        rule = self._authorise(identity, ("deploy",), wanted.function, None)
         if not self.gate.covers(wanted.function):
             raise _not_covered(wanted.function)
         issuer, project = identity.project
@@ -122,7 +124,7 @@ class Gateway:
         )
         artifact = {"function": wanted.function, "sha256": wanted.sha256, "size": wanted.size}
         there = self.artifacts.find(wanted.function, wanted.sha256) is not None
-        self.note("artifact", present=there, rule=rule.name, **artifact, **_who(identity))
+        self.note("artifact", present=there, rule=rule.name, **artifact, **who.facts(identity))
         if there:
             return Answer(200, {"artifact": artifact, "upload": None}, (), {"Sluicegate-Upload": "present"})
         expires = timestamp(self.clock() + UPLOAD_EXPIRES)
@@ -142,8 +144,9 @@ class Gateway:
         requests.no_query(call.query)
         wanted = requests.deployment(requests.body(call.body))
         key = requests.idempotency_key(call.headers.get("idempotency-key", []))
-        rule = self._authorise(identity, wanted.action, wanted.function, wanted.stage)
         placement = self.gate.place(wanted.function, wanted.stage)
+        actions = self._acceptance.actions(wanted, placement)
+        rule = self._authorise(identity, actions, wanted.function, wanted.stage)
         self._check_age(identity, placement)
         if wanted.dry_run:
             return self._rehearse(wanted, rule, _covered(wanted.function, placement), identity)
@@ -154,16 +157,15 @@ class Gateway:
         )
         if known := self._replayed(request_key, fingerprint, identity):
             return known
-        placement = _covered(wanted.function, placement)
-        deployment = self._plan(wanted, rule, placement, identity)
-        self._check_possible(wanted, placement)
+        resolved = self._acceptance.resolve(wanted, rule, _covered(wanted.function, placement), identity)
+        deployment = self._acceptance.deployment(wanted, resolved, identity)
         try:
-            self.store.accept(
+            deployment, ended = self._acceptance.commit(
                 deployment,
+                identity,
+                supersede=wanted.supersede,
                 request_key=request_key,
                 fingerprint=fingerprint,
-                token_key=_token_key(identity, deployment),
-                token_expires=identity.expires_at,
             )
         except RequestKnown:  # the same request, at the same time
             if known := self._replayed(request_key, fingerprint, identity):
@@ -180,9 +182,37 @@ class Gateway:
             raise self._busy(busy.deployment, identity) from None
         except Contended:
             raise unavailable("too many requests for this stage at once: send it again", 1) from None
-        self.note("accepted", deployment=deployment.id, rule=rule.name, **_what(wanted), **_who(identity))
+        self.note("accepted", deployment=deployment.id, **_what(deployment), **who.facts(identity))
+        for superseded in ended:
+            self._wake(superseded)
         self._start(deployment)
         return self._shown(deployment, 202)
+
+    def decide(self, call: Call, identity: Identity) -> Answer:
+        """`POST /deployments/{id}/approve`, `/reject`, `/abort`: written first, then the rollout is woken."""
+        requests.no_query(call.query)
+        action = call.resource.rpartition("/")[2]
+        reason = requests.reason(requests.body(call.body))
+        wanted = requests.deployment_id(call.path)
+        deployment = self._visible(wanted, identity) if wanted else None
+        if deployment is None:
+            raise not_found()
+        rule = self._authorise(identity, (action,), deployment.function, deployment.stage)
+        self._check_age(identity, self.gate.place(deployment.function, deployment.stage))
+        match action:
+            case "approve":
+                after, news = self._decisions.approve(deployment, identity, rule, reason)
+            case "reject":
+                after, news = self._decisions.reject(deployment, identity, rule, reason)
+            case _:
+                after, news = self._decisions.abort(deployment, identity, reason)
+        self.note(
+            "decided", decision=action, deployment=after.id, rule=rule.name, news=news, **who.facts(identity)
+        )
+        self._wake(after)
+        if news:
+            return self._shown(after, 202)
+        return self._shown(after, 200, headers={"Idempotent-Replayed": "true"})
 
     def read_deployment(self, call: Call, identity: Identity) -> Answer:
         """`GET /deployments/{id}`: at once, or as soon as there is news. It authorises before it waits."""
@@ -228,6 +258,80 @@ class Gateway:
         if function or not rules:
             return "by_project", project_key(*identity.project)
         return "by_time", "deployments"
+
+    # Holds
+
+    def put_hold(self, call: Call, identity: Identity) -> Answer:
+        """`POST /stages/{stage}/hold`: no new deployments of the functions that the caller's rule names."""
+        requests.no_query(call.query)
+        reason = requests.reason(requests.body(call.body), needed=True)
+        stage, rules = self._holding(call, identity)
+        by = who.requester(identity)
+        hold = Hold(
+            stage=stage,
+            rule=rules[0].name,
+            functions=tuple(str(pattern) for pattern in rules[0].functions),
+            reason=clean(reason or ""),
+            since=timestamp(self.clock()),
+            by={"project_path": by.project_path, "user_login": by.user_login, "job_id": by.job_id},
+        )
+        self.store.hold(hold)
+        self.note("held", stage=stage, rule=hold.rule, reason=hold.reason, **who.facts(identity))
+        return self._held(stage, identity)
+
+    def release_hold(self, call: Call, identity: Identity) -> Answer:
+        """`DELETE /stages/{stage}/hold`: takes away each hold that a rule of the caller's reaches all of."""
+        requests.no_query(call.query)
+        stage, rules = self._holding(call, identity)
+        for hold in self.store.holds(stage):
+            if any(_reaches(rule, hold) for rule in rules):
+                self.store.release(hold)
+                self.note("released", stage=stage, rule=hold.rule, **who.facts(identity))
+        return self._held(stage, identity)
+
+    def read_hold(self, call: Call, identity: Identity) -> Answer:
+        """`GET /stages/{stage}/hold`: for whoever has a rule, of any action, on that stage."""
+        requests.no_query(call.query)
+        stage = requests.stage_name(call.path)
+        if stage is None or not any(stage in rule.stages for rule in self.gate.rules_of(identity)):
+            raise not_found()
+        return self._held(stage, identity)
+
+    def _holding(self, call: Call, identity: Identity) -> tuple[str, list[Rule]]:
+        """The stage, and the caller's rules that grant `hold` there, in the gate file's order."""
+        stage = requests.stage_name(call.path) or ""
+        rules = [
+            rule for rule in self.gate.rules_of(identity) if "hold" in rule.actions and stage in rule.stages
+        ]
+        if not rules:
+            self.note("refused", code="not_allowed", action="hold", stage=stage, **who.facts(identity))
+            raise not_allowed("no rule allows this identity to hold this stage")
+        return stage, rules
+
+    def _held(self, stage: str, identity: Identity) -> Answer:
+        rules = [rule for rule in self.gate.rules_of(identity) if stage in rule.stages]
+        seen = [hold for hold in self.store.holds(stage) if any(_touches(rule, hold) for rule in rules)]
+        items = [
+            {
+                "rule": hold.rule,
+                "functions": list(hold.functions),
+                "reason": hold.reason,
+                "since": hold.since,
+                "by": dict(hold.by),
+            }
+            for hold in seen
+        ]
+        rows: list[tuple[str, ...]] = [("functions", "since", "by", "reason")]
+        rows += [
+            (
+                ",".join(hold.functions),
+                hold.since,
+                clean(hold.by.get("user_login") or "-"),
+                clean(hold.reason),
+            )
+            for hold in seen
+        ]
+        return Answer(200, {"stage": stage, "holds": items}, _table(rows))
 
     # Functions
 
@@ -292,102 +396,66 @@ class Gateway:
 
     # Parts
 
-    def _authorise(self, identity: Identity, action: str, function: str, stage: str | None) -> Rule:
-        decision = self.gate.decide(identity, actions=(action,), function=function, stage=stage)
+    @property
+    def _acceptance(self) -> Acceptance:
+        return Acceptance(self.gate, self.store, self.own, self.clock)
+
+    @property
+    def _decisions(self) -> Decisions:
+        return Decisions(self.gate, self.store, self._acceptance, self.clock)
+
+    def _authorise(
+        self, identity: Identity, actions: tuple[str, ...], function: str, stage: str | None
+    ) -> Rule:
+        decision = self.gate.decide(identity, actions=actions, function=function, stage=stage)
         if decision.rule is not None:
             return decision.rule
         where = f" in {stage}" if stage else ""
+        what = " and ".join(actions)
         self.note(
-            "refused", code="not_allowed", action=action, function=function, stage=stage, **_who(identity)
+            "refused",
+            code="not_allowed",
+            action=what,
+            function=function,
+            stage=stage,
+            **who.facts(identity),
         )
-        raise not_allowed(f"no rule allows this identity to {action} {function}{where}", decision.nearest)
+        raise not_allowed(f"no rule allows this identity to {what} {function}{where}", decision.nearest)
 
     def _check_age(self, identity: Identity, placement: Placement | None) -> None:
         """A stage's own `max_age`, told only to who may deploy there. No leeway."""
         limit = placement.max_age if placement else None
         if limit is not None and self.clock() - identity.issued_at > limit:
-            self.note("refused", code="invalid_token", check="max_age", **_who(identity))
+            self.note("refused", code="invalid_token", check="max_age", **who.facts(identity))
             raise invalid_token(
                 "max_age", f"the token is older than the {duration(limit)} that the stage allows"
             )
 
-    def _plan(
-        self, wanted: DeployRequest, rule: Rule, placement: Placement, identity: Identity
-    ) -> Deployment:
-        now = self.clock()
-        moment = timestamp(now)
-        by = _requester(identity)
-        who = f"job {by.job_id} of project {by.project_id}"
-        return Deployment(
-            id=new_id(now),
-            revision=1,
-            status=Status.ACCEPTED,
-            action=wanted.action,
-            function=wanted.function,
-            stage=wanted.stage,
-            sha256=wanted.sha256,
-            plan=self._planned(placement),
-            rule=rule.name,
-            requested_by=by,
-            created_at=moment,
-            updated_at=moment,
-            since=moment,
-            timeline=(Entry(1, moment, Status.ACCEPTED, f"accepted by rule {clean(rule.name)!r} for {who}"),),
-            release=wanted.release and clean(wanted.release),
-            description=wanted.description and clean(wanted.description),
-            expected_version=wanted.expected_version,
-        )
-
-    def _planned(self, placement: Placement) -> Plan:
-        target = Target(
-            placement.target.account or self.own.account, placement.target.region or self.own.region
-        )
-        return Plan(target, placement.alias, (Step(100, 0),), self.gate.digest)
-
-    def _check_possible(self, wanted: DeployRequest, placement: Placement) -> None:
-        """422 and 412: what the gateway's own table shows to be impossible."""
-        if not self.store.registered(wanted.function, wanted.sha256):
-            raise unprocessable(
-                f"no artifact {wanted.sha256[:12]} of {wanted.function} is there: POST /v1/artifacts first"
-            )
-        if wanted.expected_version is None:
-            return
-        target = self._planned(placement).target
-        for serving in self.store.serving(wanted.function):
-            here = (serving.account, serving.region, serving.alias)
-            if here == (target.account, target.region, placement.alias):
-                if serving.version == wanted.expected_version:
-                    return
-                raise Problem(
-                    412,
-                    "not_as_expected",
-                    f"{wanted.stage} serves version {serving.version}, not {wanted.expected_version}",
-                    {"version": serving.version},
-                )
-
     def _rehearse(
-        self, wanted: DeployRequest, rule: Rule, placement: Placement, identity: Identity
+        self, wanted: DeploymentRequest, rule: Rule, placement: Placement, identity: Identity
     ) -> Answer:
         """A dry run: the same checks, and nothing bound or written."""
-        self._check_possible(wanted, placement)
-        plan = self._planned(placement)
-        holder = self.store.alias_lock(plan.target, wanted.function, plan.alias)
-        busy = holder if holder and self._visible(holder, identity) else None
+        resolved = self._acceptance.resolve(wanted, rule, placement, identity)
+        plan = resolved.plan
+        lock = self.store.alias_lock(plan.target, wanted.function, plan.alias)
+        busy = lock.deployment if lock and self._visible(lock.deployment, identity) else None
         value = {
             "dry_run": True,
             "allowed": True,
-            "rule": rule.name,
+            "rule": resolved.rule.name,
+            "action": resolved.action,
+            "version": resolved.version,
             "plan": plan_view(plan),
-            "busy": holder is not None,
+            "busy": lock is not None,
             "deployment": busy,
         }
-        lines = [
-            f"allowed by rule {rule.name!r}",
-            f"would deploy {wanted.sha256[:12]} to alias {plan.alias} of {wanted.function}"
-            f" in {plan.target.account} {plan.target.region}",
-        ]
-        if holder:
-            lines.append(f"busy: {busy or 'another deployment'} is rolling out")
+        lines = [f"allowed by rule {resolved.rule.name!r}", _would(wanted, resolved)]
+        lines += [f"  {step.percent} % for {duration(step.bake)}" for step in plan.steps if step.bake]
+        if plan.approval is not None:
+            lines.append(f"after somebody else's approval, within {duration(plan.approval)}")
+        if lock:
+            does = "would take its place" if wanted.supersede else "is rolling out"
+            lines.append(f"busy: {busy or 'another deployment'} {does}")
         return Answer(200, value, tuple(lines))
 
     def _replayed(self, request_key: str, fingerprint: str, identity: Identity) -> Answer | None:
@@ -403,7 +471,7 @@ class Gateway:
         deployment = self.store.deployment(deployment_id)
         if deployment is None:
             raise unavailable("the record of this request cannot be read: send it again")
-        self.note("replayed", deployment=deployment.id, **_who(identity))
+        self.note("replayed", deployment=deployment.id, **who.facts(identity))
         if deployment.status is Status.ACCEPTED:
             self._start(deployment)
         return self._shown(deployment, 200, headers={"Idempotent-Replayed": "true"})
@@ -418,6 +486,14 @@ class Gateway:
                 f"accepted as {deployment.id}, but not started: send the same request again, or wait a minute"
             ) from None
 
+    def _wake(self, deployment: Deployment) -> None:
+        """A wake-up call that fails loses nothing: the wait ends by itself, or the sweep makes up for it."""
+        try:
+            if token := self.store.waiting(deployment.id):
+                self.executions.wake(token)
+        except Exception as error:
+            self.note("not woken", deployment=deployment.id, error=type(error).__name__)
+
     def _busy(self, holder: str, identity: Identity) -> Problem:
         seen = self._visible(holder, identity)
         members = {"deployment": holder} if seen else {}
@@ -428,10 +504,7 @@ class Gateway:
         return deployment if deployment and self._may_see(deployment, identity) else None
 
     def _may_see(self, seen: Deployment | Serving, identity: Identity) -> bool:
-        """Visible to its own (issuer, project), and to who has a rule on that function and stage."""
-        by = seen.requested_by if isinstance(seen, Deployment) else seen
-        own = (by.issuer, by.project_id) == identity.project
-        return own or self.gate.may_see(identity, function=seen.function, stage=seen.stage)
+        return who.may_see(self.gate, identity, seen)
 
     def _shown(
         self, deployment: Deployment, status: int, after: int = 0, headers: Mapping[str, str] | None = None
@@ -464,6 +537,12 @@ ROUTES: Final[Mapping[tuple[str, str], Route]] = {
     ("POST", "/deployments"): Gateway.create_deployment,
     ("GET", "/deployments"): Gateway.list_deployments,
     ("GET", "/deployments/{id}"): Gateway.read_deployment,
+    ("POST", "/deployments/{id}/approve"): Gateway.decide,
+    ("POST", "/deployments/{id}/reject"): Gateway.decide,
+    ("POST", "/deployments/{id}/abort"): Gateway.decide,
+    ("GET", "/stages/{stage}/hold"): Gateway.read_hold,
+    ("POST", "/stages/{stage}/hold"): Gateway.put_hold,
+    ("DELETE", "/stages/{stage}/hold"): Gateway.release_hold,
     ("GET", "/functions"): Gateway.list_functions,
     ("GET", "/functions/{name}"): Gateway.read_function,
     ("GET", "/whoami"): Gateway.whoami,
@@ -493,58 +572,37 @@ def _covered(function: str, placement: Placement | None) -> Placement:
     return placement
 
 
-def _token_key(identity: Identity, deployment: Deployment) -> str | None:
-    """(issuer, jti) with account, region, function and alias; never the token's bytes, which can vary."""
-    plan = deployment.plan
-    if identity.jti is None:
-        return None
-    return digest(
-        identity.issuer,
-        identity.jti,
-        plan.target.account,
-        plan.target.region,
-        deployment.function,
-        plan.alias,
-    )
-
-
-def _requester(identity: Identity) -> Requester:
-    def text(claim: str) -> str | None:
-        value = identity.text(claim)
-        return None if value is None else clean(value)
-
-    return Requester(
-        issuer=identity.issuer,
-        project_id=text("project_id") or "",
-        project_path=text("project_path"),
-        user_id=text("user_id"),
-        user_login=text("user_login"),
-        job_id=text("job_id"),
-        pipeline_id=text("pipeline_id"),
-        ref=text("ref"),
-        sha=text("sha"),
-    )
-
-
-def _who(identity: Identity) -> dict[str, str | None]:
-    by = _requester(identity)
+def _what(deployment: Deployment) -> dict[str, str | None]:
     return {
-        "issuer": by.issuer,
-        "project_id": by.project_id,
-        "pipeline_id": by.pipeline_id,
-        "job_id": by.job_id,
-        "user_id": by.user_id,
-        "ref": by.ref,
+        "rule": deployment.rule,
+        "action": deployment.action,
+        "function": deployment.function,
+        "stage": deployment.stage,
+        "sha256": deployment.sha256,
+        "version": deployment.version,
     }
 
 
-def _what(wanted: DeployRequest) -> dict[str, str]:
-    return {
-        "action": wanted.action,
-        "function": wanted.function,
-        "stage": wanted.stage,
-        "sha256": wanted.sha256,
-    }
+def _would(wanted: DeploymentRequest, resolved: Resolved) -> str:
+    plan = resolved.plan
+    what = f"version {resolved.version}" if resolved.version else resolved.sha256[:12]
+    where = f"alias {plan.alias} of {wanted.function} in {plan.target.account} {plan.target.region}"
+    return f"would {resolved.action} {what} to {where}"
+
+
+def _reaches(rule: Rule, hold: Hold) -> bool:
+    """Whether the rule is on every function that is held."""
+    granted = {str(pattern) for pattern in rule.functions}
+    return bool(granted & {"*", "**"}) or granted.issuperset(hold.functions)
+
+
+def _touches(rule: Rule, hold: Hold) -> bool:
+    """Whether the rule is on any function that is held."""
+    return any(
+        patterns.overlap(pattern, patterns.compile(text))
+        for pattern in rule.functions
+        for text in hold.functions
+    )
 
 
 def _curl_config(url: str, headers: Mapping[str, str]) -> tuple[str, ...]:

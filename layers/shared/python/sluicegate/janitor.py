@@ -48,6 +48,7 @@ class Janitor:
             state = self.executions.state(deployment)
             if state == "RUNNING":
                 running += 1
+                self._nudge(deployment)
                 continue
             try:
                 if state is not None and deployment.attempt >= ATTEMPTS:
@@ -57,6 +58,12 @@ class Janitor:
             except Changed:
                 continue
         return Swept(tuple(started), tuple(abandoned), running)
+
+    def _nudge(self, deployment: Deployment) -> None:
+        """What changed a record and died before it woke the rollout is made up for."""
+        decided = deployment.abort is not None or deployment.approval is not None
+        if decided and (token := self.store.waiting(deployment.id)):
+            self.executions.wake(token)
 
     def _start(self, deployment: Deployment, state: str | None) -> str:
         if state is not None:

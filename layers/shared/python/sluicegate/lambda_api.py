@@ -7,11 +7,11 @@ Only the fields named here leave this module (promise 7).
 import base64
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, ReadTimeoutError
 
 from sluicegate import aws
 from sluicegate.deployment import AliasState
@@ -67,6 +67,10 @@ class Unanswered(LambdaError):
     """Throttled, failing or timed out; the call may have taken effect."""
 
 
+class TooSlow(LambdaError):
+    """An invoked function did not answer in time; it may still run."""
+
+
 class Refused(LambdaError):
     """Lambda will never do this, however often it is asked."""
 
@@ -76,6 +80,8 @@ _KINDS: Final[Mapping[str, type[LambdaError]]] = {
     "PreconditionFailedException": Stale,
     "ResourceConflictException": InProgress,
     "ResourceNotReadyException": InProgress,
+    "SnapStartNotReadyException": InProgress,
+    "ProvisionedConcurrencyConfigNotFoundException": NotFound,
     "AccessDeniedException": Denied,
     "AccessDenied": Denied,
 }
@@ -119,12 +125,25 @@ class Alias:
     revision: str
 
 
-class FunctionApi:
-    """One function of one target. `client` is a Lambda client with a session for that function only."""
+@dataclass(frozen=True)
+class Answered:
+    """What an invoked function answered: the first bytes of it, and Lambda's `FunctionError` if it failed."""
 
-    def __init__(self, client: Any, name: str) -> None:
+    payload: bytes
+    error: str | None
+
+
+class FunctionApi:
+    """One function of one target.
+
+    `client` is a Lambda client with a session for that function only; `patient` makes one that waits so many
+    seconds for an answer and asks once, for what must not run twice.
+    """
+
+    def __init__(self, client: Any, name: str, patient: Callable[[int], Any]) -> None:
         self._client = client
         self._name = name
+        self._patient = patient
 
     def snapshot(self, version: str = "$LATEST") -> Snapshot:
         """GetFunction: its quota is its own (100 a second), the other calls share 15 a second."""
@@ -184,15 +203,42 @@ class FunctionApi:
         """DeleteAlias; Lambda does not mind one that is gone."""
         self._call("delete_alias", Name=name)
 
+    def has_provisioned_concurrency(self, alias: str) -> bool:
+        """GetProvisionedConcurrencyConfig: an alias that has it takes no weights."""
+        try:
+            self._call("get_provisioned_concurrency_config", Qualifier=alias)
+        except NotFound:
+            return False
+        return True
+
+    def invoke(self, version: str | None, payload: bytes, *, timeout: int, limit: int) -> Answered:
+        """Invoke once, and take `limit` bytes of the answer; TooSlow without one in `timeout` seconds.
+
+        By `name:version`, which is what IAM sees. The log's tail is not asked for: it could hold anything.
+        """
+        name = f"{self._name}:{version}" if version else self._name
+        try:
+            answer = self._patient(timeout).invoke(FunctionName=name, Payload=payload)
+            data = answer["Payload"].read(limit)
+        except ReadTimeoutError as error:
+            raise TooSlow(type(error).__name__, f"no answer within {timeout} s") from None
+        except (ClientError, BotoCoreError) as error:
+            raise _kind_of(error) from None
+        return Answered(data, answer.get("FunctionError"))
+
     def _call(self, method: str, **arguments: Any) -> dict[str, Any]:
         try:
             answer: dict[str, Any] = getattr(self._client, method)(FunctionName=self._name, **arguments)
         except (ClientError, BotoCoreError) as error:
-            code, message = aws.error_code(error), aws.error_message(error)
-            if aws.may_pass(error):
-                raise Unanswered(code, message) from None
-            raise _KINDS.get(code, Refused)(code, message) from None
+            raise _kind_of(error) from None
         return answer
+
+
+def _kind_of(error: ClientError | BotoCoreError) -> LambdaError:
+    code, message = aws.error_code(error), aws.error_message(error)
+    if aws.may_pass(error):
+        return Unanswered(code, message)
+    return _KINDS.get(code, Refused)(code, message)
 
 
 def _snapshot(configuration: Mapping[str, Any]) -> Snapshot:

@@ -3,11 +3,13 @@
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Literal, TypeAlias
 
+from sluicegate import strategy as strategies
 from sluicegate.artifacts import MAX_SIZE
-from sluicegate.deployment import Status
+from sluicegate.deployment import DURATION, Status, parse_duration
 from sluicegate.ids import is_id
+from sluicegate.plan import Step
 from sluicegate.problems import invalid_request
 from sluicegate.strict_json import StrictJsonError, loads
 
@@ -18,6 +20,8 @@ MAX_WAIT: Final = 20
 """Seconds that a reading request may wait for news."""
 
 MAX_DEPTH: Final = 16
+
+Action: TypeAlias = Literal["deploy", "promote", "rollback"]
 
 _FUNCTION = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 _STAGE = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
@@ -37,13 +41,21 @@ class ArtifactRequest:
 
 
 @dataclass(frozen=True)
-class DeployRequest:
-    """A deployment of an artifact to a stage."""
+class DeploymentRequest:
+    """What a function's stage shall serve.
 
-    action: str
+    `deploy` has `sha256`; `promote` has `source` (a stage) with `version` or `sha256`; `rollback` may have
+    `version`. `strategy` None leaves it to the gate file.
+    """
+
+    action: Action
     function: str
     stage: str
-    sha256: str
+    sha256: str | None = None
+    source: str | None = None
+    version: str | None = None
+    strategy: tuple[Step, ...] | None = None
+    supersede: bool = False
     expected_version: str | None = None
     release: str | None = None
     description: str | None = None
@@ -52,11 +64,20 @@ class DeployRequest:
     @property
     def effect(self) -> tuple[str | None, ...]:
         """What a fingerprint is taken of: everything that the request would do."""
+        steps = (
+            None
+            if self.strategy is None
+            else ",".join(f"{step.percent}:{step.bake}" for step in self.strategy)
+        )
         return (
             self.action,
             self.function,
             self.stage,
             self.sha256,
+            self.source,
+            self.version,
+            steps,
+            str(self.supersede),
             self.expected_version,
             self.release,
             self.description,
@@ -88,7 +109,7 @@ class _Fields:
     """An object's fields, taken one by one; what is wrong is collected, so that all of it is told at once."""
 
     def __init__(self, value: Any, pointer: str = "") -> None:
-        self._pointer = pointer
+        self.pointer = pointer
         self.errors: list[tuple[str, str]] = []
         self._left: dict[str, Any] = {}
         if isinstance(value, dict):
@@ -99,14 +120,14 @@ class _Fields:
     def take(self, name: str, check: Callable[[Any], str | None], *, needed: bool = False) -> Any:
         """The field's value, or None; `check` says what is wrong with it, or None."""
         if name not in self._left:
-            if needed and not (self.errors and self.errors[0][0] == self._pointer):
-                self.errors.append((f"{self._pointer}/{name}", "is missing"))
+            if needed and not (self.errors and self.errors[0][0] == self.pointer):
+                self.errors.append((f"{self.pointer}/{name}", "is missing"))
             return None
         value = self._left.pop(name)
         if value is None and not needed:
             return None
         if wrong := check(value):
-            self.errors.append((f"{self._pointer}/{name}", wrong))
+            self.errors.append((f"{self.pointer}/{name}", wrong))
             return None
         return value
 
@@ -117,7 +138,7 @@ class _Fields:
     def nested(self, name: str, *, needed: bool = False) -> "_Fields | None":
         """An object within; its errors are to be given to `done`."""
         if name in self._left and (self._left[name] is not None or needed):
-            return _Fields(self._left.pop(name), f"{self._pointer}/{name}")
+            return _Fields(self._left.pop(name), f"{self.pointer}/{name}")
         self.take(name, lambda _: None, needed=needed)
         return None
 
@@ -133,7 +154,7 @@ class _Fields:
     def unknown(self) -> list[tuple[str, str]]:
         """The fields that nobody took."""
         return [
-            (f"{self._pointer}/{name.replace('~', '~0').replace('/', '~1')}", "is not a known field")
+            (f"{self.pointer}/{name.replace('~', '~0').replace('/', '~1')}", "is not a known field")
             for name in self._left
         ]
 
@@ -156,26 +177,116 @@ def artifact(value: Any) -> ArtifactRequest:
     return ArtifactRequest(function, sha256, size)
 
 
-def deployment(value: Any) -> DeployRequest:
+_ONLY: Final[Mapping[str, tuple[Action, ...]]] = {
+    "artifact": ("deploy", "promote"),
+    "from": ("promote",),
+    "version": ("promote", "rollback"),
+    "strategy": ("deploy", "promote"),
+}
+"""Fields that only some actions have."""
+
+
+def deployment(value: Any) -> DeploymentRequest:
     """Of `POST /deployments`."""
     fields = _Fields(value)
-    action = fields.take("action", _action, needed=True)
+    action: Action = fields.take("action", _action, needed=True)
     function = fields.take("function", _function, needed=True)
     stage = fields.take("stage", _stage, needed=True)
-    for later in ("strategy", "on_busy", "from", "version"):
-        fields.take(later, lambda _: "is not supported yet")
-    source = fields.nested("artifact", needed=True)
-    image = source is not None and source.has("image")
-    if source and image:
-        source.take("image", lambda _: "is not supported yet: send the sha256 of a zip")
-    sha256 = source.take("sha256", _sha256, needed=not image) if source else ""
+    for name, actions in _ONLY.items():
+        if action and action not in actions and fields.has(name):
+            fields.take(name, lambda _: f"does not go with {action}")
+    source = fields.take("from", _stage, needed=action == "promote")
+    version = fields.take("version", _version)
+    artifact = fields.nested("artifact", needed=action == "deploy")
+    image = artifact is not None and artifact.has("image")
+    if artifact and image:
+        artifact.take("image", lambda _: "is not supported yet: send the sha256 of a zip")
+    sha256 = artifact.take("sha256", _sha256, needed=not image) if artifact else None
+    if action == "promote" and (artifact is None) == (version is None) and not fields.errors:
+        fields.errors.append(("/version", "say what to promote: one of version and artifact"))
+    if source is not None and source == stage:
+        fields.errors.append(("/from", "is the stage itself"))
+    strategy = _strategy(fields)
+    on_busy = fields.take("on_busy", _one_of("fail", "supersede"))
     expect = fields.nested("expect")
     expected = expect.take("version", _version, needed=True) if expect else None
     release = fields.take("release", _text(128))
     description = fields.take("description", _text(256))
     dry_run = fields.take("dry_run", _boolean)
-    fields.done(source, expect)
-    return DeployRequest(action, function, stage, sha256, expected, release, description, bool(dry_run))
+    fields.done(artifact, expect)
+    return DeploymentRequest(
+        action=action,
+        function=function,
+        stage=stage,
+        sha256=sha256,
+        source=source,
+        version=version,
+        strategy=strategy,
+        supersede=(on_busy or ("supersede" if action == "rollback" else "fail")) == "supersede",
+        expected_version=expected,
+        release=release,
+        description=description,
+        dry_run=bool(dry_run),
+    )
+
+
+def _strategy(fields: _Fields) -> tuple[Step, ...] | None:
+    """The steps of the field `strategy`, which has the gate file's form; errors go to `fields`."""
+    given = fields.nested("strategy")
+    if given is None:
+        return None
+    kind = given.take("type", _one_of(*strategies.TYPES), needed=True)
+    listed: list[_Fields] = []
+    steps: tuple[Step, ...] | None = None
+    try:
+        match kind:
+            case "all-at-once":
+                steps = strategies.all_at_once(_taken_duration(given, "bake"))
+            case "canary":
+                percent = given.take("percent", _percent, needed=True)
+                bake = _taken_duration(given, "bake", needed=True)
+                steps = strategies.canary(percent, bake) if percent and bake else None
+            case "linear":
+                percent = given.take("percent", _percent, needed=True)
+                every = _taken_duration(given, "every", needed=True)
+                steps = strategies.linear(percent, every) if percent and every else None
+            case "steps":
+                items = given.take("steps", _steps, needed=True) or []
+                listed = [_Fields(item, f"{given.pointer}/steps/{i}") for i, item in enumerate(items)]
+                made = [
+                    Step(one.take("percent", _percent, needed=True) or 0, _taken_duration(one, "bake"))
+                    for one in listed
+                ]
+                if not any(one.errors for one in listed):
+                    steps = strategies.checked(made)
+    except strategies.StrategyError as error:
+        given.errors.append((given.pointer, str(error)))
+    for one in (given, *listed):
+        fields.errors += one.errors + one.unknown()
+    return steps
+
+
+def _taken_duration(fields: _Fields, name: str, *, needed: bool = False) -> int:
+    return parse_duration(fields.take(name, _duration, needed=needed) or "") or 0
+
+
+def reason(value: Any, *, needed: bool = False) -> str | None:
+    """Of approve, reject, abort and hold: why."""
+    fields = _Fields(value)
+    text: str | None = fields.take("reason", _text(256), needed=needed)
+    fields.done()
+    return text
+
+
+def deployment_id(path: Mapping[str, str]) -> str | None:
+    """Of a path; None where it cannot be one."""
+    return path["id"] if is_id(path.get("id", "")) else None
+
+
+def stage_name(path: Mapping[str, str]) -> str | None:
+    """Of a path; None where it cannot be one."""
+    name = path.get("stage", "")
+    return name if _STAGE.fullmatch(name) else None
 
 
 def idempotency_key(values: list[str]) -> str | None:
@@ -253,12 +364,7 @@ _stage = _matching(_STAGE, "the name of a stage")
 _sha256 = _matching(_SHA256, "a SHA-256 as 64 lower-case hexadecimal digits")
 _version = _matching(_VERSION, 'the number of a version, as a string: "42"')
 _number = _matching(_NUMBER, "a whole number")
-
-
-def _action(value: Any) -> str | None:
-    if value in ("promote", "rollback"):
-        return "is not supported yet: this version knows `deploy`"
-    return None if value == "deploy" else "must be deploy"
+_duration = _matching(DURATION, 'a duration such as "90s", "5m" or "2h"')
 
 
 def _cursor(value: Any) -> str | None:
@@ -272,6 +378,16 @@ def _limit(value: Any) -> str | None:
 def _size(value: Any) -> str | None:
     fine = isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MAX_SIZE
     return None if fine else f"must be a number of bytes from 1 to {MAX_SIZE}"
+
+
+def _percent(value: Any) -> str | None:
+    fine = isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 100
+    return None if fine else "must be a whole number from 1 to 100"
+
+
+def _steps(value: Any) -> str | None:
+    fine = isinstance(value, list) and 1 <= len(value) <= strategies.MAX_STEPS
+    return None if fine else f"must be a list of 1 to {strategies.MAX_STEPS} steps"
 
 
 def _boolean(value: Any) -> str | None:
@@ -288,4 +404,9 @@ def _text(limit: int) -> Callable[[Any], str | None]:
 
 def _one_of(*names: str) -> Callable[[Any], str | None]:
     allowed = tuple(map(str, names))
-    return lambda value: None if value in allowed else f"must be {' or '.join(allowed)}"
+    return lambda value: (
+        None if isinstance(value, str) and value in allowed else f"must be {' or '.join(allowed)}"
+    )
+
+
+_action = _one_of("deploy", "promote", "rollback")

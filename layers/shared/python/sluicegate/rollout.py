@@ -7,18 +7,53 @@ all use these two, so that what is tested is what runs.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final, assert_never
+from typing import Any, Final, assert_never
 
-from sluicegate.deployment import AliasOutcome, AliasState, Deployment, Reason, Status, seconds
+from sluicegate.deployment import (
+    AliasOutcome,
+    AliasState,
+    Deployment,
+    Reason,
+    Status,
+    duration,
+    seconds,
+    timestamp,
+    until,
+)
+from sluicegate.plan import NoData, Watch
+from sluicegate.watching import Seen, breached, look_every, summary, unmeasured
 
 TROUBLE_LIMIT: Final = 12
 """Failed tries of one step (throttling, timeouts, 5xx) before it is given up: about three minutes."""
 
 QUEUE_LIMIT: Final = 3_600
-"""Seconds since acceptance within which a deployment must get its turn to publish the function."""
+"""Seconds since acceptance, or approval, within which a deployment must get its turn."""
 
 PUBLISH_LIMIT: Final = 900
 """Seconds that Lambda may take over the update and the publishing of a version (SnapStart takes minutes)."""
+
+EXTENSIONS: Final = 3
+"""How often a bake without enough requests is prolonged by its own length."""
+
+
+# Steps
+
+
+@dataclass(frozen=True)
+class Stop:
+    """It shall go no further: on the way back, if anything was moved."""
+
+
+@dataclass(frozen=True)
+class Inherit:
+    """Wait until the deployment that this one supersedes has ended and left the alias' lock to it."""
+
+    of: str
+
+
+@dataclass(frozen=True)
+class AwaitApproval:
+    """Wait for a second person's word. Nothing of the new code is touched before it."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +67,26 @@ class Publish:
 
 
 @dataclass(frozen=True)
+class Adopt:
+    """Find `version`, which was published before, and note what the alias serves now.
+
+    `source` is the alias that must serve exactly that version, where it is promoted from one.
+    """
+
+    version: str
+    source: str | None
+
+
+@dataclass(frozen=True)
+class Verify:
+    """Before traffic: the version runs, alarms are quiet, weights can be set (`gradual`), the smoke test."""
+
+    version: str
+    found: AliasState | None
+    gradual: bool
+
+
+@dataclass(frozen=True)
 class Shift:
     """Move the alias from `found` (None: create it), as it was at `revision`, to `wanted`."""
 
@@ -41,16 +96,29 @@ class Shift:
 
 
 @dataclass(frozen=True)
-class Restore:
-    """Bring the alias back to `found`, if it still is what this deployment made it (`ours`).
+class Look:
+    """See how `version` does beside `old`, while the alias serves `wanted`. `since`: RFC 3339."""
 
-    `moved`: the record says that the alias was seen as `ours`. Only then does finding it as `found` mean that
-    it was brought back; otherwise it was never moved.
+    wanted: AliasState
+    version: str
+    old: str | None
+    since: str
+
+
+@dataclass(frozen=True)
+class Restore:
+    """Bring the alias back to `found`, if it still is what this deployment made it (one of `ours`).
+
+    `now` is what the record says that it serves. Only what was recorded as moved can be found restored.
     """
 
     found: AliasState | None
-    ours: AliasState
-    moved: bool
+    ours: tuple[AliasState, ...]
+    now: AliasState | None
+
+    @property
+    def moved(self) -> bool:
+        return self.now != self.found
 
 
 @dataclass(frozen=True)
@@ -58,7 +126,25 @@ class End:
     """Nothing is left to do."""
 
 
-Step = Lock | Publish | Shift | Restore | End
+Step = Stop | Inherit | AwaitApproval | Lock | Publish | Adopt | Verify | Shift | Look | Restore | End
+
+
+# Outcomes
+
+
+@dataclass(frozen=True)
+class Stopped:
+    """It goes no further."""
+
+
+@dataclass(frozen=True)
+class Inherited:
+    """The alias' lock is this deployment's."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A second person is waited for."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +154,7 @@ class Locked:
 
 @dataclass(frozen=True)
 class Occupied:
-    """Another deployment publishes this function."""
+    """Another deployment has what this one needs: its turn to publish, or the alias."""
 
     by: str
 
@@ -101,10 +187,23 @@ class Published:
 
 
 @dataclass(frozen=True)
+class Verified:
+    """Traffic may come."""
+
+
+@dataclass(frozen=True)
 class Shifted:
-    """The alias serves what was wanted."""
+    """The alias serves what was wanted, at this revision of it."""
 
     now: AliasState
+    revision: str | None = None
+
+
+@dataclass(frozen=True)
+class Looked:
+    """What there was to see while it bakes."""
+
+    seen: Seen
 
 
 @dataclass(frozen=True)
@@ -135,7 +234,7 @@ class Impossible:
 
     code: str
     message: str
-    data: Mapping[str, str] = field(default_factory=dict)
+    data: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -147,12 +246,17 @@ class Trouble:
 
 
 Outcome = (
-    Locked
+    Stopped
+    | Inherited
+    | Asked
+    | Locked
     | Occupied
     | LockLost
     | Pending
     | Published
+    | Verified
     | Shifted
+    | Looked
     | AliasMoved
     | SeenMoved
     | Restored
@@ -163,27 +267,45 @@ Outcome = (
 
 def next_step(deployment: Deployment) -> Step:
     """The one step that the record asks for. Asking twice gives the same step (promise 5)."""
-    match deployment.status:
-        case Status.ACCEPTED | Status.QUEUED:
-            return Lock()
+    status = deployment.status
+    if status.final:
+        return End()
+    if deployment.abort is not None and status is not Status.ROLLING_BACK:
+        return Stop()
+    match status:
+        case Status.ACCEPTED | Status.QUEUED | Status.AWAITING_APPROVAL:
+            return _first_step(deployment)
         case Status.PUBLISHING:
             return Publish()
+        case Status.VERIFYING:
+            gradual = deployment.plan.steps[deployment.step].percent < 100
+            return Verify(_version(deployment), deployment.found, gradual)
         case Status.SHIFTING:
-            return Shift(deployment.found, deployment.found_revision, _wanted(deployment))
-        case Status.ROLLING_BACK:
-            ours = _wanted(deployment)
-            return Restore(deployment.found, ours, moved=deployment.now == ours)
+            return Shift(deployment.now, deployment.alias_revision, _wanted(deployment))
+        case Status.BAKING:
+            old = deployment.found.version if deployment.found else None
+            since = deployment.moved_at or deployment.since
+            return Look(_wanted(deployment), _version(deployment), old, since)
         case _:
-            return End()
+            made = (_wanted(deployment), deployment.now)
+            ours = tuple(state for state in made if state is not None and state != deployment.found)
+            return Restore(deployment.found, ours, deployment.now)
 
 
 def advance(deployment: Deployment, outcome: Outcome, at: float) -> Deployment:
     """The record after a step came out so; the same record where there is nothing to tell.
 
     `at` is in epoch seconds. Every path from every record ends: each unfinished outcome is either counted
-    (`trouble`) or bounded by the time since the status began.
+    (`trouble`, `extended`) or bounded by the time since the status began.
     """
     match outcome:
+        case Stopped():
+            return _stopped(deployment, at)
+        case Inherited():
+            message = f"deployment {deployment.supersedes} has ended: it is this one's turn"
+            return deployment.changed(at, message, Status.QUEUED, supersedes=None)
+        case Asked():
+            return _asked(deployment, at)
         case Locked():
             return deployment.changed(at, f"publishing {deployment.sha256[:12]}", Status.PUBLISHING)
         case Occupied(by):
@@ -194,20 +316,17 @@ def advance(deployment: Deployment, outcome: Outcome, at: float) -> Deployment:
             return _pending(deployment, what, at)
         case Published():
             return _published(deployment, outcome, at)
-        case Shifted(now):
-            return deployment.changed(
-                at,
-                f"alias {deployment.plan.alias} serves version {now.version}",
-                Status.SUCCEEDED,
-                now=now,
-                weight=100,
-                outcome=AliasOutcome.MOVED,
-            )
+        case Verified():
+            return deployment.changed(at, _verified(deployment), Status.SHIFTING)
+        case Shifted():
+            return _shifted(deployment, outcome, at)
+        case Looked(seen):
+            return _looked(deployment, seen, at)
         case AliasMoved(now):
             return _alias_moved(deployment, now, at)
         case SeenMoved(now):
-            message = f"alias {deployment.plan.alias} serves version {now.version}: bringing it back"
-            return deployment.changed(at, message, now=now, weight=100)
+            message = f"alias {deployment.plan.alias} serves {_served(now)}: bringing it back"
+            return deployment.changed(at, message, now=now)
         case Restored():
             return _restored(deployment, outcome, at)
         case Impossible(code, message, data):
@@ -220,7 +339,7 @@ def advance(deployment: Deployment, outcome: Outcome, at: float) -> Deployment:
 
 def abandon(deployment: Deployment, why: str, at: float) -> Deployment:
     """The end of a deployment that nothing can run any more, so that it still has one (promise 3)."""
-    moving = deployment.status in (Status.SHIFTING, Status.ROLLING_BACK)
+    moving = deployment.status in (Status.SHIFTING, Status.BAKING, Status.ROLLING_BACK)
     return deployment.changed(
         at,
         why,
@@ -230,8 +349,28 @@ def abandon(deployment: Deployment, why: str, at: float) -> Deployment:
     )
 
 
-def pause(deployment: Deployment, outcome: Outcome) -> int:
-    """Seconds to wait at most before the next step: 0 goes on at once. Grows with trouble, to 30."""
+def stop(deployment: Deployment, reason: Reason, message: str, at: float) -> Deployment:
+    """The record once somebody wants it to go no further.
+
+    Where nothing of the target is in hand, that is the end of it at once; elsewhere the deployer sees it at
+    its next step. Of a deployment that is on its way back already, nothing changes.
+    """
+    if deployment.status in WAITING:
+        return _aborted(deployment, reason, message, at)
+    if deployment.abort is not None or deployment.status is Status.ROLLING_BACK:
+        return deployment
+    return deployment.changed(at, message, abort=reason)
+
+
+WAITING: Final = frozenset({Status.ACCEPTED, Status.QUEUED, Status.AWAITING_APPROVAL})
+"""Statuses in which nothing of the target has been touched, and no step is at work on it."""
+
+
+def pause(deployment: Deployment, outcome: Outcome, at: float) -> int:
+    """Seconds to wait at most before the next step: 0 goes on at once. Grows with trouble, to 30.
+
+    A bake and the time for an approval are waited for at a stretch; what ends them early wakes the rollout.
+    """
     match outcome:
         case Trouble():
             return min(30, 1 << min(deployment.trouble, 5))
@@ -239,25 +378,68 @@ def pause(deployment: Deployment, outcome: Outcome) -> int:
             return 2
         case Pending():
             return 1
-        case _:
-            return 0
+    ends = until(deployment)
+    if ends is None or deployment.abort is not None:
+        return 0
+    left = max(1, int(ends - at + 0.999))
+    if deployment.status is Status.AWAITING_APPROVAL:
+        return left
+    return min(left, look_every(deployment.plan.watch, deployment.plan.steps[deployment.step].bake))
+
+
+def _first_step(deployment: Deployment) -> Step:
+    if deployment.supersedes is not None:
+        return Inherit(deployment.supersedes)
+    if deployment.plan.approval is not None and deployment.approval is None:
+        return AwaitApproval()
+    if deployment.version is not None:
+        return Adopt(deployment.version, deployment.source)
+    return Lock()
+
+
+def _version(deployment: Deployment) -> str:
+    if deployment.version is None:
+        raise ValueError(f"deployment {deployment.id} is {deployment.status} without a version")
+    return deployment.version
 
 
 def _wanted(deployment: Deployment) -> AliasState:
-    if deployment.version is None:
-        raise ValueError(f"deployment {deployment.id} is {deployment.status} without a version")
-    return AliasState(deployment.version)
+    """What the alias serves in the present step."""
+    version, percent = _version(deployment), deployment.plan.steps[deployment.step].percent
+    if percent == 100 or deployment.found is None:
+        return AliasState(version)
+    return AliasState(deployment.found.version, {version: percent / 100})
+
+
+def _served(state: AliasState | None) -> str:
+    if state is None:
+        return "nothing"
+    shares = "".join(f", {weight * 100:.3g} % version {version}" for version, weight in state.weights.items())
+    return f"version {state.version}{shares}"
 
 
 def _queued(deployment: Deployment, by: str, at: float) -> Deployment:
-    if at - seconds(deployment.created_at) > QUEUE_LIMIT:
+    free_to_go = deployment.approval.at if deployment.approval else deployment.created_at
+    if at - seconds(free_to_go) > QUEUE_LIMIT:
         reason = Reason(
             "queue_timeout", f"another deployment of {deployment.function} did not finish", {"by": by}
         )
         return _give_up(deployment, reason, at)
     if deployment.status is Status.QUEUED:
         return deployment
-    return deployment.changed(at, f"waiting for {by}, which publishes {deployment.function}", Status.QUEUED)
+    what = "gives way" if by == deployment.supersedes else f"publishes {deployment.function}"
+    return deployment.changed(at, f"waiting for {by}, which {what}", Status.QUEUED)
+
+
+def _asked(deployment: Deployment, at: float) -> Deployment:
+    if deployment.status is not Status.AWAITING_APPROVAL:
+        within = duration(deployment.plan.approval or 0)
+        message = f"waiting for somebody else's approval, {within} at most"
+        return deployment.changed(at, message, Status.AWAITING_APPROVAL)
+    if at < (until(deployment) or 0):
+        return deployment
+    reason = Reason("approval_expired", "nobody approved it in time")
+    return _give_up(deployment, reason, at)
 
 
 def _pending(deployment: Deployment, what: str, at: float) -> Deployment:
@@ -270,52 +452,133 @@ def _published(deployment: Deployment, outcome: Published, at: float) -> Deploym
     message = f"version {outcome.version} {'holds this code already' if outcome.reused else 'published'}"
     if outcome.changed:
         message += f" (configuration changed since it was last published: {', '.join(outcome.changed)})"
+    plan, step = deployment.plan, 0
+    if outcome.found is None or outcome.found.version == outcome.version:
+        # There is nothing to share traffic with.
+        step = len(plan.steps) - 1
+    unwatched = plan.smoke is None and plan.watch is None and plan.steps[step].percent == 100
+    serves_it = outcome.found == AliasState(outcome.version)
     return deployment.changed(
         at,
         message,
-        Status.SHIFTING,
+        Status.SHIFTING if unwatched or serves_it else Status.VERIFYING,
         version=outcome.version,
         found=outcome.found,
-        found_revision=outcome.revision,
+        alias_revision=outcome.revision,
         now=outcome.found,
+        step=step,
     )
 
 
+def _verified(deployment: Deployment) -> str:
+    what = [f"version {deployment.version} is ready"]
+    if deployment.plan.smoke:
+        what.append("the hook agrees" if deployment.plan.smoke.hook else "the smoke test passed")
+    if deployment.plan.watch and deployment.plan.watch.alarms:
+        what.append("alarms are quiet")
+    return ", ".join(what)
+
+
+def _shifted(deployment: Deployment, outcome: Shifted, at: float) -> Deployment:
+    steps = deployment.plan.steps
+    step = steps[deployment.step]
+    facts: dict[str, Any] = {
+        "now": outcome.now,
+        "alias_revision": outcome.revision,
+        "weight": step.percent,
+        "moved_at": deployment.moved_at or timestamp(at),
+    }
+    message = f"alias {deployment.plan.alias} serves {_served(outcome.now)}"
+    # What was served before and is served still needs no watching.
+    if not step.bake or deployment.now == outcome.now == deployment.found:
+        return deployment.changed(at, message, Status.SUCCEEDED, outcome=AliasOutcome.MOVED, **facts)
+    return deployment.changed(at, f"{message} for {duration(step.bake)}", Status.BAKING, extended=0, **facts)
+
+
+def _looked(deployment: Deployment, seen: Seen, at: float) -> Deployment:
+    """Promise 4's other half: a version that is not good enough does not stay."""
+    watch = deployment.plan.watch or Watch()
+    if reason := breached(watch, seen):
+        return _give_up(deployment, reason, at)
+    if at < (until(deployment) or 0):
+        if deployment.trouble:
+            return deployment.changed(at, "looked again, and saw no trouble", trouble=0)
+        return deployment
+    note = summary(seen) if watch.limits else ""
+    if reason := unmeasured(watch, seen):
+        if watch.no_data is NoData.FAIL or (
+            watch.no_data is NoData.EXTEND and deployment.extended == EXTENSIONS
+        ):
+            return _give_up(deployment, reason, at)
+        if watch.no_data is NoData.EXTEND:
+            message = f"{reason.message}: baking on ({deployment.extended + 1} of {EXTENSIONS})"
+            return deployment.changed(at, message, extended=deployment.extended + 1)
+        note = f"{reason.message}: goes on without, as the gate file says"
+    return _baked(deployment, note, at)
+
+
+def _baked(deployment: Deployment, note: str, at: float) -> Deployment:
+    percent = deployment.plan.steps[deployment.step].percent
+    message = f"{percent} % went well" + (f": {note}" if note else "")
+    if percent == 100:
+        return deployment.changed(at, message, Status.SUCCEEDED, outcome=AliasOutcome.MOVED)
+    return deployment.changed(at, message, Status.SHIFTING, step=deployment.step + 1)
+
+
 def _alias_moved(deployment: Deployment, now: AliasState | None, at: float) -> Deployment:
-    serves = f"serves version {now.version}" if now else "is gone"
+    serves = f"serves {_served(now)}" if now else "is gone"
     message = f"somebody else moved alias {deployment.plan.alias}: it {serves} and is left alone"
     return deployment.changed(
         at,
         message,
         Status.FAILED,
         now=now,
+        weight=0,
         outcome=AliasOutcome.LEFT_TO_OTHER,
         reason=deployment.reason or Reason("alias_moved", message),
     )
 
 
-def _restored(deployment: Deployment, outcome: Restored, at: float) -> Deployment:
-    moved_back = outcome.outcome in (AliasOutcome.RESTORED, AliasOutcome.REMOVED)
-    what = {
-        AliasOutcome.RESTORED: "serves what it served before",
-        AliasOutcome.REMOVED: "did not exist before and is removed again",
-        AliasOutcome.UNTOUCHED: "was not moved",
-        AliasOutcome.LEFT_TO_OTHER: "was moved by somebody else and is left alone",
-    }.get(outcome.outcome, "is in an unknown state: look at it")
+def _stopped(deployment: Deployment, at: float) -> Deployment:
+    reason = deployment.abort or Reason("aborted", "it was aborted")
+    if deployment.status in (Status.SHIFTING, Status.BAKING):
+        return deployment.changed(at, reason.message, Status.ROLLING_BACK, reason=reason)
+    return _aborted(deployment, reason, reason.message, at)
+
+
+def _aborted(deployment: Deployment, reason: Reason, message: str, at: float) -> Deployment:
     return deployment.changed(
-        at,
-        f"alias {deployment.plan.alias} {what}",
-        Status.ROLLED_BACK if moved_back else Status.FAILED,
-        now=outcome.now,
-        weight=0,
-        outcome=outcome.outcome,
+        at, message, Status.ABORTED, reason=reason, abort=reason, outcome=AliasOutcome.UNTOUCHED
     )
+
+
+_WHAT_BECAME: Final = {
+    AliasOutcome.RESTORED: "serves what it served before",
+    AliasOutcome.REMOVED: "did not exist before and is removed again",
+    AliasOutcome.UNTOUCHED: "was not moved",
+    AliasOutcome.LEFT_TO_OTHER: "was moved by somebody else and is left alone",
+}
+
+
+def _restored(deployment: Deployment, outcome: Restored, at: float) -> Deployment:
+    what = _WHAT_BECAME.get(outcome.outcome, "is in an unknown state: look at it")
+    if deployment.abort is not None:
+        status = Status.ABORTED
+    elif outcome.outcome in (AliasOutcome.RESTORED, AliasOutcome.REMOVED):
+        status = Status.ROLLED_BACK
+    else:
+        status = Status.FAILED
+    message = f"alias {deployment.plan.alias} {what}"
+    return deployment.changed(at, message, status, now=outcome.now, weight=0, outcome=outcome.outcome)
+
+
+_GIVEN_UP: Final = {Status.SHIFTING: "shift_failed", Status.BAKING: "watch_failed"}
 
 
 def _trouble(deployment: Deployment, outcome: Trouble, at: float) -> Deployment:
     count = deployment.trouble + 1
     if count > TROUBLE_LIMIT:
-        code = "shift_failed" if deployment.status is Status.SHIFTING else "publish_failed"
+        code = _GIVEN_UP.get(deployment.status, "publish_failed")
         return _give_up(deployment, Reason(code, outcome.message, {"error": outcome.code}), at)
     return deployment.changed(
         at, f"{outcome.message}; trying again ({count} of {TROUBLE_LIMIT})", trouble=count
@@ -325,7 +588,7 @@ def _trouble(deployment: Deployment, outcome: Trouble, at: float) -> Deployment:
 def _give_up(deployment: Deployment, reason: Reason, at: float) -> Deployment:
     """Promise 4: before the alias may have moved there is nothing to bring back, afterwards there is."""
     match deployment.status:
-        case Status.SHIFTING:
+        case Status.SHIFTING | Status.BAKING:
             return deployment.changed(at, reason.message, Status.ROLLING_BACK, reason=reason)
         case Status.ROLLING_BACK:
             return deployment.changed(

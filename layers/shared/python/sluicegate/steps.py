@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from sluicegate import aws
+from sluicegate import aws, smoke
 from sluicegate.artifacts import Artifacts, key
-from sluicegate.deployment import AliasOutcome, AliasState, Deployment
+from sluicegate.deployment import AliasOutcome, AliasState, Deployment, seconds
 from sluicegate.lambda_api import (
     Denied,
     FunctionApi,
@@ -23,15 +23,25 @@ from sluicegate.lambda_api import (
     NotFound,
     Snapshot,
     Stale,
+    TooSlow,
     Unanswered,
 )
+from sluicegate.plan import Smoke, Watch
 from sluicegate.rollout import (
+    Adopt,
     AliasMoved,
+    Asked,
+    AwaitApproval,
     End,
     Impossible,
+    Inherit,
+    Inherited,
     Lock,
     Locked,
     LockLost,
+    Look,
+    Looked,
+    Occupied,
     Outcome,
     Pending,
     Publish,
@@ -42,10 +52,15 @@ from sluicegate.rollout import (
     Shift,
     Shifted,
     Step,
+    Stop,
+    Stopped,
     Trouble,
+    Verified,
+    Verify,
 )
 from sluicegate.store import PublishedVersion, Store
-from sluicegate.targets import Targets
+from sluicegate.targets import Access, Targets
+from sluicegate.watching import BASELINE, AlarmState, Seen, alarmed
 
 _PAUSES = (0.1, 0.15, 0.25, 0.4, 0.6, 1.0, 1.5, 2.0, 2.0, 2.0)
 """Seconds between looks at an update; a small zip takes half a second. Longer waits are for later turns."""
@@ -59,6 +74,7 @@ class Steps:
     artifacts: Artifacts
     targets: Targets
     sleep: Callable[[float], None] = time.sleep
+    clock: Callable[[], float] = time.time
 
     def run(self, deployment: Deployment, step: Step) -> tuple[Outcome, PublishedVersion | None]:
         """Run one step and say how it came out; never raises for what AWS answers.
@@ -67,20 +83,39 @@ class Steps:
         """
         try:
             match step:
+                case Stop():
+                    return Stopped(), None
+                case AwaitApproval():
+                    return Asked(), None
+                case Inherit(of):
+                    return Inherited() if self.store.holds_alias(deployment) else Occupied(of), None
                 case Lock():
                     return Locked(), None
                 case Publish():
-                    return self._publish(deployment, self.targets.function(deployment))
-                case Shift():
-                    return self._shift(deployment, self.targets.function(deployment), step), None
-                case Restore():
-                    return self._restore(deployment, self.targets.function(deployment), step), None
+                    return self._publish(deployment, self.targets.enter(deployment).function)
                 case End():
                     raise ValueError(f"deployment {deployment.id} is {deployment.status}: nothing to run")
+                case _:
+                    return self._on_the_alias(deployment, self.targets.enter(deployment), step), None
         except LambdaError as error:
             return _lambda_outcome(error, deployment), None
         except (ClientError, BotoCoreError) as error:
             return _aws_outcome(error), None
+
+    def _on_the_alias(
+        self, deployment: Deployment, access: Access, step: Adopt | Verify | Shift | Look | Restore
+    ) -> Outcome:
+        match step:
+            case Adopt():
+                return self._adopt(deployment, access.function, step)
+            case Verify():
+                return self._verify(deployment, access, step)
+            case Shift():
+                return self._shift(deployment, access.function, step)
+            case Look():
+                return self._look(deployment, access, step)
+            case Restore():
+                return self._restore(deployment, access.function, step)
 
     # Publishing
 
@@ -154,9 +189,8 @@ class Steps:
             version = function.snapshot(version.version)
         else:
             return Pending(f"version {version.version} is {version.state}"), None
-        if version.state == "Failed":
-            message = f"version {version.version} cannot run: {version.state_reason}"
-            return Impossible("publish_failed", message), None
+        if version.state != "Active":
+            return _unable(version), None
         salt = os.urandom(16).hex()
         return version, PublishedVersion(version.version, latest.fingerprint(salt), salt, deployment.id)
 
@@ -168,6 +202,67 @@ class Steps:
             self.sleep(pause)
             snapshot = function.snapshot()
         return Pending(f"the function's update is {snapshot.update}, its state {snapshot.state}")
+
+    def _adopt(self, deployment: Deployment, function: FunctionApi, step: Adopt) -> Outcome:
+        """Promise 1, for a version that the record knows: it exists, with the code that was accepted."""
+        alias = function.alias(deployment.plan.alias)
+        found, revision = (alias.state, alias.revision) if alias else (None, None)
+        if wrong := _unexpected(deployment, found):
+            return wrong
+        if step.source is not None:
+            source = function.alias(step.source)
+            if source is None or source.state != AliasState(step.version):
+                message = f"alias {step.source} does not serve version {step.version} alone any more"
+                return Impossible("source_changed", message)
+        version = _version_of(function, step.version)
+        if not isinstance(version, Snapshot):
+            return version
+        if version.code_sha256 != deployment.sha256:
+            message = f"version {step.version} holds other code than was accepted"
+            return Impossible("code_mismatch", message)
+        return Published(step.version, found, revision, reused=True)
+
+    # Before traffic
+
+    def _verify(self, deployment: Deployment, access: Access, step: Verify) -> Outcome:
+        """What can be known before anybody meets the new version; the smoke test comes last."""
+        version = _version_of(access.function, step.version)
+        if not isinstance(version, Snapshot):
+            return version
+        if version.state == "Pending":
+            return Pending(f"version {step.version} is Pending")
+        if version.state == "Failed":
+            return _unable(version)
+        if step.gradual and (refused := _unweighable(access.function, deployment.plan.alias, step, version)):
+            return refused
+        if reason := alarmed(_alarms(access, deployment.plan.watch)):
+            return Impossible(reason.code, f"before anything was moved: {reason.message}", reason.data)
+        if deployment.plan.smoke:
+            return self._smoke(deployment, access, deployment.plan.smoke, step.version)
+        return Verified()
+
+    def _smoke(self, deployment: Deployment, access: Access, test: Smoke, version: str) -> Outcome:
+        """May run twice: a smoke test must be one that can."""
+        facts = {
+            "deployment": deployment.id,
+            "function": deployment.function,
+            "version": version,
+            "stage": deployment.stage,
+            "alias": deployment.plan.alias,
+            "sha256": deployment.sha256,
+        }
+        function, qualifier = (access.hook, None) if access.hook else (access.function, version)
+        try:
+            answer = function.invoke(
+                qualifier, smoke.request(test, facts), timeout=test.timeout, limit=smoke.LARGEST
+            )
+        except TooSlow as error:
+            return Impossible(
+                "smoke_failed", f"{'the hook' if access.hook else 'the version'} gave {error.message}"
+            )
+        if why := smoke.failed(test, answer.payload, answer.error):
+            return Impossible("smoke_failed", why)
+        return Verified()
 
     # The alias
 
@@ -186,8 +281,8 @@ class Steps:
                 refusal = error
         alias = function.alias(deployment.plan.alias)
         state = alias.state if alias else None
-        if state == step.wanted:
-            return Shifted(step.wanted)
+        if alias is not None and state == step.wanted:
+            return Shifted(step.wanted, alias.revision)
         if state != step.found:
             return AliasMoved(state)
         if isinstance(refusal, NotFound):  # the alias is as it was, so it is the version that is gone
@@ -202,8 +297,30 @@ class Steps:
         name = deployment.plan.alias
         if revision is None:
             about = f"Sluicegate: {deployment.stage}"
-            return Shifted(function.create_alias(name, step.wanted.version, about).state)
-        return Shifted(function.update_alias(name, step.wanted, revision).state)
+            made = function.create_alias(name, step.wanted.version, about)
+        else:
+            made = function.update_alias(name, step.wanted, revision)
+        return Shifted(made.state, made.revision)
+
+    def _look(self, deployment: Deployment, access: Access, step: Look) -> Outcome:
+        """Promise 4 needs the alias' own word: what somebody else has moved is no longer ours to judge."""
+        plan = deployment.plan
+        try:
+            alias = access.function.alias(plan.alias)
+        except NotFound:  # somebody deleted the function, and its aliases with it
+            return AliasMoved(None)
+        if alias is None or alias.state != step.wanted:
+            return AliasMoved(alias.state if alias else None)
+        if plan.watch is None or access.cloudwatch is None:
+            return Looked(Seen())
+        alarms = _alarms(access, plan.watch)
+        if not plan.watch.limits:
+            return Looked(Seen(alarms))
+        began = seconds(step.since)
+        since = {step.version: began} | ({step.old: began - BASELINE} if step.old else {})
+        measured = access.cloudwatch.measured(deployment.function, plan.alias, since, self.clock())
+        old = measured[step.old] if step.old and step.old != step.version else None
+        return Looked(Seen(alarms, measured[step.version], old))
 
     def _restore(self, deployment: Deployment, function: FunctionApi, step: Restore) -> Outcome:
         """Back to exactly what was found, unless somebody else moved it meanwhile."""
@@ -216,16 +333,59 @@ class Steps:
         if state == step.found:
             back = AliasOutcome.RESTORED if step.found else AliasOutcome.REMOVED
             return Restored(back if step.moved else AliasOutcome.UNTOUCHED, state)
-        if alias is None or state != step.ours:
+        if alias is None or state not in step.ours:
             return Restored(AliasOutcome.LEFT_TO_OTHER, state)
-        if not step.moved:
-            return SeenMoved(step.ours)
+        if state != step.now:
+            return SeenMoved(alias.state)
         if not self.store.holds_alias(deployment):
             return Trouble("LockLost", "the alias' lock is not held")
         if step.found is None:
             function.delete_alias(name)
             return Restored(AliasOutcome.REMOVED, None)
         return Restored(AliasOutcome.RESTORED, function.update_alias(name, step.found, alias.revision).state)
+
+
+def _alarms(access: Access, watch: Watch | None) -> tuple[tuple[str, AlarmState], ...]:
+    return access.cloudwatch.alarms(watch.alarms) if watch and access.cloudwatch else ()
+
+
+def _version_of(function: FunctionApi, version: str) -> Snapshot | Impossible:
+    """A published version as it is; what is gone cannot be served."""
+    try:
+        return function.snapshot(version)
+    except NotFound:
+        return Impossible("version_not_found", f"version {version} does not exist any more")
+
+
+def _unable(version: Snapshot) -> Impossible:
+    """A version that does not run. Lambda puts to sleep what is idle for weeks, and wakes it by failing."""
+    if version.state == "Inactive":
+        message = f"version {version.version} was put to sleep by Lambda: invoke it once, then deploy again"
+        return Impossible("version_inactive", message)
+    return Impossible("publish_failed", f"version {version.version} cannot run: {version.state_reason}")
+
+
+def _unweighable(function: FunctionApi, alias: str, step: Verify, new: Snapshot) -> Impossible | None:
+    """Why Lambda would not share traffic between the two (CreateAlias' reference, RoutingConfig)."""
+    found = step.found
+    if found is None:
+        return None
+    if found.weights:
+        because, what = "weights", "the alias has weights already, which somebody else set"
+    elif found.version == "$LATEST":
+        because, what = "latest", "the alias serves $LATEST, which cannot share traffic with a version"
+    elif function.has_provisioned_concurrency(alias):
+        because, what = "provisioned_concurrency", "the alias has provisioned concurrency"
+    else:
+        old = _version_of(function, found.version)
+        if not isinstance(old, Snapshot):
+            return old
+        differing = [name for name in ("role", "dead_letter") if old.settings[name] != new.settings[name]]
+        if not differing:
+            return None
+        because, what = differing[0], f"the versions differ in their {differing[0].replace('_', ' ')}"
+    message = f"traffic cannot be shared: {what}; a deployment all at once can do it"
+    return Impossible("weights_refused", message, {"because": because})
 
 
 def _unexpected(deployment: Deployment, found: AliasState | None) -> Impossible | None:
@@ -249,7 +409,7 @@ def _holds(function: FunctionApi, version: str, sha256: str) -> bool:
         snapshot = function.snapshot(version)
     except NotFound:
         return False
-    return snapshot.code_sha256 == sha256 and snapshot.state in ("Active", "Inactive")
+    return snapshot.code_sha256 == sha256 and snapshot.state == "Active"
 
 
 def _lambda_outcome(error: LambdaError, deployment: Deployment) -> Outcome:

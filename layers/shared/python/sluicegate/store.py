@@ -1,14 +1,19 @@
 """The record: one DynamoDB table, and the transactions that keep its promises.
 
-    pk                                   sk            what
-    deployment#ID                        record        the deployment; the truth about it
-    request#HASH                         request       (issuer, project, job, key) -> deployment, fingerprint
-    token#HASH                           token         (issuer, jti, target, function, alias) -> deployment
-    lock#ACCOUNT#REGION#FUNCTION         publish       who publishes this function (lease)
-    lock#ACCOUNT#REGION#FUNCTION         alias#ALIAS   who rolls this alias out (until it is final)
-    versions#ACCOUNT#REGION#FUNCTION     SHA256        the version published from this digest
-    artifact#FUNCTION                    SHA256#HASH   who uploaded it, for which commit
-    serving                              FUNCTION#...  what each alias serves, as far as Sluicegate moved it
+    pk                                    sk           what
+    deployment#ID                         record       the deployment; the truth about it
+    deployment#ID                         wait         the task token of its rollout, while that waits
+    deployment#ID                         identity     the claims of who asked, where an approval needs them
+    request#HASH                          request      (issuer, project, job, key) -> deployment, fingerprint
+    token#HASH                            token        (issuer, jti, target, function, alias) -> deployment
+    lock#ACCOUNT#REGION#FUNCTION          publish      who publishes this function (lease)
+    lock#ACCOUNT#REGION#FUNCTION          alias#ALIAS  who rolls this alias out, until it is final; its heir
+    versions#ACCOUNT#REGION#FUNCTION      SHA256       the version published from this digest
+    artifact#FUNCTION                     SHA256#HASH  who uploaded it, for which commit
+    serving                               FUNCTION#... what each alias serves, as far as Sluicegate moved it
+    served#ACCOUNT#REGION#FUNCTION#ALIAS  VERSION      a version that succeeded there; is it withdrawn?
+    order#ACCOUNT#REGION#FUNCTION#ALIAS   PROJECT      the newest pipeline of a project that succeeded there
+    hold#STAGE                            RULE         that a rule's functions are held in the stage, and why
 
 Locks carry account and region (promise 2). Whatever must be true together is written together.
 """
@@ -19,23 +24,13 @@ import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
-from decimal import Decimal
 from typing import Any, Final
 
-from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from botocore.exceptions import ClientError
 
-from sluicegate.deployment import (
-    AliasOutcome,
-    AliasState,
-    Deployment,
-    Entry,
-    Reason,
-    Requester,
-    Status,
-    seconds,
-)
-from sluicegate.plan import Plan, Step, Target
+from sluicegate.deployment import Deployment, Status, seconds
+from sluicegate.plan import Target
+from sluicegate.record import Item, deployment_of, marshal, project_key, record, unmarshal
 
 PUBLISH_LEASE: Final = 120
 """Seconds that the publishing lock holds without being renewed, as it is before every change to Lambda."""
@@ -44,8 +39,7 @@ REQUEST_KEPT: Final = 32 * 86_400
 """Seconds after which a request is forgotten. No token verifies for that long, so none can ask twice."""
 
 _CONFLICT_TRIES: Final = 6
-
-Item = dict[str, Any]
+_CONDITION: Final = "ConditionalCheckFailed"
 
 
 @dataclass(frozen=True)
@@ -80,6 +74,10 @@ class Busy(StoreError):
         self.deployment = deployment
 
 
+class Outdated(StoreError):
+    """A newer pipeline of the same project has succeeded there."""
+
+
 class Changed(StoreError):
     """The record has moved on since it was read: read it again and decide anew."""
 
@@ -100,6 +98,57 @@ class PublishedVersion:
     settings: Mapping[str, str]
     salt: str
     deployment: str
+
+
+@dataclass(frozen=True)
+class ServedVersion:
+    """A version that succeeded in a stage, last by `deployment`; `withdrawn` since a rollback left it."""
+
+    version: str
+    sha256: str
+    deployment: str
+    withdrawn: bool
+
+
+@dataclass(frozen=True)
+class AliasLock:
+    """Who rolls an alias out, and who takes over once that one has ended."""
+
+    deployment: str
+    heir: str | None = None
+
+
+@dataclass(frozen=True)
+class Binding:
+    """What a token is bound to: `key` of (issuer, jti, ...), until `expires` (epoch seconds) and an hour."""
+
+    key: str
+    fingerprint: str
+    expires: int
+
+
+@dataclass(frozen=True)
+class Takeover:
+    """Whose place an accepted deployment takes: the lock as it was read, and records that change with it.
+
+    `at_once`: the holder is among those that end by it; otherwise the new deployment is the lock's heir.
+    """
+
+    lock: AliasLock
+    changes: tuple[tuple[Deployment, Deployment], ...]
+    at_once: bool
+
+
+@dataclass(frozen=True)
+class Hold:
+    """That new deployments of these functions (patterns) to a stage are held, by a rule's word."""
+
+    stage: str
+    rule: str
+    functions: tuple[str, ...]
+    reason: str
+    since: str
+    by: Mapping[str, str | None]
 
 
 @dataclass(frozen=True)
@@ -164,7 +213,7 @@ class Store:
         item = self._get(f"request#{key}", "request")
         return Request(item["deployment"], item["fingerprint"]) if item else None
 
-    def _used(self, token_key: str | None) -> Request:
+    def _used(self, token_key: str) -> Request:
         item = self._get(f"token#{token_key}", "token") or {}
         return Request(item.get("deployment", ""), item.get("fingerprint", ""))
 
@@ -174,114 +223,214 @@ class Store:
         *,
         request_key: str,
         fingerprint: str,
-        token_key: str | None,
-        token_expires: int,
+        binding: Binding | None,
+        takeover: Takeover | None = None,
+        identity: Mapping[str, Any] | None = None,
     ) -> None:
         """Write the record, the request, the token's binding and the alias' lock, or nothing at all.
 
-        Raises RequestKnown, TokenUsed, Busy, or Contended (nothing was written).
+        `identity` is kept with it where an approval will need it. Raises RequestKnown, TokenUsed, Outdated,
+        Busy, or Contended (nothing was written); with a takeover, Changed where its records have moved on.
         """
         now = int(self._clock())
-        lock = _alias_lock(deployment)
-        puts = [
-            self._put(_record(deployment), "attribute_not_exists(pk)"),
-            self._put(
-                {
-                    "pk": f"request#{request_key}",
-                    "sk": "request",
-                    "deployment": deployment.id,
-                    "fingerprint": fingerprint,
-                    "expires_at": now + REQUEST_KEPT,
-                },
-                "attribute_not_exists(pk)",
-            ),
-            self._put({**lock, "deployment": deployment.id}, "attribute_not_exists(pk)"),
-        ]
-        if token_key is not None:
-            puts.append(
-                self._put(
-                    {
-                        "pk": f"token#{token_key}",
-                        "sk": "token",
-                        "deployment": deployment.id,
-                        "fingerprint": fingerprint,
-                        # Kept until nothing could verify any more, and an hour.
-                        "expires_at": token_expires + 3_600,
-                    },
-                    # Nor the same once more under another key: it would undo what came after it.
-                    "attribute_not_exists(pk)",
-                )
-            )
+        known = "attribute_not_exists(pk)"
+        request = {
+            "pk": f"request#{request_key}",
+            "sk": "request",
+            "deployment": deployment.id,
+            "fingerprint": fingerprint,
+            "expires_at": now + REQUEST_KEPT,
+        }
+        writes = {
+            "record": self._put(record(deployment), known),
+            "request": self._put(request, known),
+            "lock": self._take_alias(deployment, takeover),
+        }
+        if binding is not None:
+            writes["token"] = self._bind(deployment, binding)
+        if identity is not None:
+            writes["identity"] = self._put(_identity_item(deployment, identity, now))
+        if deployment.plan.ordered and deployment.action != "rollback":
+            writes["order"] = self._in_order(deployment)
+        for number, (before, after) in enumerate(takeover.changes if takeover else ()):
+            writes[f"change {number}"] = self._replace(before, after)
         for attempt in range(_CONFLICT_TRIES):
-            refused = self._transact(puts)
+            refused = self._refused(writes)
             if not refused:
                 return
-            if refused[1] == "ConditionalCheckFailed":
+            if refused.get("request") == _CONDITION:
                 raise RequestKnown
-            if len(refused) > 3 and refused[3] == "ConditionalCheckFailed":
-                raise TokenUsed(self._used(token_key))
-            if holder := self._get(lock["pk"], lock["sk"]):
-                if holder["deployment"] == deployment.id:
+            if refused.get("token") == _CONDITION and binding:
+                raise TokenUsed(self._used(binding.key))
+            if refused.get("order") == _CONDITION:
+                raise Outdated
+            if takeover and _CONDITION in refused.values():
+                if self._holds_or_inherits(deployment):
                     return  # took effect unseen
-                raise Busy(holder["deployment"])
+                raise Changed
+            if holder := self.alias_lock(deployment.plan.target, deployment.function, deployment.plan.alias):
+                if holder.deployment == deployment.id:
+                    return  # took effect unseen
+                raise Busy(holder.deployment)
             # Another transaction was at the same items, or the lock was freed just now.
-            self._sleep(random.uniform(0, 0.02 * 2**attempt))  # noqa: S311 (jitter, not a secret)
+            self._back_off(attempt)
         raise Contended
+
+    def _take_alias(self, deployment: Deployment, takeover: Takeover | None) -> Item:
+        lock = _alias_lock(deployment)
+        if takeover is None:
+            return self._put({**lock, "deployment": deployment.id}, "attribute_not_exists(pk)")
+        found = takeover.lock
+        values = {":holder": found.deployment} | ({":heir": found.heir} if found.heir else {})
+        same_heir = "heir = :heir" if found.heir else "attribute_not_exists(heir)"
+        owners = (
+            {"deployment": deployment.id}
+            if takeover.at_once
+            else {"deployment": found.deployment, "heir": deployment.id}
+        )
+        return self._put({**lock, **owners}, f"deployment = :holder AND {same_heir}", values)
+
+    def _bind(self, deployment: Deployment, binding: Binding) -> Item:
+        item = {
+            "pk": f"token#{binding.key}",
+            "sk": "token",
+            "deployment": deployment.id,
+            "fingerprint": binding.fingerprint,
+            # Kept until nothing could verify any more, and an hour.
+            "expires_at": binding.expires + 3_600,
+        }
+        # Nor the same once more under another key: it would undo what came after it.
+        return self._put(item, "attribute_not_exists(pk)")
+
+    def _in_order(self, deployment: Deployment) -> Item:
+        return {
+            "ConditionCheck": {
+                "TableName": self._table,
+                "Key": marshal(_order_key(deployment)),
+                "ConditionExpression": "attribute_not_exists(pk) OR pipeline <= :mine",
+                "ExpressionAttributeValues": marshal(
+                    {":mine": int(deployment.requested_by.pipeline_id or 0)}
+                ),
+            }
+        }
+
+    def _holds_or_inherits(self, deployment: Deployment) -> bool:
+        lock = self.alias_lock(deployment.plan.target, deployment.function, deployment.plan.alias)
+        return lock is not None and deployment.id in (lock.deployment, lock.heir)
 
     # The record
 
     def deployment(self, deployment_id: str) -> Deployment | None:
         """The deployment as it is now (a consistent read)."""
         item = self._get(f"deployment#{deployment_id}", "record")
-        return _deployment(item) if item else None
+        return deployment_of(item) if item else None
 
-    def save(self, before: Deployment, after: Deployment, published: PublishedVersion | None = None) -> None:
+    def save(
+        self,
+        before: Deployment,
+        after: Deployment,
+        published: PublishedVersion | None = None,
+        binding: Binding | None = None,
+    ) -> None:
         """Replace the record, and with it what must be true together.
 
         Entering `publishing` takes the publishing lock, leaving it frees it; a final status frees the alias'
-        lock too, and `succeeded` notes what the alias serves. Raises Changed where the record has moved on,
-        Busy where the publishing lock is somebody else's.
+        lock too, or leaves it to its heir, and `succeeded` notes what the alias serves. Raises Changed where
+        the record has moved on, Busy where the publishing lock is somebody else's, TokenUsed where the
+        binding's token is bound already.
         """
-        writes = [self._put(_record(after), "revision = :revision", {":revision": before.revision})]
-        lock = _publish_lock(after)
         entering = after.status is Status.PUBLISHING and before.status is not Status.PUBLISHING
+        writes = {"record": self._replace(before, after)}
         if entering:
-            now = int(self._clock())
-            writes.append(
-                self._put(
-                    {**lock, "deployment": after.id, "lease": now + PUBLISH_LEASE},
-                    "attribute_not_exists(pk) OR deployment = :me OR lease < :now",
-                    {":me": after.id, ":now": now},
-                )
-            )
+            writes["turn"] = self._take_publish_lock(after)
         if before.status is Status.PUBLISHING and after.status is not Status.PUBLISHING:
-            writes.append(self._free(lock, after.id))
+            writes["publish lock"] = self._free(_publish_lock(after), after.id)
         if after.status.final:
-            writes.append(self._free(_alias_lock(after), after.id))
+            writes["alias lock"] = self._free(_alias_lock(after), after.id, " AND attribute_not_exists(heir)")
         if after.status is Status.SUCCEEDED:
-            writes.append(self._put(_serving(after)))
+            writes |= self._success(after)
         if published is not None:
-            writes.append(self._put(_published_item(after, published)))
+            writes["published"] = self._put(_published_item(after, published))
+        if binding is not None:
+            writes["token"] = self._bind(after, binding)
         for attempt in range(_CONFLICT_TRIES):
-            refused = self._transact(writes)
+            refused = self._refused(writes)
             if not refused:
                 return
-            if refused[0] == "ConditionalCheckFailed":
+            if refused.get("record") == _CONDITION:
                 if self.deployment(after.id) == after:
                     return  # took effect unseen
                 raise Changed
-            if entering and refused[1] == "ConditionalCheckFailed":
+            if refused.get("turn") == _CONDITION:
+                lock = _publish_lock(after)
                 holder = self._get(lock["pk"], lock["sk"])
                 raise Busy(holder["deployment"] if holder else "another deployment")
-            if any(code == "ConditionalCheckFailed" for code in refused[1:]):
+            if refused.get("token") == _CONDITION and binding:
+                raise TokenUsed(self._used(binding.key))
+            failed = [name for name, code in refused.items() if code == _CONDITION]
+            for name in failed:
                 # A lock to free is somebody else's by now: its lease ran out. What it protected is fenced
-                # by revision ids; freeing theirs would not be.
-                writes = [
-                    w for w, code in zip(writes, refused, strict=True) if code != "ConditionalCheckFailed"
-                ]
-                continue
-            self._sleep(random.uniform(0, 0.02 * 2**attempt))  # noqa: S311 (jitter, not a secret)
+                # by revision ids; freeing theirs would not be. Or a newer pipeline is noted already.
+                del writes[name]
+            if "alias lock" in failed and (left := self._leave_alias(after)):
+                writes["alias lock"] = left
+            if not failed:
+                self._back_off(attempt)
         raise Contended
+
+    def _take_publish_lock(self, deployment: Deployment) -> Item:
+        now = int(self._clock())
+        return self._put(
+            {**_publish_lock(deployment), "deployment": deployment.id, "lease": now + PUBLISH_LEASE},
+            "attribute_not_exists(pk) OR deployment = :me OR lease < :now",
+            {":me": deployment.id, ":now": now},
+        )
+
+    def _leave_alias(self, deployment: Deployment) -> Item | None:
+        """The lock goes to the heir; or stays with its holder, without an heir that has ended first."""
+        plan, lock = deployment.plan, _alias_lock(deployment)
+        found = self.alias_lock(plan.target, deployment.function, plan.alias)
+        if found is None or found.heir is None or deployment.id not in (found.deployment, found.heir):
+            return None
+        stays = found.heir if deployment.id == found.deployment else found.deployment
+        return self._put(
+            {**lock, "deployment": stays},
+            "deployment = :holder AND heir = :heir",
+            {":holder": found.deployment, ":heir": found.heir},
+        )
+
+    def _success(self, deployment: Deployment) -> dict[str, Item]:
+        """What the alias serves, that it did so, what a rollback withdrew, and how far the pipelines are."""
+        found, pipeline = deployment.found, deployment.requested_by.pipeline_id or ""
+        writes = {
+            "serving": self._put(_serving(deployment)),
+            "served": self._put(
+                {
+                    "pk": _served_key(deployment.plan.target, deployment.function, deployment.plan.alias),
+                    "sk": deployment.version,
+                    **asdict(
+                        ServedVersion(deployment.version or "", deployment.sha256, deployment.id, False)
+                    ),
+                }
+            ),
+        }
+        if deployment.action != "rollback":
+            if pipeline.isdecimal() and pipeline.isascii():
+                writes["order"] = self._update(
+                    _order_key(deployment),
+                    "SET pipeline = :mine",
+                    "attribute_not_exists(pk) OR pipeline < :mine",
+                    {":mine": int(pipeline)},
+                )
+        elif found and found.version != deployment.version:
+            key = _served_key(deployment.plan.target, deployment.function, deployment.plan.alias)
+            writes["withdrawn"] = self._update(
+                {"pk": key, "sk": found.version},
+                "SET withdrawn = :yes",
+                "attribute_exists(pk)",
+                {":yes": True},
+            )
+        return writes
 
     def renew_publish_lock(self, deployment: Deployment) -> bool:
         """Extend the lease; False where it is not ours any more. Called before each change to Lambda."""
@@ -289,10 +438,10 @@ class Store:
         try:
             self._client.update_item(
                 TableName=self._table,
-                Key=_marshal({"pk": lock["pk"], "sk": lock["sk"]}),
+                Key=marshal({"pk": lock["pk"], "sk": lock["sk"]}),
                 UpdateExpression="SET lease = :lease",
                 ConditionExpression="deployment = :me",
-                ExpressionAttributeValues=_marshal(
+                ExpressionAttributeValues=marshal(
                     {":lease": int(self._clock()) + PUBLISH_LEASE, ":me": deployment.id}
                 ),
             )
@@ -308,10 +457,50 @@ class Store:
         item = self._get(lock["pk"], lock["sk"])
         return item is not None and item["deployment"] == deployment.id
 
-    def alias_lock(self, target: Target, function: str, alias: str) -> str | None:
-        """The deployment that rolls this alias out, if one does."""
+    def alias_lock(self, target: Target, function: str, alias: str) -> AliasLock | None:
+        """Who rolls this alias out, if anybody does."""
         item = self._get(_lock_key(target, function), f"alias#{alias}")
-        return item["deployment"] if item else None
+        return AliasLock(item["deployment"], item.get("heir")) if item else None
+
+    # Waiting
+
+    def wait(self, deployment_id: str, token: str, expires: int) -> None:
+        """Note the task token that wakes the rollout; `expires` in epoch seconds."""
+        key = {"pk": f"deployment#{deployment_id}", "sk": "wait"}
+        item = {**key, "token": token, "expires_at": expires}
+        self._client.put_item(TableName=self._table, Item=marshal(item))
+
+    def waiting(self, deployment_id: str) -> str | None:
+        """The task token of the rollout's last wait, over or not."""
+        item = self._get(f"deployment#{deployment_id}", "wait")
+        return item["token"] if item else None
+
+    def identity(self, deployment_id: str) -> Item | None:
+        """Who asked, as `accept` was given it."""
+        return self._get(f"deployment#{deployment_id}", "identity")
+
+    # Holds
+
+    def hold(self, hold: Hold) -> None:
+        """Put a hold, in the place of an earlier one of the same rule."""
+        item = {"pk": f"hold#{hold.stage}", "sk": hold.rule, **asdict(hold)}
+        self._client.put_item(TableName=self._table, Item=marshal(item))
+
+    def holds(self, stage: str) -> list[Hold]:
+        """The holds of a stage, as they are now."""
+        query = {
+            "KeyConditionExpression": "pk = :pk",
+            "ExpressionAttributeValues": marshal({":pk": f"hold#{stage}"}),
+            "ConsistentRead": True,
+        }
+        names = [field.name for field in fields(Hold)]
+        found = [{name: item[name] for name in names} for item in self._query(query)]
+        return [Hold(**{**item, "functions": tuple(item["functions"])}) for item in found]
+
+    def release(self, hold: Hold) -> None:
+        """Take a hold away; one that is gone is fine."""
+        key = {"pk": f"hold#{hold.stage}", "sk": hold.rule}
+        self._client.delete_item(TableName=self._table, Key=marshal(key))
 
     # Versions, artifacts, what is served
 
@@ -321,6 +510,18 @@ class Store:
         if item is None:
             return None
         return PublishedVersion(item["version"], item["settings"], item["salt"], item["deployment"])
+
+    def served(self, target: Target, function: str, alias: str) -> list[ServedVersion]:
+        """The versions that succeeded behind an alias, the one that did so last first."""
+        query = {
+            "KeyConditionExpression": "pk = :pk",
+            "ExpressionAttributeValues": marshal({":pk": _served_key(target, function, alias)}),
+            "ConsistentRead": True,
+        }
+        names = [field.name for field in fields(ServedVersion)]
+        found = [ServedVersion(**{name: item[name] for name in names}) for item in self._query(query)]
+        # Ids of deployments sort by time, and one alias has one deployment at a time.
+        return sorted(found, key=lambda one: one.deployment, reverse=True)
 
     def register(self, upload: Upload) -> None:
         """Note who uploads an artifact. Twice is once."""
@@ -333,14 +534,14 @@ class Store:
         }
         # `function` is the key of an index of deployments; an upload must not appear there.
         item.pop("function")
-        self._client.put_item(TableName=self._table, Item=_marshal(item))
+        self._client.put_item(TableName=self._table, Item=marshal(item))
 
     def registered(self, function: str, sha256: str) -> bool:
         """Whether a place was given for this digest under this function."""
         answer = self._client.query(
             TableName=self._table,
             KeyConditionExpression="pk = :pk AND begins_with(sk, :sk)",
-            ExpressionAttributeValues=_marshal({":pk": f"artifact#{function}", ":sk": f"{sha256}#"}),
+            ExpressionAttributeValues=marshal({":pk": f"artifact#{function}", ":sk": f"{sha256}#"}),
             Limit=1,
             ConsistentRead=True,
         )
@@ -355,7 +556,7 @@ class Store:
             condition, sk = "pk = :pk AND sk > :sk", f"{after}$" if after else " "
         query = {
             "KeyConditionExpression": condition,
-            "ExpressionAttributeValues": _marshal({":pk": "serving", ":sk": sk}),
+            "ExpressionAttributeValues": marshal({":pk": "serving", ":sk": sk}),
         }
         names = {f.name for f in fields(Serving)}
         for item in self._query(query):
@@ -371,11 +572,11 @@ class Store:
             "IndexName": index,
             "KeyConditionExpression": "#key = :key" + (" AND id < :before" if before else ""),
             "ExpressionAttributeNames": {"#key": attribute},
-            "ExpressionAttributeValues": _marshal(values),
+            "ExpressionAttributeValues": marshal(values),
             "ScanIndexForward": False,
         }
         for item in self._query(query):
-            yield _deployment(item)
+            yield deployment_of(item)
 
     def unfinished(self) -> Iterator[Deployment]:
         """Deployments that are not final, oldest first (an index, so a moment old)."""
@@ -383,45 +584,67 @@ class Store:
             "IndexName": "open",
             "KeyConditionExpression": "#key = :key",
             "ExpressionAttributeNames": {"#key": "open"},
-            "ExpressionAttributeValues": _marshal({":key": "open"}),
+            "ExpressionAttributeValues": marshal({":key": "open"}),
         }
         for item in self._query(query):
-            yield _deployment(item)
+            yield deployment_of(item)
 
     # DynamoDB
 
     def _get(self, pk: str, sk: str) -> Item | None:
         answer = self._client.get_item(
-            TableName=self._table, Key=_marshal({"pk": pk, "sk": sk}), ConsistentRead=True
+            TableName=self._table, Key=marshal({"pk": pk, "sk": sk}), ConsistentRead=True
         )
-        return _unmarshal(answer["Item"]) if "Item" in answer else None
+        return unmarshal(answer["Item"]) if "Item" in answer else None
 
     def _query(self, query: Mapping[str, Any], page: int = 100) -> Iterator[Item]:
         start: dict[str, Any] = {}
         while True:
             answer = self._client.query(TableName=self._table, Limit=page, **query, **start)
-            yield from map(_unmarshal, answer["Items"])
+            yield from map(unmarshal, answer["Items"])
             if "LastEvaluatedKey" not in answer:
                 return
             start = {"ExclusiveStartKey": answer["LastEvaluatedKey"]}
 
     def _put(self, item: Item, condition: str | None = None, values: Mapping[str, Any] | None = None) -> Item:
-        put: Item = {"TableName": self._table, "Item": _marshal(item)}
+        put: Item = {"TableName": self._table, "Item": marshal(item)}
         if condition:
             put["ConditionExpression"] = condition
         if values:
-            put["ExpressionAttributeValues"] = _marshal(values)
+            put["ExpressionAttributeValues"] = marshal(values)
         return {"Put": put}
 
-    def _free(self, lock: Item, owner: str) -> Item:
+    def _replace(self, before: Deployment, after: Deployment) -> Item:
+        return self._put(record(after), "revision = :revision", {":revision": before.revision})
+
+    def _update(self, key: Item, expression: str, condition: str, values: Mapping[str, Any]) -> Item:
+        return {
+            "Update": {
+                "TableName": self._table,
+                "Key": marshal(key),
+                "UpdateExpression": expression,
+                "ConditionExpression": condition,
+                "ExpressionAttributeValues": marshal(values),
+            }
+        }
+
+    def _free(self, lock: Item, owner: str, condition: str = "") -> Item:
         return {
             "Delete": {
                 "TableName": self._table,
-                "Key": _marshal({"pk": lock["pk"], "sk": lock["sk"]}),
-                "ConditionExpression": "attribute_not_exists(pk) OR deployment = :me",
-                "ExpressionAttributeValues": _marshal({":me": owner}),
+                "Key": marshal({"pk": lock["pk"], "sk": lock["sk"]}),
+                "ConditionExpression": f"attribute_not_exists(pk) OR (deployment = :me{condition})",
+                "ExpressionAttributeValues": marshal({":me": owner}),
             }
         }
+
+    def _back_off(self, attempt: int) -> None:
+        self._sleep(random.uniform(0, 0.02 * 2**attempt))  # noqa: S311 (jitter, not a secret)
+
+    def _refused(self, writes: Mapping[str, Item]) -> dict[str, str]:
+        """Write all or nothing. Empty: written; else why not, by the names of the writes in the way."""
+        reasons = self._transact(list(writes.values()))
+        return {name: code for name, code in zip(writes, reasons, strict=False) if code != "None"}
 
     def _transact(self, writes: Sequence[Item]) -> list[str]:
         """Write all or nothing. Empty: written; else the reason of each write, `None` where it was fine.
@@ -440,6 +663,21 @@ class Store:
 
 def _lock_key(target: Target, function: str) -> str:
     return f"lock#{target.account}#{target.region}#{function}"
+
+
+def _served_key(target: Target, function: str, alias: str) -> str:
+    return f"served#{target.account}#{target.region}#{function}#{alias}"
+
+
+def _order_key(deployment: Deployment) -> Item:
+    target, by = deployment.plan.target, deployment.requested_by
+    pk = f"order#{target.account}#{target.region}#{deployment.function}#{deployment.plan.alias}"
+    return {"pk": pk, "sk": project_key(by.issuer, by.project_id)}
+
+
+def _identity_item(deployment: Deployment, identity: Mapping[str, Any], now: int) -> Item:
+    key = {"pk": f"deployment#{deployment.id}", "sk": "identity"}
+    return {**key, **identity, "expires_at": now + (deployment.plan.approval or 0) + REQUEST_KEPT}
 
 
 def _versions_key(target: Target, function: str) -> str:
@@ -484,92 +722,6 @@ def _serving(deployment: Deployment) -> Item:
     item["name"] = item.pop("function")
     sk = f"{deployment.function}#{deployment.stage}#{plan.target.account}#{plan.target.region}#{plan.alias}"
     return {"pk": "serving", "sk": sk, **item}
-
-
-def project_key(issuer: str, project_id: str | None) -> str:
-    """The index key of a project: always with its issuer."""
-    return f"{project_id}@{issuer}"
-
-
-def _record(deployment: Deployment) -> Item:
-    item = asdict(deployment)
-    by = deployment.requested_by
-    item |= {
-        "pk": f"deployment#{deployment.id}",
-        "sk": "record",
-        "project": project_key(by.issuer, by.project_id),
-        "all": "deployments",
-    }
-    if not deployment.status.final:
-        item["open"] = "open"
-    return item
-
-
-def _deployment(item: Item) -> Deployment:
-    names = {f.name for f in fields(Deployment)}
-    values = {key: value for key, value in item.items() if key in names}
-    plan = values["plan"]
-    values |= {
-        "status": Status(values["status"]),
-        "plan": Plan(
-            Target(**plan["target"]),
-            plan["alias"],
-            tuple(Step(**step) for step in plan["steps"]),
-            plan["gate"],
-        ),
-        "requested_by": Requester(**values["requested_by"]),
-        "timeline": tuple(
-            Entry(e["seq"], e["at"], Status(e["status"]), e["message"]) for e in values["timeline"]
-        ),
-        "found": _alias_state(values["found"]),
-        "now": _alias_state(values["now"]),
-        "outcome": values["outcome"] and AliasOutcome(values["outcome"]),
-        "reason": values["reason"] and Reason(**values["reason"]),
-    }
-    return Deployment(**values)
-
-
-def _alias_state(value: Mapping[str, Any] | None) -> AliasState | None:
-    return AliasState(value["version"], dict(value["weights"])) if value else None
-
-
-def _plain(value: Any) -> Any:
-    """To what boto3's serializer takes: decimals for floats, lists for tuples, plain strings for enums."""
-    match value:
-        case float():
-            return Decimal(str(value))
-        case Status() | AliasOutcome():
-            return value.value
-        case Mapping():
-            return {key: _plain(item) for key, item in value.items()}
-        case list() | tuple():
-            return [_plain(item) for item in value]
-        case _:
-            return value
-
-
-def _python(value: Any) -> Any:
-    match value:
-        case Decimal():
-            return int(value) if value == value.to_integral_value() else float(value)
-        case dict():
-            return {key: _python(item) for key, item in value.items()}
-        case list():
-            return [_python(item) for item in value]
-        case _:
-            return value
-
-
-_serializer: Final = TypeSerializer()
-_deserializer: Final = TypeDeserializer()
-
-
-def _marshal(item: Mapping[str, Any]) -> Item:
-    return {key: _serializer.serialize(_plain(value)) for key, value in item.items()}
-
-
-def _unmarshal(item: Mapping[str, Any]) -> Item:
-    return {key: _python(_deserializer.deserialize(value)) for key, value in item.items()}
 
 
 def age(deployment: Deployment, now: float) -> float:

@@ -6,18 +6,29 @@ CloudTrail shows the session's name, tags and source identity, and so which job 
 import json
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import boto3
 
 from sluicegate import aws, iam_policy
+from sluicegate.cloudwatch import CloudWatch
 from sluicegate.config import Config
 from sluicegate.deployment import Deployment, Requester
 from sluicegate.lambda_api import FunctionApi
 
 SESSION: Final = 900
 """Seconds: the shortest session that STS grants."""
+
+
+@dataclass(frozen=True)
+class Access:
+    """What one deployment reaches in its target: its function, and what its plan asks and watches there."""
+
+    function: FunctionApi
+    hook: FunctionApi | None
+    cloudwatch: CloudWatch | None
 
 
 class Targets:
@@ -27,9 +38,9 @@ class Targets:
         self._config = config
         self._sts = sts
         self._clock = clock
-        self._kept: dict[str, tuple[float, FunctionApi]] = {}
+        self._kept: dict[str, tuple[float, Access]] = {}
 
-    def function(self, deployment: Deployment) -> FunctionApi:
+    def enter(self, deployment: Deployment) -> Access:
         """The deployment's function, and nothing else, by a session that says on whose behalf.
 
         Raises botocore's errors where the role cannot be assumed.
@@ -40,8 +51,8 @@ class Targets:
             self._kept[deployment.id] = (now + SESSION - 120, self._assume(deployment))
         return self._kept[deployment.id][1]
 
-    def _assume(self, deployment: Deployment) -> FunctionApi:
-        target = deployment.plan.target
+    def _assume(self, deployment: Deployment) -> Access:
+        target, plan = deployment.plan.target, deployment.plan
         partition = boto3.session.Session().get_partition_for_region(target.region)
         answer = self._sts.assume_role(
             RoleArn=f"arn:{partition}:iam::{target.account}:role/{self._config.target_role}",
@@ -53,35 +64,46 @@ class Targets:
             Policy=session_policy(deployment, partition, self._config.bucket),
         )
         credentials = answer["Credentials"]
-        client = boto3.client(
-            "lambda",
+        session = boto3.session.Session(
             region_name=target.region,
             aws_access_key_id=credentials["AccessKeyId"],
             aws_secret_access_key=credentials["SecretAccessKey"],
             aws_session_token=credentials["SessionToken"],
-            config=aws.CONFIG,
         )
-        return FunctionApi(client, deployment.function)
+
+        def patient(timeout: int) -> Any:
+            return session.client("lambda", config=aws.CONFIG.merge(aws.once(timeout)))
+
+        client = session.client("lambda", config=aws.CONFIG)
+        hook = plan.smoke.hook if plan.smoke else None
+        return Access(
+            function=FunctionApi(client, deployment.function, patient),
+            hook=FunctionApi(client, hook, patient) if hook else None,
+            cloudwatch=CloudWatch(session.client("cloudwatch", config=aws.CONFIG)) if plan.watch else None,
+        )
 
 
 def session_policy(deployment: Deployment, partition: str, bucket: str) -> str:
-    """What the session may do at most: this function, and reading this function's artifacts.
+    """What the session may do at most: this function, reading this function's artifacts, what the plan needs.
 
     UpdateFunctionCode reads the object with the caller's permissions (Lambda developer guide).
     """
-    target = deployment.plan.target
-    function = f"arn:{partition}:lambda:{target.region}:{target.account}:function:{deployment.function}"
+    target, smoke = deployment.plan.target, deployment.plan.smoke
+    functions = f"arn:{partition}:lambda:{target.region}:{target.account}:function"
+    function = f"{functions}:{deployment.function}"
     objects = f"arn:{partition}:s3:::{bucket}/{deployment.function}/*"
-    return json.dumps(
-        {
-            "Version": "2012-10-17",
-            "Statement": [
-                {"Effect": "Allow", "Action": iam_policy.ACTIONS, "Resource": [function, f"{function}:*"]},
-                {"Effect": "Allow", "Action": ["s3:GetObject", "s3:GetObjectVersion"], "Resource": objects},
-            ],
-        },
-        separators=(",", ":"),
-    )
+    allowed: list[tuple[Sequence[str], Any]] = [
+        (iam_policy.ACTIONS, [function, f"{function}:*"]),
+        (["s3:GetObject", "s3:GetObjectVersion"], objects),
+    ]
+    if smoke:
+        allowed.append(([iam_policy.INVOKE], f"{functions}:{smoke.hook}" if smoke.hook else f"{function}:*"))
+    if deployment.plan.watch:
+        allowed.append((iam_policy.WATCHING, "*"))
+    statements = [
+        {"Effect": "Allow", "Action": list(actions), "Resource": resources} for actions, resources in allowed
+    ]
+    return json.dumps({"Version": "2012-10-17", "Statement": statements}, separators=(",", ":"))
 
 
 def source_identity(by: Requester) -> str:
