@@ -13,10 +13,12 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import cast, get_args
 
-from sluicegate import gatejson
+from sluicegate import gatejson, gaterollout
 from sluicegate.gatejson import GateError
+from sluicegate.gaterollout import Rollout
 from sluicegate.identity import Identity, Issuer, Via
 from sluicegate.patterns import Pattern
+from sluicegate.plan import Smoke, Step, Watch
 from sluicegate.rules import ACTIONS, DENIABLE, FOLDED, PINS, Deny, Failed, Rule, deniable
 from sluicegate.strict_json import JsonValue, StrictJsonError, loads
 
@@ -31,6 +33,7 @@ __all__ = [
     "GateError",
     "Nearest",
     "Placement",
+    "Rollout",
     "Rule",
     "Stage",
     "Target",
@@ -38,7 +41,7 @@ __all__ = [
     "parse",
 ]
 
-FORMAT = 1
+FORMAT = 2
 MAX_NEAREST = 5
 
 
@@ -65,20 +68,32 @@ class Stage:
     target: Target
     protected: bool
     max_age: int | None
+    rollout: Rollout
 
 
 @dataclass(frozen=True)
 class FunctionEntry:
-    """An entry of `functions`: what it matches is deployable. By stage, what replaces the stage's own."""
+    """An entry of `functions`: what it matches is deployable. By stage, what replaces the stage's own.
+
+    A `rollout` is whole: the stage's own with the entry's overrides merged in.
+    """
 
     pattern: Pattern
     alias: Mapping[str, str]
     max_age: Mapping[str, int]
+    rollout: Mapping[str, Rollout]
+
+    def rollout_in(self, stage: Stage) -> Rollout:
+        """How a deployment of its functions goes in the stage."""
+        return self.rollout.get(stage.name, stage.rollout)
 
 
 @dataclass(frozen=True)
 class Placement:
-    """One function in one stage, with the overrides of its entry merged in. The plan is made from it."""
+    """One function in one stage, with the overrides of its entry merged in. The plan is made from it.
+
+    `max_age` and `approval` are in seconds; the alarms of `watch` have their own names.
+    """
 
     function: str
     stage: str
@@ -86,6 +101,12 @@ class Placement:
     target: Target
     protected: bool
     max_age: int | None
+    steps: tuple[Step, ...]
+    smoke: Smoke | None
+    watch: Watch | None
+    approval: int | None
+    requires: str | None
+    ordered: bool
 
 
 @dataclass(frozen=True)
@@ -166,13 +187,20 @@ class Gate:
         entry, base = self._entry(function), self.stages.get(stage)
         if entry is None or base is None:
             return None
+        alias, rollout = entry.alias.get(stage, base.alias), entry.rollout_in(base)
         return Placement(
             function=function,
             stage=stage,
-            alias=entry.alias.get(stage, base.alias),
+            alias=alias,
             target=base.target,
             protected=base.protected,
             max_age=entry.max_age.get(stage, base.max_age),
+            steps=rollout.steps,
+            smoke=rollout.smoke,
+            watch=gaterollout.watch_of(rollout.watch, function=function, stage=stage, alias=alias),
+            approval=rollout.approval,
+            requires=rollout.requires,
+            ordered=rollout.ordered,
         )
 
     def _entry(self, function: str) -> FunctionEntry | None:
@@ -230,15 +258,20 @@ def parse(data: bytes, *, own_functions: Collection[str]) -> Gate:
         "issuer", ((issuer.url, issuer) for issuer in map(_issuer, gatejson.items(document["issuers"])))
     )
     stages = gatejson.unique(
-        "stage", ((stage.name, stage) for stage in map(_stage, gatejson.items(document["stages"])))
+        "stage",
+        ((s.name, s) for s in (_stage(item, own_functions) for item in gatejson.items(document["stages"]))),
     )
+    functions = tuple(
+        _function(item, stages, own_functions) for item in gatejson.items(document["functions"])
+    )
+    _check_requirements(stages, functions)
     rules = tuple(_rule(item, issuers, stages) for item in gatejson.items(document["rules"]))
     deny = tuple(_deny(item, issuers) for item in gatejson.items(document["deny"]))
     return Gate(
         digest=hashlib.sha256(data).hexdigest(),
         issuers=issuers,
         stages=stages,
-        functions=tuple(_function(item, stages) for item in gatejson.items(document["functions"])),
+        functions=functions,
         rules=rules,
         deny=deny,
         own_functions=frozenset(own_functions),
@@ -280,27 +313,48 @@ def _issuer(value: JsonValue) -> Issuer:
     )
 
 
-def _stage(value: JsonValue) -> Stage:
-    item = gatejson.record(value, "name", "alias", "protected", "max_age")
+def _stage(value: JsonValue, own_functions: Collection[str]) -> Stage:
+    item = gatejson.record(value, "name", "alias", "protected", "max_age", "rollout")
     return Stage(
         name=gatejson.text(item["name"]),
         alias=gatejson.text(item["alias"]),
         target=OWN_TARGET,
         protected=gatejson.flag(item["protected"], "protected"),
         max_age=gatejson.seconds(item["max_age"]),
+        rollout=gaterollout.read(item["rollout"], own_functions=own_functions),
     )
 
 
-def _function(value: JsonValue, stages: Mapping[str, Stage]) -> FunctionEntry:
-    item = gatejson.record(value, "pattern", "alias", "max_age")
-    alias, max_age = gatejson.members(item["alias"]), gatejson.members(item["max_age"])
-    for stage in (*alias, *max_age):
+def _function(value: JsonValue, stages: Mapping[str, Stage], own_functions: Collection[str]) -> FunctionEntry:
+    item = gatejson.record(value, "pattern", "alias", "max_age", "rollout")
+    alias, max_age, rollout = (gatejson.members(item[name]) for name in ("alias", "max_age", "rollout"))
+    for stage in (*alias, *max_age, *rollout):
         gatejson.known("stage", stage, stages)
     return FunctionEntry(
         pattern=gatejson.pattern(item["pattern"]),
         alias=MappingProxyType({stage: gatejson.text(name) for stage, name in alias.items()}),
         max_age=MappingProxyType({stage: gatejson.positive(seconds) for stage, seconds in max_age.items()}),
+        rollout=MappingProxyType(
+            {
+                stage: gaterollout.read(merged, own_functions=own_functions)
+                for stage, merged in rollout.items()
+            }
+        ),
     )
+
+
+def _check_requirements(stages: Mapping[str, Stage], functions: Collection[FunctionEntry]) -> None:
+    """Raises GateError where a function's stages require what there is not, or one another in a circle."""
+    own = {name: stage.rollout.requires for name, stage in stages.items()}
+    merged = (
+        {name: entry.rollout_in(stage).requires for name, stage in stages.items()} for entry in functions
+    )
+    for requires in (own, *merged):
+        for stage, required in requires.items():
+            if required is not None:
+                gatejson.known("stage", required, stages)
+            if gaterollout.circle(requires, stage):
+                raise GateError(f"gate.json: the stage {stage!r} requires itself")
 
 
 def _rule(value: JsonValue, issuers: Mapping[str, Issuer], stages: Mapping[str, Stage]) -> Rule:
@@ -308,7 +362,7 @@ def _rule(value: JsonValue, issuers: Mapping[str, Issuer], stages: Mapping[str, 
     via = cast(Via, gatejson.known("via", gatejson.text(item["via"]), get_args(Via)))
     if via == "id_token" and "pipeline_source" not in gatejson.members(item["claims"]):
         raise GateError("gate.json: a rule leaves pipeline_source open, which lets forks in")
-    return Rule(
+    rule = Rule(
         name=gatejson.text(item["name"]),
         issuer=gatejson.known("issuer", gatejson.text(item["issuer"]), issuers),
         via=via,
@@ -322,6 +376,11 @@ def _rule(value: JsonValue, issuers: Mapping[str, Issuer], stages: Mapping[str, 
         functions=tuple(gatejson.pattern(text) for text in gatejson.texts(item["functions"])),
         stages=tuple(gatejson.known("stage", stage, stages) for stage in gatejson.texts(item["stages"])),
     )
+    if "approve" in rule.actions and not rule.asks_a_person:
+        raise GateError(
+            f"gate.json: rule {rule.name!r} approves without pinning what says that a person asks"
+        )
+    return rule
 
 
 def _deny(value: JsonValue, issuers: Mapping[str, Issuer]) -> Deny:
