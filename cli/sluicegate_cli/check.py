@@ -1,12 +1,17 @@
 """`sluicegate check`: a gate file's errors and warnings with their places, its tests, and who may do what."""
 
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import click
-from sluicegate.gate import Gate
+from rich.text import Text
+from sluicegate import gaterollout
+from sluicegate.deployment import duration
+from sluicegate.gate import Gate, Rollout
 from sluicegate.gatefile import Report, check
+from sluicegate.plan import Limit, Metric, Smoke, Watch
 
 from sluicegate_cli.exits import Exit
 from sluicegate_cli.show import Screen, stacked
@@ -16,7 +21,11 @@ from sluicegate_cli.show import Screen, stacked
 @click.argument(
     "file", type=click.Path(exists=True, dir_okay=False, path_type=Path), default="sluicegate.yaml"
 )
-@click.option("--explain", is_flag=True, help="Show a table of what each rule grants in each stage.")
+@click.option(
+    "--explain",
+    is_flag=True,
+    help="Show what each rule grants in each stage, and how a deployment goes there.",
+)
 @click.option("--allow-loopback", is_flag=True, help="Let issuers be http on this machine, as on the stand.")
 @click.option(
     "--stack-name",
@@ -84,6 +93,11 @@ def _explain(screen: Screen, gate: Gate) -> None:
             for rule in gate.rules
         ],
     )
+    screen.line("")
+    screen.table(
+        ("stage", "functions", "strategy", "smoke", "watch", "approval", "requires", "order"),
+        [(stage, pattern or "all others", *_rollout(rollout)) for stage, pattern, rollout in _rollouts(gate)],
+    )
     deployable = ", ".join(entry.pattern.text for entry in gate.functions)
     screen.line("")
     screen.line(f"deployable functions: {deployable}")
@@ -92,8 +106,53 @@ def _explain(screen: Screen, gate: Gate) -> None:
         screen.line(f"denied before any rule: {values}")
 
 
+def _rollouts(gate: Gate) -> Iterator[tuple[str, str | None, Rollout]]:
+    """Stage, pattern and rollout of each entry that overrides one; with no pattern, the stage's own."""
+    for stage in gate.stages.values():
+        for entry in gate.functions:
+            if stage.name in entry.rollout:
+                yield stage.name, entry.pattern.text, entry.rollout[stage.name]
+        yield stage.name, None, stage.rollout
+
+
+def _rollout(rollout: Rollout) -> tuple[str | Text, ...]:
+    """A row's cells, from the strategy on."""
+    return (
+        ", ".join(
+            f"{step.percent}%{f' for {duration(step.bake)}' if step.bake else ''}" for step in rollout.steps
+        ),
+        _smoke(rollout.smoke) if rollout.smoke else "",
+        stacked(_watch(rollout.watch)) if rollout.watch else "",
+        f"within {duration(rollout.approval)}" if rollout.approval else "",
+        rollout.requires or "",
+        "pipeline" if rollout.ordered else "",
+    )
+
+
+def _smoke(smoke: Smoke) -> str:
+    what = f"hook {smoke.hook}" if smoke.hook else f"payload {smoke.payload}"
+    expects = f", expects {smoke.expect}" if smoke.expect else ""
+    return f"{what}{expects}, {duration(smoke.timeout)}"
+
+
+def _watch(watch: Watch) -> Iterator[str]:
+    yield from (f"alarm {name}" for name in watch.alarms)
+    yield from map(_limit, watch.limits)
+    if watch.limits:
+        yield f"no data: {watch.no_data.value}"
+
+
+def _limit(limit: Limit) -> str:
+    unit = " ms" if limit.metric is Metric.DURATION_P95 else "%"
+    maxima = [
+        *([f"{limit.most:g}{unit}"] if limit.most is not None else ()),
+        *([f"{limit.max_ratio:g} times the old"] if limit.max_ratio is not None else ()),
+    ]
+    return f"{limit.metric.value}: {' or '.join(maxima)}, from {limit.min_samples} requests on"
+
+
 def _document(file: Path, report: Report) -> dict[str, Any]:
-    """What `--json` prints; `rules` is empty where the file has an error."""
+    """What `--json` prints; `rules` and `rollouts` are empty where the file has an error."""
     return {
         "file": str(file),
         "ok": report.ok,
@@ -108,5 +167,9 @@ def _document(file: Path, report: Report) -> dict[str, Any]:
                 "stages": list(rule.stages),
             }
             for rule in (report.gate.rules if report.gate else ())
+        ],
+        "rollouts": [
+            {"stage": stage, "functions": pattern, **gaterollout.document(rollout)}
+            for stage, pattern, rollout in (_rollouts(report.gate) if report.gate else ())
         ],
     }

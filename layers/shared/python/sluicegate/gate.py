@@ -11,11 +11,14 @@ from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 from types import MappingProxyType
-from typing import TypeVar, cast, get_args
+from typing import cast, get_args
 
-from sluicegate import patterns
+from sluicegate import gatejson, gaterollout
+from sluicegate.gatejson import GateError
+from sluicegate.gaterollout import Rollout
 from sluicegate.identity import Identity, Issuer, Via
 from sluicegate.patterns import Pattern
+from sluicegate.plan import Smoke, Step, Watch
 from sluicegate.rules import ACTIONS, DENIABLE, FOLDED, PINS, Deny, Failed, Rule, deniable
 from sluicegate.strict_json import JsonValue, StrictJsonError, loads
 
@@ -30,6 +33,7 @@ __all__ = [
     "GateError",
     "Nearest",
     "Placement",
+    "Rollout",
     "Rule",
     "Stage",
     "Target",
@@ -37,14 +41,8 @@ __all__ = [
     "parse",
 ]
 
-FORMAT = 1
+FORMAT = 2
 MAX_NEAREST = 5
-
-_T = TypeVar("_T")
-
-
-class GateError(Exception):
-    """There is no usable gate.json: nothing can be decided, so everything is denied. The message says why."""
 
 
 @dataclass(frozen=True)
@@ -70,20 +68,32 @@ class Stage:
     target: Target
     protected: bool
     max_age: int | None
+    rollout: Rollout
 
 
 @dataclass(frozen=True)
 class FunctionEntry:
-    """An entry of `functions`: what it matches is deployable. By stage, what replaces the stage's own."""
+    """An entry of `functions`: what it matches is deployable. By stage, what replaces the stage's own.
+
+    A `rollout` is whole: the stage's own with the entry's overrides merged in.
+    """
 
     pattern: Pattern
     alias: Mapping[str, str]
     max_age: Mapping[str, int]
+    rollout: Mapping[str, Rollout]
+
+    def rollout_in(self, stage: Stage) -> Rollout:
+        """How a deployment of its functions goes in the stage."""
+        return self.rollout.get(stage.name, stage.rollout)
 
 
 @dataclass(frozen=True)
 class Placement:
-    """One function in one stage, with the overrides of its entry merged in. The plan is made from it."""
+    """One function in one stage, with the overrides of its entry merged in. The plan is made from it.
+
+    `max_age` and `approval` are in seconds; the alarms of `watch` have their own names.
+    """
 
     function: str
     stage: str
@@ -91,6 +101,12 @@ class Placement:
     target: Target
     protected: bool
     max_age: int | None
+    steps: tuple[Step, ...]
+    smoke: Smoke | None
+    watch: Watch | None
+    approval: int | None
+    requires: str | None
+    ordered: bool
 
 
 @dataclass(frozen=True)
@@ -171,13 +187,20 @@ class Gate:
         entry, base = self._entry(function), self.stages.get(stage)
         if entry is None or base is None:
             return None
+        alias, rollout = entry.alias.get(stage, base.alias), entry.rollout_in(base)
         return Placement(
             function=function,
             stage=stage,
-            alias=entry.alias.get(stage, base.alias),
+            alias=alias,
             target=base.target,
             protected=base.protected,
             max_age=entry.max_age.get(stage, base.max_age),
+            steps=rollout.steps,
+            smoke=rollout.smoke,
+            watch=gaterollout.watch_of(rollout.watch, function=function, stage=stage, alias=alias),
+            approval=rollout.approval,
+            requires=rollout.requires,
+            ordered=rollout.ordered,
         )
 
     def _entry(self, function: str) -> FunctionEntry | None:
@@ -224,22 +247,31 @@ def load(path: str | Path, *, own_functions: Collection[str]) -> Gate:
 def parse(data: bytes, *, own_functions: Collection[str]) -> Gate:
     """The gate in gate.json's bytes; see `load`."""
     try:
-        document = _object(
+        document = gatejson.record(
             loads(data, max_depth=8), "format", "issuers", "stages", "functions", "rules", "deny"
         )
     except StrictJsonError as error:
         raise GateError(f"gate.json: {error}") from error
     if document["format"] is not FORMAT:  # `is`: 1.0 and true equal 1
         raise GateError(f"gate.json is not of format {FORMAT}: build it again with this version")
-    issuers = _unique("issuer", ((issuer.url, issuer) for issuer in map(_issuer, _list(document["issuers"]))))
-    stages = _unique("stage", ((stage.name, stage) for stage in map(_stage, _list(document["stages"]))))
-    rules = tuple(_rule(item, issuers, stages) for item in _list(document["rules"]))
-    deny = tuple(_deny(item, issuers) for item in _list(document["deny"]))
+    issuers = gatejson.unique(
+        "issuer", ((issuer.url, issuer) for issuer in map(_issuer, gatejson.items(document["issuers"])))
+    )
+    stages = gatejson.unique(
+        "stage",
+        ((s.name, s) for s in (_stage(item, own_functions) for item in gatejson.items(document["stages"]))),
+    )
+    functions = tuple(
+        _function(item, stages, own_functions) for item in gatejson.items(document["functions"])
+    )
+    _check_requirements(stages, functions)
+    rules = tuple(_rule(item, issuers, stages) for item in gatejson.items(document["rules"]))
+    deny = tuple(_deny(item, issuers) for item in gatejson.items(document["deny"]))
     return Gate(
         digest=hashlib.sha256(data).hexdigest(),
         issuers=issuers,
         stages=stages,
-        functions=tuple(_function(item, stages) for item in _list(document["functions"])),
+        functions=functions,
         rules=rules,
         deny=deny,
         own_functions=frozenset(own_functions),
@@ -270,131 +302,96 @@ def _index(
 
 
 def _issuer(value: JsonValue) -> Issuer:
-    item = _object(value, "name", "url", "audience", "max_age", "jwks")
+    item = gatejson.record(value, "name", "url", "audience", "max_age", "jwks")
     jwks = item["jwks"]
     return Issuer(
-        name=_text(item["name"]),
-        url=_text(item["url"]),
-        audience=_text(item["audience"]),
-        max_age=_seconds(item["max_age"]),
-        jwks=None if jwks is None else _text(jwks).encode(),
+        name=gatejson.text(item["name"]),
+        url=gatejson.text(item["url"]),
+        audience=gatejson.text(item["audience"]),
+        max_age=gatejson.seconds(item["max_age"]),
+        jwks=None if jwks is None else gatejson.text(jwks).encode(),
     )
 
 
-def _stage(value: JsonValue) -> Stage:
-    item = _object(value, "name", "alias", "protected", "max_age")
-    if not isinstance(item["protected"], bool):
-        raise GateError("gate.json: protected is true or false")
+def _stage(value: JsonValue, own_functions: Collection[str]) -> Stage:
+    item = gatejson.record(value, "name", "alias", "protected", "max_age", "rollout")
     return Stage(
-        name=_text(item["name"]),
-        alias=_text(item["alias"]),
+        name=gatejson.text(item["name"]),
+        alias=gatejson.text(item["alias"]),
         target=OWN_TARGET,
-        protected=item["protected"],
-        max_age=_seconds(item["max_age"]),
+        protected=gatejson.flag(item["protected"], "protected"),
+        max_age=gatejson.seconds(item["max_age"]),
+        rollout=gaterollout.read(item["rollout"], own_functions=own_functions),
     )
 
 
-def _function(value: JsonValue, stages: Mapping[str, Stage]) -> FunctionEntry:
-    item = _object(value, "pattern", "alias", "max_age")
-    alias, max_age = _members(item["alias"]), _members(item["max_age"])
-    for stage in (*alias, *max_age):
-        _known("stage", stage, stages)
+def _function(value: JsonValue, stages: Mapping[str, Stage], own_functions: Collection[str]) -> FunctionEntry:
+    item = gatejson.record(value, "pattern", "alias", "max_age", "rollout")
+    alias, max_age, rollout = (gatejson.members(item[name]) for name in ("alias", "max_age", "rollout"))
+    for stage in (*alias, *max_age, *rollout):
+        gatejson.known("stage", stage, stages)
     return FunctionEntry(
-        pattern=_pattern(item["pattern"]),
-        alias=MappingProxyType({stage: _text(name) for stage, name in alias.items()}),
-        max_age=MappingProxyType({stage: _positive(seconds) for stage, seconds in max_age.items()}),
+        pattern=gatejson.pattern(item["pattern"]),
+        alias=MappingProxyType({stage: gatejson.text(name) for stage, name in alias.items()}),
+        max_age=MappingProxyType({stage: gatejson.positive(seconds) for stage, seconds in max_age.items()}),
+        rollout=MappingProxyType(
+            {
+                stage: gaterollout.read(merged, own_functions=own_functions)
+                for stage, merged in rollout.items()
+            }
+        ),
     )
+
+
+def _check_requirements(stages: Mapping[str, Stage], functions: Collection[FunctionEntry]) -> None:
+    """Raises GateError where a function's stages require what there is not, or one another in a circle."""
+    own = {name: stage.rollout.requires for name, stage in stages.items()}
+    merged = (
+        {name: entry.rollout_in(stage).requires for name, stage in stages.items()} for entry in functions
+    )
+    for requires in (own, *merged):
+        for stage, required in requires.items():
+            if required is not None:
+                gatejson.known("stage", required, stages)
+            if gaterollout.circle(requires, stage):
+                raise GateError(f"gate.json: the stage {stage!r} requires itself")
 
 
 def _rule(value: JsonValue, issuers: Mapping[str, Issuer], stages: Mapping[str, Stage]) -> Rule:
-    item = _object(value, "name", "issuer", "via", "claims", "actions", "functions", "stages")
-    via = cast(Via, _known("via", _text(item["via"]), get_args(Via)))
-    if via == "id_token" and "pipeline_source" not in _members(item["claims"]):
+    item = gatejson.record(value, "name", "issuer", "via", "claims", "actions", "functions", "stages")
+    via = cast(Via, gatejson.known("via", gatejson.text(item["via"]), get_args(Via)))
+    if via == "id_token" and "pipeline_source" not in gatejson.members(item["claims"]):
         raise GateError("gate.json: a rule leaves pipeline_source open, which lets forks in")
-    return Rule(
-        name=_text(item["name"]),
-        issuer=_known("issuer", _text(item["issuer"]), issuers),
+    rule = Rule(
+        name=gatejson.text(item["name"]),
+        issuer=gatejson.known("issuer", gatejson.text(item["issuer"]), issuers),
         via=via,
         claims=tuple(
-            (claim, tuple(_pattern(text, fold=claim in FOLDED) for text in _texts(wanted)))
-            for claim, wanted in _members(item["claims"]).items()
+            (claim, tuple(gatejson.pattern(text, fold=claim in FOLDED) for text in gatejson.texts(wanted)))
+            for claim, wanted in gatejson.members(item["claims"]).items()
         ),
-        actions=frozenset(_known("action", action, ACTIONS) for action in _texts(item["actions"])),
-        functions=tuple(_pattern(text) for text in _texts(item["functions"])),
-        stages=tuple(_known("stage", stage, stages) for stage in _texts(item["stages"])),
+        actions=frozenset(
+            gatejson.known("action", action, ACTIONS) for action in gatejson.texts(item["actions"])
+        ),
+        functions=tuple(gatejson.pattern(text) for text in gatejson.texts(item["functions"])),
+        stages=tuple(gatejson.known("stage", stage, stages) for stage in gatejson.texts(item["stages"])),
     )
+    if "approve" in rule.actions and not rule.asks_a_person:
+        raise GateError(
+            f"gate.json: rule {rule.name!r} approves without pinning what says that a person asks"
+        )
+    return rule
 
 
 def _deny(value: JsonValue, issuers: Mapping[str, Issuer]) -> Deny:
-    item = _object(value, "issuer", "claims")
-    claims = _members(item["claims"])
+    item = gatejson.record(value, "issuer", "claims")
+    claims = gatejson.members(item["claims"])
     if not claims:
         raise GateError("gate.json: a deny entry names no claim")
     return Deny(
-        issuer=_known("issuer", _text(item["issuer"]), issuers),
-        claims=tuple((_known("claim", claim, DENIABLE), _texts(values)) for claim, values in claims.items()),
+        issuer=gatejson.known("issuer", gatejson.text(item["issuer"]), issuers),
+        claims=tuple(
+            (gatejson.known("claim", claim, DENIABLE), gatejson.texts(values))
+            for claim, values in claims.items()
+        ),
     )
-
-
-def _members(value: JsonValue) -> dict[str, JsonValue]:
-    if not isinstance(value, dict):
-        raise GateError("gate.json: an object is missing")
-    return value
-
-
-def _object(value: JsonValue, *names: str) -> dict[str, JsonValue]:
-    item = _members(value)
-    if item.keys() != set(names):
-        raise GateError(f"gate.json: an object has not exactly the members {', '.join(names)}")
-    return item
-
-
-def _list(value: JsonValue) -> list[JsonValue]:
-    if not isinstance(value, list):
-        raise GateError("gate.json: a list is missing")
-    return value
-
-
-def _text(value: JsonValue) -> str:
-    if not isinstance(value, str) or not value:
-        raise GateError("gate.json: a text is missing")
-    return value
-
-
-def _texts(value: JsonValue) -> tuple[str, ...]:
-    if not (items := _list(value)):
-        raise GateError("gate.json: a list is empty")
-    return tuple(map(_text, items))
-
-
-def _positive(value: JsonValue) -> int:
-    if type(value) is not int or value < 1:  # `type`: true is an int
-        raise GateError("gate.json: a number of seconds is missing")
-    return value
-
-
-def _seconds(value: JsonValue) -> int | None:
-    return None if value is None else _positive(value)
-
-
-def _pattern(value: JsonValue, *, fold: bool = False) -> Pattern:
-    text = _text(value)
-    try:
-        return patterns.compile(text, fold=fold)
-    except patterns.PatternError as error:
-        raise GateError(f"gate.json: the pattern {text[:64]!r} {error}") from error
-
-
-def _known(what: str, name: str, names: Collection[str]) -> str:
-    if name not in names:
-        raise GateError(f"gate.json: there is no {what} {name!r}")
-    return name
-
-
-def _unique(what: str, pairs: Iterable[tuple[str, _T]]) -> Mapping[str, _T]:
-    members: dict[str, _T] = {}
-    for name, item in pairs:
-        if name in members:
-            raise GateError(f"gate.json: {what} {name!r} occurs twice")
-        members[name] = item
-    return MappingProxyType(members)

@@ -9,15 +9,15 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from sluicegate import patterns
-from sluicegate.diagnostics import Severity
+from sluicegate import gaterollout, patterns
 from sluicegate.gate import FORMAT
 from sluicegate.gatekeys import ID
+from sluicegate.gatemerge import Rollouts, no_stage
+from sluicegate.gaterollout import Rollout
 from sluicegate.gateshape import did_you_mean
-from sluicegate.gateyaml import Path
+from sluicegate.gateyaml import Path, Report
 from sluicegate.rules import DENIABLE, PINS
 
-SUPPORTED_ACTIONS = ("deploy", "read")
 OWN_FUNCTIONS = ("gateway", "watcher", "deployer", "janitor", "notifier")
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
@@ -29,7 +29,6 @@ _FORK_SOURCES = ("merge_request_event", "external_pull_request_event", "parent_p
 _IDS = ("project_id", "namespace_id", "user_id", "pipeline_id", "job_id")
 _FLAGS = ("ref_protected", "environment_protected")
 
-Report = Callable[[Severity, str, Path, str], None]
 Document = dict[str, Any]
 
 
@@ -51,9 +50,11 @@ class Checks:
         stages = {name: stage or {} for name, stage in self.source["stages"].items()}
         functions = self.source["functions"]
         self._functions(functions, stages)
+        rollouts = self._rollouts(functions, stages)
         rules = [self._rule(i, rule, stages) for i, rule in enumerate(self.source["rules"])]
         self._names_differ(rules)
         self._shared_targets(functions, stages, rules)
+        self._approvers(functions, rollouts, rules)
         self._tests(stages, rules)
         return {
             "format": FORMAT,
@@ -64,6 +65,7 @@ class Checks:
                     "alias": _alias(name, stage),
                     "protected": stage.get("protected", False),
                     "max_age": stage.get("max_age"),
+                    "rollout": gaterollout.document(rollouts.own[name]),
                 }
                 for name, stage in stages.items()
             ],
@@ -72,6 +74,11 @@ class Checks:
                     "pattern": pattern,
                     "alias": _overrides(entry, "alias"),
                     "max_age": _overrides(entry, "max_age"),
+                    "rollout": {
+                        stage: gaterollout.document(rollout)
+                        for stage, rollout in rollouts.overriding[pattern].items()
+                        if rollout != rollouts.own[stage]
+                    },
                 }
                 for pattern, entry in functions.items()
             ],
@@ -147,7 +154,7 @@ class Checks:
             at: Path = ("functions", pattern)
             self._not_ours(at, pattern)
             overrides = _overrides(entry, "alias")
-            for stage in (entry or {}).get("stages", {}):
+            for stage in _stages_of(entry):
                 self._stage((*at, "stages", stage), stage, stages)
             if overrides:
                 aliases = {name: overrides.get(name, _alias(name, stage)) for name, stage in stages.items()}
@@ -163,7 +170,7 @@ class Checks:
 
     def _stage(self, at: Path, stage: str, stages: Mapping[str, Any]) -> None:
         if stage not in stages:
-            self._error("stage", at, f"there is no stage `{stage}`{did_you_mean(stage, tuple(stages))}")
+            self._error("stage", at, no_stage(stage, stages))
 
     def _not_ours(self, at: Path, pattern: str) -> None:
         compiled = patterns.compile(pattern)
@@ -192,6 +199,44 @@ class Checks:
                     f"{what} target, with one role and `$LATEST`: keep protected stages to other functions",
                 )
 
+    # Rollouts
+
+    def _rollouts(self, functions: Mapping[str, Any], stages: Mapping[str, Any]) -> "_Found":
+        make = Rollouts(self.report, stages, self.own_functions)
+        own = {name: make.of_stage(name, stage) for name, stage in stages.items()}
+        requires = {name: rollout.requires for name, rollout in own.items()}
+        make.circles(("stages",), requires, stages)
+        found = _Found(own, {})
+        for pattern, entry in functions.items():
+            at: Path = ("functions", pattern, "stages")
+            found.overriding[pattern] = overriding = {
+                name: make.of_override((*at, name), name, stages[name], own[name], override)
+                for name, override in _stages_of(entry).items()
+                if name in stages
+            }
+            changed = {name: rollout.requires for name, rollout in overriding.items()}
+            make.circles(
+                at, requires | changed, [name for name in changed if changed[name] != requires[name]]
+            )
+        return found
+
+    def _approvers(self, functions: Mapping[str, Any], rollouts: "_Found", rules: list[Document]) -> None:
+        """Warns where what may be deployed waits for an approval that nobody may give."""
+        for pattern, entry in functions.items():
+            for stage in rollouts.own:
+                granted = {
+                    action
+                    for rule in rules
+                    if stage in rule["stages"] and _reaches(rule, pattern)
+                    for action in rule["actions"]
+                }
+                asks = rollouts.of(pattern, stage).approval is not None
+                if asks and {"deploy", "promote"} & granted and "approve" not in granted:
+                    overridden = "approval" in _stages_of(entry).get(stage, {})
+                    at: Path = ("functions", pattern, "stages", stage) if overridden else ("stages", stage)
+                    what = f"nobody can approve `{pattern}` in `{stage}`: no rule grants `approve` there"
+                    self._warning("approval", (*at, "approval"), what)
+
     # Rules
 
     def _rule(self, i: int, rule: Document, stages: Mapping[str, Any]) -> Document:
@@ -203,10 +248,6 @@ class Checks:
         self._pins((*at, "claims"), claims, protected, allow["actions"])
         for j, stage in enumerate(allow["stages"]):
             self._stage((*at, "allow", "stages", j), stage, stages)
-        for j, action in enumerate(allow["actions"]):
-            if action not in SUPPORTED_ACTIONS:
-                what = f"`{action}` is not supported yet: it grants nothing but reading"
-                self._warning("unsupported", (*at, "allow", "actions", j), what)
         for j, pattern in enumerate(allow["functions"]):
             where: Path = (*at, "allow", "functions", j)
             self._not_ours(where, pattern)
@@ -309,14 +350,30 @@ class Checks:
         self.report("warning", code, at, message)
 
 
+@dataclass(frozen=True)
+class _Found:
+    """The rollouts of stages, and by entry of `functions` those that it overrides."""
+
+    own: dict[str, Rollout]
+    overriding: dict[str, dict[str, Rollout]]
+
+    def of(self, pattern: str, stage: str) -> Rollout:
+        return self.overriding[pattern].get(stage, self.own[stage])
+
+
 def _alias(name: str, stage: Mapping[str, Any]) -> str:
     return str(stage.get("alias", name))
 
 
 def _overrides(entry: Mapping[str, Any] | None, key: str) -> dict[str, Any]:
     """By stage, what an entry of `functions` has for the key."""
+    return {name: stage[key] for name, stage in _stages_of(entry).items() if key in stage}
+
+
+def _stages_of(entry: Mapping[str, Any] | None) -> Mapping[str, Mapping[str, Any]]:
+    """An entry's overrides, by stage."""
     stages: Mapping[str, Mapping[str, Any]] = (entry or {}).get("stages", {})
-    return {name: stage[key] for name, stage in stages.items() if key in stage}
+    return stages
 
 
 def _pinned(claims: Mapping[str, list[str]], claim: str) -> bool:

@@ -73,7 +73,7 @@ def check(path: str | Path, *, allow_loopback: bool = False, stack_name: str = "
         return Report(None, None, findings.in_order(), ())
     gate = compiled.parse(document, own_functions=own_functions)
     try:
-        iam_policy.document([entry.pattern.text for entry in gate.functions])
+        iam_policy.of(gate)
     except iam_policy.PolicyError as error:
         report("error", "policy", ("functions",), str(error))
         return Report(None, None, findings.in_order(), ())

@@ -2,8 +2,23 @@
 
 from types import MappingProxyType
 
-from sluicegate import gitlab, patterns
-from sluicegate.gateshape import Choice, Flag, Items, Later, Names, Record, Shape, Span, Text, Version
+from sluicegate import alarms, gaterollout, gitlab, patterns, strategy
+from sluicegate.gateshape import (
+    Choice,
+    Flag,
+    Items,
+    Json,
+    Later,
+    Names,
+    Number,
+    OrNone,
+    Record,
+    Shape,
+    Span,
+    Text,
+    Version,
+)
+from sluicegate.plan import Metric, NoData
 from sluicegate.rules import ACTIONS
 from sluicegate.text import clean
 
@@ -57,7 +72,7 @@ _TITLE = Text(
 )
 _FUNCTION = Text(
     about="The name of a Lambda function.",
-    form="[A-Za-z0-9_-]{1,64}",
+    form=gaterollout.FUNCTION,
     wants="a function's name: up to 64 letters, digits, `-` and `_`",
 )
 _FUNCTIONS = Text(
@@ -107,27 +122,109 @@ _RULE_CLAIMS = Record(
     refused=_REFUSED_CLAIMS,
 )
 
-_STRATEGY = Record(
-    about="How traffic moves to the new version.",
-    members={
-        "type": Choice(
-            "`all-at-once`: the alias is moved in one step.", ("all-at-once",), ("canary", "linear")
+_BAKE = Span("How long the new version is watched before the next step.", most=strategy.MAX_BAKE)
+_STRATEGY_KEYS: dict[str, Shape] = {
+    "type": Choice(
+        "`all-at-once`: the alias is moved in one step. `canary`: a share first, then all. `linear`: a share "
+        "more each time. `steps`: as they are listed.",
+        strategy.TYPES,
+    ),
+    "percent": Number("The canary's share of the traffic; of `linear`, how much more each time.", 1, 99),
+    "bake": _BAKE,
+    "every": Span("Of `linear`: the time between two moves.", most=strategy.MAX_BAKE),
+    "steps": Items(
+        "Of `steps`: each with more percent than the one before, the last with 100.",
+        Record(
+            about="A step; only the last may go without a `bake`.",
+            members={"percent": Number("The new version's share of the traffic.", 1, 100), "bake": _BAKE},
+            required=("percent",),
         ),
-        "percent": Later("percent", "Share of traffic per step."),
-        "bake": Later("bake", "How long a step is watched."),
-    },
-    required=("type",),
-)
-_OVERRIDABLE: dict[str, Shape] = {
-    "alias": _ALIAS,
-    "max_age": Span("Oldest ID token, counted from `iat`, that is accepted here."),
-    "strategy": _STRATEGY,
-    "requires": Later("requires", "What must have succeeded first."),
-    "smoke": Later("smoke", "An invocation of the new version before traffic reaches it."),
-    "watch": Later("watch", "Alarms and metrics that roll a deployment back."),
-    "approval": Later("approval", "Wait for a second person."),
-    "order": Later("order", "Which pipeline may overwrite which."),
+        least=1,
+        most=strategy.MAX_STEPS,
+    ),
 }
+_ABOUT_STRATEGY = "How traffic moves to the new version."
+
+_SMOKE = Record(
+    about="What has to go well before traffic reaches a new version: it answers a payload, or a hook agrees.",
+    members={
+        "payload": Json(
+            "The event that the version is invoked with; `{}` if left out.", gaterollout.MAX_PAYLOAD
+        ),
+        "expect": Json("What its answer must contain.", gaterollout.MAX_PAYLOAD),
+        "hook": Text("A function that is told the version, and decides.", _FUNCTION.form, _FUNCTION.wants),
+        "timeout": Span("How long it may take; 10s if left out.", most=gaterollout.MAX_SMOKE),
+    },
+)
+
+
+def _limit(about: str, metric: Metric, key: str, about_key: str) -> Record:
+    most, ratio = gaterollout.MOST[metric], gaterollout.MAX_RATIO
+    return Record(
+        about=about,
+        members={
+            key: Number(about_key, gaterollout.LEAST, most, whole=False),
+            "max_ratio": Number("The most, against the version that is replaced.", 1, ratio, whole=False),
+            "min_samples": Number(
+                "Fewer requests of the new version say nothing; 100 if left out.", 1, gaterollout.MAX_SAMPLES
+            ),
+        },
+    )
+
+
+_WATCH = Record(
+    about="What rolls a deployment back while it bakes: alarms, and limits on Lambda's own metrics.",
+    members={
+        "alarms": Items(
+            "CloudWatch alarms, by name.",
+            Text(
+                "An alarm's name. `{function}`, `{stage}` and `{alias}` are filled in.",
+                form=alarms.FORM,
+                wants="an alarm's name",
+                complaint=lambda name: alarms.complaint(name) or _unprintable(name),
+            ),
+            most=alarms.MAX_ALARMS,
+        ),
+        "errors": _limit(
+            "Failed invocations.", Metric.ERRORS, "max_percent", "The most, of all invocations."
+        ),
+        "throttles": _limit(
+            "Throttled requests.", Metric.THROTTLES, "max_percent", "The most, of all requests."
+        ),
+        "duration_p95": _limit(
+            "How long 95 of 100 invocations take at most.", Metric.DURATION_P95, "max_ms", "Milliseconds."
+        ),
+        "no_data": Choice(
+            "A bake that ends with too few requests: `pass` (the default), `fail`, or `extend` it.",
+            tuple(each.value for each in NoData),
+        ),
+    },
+)
+_ROLLOUT: dict[str, Shape] = {
+    "smoke": _SMOKE,
+    "watch": _WATCH,
+    "approval": Record(
+        about="A second person has to agree before anything of the new code reaches the target.",
+        members={
+            "expires": Span(
+                "How long it waits for them; 24h if left out.",
+                gaterollout.APPROVAL[0],
+                gaterollout.APPROVAL[1],
+            )
+        },
+    ),
+    "requires": Record(
+        about="What must have succeeded first.",
+        members={
+            "succeeded_in": Text("The stage where the digest must have succeeded.", _STAGE.form, _STAGE.wants)
+        },
+        required=("succeeded_in",),
+    ),
+    "order": Choice(
+        "`pipeline`: an older pipeline of the same project cannot overwrite a newer one.", ("pipeline",)
+    ),
+}
+_MAX_AGE = Span("Oldest ID token, counted from `iat`, that is accepted here.")
 _OF_THE_STAGE = "belongs to the stage itself, under `stages`: it cannot differ from function to function"
 
 _ISSUER_ENTRY = Record(
@@ -161,7 +258,9 @@ _STAGE_ENTRY = Record(
         "alias": Text("The Lambda alias; the stage's name if left out.", _ALIAS.form, _ALIAS.wants),
         "target": Later("target", "Another account, region or role; left out, it is the stack's own."),
         "protected": Flag('Rules that grant it must pin project_id and ref_protected: "true".'),
-        **{name: shape for name, shape in _OVERRIDABLE.items() if name != "alias"},
+        "max_age": _MAX_AGE,
+        "strategy": Record(_ABOUT_STRATEGY, _STRATEGY_KEYS, required=("type",)),
+        **_ROLLOUT,
     },
 )
 
@@ -173,7 +272,12 @@ _FUNCTION_ENTRY = Record(
             key=_STAGE,
             item=Record(
                 "What replaces the stage's own.",
-                _OVERRIDABLE,
+                {
+                    "alias": _ALIAS,
+                    "max_age": _MAX_AGE,
+                    "strategy": Record(_ABOUT_STRATEGY, _STRATEGY_KEYS),
+                    **{name: OrNone(shape) for name, shape in _ROLLOUT.items()},
+                },
                 refused={"protected": _OF_THE_STAGE, "target": _OF_THE_STAGE},
             ),
         ),

@@ -4,17 +4,24 @@
 could not read is None or left out: its answer is for use only where no error but "unsupported" was found.
 """
 
+import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from math import isfinite
 from typing import Any, Protocol
 
 from sluicegate import gateyaml
+from sluicegate.deployment import duration
 from sluicegate.diagnostics import Findings
 from sluicegate.gateyaml import Node, Scalar, described, quoted
 
 UNSUPPORTED = "unsupported"
+NONE = "none"
+
+# JSON's spellings (RFC 8259), of numbers that every reader takes.
+_JSON = re.compile(r"true|false|null|-?(0|[1-9][0-9]{0,17})(\.[0-9]{1,18})?([eE][-+]?[0-9]{1,3})?")
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -117,19 +124,114 @@ class Version:
 
 
 @dataclass(frozen=True)
-class Span:
-    """A duration such as "300s", "5m", "1h" or "2d"; read as seconds, from 1 s to `longest` days."""
+class Number:
+    """A number from `least` to `most`, without quotes: whole and read as int, else with up to three decimals
+    and read as float."""
 
     about: str
-    longest: int = 31
+    least: float
+    most: float
+    whole: bool = True
+
+    def read(self, node: Node, findings: Findings) -> int | float | None:
+        form = r"0|[1-9][0-9]{0,8}" if self.whole else r"(0|[1-9][0-9]{0,8})(\.[0-9]{1,3})?"
+        wants = f"{self._kind()} from {self.least:g} to {self.most:.0f}"
+        if not (isinstance(node, Scalar) and node.kind == "number" and re.fullmatch(form, node.text)):
+            _refuse(node, findings, f"write {wants} here, without quotes")
+            return None
+        value = int(node.text) if self.whole else float(node.text)
+        if not self.least <= value <= self.most:
+            findings.add("error", "value", node.mark, f"`{node.text}` is not {wants}")
+            return None
+        return value
+
+    def _kind(self) -> str:
+        return "a whole number" if self.whole else "a number with at most three decimals,"
+
+    def schema(self) -> dict[str, Any]:
+        kind = "integer" if self.whole else "number"
+        return {"description": self.about, "type": kind, "minimum": self.least, "maximum": self.most}
+
+
+@dataclass(frozen=True)
+class Json:
+    """Any value that JSON has, read as compact JSON text of at most `longest` characters, all ASCII.
+
+    Numbers, true, false and null are themselves without quotes, spelled as JSON spells them.
+    """
+
+    about: str
+    longest: int
+
+    def read(self, node: Node, findings: Findings) -> str | None:
+        before = len(findings.found)
+        value = self._value(node, findings)
+        if len(findings.found) > before:
+            return None
+        text = json.dumps(value, separators=(",", ":"))
+        if len(text) > self.longest:
+            what = f"this is {len(text)} characters of JSON, and {self.longest} is the most"
+            findings.add("error", "value", node.mark, what)
+            return None
+        return text
+
+    def _value(self, node: Node, findings: Findings) -> Any:
+        if isinstance(node, gateyaml.Mapping):
+            return {name: self._value(member.value, findings) for name, member in node.members.items()}
+        if isinstance(node, gateyaml.Sequence):
+            return [self._value(item, findings) for item in node.items]
+        if isinstance(node, Scalar) and node.kind == "string":
+            return node.text
+        if isinstance(node, Scalar) and _JSON.fullmatch(node.text):
+            value = json.loads(node.text)
+            if not isinstance(value, float) or isfinite(value):
+                return value
+        if isinstance(node, Scalar) and node.kind != "null":
+            what = f"JSON has no {node.kind} that is spelled like this: {quoted(node)}"
+            findings.add("error", "unquoted", node.mark, what)
+        else:
+            _refuse(node, findings, "nothing is written here: write null, or what belongs here")
+        return None
+
+    def schema(self) -> dict[str, Any]:
+        return {"description": self.about}
+
+
+@dataclass(frozen=True)
+class OrNone:
+    """What a shape takes, or the word `none`, which takes away what else would be there: read as NONE."""
+
+    shape: Shape
+
+    @property
+    def about(self) -> str:
+        return f"{self.shape.about} Or `none`."
+
+    def read(self, node: Node, findings: Findings) -> Any:
+        if isinstance(node, Scalar) and node.kind == "string" and node.text == NONE:
+            return NONE
+        return self.shape.read(node, findings)
+
+    def schema(self) -> dict[str, Any]:
+        return {"description": self.about, "anyOf": [{"const": NONE}, self.shape.schema()]}
+
+
+@dataclass(frozen=True)
+class Span:
+    """A duration such as "300s", "5m", "1h" or "2d"; read as seconds, from `least` to `most` of them."""
+
+    about: str
+    least: int = 1
+    most: int = 31 * 86_400
 
     def read(self, node: Node, findings: Findings) -> int | None:
         text = _text(node, findings, example="5m")
         if text is None:
             return None
         seconds = int(text[:-1]) * _UNITS[text[-1]] if re.fullmatch(r"[1-9][0-9]{0,8}[smhd]", text) else 0
-        if not 1 <= seconds <= self.longest * _UNITS["d"]:
-            wants = f'a duration such as "300s", "5m", "1h" or "2d", of {self.longest} days at most'
+        if not self.least <= seconds <= self.most:
+            limits = f"from {duration(self.least)} to {duration(self.most)}"
+            wants = f'a duration such as "300s", "5m", "1h" or "2d", {limits}'
             findings.add("error", "duration", node.mark, f"`{text}` is not {wants}")
             return None
         return seconds
@@ -140,12 +242,13 @@ class Span:
 
 @dataclass(frozen=True)
 class Items:
-    """A list. `single` also takes one item without the list; `least` is the fewest that it must have."""
+    """A list. `single` also takes one item without the list; `least` and `most` are how many it may have."""
 
     about: str
     item: Shape
     single: bool = False
     least: int = 0
+    most: int | None = None
 
     def read(self, node: Node, findings: Findings) -> list[Any] | None:
         if self.least == 0 and _empty(node):
@@ -157,10 +260,16 @@ class Items:
             return None
         if len(node.items) < self.least:
             findings.add("error", "value", node.mark, "the list is empty; name at least one")
+        if self.most is not None and len(node.items) > self.most:
+            findings.add(
+                "error", "value", node.mark, f"the list has {len(node.items)}; name at most {self.most}"
+            )
         return [self.item.read(item, findings) for item in node.items]
 
     def schema(self) -> dict[str, Any]:
         items = {"type": "array", "items": self.item.schema(), "minItems": self.least}
+        if self.most is not None:
+            items["maxItems"] = self.most
         if self.single:
             return {"description": self.about, "anyOf": [self.item.schema(), items]}
         return {"description": self.about, **items, "type": _or_null("array", self.least == 0)}

@@ -7,17 +7,19 @@ errors: each lets a file mean something else than what a reviewer sees.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 import yaml
 from yaml.resolver import Resolver
 
-from sluicegate.diagnostics import Findings, Mark
+from sluicegate.diagnostics import Findings, Mark, Severity
 
 Kind = Literal["string", "number", "boolean", "date", "null"]
 Path: TypeAlias = tuple[str | int, ...]
+# Takes severity, code, path and message of what is found.
+Report: TypeAlias = Callable[[Severity, str, Path, str], None]
 
 MAX_DEPTH = 16
 

@@ -1,12 +1,12 @@
 """The target role's policy, made from the gate file: what is in no entry of `functions` cannot be deployed.
 
 The build writes it, template.yaml includes it, so names of account and region are `Fn::Sub`. At run time only
-ACTIONS is read.
+ACTIONS, INVOKE and WATCHING are read.
 """
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,11 +18,18 @@ ACTIONS: Final = (
     "lambda:DeleteAlias",
     "lambda:GetAlias",
     "lambda:GetFunction",
+    "lambda:GetProvisionedConcurrencyConfig",
     "lambda:PublishVersion",
     "lambda:UpdateAlias",
     "lambda:UpdateFunctionCode",
 )
-"""All that a deployment calls in a target. A session's own policy narrows them to one function."""
+"""All that every deployment calls in a target. A session's own policy narrows them to one function."""
+
+INVOKE: Final = "lambda:InvokeFunction"
+"""For smoke tests: versions that are deployed with a payload, and hooks."""
+
+WATCHING: Final = ("cloudwatch:DescribeAlarms", "cloudwatch:GetMetricData")
+"""For watches. GetMetricData knows no resources (service authorization reference)."""
 
 MAX_CHARACTERS: Final = 8_000
 """Of 10,240 for all inline policies of a role, without white space (IAM quotas). The template has more."""
@@ -38,24 +45,53 @@ class PolicyError(ValueError):
 
 def write(gate: "Gate", path: Path) -> None:
     """Write the policy of `gate`; raises PolicyError. The same gate gives the same bytes."""
-    names = dict.fromkeys(entry.pattern.text for entry in gate.functions)
-    path.write_text(json.dumps(document(tuple(names)), indent=1) + "\n", encoding="utf-8")
+    path.write_text(json.dumps(of(gate), indent=1) + "\n", encoding="utf-8")
 
 
-def document(patterns: Sequence[str]) -> dict[str, Any]:
+def of(gate: "Gate") -> dict[str, Any]:
+    """The policy document of a gate. It invokes and watches only where a placement does; see `document`."""
+    smoked: dict[str, None] = {}
+    hooks: dict[str, None] = {}
+    watching = False
+    for entry in gate.functions:
+        for rollout in map(entry.rollout_in, gate.stages.values()):
+            watching |= rollout.watch is not None
+            if rollout.smoke and rollout.smoke.hook:
+                hooks[rollout.smoke.hook] = None
+            elif rollout.smoke:
+                smoked[entry.pattern.text] = None
+    patterns = dict.fromkeys(entry.pattern.text for entry in gate.functions)
+    return document(tuple(patterns), smoked=tuple(smoked), hooks=tuple(hooks), watching=watching)
+
+
+def document(
+    patterns: Sequence[str],
+    *,
+    smoked: Sequence[str] = (),
+    hooks: Sequence[str] = (),
+    watching: bool = False,
+) -> dict[str, Any]:
     """The policy document for function name patterns of the gate file.
 
-    Without a function it denies, as IAM takes no empty list of resources. Raises PolicyError for a pattern
-    that no function's name can match, and where the policy outgrows IAM's limit.
+    Of functions that match `smoked`, versions may be invoked, and the functions `hooks`; `watching` is for
+    placements that read CloudWatch. Without a function it denies, as IAM takes no empty list of resources.
+    Raises PolicyError for a pattern that no function's name can match, and where the policy outgrows IAM's
+    limit.
     """
-    resources = [{"Fn::Sub": _RESOURCE + name} for name in _names(patterns)]
-    statement = {
-        "Sid": "GateFileFunctions" if resources else "NoFunctions",
-        "Effect": "Allow" if resources else "Deny",
-        "Action": list(ACTIONS),
-        "Resource": resources or "*",
-    }
-    policy = {"Version": "2012-10-17", "Statement": [statement]}
+    resources = _names(patterns)
+    statements = [
+        _allow("GateFileFunctions", ACTIONS, _functions(resources))
+        if resources
+        else {"Sid": "NoFunctions", "Effect": "Deny", "Action": list(ACTIONS), "Resource": "*"}
+    ]
+    invoked = [f"{_name(pattern)}:*" for pattern in smoked] + [
+        f"{hook}{end}" for hook in hooks for end in ("", ":*")
+    ]
+    if invoked:
+        statements.append(_allow("Smoke", [INVOKE], _functions(dict.fromkeys(invoked))))
+    if watching:
+        statements.append(_allow("Watch", WATCHING, "*"))
+    policy = {"Version": "2012-10-17", "Statement": statements}
     size = _size(policy)
     if size > MAX_CHARACTERS:
         raise PolicyError(
@@ -65,19 +101,29 @@ def document(patterns: Sequence[str]) -> dict[str, Any]:
     return policy
 
 
-def _names(patterns: Sequence[str]) -> list[str]:
-    """IAM's patterns, where `*` is any run: functions themselves, and their versions and aliases.
+def _allow(sid: str, actions: Sequence[str], resources: object) -> dict[str, Any]:
+    return {"Sid": sid, "Effect": "Allow", "Action": list(actions), "Resource": resources}
 
-    A pattern that ends in a wildcard covers both already.
-    """
+
+def _functions(names: Iterable[str]) -> list[dict[str, str]]:
+    return [{"Fn::Sub": _RESOURCE + name} for name in names]
+
+
+def _names(patterns: Sequence[str]) -> list[str]:
+    """Functions themselves, and their versions and aliases. A pattern that ends in a wildcard covers both."""
     names: dict[str, None] = {}
     for pattern in patterns:
-        # IAM would read `?` and `${}` in its own way, and no function has them in its name.
-        if not _PATTERN.fullmatch(pattern):
-            raise PolicyError(f"no function's name matches `{pattern}`")
-        name = pattern.replace("**", "*")
+        name = _name(pattern)
         names |= dict.fromkeys([name] if name.endswith("*") else [name, f"{name}:*"])
     return list(names)
+
+
+def _name(pattern: str) -> str:
+    """IAM's pattern, where `*` is any run."""
+    # IAM would read `?` and `${}` in its own way, and no function has them in its name.
+    if not _PATTERN.fullmatch(pattern):
+        raise PolicyError(f"no function's name matches `{pattern}`")
+    return pattern.replace("**", "*")
 
 
 def _size(policy: dict[str, Any]) -> int:

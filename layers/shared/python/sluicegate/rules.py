@@ -45,6 +45,15 @@ class Rule:
         values = dict(self.claims).get(claim, ())
         return tuple(value.text for value in values) if all(value.exact for value in values) else ()
 
+    @property
+    def asks_a_person(self) -> bool:
+        """Whether it pins what a rule that approves must: a project, its protected refs, and the button."""
+        return (
+            bool(self.pinned("project_id"))
+            and self.pinned("ref_protected") == ("true",)
+            and self.pinned("pipeline_source") == ("web",)
+        )
+
     def failed(self, identity: Identity) -> tuple[Failed, ...]:
         """The claims that do not match, in the rule's order. For identities of the rule's issuer and via."""
         return tuple(
