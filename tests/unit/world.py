@@ -1,7 +1,7 @@
 """A small world for rollouts: a table (moto's), Lambda's model, and a clock that only sleeping moves."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
@@ -17,6 +17,8 @@ from sluicegate.lambda_api import FunctionApi
 from sluicegate.plan import Plan, Step, Target
 from sluicegate.steps import Steps
 from sluicegate.store import Store, digest
+from sluicegate.targets import Access
+from sluicegate.watching import AlarmState, Measured
 
 OWN = Target("111111111111", "eu-central-1")
 START = 1_780_000_000.0
@@ -51,11 +53,50 @@ class Bucket:
 
 
 @dataclass
+class Sky:
+    """CloudWatch as a test wants it: alarms by name, what each version measured, and how often it was asked."""
+
+    states: dict[str, AlarmState] = field(default_factory=dict)
+    measures: dict[str, Measured] = field(default_factory=dict)
+    looks: int = 0
+
+    def alarms(self, names: Sequence[str]) -> tuple[tuple[str, AlarmState], ...]:
+        self.looks += 1
+        return tuple((name, self.states.get(name, AlarmState.MISSING)) for name in names)
+
+    def measured(
+        self, function: str, alias: str, since: Mapping[str, float], until: float
+    ) -> dict[str, Measured]:
+        return {version: self.measures.get(version, Measured()) for version in since}
+
+
+@dataclass
 class OneTarget:
     model: LambdaModel
+    sky: Sky
 
-    def function(self, deployment: Deployment) -> FunctionApi:
-        return FunctionApi(self.model, deployment.function)
+    def enter(self, deployment: Deployment) -> Access:
+        smoke = deployment.plan.smoke
+        hook = FunctionApi(self.model, smoke.hook, self._patient) if smoke and smoke.hook else None
+        return Access(
+            FunctionApi(self.model, deployment.function, self._patient),
+            hook,
+            cast(Any, self.sky) if deployment.plan.watch else None,
+        )
+
+    def _patient(self, timeout: int) -> LambdaModel:
+        self.model.timeout = timeout
+        return self.model
+
+
+@dataclass
+class Waits:
+    """Step Functions, as far as waits go: the tokens that were ended early."""
+
+    woken: list[str] = field(default_factory=list)
+
+    def wake(self, token: str) -> None:
+        self.woken.append(token)
 
 
 @dataclass
@@ -63,15 +104,26 @@ class World:
     client: Any
     model: LambdaModel = field(default_factory=LambdaModel)
     clock: Clock = field(default_factory=Clock)
+    sky: Sky = field(default_factory=Sky)
+    waits: Waits = field(default_factory=Waits)
 
     def __post_init__(self) -> None:
         self.store = Store(self.client, TABLE, self.clock, self.clock.sleep)
         self.steps = Steps(
-            self.store, cast(Any, Bucket(self.model)), cast(Any, OneTarget(self.model)), self.clock.sleep
+            self.store,
+            cast(Any, Bucket(self.model)),
+            cast(Any, OneTarget(self.model, self.sky)),
+            self.clock.sleep,
+            self.clock,
         )
         self.told: list[Deployment] = []
         self.deployer = Deployer(
-            self.store, self.steps, lambda d, _: self.told.append(d), self.clock, self.clock.sleep
+            self.store,
+            self.steps,
+            cast(Any, self.waits),
+            lambda d, _: self.told.append(d),
+            self.clock,
+            self.clock.sleep,
         )
 
     def upload(self, function: str, code: bytes) -> str:
@@ -89,8 +141,7 @@ class World:
             deployment,
             request_key=digest(deployment.id),
             fingerprint="fingerprint",
-            token_key=None,
-            token_expires=0,
+            binding=None,
         )
         return deployment
 
@@ -100,8 +151,13 @@ class World:
             answer = self.deployer.turn(deployment.id)
             if answer["next"] == "end":
                 return self.now(deployment)
-            self.clock.sleep(answer["seconds"])
+            self.meanwhile(self.now(deployment))
+            if self.now(deployment).revision == answer["revision"]:  # else its wait is ended at once
+                self.clock.sleep(answer["seconds"])
         raise AssertionError("the rollout does not end")
+
+    def meanwhile(self, deployment: Deployment) -> None:
+        """What happens while the rollout waits; a test puts its own here."""
 
     def now(self, deployment: Deployment) -> Deployment:
         found = self.store.deployment(deployment.id)

@@ -18,7 +18,7 @@ from sluicegate.gateshape import did_you_mean
 from sluicegate.gateyaml import Path, Report
 from sluicegate.rules import DENIABLE, PINS
 
-OWN_FUNCTIONS = ("gateway", "watcher", "deployer", "janitor", "notifier")
+OWN_FUNCTIONS = ("gateway", "watcher", "deployer", "janitor", "waker", "relay", "notifier")
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 # Started by people and by themselves, on a ref of the project. All else a rule must name.
