@@ -18,7 +18,7 @@ from sluicegate.gateyaml import Path
 from sluicegate.rules import DENIABLE, PINS
 
 SUPPORTED_ACTIONS = ("deploy", "read")
-OWN_FUNCTIONS = ("gateway", "watcher", "deployer", "janitor", "notifier")
+OWN_FUNCTIONS = ("gateway", "watcher", "deployer", "janitor", "relay", "notifier")
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 # Started by people and by themselves, on a ref of the project. All else a rule must name.

@@ -529,6 +529,11 @@ def _deployment(item: Item) -> Deployment:
     return Deployment(**values)
 
 
+def deployment_of(image: Mapping[str, Any]) -> Deployment:
+    """The deployment in an image of its record, as the table's stream has it (DynamoDB's typed JSON)."""
+    return _deployment(_unmarshal(image))
+
+
 def _alias_state(value: Mapping[str, Any] | None) -> AliasState | None:
     return AliasState(value["version"], dict(value["weights"])) if value else None
 
