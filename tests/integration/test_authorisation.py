@@ -206,6 +206,7 @@ def test_an_artifact_of_another_project_is_not_told_to_a_stranger(scene: Scene) 
         "sluicegate-watcher",
         "sluicegate-deployer",
         "sluicegate-janitor",
+        "sluicegate-relay",
         "sluicegate-notifier",
         "sluicegate-api",
         "SLUICEGATE-gateway",

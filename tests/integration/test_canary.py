@@ -13,6 +13,7 @@ from uuid import uuid4
 import httpx
 import pytest
 from stand import Stand, package
+from stand.listener import Listener, listening
 
 JSON = {"Content-Type": "application/json"}
 TEXT = {"Accept": "text/plain"}
@@ -51,9 +52,16 @@ def began() -> int:
 
 
 @pytest.fixture(scope="module")
-def cage(stand: Stand, began: int) -> Iterator[Cage]:
+def listener(stand: Stand) -> Iterator[Listener]:
+    with listening(stand) as listener:
+        yield listener
+
+
+@pytest.fixture(scope="module")
+def cage(stand: Stand, began: int, listener: Listener) -> Iterator[Cage]:
     """Everything that a job can do, done with canaries, and everything that can go wrong with it."""
     assert began
+    assert not listener.events
     cage, function = Cage(), f"orders-{uuid4().hex[:8]}"
     stand.create_function(function, env={"PASSWORD": cage.keep("environment", canary("environment"))})
     try:
@@ -235,6 +243,13 @@ def test_none_is_in_the_table(stand: Stand, cage: Cage) -> None:
     text = json.dumps([item for page in pages for item in page["Items"]], default=str, ensure_ascii=False)
     assert all(id_ in text for id_ in cage.deployments)
     assert cage.escaped("the table", text) == []
+
+
+def test_none_is_in_an_event(stand: Stand, cage: Cage, listener: Listener) -> None:
+    for id_ in cage.deployments:
+        told = stand.http("GET", f"/deployments/{id_}", token=stand.token()).json()
+        assert len(listener.until(id_, told["revision"])) >= told["revision"]
+    assert cage.escaped("an event", json.dumps(listener.events, ensure_ascii=False)) == []
 
 
 def test_none_is_in_an_execution(stand: Stand, cage: Cage) -> None:

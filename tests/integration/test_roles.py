@@ -27,7 +27,7 @@ def handler(event, context):
     names = "ACCESS_KEY_ID", "SECRET_ACCESS_KEY", "SESSION_TOKEN"
     return {name: os.environ["AWS_" + name] for name in names}
 """
-ROLES = ("gateway", "watcher", "deployer", "janitor")
+ROLES = ("gateway", "watcher", "deployer", "janitor", "relay")
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,8 @@ class Names:
     account: str
     region: str
     external_id: str
+    stream: str
+    dead_letters: str
     role: dict[str, str]
 
     def arn(self, function: str) -> str:
@@ -78,6 +80,8 @@ def names(stand: Stand) -> Iterator[Names]:
         stand.account_id,
         stand.region,
         stack,
+        stand.client("dynamodb").describe_table(TableName=stand.table)["Table"]["LatestStreamArn"],
+        stand.client("sqs").get_queue_url(QueueName="sluicegate-dead-letters")["QueueUrl"],
         role,
     )
     for name in (deployed, neighbour):
@@ -247,6 +251,21 @@ NOBODY: dict[str, Try] = {
     "read a log": lambda c, _: c("logs").filter_log_events(logGroupName="/aws/lambda/sluicegate-gateway"),
     "delete a log": lambda c, _: c("logs").delete_log_group(logGroupName="/aws/lambda/sluicegate-gateway"),
     "read a secret": lambda c, _: c("secretsmanager").get_secret_value(SecretId="sluicegate/webhooks/orders"),
+    "put an event on the account's own bus": lambda c, _: c("events").put_events(
+        Entries=[{"Source": "sluicegate", "DetailType": "Sluicegate Deployment", "Detail": "{}"}]
+    ),
+    "listen to the bus": lambda c, _: c("events").put_rule(
+        Name="x", EventBusName="sluicegate", EventPattern='{"source": ["sluicegate"]}'
+    ),
+    "open the bus": lambda c, _: c("events").put_permission(
+        EventBusName="sluicegate", StatementId="x", Principal="*", Action="events:PutEvents"
+    ),
+    "delete the bus": lambda c, _: c("events").delete_event_bus(Name="sluicegate"),
+    "read a dead letter": lambda c, n: c("sqs").receive_message(QueueUrl=n.dead_letters),
+    "delete the dead letters": lambda c, n: c("sqs").purge_queue(QueueUrl=n.dead_letters),
+    "stop the relay": lambda c, _: c("lambda").put_function_concurrency(
+        FunctionName="sluicegate-relay", ReservedConcurrentExecutions=0
+    ),
     "delete the stack": lambda c, _: c("cloudformation").delete_stack(StackName="sluicegate"),
 }
 
@@ -300,6 +319,25 @@ START: dict[str, Try] = {
         stateMachineArn=n.state_machine, name=f"probe-{uuid4().hex}", input='{"id": "none"}'
     ),
 }
+TELL: dict[str, Try] = {
+    "put an event": lambda c, _: c("events").put_events(
+        Entries=[
+            {
+                "EventBusName": "sluicegate",
+                "Source": "probe",
+                "DetailType": "Sluicegate Deployment",
+                "Detail": "{}",
+            }
+        ]
+    ),
+}
+STREAM: dict[str, Try] = {
+    "read the stream": lambda c, n: c("dynamodbstreams").describe_stream(StreamArn=n.stream),
+}
+SET_ASIDE: dict[str, Try] = {
+    "send a dead letter": lambda c, n: c("sqs").send_message(QueueUrl=n.dead_letters, MessageBody="probe"),
+}
+RELAYED: dict[str, Try] = {**TELL, **STREAM, **SET_ASIDE}
 ENTER: dict[str, Try] = {
     "enter the target": lambda c, n: c("sts").assume_role(
         RoleArn=n.role_arn("target"), RoleSessionName="probe", ExternalId=n.external_id
@@ -322,12 +360,24 @@ UNCOVERED: dict[str, Try] = {
 }
 
 DENIALS: dict[str, dict[str, Try]] = {
-    "gateway": {**NOBODY, **TOUCH, **ENTER},
-    "watcher": {**NOBODY, **TOUCH, **ENTER, **PUT, **READ_ARTIFACTS, **WRITE, **QUERY, **START},
-    "deployer": {**NOBODY, **TOUCH, **PUT, **QUERY, **START},
-    "janitor": {**NOBODY, **TOUCH, **ENTER, **PUT, **READ_ARTIFACTS},
+    "gateway": {**NOBODY, **TOUCH, **ENTER, **RELAYED},
+    "watcher": {**NOBODY, **TOUCH, **ENTER, **PUT, **READ_ARTIFACTS, **WRITE, **QUERY, **START, **RELAYED},
+    "deployer": {**NOBODY, **TOUCH, **PUT, **QUERY, **START, **RELAYED},
+    "janitor": {**NOBODY, **TOUCH, **ENTER, **PUT, **READ_ARTIFACTS, **RELAYED},
+    "relay": {
+        **NOBODY,
+        **TOUCH,
+        **ENTER,
+        **PUT,
+        **READ_ARTIFACTS,
+        **WRITE,
+        **QUERY,
+        **GET,
+        **START,
+    },
     "session": {
         **NOBODY,
+        **RELAYED,
         **UNCOVERED,
         **NEIGHBOUR,
         **ENTER,
@@ -338,7 +388,7 @@ DENIALS: dict[str, dict[str, Try]] = {
         **GET,
         **START,
     },
-    "target": {**NOBODY, **UNCOVERED, **ENTER, **PUT, **WRITE, **QUERY, **GET, **START},
+    "target": {**NOBODY, **UNCOVERED, **ENTER, **PUT, **WRITE, **QUERY, **GET, **START, **RELAYED},
 }
 
 # What each is for: without these, a role that may do nothing at all would pass.
@@ -347,6 +397,7 @@ ALLOWED: dict[str, dict[str, Try]] = {
     "watcher": GET,
     "deployer": {**WRITE, **GET, **ENTER},
     "janitor": {**WRITE, **QUERY, **GET},
+    "relay": TELL,
     "session": {
         name: TOUCH[name] for name in ("read a deployed function", "read its alias", "move its alias")
     },
@@ -370,14 +421,8 @@ def test_a_role_may(role: str, what: str, as_role: Callable[[str], Client], name
 
 def test_the_rollout_may_only_run_the_deployer(stand: Stand, names: Names) -> None:
     """Simulated: the emulator does not enforce a state machine's role."""
-
-    def decision(action: str, resource: str) -> str:
-        results = stand.client("iam").simulate_principal_policy(
-            PolicySourceArn=names.role_arn("rollout"), ActionNames=[action], ResourceArns=[resource]
-        )["EvaluationResults"]
-        return str(results[0]["EvalDecision"])
-
-    assert decision("lambda:InvokeFunction", names.arn("sluicegate-deployer")) == "allowed"
+    run = ("lambda:InvokeFunction", names.arn("sluicegate-deployer"))
+    assert decision(stand, names, "rollout", *run) == "allowed"
     for action, resource in (
         ("lambda:InvokeFunction", names.arn(names.function)),
         ("lambda:InvokeFunction", names.arn("sluicegate-gateway")),
@@ -386,7 +431,39 @@ def test_the_rollout_may_only_run_the_deployer(stand: Stand, names: Names) -> No
         ("s3:GetObject", f"arn:aws:s3:::{names.bucket}/x"),
         ("dynamodb:GetItem", f"arn:aws:dynamodb:{names.region}:{names.account}:table/{names.table}"),
     ):
-        assert decision(action, resource) != "allowed", (action, resource)
+        assert decision(stand, names, "rollout", action, resource) != "allowed", (action, resource)
+
+
+def test_the_relay_may_only_read_the_stream_and_set_aside(stand: Stand, names: Names) -> None:
+    """Simulated: the emulator reads streams as itself, and asks for the right to them on no stream at all."""
+    table, _, _ = names.stream.partition("/stream/")
+    queue = f"arn:aws:sqs:{names.region}:{names.account}:sluicegate-dead-letters"
+    for action, resource in (
+        ("dynamodb:DescribeStream", names.stream),
+        ("dynamodb:GetRecords", names.stream),
+        ("dynamodb:GetShardIterator", names.stream),
+        ("dynamodb:ListStreams", names.stream),
+        ("sqs:SendMessage", queue),
+    ):
+        assert decision(stand, names, "relay", action, resource) == "allowed", (action, resource)
+    for action, resource in (
+        ("dynamodb:GetRecords", f"{table}-other/stream/2026-11-01T00:00:00.000"),
+        ("dynamodb:GetItem", table),
+        ("dynamodb:Query", f"{table}/index/open"),
+        ("events:PutEvents", f"arn:aws:events:{names.region}:{names.account}:event-bus/default"),
+        ("sqs:ReceiveMessage", queue),
+        ("sqs:SendMessage", f"{queue}-other"),
+        ("lambda:InvokeFunction", names.arn(names.function)),
+        ("sts:AssumeRole", names.role_arn("target")),
+    ):
+        assert decision(stand, names, "relay", action, resource) != "allowed", (action, resource)
+
+
+def decision(stand: Stand, names: Names, role: str, action: str, resource: str) -> str:
+    results = stand.client("iam").simulate_principal_policy(
+        PolicySourceArn=names.role_arn(role), ActionNames=[action], ResourceArns=[resource]
+    )["EvaluationResults"]
+    return str(results[0]["EvalDecision"])
 
 
 # Artifacts
@@ -466,7 +543,7 @@ def test_an_upload_runs_out(names: Names, as_role: Callable[[str], Client]) -> N
 
 
 def test_nobody_signs_an_upload_but_the_gateway(names: Names, as_role: Callable[[str], Client]) -> None:
-    for role in ("watcher", "deployer", "janitor", "session", "target"):
+    for role in ("watcher", "deployer", "janitor", "relay", "session", "target"):
         url = as_role(role)("s3").generate_presigned_url(
             "put_object", Params={"Bucket": names.bucket, "Key": f"{names.function}/{role}.zip"}
         )

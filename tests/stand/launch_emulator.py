@@ -1,11 +1,13 @@
 """Start MiniStack with what the stand changes about it. Run by the emulator's own interpreter, as a script.
 
-Five differences, each one thing that AWS does and MiniStack 1.5.33 does not:
+Six differences, each one thing that AWS does and MiniStack 1.5.33 does not:
 
 - Alias calls are authorised as what they are. It takes GetAlias, UpdateAlias and DeleteAlias for ListAliases.
 - A function's session has its role's id in `aws:userid`, and not the role's name.
 - An environment variable that names a file under `/opt` finds it. Lambda unpacks layers there, the emulator
   into a directory per worker.
+- A record of a table's stream that a function reports as failed comes again, and with it its whole batch. It
+  goes on instead, and the record is lost; Lambda goes back to that record.
 - `/v1/...` is the deployed API's stage, as in its URL on AWS, beside the emulator's own longer path.
 - Requests count as sent over TLS, as policies ask for. Here loopback takes its place.
 
@@ -34,6 +36,7 @@ def main() -> None:
     authorise_alias_calls()
     name_functions_by_role_id()
     find_layers_under_opt()
+    give_failed_records_again()
     emulator: Any = import_module("ministack.app")
     emulator.app = with_front_door(emulator.app, Path(os.environ[API_FILE]))
     emulator.main()
@@ -94,6 +97,32 @@ def find_layers_under_opt() -> None:
     if script.count(_INSERT_BEFORE) != 1:
         raise SystemExit("the emulator's worker script has changed, and this launcher must follow")
     runtime._PYTHON_WORKER_SCRIPT = script.replace(_INSERT_BEFORE, _FIND_LAYERS + _INSERT_BEFORE)
+
+
+def give_failed_records_again() -> None:
+    """Take a batch of a table's stream as failed where the function says that part of it is."""
+    functions: Any = import_module("ministack.services.lambda_svc")
+    original: Callable[..., dict[str, Any]] = functions._execute_function
+
+    def execute_function(function: dict[str, Any], event: Any) -> dict[str, Any]:
+        result = original(function, event)
+        return {**result, "error": True} if reports_failures(event, result) else result
+
+    functions._execute_function = execute_function
+
+
+def reports_failures(event: Any, result: dict[str, Any]) -> bool:
+    """Whether a function has answered to a batch of a table's stream that a record failed."""
+    records = event.get("Records") if isinstance(event, dict) else None
+    body = result.get("body")
+    return (
+        isinstance(records, list)
+        and bool(records)
+        and isinstance(records[0], dict)
+        and records[0].get("eventSource") == "aws:dynamodb"
+        and isinstance(body, dict)
+        and bool(body.get("batchItemFailures"))
+    )
 
 
 def with_front_door(application: Application, api_file: Path) -> Application:

@@ -526,7 +526,7 @@ def test_a_stage_must_be_known(check: Check, text: str, at: tuple[int, int]) -> 
     assert messages(report) == "there is no stage `prd`; did you mean `prod`?"
 
 
-@pytest.mark.parametrize("own", ["gateway", "watcher", "deployer", "janitor", "notifier"])
+@pytest.mark.parametrize("own", ["gateway", "watcher", "deployer", "janitor", "relay", "notifier"])
 def test_no_pattern_may_match_a_function_of_sluicegate_itself(check: Check, own: str) -> None:
     text = changed("orders-*: {}", f"orders-*: {{}}\n  releases-{own[:4]}*: {{}}")
     report = check(text, stack_name="releases")
@@ -541,7 +541,7 @@ def test_the_compiled_gate_knows_its_own_functions(check: Check) -> None:
     gate = check(SOUND, stack_name="releases").gate
     assert gate is not None
     assert gate.own_functions == {
-        f"releases-{name}" for name in ("gateway", "watcher", "deployer", "janitor", "notifier")
+        f"releases-{name}" for name in ("gateway", "watcher", "deployer", "janitor", "relay", "notifier")
     }
 
 

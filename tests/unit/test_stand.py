@@ -9,7 +9,7 @@ import pytest
 from stand.claims import job_claims
 from stand.gitlab import DISCOVERY, KEYS, GitLab, Handler, Server
 from stand.issuer import Issuer
-from stand.launch_emulator import alias_action, is_for_api
+from stand.launch_emulator import alias_action, is_for_api, reports_failures
 
 AUDIENCE = "https://deploy.example.com"
 
@@ -114,3 +114,25 @@ def test_alias_calls_are_authorised_as_what_they_are(method: str, named: bool, a
 def test_what_is_meant_for_the_api_reaches_it(path: str, authorization: bytes | None, expected: bool) -> None:
     headers = [] if authorization is None else [(b"authorization", authorization)]
     assert is_for_api({"path": path, "headers": headers}) is expected
+
+
+STREAMED = {"Records": [{"eventSource": "aws:dynamodb"}]}
+FAILED = {"body": {"batchItemFailures": [{"itemIdentifier": "1"}]}}
+
+
+@pytest.mark.parametrize(
+    ("event", "result", "again"),
+    [
+        (STREAMED, FAILED, True),
+        (STREAMED, {"body": {"batchItemFailures": []}}, False),
+        (STREAMED, {"body": None}, False),
+        ({"Records": [{"eventSource": "aws:sqs"}]}, FAILED, False),
+        ({"Records": []}, FAILED, False),
+        ({"id": "x"}, FAILED, False),
+        (None, FAILED, False),
+    ],
+)
+def test_what_a_function_reports_of_a_stream_comes_again(
+    event: object, result: dict[str, object], again: bool
+) -> None:
+    assert reports_failures(event, result) is again

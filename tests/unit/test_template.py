@@ -12,7 +12,7 @@ from sluicegate import deployer, problems, store
 from sluicegate.config import Config
 
 ROOT: Final = Path(__file__).resolve().parents[2]
-FUNCTIONS: Final = ("Gateway", "Watcher", "Deployer", "Janitor")
+FUNCTIONS: Final = ("Gateway", "Watcher", "Deployer", "Janitor", "Relay")
 
 Json = dict[str, Any]
 
@@ -98,6 +98,12 @@ RECORD: Final = {
         (
             "JanitorRole",
             LOG | TRACE | RECORD | {"dynamodb:Query", "states:DescribeExecution", "states:StartExecution"},
+        ),
+        (
+            "RelayRole",
+            LOG | TRACE
+            | {"dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator"}
+            | {"dynamodb:ListStreams", "events:PutEvents", "sqs:SendMessage"},
         ),
         ("TargetRole", {"s3:GetObject", "s3:GetObjectVersion"}),
     ],
@@ -203,7 +209,8 @@ def test_a_function_is_told_all_that_it_reads(name: str) -> None:
     told = {**shared, **properties(f"{name}Function")["Environment"]["Variables"]}
     config = Config.from_environment({**dict.fromkeys(told, "told"), "AWS_REGION": "eu-central-1"})
     assert config.table == "told"
-    assert bool(config.state_machine) == (name != "Deployer")
+    assert bool(config.state_machine) == (name not in {"Deployer", "Relay"})
+    assert bool(config.bus) == (name == "Relay")
     assert bool(config.target_role) == bool(config.external_id) == (name == "Deployer")
 
 
@@ -394,6 +401,66 @@ def test_the_bucket_policy_allows_nobody_anything() -> None:
     assert {statement["Effect"] for statement in document["Statement"]} == {"Deny"}
 
 
+RELAYED: Final[Json] = properties("RelayFunction")["Events"]["Record"]
+
+
+@pytest.mark.parametrize(
+    ("sid", "resource"),
+    [
+        ("Stream", {"Fn::GetAtt": ["Table", "StreamArn"]}),
+        ("FindStream", {"Fn::Sub": "${Table.Arn}/stream/*"}),
+        ("Tell", {"Fn::GetAtt": ["EventBus", "Arn"]}),
+        ("SetAside", {"Fn::GetAtt": ["DeadLetters", "Arn"]}),
+    ],
+)
+def test_the_relay_reads_one_stream_and_tells_one_bus(sid: str, resource: Json) -> None:
+    [statement] = [statement for statement in statements("RelayRole") if statement.get("Sid") == sid]
+    assert statement["Resource"] == resource
+
+
+def test_the_bus_is_told_by_the_relay_alone_and_called_after_the_stack() -> None:
+    assert properties("EventBus") == {"Name": {"Ref": "AWS::StackName"}}
+    tellers = [role for role in of_type("AWS::IAM::Role") if "events:PutEvents" in actions(role)]
+    assert tellers == ["RelayRole"]
+    assert properties("RelayFunction")["Environment"]["Variables"] == {"SLUICEGATE_BUS": {"Ref": "EventBus"}}
+
+
+def test_the_relay_is_given_every_change_of_a_deployment_and_nothing_else() -> None:
+    mapping = RELAYED["Properties"]
+    assert RELAYED["Type"] == "DynamoDB"
+    assert mapping["Stream"] == {"Fn::GetAtt": ["Table", "StreamArn"]}
+    assert mapping["StartingPosition"] == "TRIM_HORIZON"
+    [given] = mapping["FilterCriteria"]["Filters"]
+    assert json.loads(given["Pattern"]) == {
+        "eventName": ["INSERT", "MODIFY"],
+        "dynamodb": {"Keys": {"sk": {"S": ["record"]}}},
+    }
+
+
+def test_what_the_relay_could_not_tell_comes_again_until_it_is_set_aside() -> None:
+    mapping = RELAYED["Properties"]
+    assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+    assert mapping["BisectBatchOnFunctionError"] is True
+    assert mapping["MaximumRetryAttempts"] == -1
+    assert mapping["ParallelizationFactor"] == 1
+    # The stream forgets after a day; a dead letter is of use while the stream still has what it points to.
+    assert 3_600 <= mapping["MaximumRecordAgeInSeconds"] <= 12 * 3_600
+    assert mapping["DestinationConfig"] == {
+        "OnFailure": {"Type": "SQS", "Destination": {"Fn::GetAtt": ["DeadLetters", "Arn"]}}
+    }
+    assert properties("DeadLetters")["SqsManagedSseEnabled"] is True
+    assert properties("DeadLetters")["MessageRetentionPeriod"] == 14 * 86_400
+
+
+def test_the_layer_keeps_every_service_that_is_called() -> None:
+    makefile = (ROOT / "layers" / "dependencies" / "Makefile").read_text()
+    [kept] = re.findall(r"^SERVICES := (.*)$", makefile, re.MULTILINE)
+    handlers = "".join(path.read_text() for path in (ROOT / "functions").glob("*/app.py"))
+    called = set(re.findall(r"aws\.client\(\"(\w+)\"\)", handlers))
+    assert called
+    assert called <= set(kept.split())
+
+
 def test_versions_of_the_gate_stay_and_only_those_who_ask_it_carry_it() -> None:
     assert properties("GateLayer")["RetentionPolicy"] == "Retain"
     carriers = {name for name in FUNCTIONS if {"Ref": "GateLayer"} in properties(f"{name}Function")["Layers"]}
@@ -465,7 +532,9 @@ def test_what_goes_wrong_with_sluicegate_itself_alarms() -> None:
     assert watched >= {
         ("AWS/ApiGateway", "5XXError"),
         ("AWS/Lambda", "Errors"),
+        ("AWS/Lambda", "IteratorAge"),
         ("AWS/Lambda", "Throttles"),
+        ("AWS/SQS", "ApproximateNumberOfMessagesVisible"),
         ("AWS/States", "ExecutionsFailed"),
         ("AWS/States", "ExecutionsTimedOut"),
         ("Sluicegate", "OutcomeUnknown"),
@@ -502,8 +571,11 @@ def test_the_outputs_say_where_everything_is() -> None:
         *(
             "ApiId",
             "ArtifactBucket",
+            "DeadLettersUrl",
             "DeployerRoleArn",
             "Endpoint",
+            "EventBusArn",
+            "EventBusName",
             "StateMachineArn",
             "Table",
             "TargetRoleArn",

@@ -13,6 +13,7 @@ class Config:
 
     table: str
     bucket: str
+    bus: str
     state_machine: str
     own: Target
     target_role: str
@@ -26,6 +27,7 @@ class Config:
         return cls(
             table=environ["SLUICEGATE_TABLE"],
             bucket=environ.get("SLUICEGATE_BUCKET", ""),
+            bus=environ.get("SLUICEGATE_BUS", ""),
             state_machine=environ.get("SLUICEGATE_STATE_MACHINE_ARN", ""),
             own=Target(environ["SLUICEGATE_ACCOUNT"], environ["AWS_REGION"]),
             target_role=environ.get("SLUICEGATE_TARGET_ROLE", ""),
