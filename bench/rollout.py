@@ -9,7 +9,6 @@ from pathlib import Path
 from statistics import median
 from uuid import uuid4
 
-import httpx
 from stand import Stand, control, package
 
 ROOT = Path(__file__).parents[1]
@@ -90,7 +89,6 @@ def calls(stand: Stand) -> None:
     name = f"orders-calls-{uuid4().hex[:6]}"
     stand.create_function(name)
     data = package(SOURCE % name)
-    record(stand, "true")
     try:
         for label, stage in (("new code", "dev"), ("the same code, another stage", "staging")):
             token = stand.token()
@@ -106,13 +104,7 @@ def calls(stand: Stand) -> None:
             for group, number in sorted(Counter(map(quota, made)).items()):
                 print(f"  {group:<36} {number:3}")
     finally:
-        record(stand, "false")
         stand.delete_function(name)
-
-
-def record(stand: Stand, on: str) -> None:
-    setting = {"cloudtrail._recording_enabled": on}
-    httpx.post(f"{stand.aws_endpoint_url}/_ministack/config", json=setting).raise_for_status()
 
 
 def events(stand: Stand) -> dict[str, tuple[str, str]]:

@@ -54,6 +54,7 @@ class Emulator:
             "MINISTACK_REGION": REGION,
             "IOT_MTLS_ENABLED": "0",
             "SFTP_ENABLED": "0",
+            "CLOUDTRAIL_RECORDING": "1",
             "STAND_API_FILE": str(places.API_ID),
         }
 

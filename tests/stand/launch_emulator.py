@@ -1,8 +1,17 @@
 """Start MiniStack with what the stand changes about it. Run by the emulator's own interpreter, as a script.
 
-Six differences, each one thing that AWS does and MiniStack 1.5.33 does not:
+Differences, each one thing that AWS does and MiniStack 1.5.33 does not:
 
-- Alias calls are authorised as what they are. It takes GetAlias, UpdateAlias and DeleteAlias for ListAliases.
+- Calls about aliases and concurrency are authorised, and recorded in CloudTrail, as what they are. It takes
+  GetAlias, UpdateAlias and DeleteAlias for ListAliases, and GetProvisionedConcurrencyConfig for GetFunction.
+- An alias is refused what it cannot be: a version that does not exist, two more versions beside its own,
+  weights that name its own version or belong to $LATEST, weights together with provisioned concurrency.
+- A state's timeout may be computed: `TimeoutSeconds` by JSONata, `TimeoutSecondsPath` by JSONPath.
+- A task that waits for its token fails when its function does, and not at its timeout.
+- A token that nobody waits for any more is TaskTimedOut, or InvalidToken where it is no token at all.
+- An alarm looks at the metric with its own dimensions, and not at all metrics of that name.
+- An alarm that changes says so on the default event bus (`CloudWatch Alarm State Change`).
+- What a function reports in `batchItemFailures` of a DynamoDB stream comes again, with its whole batch.
 - A function's session has its role's id in `aws:userid`, and not the role's name.
 - An environment variable that names a file under `/opt` finds it. Lambda unpacks layers there, the emulator
   into a directory per worker.
@@ -15,10 +24,16 @@ It pins what it changes: where the emulator no longer looks as expected, it stop
 without them.
 """
 
+import contextvars
+import json
 import os
-from collections.abc import Awaitable, Callable, MutableMapping
+import re
+import time
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from importlib import import_module
+from inspect import signature
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
 Scope = MutableMapping[str, Any]
@@ -33,36 +48,319 @@ _FORWARDED = (b"x-forwarded-proto", b"https")
 
 
 def main() -> None:
-    authorise_alias_calls()
+    emulator: Any = import_module("ministack.app")
+    name_lambda_calls(emulator)
+    refuse_impossible_aliases()
+    compute_timeouts()
+    fail_with_the_function()
+    close_task_tokens()
+    keep_dimensions_of_alarms_apart()
+    announce_alarms()
+    repeat_failed_records()
     name_functions_by_role_id()
     find_layers_under_opt()
-    give_failed_records_again()
-    emulator: Any = import_module("ministack.app")
     emulator.app = with_front_door(emulator.app, Path(os.environ[API_FILE]))
     emulator.main()
 
 
-def authorise_alias_calls() -> None:
-    """Name the action of each alias call; the resource stays the function, as in Lambda's reference."""
+def pinned(module: Any, name: str, *parameters: str) -> Callable[..., Any]:
+    """A function of the emulator, if it still takes what it took when this was written."""
+    function: Callable[..., Any] | None = getattr(module, name, None)
+    if function is None or tuple(signature(function).parameters) != parameters:
+        raise SystemExit(f"the emulator's {module.__name__}.{name} has changed; this launcher must follow")
+    return function
+
+
+def within(function: Callable[..., Any], **names: Any) -> Callable[..., Any]:
+    """The same function, which finds these under their names in the place of its module's own."""
+    if not isinstance(function, FunctionType):
+        raise TypeError(function)
+    return FunctionType(function.__code__, {**function.__globals__, **names}, function.__name__)
+
+
+def name_lambda_calls(app: Any) -> None:
+    """Name a call for IAM and CloudTrail; the resource stays the function, as in Lambda's reference."""
     actions: Any = import_module("ministack.core.iam_actions")
-    original: Callable[[str, str], str | None] = actions._lambda_action
+    action = pinned(actions, "_lambda_action", "method", "path")
+    event_name = pinned(app, "_ct_event_name", "service", "method", "path", "headers", "query_params")
 
     def lambda_action(method: str, path: str) -> str | None:
-        parts = [part for part in path.split("/") if part]
-        if "functions" in parts:
-            rest = parts[parts.index("functions") + 1 :]
-            if len(rest) > 1 and rest[1] == "aliases":
-                return alias_action(method, named=len(rest) > 2)
-        return original(method, path)
+        named = lambda_call(method, path)
+        return named if named else action(method, path)
+
+    def ct_event_name(service: str, method: str, path: str, headers: Any, query_params: Any) -> str:
+        named = lambda_call(method, path) if service == "lambda" else None
+        return named or event_name(service, method, path, headers, query_params)
 
     actions._lambda_action = lambda_action
+    app._ct_event_name = ct_event_name
 
 
-def alias_action(method: str, *, named: bool) -> str | None:
-    """The IAM action of a call to `/functions/NAME/aliases` or, named, `/functions/NAME/aliases/ALIAS`."""
-    if named:
-        return {"GET": "GetAlias", "PUT": "UpdateAlias", "DELETE": "DeleteAlias"}.get(method)
-    return {"GET": "ListAliases", "POST": "CreateAlias"}.get(method)
+_ALIAS = {"GET": "GetAlias", "PUT": "UpdateAlias", "DELETE": "DeleteAlias"}
+_ALIASES = {"GET": "ListAliases", "POST": "CreateAlias"}
+_CONCURRENCY = {
+    "GET": "GetFunctionConcurrency",
+    "PUT": "PutFunctionConcurrency",
+    "DELETE": "DeleteFunctionConcurrency",
+}
+_PROVISIONED = {
+    "GET": "GetProvisionedConcurrencyConfig",
+    "PUT": "PutProvisionedConcurrencyConfig",
+    "DELETE": "DeleteProvisionedConcurrencyConfig",
+}
+
+
+def lambda_call(method: str, path: str) -> str | None:
+    """The name of a call to a function's aliases or concurrency; None for every other."""
+    _, _, below = path.partition("/functions/")
+    match [part for part in below.split("/") if part]:
+        case [_, "aliases"]:
+            return _ALIASES.get(method)
+        case [_, "aliases", _]:
+            return _ALIAS.get(method)
+        case [_, "concurrency"]:
+            return _CONCURRENCY.get(method)
+        case [_, "provisioned-concurrency"]:
+            return _PROVISIONED.get(method)
+    return None
+
+
+def refuse_impossible_aliases() -> None:
+    """Refuse an alias, or provisioned concurrency for it, that Lambda would not take."""
+    lambda_: Any = import_module("ministack.services.lambda_svc")
+    create = pinned(lambda_, "_create_alias", "func_name", "data")
+    update = pinned(lambda_, "_update_alias", "func_name", "alias_name", "data")
+    provision = pinned(lambda_, "_put_provisioned_concurrency", "func_name", "qualifier", "data")
+    exists = pinned(lambda_, "_validate_function_qualifier_exists", "func_name", "qualifier")
+
+    def invalid(message: str) -> Any:
+        return lambda_.error_response_json("InvalidParameterValueException", message, 400)
+
+    def refused(name: str, alias: str | None, data: Mapping[str, Any]) -> Any:
+        function = lambda_._functions.get(name) or {}
+        merged = {**function.get("aliases", {}).get(alias, {}), **data}
+        weights = weights_of(merged)
+        for version in (merged.get("FunctionVersion"), *weights):
+            if function and version in function["aliases"]:
+                return invalid(f"{version} is an alias, and not a version.")
+            if function and (error := exists(name, version)):
+                return error
+        if why := wrong_weights(merged.get("FunctionVersion"), weights):
+            return invalid(why)
+        if weights and function.get("provisioned_concurrency", {}).get(alias):
+            return invalid(_WEIGHTS_AND_CONCURRENCY)
+        return None
+
+    def create_alias(func_name: str, data: Any) -> Any:
+        return refused(func_name, None, data) or create(func_name, data)
+
+    def update_alias(func_name: str, alias_name: str, data: Any) -> Any:
+        return refused(func_name, alias_name, data) or update(func_name, alias_name, data)
+
+    def put_provisioned_concurrency(func_name: str, qualifier: str, data: Any) -> Any:
+        aliases = (lambda_._functions.get(func_name) or {}).get("aliases", {})
+        if weights_of(aliases.get(qualifier, {})):
+            return invalid(_WEIGHTS_AND_CONCURRENCY)
+        return provision(func_name, qualifier, data)
+
+    lambda_._create_alias, lambda_._update_alias = create_alias, update_alias
+    lambda_._put_provisioned_concurrency = put_provisioned_concurrency
+
+
+_WEIGHTS_AND_CONCURRENCY = "Alias with weights can not be used with Provisioned Concurrency"
+
+
+def weights_of(alias: Mapping[str, Any]) -> Mapping[str, float]:
+    return (alias.get("RoutingConfig") or {}).get("AdditionalVersionWeights") or {}
+
+
+def wrong_weights(version: str | None, weights: Mapping[str, float]) -> str | None:
+    """Why an alias of this version cannot have these weights; None if it can."""
+    if len(weights) > 1:
+        return "Number of items in AdditionalVersionWeights cannot be greater than 1"
+    if any(not 0 <= weight <= 1 for weight in weights.values()):
+        return "A weight is a number from 0 to 1"
+    if version in weights:
+        return (
+            f"Invalid function version {version}. "
+            f"Function version {version} is already included in routing configuration."
+        )
+    if weights and "$LATEST" in (version, *weights):
+        return "$LATEST is not supported for an alias pointing to more than 1 version"
+    return None
+
+
+def compute_timeouts() -> None:
+    """Give a task the timeout that its expression or path says, in whole seconds."""
+    states: Any = import_module("ministack.services.stepfunctions")
+    execute = pinned(states, "_execute_task", "state_def", "raw_input", "execution", "ctx")
+    pinned(states, "_jsonata_state_field", "state_def", "field", "expected", "raw_input", "ctx")
+    pinned(states, "_resolve_path_or_ctx", "path", "data", "ctx")
+
+    def seconds(state: Mapping[str, Any], given: Any, ctx: Any) -> Any:
+        if path := state.get("TimeoutSecondsPath"):
+            return states._resolve_path_or_ctx(path, states._apply_input_path(state, given, ctx), ctx)
+        return states._jsonata_state_field(state, "TimeoutSeconds", "number", given, ctx)
+
+    def execute_task(state_def: Any, raw_input: Any, execution: Any, ctx: Any) -> Any:
+        if "TimeoutSecondsPath" in state_def or isinstance(state_def.get("TimeoutSeconds"), str):
+            timeout = seconds(state_def, raw_input, ctx)
+            if not is_timeout(timeout):
+                why = f"TimeoutSeconds is no whole number from 1 to {_LONGEST}: {json.dumps(timeout)}"
+                raise states._ExecutionError("States.QueryEvaluationError", why)
+            state_def = {**state_def, "TimeoutSeconds": int(timeout)}
+        return execute(state_def, raw_input, execution, ctx)
+
+    states._execute_task = execute_task
+
+
+_LONGEST = 99_999_999
+
+
+def is_timeout(seconds: Any) -> bool:
+    number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
+    return number and seconds == int(seconds) and 1 <= seconds <= _LONGEST
+
+
+_WAITING: contextvars.ContextVar[str | None] = contextvars.ContextVar("the token waited for", default=None)
+
+
+def fail_with_the_function() -> None:
+    """End a wait for a token at once when the function that was given the token fails."""
+    states: Any = import_module("ministack.services.stepfunctions")
+    wait = pinned(states, "_invoke_with_callback", "resource", "input_data", "token", "state_def")
+    call = pinned(states, "_call_lambda", "func_ref", "event")
+
+    def invoke_with_callback(resource: Any, input_data: Any, token: str, state_def: Any) -> Any:
+        before = _WAITING.set(token)
+        try:
+            return wait(resource, input_data, token, state_def)
+        finally:
+            _WAITING.reset(before)
+
+    def call_lambda(func_ref: Any, event: Any) -> Any:
+        try:
+            return call(func_ref, event)
+        except states._ExecutionError as error:
+            waiting = states._task_tokens.get(_WAITING.get())
+            if waiting and not waiting["event"].is_set():
+                waiting["error"] = {"Error": error.error, "Cause": error.cause}
+                waiting["event"].set()
+            raise
+
+    states._invoke_with_callback, states._call_lambda = invoke_with_callback, call_lambda
+
+
+def close_task_tokens() -> None:
+    """Answer for a token that was used, has timed out or never was as Step Functions does."""
+    states: Any = import_module("ministack.services.stepfunctions")
+
+    def closing(send: Callable[..., Any]) -> Callable[..., Any]:
+        def send_task(data: Any) -> Any:
+            token = str(data.get("taskToken"))
+            waiting = states._task_tokens.get(token)
+            if waiting and not waiting["event"].is_set():
+                return send(data)
+            code, message = closed_token(token)
+            return states.error_response_json(code, message, 400)
+
+        return send_task
+
+    for name in ("_send_task_success", "_send_task_failure", "_send_task_heartbeat"):
+        setattr(states, name, closing(pinned(states, name, "data")))
+
+
+def closed_token(token: str) -> tuple[str, str]:
+    """The code and message for a token that nobody waits for. The emulator's tokens are UUIDs."""
+    if re.fullmatch(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", token):
+        return "TaskTimedOut", "Task Timed Out: 'Provided task does not exist anymore'"
+    return "InvalidToken", "Invalid Token: 'Invalid token'"
+
+
+def keep_dimensions_of_alarms_apart() -> None:
+    """Evaluate an alarm on the metric that has exactly the alarm's dimensions."""
+    cloudwatch: Any = import_module("ministack.services.cloudwatch")
+    evaluate = pinned(cloudwatch, "_evaluate_alarm", "alarm")
+    pinned(cloudwatch, "_dims_key", "dims")
+    pinned(cloudwatch, "_dims_from_list", "dimensions")
+
+    def evaluate_alarm(alarm: Any) -> None:
+        dimensions = cloudwatch._dims_key(cloudwatch._dims_from_list(alarm.get("Dimensions") or []))
+        own = {key: points for key, points in cloudwatch._metrics.items() if key[2] == dimensions}
+        within(evaluate, _metrics=own)(alarm)
+
+    cloudwatch._evaluate_alarm = evaluate_alarm
+
+
+def announce_alarms() -> None:
+    """Send an event to the default bus at every change of an alarm's state."""
+    cloudwatch: Any = import_module("ministack.services.cloudwatch")
+    events: Any = import_module("ministack.services.eventbridge")
+    parameters = ("alarm_name", "old_state", "new_state", "reason", "alarm_type", "reason_data")
+    record = pinned(cloudwatch, "_record_history", *parameters)
+    put = pinned(events, "_put_events", "data", "allow_aws_source")
+
+    def record_history(
+        alarm_name: str, old_state: str, new_state: str, reason: str, *more: Any, **named: Any
+    ) -> None:
+        record(alarm_name, old_state, new_state, reason, *more, **named)
+        alarm = cloudwatch._alarms.get(alarm_name) or cloudwatch._composite_alarms.get(alarm_name) or {}
+        put({"Entries": [alarm_event(alarm, old_state, new_state, reason)]}, allow_aws_source=True)
+
+    cloudwatch._record_history = record_history
+
+
+def alarm_event(alarm: Mapping[str, Any], old: str, new: str, reason: str) -> dict[str, Any]:
+    """The entry for PutEvents. Source: CloudWatch's guide, "Alarm events and EventBridge"."""
+    at = time.strftime("%Y-%m-%dT%H:%M:%S.000+0000", time.gmtime())
+    detail = {
+        "alarmName": alarm.get("AlarmName"),
+        "configuration": {"description": alarm.get("AlarmDescription") or ""},
+        "previousState": {"value": old},
+        "state": {"value": new, "reason": reason, "timestamp": at},
+    }
+    return {
+        "Source": "aws.cloudwatch",
+        "DetailType": "CloudWatch Alarm State Change",
+        "Detail": json.dumps(detail),
+        "Resources": [alarm.get("AlarmArn", "")],
+    }
+
+
+def repeat_failed_records() -> None:
+    """Take a batch of a DynamoDB stream for failed when the function reports failures in it.
+
+    The whole batch comes again: Lambda would start at the first record that failed.
+    """
+    lambda_: Any = import_module("ministack.services.lambda_svc")
+    poll = pinned(lambda_, "_poll_dynamodb_streams")
+    execute = pinned(lambda_, "_execute_function", "func", "event")
+
+    def reports(stream: str) -> bool:
+        mappings = [one for one in lambda_._esms.values() if one.get("EventSourceArn") == stream]
+        return any("ReportBatchItemFailures" in (one.get("FunctionResponseTypes") or []) for one in mappings)
+
+    def execute_function(func: Any, event: Any) -> Any:
+        result = execute(func, event)
+        if failed_records(result) and reports(event["Records"][0].get("eventSourceARN", "")):
+            return {**result, "error": True, "body": {"errorType": "batchItemFailures", "errorMessage": ""}}
+        return result
+
+    def poll_dynamodb_streams() -> Any:
+        return within(poll, _execute_function=execute_function)()
+
+    lambda_._poll_dynamodb_streams = poll_dynamodb_streams
+
+
+def failed_records(result: Mapping[str, Any]) -> bool:
+    """Whether what a function answered, as text or as a value, names failed records."""
+    body = result.get("body")
+    if isinstance(body, str | bytes):
+        try:
+            body = json.loads(body)
+        except ValueError:
+            return False
+    return isinstance(body, dict) and bool(body.get("batchItemFailures"))
 
 
 def name_functions_by_role_id() -> None:
@@ -97,32 +395,6 @@ def find_layers_under_opt() -> None:
     if script.count(_INSERT_BEFORE) != 1:
         raise SystemExit("the emulator's worker script has changed, and this launcher must follow")
     runtime._PYTHON_WORKER_SCRIPT = script.replace(_INSERT_BEFORE, _FIND_LAYERS + _INSERT_BEFORE)
-
-
-def give_failed_records_again() -> None:
-    """Take a batch of a table's stream as failed where the function says that part of it is."""
-    functions: Any = import_module("ministack.services.lambda_svc")
-    original: Callable[..., dict[str, Any]] = functions._execute_function
-
-    def execute_function(function: dict[str, Any], event: Any) -> dict[str, Any]:
-        result = original(function, event)
-        return {**result, "error": True} if reports_failures(event, result) else result
-
-    functions._execute_function = execute_function
-
-
-def reports_failures(event: Any, result: dict[str, Any]) -> bool:
-    """Whether a function has answered to a batch of a table's stream that a record failed."""
-    records = event.get("Records") if isinstance(event, dict) else None
-    body = result.get("body")
-    return (
-        isinstance(records, list)
-        and bool(records)
-        and isinstance(records[0], dict)
-        and records[0].get("eventSource") == "aws:dynamodb"
-        and isinstance(body, dict)
-        and bool(body.get("batchItemFailures"))
-    )
 
 
 def with_front_door(application: Application, api_file: Path) -> Application:

@@ -9,7 +9,14 @@ import pytest
 from stand.claims import job_claims
 from stand.gitlab import DISCOVERY, KEYS, GitLab, Handler, Server
 from stand.issuer import Issuer
-from stand.launch_emulator import alias_action, is_for_api, reports_failures
+from stand.launch_emulator import (
+    closed_token,
+    failed_records,
+    is_for_api,
+    is_timeout,
+    lambda_call,
+    wrong_weights,
+)
 
 AUDIENCE = "https://deploy.example.com"
 
@@ -86,18 +93,73 @@ def test_a_claim_given_as_null_is_left_out() -> None:
 
 
 @pytest.mark.parametrize(
-    ("method", "named", "action"),
+    ("method", "path", "action"),
     [
-        ("GET", False, "ListAliases"),
-        ("POST", False, "CreateAlias"),
-        ("GET", True, "GetAlias"),
-        ("PUT", True, "UpdateAlias"),
-        ("DELETE", True, "DeleteAlias"),
-        ("PATCH", True, None),
+        ("GET", "orders/aliases", "ListAliases"),
+        ("POST", "orders/aliases", "CreateAlias"),
+        ("GET", "orders/aliases/prod", "GetAlias"),
+        ("PUT", "orders/aliases/prod", "UpdateAlias"),
+        ("DELETE", "orders/aliases/prod", "DeleteAlias"),
+        ("PATCH", "orders/aliases/prod", None),
+        ("GET", "orders/provisioned-concurrency", "GetProvisionedConcurrencyConfig"),
+        ("PUT", "orders/provisioned-concurrency", "PutProvisionedConcurrencyConfig"),
+        ("DELETE", "orders/provisioned-concurrency", "DeleteProvisionedConcurrencyConfig"),
+        ("GET", "orders/concurrency", "GetFunctionConcurrency"),
+        ("GET", "aliases", None),
+        ("PUT", "orders/code", None),
     ],
 )
-def test_alias_calls_are_authorised_as_what_they_are(method: str, named: bool, action: str | None) -> None:
-    assert alias_action(method, named=named) == action
+def test_lambda_calls_are_authorised_as_what_they_are(method: str, path: str, action: str | None) -> None:
+    assert lambda_call(method, f"/2015-03-31/functions/{path}") == action
+
+
+@pytest.mark.parametrize(
+    ("version", "weights", "possible"),
+    [
+        ("1", {}, True),
+        ("$LATEST", {}, True),
+        ("1", {"2": 0.1}, True),
+        ("1", {"2": 1.0}, True),
+        ("1", {"2": 1.1}, False),
+        ("1", {"1": 0.1}, False),
+        ("1", {"2": 0.1, "3": 0.1}, False),
+        ("$LATEST", {"2": 0.1}, False),
+        ("1", {"$LATEST": 0.1}, False),
+    ],
+)
+def test_an_alias_takes_one_other_version(version: str, weights: dict[str, float], possible: bool) -> None:
+    assert (wrong_weights(version, weights) is None) is possible
+
+
+@pytest.mark.parametrize(
+    ("seconds", "is_one"),
+    [(1, True), (5.0, True), (99_999_999, True), (0, False), (1.5, False), (True, False), ("5", False)],
+)
+def test_a_timeout_is_a_whole_number_of_seconds(seconds: object, is_one: bool) -> None:
+    assert is_timeout(seconds) is is_one
+
+
+@pytest.mark.parametrize(
+    ("token", "code"),
+    [("3dd33907-f05a-4405-8cfe-cde3fc006f26", "TaskTimedOut"), ("AQBTtoken", "InvalidToken")],
+)
+def test_a_token_that_nobody_waits_for_is_refused_as_what_it_is(token: str, code: str) -> None:
+    assert closed_token(token)[0] == code
+
+
+@pytest.mark.parametrize(
+    ("body", "failed"),
+    [
+        ({"batchItemFailures": [{"itemIdentifier": "1"}]}, True),
+        ('{"batchItemFailures": [{"itemIdentifier": "1"}]}', True),
+        ({"batchItemFailures": []}, False),
+        (None, False),
+        ("no JSON", False),
+        ([], False),
+    ],
+)
+def test_failed_records_are_those_that_the_function_names(body: object, failed: bool) -> None:
+    assert failed_records({"body": body}) is failed
 
 
 @pytest.mark.parametrize(
@@ -114,25 +176,3 @@ def test_alias_calls_are_authorised_as_what_they_are(method: str, named: bool, a
 def test_what_is_meant_for_the_api_reaches_it(path: str, authorization: bytes | None, expected: bool) -> None:
     headers = [] if authorization is None else [(b"authorization", authorization)]
     assert is_for_api({"path": path, "headers": headers}) is expected
-
-
-STREAMED = {"Records": [{"eventSource": "aws:dynamodb"}]}
-FAILED = {"body": {"batchItemFailures": [{"itemIdentifier": "1"}]}}
-
-
-@pytest.mark.parametrize(
-    ("event", "result", "again"),
-    [
-        (STREAMED, FAILED, True),
-        (STREAMED, {"body": {"batchItemFailures": []}}, False),
-        (STREAMED, {"body": None}, False),
-        ({"Records": [{"eventSource": "aws:sqs"}]}, FAILED, False),
-        ({"Records": []}, FAILED, False),
-        ({"id": "x"}, FAILED, False),
-        (None, FAILED, False),
-    ],
-)
-def test_what_a_function_reports_of_a_stream_comes_again(
-    event: object, result: dict[str, object], again: bool
-) -> None:
-    assert reports_failures(event, result) is again
