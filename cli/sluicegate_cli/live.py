@@ -79,10 +79,12 @@ class Reminder:
 def _head(deployment: Mapping[str, Any], now: float) -> str:
     """`baking, step 1 of 3, 3m20s left  (1m5s in all)`"""
     step = deployment.get("step")
-    of = f", step {step + 1} of {len(deployment['steps'])}" if step is not None else ""
+    steps = deployment["steps"]
+    of = f", step {step + 1} of {len(steps)}" if step is not None else ""
+    to = f" to {steps[step]['percent']} %" if deployment["status"] == "shifting" and step is not None else ""
     took = max(0.0, now - seconds(deployment["created_at"]))
     in_all = f"{took:.1f}s" if took < 60 else told(took)
-    return f"{_named(deployment)}{of}{_left(deployment, now)}  ({in_all} in all)"
+    return f"{_named(deployment)}{to}{of}{_left(deployment, now)}  ({in_all} in all)"
 
 
 def _named(deployment: Mapping[str, Any]) -> str:
@@ -126,8 +128,8 @@ def _below(deployment: Mapping[str, Any]) -> list[str]:
     step = deployment.get("step")
     coming = deployment["steps"][0 if step is None else step + 1 :]
     lines = [f"next: {words.steps(coming, _NEXT)}"] if coming else []
-    if deployment["status"] in ("shifting", "baking") and (watched := words.watch(deployment.get("watch"))):
-        lines.append(f"watched: {watched}")
+    if deployment["status"] in ("shifting", "baking"):
+        lines += [f"watched: {watched}" for watched in words.watch(deployment.get("watch"))]
     return lines
 
 

@@ -45,9 +45,9 @@ def steps(several: Sequence[Mapping[str, Any]], most: int | None = None) -> str:
     return ", ".join(map(step, several))
 
 
-def watch(watched: Mapping[str, Any] | None) -> str:
-    """The alarms and limits of a bake; empty where nothing is watched."""
-    return "; ".join(_watched(watched)) if watched else ""
+def watch(watched: Mapping[str, Any] | None) -> tuple[str, ...]:
+    """The alarms and limits of a bake, one by one; nothing where nothing is watched."""
+    return tuple(_watched(watched)) if watched else ()
 
 
 def approval(asked: Mapping[str, Any] | str | None) -> str:
@@ -78,7 +78,7 @@ def plan(document: Mapping[str, Any]) -> dict[str, str]:
     order = document.get("order")
     facts = {
         "smoke": "the new version has to answer well before it gets traffic" if document.get("smoke") else "",
-        "watch": watch(document.get("watch")),
+        "watch": "; ".join(watch(document.get("watch"))),
         "approval": approval(document.get("approval")),
         "requires": f"to have succeeded in {_stage(requires)}" if requires else "",
         "order": "an older pipeline cannot overwrite a newer one" if order else "",
