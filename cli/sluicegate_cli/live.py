@@ -123,7 +123,7 @@ def _bar(deployment: Mapping[str, Any], width: int, *, ascii_only: bool) -> Text
 
 def _below(deployment: Mapping[str, Any]) -> list[str]:
     """The steps to come, and what is watched meanwhile."""
-    if deployment["status"] == "rolling_back":
+    if deployment["final"] or deployment["status"] == "rolling_back":
         return []
     step = deployment.get("step")
     coming = deployment["steps"][0 if step is None else step + 1 :]

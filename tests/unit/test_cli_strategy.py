@@ -1,4 +1,4 @@
-"""A strategy in one word of a shell: what is read is what a plan can have, and the rest says what is wrong."""
+"""A strategy in one word of a shell: what is read is what a plan can have, the rest says what is wrong."""
 
 from typing import Any
 
@@ -47,7 +47,7 @@ def test_each_form_is_the_apis_json(text: str, strategy: dict[str, Any]) -> None
         ("canary:10%:5m", "'10%' is not a percentage"),
         ("canary:0:5m", "'0' is not a percentage"),
         ("canary:010:5m", "'010' is not a percentage"),
-        ("canary:١٠:5m", "is not a percentage"),
+        ("canary:\u0661\u0660:5m", "is not a percentage"),
         ("canary:100:5m", "each step has more percent than the one before"),
         ("canary:10:5", "'5' is not a duration such as 90s, 5m or 2h"),
         ("canary:10:0s", "'0s' is not a duration"),
@@ -100,13 +100,12 @@ words = st.one_of(
 
 
 @given(words)
-def test_what_is_read_resolves_and_everything_else_is_told(text: str) -> None:
+def test_what_is_read_resolves_and_everything_else_is_refused(text: str) -> None:
     try:
         strategy = parsed(text)
-    except StrategyError as error:
-        assert str(error)
-    else:
-        assert 1 <= len(resolved(strategy)) <= MAX_STEPS
+    except StrategyError:
+        return
+    assert 1 <= len(resolved(strategy)) <= MAX_STEPS
 
 
 plans = st.lists(st.integers(1, 99), unique=True, max_size=MAX_STEPS - 1).map(sorted)
