@@ -51,8 +51,8 @@ def how_to_approve(deployment: Mapping[str, Any]) -> tuple[str, ...]:
     if deployment["status"] != "awaiting_approval" or (deployment.get("approval") or {}).get("decision"):
         return ()
     return (
-        "it waits for a second person: in another pipeline, run by another user,",
-        f"sluicegate approve {deployment['id']}   (or: reject)",
+        "to approve it (or reject it), as another user and in another pipeline:",
+        f"sluicegate approve {deployment['id']}",
     )
 
 

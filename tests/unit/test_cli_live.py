@@ -111,8 +111,8 @@ def test_an_approval_says_how_by_whom_and_until_when() -> None:
     assert seen(awaiting(), 60.2) == [
         "⠋ awaiting approval, 23h59m left to approve it  (1m0s in all)",
         "  next: 10 % for 5m, 50 % for 10m, 100 %",
-        "  it waits for a second person: in another pipeline, run by another user,",
-        f"  sluicegate approve {ID}   (or: reject)",
+        "  to approve it (or reject it), as another user and in another pipeline:",
+        f"  sluicegate approve {ID}",
     ]
 
 
