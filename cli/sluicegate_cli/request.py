@@ -6,7 +6,7 @@ A verb says what its request is about; everything else about it is here.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import wraps
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -30,41 +30,39 @@ class Request:
     max_wait: float | None
 
 
+_SHARED: Final[tuple[Callable[[Verb], Verb], ...]] = (
+    click.option("--release", metavar="LABEL", help="A label to find the deployment by."),
+    click.option("--description", metavar="TEXT", help="A sentence for the record."),
+    click.option(
+        "--expect-version",
+        type=VERSION,
+        help="Only if the stage serves this version now; else exit 4.",
+    ),
+    click.option(
+        "--on-busy",
+        type=click.Choice(("fail", "supersede")),
+        help="While another deployment is under way there: be refused, or end that one and take over. "
+        "A rollback takes over unless told otherwise.",
+    ),
+    click.option("--dry-run", is_flag=True, help="Say what would happen, and deploy nothing."),
+    click.option(
+        "--idempotency-key",
+        metavar="KEY",
+        help="Without one, the same command again in the same job finds the deployment that it started.",
+    ),
+    waiting(True),
+    max_wait,
+)
+_STRATEGY: Final[Callable[[Verb], Verb]] = click.option(
+    "--strategy",
+    type=Compact(),
+    help=f"How traffic moves, if not as the stage says: {FORMS}. Less careful than the stage's own needs a "
+    "rule with override-strategy.",
+)
+
+
 def requesting(*, strategy: bool) -> Callable[[Verb], Verb]:
     """Gives a verb the shared options as its `request`, `--strategy` only where it may choose one."""
-    options: list[Callable[[Verb], Verb]] = [
-        click.option("--release", metavar="LABEL", help="A label to find the deployment by."),
-        click.option("--description", metavar="TEXT", help="A sentence for the record."),
-        click.option(
-            "--expect-version",
-            type=VERSION,
-            help="Only if the stage serves this version now; else exit 4.",
-        ),
-        click.option(
-            "--on-busy",
-            type=click.Choice(("fail", "supersede")),
-            help="While another deployment is under way there: be refused, or end that one and take over. "
-            "A rollback takes over unless told otherwise.",
-        ),
-        click.option("--dry-run", is_flag=True, help="Say what would happen, and deploy nothing."),
-        click.option(
-            "--idempotency-key",
-            metavar="KEY",
-            help="Without one, the same command again in the same job finds the deployment that it started.",
-        ),
-        waiting(True),
-        max_wait,
-    ]
-    if strategy:
-        options.insert(
-            0,
-            click.option(
-                "--strategy",
-                type=Compact(),
-                help=f"How traffic moves, if not as the stage says: {FORMS}. Less careful than the stage's "
-                "own needs a rule with override-strategy.",
-            ),
-        )
 
     def decorate(verb: Verb) -> Verb:
         @wraps(verb)
@@ -92,7 +90,7 @@ def requesting(*, strategy: bool) -> Callable[[Verb], Verb]:
             return verb(request=Request(given, dry_run, idempotency_key, wait, max_wait), **arguments)
 
         command: Verb = run
-        for option in reversed(options):
+        for option in reversed((_STRATEGY, *_SHARED) if strategy else _SHARED):
             command = option(command)
         return command
 
