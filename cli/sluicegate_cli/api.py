@@ -29,6 +29,7 @@ _TRIES: Final = 6
 _LONGEST_PAUSE: Final = 10.0  # seconds
 _PATIENCE: Final = 120.0  # seconds of pauses for one request, Retry-After included
 _AGAIN: Final = frozenset({429, 500, 502, 503, 504})
+_COARSE: Final = 1.5  # seconds by which `Date` may be off
 _CHUNK: Final = 256 * 1024  # bytes
 _AGENT: Final = {"User-Agent": f"sluicegate/{sluicegate.__version__}"}
 
@@ -85,6 +86,7 @@ class Api:
         self._token = token
         self._notice = notice
         self._sleep = sleep
+        self._ahead = 0.0  # seconds that the API's clock is before ours
         # A loopback endpoint is spoken to in the clear: never through a proxy of the environment.
         # No redirect is followed: it would carry the token to a host that nobody configured.
         self._http = httpx.Client(
@@ -117,6 +119,14 @@ class Api:
     def post(self, *path: str, body: Mapping[str, Any], key: str | None = None) -> Answer:
         """Posts a JSON body, with an Idempotency-Key if there is one. Raises ApiError."""
         return self._call("POST", path, json=body, headers={"Idempotency-Key": key} if key else {})
+
+    def delete(self, *path: str) -> Mapping[str, Any]:
+        """Deletes what is at a path, and answers what is left. Raises ApiError."""
+        return self._call("DELETE", path).document
+
+    def now(self) -> float:
+        """Epoch seconds by the API's clock, as its last answer told it; ours before the first one."""
+        return time.time() + self._ahead
 
     def upload(self, upload: Mapping[str, Any], file: Path, sent: Callable[[int], None]) -> str | None:
         """Puts the file where an answer of `POST /artifacts` says; `sent` is told how many bytes have gone.
@@ -158,6 +168,7 @@ class Api:
         response = self._tries(
             lambda: self._http.request(method, url, headers=headers, **request), _AGAIN, "the API"
         )
+        self._set_clock(response)
         if not response.is_success:
             raise _refused(response)
         document = _json(response)
@@ -166,6 +177,19 @@ class Api:
         return Answer(
             response.status_code, document, response.headers.get("idempotent-replayed", "").lower() == "true"
         )
+
+    def _set_clock(self, response: httpx.Response) -> None:
+        """Takes the API's time from the `Date` of an answer.
+
+        It tells whole seconds, and is as old as the way here: a small difference is no news, and following it
+        would let a countdown jump with every answer.
+        """
+        try:
+            date = parsedate_to_datetime(response.headers.get("date", "")).timestamp()
+        except ValueError:
+            return
+        if abs(date + 0.5 - self.now()) > _COARSE:
+            self._ahead = date + 0.5 - time.time()
 
     def _tries(self, send: Callable[[], httpx.Response], again: frozenset[int], whom: str) -> httpx.Response:
         """Sends until there is an answer that trying again would not change, `_TRIES` times at most.

@@ -8,7 +8,7 @@ class Exit(IntEnum):
 
     OK = 0
     NOT_DEPLOYED = 1
-    """The deployment ended, and not in `succeeded`."""
+    """The deployment ended otherwise than asked for: not in `succeeded`; of `abort`, not in `aborted`, ..."""
     USAGE = 2
     """Wrong use of the command, or an error in the gate file."""
     REFUSED = 3

@@ -1,4 +1,4 @@
-"""Follows a deployment's timeline to its end: what `deploy` and `watch` share."""
+"""Follows a deployment's timeline to its end: what every verb that waits shares."""
 
 import random
 import time
@@ -8,14 +8,17 @@ from typing import Any, Final
 
 from sluicegate.deployment import seconds
 
-from sluicegate_cli import show
+from sluicegate_cli import show, words
 from sluicegate_cli.api import Api
 from sluicegate_cli.errors import ApiError
 from sluicegate_cli.exits import Exit
+from sluicegate_cli.live import Reminder, Rollout, how_to_approve
 from sluicegate_cli.show import Screen
+from sluicegate_cli.times import seconds_of
 
 _LONG_POLL: Final = 20  # seconds, the API's limit
 _LONGEST_PAUSE: Final = 5.0  # seconds
+_MAX_WAIT: Final = 600.0  # seconds, and what the steps bake
 
 _OUTCOMES: Final = {
     "untouched": "alias {alias} was not touched",
@@ -27,24 +30,31 @@ _OUTCOMES: Final = {
 }
 
 
-def follow(api: Api, screen: Screen, deployment: Mapping[str, Any], *, max_wait: float) -> Exit:
+def follow(
+    api: Api,
+    screen: Screen,
+    deployment: Mapping[str, Any],
+    *,
+    max_wait: float | None,
+    wanted: str = "succeeded",
+) -> Exit:
     """Prints the timeline as it grows, until the deployment is final or `max_wait` seconds are over.
 
-    Raises ApiError, with a note that the deployment goes on.
+    OK where it ends in the status `wanted`. Without a `max_wait` it waits as long as a healthy deployment
+    takes at most: as its steps bake, and ten minutes. Raises ApiError, with a note that it goes on.
     """
     identifier = str(deployment["id"])
-    deadline = time.monotonic() + max_wait
-    shown = 0
+    patience = _patience(deployment) if max_wait is None else max_wait
+    deadline = time.monotonic() + patience
+    teller = _Teller(screen, api)
     pause = 0.5
-    with _goes_on(identifier), screen.progress(deployment["status"]) as progress:
+    with _goes_on(identifier), screen.live(Rollout(deployment, api.now)) as view:
         while True:
-            shown = _new_entries(screen, deployment, shown)
-            if deployment["final"]:
-                break
-            progress.label = deployment["status"]
+            view.deployment = deployment
+            teller.tell(deployment)
             asked = time.monotonic()
             left = deadline - asked
-            if left <= 0:
+            if deployment["final"] or left <= 0:
                 break
             before = deployment["revision"]
             deployment = api.get(
@@ -59,42 +69,74 @@ def follow(api: Api, screen: Screen, deployment: Mapping[str, Any], *, max_wait:
     screen.document(deployment)
     if not deployment["final"]:
         screen.line(
-            f"still {deployment['status']} after {max_wait:.0f} s; it goes on by itself: "
+            f"still {deployment['status']} after {patience:.0f} s; it goes on by itself: "
             f"sluicegate watch {identifier}",
             "yellow",
         )
         return Exit.STILL_RUNNING
-    screen.line(_ending(deployment), show.style(deployment["status"]))
-    return Exit.OK if deployment["status"] == "succeeded" else Exit.NOT_DEPLOYED
+    screen.line(ending(deployment), show.style(deployment["status"]))
+    return Exit.OK if deployment["status"] == wanted else Exit.NOT_DEPLOYED
 
 
-def _new_entries(screen: Screen, deployment: Mapping[str, Any], shown: int) -> int:
-    """Prints the entries after `shown`, with the seconds since acceptance; returns the last one's seq."""
-    began = seconds(deployment["created_at"])
-    for entry in deployment["timeline"]:
-        if entry["seq"] > shown:
-            after = seconds(entry["at"]) - began
-            screen.line(f"{f'+{after:.1f}s':>8}  {entry['status']:<12}  {entry['message']}")
-            shown = entry["seq"]
-    return shown
-
-
-def _ending(deployment: Mapping[str, Any]) -> str:
-    """One sentence: what serves now, or what went wrong and what became of the alias."""
-    alias = deployment["alias"]
-    took = seconds(deployment["finished_at"]) - seconds(deployment["created_at"])
+def ending(deployment: Mapping[str, Any]) -> str:
+    """One sentence: what serves now, and what went wrong if anything did."""
     if deployment["status"] == "succeeded":
-        found = alias["found"]
-        was = f" (was {found['version']})" if found else " (new)"
-        return (
-            f"succeeded: {deployment['function']} serves version {deployment['version']}"
-            f"{was} in {deployment['stage']}, {took:.1f} s"
-        )
+        return _success(deployment)
+    alias = deployment["alias"]
     reason = deployment["reason"] or {"code": "unknown", "message": "no reason was recorded"}
-    outcome = _OUTCOMES.get(alias["outcome"] or "", "")
-    return f"{deployment['status']}: {reason['message']} [{reason['code']}]" + (
-        f"; {outcome.format(alias=alias['name'])}" if outcome else ""
+    parts = [f"{deployment['status']}: {reason['message']} [{reason['code']}]"]
+    if outcome := _OUTCOMES.get(alias["outcome"] or ""):
+        parts.append(outcome.format(alias=alias["name"]))
+    if alias["now"]:
+        serves = words.serving(alias["now"])
+        parts.append(f"{deployment['function']} serves {serves} in {deployment['stage']}")
+    return "; ".join(parts)
+
+
+def _success(deployment: Mapping[str, Any]) -> str:
+    found = deployment["alias"]["found"]
+    took = seconds(deployment["finished_at"]) - seconds(deployment["created_at"])
+    again = " again" if deployment["action"] == "rollback" else ""
+    was = f" (was {found['version']})" if found else " (new)"
+    source = f", promoted from {deployment['from']}" if deployment.get("from") else ""
+    return (
+        f"succeeded: {deployment['function']} serves version {deployment['version']}{again}"
+        f"{was} in {deployment['stage']}{source}, {took:.1f} s"
     )
+
+
+class _Teller:
+    """Prints what is new of a deployment: its timeline, and how long it will still wait."""
+
+    def __init__(self, screen: Screen, api: Api) -> None:
+        self._screen = screen
+        self._api = api
+        self._shown = 0
+        self._reminder = Reminder()
+        self._asked = False
+
+    def tell(self, deployment: Mapping[str, Any]) -> None:
+        began = seconds(deployment["created_at"])
+        for entry in deployment["timeline"]:
+            if entry["seq"] > self._shown:
+                after = seconds(entry["at"]) - began
+                self._line(f"+{after:.1f}s", words.entry(deployment, entry))
+                self._shown = entry["seq"]
+        if self._screen.is_live:
+            return
+        if not self._asked:
+            for line in how_to_approve(deployment):
+                self._asked = True
+                self._line("", line)
+        if reminder := self._reminder.due(deployment, self._api.now()):
+            self._line("", reminder)
+
+    def _line(self, at: str, what: str) -> None:
+        self._screen.line(f"{at:>8}  {what}")
+
+
+def _patience(deployment: Mapping[str, Any]) -> float:
+    return _MAX_WAIT + sum(seconds_of(step["bake"]) for step in deployment["steps"])
 
 
 @contextmanager

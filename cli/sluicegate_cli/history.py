@@ -48,11 +48,12 @@ def command(
         screen.line("no deployments that you may see")
         return Exit.OK
     screen.table(
-        ("id", "created", "function", "stage", "status", "version", "ref", "by"),
+        ("id", "created", "action", "function", "stage", "status", "version", "ref", "by"),
         [
             (
                 deployment["id"],
                 deployment["created_at"],
+                deployment["action"],
                 deployment["function"],
                 deployment["stage"],
                 Text(deployment["status"], style=show.style(deployment["status"])),

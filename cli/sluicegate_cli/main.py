@@ -8,9 +8,15 @@ import click
 import sluicegate
 
 _VERBS = {
+    "abort": "End a deployment that is under way, and bring back what it moved.",
+    "approve": "Let a deployment go on that awaits approval.",
     "check": "Check a gate file and run its tests.",
     "deploy": "Deploy an artifact to a stage and follow it to its end.",
     "history": "List deployments, newest first.",
+    "hold": "Stop new deployments of a stage, or let them go on.",
+    "promote": "Deploy to a stage what another stage serves.",
+    "reject": "End a deployment that awaits approval.",
+    "rollback": "Bring a stage back to what it served before.",
     "status": "Show a deployment, or what functions serve in each stage.",
     "watch": "Follow a deployment to its end.",
     "whoami": "Show who the API takes you for, and what the rules allow.",
@@ -38,7 +44,7 @@ class _Verbs(click.Group):
 @click.group(
     cls=_Verbs,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Exit codes: 0 done, 1 not deployed, 2 usage or gate file, 3 refused, 4 rejected, "
+    epilog="Exit codes: 0 done, 1 ended otherwise, 2 usage or gate file, 3 refused, 4 rejected, "
     "5 unavailable after retries, 6 still running.",
 )
 @click.version_option(sluicegate.__version__, prog_name="sluicegate")

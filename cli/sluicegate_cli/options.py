@@ -14,9 +14,9 @@ from sluicegate_cli.api import Api, endpoint
 from sluicegate_cli.errors import ApiError
 from sluicegate_cli.exits import Exit
 from sluicegate_cli.show import Screen
+from sluicegate_cli.times import seconds_of
 
 _INTERRUPTED = 128 + signal.SIGINT  # as shells say it
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
 class Duration(click.ParamType):
@@ -27,10 +27,10 @@ class Duration(click.ParamType):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         if isinstance(value, (int, float)):
             return value
-        found = re.fullmatch(r"([0-9]{1,6})([smhd])", value)
-        if not found:
-            self.fail(f"{value!r} is not a duration such as 90s, 5m or 2h", param, ctx)
-        return int(found[1]) * _UNITS[found[2]]
+        try:
+            return seconds_of(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
 
 
 class Matching(click.ParamType):
@@ -47,13 +47,25 @@ class Matching(click.ParamType):
         return str(value)
 
 
+Verb = Callable[..., Any]
+"""A verb's function, with as many of its options taken as there are."""
+
+DIGEST = Matching("sha256", r"[0-9a-f]{64}", "the 64 lower-case hex digits of a SHA-256")
+VERSION = Matching("version", r"[1-9][0-9]{0,17}", "a published version's number, such as 41")
+
 max_wait = click.option(
     "--max-wait",
     type=Duration(),
-    default="10m",
-    show_default=True,
+    show_default="10m, and what the steps bake",
     help="Stop following after this long (exit 6). The deployment itself goes on.",
 )
+
+
+def waiting(default: bool) -> Callable[[Verb], Verb]:
+    """`--wait/--no-wait`."""
+    return click.option(
+        "--wait/--no-wait", default=default, show_default=True, help="Follow the deployment to its end."
+    )
 
 
 def connected(verb: Callable[..., Exit]) -> Callable[..., None]:

@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import click
 from rich.console import Console, RenderableType
@@ -34,9 +34,13 @@ _HINTS: Final = {
     "invalid_token": "Is the token fresh, and for this API's audience (id_tokens: ... aud)?",
     "not_allowed": "`sluicegate whoami` shows the claims of this job and what the rules allow it.",
     "not_found": "It does not exist, or this project may not see it; both look the same from outside.",
-    "busy": "Wait for the deployment that is under way, then run this command again.",
+    "busy": "Wait for the deployment that is under way, then run this again; or --on-busy supersede ends it.",
     "key_reused": "This Idempotency-Key was used for another request of this job: take another key.",
     "token_used": "This job's token has deployed something else there: use one job for each deployment.",
+    "source_changed": "What the source stage serves is not what was asked for: `sluicegate status FUNCTION`.",
+    "wrong_state": "The deployment is past that point, or not there yet: `sluicegate status ID`.",
+    "outdated": "A newer pipeline has deployed there. To bring an older version back: `sluicegate rollback`.",
+    "held": "`sluicegate hold STAGE` shows who holds it and why; `sluicegate rollback` stays possible.",
     "not_as_expected": "The stage serves another version than expected: `sluicegate status FUNCTION`.",
     "unprocessable": "What the request names does not fit what is recorded: `sluicegate status FUNCTION`.",
     "throttled": "Running this again, a little later, is safe.",
@@ -51,6 +55,9 @@ def style(status: str) -> str:
     return _STYLES.get(status, "cyan")
 
 
+_View = TypeVar("_View", bound=RenderableType)
+
+
 class Screen:
     """Where a command writes. With `as_json`, stdout is for the one document and the rest goes to stderr."""
 
@@ -60,7 +67,7 @@ class Screen:
         self._errors = _console(sys.stderr)
 
     @property
-    def live(self) -> bool:
+    def is_live(self) -> bool:
         """Whether somebody watches."""
         return self._console.is_terminal
 
@@ -117,14 +124,13 @@ class Screen:
         self.document(document)
 
     @contextmanager
-    def progress(self, label: str) -> Iterator["Progress"]:
-        """A line at the bottom of a terminal, below what is printed meanwhile; nothing in a log."""
-        progress = Progress(label)
-        if not self.live:
-            yield progress
+    def live(self, view: _View) -> Iterator[_View]:
+        """Shows the view at the bottom of a terminal, below what is printed meanwhile; not in a log."""
+        if not self.is_live:
+            yield view
             return
-        with Live(progress, console=self._console, refresh_per_second=10, transient=True):
-            yield progress
+        with Live(view, console=self._console, refresh_per_second=10, transient=True):
+            yield view
 
 
 class Progress:

@@ -4,13 +4,15 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import click
+from sluicegate.deployment import seconds
 from sluicegate.ids import is_id
 
-from sluicegate_cli import show
+from sluicegate_cli import show, words
 from sluicegate_cli.api import Api
 from sluicegate_cli.exits import Exit
 from sluicegate_cli.options import connected
 from sluicegate_cli.show import Screen
+from sluicegate_cli.times import told
 
 
 @click.command("status")
@@ -27,7 +29,7 @@ def command(api: Api, screen: Screen, what: str | None) -> Exit:
       sluicegate status 01KAQ3ZV6N8T4R1F0C2H7M5XWE --json
     """
     if what and is_id(what):
-        _deployment(screen, api.get("deployments", what))
+        _deployment(screen, api.get("deployments", what), api.now())
     elif what:
         function = api.get("functions", what)
         screen.document(function)
@@ -39,42 +41,60 @@ def command(api: Api, screen: Screen, what: str | None) -> Exit:
     return Exit.OK
 
 
-def _deployment(screen: Screen, deployment: Mapping[str, Any]) -> None:
+def _deployment(screen: Screen, deployment: Mapping[str, Any], now: float) -> None:
     screen.document(deployment)
     if screen.as_json:
         return
+    screen.line(f"{deployment['status']}  {deployment['id']}", show.style(deployment["status"]))
+    screen.table(("", ""), [(name, str(value)) for name, value in _facts(deployment, now).items() if value])
+    for entry in deployment["timeline"]:
+        screen.line(f"{entry['at']}  {words.entry(deployment, entry)}")
+
+
+def _facts(deployment: Mapping[str, Any], now: float) -> dict[str, Any]:
+    """What there is to know, in the order in which people ask."""
     by = deployment["requested_by"]
     alias = deployment["alias"]
     reason = deployment["reason"]
-    screen.line(f"{deployment['status']}  {deployment['id']}", show.style(deployment["status"]))
-    facts = {
+    source = deployment.get("from")
+    return {
+        "action": deployment["action"] + (f" from {source}" if source else ""),
         "function": deployment["function"],
         "stage": f"{deployment['stage']} (alias {alias['name']})",
         "target": f"{deployment['target']['account']}, {deployment['target']['region']}",
         "artifact": deployment["artifact"]["sha256"],
         "version": deployment["version"],
-        "alias found": _served(alias["found"]),
-        "alias now": _served(alias["now"]),
+        "steps": words.steps(deployment["steps"]),
+        "step": _step(deployment),
+        "since": None if deployment["final"] else deployment.get("since"),
+        "until": _until(deployment, now),
+        **words.plan(deployment),
+        "alias found": words.serving(alias["found"]),
+        "alias now": words.serving(alias["now"]),
         "outcome": alias["outcome"],
         "reason": reason and f"{reason['message']} [{reason['code']}]",
         "release": deployment["release"],
+        "description": deployment["description"],
         "rule": deployment["rule"],
-        "by": f"{by['user_login'] or '?'}, job {by['job_id']} of {by['project_path'] or by['project_id']}",
+        "by": words.who(by),
         "ref": by["ref"],
         "commit": by["sha"],
         "created": deployment["created_at"],
         "finished": deployment["finished_at"],
     }
-    screen.table(("", ""), [(name, str(value)) for name, value in facts.items() if value])
-    for entry in deployment["timeline"]:
-        screen.line(f"{entry['at']}  {entry['status']:<12}  {entry['message']}")
 
 
-def _served(state: Mapping[str, Any] | None) -> str:
-    if not state:
-        return ""
-    others = (f"version {version}: {weight:.0%}" for version, weight in state["weights"].items())
-    return ", ".join((f"version {state['version']}", *others))
+def _step(deployment: Mapping[str, Any]) -> str | None:
+    step = deployment.get("step")
+    if step is None:
+        return None
+    share = f"{deployment['weight']} % of the traffic on version {deployment['version']}"
+    return f"{step + 1} of {len(deployment['steps'])}; {share}"
+
+
+def _until(deployment: Mapping[str, Any], now: float) -> str | None:
+    until = deployment.get("until")
+    return until and f"{until} ({told(seconds(until) - now)} left)"
 
 
 def _stages(screen: Screen, functions: list[Mapping[str, Any]]) -> None:
@@ -93,7 +113,7 @@ def _rows(function: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
         yield (
             function["function"],
             stage,
-            _served(serving) if serving["weights"] else f"version {serving['version']}",
+            words.serving(serving) if serving["weights"] else f"version {serving['version']}",
             serving["artifact"]["sha256"][:12],
             serving["ref"] or "",
             serving["since"],

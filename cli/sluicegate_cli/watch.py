@@ -13,12 +13,15 @@ from sluicegate_cli.show import Screen
 @click.argument("deployment", metavar="ID")
 @max_wait
 @connected
-def command(api: Api, screen: Screen, deployment: str, max_wait: float) -> Exit:
+def command(api: Api, screen: Screen, deployment: str, max_wait: float | None) -> Exit:
     """Follow deployment ID to its end, from its beginning.
 
-    Exits 0 when it succeeds, 1 when it ends otherwise, and 6 when --max-wait was over first.
+    On a terminal it shows where the traffic goes, the time left, and the steps to come; in a log, one line
+    for each thing that happens, and one a minute while it bakes or awaits an approval. Exits 0 when it
+    succeeds, 1 when it ends otherwise, and 6 when --max-wait was over first.
 
     \b
+      sluicegate watch 01KAQ3ZV6N8T4R1F0C2H7M5XWE
       sluicegate watch 01KAQ3ZV6N8T4R1F0C2H7M5XWE --max-wait 1h
     """
     return follow(api, screen, api.get("deployments", deployment), max_wait=max_wait)

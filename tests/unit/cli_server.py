@@ -1,9 +1,11 @@
 """A small API on loopback for the command line's tests: answers as told, remembers what it was asked."""
 
 import json
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import Any
@@ -53,13 +55,17 @@ class Asked:
 
 
 class Server:
-    """Answers each (method, path) with its replies in turn, the last one again and again; else 404."""
+    """Answers each (method, path) with its replies in turn, the last one again and again; else 404.
+
+    `clock` is what its `Date` says, in epoch seconds.
+    """
 
     def __init__(self, port: int) -> None:
         self.origin = f"http://127.0.0.1:{port}"
         self.url = f"{self.origin}/v1"
         self.replies: dict[tuple[str, str], list[Reply]] = {}
         self.asked: list[Asked] = []
+        self.clock: Callable[[], float] = time.time
 
     def on(self, method: str, path: str, *replies: Reply) -> None:
         self.replies[method, path] = list(replies)
@@ -91,13 +97,14 @@ def serving() -> Iterator[Server]:
             data = (
                 reply.document if isinstance(reply.document, bytes) else json.dumps(reply.document).encode()
             )
-            self.send_response(reply.status)
-            for name, value in {"Content-Length": str(len(data)), **reply.headers}.items():
+            self.send_response_only(reply.status)
+            ours = {"Content-Length": str(len(data)), "Date": formatdate(server.clock(), usegmt=True)}
+            for name, value in {**ours, **reply.headers}.items():
                 self.send_header(name, value)
             self.end_headers()
             self.wfile.write(data)
 
-        do_GET = do_POST = do_PUT = _answer  # noqa: N815 (http.server's names)
+        do_GET = do_POST = do_PUT = do_DELETE = _answer  # noqa: N815 (http.server's names)
 
         def log_message(self, *_: object) -> None:
             return
@@ -187,4 +194,62 @@ def failed() -> Deployment:
 
 def shown(deployment: Deployment, status: int = 200, **headers: str) -> Reply:
     """The deployment as an answer."""
-    return Reply(status, view(deployment), headers)
+    return Reply(status, document(deployment), headers)
+
+
+def document(deployment: Deployment, **members: Any) -> dict[str, Any]:
+    """The deployment as the API shows it; `members` replace what it has."""
+    shape = view(deployment)
+    for name, value in {
+        "since": deployment.since,
+        "until": None,
+        "step": None,
+        "approval": None,
+        "smoke": False,
+        "watch": None,
+        "from": None,
+    }.items():
+        shape.setdefault(name, value)
+    return {**shape, **members}
+
+
+STEPS = [{"percent": 10, "bake": "5m"}, {"percent": 50, "bake": "10m"}, {"percent": 100, "bake": "0s"}]
+
+
+def baking(**members: Any) -> dict[str, Any]:
+    """A deployment whose first step of three bakes: 10 percent, since 4.9 s, for five minutes."""
+    deployment = publishing().changed(
+        BEGAN + 4.9,
+        "alias prod: 10 % on version 42",
+        Status.BAKING,
+        version="42",
+        weight=10,
+        found=AliasState("41"),
+        now=AliasState("41", {"42": 0.1}),
+    )
+    return document(deployment, **{"steps": STEPS, "step": 0, "until": timestamp(BEGAN + 304.9)} | members)
+
+
+def awaiting(**members: Any) -> dict[str, Any]:
+    """A deployment that awaits its approval since 0.2 s, for a day."""
+    deployment = accepted().changed(
+        BEGAN + 0.2, "a second person has to approve it", Status.AWAITING_APPROVAL
+    )
+    approval = {"expires": "24h", "decision": None, "by": None, "reason": None}
+    waits = {"steps": STEPS, "approval": approval, "until": timestamp(BEGAN + 86_400.2)}
+    return document(deployment, **waits | members)
+
+
+def ended(status: Status, code: str, message: str, **members: Any) -> dict[str, Any]:
+    """A deployment that moved its alias, and ended so after 65 seconds with the alias as it was found."""
+    deployment = publishing().changed(
+        BEGAN + 65.0,
+        "alias prod serves what it served before",
+        status,
+        version="42",
+        found=AliasState("41"),
+        now=AliasState("41"),
+        outcome=AliasOutcome.RESTORED,
+        reason=Reason(code, message),
+    )
+    return document(deployment, **members)

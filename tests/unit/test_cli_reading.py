@@ -240,12 +240,27 @@ def test_an_interrupt_is_no_failed_deployment(server: Server) -> None:
     assert "goes on by itself" in said
 
 
-@pytest.mark.parametrize("arguments", [(), ("deploy",), ("watch",), ("status",), ("history",), ("whoami",)])
-def test_help_has_what_the_command_does(run: Run, arguments: tuple[str, ...]) -> None:
+VERBS = (
+    *("abort", "approve", "check", "deploy", "history", "hold"),
+    *("promote", "reject", "rollback", "status", "watch", "whoami"),
+)
+
+
+@pytest.mark.parametrize("arguments", [(), *((verb,) for verb in VERBS)], ids=" ".join)
+def test_help_has_what_the_command_does_and_examples(run: Run, arguments: tuple[str, ...]) -> None:
     ended = run(*arguments, "--help")
 
     assert ended.code == 0
-    assert "sluicegate " in ended.out.split("Options:")[0]
+    said = ended.out.split("Options:")[0]
+    assert f"\n    sluicegate {' '.join(arguments)}" in said or not arguments
+
+
+def test_help_lists_every_verb(run: Run) -> None:
+    listed = run("--help").out.split("Commands:")[1]
+
+    assert [line.split()[0] for line in listed.splitlines() if line.startswith("  ")][: len(VERBS)] == [
+        *VERBS
+    ]
 
 
 def test_help_imports_neither_the_http_client_nor_the_terminal_library(server: Server) -> None:

@@ -1,0 +1,64 @@
+"""`sluicegate hold`: stops new deployments of a stage, lets them go on, or shows who stopped them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from sluicegate_cli import words
+from sluicegate_cli.api import Api
+from sluicegate_cli.exits import Exit
+from sluicegate_cli.options import connected
+from sluicegate_cli.show import Screen
+
+
+@click.command("hold")
+@click.argument("stage")
+@click.option("--reason", metavar="TEXT", help="Hold the stage, and tell this to whoever is refused.")
+@click.option("--release", is_flag=True, help="Let deployments go on.")
+@connected
+def command(api: Api, screen: Screen, stage: str, reason: str | None, release: bool) -> Exit:
+    """Hold STAGE with --reason, end that with --release, or show who holds it.
+
+    Within seconds no new deployment is accepted there, for the functions of the rule that lets you hold it.
+    What is under way goes on, and a rollback stays possible. Exits 0, held or not.
+
+    \b
+      sluicegate hold prod
+      sluicegate hold prod --reason "incident 77: no deployments until it is over"
+      sluicegate hold prod --release
+    """
+    if reason is not None and release:
+        raise click.UsageError("give one of --reason, which holds the stage, and --release")
+    path = ("stages", stage, "hold")
+    if reason is not None:
+        document = api.post(*path, body={"reason": reason}).document
+    elif release:
+        document = api.delete(*path)
+    else:
+        document = api.get(*path)
+    screen.document(document)
+    if not screen.as_json:
+        _show(screen, document, released=release)
+    return Exit.OK
+
+
+def _show(screen: Screen, document: Mapping[str, Any], *, released: bool) -> None:
+    stage, holds = document["stage"], document["holds"]
+    if not holds:
+        screen.line(f"{stage} is {'no longer' if released else 'not'} held", "bold green")
+        return
+    screen.line(f"{stage} is {'still held, by another rule' if released else 'held'}", "bold yellow")
+    screen.table(
+        ("functions", "reason", "since", "by", "rule"),
+        [
+            (
+                ", ".join(hold["functions"]),
+                hold["reason"],
+                hold["since"],
+                words.who(hold["by"]),
+                hold["rule"],
+            )
+            for hold in holds
+        ],
+    )
