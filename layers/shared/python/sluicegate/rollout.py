@@ -542,7 +542,8 @@ def _alias_moved(deployment: Deployment, now: AliasState | None, at: float) -> D
 def _stopped(deployment: Deployment, at: float) -> Deployment:
     reason = deployment.abort or Reason("aborted", "it was aborted")
     if deployment.status in (Status.SHIFTING, Status.BAKING):
-        return deployment.changed(at, reason.message, Status.ROLLING_BACK, reason=reason)
+        message = f"bringing alias {deployment.plan.alias} back to what it served"
+        return deployment.changed(at, message, Status.ROLLING_BACK, reason=reason)
     return _aborted(deployment, reason, reason.message, at)
 
 
