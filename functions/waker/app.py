@@ -20,7 +20,7 @@ def service() -> tuple[Store, Executions]:
 
 
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
-    """Of EventBridge's `CloudWatch Alarm State Change`. What is decided is decided by the rollout, not here."""
+    """Of EventBridge's `CloudWatch Alarm State Change`. What follows is for the rollout to decide."""
     store, executions = service()
     alarm, target = str(event["detail"]["alarmName"]), Target(str(event["account"]), str(event["region"]))
     woken = []
