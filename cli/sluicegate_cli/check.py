@@ -146,9 +146,9 @@ def _limit(limit: Limit) -> str:
     unit = " ms" if limit.metric is Metric.DURATION_P95 else "%"
     maxima = [
         *([f"{limit.most:g}{unit}"] if limit.most is not None else ()),
-        *([f"{limit.max_ratio:g} times the old"] if limit.max_ratio is not None else ()),
+        *([f"{limit.max_ratio:g}x the old"] if limit.max_ratio is not None else ()),
     ]
-    return f"{limit.metric.value}: {' or '.join(maxima)}, from {limit.min_samples} requests on"
+    return f"{limit.metric.value}: {', '.join(maxima)}; {limit.min_samples} samples"
 
 
 def _document(file: Path, report: Report) -> dict[str, Any]:
