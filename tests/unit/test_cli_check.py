@@ -103,22 +103,22 @@ def test_explain_shows_how_a_deployment_goes_in_each_stage(run: Run, gate_file: 
 
     rows = [[cell.strip() for cell in line.split("  ") if cell.strip()] for line in ended.out.splitlines()]
     assert ["stage", "functions", "strategy", "smoke", "watch", "approval", "requires", "order"] in rows
-    assert ["dev", "all others", "100%"] in rows
+    assert ["dev", "by default", "100%"] in rows
     steps, alarm = "10% for 5m, 100%", "alarm {function}-5xx"
     assert ["prod", "orders-*", steps, "hook check, 10s", alarm] in rows
     smoke = 'payload {"ping":true}, expects "ok", 10s'
-    assert ["prod", "all others", steps, smoke, alarm, "within 1d", "dev", "pipeline"] in rows
+    assert ["prod", "by default", steps, smoke, alarm, "within 1d", "dev", "pipeline"] in rows
     assert ["errors: 1%, 2x the old; 100 samples"] in rows
     assert ["no data: pass"] in rows
 
     rollouts = json.loads(run("check", "--json").out)["rollouts"]
     assert [(each["stage"], each["functions"]) for each in rollouts] == [
         ("dev", None),
-        ("prod", "orders-*"),
         ("prod", None),
+        ("prod", "orders-*"),
     ]
-    assert rollouts[1]["smoke"]["hook"] == "check"
-    assert rollouts[2]["approval"] == 86_400
+    assert rollouts[1]["approval"] == 86_400
+    assert rollouts[2]["smoke"]["hook"] == "check"
 
 
 def test_json_is_one_document(run: Run, gate_file: Path) -> None:

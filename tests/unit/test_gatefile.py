@@ -835,10 +835,19 @@ def test_every_claim_that_rules_can_read_has_its_key() -> None:
     assert claim["properties"].keys() == gitlab.READABLE
 
 
+def test_the_documented_file_is_sound(check: Check) -> None:
+    text = (ROOT / "docs" / "gate-file.md").read_text().split("```yaml\n")[1].split("```")[0]
+    report = check(text)
+    assert report.ok
+    assert report.diagnostics == ()
+    stages = gatekeys.GATE_FILE.schema()["properties"]["stages"]["additionalProperties"]["properties"]
+    assert yaml.safe_load(text)["stages"]["prod"].keys() == stages.keys() - {"target"}
+
+
 def test_the_example_does_what_it_says() -> None:
     report = gatefile.check(ROOT / "sluicegate.yaml")
     assert report.ok
-    assert len(report.test_results) == 3
+    assert len(report.test_results) == 4
     assert {d.code for d in report.diagnostics} <= {"shared_target"}
 
 
