@@ -114,7 +114,7 @@ class Acceptance:
                 f"no artifact {sha256[:12]} of {wanted.function} is there: POST /v1/artifacts first"
             )
         before = next((one for one in served if one.sha256 == sha256 and not one.withdrawn), None)
-        if before and serving and before.version != serving.version and wanted.strategy is None:
+        if before and serving and serving.sha256 != sha256 and wanted.strategy is None:
             decision = self.gate.decide(
                 identity, actions=("deploy", "rollback"), function=wanted.function, stage=wanted.stage
             )
