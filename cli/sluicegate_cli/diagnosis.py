@@ -80,7 +80,7 @@ def read_token(token: str) -> Token | Finding:
 
 
 def of_token(token: Token, expected: Sequence[Expected], now: float) -> Iterator[Finding]:
-    """The three checks, as far as the token tells, and whether it is a job's. `expected`: empty if unknown."""
+    """The three checks, as far as the token tells, and whether it is a job's. `expected` may be empty."""
     iss = clean(str(token.claims.get("iss")))
     known = next((one for one in expected if one.url == iss), None)
     yield _issuer(iss, expected)
