@@ -113,8 +113,8 @@ class Acceptance:
             raise unprocessable(
                 f"no artifact {sha256[:12]} of {wanted.function} is there: POST /v1/artifacts first"
             )
-        before = next((one for one in served if one.sha256 == sha256), None)
-        if before and not before.withdrawn and serving and before.version != serving.version:
+        before = next((one for one in served if one.sha256 == sha256 and not one.withdrawn), None)
+        if before and serving and serving.sha256 != sha256 and wanted.strategy is None:
             decision = self.gate.decide(
                 identity, actions=("deploy", "rollback"), function=wanted.function, stage=wanted.stage
             )
@@ -275,7 +275,7 @@ class Acceptance:
         Gives the deployment as it was written, and the records that changed with it.
         """
         plan = deployment.plan
-        binding = self._binding(deployment, identity, fingerprint)
+        first = binding = self._binding(deployment, identity, fingerprint)
         for _ in range(_TRIES):
             lock = self.store.alias_lock(plan.target, deployment.function, plan.alias) if supersede else None
             takeover = self._takeover(deployment, lock) if lock else None
@@ -302,7 +302,8 @@ class Acceptance:
             except Outdated:
                 raise outdated(deployment.stage) from None
             except TokenUsed as used:
-                if binding is None or not self._way_back(deployment, used):
+                # Once: what is bound as the way back is bound for good.
+                if binding is None or binding is not first or not self._way_back(deployment, used):
                     raise
                 binding = replace(binding, key=digest("way back", binding.key))
                 continue
