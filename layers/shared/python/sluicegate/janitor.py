@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from sluicegate.deployment import Deployment
+from sluicegate.deployment import Deployment, Status
 from sluicegate.executions import Executions
 from sluicegate.rollout import abandon
 from sluicegate.store import Changed, Store, age
@@ -60,9 +60,13 @@ class Janitor:
         return Swept(tuple(started), tuple(abandoned), running)
 
     def _nudge(self, deployment: Deployment) -> None:
-        """What changed a record and died before it woke the rollout is made up for."""
-        decided = deployment.abort is not None or deployment.approval is not None
-        if decided and (token := self.store.waiting(deployment.id)):
+        """What changed a record and died before it woke the rollout is made up for.
+
+        Only while it waits for that: each wake-up call is a turn, and an execution has only so many.
+        """
+        approved = deployment.status is Status.AWAITING_APPROVAL and deployment.approval is not None
+        aborted = deployment.status is not Status.ROLLING_BACK and deployment.abort is not None
+        if (approved or aborted) and (token := self.store.waiting(deployment.id)):
             self.executions.wake(token)
 
     def _start(self, deployment: Deployment, state: str | None) -> str:

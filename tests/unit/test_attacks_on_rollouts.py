@@ -1,0 +1,189 @@
+"""Attacks on rollouts that once worked: each is what an attacker, a crash or a race did, and must not do."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from lambda_model import error
+from sluicegate import gatefile
+from sluicegate.deployment import Deployment, Status
+from sluicegate.gate import Gate
+from sluicegate.gateway import ROUTES, Gateway
+from sluicegate.http import Answer, Call
+from sluicegate.identity import Identity
+from sluicegate.janitor import Janitor
+from sluicegate.store import Upload
+from world import OWN, World, world
+
+ISSUER = "https://gitlab.example.com"
+OLD, NEW, NEWEST = (hashlib.sha256(code).hexdigest() for code in (b"old", b"new", b"newest"))
+
+GATE = """\
+version: 1
+issuers:
+  corp: {url: https://gitlab.example.com, audience: https://deploy.example.com, jwks: discovery, max_age: 1h}
+stages:
+  dev: {}
+  prod:
+    strategy: {type: canary, percent: 10, bake: 5m}
+  asked:
+    max_age: 5m
+    strategy: {type: canary, percent: 10, bake: 5m}
+    approval: {expires: 1h}
+functions:
+  orders: {}
+rules:
+  - name: everything
+    claims: {project_id: "4213", ref_type: branch, ref: main, ref_protected: "true"}
+    allow:
+      actions: [deploy, promote, rollback, abort, hold, override-strategy]
+      functions: [orders]
+      stages: [dev, prod, asked]
+  - name: others
+    claims: {project_id: "4214", ref_type: branch, ref: main, ref_protected: "true"}
+    allow: {actions: [deploy], functions: [orders], stages: [dev, prod, asked]}
+  - name: second person
+    claims: {project_id: "4213", ref_type: branch, ref: main, ref_protected: "true", pipeline_source: web}
+    allow: {actions: [approve, reject], functions: [orders], stages: [asked]}
+"""
+
+
+def gate(directory: Path, text: str = GATE) -> Gate:
+    path = directory / "sluicegate.yaml"
+    path.write_text(text)
+    report = gatefile.check(path)
+    assert report.gate is not None, report
+    return report.gate
+
+
+@dataclass
+class Engine:
+    """Step Functions, as far as a test needs it: what was started and woken, and what runs."""
+
+    started: list[str] = field(default_factory=list)
+    woken: list[str] = field(default_factory=list)
+    states: dict[str, str | Exception | None] = field(default_factory=dict)
+
+    def start(self, deployment: Deployment) -> None:
+        self.started.append(deployment.id)
+
+    def wake(self, token: str) -> None:
+        self.woken.append(token)
+
+    def state(self, deployment: Deployment) -> str | None:
+        found = self.states.get(deployment.id, "RUNNING")
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+
+@dataclass
+class Stand:
+    """A world with a gateway before it."""
+
+    world: World
+    gate: Gate
+    engine: Engine = field(default_factory=Engine)
+
+    @property
+    def gateway(self) -> Gateway:
+        at = self.world
+        return Gateway(
+            self.gate,
+            cast(Any, None),
+            at.store,
+            cast(Any, None),
+            cast(Any, self.engine),
+            OWN,
+            lambda _, **__: None,
+            at.clock,
+            at.clock.sleep,
+        )
+
+    def job(self, number: int, **claims: str) -> Identity:
+        now = int(self.world.clock())
+        whole = {
+            "project_id": "4213",
+            "project_path": "acme/orders",
+            "user_id": "7",
+            "user_login": "ada",
+            "pipeline_id": str(500 + number),
+            "pipeline_source": "push",
+            "job_id": str(number),
+            "ref": "main",
+            "ref_type": "branch",
+            "ref_protected": "true",
+        } | claims
+        return Identity("id_token", ISSUER, whole, f"jti-{number}", now, now + 3_600)
+
+    def call(self, method: str, resource: str, identity: Identity, body: Any = None, **path: str) -> Answer:
+        data = b"" if body is None else json.dumps(body).encode()
+        call = Call(method, resource, path, {}, {}, data, "request")
+        return ROUTES[method, resource](self.gateway, call, identity)
+
+    def ask(self, identity: Identity, **body: Any) -> Deployment:
+        answer = self.call("POST", "/deployments", identity, {"function": "orders", **body})
+        found = self.world.store.deployment(answer.value["id"])
+        assert found is not None
+        return found
+
+    def deploy(self, identity: Identity, sha256: str, stage: str = "prod", **more: Any) -> Deployment:
+        return self.ask(identity, action="deploy", stage=stage, artifact={"sha256": sha256}, **more)
+
+    def turn(self, deployment: Deployment) -> Deployment:
+        self.world.deployer.turn(deployment.id)
+        return self.world.now(deployment)
+
+
+def second(at: Stand, number: int) -> Identity:
+    """Somebody else's job, who may approve."""
+    return at.job(number, user_id="8", user_login="bob", pipeline_source="web")
+
+
+def replaced(at: Stand, deployment: Deployment, **fields: Any) -> Deployment:
+    """The record with other fields, as an earlier gate file would have had them."""
+    after = replace(deployment, revision=deployment.revision + 1, **fields)
+    at.world.store.save(deployment, after)
+    return after
+
+
+def no_provisioned_concurrency(**_: str) -> Any:
+    raise error("ProvisionedConcurrencyConfigNotFoundException", 404)
+
+
+@pytest.fixture
+def at(tmp_path: Path) -> Iterator[Stand]:
+    with world() as made:
+        made.model.add("orders", b"code of somebody")
+        setattr(made.model, "get_provisioned_concurrency_config", no_provisioned_concurrency)  # noqa: B010
+        for code in (b"old", b"new", b"newest"):
+            sha256 = made.upload("orders", code)
+            made.store.register(Upload("orders", sha256, 1, ISSUER, "4213", "main", "0"))
+        yield Stand(made, gate(tmp_path))
+
+
+# Waits
+
+
+def test_an_approved_deployment_that_bakes_is_not_woken_every_minute(at: Stand) -> None:
+    """A bake of days was woken each minute, until executions ran out of history, and it was given up."""
+    asked = at.deploy(at.job(1), NEW, "asked")
+    at.turn(asked)
+    at.world.store.wait(asked.id, "token", 0)
+    janitor = Janitor(at.world.store, cast(Any, at.engine), at.world.clock)
+    at.call("POST", "/deployments/{id}/approve", second(at, 2), {}, id=asked.id)
+    at.engine.woken.clear()
+    at.world.clock.sleep(60)
+    assert janitor.sweep().running == 1
+    assert at.engine.woken == ["token"]  # whoever approved may have died before the wake-up call
+    baking = replace(at.world.now(asked), status=Status.BAKING, revision=99)
+    at.world.store.save(at.world.now(asked), baking)
+    at.engine.woken.clear()
+    for _ in range(10):
+        at.world.clock.sleep(60)
+        janitor.sweep()
+    assert at.engine.woken == []
