@@ -60,6 +60,10 @@ def gate(directory: Path, text: str = GATE) -> Gate:
     return report.gate
 
 
+def unheard(event: str, **facts: Any) -> None:
+    """What the gateway notes."""
+
+
 @dataclass
 class Engine:
     """Step Functions, as far as a test needs it: what was started and woken, and what runs."""
@@ -99,7 +103,7 @@ class Stand:
             cast(Any, None),
             cast(Any, self.engine),
             OWN,
-            lambda _, **__: None,
+            unheard,
             at.clock,
             at.clock.sleep,
         )
@@ -187,3 +191,10 @@ def test_an_approved_deployment_that_bakes_is_not_woken_every_minute(at: Stand) 
         at.world.clock.sleep(60)
         janitor.sweep()
     assert at.engine.woken == []
+
+
+def test_a_table_in_trouble_is_waited_for_and_not_asked_again_at_once(at: Stand) -> None:
+    """An answer without a revision ended its own wait: turns without a pause, up to the history's end."""
+    deployment = at.deploy(at.job(1), NEW)
+    at.world.deployer.wait(deployment.id, 0, "token", 5)
+    assert at.world.waits.woken == []
