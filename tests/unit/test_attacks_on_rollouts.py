@@ -198,3 +198,22 @@ def test_a_table_in_trouble_is_waited_for_and_not_asked_again_at_once(at: Stand)
     deployment = at.deploy(at.job(1), NEW)
     at.world.deployer.wait(deployment.id, 0, "token", 5)
     assert at.world.waits.woken == []
+
+
+# The janitor
+
+
+def test_one_deployment_that_cannot_be_swept_keeps_no_other_from_it(at: Stand) -> None:
+    stuck, other, lost = (
+        at.world.accept(NEW, alias=alias, attempt=attempt)
+        for alias, attempt in {"a": 1, "b": 1, "c": 5}.items()
+    )
+    at.engine.states = {
+        stuck.id: error("ThrottlingException", 400),
+        other.id: None,
+        lost.id: "FAILED",
+    }
+    at.world.clock.sleep(60)
+    swept = Janitor(at.world.store, cast(Any, at.engine), at.world.clock).sweep()
+    assert swept.started == (other.id,)
+    assert [deployment.id for deployment in swept.abandoned] == [lost.id]
