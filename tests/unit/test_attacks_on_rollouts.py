@@ -217,3 +217,15 @@ def test_one_deployment_that_cannot_be_swept_keeps_no_other_from_it(at: Stand) -
     swept = Janitor(at.world.store, cast(Any, at.engine), at.world.clock).sweep()
     assert swept.started == (other.id,)
     assert [deployment.id for deployment in swept.abandoned] == [lost.id]
+
+
+# Rollbacks
+
+
+def test_a_stage_with_a_new_name_is_rolled_back_from_what_it_serves(at: Stand) -> None:
+    """What the old name last served came first, so the way back led to where the stage was already."""
+    at.world.run(replaced(at, at.deploy(at.job(1), OLD), stage="an-old-name"))
+    for number, sha256 in enumerate((NEW, NEWEST), 2):
+        at.world.run(at.deploy(at.job(number), sha256))
+    back = at.ask(at.job(4), action="rollback", stage="prod")
+    assert back.version == "2"

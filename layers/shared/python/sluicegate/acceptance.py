@@ -198,11 +198,10 @@ class Acceptance:
         return Plan(self.target(placement), placement.alias, ALL_AT_ONCE, self.gate.digest)
 
     def _serving(self, target: Target, function: str, alias: str) -> Serving | None:
+        """By whatever stage it was deployed: the gate file may have had another name for it."""
         here = (target.account, target.region, alias)
-        return next(
-            (one for one in self.store.serving(function) if (one.account, one.region, one.alias) == here),
-            None,
-        )
+        found = [one for one in self.store.serving(function) if (one.account, one.region, one.alias) == here]
+        return max(found, key=lambda one: one.deployment, default=None)
 
     def _rolling_out(self, target: Target, function: str, alias: str) -> Deployment | None:
         lock = self.store.alias_lock(target, function, alias)
