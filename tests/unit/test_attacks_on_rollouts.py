@@ -16,6 +16,7 @@ from sluicegate.gateway import ROUTES, Gateway
 from sluicegate.http import Answer, Call
 from sluicegate.identity import Identity
 from sluicegate.janitor import Janitor
+from sluicegate.problems import Problem
 from sluicegate.store import Upload
 from world import OWN, World, world
 
@@ -205,8 +206,7 @@ def test_a_table_in_trouble_is_waited_for_and_not_asked_again_at_once(at: Stand)
 
 def test_one_deployment_that_cannot_be_swept_keeps_no_other_from_it(at: Stand) -> None:
     stuck, other, lost = (
-        at.world.accept(NEW, alias=alias, attempt=attempt)
-        for alias, attempt in {"a": 1, "b": 1, "c": 5}.items()
+        at.world.accept(NEW, alias=alias, attempt=tries) for alias, tries in {"a": 1, "b": 1, "c": 5}.items()
     )
     at.engine.states = {
         stuck.id: error("ThrottlingException", 400),
@@ -229,3 +229,24 @@ def test_a_stage_with_a_new_name_is_rolled_back_from_what_it_serves(at: Stand) -
         at.world.run(at.deploy(at.job(number), sha256))
     back = at.ask(at.job(4), action="rollback", stage="prod")
     assert back.version == "2"
+
+
+def test_a_rollback_goes_one_step_back_although_the_release_ends_meanwhile(at: Stand) -> None:
+    for number, sha256 in enumerate((OLD, NEW), 1):
+        at.world.run(at.deploy(at.job(number), sha256))
+    release = at.deploy(at.job(3), NEWEST)
+    while at.turn(release).status is not Status.BAKING:
+        pass
+    read = at.world.store.alias_lock
+
+    def ends_first(*key: Any) -> Any:
+        at.world.store.alias_lock = read  # type: ignore[method-assign]
+        at.world.run(release)
+        return read(*key)
+
+    at.world.store.alias_lock = ends_first  # type: ignore[method-assign]
+    with pytest.raises(Problem) as refused:
+        at.ask(at.job(4), action="rollback", stage="prod")
+    assert (refused.value.status, at.world.locks()) == (503, [])
+    back = at.world.run(at.ask(at.job(4), action="rollback", stage="prod"))
+    assert at.world.model.serves("orders", "prod") == ("2", {}), back.timeline

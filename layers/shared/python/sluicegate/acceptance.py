@@ -23,6 +23,7 @@ from sluicegate.store import (
     Busy,
     Changed,
     Hold,
+    Moved,
     Outdated,
     ServedVersion,
     Serving,
@@ -43,7 +44,10 @@ _MOVING: Final = frozenset({Status.SHIFTING, Status.BAKING, Status.ROLLING_BACK}
 
 @dataclass(frozen=True)
 class Resolved:
-    """What a request comes to. `version` is known where none has to be published."""
+    """What a request comes to. `version` is known where none has to be published.
+
+    `leaves` is what the stage serves, where that alone says what is the way back.
+    """
 
     action: Action
     sha256: str
@@ -51,6 +55,7 @@ class Resolved:
     rule: Rule
     version: str | None = None
     source: str | None = None
+    leaves: Serving | None = None
 
 
 @dataclass(frozen=True)
@@ -178,7 +183,10 @@ class Acceptance:
             )
             if found is None:
                 raise unprocessable(f"there is no earlier version of {where} that was not withdrawn")
-        return Resolved("rollback", found.sha256, self._at_once(placement), rule, found.version)
+        leaves = serving if wanted.version is None else None
+        return Resolved(
+            "rollback", found.sha256, self._at_once(placement), rule, found.version, leaves=leaves
+        )
 
     def _plan(self, wanted: DeploymentRequest, placement: Placement) -> Plan:
         return Plan(
@@ -268,6 +276,7 @@ class Acceptance:
         supersede: bool,
         request_key: str,
         fingerprint: str,
+        leaves: Serving | None = None,
     ) -> tuple[Deployment, tuple[Deployment, ...]]:
         """Write it, and what it supersedes. Raises RequestKnown, TokenUsed, Busy, Contended or a Problem.
 
@@ -290,6 +299,7 @@ class Acceptance:
                     binding=binding,
                     takeover=takeover,
                     identity=_kept(identity) if plan.approval is not None else None,
+                    leaves=leaves,
                 )
             except Changed:
                 continue
@@ -299,6 +309,8 @@ class Acceptance:
                 if not take:
                     raise
                 continue
+            except Moved:
+                raise unavailable("what the stage serves has just changed: send it again", 1) from None
             except Outdated:
                 raise outdated(deployment.stage) from None
             except TokenUsed as used:

@@ -166,6 +166,7 @@ class Gateway:
                 supersede=wanted.supersede,
                 request_key=request_key,
                 fingerprint=fingerprint,
+                leaves=resolved.leaves,
             )
         except RequestKnown:  # the same request, at the same time
             if known := self._replayed(request_key, fingerprint, identity):
