@@ -250,3 +250,17 @@ def test_a_rollback_goes_one_step_back_although_the_release_ends_meanwhile(at: S
     assert (refused.value.status, at.world.locks()) == (503, [])
     back = at.world.run(at.ask(at.job(4), action="rollback", stage="prod"))
     assert at.world.model.serves("orders", "prod") == ("2", {}), back.timeline
+
+
+def test_the_way_back_of_a_token_ends_nobody_elses_release(at: Stand) -> None:
+    """A token that has deployed may undo that; with a rollback to the very same it ended the next release."""
+    at.world.run(at.deploy(at.job(1), OLD))
+    first = at.job(2)
+    at.world.run(at.deploy(first, NEW))
+    release = at.deploy(at.job(3), NEWEST)
+    while at.turn(release).status is not Status.BAKING:
+        pass
+    with pytest.raises(Problem) as refused:
+        at.ask(first, action="rollback", stage="prod")
+    assert refused.value.code == "token_used"
+    assert at.world.now(release).abort is None

@@ -358,12 +358,19 @@ class Acceptance:
         return holder is None or holder.status.final
 
     def _way_back(self, deployment: Deployment, used: TokenUsed) -> bool:
-        """Whether the token's own deployment is what is rolled back: the one more thing it is good for."""
+        """Whether the token's own deployment is what is rolled back: the one more thing it is good for.
+
+        To go back to what it deployed would only end what somebody else is rolling out.
+        """
         if deployment.action != "rollback":
             return False
         plan = deployment.plan
         serving = self._serving(plan.target, deployment.function, plan.alias)
-        return serving is not None and serving.deployment == used.request.deployment
+        return (
+            serving is not None
+            and serving.deployment == used.request.deployment
+            and serving.version != deployment.version
+        )
 
     def _binding(self, deployment: Deployment, identity: Identity, fingerprint: str) -> Binding | None:
         key = token_key(identity, deployment)
