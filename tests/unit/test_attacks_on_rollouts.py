@@ -240,11 +240,11 @@ def test_a_rollback_goes_one_step_back_although_the_release_ends_meanwhile(at: S
     read = at.world.store.alias_lock
 
     def ends_first(*key: Any) -> Any:
-        at.world.store.alias_lock = read  # type: ignore[method-assign]
+        setattr(at.world.store, "alias_lock", read)  # noqa: B010
         at.world.run(release)
         return read(*key)
 
-    at.world.store.alias_lock = ends_first  # type: ignore[method-assign]
+    setattr(at.world.store, "alias_lock", ends_first)  # noqa: B010
     with pytest.raises(Problem) as refused:
         at.ask(at.job(4), action="rollback", stage="prod")
     assert (refused.value.status, at.world.locks()) == (503, [])
@@ -264,3 +264,15 @@ def test_the_way_back_of_a_token_ends_nobody_elses_release(at: Stand) -> None:
         at.ask(first, action="rollback", stage="prod")
     assert refused.value.code == "token_used"
     assert at.world.now(release).abort is None
+
+
+# Approvals
+
+
+def test_an_approval_counts_only_while_the_override_is_allowed_too(at: Stand, tmp_path: Path) -> None:
+    asked = at.deploy(at.job(1), NEW, "asked", strategy={"type": "all-at-once"})
+    at.turn(asked)
+    at.gate = gate(tmp_path, GATE.replace(", override-strategy", ""))
+    with pytest.raises(Problem) as refused:
+        at.call("POST", "/deployments/{id}/approve", second(at, 2), {}, id=asked.id)
+    assert (refused.value.status, refused.value.code) == (403, "not_allowed")

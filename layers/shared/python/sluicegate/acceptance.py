@@ -276,6 +276,7 @@ class Acceptance:
         supersede: bool,
         request_key: str,
         fingerprint: str,
+        actions: tuple[str, ...],
         leaves: Serving | None = None,
     ) -> tuple[Deployment, tuple[Deployment, ...]]:
         """Write it, and what it supersedes. Raises RequestKnown, TokenUsed, Busy, Contended or a Problem.
@@ -298,7 +299,7 @@ class Acceptance:
                     fingerprint=fingerprint,
                     binding=binding,
                     takeover=takeover,
-                    identity=_kept(identity) if plan.approval is not None else None,
+                    identity=_kept(identity, actions) if plan.approval is not None else None,
                     leaves=leaves,
                 )
             except Changed:
@@ -422,8 +423,10 @@ def _check_expected(wanted: DeploymentRequest, serving: Serving | None) -> None:
     raise Problem(412, "not_as_expected", detail, {"version": serving.version})
 
 
-def _kept(identity: Identity) -> dict[str, Any]:
+def _kept(identity: Identity, actions: tuple[str, ...]) -> dict[str, Any]:
+    """Who asked, and for what: the actions that a rule must grant them still when it is approved."""
     return {
+        "actions": actions,
         "via": identity.via,
         "issuer": identity.issuer,
         "jti": identity.jti,

@@ -166,6 +166,7 @@ class Gateway:
                 supersede=wanted.supersede,
                 request_key=request_key,
                 fingerprint=fingerprint,
+                actions=actions,
                 leaves=resolved.leaves,
             )
         except RequestKnown:  # the same request, at the same time
