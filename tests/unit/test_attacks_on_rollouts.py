@@ -276,3 +276,16 @@ def test_an_approval_counts_only_while_the_override_is_allowed_too(at: Stand, tm
     with pytest.raises(Problem) as refused:
         at.call("POST", "/deployments/{id}/approve", second(at, 2), {}, id=asked.id)
     assert (refused.value.status, refused.value.code) == (403, "not_allowed")
+
+
+# Holds
+
+
+def test_a_token_too_old_for_a_stage_neither_holds_nor_releases_it(at: Stand) -> None:
+    old = at.job(1)
+    at.call("POST", "/stages/{stage}/hold", old, {"reason": "an incident"}, stage="asked")
+    at.world.clock.sleep(301)
+    for method, body in (("DELETE", None), ("POST", {"reason": "again"})):
+        with pytest.raises(Problem) as refused:
+            at.call(method, "/stages/{stage}/hold", old, body, stage="asked")
+        assert refused.value.code == "invalid_token"
