@@ -10,7 +10,7 @@ from typing import Any, cast
 import pytest
 from lambda_model import error
 from sluicegate import gatefile
-from sluicegate.deployment import Deployment, Status
+from sluicegate.deployment import AliasOutcome, Deployment, Status
 from sluicegate.gate import Gate
 from sluicegate.gateway import ROUTES, Gateway
 from sluicegate.http import Answer, Call
@@ -289,3 +289,26 @@ def test_a_token_too_old_for_a_stage_neither_holds_nor_releases_it(at: Stand) ->
         with pytest.raises(Problem) as refused:
             at.call(method, "/stages/{stage}/hold", old, body, stage="asked")
         assert refused.value.code == "invalid_token"
+
+
+# The alias
+
+
+def test_a_move_that_was_held_up_comes_to_nothing_once_the_deployment_has_ended(at: Stand) -> None:
+    """The call was under way, in a retry or a slow network, while the deployment ended `untouched`."""
+    at.world.run(at.world.accept(OLD))
+    deployment = at.world.accept(NEW)
+    model = at.world.model
+
+    def ends_first(name: str) -> None:
+        if name != "UpdateAlias":
+            return
+        model.before = lambda _: None
+        at.call("POST", "/deployments/{id}/abort", at.job(9), {}, id=deployment.id)
+        at.world.run(deployment)
+
+    model.before = ends_first
+    at.turn(deployment)
+    ended = at.world.now(deployment)
+    assert (ended.status, ended.outcome) == (Status.ABORTED, AliasOutcome.UNTOUCHED)
+    assert model.serves("orders", "prod") == ("1", {})
