@@ -79,6 +79,10 @@ class Outdated(StoreError):
     """A newer pipeline of the same project has succeeded there."""
 
 
+class Moved(StoreError):
+    """The alias has come to serve something else since it was read."""
+
+
 class Changed(StoreError):
     """The record has moved on since it was read: read it again and decide anew."""
 
@@ -227,11 +231,13 @@ class Store:
         binding: Binding | None,
         takeover: Takeover | None = None,
         identity: Mapping[str, Any] | None = None,
+        leaves: Serving | None = None,
     ) -> None:
         """Write the record, the request, the token's binding and the alias' lock, or nothing at all.
 
-        `identity` is kept with it where an approval will need it. Raises RequestKnown, TokenUsed, Outdated,
-        Busy, or Contended (nothing was written); with a takeover, Changed where its records have moved on.
+        `identity` is kept with it where an approval will need it; `leaves` is what must be served still.
+        Raises RequestKnown, TokenUsed, Outdated, Moved, Busy, or Contended (nothing was written); with a
+        takeover, Changed where its records have moved on.
         """
         now = int(self._clock())
         known = "attribute_not_exists(pk)"
@@ -253,6 +259,8 @@ class Store:
             writes["identity"] = self._put(_identity_item(deployment, identity, now))
         if deployment.plan.ordered and deployment.action != "rollback":
             writes["order"] = self._in_order(deployment)
+        if leaves is not None:
+            writes["leaves"] = self._still_serves(leaves)
         for number, (before, after) in enumerate(takeover.changes if takeover else ()):
             writes[f"change {number}"] = self._replace(before, after)
         for attempt in range(_CONFLICT_TRIES):
@@ -265,6 +273,8 @@ class Store:
                 raise TokenUsed(self._used(binding.key))
             if refused.get("order") == _CONDITION:
                 raise Outdated
+            if refused.get("leaves") == _CONDITION:
+                raise Moved
             if takeover and _CONDITION in refused.values():
                 if self._holds_or_inherits(deployment):
                     return  # took effect unseen
@@ -312,6 +322,16 @@ class Store:
                 "ExpressionAttributeValues": marshal(
                     {":mine": int(deployment.requested_by.pipeline_id or 0)}
                 ),
+            }
+        }
+
+    def _still_serves(self, serving: Serving) -> Item:
+        return {
+            "ConditionCheck": {
+                "TableName": self._table,
+                "Key": marshal(_serving_key(serving)),
+                "ConditionExpression": "deployment = :deployment",
+                "ExpressionAttributeValues": marshal({":deployment": serving.deployment}),
             }
         }
 
@@ -726,8 +746,12 @@ def _serving(deployment: Deployment) -> Item:
     )
     item = asdict(serving)
     item["name"] = item.pop("function")
-    sk = f"{deployment.function}#{deployment.stage}#{plan.target.account}#{plan.target.region}#{plan.alias}"
-    return {"pk": "serving", "sk": sk, **item}
+    return {**_serving_key(serving), **item}
+
+
+def _serving_key(serving: Serving) -> Item:
+    where = (serving.function, serving.stage, serving.account, serving.region, serving.alias)
+    return {"pk": "serving", "sk": "#".join(where)}
 
 
 def age(deployment: Deployment, now: float) -> float:
