@@ -23,6 +23,7 @@ from sluicegate.store import (
     Busy,
     Changed,
     Hold,
+    Once,
     Outdated,
     ServedVersion,
     Serving,
@@ -269,8 +270,11 @@ class Acceptance:
         supersede: bool,
         request_key: str,
         fingerprint: str,
+        once: Once | None = None,
     ) -> tuple[Deployment, tuple[Deployment, ...]]:
-        """Write it, and what it supersedes. Raises RequestKnown, TokenUsed, Busy, Contended or a Problem.
+        """Write it, and what it supersedes; `once` is a webhook's.
+
+        Raises RequestKnown, TokenUsed, TagMoved, Busy, Contended or a Problem.
 
         Gives the deployment as it was written, and the records that changed with it.
         """
@@ -292,6 +296,7 @@ class Acceptance:
                     binding=binding,
                     takeover=takeover,
                     identity=_kept(identity) if plan.approval is not None else None,
+                    once=once,
                 )
             except Changed:
                 continue
