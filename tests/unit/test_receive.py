@@ -21,6 +21,7 @@ from sluicegate.keys import Keyring
 from sluicegate.problems import Problem
 from sluicegate.secrets import OVERLAP, Secrets
 from sluicegate.store import Hold, Upload
+from sluicegate.targets import session_tags, source_identity
 from world import OWN, TABLE, World, world
 
 GATE = f"""\
@@ -211,6 +212,36 @@ def test_a_tag_deploys_what_a_job_uploaded_for_its_commit(hooks: Hooks) -> None:
     assert made.timeline[0].message == "accepted by rule 'by webhook' for webhook tags of project 4213"
     assert hooks.started.deployments == [made.id]
     assert [event for event, _ in hooks.noted] == ["accepted"]
+
+
+def test_cloudtrail_will_say_which_webhook_it_was(hooks: Hooks) -> None:
+    hooks.upload()
+    made = hooks.deployment(hooks.send("tags", tag_push()))
+    assert source_identity(made.requested_by) == "project-4213-webhook-tags"
+    tags = {tag["Key"]: tag["Value"] for tag in session_tags(made)}
+    assert tags == {
+        "Deployment": made.id,
+        "Issuer": ISSUER,
+        "Project": "4213",
+        "Ref": "v1.0.0",
+        "Commit": SHA,
+        "Webhook": "tags",
+    }
+
+
+def test_an_answer_takes_few_calls(hooks: Hooks) -> None:
+    hooks.upload()
+    calls: list[str] = []
+    events = hooks.world.client.meta.events
+    events.register("before-call.dynamodb", lambda model, **_: calls.append(model.name))
+    assert hooks.send("tags", tag_push())["code"] == "started"
+    assert calls.count("TransactWriteItems") == 1
+    assert len(calls) <= 8
+    assert hooks.manager.calls == 2
+    calls.clear()
+    assert hooks.send("tags", tag_push())["code"] == "already_done"
+    assert calls == ["GetItem", "GetItem"]
+    assert hooks.manager.calls == 2, "its secret is kept"
 
 
 def test_the_newest_artifact_that_was_really_uploaded_counts(hooks: Hooks) -> None:
