@@ -98,9 +98,10 @@ def _with_hooks(text: str) -> str:
     ]
     for old, new in (
         ("\nrules:", "\n  hooks-*: {}\nrules:"),
+        ("\nwebhooks:\n", f"\nwebhooks:\n{''.join(entries)}"),
         ("\ndeny:", f"{_RULES.rstrip()}\ndeny:"),
     ):
         if text.count(old) != 1:
             raise StandError(f"the gate file in force has no place for {old.strip()}")
         text = text.replace(old, new)
-    return f"{text.rstrip()}\nwebhooks:\n{''.join(entries)}"
+    return text
