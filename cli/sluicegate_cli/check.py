@@ -96,7 +96,7 @@ def _explain(screen: Screen, gate: Gate) -> None:
     screen.line("")
     screen.table(
         ("stage", "functions", "strategy", "smoke", "watch", "approval", "requires", "order"),
-        [(stage, pattern or "all others", *_rollout(rollout)) for stage, pattern, rollout in _rollouts(gate)],
+        [(stage, pattern or "by default", *_rollout(rollout)) for stage, pattern, rollout in _rollouts(gate)],
     )
     deployable = ", ".join(entry.pattern.text for entry in gate.functions)
     screen.line("")
@@ -107,12 +107,12 @@ def _explain(screen: Screen, gate: Gate) -> None:
 
 
 def _rollouts(gate: Gate) -> Iterator[tuple[str, str | None, Rollout]]:
-    """Stage, pattern and rollout of each entry that overrides one; with no pattern, the stage's own."""
+    """Stage, pattern and rollout: the stage's own, with no pattern, and of each entry that overrides it."""
     for stage in gate.stages.values():
+        yield stage.name, None, stage.rollout
         for entry in gate.functions:
             if stage.name in entry.rollout:
                 yield stage.name, entry.pattern.text, entry.rollout[stage.name]
-        yield stage.name, None, stage.rollout
 
 
 def _rollout(rollout: Rollout) -> tuple[str | Text, ...]:
@@ -146,9 +146,9 @@ def _limit(limit: Limit) -> str:
     unit = " ms" if limit.metric is Metric.DURATION_P95 else "%"
     maxima = [
         *([f"{limit.most:g}{unit}"] if limit.most is not None else ()),
-        *([f"{limit.max_ratio:g} times the old"] if limit.max_ratio is not None else ()),
+        *([f"{limit.max_ratio:g}x the old"] if limit.max_ratio is not None else ()),
     ]
-    return f"{limit.metric.value}: {' or '.join(maxima)}, from {limit.min_samples} requests on"
+    return f"{limit.metric.value}: {', '.join(maxima)}; {limit.min_samples} samples"
 
 
 def _document(file: Path, report: Report) -> dict[str, Any]:

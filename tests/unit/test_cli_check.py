@@ -67,7 +67,7 @@ def test_a_test_that_fails_is_exit_2_and_says_what_the_gate_said(run: Run, gate_
 
 
 def test_a_warning_alone_is_exit_0(run: Run, gate_file: Path) -> None:
-    gate_file.write_text(GATE_FILE.replace("[deploy]", "[deploy, promote]"))
+    gate_file.write_text(GATE_FILE.replace("[orders-*]", "[orders-*, billing]"))
 
     ended = run("check")
 
@@ -82,6 +82,43 @@ def test_explain_shows_what_each_rule_grants_where(run: Run, gate_file: Path) ->
     assert ["rule", "for", "functions", "dev", "prod"] in rows
     assert ["orders to prod", "project_id: 4213", "orders-*", "deploy", "deploy"] in rows
     assert "denied before any rule: jti: leaked" in ended.out
+
+
+def test_explain_shows_how_a_deployment_goes_in_each_stage(run: Run, gate_file: Path) -> None:
+    prod = """prod:
+    protected: true
+    strategy: {type: canary, percent: 10, bake: 5m}
+    smoke: {payload: {ping: true}, expect: ok}
+    watch: {alarms: ["{function}-5xx"], errors: {max_percent: 1, max_ratio: 2}}
+    approval: {}
+    requires: {succeeded_in: dev}
+    order: pipeline"""
+    override = (
+        "orders-*: {stages: {prod: {smoke: {hook: check}, approval: none, requires: none, order: none}}}"
+    )
+    text = GATE_FILE.replace("prod: {protected: true}", prod).replace("orders-*: {}", override)
+    gate_file.write_text(text)
+
+    ended = run("check", "--explain")
+
+    rows = [[cell.strip() for cell in line.split("  ") if cell.strip()] for line in ended.out.splitlines()]
+    assert ["stage", "functions", "strategy", "smoke", "watch", "approval", "requires", "order"] in rows
+    assert ["dev", "by default", "100%"] in rows
+    steps, alarm = "10% for 5m, 100%", "alarm {function}-5xx"
+    assert ["prod", "orders-*", steps, "hook check, 10s", alarm] in rows
+    smoke = 'payload {"ping":true}, expects "ok", 10s'
+    assert ["prod", "by default", steps, smoke, alarm, "within 1d", "dev", "pipeline"] in rows
+    assert ["errors: 1%, 2x the old; 100 samples"] in rows
+    assert ["no data: pass"] in rows
+
+    rollouts = json.loads(run("check", "--json").out)["rollouts"]
+    assert [(each["stage"], each["functions"]) for each in rollouts] == [
+        ("dev", None),
+        ("prod", None),
+        ("prod", "orders-*"),
+    ]
+    assert rollouts[1]["approval"] == 86_400
+    assert rollouts[2]["smoke"]["hook"] == "check"
 
 
 def test_json_is_one_document(run: Run, gate_file: Path) -> None:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from sluicegate import gate as gates
 from sluicegate.gate import Decision, Deny, Failed, Gate, GateError, Nearest, Placement, Target
 from sluicegate.identity import ClaimValue, Identity, Via
+from sluicegate.plan import ALL_AT_ONCE, Limit, Metric, NoData, Smoke, Step, Watch
 
 CORP = "https://gitlab.example.com"
 OTHER = "https://gitlab.example.org"
@@ -37,17 +38,36 @@ def claims(**changes: list[str]) -> dict[str, list[str]]:
     return dict(rule()["claims"]) | changes
 
 
+def rollout(**changes: Any) -> dict[str, Any]:
+    steps = [{"percent": 100, "bake": 0}]
+    plain = {"steps": steps, "smoke": None, "watch": None, "approval": None, "requires": None}
+    return plain | {"ordered": False} | changes
+
+
+def entry(pattern: str = "orders-*", **changes: Any) -> dict[str, Any]:
+    return {"pattern": pattern, "alias": {}, "max_age": {}, "rollout": {}} | changes
+
+
+def stage(name: str = "dev", **changes: Any) -> dict[str, Any]:
+    return {
+        "name": name,
+        "alias": name,
+        "protected": False,
+        "max_age": None,
+        "rollout": rollout(),
+    } | changes
+
+
 def document(**changes: Any) -> dict[str, Any]:
     issuers = [
         {"name": name, "url": url, "audience": "https://deploy.example.com", "max_age": 3600, "jwks": None}
         for name, url in (("corp", CORP), ("other", OTHER))
     ]
     stages = [
-        {"name": "dev", "alias": "dev", "protected": False, "max_age": None},
-        {"name": "prod", "alias": "live", "protected": True, "max_age": 900},
+        stage("dev"),
+        stage("prod", alias="live", protected=True, max_age=900),
     ]
-    functions = [{"pattern": "orders-*", "alias": {}, "max_age": {}}]
-    whole = {"format": 1, "issuers": issuers, "stages": stages, "functions": functions, "rules": [rule()]}
+    whole = {"format": 2, "issuers": issuers, "stages": stages, "functions": [entry()], "rules": [rule()]}
     return whole | {"deny": []} | changes
 
 
@@ -314,7 +334,7 @@ def test_a_rule_on_that_function_and_that_stage_may_see() -> None:
 
 
 def test_the_stacks_own_functions_are_nobodys() -> None:
-    wide = gate(rules=[rule(functions=["**"])], functions=[{"pattern": "*", "alias": {}, "max_age": {}}])
+    wide = gate(rules=[rule(functions=["**"])], functions=[entry("*")])
     for own in OWN:
         assert decide(wide, identity(), function=own) == Decision(None, None, ())
         assert not wide.may_see(identity(), function=own, stage="prod")
@@ -335,10 +355,27 @@ def test_whoami_has_the_rules_that_match_in_order() -> None:
 # Placement
 
 
+def placement(function: str, stage: str, alias: str, protected: bool, max_age: int | None) -> Placement:
+    """With the plainest rollout there is."""
+    return Placement(
+        function=function,
+        stage=stage,
+        alias=alias,
+        target=Target(name=None, account=None, region=None, role=None, external_id=None),
+        protected=protected,
+        max_age=max_age,
+        steps=ALL_AT_ONCE,
+        smoke=None,
+        watch=None,
+        approval=None,
+        requires=None,
+        ordered=False,
+    )
+
+
 def test_a_function_is_placed_by_its_stage() -> None:
-    own = Target(name=None, account=None, region=None, role=None, external_id=None)
-    assert gate().place("orders-api", "prod") == Placement("orders-api", "prod", "live", own, True, 900)
-    assert gate().place("orders-api", "dev") == Placement("orders-api", "dev", "dev", own, False, None)
+    assert gate().place("orders-api", "prod") == placement("orders-api", "prod", "live", True, 900)
+    assert gate().place("orders-api", "dev") == placement("orders-api", "dev", "dev", False, None)
     assert gate().place("orders-api", "nowhere") is None
     assert gate().place("billing", "prod") is None
     assert gate().covers("orders-api")
@@ -347,16 +384,16 @@ def test_a_function_is_placed_by_its_stage() -> None:
 
 
 def test_an_exact_name_beats_the_longest_pattern() -> None:
-    def entry(pattern: str, alias: str) -> dict[str, Any]:
-        return {"pattern": pattern, "alias": {"dev": alias}, "max_age": {}}
-
     several = gate(
         functions=[
-            entry("*", "any"),
-            entry("or**", "short"),
-            entry("orders-*", "long"),
-            entry("orders-api", "exact"),
-            entry("**orders-api*", "longer than exact"),
+            entry(pattern, alias={"dev": alias})
+            for pattern, alias in (
+                ("*", "any"),
+                ("or**", "short"),
+                ("orders-*", "long"),
+                ("orders-api", "exact"),
+                ("**orders-api*", "longer than exact"),
+            )
         ]
     )
 
@@ -371,7 +408,7 @@ def test_an_exact_name_beats_the_longest_pattern() -> None:
 
 
 def test_of_equally_long_patterns_the_first_counts() -> None:
-    equals = [{"pattern": p, "alias": {"dev": a}, "max_age": {}} for p, a in (("ab*", "one"), ("*bc", "two"))]
+    equals = [entry(p, alias={"dev": a}) for p, a in (("ab*", "one"), ("*bc", "two"))]
     for entries, alias in ((equals, "one"), (equals[::-1], "two")):
         placement = gate(functions=entries).place("abc", "dev")
         assert placement is not None
@@ -379,12 +416,48 @@ def test_of_equally_long_patterns_the_first_counts() -> None:
 
 
 def test_an_override_replaces_only_what_it_names() -> None:
-    entry = {"pattern": "orders-*", "alias": {"prod": "stable"}, "max_age": {"dev": 60}}
-    merged = gate(functions=[entry])
-    assert merged.place("orders-api", "prod") == Placement(
-        "orders-api", "prod", "stable", Target(), True, 900
+    merged = gate(functions=[entry(alias={"prod": "stable"}, max_age={"dev": 60})])
+    assert merged.place("orders-api", "prod") == placement("orders-api", "prod", "stable", True, 900)
+    assert merged.place("orders-api", "dev") == placement("orders-api", "dev", "dev", False, 60)
+
+
+CANARY = [{"percent": 10, "bake": 300}, {"percent": 100, "bake": 0}]
+SMOKE = {"timeout": 10, "payload": '{"ping":true}', "expect": '"pong"', "hook": None}
+HOOK = SMOKE | {"payload": None, "expect": None, "hook": "orders-check"}
+LIMIT = {"metric": "errors", "min_samples": 100, "most": 1.5, "max_ratio": None}
+WATCH = {"alarms": ["{function}-{alias}-{stage}-5xx"], "limits": [LIMIT], "no_data": "extend"}
+FULL = rollout(steps=CANARY, smoke=SMOKE, watch=WATCH, approval=3600, requires="dev", ordered=True)
+
+
+def test_a_placement_has_the_whole_rollout_with_its_alarms_own_names() -> None:
+    full = gate(stages=[stage("dev"), stage("prod", alias="live", rollout=FULL)])
+    placed = full.place("orders-api", "prod")
+    assert placed is not None
+    assert placed.steps == (Step(10, 300), Step(100, 0))
+    assert placed.smoke == Smoke(10, payload='{"ping":true}', expect='"pong"')
+    assert placed.watch == Watch(
+        ("orders-api-live-prod-5xx",), (Limit(Metric.ERRORS, 100, 1.5, None),), NoData.EXTEND
     )
-    assert merged.place("orders-api", "dev") == Placement("orders-api", "dev", "dev", Target(), False, 60)
+    assert (placed.approval, placed.requires, placed.ordered) == (3600, "dev", True)
+
+
+def test_an_alarms_placeholders_are_filled_in_once_and_equal_names_are_one() -> None:
+    names = ["{function}", "{stage}", "orders-api", "{alias}"]
+    watched = rollout(watch={"alarms": names, "limits": [], "no_data": "pass"})
+    functions = [entry(alias={"prod": "blue"})]
+    placed = gate(stages=[stage("prod", rollout=watched)], functions=functions).place("orders-api", "prod")
+    assert placed is not None
+    assert placed.watch == Watch(("orders-api", "prod", "blue"))
+
+
+def test_an_entrys_rollout_is_whole() -> None:
+    hooked = rollout(smoke=HOOK)
+    stages = [stage("dev", rollout=rollout(approval=60))]
+    whole = gate(stages=stages, functions=[entry(rollout={"dev": hooked})], rules=[])
+    placed = whole.place("orders-api", "dev")
+    assert placed is not None
+    assert placed.smoke == Smoke(10, hook="orders-check")
+    assert placed.approval is None
 
 
 # gate.json
@@ -439,10 +512,11 @@ MALFORMED: list[Any] = [
     [],
     {},
     "x",
-    document(format=2),
-    document(format="1"),
+    document(format=1),
+    document(format=3),
+    document(format="2"),
     document(format=True),
-    document(format=1.0),
+    document(format=2.0),
     document(more=1),
     *(without(document(), key) for key in document()),
     *(document(**{key: value}) for key in document() for value in WRONG),
@@ -467,6 +541,9 @@ MALFORMED: list[Any] = [
     document(functions=[FUNCTION | {"max_age": {"nowhere": 1}}]),
     document(functions=[FUNCTION | {"max_age": {"dev": None}}]),
     document(functions=[FUNCTION | {"max_age": {"dev": 0}}]),
+    document(functions=[FUNCTION | {"rollout": {"nowhere": rollout()}}]),
+    document(functions=[FUNCTION | {"rollout": {"dev": None}}]),
+    document(functions=[FUNCTION | {"rollout": {"dev": rollout() | {"more": 1}}}]),
     *(document(rules=[without(rule(), key)]) for key in rule()),
     *(document(rules=[rule() | {key: value}]) for key in rule() for value in NOTHINGS),
     document(rules=[rule(more=1)]),
@@ -509,13 +586,172 @@ def test_a_malformed_gate_is_refused_whole(whole: Any) -> None:
         (document(rules=[rule(stages=["x"])]), "there is no stage 'x'"),
         (document(deny=[DENY | {"issuer": "x"}]), "there is no issuer 'x'"),
         (document(deny=[DENY | {"claims": {"x": ["y"]}}]), "there is no claim 'x'"),
-        (document(format=2), "build it again"),
+        (document(format=1), "build it again"),
         (document(rules=[rule(functions=["***"])]), "has three stars in a row"),
     ],
 )
 def test_the_refusal_says_why(whole: Any, why: str) -> None:
     with pytest.raises(GateError, match=re.escape(why)):
         gates.parse(json.dumps(whole).encode(), own_functions=())
+
+
+def placed_in(value: Any) -> list[dict[str, Any]]:
+    """Gates with a rollout in a stage, and in an entry's override."""
+    return [
+        document(stages=[stage("dev"), stage("prod", rollout=value)]),
+        document(functions=[entry(rollout={"prod": value})]),
+    ]
+
+
+def step(percent: Any, bake: Any = 0) -> dict[str, Any]:
+    return {"percent": percent, "bake": bake}
+
+
+def each(*values: Any) -> tuple[Any, ...]:
+    return values
+
+
+ALARMS = [f"a{i}" for i in range(11)]
+DEEP = "[" * 17 + "]" * 17
+TAMPERED: list[tuple[Any, str]] = [
+    *((value, "") for value in each(None, [], "x", 1)),
+    *((without(FULL, key), "has not exactly the members") for key in FULL),
+    (FULL | {"more": 1}, "has not exactly the members"),
+    *((FULL | {"steps": value}, "list is missing") for value in each(None, {}, "x", 1, True)),
+    *((FULL | {"steps": [value]}, "") for value in each(None, [], "x", step(None), step("100"), step(True))),
+    *((FULL | {"steps": [without(CANARY[1], key)]}, "exactly the members") for key in CANARY[1]),
+    (FULL | {"steps": [step(100) | {"more": 1}]}, "exactly the members"),
+    (FULL | {"steps": []}, "0 steps"),
+    (FULL | {"steps": [step(99)]}, "last step is 100 percent"),
+    (FULL | {"steps": [step(100.0)]}, "whole number from 1 to 100"),
+    (FULL | {"steps": [step(0), step(100)]}, "whole number from 1 to 100"),
+    (FULL | {"steps": [step(101)]}, "whole number from 1 to 100"),
+    (FULL | {"steps": [step(100, -1)]}, "whole number from 0 to 604800"),
+    (FULL | {"steps": [step(100, 604_801)]}, "whole number from 0 to 604800"),
+    (FULL | {"steps": [step(100, False)]}, "whole number from 0 to 604800"),
+    (FULL | {"steps": [step(10, 0), step(100)]}, "bakes for at least a second"),
+    (FULL | {"steps": [step(10, 1), step(10, 1), step(100)]}, "more percent than the one before"),
+    (FULL | {"steps": [*(step(i, 1) for i in range(1, 21)), step(100)]}, "21 steps"),
+    *((FULL | {"smoke": value}, "object is missing") for value in each([], "x", 1, False)),
+    *((FULL | {"smoke": without(SMOKE, key)}, "exactly the members") for key in SMOKE),
+    (FULL | {"smoke": SMOKE | {"more": None}}, "exactly the members"),
+    *(
+        (FULL | {"smoke": SMOKE | {"timeout": value}}, "whole number from 1 to 60")
+        for value in each(None, 0, 61, "10", 10.0, True)
+    ),
+    (FULL | {"smoke": SMOKE | {"hook": "f"}}, "a payload or a hook"),
+    (FULL | {"smoke": SMOKE | {"payload": None}}, "a payload or a hook"),
+    (FULL | {"smoke": SMOKE | {"payload": None, "expect": None}}, "a payload or a hook"),
+    (FULL | {"smoke": HOOK | {"expect": "1"}}, "expects with a payload only"),
+    *(
+        (FULL | {"smoke": SMOKE | {key: value}}, why)
+        for key in ("payload", "expect")
+        for value, why in (
+            ({}, "text is missing"),
+            ("", "text is missing"),
+            ("{", "not JSON"),
+            ("NaN", "not JSON"),
+            ('{"a":1,"a":1}', "twice"),
+            ('{"a": 1}', "compact"),
+            (DEEP, "nested too deep"),
+            (f'"{"x" * 16_383}"', "at most 16384"),
+            ('"é"', "compact"),
+        )
+    ),
+    *(
+        (FULL | {"smoke": HOOK | {"hook": value}}, "")
+        for value in each("", 1, [], "a*", "a:1", "a\n", "a" * 65, "sluicegate-gateway")
+    ),
+    *((FULL | {"watch": value}, "object is missing") for value in each([], "x", 1, False)),
+    *((FULL | {"watch": without(WATCH, key)}, "exactly the members") for key in WATCH),
+    (FULL | {"watch": WATCH | {"more": 1}}, "exactly the members"),
+    *((FULL | {"watch": WATCH | {"no_data": value}}, "") for value in each(None, "", "x", 1, [])),
+    *((FULL | {"watch": WATCH | {"alarms": value}}, "") for value in each(None, "x", {}, [""], [1], [None])),
+    (FULL | {"watch": WATCH | {"alarms": ALARMS}}, "watches nothing, or too much"),
+    (FULL | {"watch": WATCH | {"alarms": [], "limits": []}}, "watches nothing, or too much"),
+    (FULL | {"watch": WATCH | {"alarms": ["{region}"]}}, "no placeholder"),
+    (FULL | {"watch": WATCH | {"alarms": ["{function"]}}, "no placeholder"),
+    (FULL | {"watch": WATCH | {"alarms": ["a" * 256]}}, "longer than 255"),
+    *((FULL | {"watch": WATCH | {"limits": value}}, "") for value in each(None, "x", {}, [None], [[]], [{}])),
+    *((FULL | {"watch": WATCH | {"limits": [without(LIMIT, key)]}}, "exactly") for key in LIMIT),
+    (FULL | {"watch": WATCH | {"limits": [LIMIT | {"more": 1}]}}, "exactly the members"),
+    (FULL | {"watch": WATCH | {"limits": [LIMIT, LIMIT]}}, "metric 'errors' occurs twice"),
+    (FULL | {"watch": WATCH | {"limits": [LIMIT | {"most": None}]}}, "nothing limits the metric errors"),
+    *(
+        (FULL | {"watch": WATCH | {"limits": [LIMIT | {key: value}]}}, "")
+        for key, values in (
+            ("metric", each(None, "", "cost", 1)),
+            ("min_samples", each(None, 0, -1, 1.0, True, "1", 1_000_001)),
+            ("most", each(0, -1, "1", True, 100.1, [])),
+            ("max_ratio", each(0, 0.9, "2", True, 1001, [])),
+        )
+        for value in values
+    ),
+    *(
+        (FULL | {"approval": value}, "whole number from 60 to 1209600")
+        for value in each(0, 59, 1_209_601, 60.0, "1h", True, [])
+    ),
+    *((FULL | {"requires": value}, "") for value in each("", 1, [], "nowhere")),
+    (FULL | {"requires": "prod"}, "the stage 'prod' requires itself"),
+    *((FULL | {"ordered": value}, "ordered is true or false") for value in each(None, 0, 1, "pipeline", [])),
+]  # fmt: skip
+
+
+def test_what_is_tampered_with_was_sound() -> None:
+    for whole in (*placed_in(FULL), *placed_in(FULL | {"smoke": HOOK, "approval": 60})):
+        gates.parse(json.dumps(whole).encode(), own_functions=OWN)
+    for key in ("smoke", "watch", "approval", "requires"):
+        gate(functions=[entry(rollout={"prod": FULL | {key: None}})])
+
+
+@pytest.mark.parametrize(("value", "why"), TAMPERED)
+def test_a_rollout_that_was_tampered_with_is_refused(value: Any, why: str) -> None:
+    for whole in placed_in(value):
+        with pytest.raises(GateError, match=re.escape(why) or r"gate\.json"):
+            gates.parse(json.dumps(whole).encode(), own_functions=OWN)
+
+
+@pytest.mark.parametrize("ring", [["dev"], ["dev", "prod"], ["prod", "dev", "test"]])
+def test_stages_cannot_require_one_another_in_a_circle(ring: list[str]) -> None:
+    after = dict(zip(ring, [*ring[1:], ring[0]], strict=True))
+    names = ("dev", "test", "prod")
+    with pytest.raises(GateError, match="requires itself"):
+        gate(stages=[stage(name, rollout=rollout(requires=after.get(name))) for name in names])
+    overriding = {name: rollout(requires=after.get(name)) for name in ring}
+    with pytest.raises(GateError, match="requires itself"):
+        gate(stages=[stage(name) for name in names], functions=[entry(rollout=overriding)])
+
+
+def test_an_override_can_close_a_circle_with_the_stages_own_requirement() -> None:
+    stages = [stage("dev"), stage("prod", rollout=rollout(requires="dev"))]
+    gate(stages=stages)
+    with pytest.raises(GateError, match="requires itself"):
+        gate(stages=stages, functions=[entry(rollout={"dev": rollout(requires="prod")})])
+    crossed = {"dev": rollout(requires="prod"), "prod": rollout()}
+    gate(stages=stages, functions=[entry(rollout=crossed)])
+
+
+PERSON = claims(ref_protected=["true"], pipeline_source=["web"])
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        without(PERSON, "ref_protected"),
+        PERSON | {"ref_protected": ["false"]},
+        PERSON | {"ref_protected": ["true", "false"]},
+        PERSON | {"ref_protected": ["*"]},
+        PERSON | {"pipeline_source": ["web", "push"]},
+        PERSON | {"pipeline_source": ["push"]},
+        PERSON | {"pipeline_source": ["we*"]},
+        PERSON | {"project_id": ["42*"], "namespace_id": ["72"]},
+        without(PERSON, "project_id") | {"namespace_id": ["72"]},
+    ],
+)
+def test_a_rule_that_approves_without_asking_a_person_is_refused(asked: dict[str, list[str]]) -> None:
+    gate(rules=[rule(actions=["deploy", "approve"], claims=PERSON), rule("x", claims=asked)])
+    with pytest.raises(GateError, match="rule 'orders' approves without pinning"):
+        gate(rules=[rule(actions=["deploy", "approve"], claims=asked)])
 
 
 def test_a_second_is_the_shortest_limit() -> None:

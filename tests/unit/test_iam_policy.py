@@ -63,6 +63,88 @@ def test_only_what_a_deployment_calls_is_allowed() -> None:
     assert not any("*" in action for action in allowed["Action"])
 
 
+def resources(policy: dict[str, Any], sid: str) -> list[str]:
+    """Names that a statement is about; none where there is no such statement."""
+    found = [statement for statement in policy["Statement"] if statement["Sid"] == sid]
+    return [each["Fn::Sub"].removeprefix(FUNCTION) for statement in found for each in statement["Resource"]]
+
+
+def test_smoke_tests_invoke_versions_and_hooks() -> None:
+    policy = document(["a", "b-*", "*-c"], smoked=["a", "b-*", "b-**", "*-c"], hooks=["check", "a"])
+    [_, smoke] = policy["Statement"]
+    assert (smoke["Sid"], smoke["Effect"], smoke["Action"]) == ("Smoke", "Allow", [iam_policy.INVOKE])
+    assert resources(policy, "Smoke") == ["a:*", "b-*:*", "*-c:*", "check", "check:*", "a"]
+
+
+def test_a_watch_reads_cloudwatch() -> None:
+    [_, watch] = document(["a"], watching=True)["Statement"]
+    assert watch == {
+        "Sid": "Watch",
+        "Effect": "Allow",
+        "Action": ["cloudwatch:DescribeAlarms", "cloudwatch:GetMetricData"],
+        "Resource": "*",
+    }
+
+
+def test_what_is_invoked_counts_to_the_size() -> None:
+    names = [f"function-{number}" for number in range(40)]
+    document(names)
+    with pytest.raises(PolicyError, match="write several names as one pattern"):
+        document(names, smoked=names)
+
+
+GATE_FILE = """\
+version: 1
+issuers: {corp: {url: 'https://gitlab.example.com', audience: 'https://deploy.example.com'}}
+stages: {dev: {}, prod: {PROD}}
+functions: {FUNCTIONS}
+rules: []
+"""
+
+
+@pytest.mark.parametrize(
+    ("prod", "functions", "invoked", "watching"),
+    [
+        ("", "orders-*: {}, payments: {}", [], False),
+        ("smoke: {payload: 1}", "orders-*: {}, payments: {}", ["orders-*:*", "payments:*"], False),
+        (
+            "smoke: {payload: 1}",
+            "orders-*: {}, payments: {stages: {prod: {smoke: none}}}",
+            ["orders-*:*"],
+            False,
+        ),
+        (
+            "smoke: {payload: 1}",
+            "payments: {stages: {prod: {smoke: {hook: check}}}}",
+            ["check", "check:*"],
+            False,
+        ),
+        ("smoke: {hook: check}", "payments: {stages: {prod: {smoke: {expect: 1}}}}", ["payments:*"], False),
+        ("", "orders-*: {}, payments: {stages: {dev: {smoke: {expect: 1}}}}", ["payments:*"], False),
+        (
+            "smoke: {payload: 1}",
+            "payments: {stages: {dev: {smoke: {hook: payments}}}}",
+            ["payments:*", "payments"],
+            False,
+        ),
+        ("watch: {alarms: [x]}", "orders-*: {}", [], True),
+        ("watch: {alarms: [x]}", "orders-*: {stages: {prod: {watch: none}}}", [], False),
+        ("", "orders-*: {}, payments: {stages: {dev: {watch: {alarms: [x]}}}}", [], True),
+        ("watch: {alarms: [x]}, smoke: {hook: check}", "", [], False),
+    ],
+)
+def test_only_what_some_placement_needs_is_allowed(
+    tmp_path: Path, prod: str, functions: str, invoked: list[str], watching: bool
+) -> None:
+    file = tmp_path / "sluicegate.yaml"
+    file.write_text(GATE_FILE.replace("PROD", prod).replace("FUNCTIONS", functions))
+    report = gatefile.check(file)
+    assert report.gate is not None, report.diagnostics
+    policy = iam_policy.of(report.gate)
+    assert resources(policy, "Smoke") == invoked
+    assert ("Watch" in [statement["Sid"] for statement in policy["Statement"]]) is watching
+
+
 def test_without_functions_nothing_is_allowed() -> None:
     assert statement()["Effect"] == "Deny"
     assert statement()["Resource"] == "*"

@@ -190,9 +190,12 @@ def test_the_target_role_never_deploys_sluicegate_itself() -> None:
     [denied] = [statement for statement in statements("TargetRole") if statement["Effect"] == "Deny"]
     own = {resource["Fn::Sub"].rsplit("function:", 1)[1] for resource in denied["Resource"]}
     assert own == {f"${{AWS::StackName}}-{name.lower()}*" for name in FUNCTIONS}
-    assert {"lambda:UpdateFunctionCode", "lambda:PublishVersion", "lambda:UpdateAlias"} <= set(
-        denied["Action"]
-    )
+    assert {
+        "lambda:InvokeFunction",
+        "lambda:PublishVersion",
+        "lambda:UpdateAlias",
+        "lambda:UpdateFunctionCode",
+    } <= set(denied["Action"])
 
 
 def test_the_functions_are_called_what_the_gate_refuses_to_deploy() -> None:

@@ -172,7 +172,7 @@ def _watch(value: JsonValue) -> Watch:
     )
     if not (watch.alarms or watch.limits) or len(watch.alarms) > alarms.MAX_ALARMS:
         raise GateError("gate.json: a watch watches nothing, or too much")
-    gatejson.unique("metric", ((limit.metric, limit) for limit in watch.limits))
+    gatejson.unique("metric", ((limit.metric.value, limit) for limit in watch.limits))
     return watch
 
 
