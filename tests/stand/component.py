@@ -1,4 +1,4 @@
-"""What GitLab makes of the component: its inputs checked and pasted in, the YAML read, the job that comes of it.
+"""What GitLab makes of the component: its inputs checked and pasted in, the YAML read, its job.
 
 As `Gitlab::Ci::Config::Interpolation` does it: the file's text after the header is interpolated before it is
 read as YAML; a string is pasted as it is, anything else as JSON. Source: gitlab-org/gitlab,
