@@ -291,17 +291,12 @@ DONE = (
 
 
 def test_after_429_and_5xx_the_very_same_request_is_sent_again(machine: Machine, api: Api) -> None:
-    api.answers = [
-        (429, {"Retry-After": "1"}, ""),
-        (503, {"Retry-After": "2"}, "unavailable: x\n"),
-        (502, {}, "<html>"),
-        DONE,
-    ]
+    api.answers = [(429, {}, ""), (503, {"Retry-After": "3"}, "unavailable: x\n"), DONE]
     ended = machine.run(job(url=api.url, action="rollback", release="v1"), TOKEN)
     assert ended.code == Exit.OK, ended.log
-    assert len(api.calls) == 4
+    assert len(api.calls) == 3
     assert len(set(api.calls)) == 1
-    assert re.findall(r"again in (\d+) s", ended.log) == ["1", "2", "4"]
+    assert re.findall(r"again in (\d+) s", ended.log) == ["1", "3"]
     assert machine.dotenv() == {
         "SLUICEGATE_ID": ID,
         "SLUICEGATE_STATUS": "succeeded",
