@@ -1,9 +1,11 @@
 """The CI/CD component's job, run as GitLab would run it, against the whole system."""
 
+import contextlib
 import os
 import re
 import shutil
 import signal
+import socket
 import socketserver
 import threading
 import time
@@ -16,7 +18,7 @@ from uuid import uuid4
 
 import pytest
 from sluicegate_cli.exits import Exit
-from stand import Stand, component, package
+from stand import Stand, component, gitlab_ci_local, package
 from stand.forward import pipe
 from stand.processes import HOST
 from stand.shells import SHELLS, Ended, Machine, Running
@@ -71,8 +73,23 @@ class Project:
     def ends(self, id_: str) -> str:
         return str(self.stand.wait(id_, token=self.token())["status"])
 
+    def release(self) -> None:
+        """What prod serves before a test begins: a first version has nothing to shift traffic from."""
+        token = self.token()
+        data = package("def handler(event, context):\n    return 'before'\n")
+        sha256 = self.stand.upload(self.function, data, token=token)
+        asked = {
+            "action": "deploy",
+            "function": self.function,
+            "stage": "prod",
+            "artifact": {"sha256": sha256},
+        }
+        answer = self.stand.http("POST", "/deployments", asked, token=token)
+        assert self.ends(answer.raise_for_status().json()["id"]) == "succeeded"
+
     def deploy_slowly(self, token: str, **inputs: Any) -> Running:
         """A job that follows a canary, once it has shifted some traffic."""
+        self.release()
         self.build()
         job = self.job(zip="stock.zip", strategy=SLOW, **inputs)
         running = self.machine.start(job, token)
@@ -196,6 +213,7 @@ def test_a_token_that_gets_too_old_meanwhile_leaves_it_running(in_dash: Project)
 
 
 def test_max_wait_is_the_end_of_waiting_only(in_dash: Project) -> None:
+    in_dash.release()
     in_dash.build()
     job = in_dash.job(zip="stock.zip", strategy=SLOW, max_wait="3s")
     ended = in_dash.machine.run(job, in_dash.token())
@@ -264,8 +282,6 @@ class Way:
 
         class Handler(socketserver.BaseRequestHandler):
             def handle(self) -> None:
-                import socket
-
                 with socket.create_connection((HOST, outer._onward)) as onward:
                     outer._open += [self.request, onward]
                     there = threading.Thread(target=pipe, args=(self.request, onward), daemon=True)
@@ -288,13 +304,15 @@ class Way:
             self._server.shutdown()
             self._server.server_close()
         for connection in self._open:
-            connection.close()
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
         self._server, self._open = None, []
 
 
 def test_an_endpoint_that_is_away_for_twenty_seconds_is_waited_for(project: Project) -> None:
     """From before the request until after it, and again while the job follows."""
     token = project.token()
+    project.release()
     release = project.build()
     with way_to(project.stand) as way:
         url = f"http://{HOST}:{way.port}/v1"
@@ -313,7 +331,7 @@ def test_an_endpoint_that_is_away_for_twenty_seconds_is_waited_for(project: Proj
     assert len(re.findall("could not|Failed to connect|Empty reply|reset", ended.log)) >= 3, ended.log
     assert project.stand.invoke(project.function, alias="prod") == release
     ids = project.stand.http("GET", "/deployments", token=token, params={"function": project.function})
-    assert len(ids.json()["items"]) == 1
+    assert len(ids.json()["items"]) == 2  # with the first one
 
 
 # Cancelling
@@ -330,7 +348,7 @@ def test_a_cancelled_job_aborts_if_it_is_to(project: Project, everybody: bool) -
     assert f"aborting deployment {id_}" in ended.log
     assert project.ends(id_) == "aborted"
     assert project.told(id_)["reason"]["message"].endswith("job 302 was cancelled")
-    assert project.machine.left() == ["project/stock.zip", "project/sluicegate.env"]
+    assert project.machine.left() == ["project/sluicegate.env", "project/stock.zip"]
     after = project.machine.after(project.job(abort_on_cancel=True), token, "canceled")
     assert after == Ended(0, "")
 
@@ -343,7 +361,7 @@ def test_a_cancelled_job_leaves_its_deployment_alone_otherwise(project: Project)
     id_ = project.machine.dotenv()["SLUICEGATE_ID"]
     assert f"deployment {id_} goes on by itself" in ended.log
     assert project.told(id_)["status"] == "baking"
-    assert project.machine.left() == ["project/stock.zip", "project/sluicegate.env"]
+    assert project.machine.left() == ["project/sluicegate.env", "project/stock.zip"]
     abort(project, id_)
 
 
@@ -374,19 +392,23 @@ def test_a_job_cancelled_before_the_answer_finds_its_deployment(in_dash: Project
         f'exec {shutil.which("curl")} "$@"\n'
     )
     curl.chmod(0o755)
+    in_dash.release()
     in_dash.build()
     job = in_dash.job(zip="stock.zip", strategy=SLOW, abort_on_cancel=True)
     running = replace(machine, path=f"{wrapped}:{machine.path}").start(job, token)
     listed = {"function": in_dash.function}
-    until(
-        lambda: in_dash.stand.http("GET", "/deployments", token=token, params=listed).json()["items"], running
-    )
+
+    def both() -> bool:
+        items = in_dash.stand.http("GET", "/deployments", token=token, params=listed).json()["items"]
+        return len(items) == 2
+
+    until(both, running)
     running.signal(signal.SIGKILL)
     running.wait()
     assert machine.dotenv() == {}
     after = machine.after(job, token, "canceled")
     assert after.code == 0, after.log
-    (item,) = in_dash.stand.http("GET", "/deployments", token=token, params=listed).json()["items"]
+    item, _ = in_dash.stand.http("GET", "/deployments", token=token, params=listed).json()["items"]
     assert in_dash.ends(item["id"]) == "aborted"
 
 
@@ -419,7 +441,7 @@ def test_neither_token_nor_presigned_url_is_ever_an_argument_or_a_file(project: 
         assert token not in text
         assert token.split(".")[2] not in text
         assert "X-Amz" not in text
-    assert machine.left() == ["project/stock.zip", "project/sluicegate.env"]
+    assert machine.left() == ["project/sluicegate.env", "project/stock.zip"]
 
 
 def command_lines(session: int) -> set[str]:
@@ -433,3 +455,49 @@ def command_lines(session: int) -> set[str]:
             except OSError:
                 continue
     return found
+
+
+# The whole pipeline
+
+
+def test_a_pipeline_of_gitlab_ci_local(stand: Stand, stock: str, tmp_path: Path) -> None:
+    """GitLab's syntax read by somebody else than our tests; artifacts, dotenv, after_script too."""
+    code = package(f"def handler(event, context):\n    return {stock!r}\n").hex()
+    pipeline = f"""\
+stages: [build, deploy, test]
+default:
+  before_script: ["false"]
+build:
+  stage: build
+  before_script: []
+  script:
+    - python3 -c "open('a release.zip', 'wb').write(bytes.fromhex('{code}'))"
+  artifacts: {{paths: ["*.zip"]}}
+include:
+  - local: /templates/deploy.yml
+    inputs:
+      url: {stand.endpoint}
+      audience: {stand.audience}
+      function: {stock}
+      stage: prod
+      zip: a release.zip
+      release: it's "$CI_COMMIT_REF_NAME"
+      job_name: to prod
+      rules: [{{when: on_success}}]
+to prod:
+  timeout: 10m
+told:
+  stage: test
+  before_script: []
+  script:
+    - echo "version=$SLUICEGATE_VERSION status=$SLUICEGATE_STATUS id=$SLUICEGATE_ID"
+"""
+    token = stand.token(project_id="4700", project_path="acme/stock")
+    done = gitlab_ci_local.run(tmp_path / "project", pipeline, {"SLUICEGATE_ID_TOKEN": token})
+    log = done.stdout + done.stderr
+    assert done.returncode == 0, log
+    assert "alias prod serves version 1" in log
+    assert re.search("version=1 status=succeeded id=[0-9A-Z]{26}", log), log
+    assert stand.invoke(stock, alias="prod") == stock
+    (item,) = stand.http("GET", "/deployments", token=token, params={"function": stock}).json()["items"]
+    assert item["release"] == 'it\'s "main"'

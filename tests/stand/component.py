@@ -77,15 +77,15 @@ def _checked(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _value(name: str, spec: Mapping[str, Any], given: Mapping[str, Any]) -> Any:
-    """GitLab checks defaults as well. Its patterns are RE2's, and an empty string matches none of them."""
+    """GitLab checks defaults as well. Its patterns are RE2's, and match no empty string."""
     if name not in given and "default" not in spec:
         raise InputError(f"`{name}` input: required value has not been provided")
-    value = given.get(name, spec.get("default"))
+    value: Any = given.get(name, spec.get("default"))
     if type(value) is not _TYPES[spec.get("type", "string")]:
         raise InputError(f"`{name}` input: value is not a {spec.get('type', 'string')}")
     if "options" in spec and value not in spec["options"]:
         raise InputError(f"`{name}` input: `{value}` is not in the list of allowed options")
-    if "regex" in spec and not (value and re.search(_python(spec["regex"]), value)):
+    if "regex" in spec and not (isinstance(value, str) and re.search(_python(spec["regex"]), value)):
         raise InputError(f"`{name}` input: value does not match required RegEx pattern")
     return value
 

@@ -5,7 +5,7 @@ import re
 import subprocess
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -167,7 +167,8 @@ def test_wrong_use_ends_before_anything_is_sent(dash: Machine, inputs: dict[str,
 def test_a_line_break_that_a_variable_brings_in_is_refused(machine: Machine) -> None:
     """GitLab expands variables in variables when the job runs: no check of inputs sees what comes of it."""
     for name in ("RELEASE", "REASON", "ZIP", "STRATEGY", "STAGE", "FUNCTION"):
-        ended = machine.run(job(), TOKEN, **{f"SLUICEGATE_INPUT_{name}": 'v1\n", "x": "y'})
+        given = replace(machine, environment={f"SLUICEGATE_INPUT_{name}": 'v1\n", "x": "y'})
+        ended = given.run(job(), TOKEN)
         assert ended.code == Exit.USAGE, ended.log
 
 
