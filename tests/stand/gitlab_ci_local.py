@@ -22,11 +22,12 @@ _HOME: Final = places.STAND / "gitlab-ci-local"
 
 def installed() -> Path:
     """The command. Skips the test, and says why, where it cannot be had."""
+    for needed in ("npm", "rsync"):
+        if not shutil.which(needed):
+            pytest.skip(f"{needed} is missing: install it with your system's packages (.ci/run does)")
     command = _HOME / VERSION / "node_modules/.bin/gitlab-ci-local"
     if command.is_file():
         return command
-    if not shutil.which("npm"):
-        pytest.skip("npm is missing: install Node.js with your system's packages (.ci/run does)")
     into, package = str(_HOME / VERSION), f"gitlab-ci-local@{VERSION}"
     wanted = ["npm", "install", "--no-audit", "--no-fund", "--prefix", into, package]
     done = subprocess.run(wanted, capture_output=True, text=True)
