@@ -10,7 +10,7 @@ export GATE_FILE CLAIMS EVENT EMULATOR_PORT GITLAB_PORT
 TESTS ?= tests/unit tests/integration
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down token invoke test unit lint format bench build deploy check lock clean
+.PHONY: help setup demo up down token invoke traffic test unit lint format bench build deploy check lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -34,6 +34,10 @@ token: ## print a job's ID token (CLAIMS='{"ref": "v1.2.3"}')
 
 invoke: setup ## sam local invoke with a fresh token against the stand (EVENT=accepted, or another of events/)
 	@$(STAND) invoke
+
+traffic: ## send requests by an alias' weights to the stand (FUNCTION=orders-api ALIAS=prod RATE=10)
+	@test -x $(BIN)/python || { echo "error: the stand is not up: make up" >&2; exit 1; }
+	@$(STAND) traffic $(FUNCTION) $(ALIAS) $(if $(RATE),--rate $(RATE))
 
 test: setup ## every test that needs no container engine
 	@$(BIN)/python -m pytest $(TESTS)

@@ -10,7 +10,7 @@ from typing import Final, get_args
 
 from sluicegate import patterns
 from sluicegate.acceptance import Acceptance, held, token_key
-from sluicegate.deployment import AliasOutcome, Approval, Deployment, Reason, Status, timestamp
+from sluicegate.deployment import AliasOutcome, Approval, Deployment, Reason, Status, timestamp, until
 from sluicegate.gate import Gate, Rule
 from sluicegate.identity import Identity, Via
 from sluicegate.problems import Problem, conflict, not_allowed, unavailable
@@ -120,6 +120,9 @@ class Decisions:
             raise conflict("wrong_state", f"the deployment is {deployment.status}: it is too late for that")
         if deployment.approval is not None:
             raise conflict("wrong_state", f"the deployment is {deployment.approval.decision} already")
+        ends = until(deployment)
+        if ends is not None and self.clock() >= ends:
+            raise conflict("wrong_state", "the time for an approval is over")
 
     def _check_approver(self, deployment: Deployment, identity: Identity, rule: Rule) -> None:
         """Another person, from another pipeline, and no bot that the rule does not name."""
