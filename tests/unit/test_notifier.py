@@ -292,7 +292,7 @@ class World:
     clock: Clock = field(default_factory=Clock)
     api: Api = field(default_factory=Api)
     records: dict[str, Deployment] = field(default_factory=dict)
-    fault: str = "none"
+    faults: list[str] = field(default_factory=list)
     requests: list[tuple[str, str]] = field(default_factory=list)
     late: list[tuple[float, Callable[[], object]]] = field(default_factory=list)
     told: list[dict[str, Any]] = field(default_factory=list)
@@ -335,7 +335,7 @@ class World:
         target = url.removeprefix(URL)
         self.requests.append((method, target))
         self.meanwhile()
-        fault, self.fault = self.fault, "none"
+        fault = self.faults.pop(0) if self.faults else "none"
 
         def act() -> Answer:
             status, content = self.api.answer(method, target, headers, body or b"")
@@ -451,6 +451,36 @@ def test_while_one_speaks_the_other_comes_again_and_the_record_is_read_last(worl
     assert world.shown() == ["success"]
 
 
+def test_what_gitlab_does_when_nobody_listens_any_more_does_not_come_last(world: World) -> None:
+    """`running` is given up and done 15 seconds later; said before that, the end would be followed by it."""
+    running = deployment(Status.PUBLISHING)
+    world.save(running)
+    world.faults = ["late"]
+    with pytest.raises(Passing):
+        world.notifier.tell(running.id)
+    world.save(running.changed(START, "served", Status.SUCCEEDED))
+    with pytest.raises(Claimed):
+        world.notifier.tell(running.id)
+    world.sleep(LEASE)
+    world.notifier.tell(running.id)
+    assert world.shown() == ["success"]
+
+
+@pytest.mark.parametrize("fault", ["unsent", "unseen", "late", "busy", "killed before", "killed after"])
+def test_a_deployment_whose_making_nobody_saw_is_looked_for(world: World, fault: str) -> None:
+    running = deployment(Status.PUBLISHING, HOOK)
+    world.save(running)
+    world.faults = ["none", fault]
+    with pytest.raises((Passing, Killed)):
+        world.notifier.tell(running.id)
+    world.sleep(LEASE)
+    world.notifier.tell(running.id)
+    assert [made["history"] for made in world.api.deployments] == [["running"]]
+    world.save(running.changed(START, "served", Status.SUCCEEDED))
+    world.notifier.tell(running.id)
+    assert [made["history"] for made in world.api.deployments] == [["running", "success"]]
+
+
 HISTORIES = (
     (Status.PUBLISHING, Status.SHIFTING, Status.SUCCEEDED),
     (Status.QUEUED, Status.PUBLISHING, Status.BAKING, Status.ROLLING_BACK, Status.ROLLED_BACK),
@@ -483,9 +513,9 @@ def played(world: World, data: st.DataObject, deployments: Sequence[Deployment])
         elif pending:
             at = data.draw(st.integers(0, len(pending) - 1))
             event = pending[at] if data.draw(st.booleans()) else pending.pop(at)  # else it comes twice
-            world.fault = data.draw(st.sampled_from(FAULTS))
+            world.faults = data.draw(st.lists(st.sampled_from(FAULTS), max_size=3))
             delivered(world, event, pending)
-            world.fault = "none"
+            world.faults = []
         world.sleep(data.draw(st.sampled_from((0, 1, 20, 60))))
     for which, rest in enumerate(left):
         for status in rest:
@@ -639,7 +669,7 @@ def test_what_was_told_is_done_with(world: World) -> None:
 def test_a_gitlab_that_does_not_answer_is_told_later_and_later(world: World, times: int, pause: int) -> None:
     world.save(one := deployment())
     heard = Heard(world)
-    world.fault = "busy"
+    world.faults = ["busy"]
     assert heard.hear(event(one), times) == ["m"]
     assert heard.delayed == [("status 503", {"deployment": one.id, "seconds": pause})]
     [hidden] = heard.queue.hidden
@@ -649,7 +679,7 @@ def test_a_gitlab_that_does_not_answer_is_told_later_and_later(world: World, tim
 
 def test_what_somebody_else_is_telling_comes_again_when_they_are_done(world: World) -> None:
     world.save(one := deployment())
-    world.fault = "unsent"
+    world.faults = ["unsent"]
     heard = Heard(world)
     heard.hear(event(one))
     world.clock.sleep(10)
