@@ -141,13 +141,13 @@ class Inbox:
         except Claimed as other:
             self._later(message, other.seconds)
         except Passing as trouble:
-            seconds = max(trouble.seconds, _pause(message))
+            seconds = max(trouble.seconds, pause(_times(message)))
             self.delayed(trouble.code, deployment=deployment_id, seconds=seconds)
             self._later(message, seconds)
         except (GateError, ClientError, BotoCoreError) as error:
             code = "gate" if isinstance(error, GateError) else aws.error_code(error)
-            self.delayed(code, deployment=deployment_id, seconds=_pause(message))
-            self._later(message, _pause(message))
+            self.delayed(code, deployment=deployment_id, seconds=pause(_times(message)))
+            self._later(message, pause(_times(message)))
         except Refused as refusal:
             self.client.send_message(QueueUrl=self.dead_letters, MessageBody=message["body"])
             self.refused(refusal.code, deployment=deployment_id, detail=refusal.detail)
@@ -172,7 +172,11 @@ def _deployment_of(body: str) -> str:
         raise Refused("not_an_event") from None
 
 
-def _pause(message: Mapping[str, Any]) -> int:
-    """Seconds, by how often the message came."""
-    times = int(message["attributes"]["ApproximateReceiveCount"])
+def _times(message: Mapping[str, Any]) -> int:
+    """How often the message came, this time included."""
+    return int(message["attributes"]["ApproximateReceiveCount"])
+
+
+def pause(times: int) -> int:
+    """Seconds until a message comes again that came so often."""
     return int(min(FIRST_PAUSE * 2 ** min(times - 1, 10), LONGEST_PAUSE))
