@@ -13,13 +13,10 @@ from stand.wide import Wide
 
 T = TypeVar("T")
 
+pytestmark = pytest.mark.usefixtures("wide")
+"""The gate file that has `answers`."""
+
 LOG = "/aws/lambda/sluicegate-notifier"
-
-
-@pytest.fixture(scope="module")
-def stand(wide: Wide) -> Stand:
-    """With a gate file that has `answers`."""
-    return wide.stand
 
 
 @pytest.fixture
