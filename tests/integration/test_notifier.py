@@ -149,13 +149,12 @@ def replay(stand: Stand) -> int:
         sqs.get_queue_url(QueueName=name)["QueueUrl"]
         for name in ("sluicegate-notifier-dead-letters", "sluicegate-notifier")
     )
-    moved = 0
-    while found := sqs.receive_message(QueueUrl=dead, MaxNumberOfMessages=10).get("Messages", []):
-        for message in found:
+    there = messages(stand, "sluicegate-notifier-dead-letters")
+    for _ in range(there):  # what is set aside again meanwhile stays
+        for message in sqs.receive_message(QueueUrl=dead).get("Messages", []):
             sqs.send_message(QueueUrl=queue, MessageBody=message["Body"])
             sqs.delete_message(QueueUrl=dead, ReceiptHandle=message["ReceiptHandle"])
-            moved += 1
-    return moved
+    return there
 
 
 def test_no_token_is_in_a_log_nor_in_the_table(wide: Wide, function: str, commit: str) -> None:
