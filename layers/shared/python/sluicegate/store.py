@@ -16,6 +16,7 @@
     served#ACCOUNT#REGION#FUNCTION#ALIAS  VERSION      a version that succeeded there; is it withdrawn?
     order#ACCOUNT#REGION#FUNCTION#ALIAS   PROJECT      the newest pipeline of a project that succeeded there
     hold#STAGE                            RULE         that a rule's functions are held in the stage, and why
+    told#HASH, told#ID                                 what GitLab was told of it (module `told`)
 
 Locks carry account and region (promise 2). Whatever must be true together is written together.
 """
