@@ -240,6 +240,9 @@ def of_ill_health(document: Mapping[str, Any], url: str) -> Finding:
 
 def of_address(url: str, trouble: str) -> Finding:
     """An address that no token may be sent to."""
+    if not url:
+        change = "Set SLUICEGATE_URL to the stack's output `Endpoint`."
+        return Finding(API, Verdict.WRONG, "the address is empty", change)
     if "$" in url:
         change = "Let a shell expand it, and set it where this job sees it."
         return Finding(API, Verdict.WRONG, "the address is a variable's name, not its value", change)
