@@ -253,7 +253,7 @@ def _weights(lambda_: Any, function: str) -> Iterator[Finding]:
     """Of each alias. Both versions must be published, with the same role and dead-letter queue.
 
     Source: Lambda's guide, "Alias routing configuration"; and an alias with provisioned concurrency takes no
-    weights. It is what a deployment looks at before it shifts (`weights_refused`).
+    weights, but may show some that Lambda gives it. It is what a deployment looks at before it shifts.
     """
     latest = _settings(lambda_, function, "$LATEST")
     aliases = _aliases(lambda_, function)
@@ -262,14 +262,14 @@ def _weights(lambda_: Any, function: str) -> Iterator[Finding]:
         yield Finding(WEIGHTS, Verdict.OK, seen)
     for alias in aliases:
         name, version = alias["Name"], alias["FunctionVersion"]
-        if (alias.get("RoutingConfig") or {}).get("AdditionalVersionWeights"):
-            seen = f"alias {name} shares its traffic already, as it does while a deployment shifts it"
-            change = "If none is under way, take the weights away that somebody else has set."
-        elif version == "$LATEST":
+        if version == "$LATEST":
             seen, change = f"alias {name} serves $LATEST, which cannot share traffic with a version", _ONCE
         elif _answers(lambda_, "get_provisioned_concurrency_config", FunctionName=function, Qualifier=name):
             seen = f"alias {name} has provisioned concurrency, which excludes weights"
             change = "Give the stage `strategy: {type: all-at-once}`, or take the concurrency away."
+        elif (alias.get("RoutingConfig") or {}).get("AdditionalVersionWeights"):
+            seen = f"alias {name} shares its traffic already, as it does while a deployment shifts it"
+            change = "If none is under way, take the weights away that somebody else has set."
         elif (served := _settings(lambda_, function, version)) != latest:
             differing = " and ".join(what for what in latest if served[what] != latest[what])
             seen = f"$LATEST has another {differing} than version {version}, which alias {name} serves"

@@ -100,7 +100,7 @@ class Account:
         self._configuration(stub, "$LATEST")
         self._answer(stub, "list_aliases", {"Aliases": self.aliases}, FunctionName=NAME)
         for alias in self.aliases:
-            if alias.get("RoutingConfig") or alias["FunctionVersion"] == "$LATEST":
+            if alias["FunctionVersion"] == "$LATEST":
                 continue
             name = alias["Name"]
             if name in self.provisioned:
@@ -114,7 +114,8 @@ class Account:
                 "ProvisionedConcurrencyConfigNotFoundException",
                 expected_params={"FunctionName": NAME, "Qualifier": name},
             )
-            self._configuration(stub, alias["FunctionVersion"])
+            if not alias.get("RoutingConfig"):
+                self._configuration(stub, alias["FunctionVersion"])
 
     def _configuration(self, stub: Stubber, qualifier: str | None) -> None:
         answer = {
@@ -268,7 +269,11 @@ def test_an_alias_that_cannot_share_its_traffic(
 
 
 def test_provisioned_concurrency_excludes_weights(account: Account) -> None:
-    account.aliases = [{"Name": "dev", "FunctionVersion": "6"}, {"Name": "prod", "FunctionVersion": "7"}]
+    lambdas_own = {"RoutingConfig": {"AdditionalVersionWeights": {"6": 0.5}}}  # while it moves over
+    account.aliases = [
+        {"Name": "dev", "FunctionVersion": "6"},
+        {"Name": "prod", "FunctionVersion": "7", **lambdas_own},
+    ]
     account.provisioned = {"prod"}
 
     found = account.look()

@@ -276,11 +276,10 @@ class Acceptance:
         """
         plan = deployment.plan
         first = binding = self._binding(deployment, identity, fingerprint)
+        take = supersede
         for _ in range(_TRIES):
-            lock = self.store.alias_lock(plan.target, deployment.function, plan.alias) if supersede else None
-            takeover = self._takeover(deployment, lock) if lock else None
-            if lock and takeover is None:
-                continue  # the holder has ended since the lock was read
+            lock = self.store.alias_lock(plan.target, deployment.function, plan.alias) if take else None
+            takeover = self._takeover(deployment, lock, supersede=supersede) if lock else None
             written = deployment
             if takeover and not takeover.at_once:
                 written = replace(deployment, supersedes=takeover.lock.deployment)
@@ -295,10 +294,12 @@ class Acceptance:
                 )
             except Changed:
                 continue
-            except Busy:
-                if supersede:
-                    continue
-                raise
+            except Busy as busy:
+                # Somebody took the alias since the lock was read; or a lock was left over.
+                take = supersede or self._has_ended(busy.deployment)
+                if not take:
+                    raise
+                continue
             except Outdated:
                 raise outdated(deployment.stage) from None
             except TokenUsed as used:
@@ -310,13 +311,18 @@ class Acceptance:
             return written, tuple(after for _, after in takeover.changes) if takeover else ()
         raise unavailable("too many requests for this stage at once: send it again", 1)
 
-    def _takeover(self, deployment: Deployment, lock: AliasLock) -> Takeover | None:
-        """What becomes of who has the alias, and of who was to have it next."""
+    def _takeover(self, deployment: Deployment, lock: AliasLock, *, supersede: bool) -> Takeover:
+        """What becomes of who has the alias, and of who was to have it next. Raises Busy.
+
+        A holder that has ended leaves its lock in the same transaction. Should one ever be left over, it
+        protects nothing, and does not keep the stage for ever.
+        """
         holder = self.store.deployment(lock.deployment)
         heir = self.store.deployment(lock.heir) if lock.heir else None
         if holder is None or holder.status.final:
-            return None
-        if holder.action == "rollback" and deployment.action == "rollback":
+            if heir is not None and not heir.status.final and not supersede:
+                raise Busy(heir.id)
+        elif not supersede or (holder.action == "rollback" and deployment.action == "rollback"):
             raise Busy(holder.id)
         message = f"deployment {deployment.id} takes its place"
         reason = Reason("superseded", message, {"by": deployment.id})
@@ -329,8 +335,16 @@ class Acceptance:
             after = stop(before, reason, message, self.clock())
             if after is not before:
                 changes.append((before, after))
-        at_once = any(before is holder and after.status.final for before, after in changes)
+        at_once = (
+            holder is None
+            or holder.status.final
+            or any(before is holder and after.status.final for before, after in changes)
+        )
         return Takeover(lock, tuple(changes), at_once)
+
+    def _has_ended(self, deployment_id: str) -> bool:
+        holder = self.store.deployment(deployment_id)
+        return holder is None or holder.status.final
 
     def _way_back(self, deployment: Deployment, used: TokenUsed) -> bool:
         """Whether the token's own deployment is what is rolled back: the one more thing it is good for."""

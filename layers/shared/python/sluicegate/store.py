@@ -40,6 +40,7 @@ REQUEST_KEPT: Final = 32 * 86_400
 
 _CONFLICT_TRIES: Final = 6
 _CONDITION: Final = "ConditionalCheckFailed"
+_NO_HEIR: Final = " AND attribute_not_exists(heir)"
 
 
 @dataclass(frozen=True)
@@ -346,7 +347,7 @@ class Store:
         if before.status is Status.PUBLISHING and after.status is not Status.PUBLISHING:
             writes["publish lock"] = self._free(_publish_lock(after), after.id)
         if after.status.final:
-            writes["alias lock"] = self._free(_alias_lock(after), after.id, " AND attribute_not_exists(heir)")
+            writes["alias lock"] = self._free(_alias_lock(after), after.id, _NO_HEIR)
         if after.status is Status.SUCCEEDED:
             writes |= self._success(after)
         if published is not None:
@@ -387,11 +388,16 @@ class Store:
         )
 
     def _leave_alias(self, deployment: Deployment) -> Item | None:
-        """The lock goes to the heir; or stays with its holder, without an heir that has ended first."""
+        """The lock goes to the heir; or stays with its holder, without an heir that has ended first.
+
+        None where it is somebody else's altogether. It may have been left to this deployment just now.
+        """
         plan, lock = deployment.plan, _alias_lock(deployment)
         found = self.alias_lock(plan.target, deployment.function, plan.alias)
-        if found is None or found.heir is None or deployment.id not in (found.deployment, found.heir):
+        if found is None or deployment.id not in (found.deployment, found.heir):
             return None
+        if found.heir is None:
+            return self._free(lock, deployment.id, _NO_HEIR)
         stays = found.heir if deployment.id == found.deployment else found.deployment
         return self._put(
             {**lock, "deployment": stays},
