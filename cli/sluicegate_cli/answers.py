@@ -305,13 +305,22 @@ def refused(local: Sequence[Finding], refusal: Finding) -> list[Finding]:
         return [*local, refusal]
     alike = [finding for finding in local if finding.check == refusal.check]
     if any(finding.verdict is Verdict.WRONG for finding in alike):
-        return list(local)  # which says more: it knows the token, and what it was compared with
+        # What was found here says more: it knows the token, and what it was compared with.
+        return [_with_issuer(refusal, finding) for finding in local]
     if any(finding.verdict is Verdict.OK and finding.compared for finding in alike):
         seen = f"{refusal.seen}; the gate file here takes it, so the API runs another one"
         change = _MEANT
         refusal = Finding(refusal.check, Verdict.WRONG, seen, change)
-    others = [finding for finding in local if finding.check != refusal.check]
+    others = [_with_issuer(refusal, finding) for finding in local if finding.check != refusal.check]
     return sorted([*others, refusal], key=lambda finding: OF_TOKEN.index(finding.check))
+
+
+def _with_issuer(refusal: Finding, finding: Finding) -> Finding:
+    """The issuer is looked at first: to refuse the audience or the age tells that it is a known one."""
+    unknown = finding.check == ISSUER and finding.verdict is Verdict.UNKNOWN
+    if unknown and refusal.check in (AUDIENCE, ROTATION):
+        return Finding(ISSUER, Verdict.OK, f"{finding.seen}, and the API knows it")
+    return finding
 
 
 def other_rules(identity: Mapping[str, Any], here: Sequence[Rule]) -> Finding | None:

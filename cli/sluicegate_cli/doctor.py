@@ -211,11 +211,14 @@ class _Visit:
                 if refusal.check == RULES:  # which come after the token has been verified
                     return [*answers.confirmed(local), health, refusal]
                 return [*local, refusal]
-            rules = list(self._of_rules(api, token, identity))
+            another = any(one.verdict is Verdict.WRONG for one in local)  # is said already
+            rules = list(self._of_rules(api, token, identity, compare=not another))
         return [*answers.confirmed(local), health, *rules]
 
-    def _of_rules(self, api: Api, token: Token, identity: Mapping[str, Any]) -> Iterator[Finding]:
-        if self.gate is not None:
+    def _of_rules(
+        self, api: Api, token: Token, identity: Mapping[str, Any], *, compare: bool
+    ) -> Iterator[Finding]:
+        if self.gate is not None and compare:
             other = answers.other_rules(identity, self.gate.rules_of(_identity(token)))
             if other is not None:
                 yield other

@@ -194,6 +194,7 @@ def _requests(lambda_: Any, cloudwatch: Any, function: str) -> Iterator[Finding]
         for dimension in metric["Dimensions"]
         if dimension["Name"] == "Resource"
     }
+    by_resource = bool(resources)
     resources |= {f"{function}:{alias['Name']}" for alias in _aliases(lambda_, function)}
     qualified = sorted(one for one in resources if ":" in one and not one.endswith(":$LATEST"))
     total, *others = _sums(cloudwatch, function, [None, *qualified[: _QUERIES - 1]])

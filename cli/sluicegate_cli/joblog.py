@@ -47,6 +47,10 @@ _OF_REASON: Final[Mapping[str, str]] = {
     "metric": "See the new version's errors in its log, or the limit in `watch` if that is too strict.",
     "weights_refused": "Deploy once all at once; `sluicegate doctor --function NAME` says why.",
     "publish_failed": "See the message: Lambda cannot take or run this code.",
+    "no_data": "Send more requests while it bakes, bake longer, or lower `min_samples`.",
+    "alarm_missing": "Create the alarm that `watch` names, or correct its name.",
+    "version_inactive": "Invoke that version once, then deploy again.",
+    "source_changed": "Promote exactly what the source serves, without weights: `sluicegate status FUNCTION`.",
     "approval_expired": "Deploy again, and have it approved in time.",
     "not_as_expected": "Look what the stage serves (`sluicegate status FUNCTION`), then ask again.",
 }
@@ -162,7 +166,7 @@ def _of_lines(lines: list[str]) -> Iterator[Finding]:
             yield of_problem(_of_plain(match["code"], match["detail"], following))
         elif match := _ENDED.match(line):
             status, message = match["status"] or match["text_status"], match["message"] or match["text"]
-            general = "See what it says, and `sluicegate status ID`; docs/api.md lists the reasons."
+            general = "See what it says, and `sluicegate status ID`; docs/api.md (Reasons) says more."
             change = _OF_REASON.get(match["code"] or "", general)
             yield Finding(DEPLOYED, Verdict.WRONG, f"the deployment ended {status}: {message}", change)
 

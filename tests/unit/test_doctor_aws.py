@@ -221,7 +221,7 @@ def test_a_url_without_alias(account: Account) -> None:
         ({None: 12.0, f"{NAME}:prod": 9.0, NAME: 3.0}, 3),
         ({None: 12.0, f"{NAME}:prod": 9.0}, 3),
         ({None: 12.0, f"{NAME}:prod": 9.0, f"{NAME}:$LATEST": 3.0}, 3),
-        ({None: 12.0}, 12),
+        ({None: 12.0, NAME: 12.0}, 12),
         ({None: 12.0, f"{NAME}:prod": 12.0, NAME: 12.0}, 0),
         ({None: 12.0, f"{NAME}:prod": 12.0, f"{NAME}:7": 12.0}, 0),
     ],
@@ -233,6 +233,14 @@ def test_requests_that_went_past_every_alias(
 
     expected = [f"{past} of 12 requests in the last day went past every alias"] if past else []
     assert said(account.look(), Verdict.WRONG) == expected
+
+
+def test_without_metrics_by_alias_it_does_not_accuse(account: Account) -> None:
+    account.counts = {None: 12.0}
+
+    assert said(account.look(), Verdict.WARNING) == [
+        "12 requests came in the last day, and CloudWatch counts none of them by alias"
+    ]
 
 
 @pytest.mark.parametrize(
