@@ -34,7 +34,7 @@ def examine(function: str, region: str | None) -> list[Finding]:
         from botocore.config import Config
         from botocore.exceptions import BotoCoreError
     except ImportError:
-        raise click.UsageError("--function needs boto3: pip install 'sluicegate[aws]'") from None
+        raise click.UsageError("--function needs boto3: pip install boto3") from None
     patience = Config(connect_timeout=5, read_timeout=20, retries={"total_max_attempts": 3})
     try:
         session = boto3.session.Session(region_name=region)
@@ -199,7 +199,11 @@ def _requests(lambda_: Any, cloudwatch: Any, function: str) -> Iterator[Finding]
     qualified = sorted(one for one in resources if ":" in one and not one.endswith(":$LATEST"))
     total, *others = _sums(cloudwatch, function, [None, *qualified[: _QUERIES - 1]])
     past = round(total - sum(others))
-    if past > 0:
+    if past > 0 and not by_resource:
+        change = "Look at the callers: whoever names no alias gets `$LATEST`."
+        seen = f"{past} requests came in the last day, and CloudWatch counts none of them by alias"
+        yield Finding(ALIASED, Verdict.WARNING, seen, change)
+    elif past > 0:
         change = (
             "Find who sends them (CloudTrail's data events of the function say), and let them name the alias."
         )

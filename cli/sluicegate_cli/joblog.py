@@ -50,7 +50,7 @@ _OF_REASON: Final[Mapping[str, str]] = {
     "no_data": "Send more requests while it bakes, bake longer, or lower `min_samples`.",
     "alarm_missing": "Create the alarm that `watch` names, or correct its name.",
     "version_inactive": "Invoke that version once, then deploy again.",
-    "source_changed": "Promote exactly what the source serves, without weights: `sluicegate status FUNCTION`.",
+    "source_changed": "Promote exactly what the source serves: `sluicegate status FUNCTION`.",
     "approval_expired": "Deploy again, and have it approved in time.",
     "not_as_expected": "Look what the stage serves (`sluicegate status FUNCTION`), then ask again.",
 }

@@ -340,7 +340,7 @@ def test_without_a_region_or_boto3_it_is_wrong_use(monkeypatch: pytest.MonkeyPat
         doctor_aws.examine(NAME, None)
 
     monkeypatch.setitem(sys.modules, "boto3", None)
-    with pytest.raises(click.UsageError, match=r"sluicegate\[aws\]"):
+    with pytest.raises(click.UsageError, match="pip install boto3"):
         doctor_aws.examine(NAME, "eu-central-1")
 
 
