@@ -39,7 +39,7 @@ def unanswered(paths: Paths) -> Iterator[Future[dict[str, Any]]]:
 
 
 def test_nothing_reaches_the_target_before_somebody_else_approves(paths: Paths) -> None:
-    with paths("approved") as path:
+    with paths("asked") as path:
         began = time.time()
         deployment = path.deploy("next")
         path.until(deployment, "awaiting_approval")
@@ -61,7 +61,7 @@ def test_nothing_reaches_the_target_before_somebody_else_approves(paths: Paths) 
 
 def test_who_asked_a_bot_and_the_same_pipeline_cannot_approve(paths: Paths) -> None:
     bot = {**GRACE, "user_id": "91", "user_login": "project_4710_bot_f00"}
-    with paths("approved") as path:
+    with paths("asked") as path:
         deployment = path.deploy("next")
         path.until(deployment, "awaiting_approval")
         for who, told in (
@@ -85,7 +85,7 @@ def test_who_asked_a_bot_and_the_same_pipeline_cannot_approve(paths: Paths) -> N
 
 def test_a_no_ends_it_and_an_identity_without_a_user_is_never_approved(paths: Paths) -> None:
     def rejected() -> None:
-        with paths("approved") as path:
+        with paths("asked") as path:
             deployment = path.deploy("next")
             path.until(deployment, "awaiting_approval")
             began = time.time()
@@ -96,7 +96,7 @@ def test_a_no_ends_it_and_an_identity_without_a_user_is_never_approved(paths: Pa
             assert path.serves == version("1")
 
     def nobodys() -> None:
-        with paths("approved") as path:
+        with paths("asked") as path:
             deployment = path.deploy("next", by={**JOB, "user_id": None})
             path.until(deployment, "awaiting_approval")
             answer = path.decide(deployment, "approve", by=GRACE)
@@ -111,7 +111,7 @@ def test_a_no_ends_it_and_an_identity_without_a_user_is_never_approved(paths: Pa
 
 def test_an_abort_ends_a_deployment_that_has_touched_nothing_at_once(paths: Paths) -> None:
     def accepted() -> None:
-        with paths("canary") as path:
+        with paths("gradual") as path:
             artifact = {"sha256": path.upload("next")}
             paths.stand.client("lambda").put_function_concurrency(
                 FunctionName="sluicegate-deployer", ReservedConcurrentExecutions=0
@@ -129,7 +129,7 @@ def test_an_abort_ends_a_deployment_that_has_touched_nothing_at_once(paths: Path
             assert path.released("after it")["version"] == "2"
 
     def awaiting() -> None:
-        with paths("approved") as path:
+        with paths("asked") as path:
             deployment = path.deploy("next")
             path.until(deployment, "awaiting_approval")
             answer = path.decide(deployment, "abort")
@@ -172,7 +172,7 @@ def test_an_abort_is_heard_in_every_state_that_lasts(paths: Paths) -> None:
             assert path.serves == version("1")
 
     together(
-        lambda: walk("canary", "publishing", "untouched"),
+        lambda: walk("gradual", "publishing", "untouched"),
         lambda: walk("slow-smoke", "verifying", "untouched", WAITS),
         lambda: walk("long", "baking", "restored"),
     )
@@ -247,7 +247,7 @@ def test_what_supersedes_a_bake_takes_over_once_the_alias_is_back(paths: Paths) 
 
 
 def test_what_supersedes_a_question_asks_anew(paths: Paths) -> None:
-    with paths("approved") as path:
+    with paths("asked") as path:
         first = path.deploy("first")
         path.until(first, "awaiting_approval")
         second = path.deploy("second", on_busy="supersede")

@@ -55,7 +55,7 @@ def test_rollback_while_something_rolls_out_ends_it_and_stays_at_what_was_served
 
 
 def test_rollback_to_a_version_is_only_to_one_that_succeeded_in_this_stage(paths: Paths) -> None:
-    with paths("canary", served=False) as path:
+    with paths("gradual", served=False) as path:
         path.released("first")
         path.released("second")
         path.released("third")
@@ -70,7 +70,7 @@ def test_rollback_to_a_version_is_only_to_one_that_succeeded_in_this_stage(paths
 
 
 def test_an_older_job_that_runs_again_is_a_rollback_where_its_rule_grants_one(paths: Paths) -> None:
-    with paths("canary", served=False) as path:
+    with paths("gradual", served=False) as path:
         first = path.released("first")
         path.released("second")
         again = path.done(path.start("deploy", artifact=sha256(first)))
@@ -90,7 +90,7 @@ def test_an_older_job_that_runs_again_is_a_rollback_where_its_rule_grants_one(pa
 
 
 def test_promote_takes_exactly_what_another_stage_serves(paths: Paths) -> None:
-    with paths("canary") as path:
+    with paths("gradual") as path:
         there = path.ask("deploy", stage="at-once", artifact={"sha256": path.upload("next")})
         source = path.done(there.json()["id"])
         number = source["version"]
@@ -113,14 +113,14 @@ def test_promote_takes_exactly_what_another_stage_serves(paths: Paths) -> None:
 
 def test_promote_takes_nothing_that_is_still_rolled_out(paths: Paths) -> None:
     with paths("at-once") as path:
-        there = path.ask("deploy", stage="canary", artifact={"sha256": path.upload("next")})
+        there = path.ask("deploy", stage="gradual", artifact={"sha256": path.upload("next")})
         first = path.done(there.json()["id"])
-        there = path.ask("deploy", stage="canary", artifact={"sha256": path.upload("after")})
+        there = path.ask("deploy", stage="gradual", artifact={"sha256": path.upload("after")})
         path.until(there.json()["id"], "baking")
         for number in (first["version"], "3"):
-            assert refused(path, "promote", source="canary", version=number) == (409, "source_changed")
+            assert refused(path, "promote", source="gradual", version=number) == (409, "source_changed")
         second = path.done(there.json()["id"])
-        done = path.done(path.start("promote", source="canary", version=second["version"]))
+        done = path.done(path.start("promote", source="gradual", version=second["version"]))
         assert (done["status"], path.serves) == ("succeeded", version("3"))
 
 

@@ -45,14 +45,14 @@ def test_each_strategy_takes_its_steps_and_ends_with_all_traffic(paths: Paths) -
     together(
         lambda: walk("at-once", [100]),
         lambda: walk("baked", [100]),
-        lambda: walk("canary", [10, 100]),
+        lambda: walk("gradual", [10, 100]),
         lambda: walk("linear", [40, 80, 100]),
         lambda: walk("stepped", [5, 50, 100]),
     )
 
 
 def test_the_first_release_of_a_stage_has_nothing_to_share_traffic_with(paths: Paths) -> None:
-    with paths("canary", served=False) as path:
+    with paths("gradual", served=False) as path:
         done = path.released("first")
         assert shares(done) == [100]
         assert (done["alias"]["found"], path.serves) == (None, version("1"))
@@ -61,7 +61,7 @@ def test_the_first_release_of_a_stage_has_nothing_to_share_traffic_with(paths: P
 def test_a_request_may_be_more_careful_than_its_stage_and_not_more_careless(paths: Paths) -> None:
     careful = {"type": "steps", "steps": [{"percent": 1, "bake": "2s"}, {"percent": 100}]}
     careless = {"type": "canary", "percent": 50, "bake": "2s"}
-    with paths("canary") as path:
+    with paths("gradual") as path:
         artifact = {"sha256": path.upload("next")}
         refused = path.ask("deploy", artifact=artifact, strategy=careless)
         assert (refused.status_code, refused.json()["code"]) == (403, "not_allowed")
@@ -142,7 +142,7 @@ def test_weights_that_lambda_would_refuse_are_seen_before_anything_moves(paths: 
         lambda_.get_waiter("function_updated_v2").wait(FunctionName=path.function, WaiterConfig={"Delay": 1})
 
     def walk(why: str, prepare: Callable[[Path], None]) -> None:
-        with paths("canary") as path:
+        with paths("gradual") as path:
             prepare(path)
             before = path.serves
             done = path.done(path.deploy("next"))
@@ -265,7 +265,7 @@ def test_a_bake_without_requests_passes_fails_or_goes_on_as_the_gate_file_says(p
 
 def test_an_alias_that_somebody_else_moves_is_left_alone(paths: Paths) -> None:
     def while_it_bakes() -> None:
-        with paths("canary") as path:
+        with paths("gradual") as path:
             deployment = path.deploy("next")
             path.until(deployment, "baking")
             path.serve_by_hand("1", v2=0.25)
@@ -283,7 +283,7 @@ def test_an_alias_that_somebody_else_moves_is_left_alone(paths: Paths) -> None:
             assert path.serves == version("2")
 
     def by_deleting_it() -> None:
-        with paths("canary") as path:
+        with paths("gradual") as path:
             deployment = path.deploy("next")
             path.until(deployment, "baking")
             path.watched.moves_by_hand(None)
@@ -296,7 +296,7 @@ def test_an_alias_that_somebody_else_moves_is_left_alone(paths: Paths) -> None:
 
 
 def test_a_function_that_is_deleted_while_its_release_bakes_ends_it(paths: Paths) -> None:
-    with paths("canary") as path:
+    with paths("gradual") as path:
         deployment = path.deploy("next")
         path.until(deployment, "baking")
         path.watched.moves_by_hand(None)
