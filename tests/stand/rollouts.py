@@ -23,7 +23,7 @@ _STAGES: Final = """
   long: {strategy: {type: canary, percent: 10, bake: 10m}}
   smoked:
     strategy: {type: canary, percent: 10, bake: 2s}
-    smoke: {payload: {ping: true}, expect: {status: ok}, timeout: 2s}
+    smoke: {payload: {ping: true}, expect: {status: ok}, timeout: 6s}
   slow-smoke: {smoke: {payload: {ping: true}, timeout: 20s}}
   hooked: {smoke: {hook: paths-hook}}
   alarmed:
