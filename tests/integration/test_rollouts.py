@@ -54,14 +54,19 @@ def test_a_rollout_whose_execution_was_stopped_goes_on_in_another(paths: Paths) 
 
 @pytest.mark.concurrent
 def test_an_alias_that_serves_what_its_record_does_not_say_is_seen(paths: Paths) -> None:
-    with pytest.raises(AssertionError, match="and not one of"), paths("long") as path:
-        deployment = path.deploy("next")
-        path.until(deployment, "baking")
-        paths.stand.client("lambda").update_alias(
-            FunctionName=path.function, Name=path.stage, FunctionVersion="2"
-        )
-        time.sleep(1)
-        path.abort(deployment)
+    def walk() -> None:
+        with paths("long") as path:
+            deployment = path.deploy("next")
+            path.until(deployment, "baking")
+            weights = {"AdditionalVersionWeights": {"2": 0.5}}
+            paths.stand.client("lambda").update_alias(
+                FunctionName=path.function, Name=path.stage, FunctionVersion="1", RoutingConfig=weights
+            )
+            time.sleep(2)
+            path.abort(deployment)
+
+    with pytest.raises(AssertionError, match="and not one of"):
+        walk()
 
 
 # Strategies
