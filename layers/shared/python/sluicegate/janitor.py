@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from sluicegate.deployment import Deployment
+from sluicegate.deployment import Deployment, Status
 from sluicegate.executions import Executions
 from sluicegate.rollout import abandon
 from sluicegate.store import Changed, Store, age
@@ -60,9 +60,13 @@ class Janitor:
         return Swept(tuple(started), tuple(abandoned), running)
 
     def _nudge(self, deployment: Deployment) -> None:
-        """What changed a record and died before it woke the rollout is made up for."""
-        decided = deployment.abort is not None or deployment.approval is not None
-        if decided and (token := self.store.waiting(deployment.id)):
+        """What changed a record and died before it woke the rollout is made up for.
+
+        Who has heard is left alone: each look of a long bake would take its share of the execution's history.
+        """
+        approved = deployment.approval is not None and deployment.status is Status.AWAITING_APPROVAL
+        unheard = approved or deployment.abort is not None
+        if unheard and (token := self.store.waiting(deployment.id)):
             self.executions.wake(token)
 
     def _start(self, deployment: Deployment, state: str | None) -> str:
