@@ -60,11 +60,12 @@ class Deployer:
         """Leave word how to wake the rollout, for `seconds`; wake it if there was news since `revision`.
 
         Whoever changes the record looks for the token after that, and here the record is read after the token
-        is written: one of the two sees the other.
+        is written: one of the two sees the other. A turn that could not tell the revision (0) waits its time:
+        else a table that answers only some calls would be asked without a pause.
         """
         self.store.wait(deployment_id, token, int(self.clock()) + seconds + 3_600)
         deployment = self.store.deployment(deployment_id)
-        if deployment is None or deployment.revision != revision:
+        if deployment is None or (revision and deployment.revision != revision):
             self.executions.wake(token)
 
     def _record(
