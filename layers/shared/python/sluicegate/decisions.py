@@ -10,7 +10,7 @@ from typing import Final, get_args
 
 from sluicegate import patterns
 from sluicegate.acceptance import Acceptance, held, token_key
-from sluicegate.deployment import AliasOutcome, Approval, Deployment, Reason, Status, timestamp
+from sluicegate.deployment import AliasOutcome, Approval, Deployment, Reason, Status, timestamp, until
 from sluicegate.gate import Gate, Rule
 from sluicegate.identity import Identity, Via
 from sluicegate.problems import Problem, conflict, not_allowed, unavailable
@@ -38,7 +38,7 @@ class Decisions:
     ) -> tuple[Deployment, bool]:
         """A second person's yes. Raises a Problem: 403 where it is none, 409 where it comes too late."""
         for current in self._tries(deployment):
-            if _decided_by(current, identity):
+            if _decided(current, "approved", identity):
                 return current, False
             self._check_open(current)
             self._check_approver(current, identity, rule)
@@ -65,7 +65,7 @@ class Decisions:
     ) -> tuple[Deployment, bool]:
         """A no, which ends it: nothing of the target has been touched."""
         for current in self._tries(deployment):
-            if _decided_by(current, identity) and current.status is Status.REJECTED:
+            if _decided(current, "rejected", identity):
                 return current, False
             self._check_open(current)
             approval = self._approval("rejected", identity, rule, reason)
@@ -113,13 +113,15 @@ class Decisions:
                 yield current
 
     def _check_open(self, deployment: Deployment) -> None:
-        """There is a question, and nobody has answered it."""
+        """There is a question, nobody has answered it, and there is time to. The rollout may be late."""
         if deployment.plan.approval is None:
             raise conflict("wrong_state", "this deployment needs no approval")
         if deployment.status not in WAITING:
             raise conflict("wrong_state", f"the deployment is {deployment.status}: it is too late for that")
         if deployment.approval is not None:
             raise conflict("wrong_state", f"the deployment is {deployment.approval.decision} already")
+        if (ends := until(deployment)) is not None and self.clock() >= ends:
+            raise conflict("wrong_state", "the time for an approval is over")
 
     def _check_approver(self, deployment: Deployment, identity: Identity, rule: Rule) -> None:
         """Another person, from another pipeline, and no bot that the rule does not name."""
@@ -168,13 +170,13 @@ def _identity(kept: Item) -> Identity:
     return Identity(via, kept["issuer"], claims, kept["jti"], issued_at=0, expires_at=0)
 
 
-def _decided_by(deployment: Deployment, identity: Identity) -> bool:
-    """Whether it was this very job that decided."""
+def _decided(deployment: Deployment, decision: str, identity: Identity) -> bool:
+    """Whether it was this very job that decided so."""
     given, by = deployment.approval, requester(identity)
-    return given is not None and (given.by.issuer, given.by.project_id, given.by.job_id) == (
-        by.issuer,
-        by.project_id,
-        by.job_id,
+    return (
+        given is not None
+        and given.decision == decision
+        and (given.by.issuer, given.by.project_id, given.by.job_id) == (by.issuer, by.project_id, by.job_id)
     )
 
 
