@@ -383,7 +383,7 @@ def pause(deployment: Deployment, outcome: Outcome, at: float) -> int:
     left = max(1, int(ends - at + 0.999))
     if deployment.status is Status.AWAITING_APPROVAL:
         return left
-    # A bake that is prolonged is looked at less often: the history of one execution has to do for all of them.
+    # A bake that is prolonged is looked at less often: one execution's history has to do for all of it.
     bake = deployment.plan.steps[deployment.step].bake * (1 + deployment.extended)
     return min(left, look_every(deployment.plan.watch, bake))
 
