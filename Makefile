@@ -10,7 +10,7 @@ export GATE_FILE CLAIMS EVENT EMULATOR_PORT GITLAB_PORT
 TESTS ?= tests/unit tests/integration
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down token invoke test unit lint format bench build deploy check lock clean
+.PHONY: help setup demo up down token invoke traffic test unit lint format bench build deploy check lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -34,6 +34,10 @@ token: ## print a job's ID token (CLAIMS='{"ref": "v1.2.3"}')
 
 invoke: setup ## sam local invoke with a fresh token against the stand (EVENT=accepted, or another of events/)
 	@$(STAND) invoke
+
+traffic: ## send requests by an alias' weights to the stand (FUNCTION=orders-api ALIAS=prod RATE=10)
+	@test -x $(BIN)/python || { echo "error: the stand is not up: make up" >&2; exit 1; }
+	@$(STAND) traffic $(FUNCTION) $(ALIAS) $(if $(RATE),--rate $(RATE))
 
 test: setup ## every test that needs no container engine
 	@$(BIN)/python -m pytest $(TESTS)
@@ -63,6 +67,7 @@ deploy: build ## sam deploy to the AWS account of your credentials (ARGS: more o
 lock: setup ## write the locks again, from the *.in files
 	@for each in uv emulator runtime-image; do $(COMPILE) requirements/$$each.in -o requirements/$$each.txt; done
 	@$(COMPILE) requirements/dev.in pyproject.toml -o requirements/dev.txt
+	@$(COMPILE) layers/dependencies/requirements.in -o layers/dependencies/requirements.txt
 
 COMPILE = $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --custom-compile-command "make lock"

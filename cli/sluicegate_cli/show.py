@@ -75,6 +75,10 @@ class Screen:
         """One line. Text from a server is cleaned, and never read as markup."""
         self._console.print(Text(clean(text, 1024), style=style), soft_wrap=True)
 
+    def text(self, text: Text) -> None:
+        """One line of parts that have their own styles; whoever makes it cleans them."""
+        self._console.print(text, soft_wrap=True)
+
     def note(self, text: str) -> None:
         """One line on stderr, beside the point."""
         self._errors.print(Text(clean(text, 1024), style="dim"), soft_wrap=True)

@@ -28,6 +28,10 @@ def main() -> int:
         "invoke", help="sam local invoke with a fresh token, against the running stand"
     )
     invoke.add_argument("event", nargs="?", default=os.environ.get("EVENT", ""))
+    traffic = commands.add_parser("traffic", help="send requests to a function by its alias' weights")
+    traffic.add_argument("function")
+    traffic.add_argument("alias")
+    traffic.add_argument("--rate", type=float, default=10, help="requests a second (10), at most 50")
     commands.add_parser("demo", help="play the main job, from nothing to nothing")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what was started is ended, as on Ctrl-C
@@ -43,6 +47,10 @@ def main() -> int:
                 from stand.invoke import invoke as run
 
                 return run(options.event)
+            case "traffic":
+                from stand.traffic import show
+
+                show(Stand.running(), options.function, options.alias, rate=options.rate)
             case "demo":
                 from stand.demo import demo
 

@@ -7,10 +7,11 @@ import os
 import signal
 import time
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal, TypedDict
 
 import httpx
 
@@ -18,6 +19,16 @@ from stand import control, places
 from stand.emulator import Emulator, workers
 from stand.issuer import Issuer
 from stand.say import StandError
+
+AlarmState = Literal["OK", "ALARM", "INSUFFICIENT_DATA"]
+
+
+class AliasState(TypedDict):
+    """Where an alias leads: its version, and the weights (0 to 1) of others beside it."""
+
+    version: str
+    weights: dict[str, float]
+
 
 HANDLER: Final = "def handler(event, context):\n    return {'release': %r}\n"
 _ROLE: Final = "stand-sample-function"
@@ -140,6 +151,43 @@ class Stand:
         except lambda_.exceptions.ResourceNotFoundException:
             return None
 
+    def alias_state(self, function: str, name: str) -> AliasState | None:
+        """The version that an alias points at with its weights, or None where there is no such alias."""
+        return alias_state(self.client("lambda"), function, name)
+
+    @contextmanager
+    def alarm(self, name: str, state: AlarmState = "OK") -> Iterator["Alarm"]:
+        """A CloudWatch alarm of a test's own, for as long as the block runs."""
+        alarm = Alarm(name, self.client("cloudwatch"))
+        alarm.create(state)
+        try:
+            yield alarm
+        finally:
+            alarm.delete()
+
+    def calls(self, function: str, since: float) -> list[str]:
+        """The Lambda calls about a function since a moment (seconds since the epoch), the oldest first.
+
+        As the emulator's CloudTrail has them: what IAM refused is not among them, and neither is an
+        invocation by Step Functions, EventBridge or a stream, which are not calls there.
+        """
+        pages = (
+            self.client("cloudtrail")
+            .get_paginator("lookup_events")
+            .paginate(
+                LookupAttributes=[{"AttributeKey": "EventSource", "AttributeValue": "lambda.amazonaws.com"}],
+                StartTime=since,
+            )
+        )
+        found = {event["EventId"]: event for page in pages for event in page["Events"]}
+        about = [
+            event
+            for event in found.values()
+            if event["EventTime"].timestamp() >= since
+            and any(function_of(one["ResourceName"]) == function for one in event["Resources"])
+        ]
+        return [event["EventName"] for event in sorted(about, key=lambda event: event["EventTime"])]
+
     def invoke(self, function: str, payload: Any = None, *, alias: str | None = None) -> Any:
         """What a function answers, under an alias or as it is."""
         name = f"{function}:{alias}" if alias else function
@@ -163,6 +211,15 @@ class Stand:
                 trust_env=False,
             ).raise_for_status()
         return digest
+
+    def put_secret(self, name: str, value: str) -> None:
+        """Create a secret in Secrets Manager, or rotate it where it has another value."""
+        secrets = self.client("secretsmanager")
+        try:
+            secrets.create_secret(Name=name, SecretString=value)
+        except secrets.exceptions.ResourceExistsException:
+            if secrets.get_secret_value(SecretId=name)["SecretString"] != value:
+                secrets.put_secret_value(SecretId=name, SecretString=value)
 
     def wait(self, deployment: str, *, token: str, patience: float = 60) -> dict[str, Any]:
         """The deployment once it is final. Raises StandError where `patience` seconds do not suffice."""
@@ -207,6 +264,49 @@ class Stand:
     def install_gate(self, gate_file: Path | None) -> None:
         """Deploy with another gate file, or with the stand's own again."""
         control.up(gate_file)
+
+
+@dataclass(frozen=True)
+class Alarm:
+    """A CloudWatch alarm on a metric that nothing writes: its state is the one that it was set to."""
+
+    name: str
+    cloudwatch: Any
+
+    def create(self, state: AlarmState = "OK") -> None:
+        self.cloudwatch.put_metric_alarm(
+            AlarmName=self.name,
+            Namespace="Stand/Alarms",
+            MetricName=self.name,
+            Statistic="Sum",
+            Period=60,
+            EvaluationPeriods=1,
+            Threshold=1,
+            ComparisonOperator="GreaterThanOrEqualToThreshold",
+        )
+        self.set(state)
+
+    def set(self, state: AlarmState) -> None:
+        """Change the state, which EventBridge hears of at once."""
+        self.cloudwatch.set_alarm_state(AlarmName=self.name, StateValue=state, StateReason="set by a test")
+
+    def delete(self) -> None:
+        self.cloudwatch.delete_alarms(AlarmNames=[self.name])
+
+
+def alias_state(lambda_: Any, function: str, name: str) -> AliasState | None:
+    """What a client of Lambda says about an alias, or None where there is no such alias."""
+    try:
+        alias = lambda_.get_alias(FunctionName=function, Name=name)
+    except lambda_.exceptions.ResourceNotFoundException:
+        return None
+    weights = alias.get("RoutingConfig", {}).get("AdditionalVersionWeights", {})
+    return {"version": alias["FunctionVersion"], "weights": weights}
+
+
+def function_of(reference: str) -> str:
+    """The name in a function's name, `name:qualifier` or ARN."""
+    return reference.rpartition(":function:")[2].partition(":")[0]
 
 
 def package(source: str, *, filename: str = "index.py") -> bytes:

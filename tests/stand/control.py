@@ -136,12 +136,12 @@ def start_gitlab(port: int, audience: str) -> Process:
 
 def build(gitlab_port: int, gate_file: Path | None) -> None:
     progress("building the template (sam build)")
-    stack.build(gate_file or own_gate_file(gitlab_port))
+    stack.build(to_install(gate_file, gitlab_port))
 
 
 def deploy(state: State, gate_file: Path | None, *, build: bool) -> None:
     """Deploy what changed since the last time, and write `.stand/stand.json`."""
-    installed = gate_file or own_gate_file(state.gitlab_port)
+    installed = to_install(gate_file, state.gitlab_port)
     fingerprint = stack.fingerprint(installed)
     if fingerprint == state.deployed and places.STAND_JSON.is_file():
         return
@@ -171,12 +171,13 @@ def deploy(state: State, gate_file: Path | None, *, build: bool) -> None:
     places.STAND_JSON.write_text(json.dumps(described, indent=2) + "\n")
 
 
-def own_gate_file(gitlab_port: int) -> Path:
-    """The stand's gate file, naming the port that the stand-in GitLab really has."""
-    if gitlab_port == GITLAB_PORT:
-        return places.GATE_FILE
-    rendered = places.STAND / "sluicegate.yaml"
-    rendered.write_text(places.GATE_FILE.read_text().replace(f":{GITLAB_PORT}", f":{gitlab_port}"))
+def to_install(gate_file: Path | None, gitlab_port: int) -> Path:
+    """The gate file; one of the stand's own names the port that the stand-in GitLab really has."""
+    file = gate_file or places.GATE_FILE
+    if gitlab_port == GITLAB_PORT or file.parent != places.GATE_FILE.parent:
+        return file
+    rendered = places.STAND / file.name
+    rendered.write_text(file.read_text().replace(f":{GITLAB_PORT}", f":{gitlab_port}"))
     return rendered
 
 

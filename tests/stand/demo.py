@@ -1,4 +1,4 @@
-"""The main job as a user sees it: releases of one function, from a tag's pipeline to production.
+"""Sluicegate as a user sees it: releases of one function, from a tag's pipeline to production and back.
 
 What is printed comes from `sluicegate`, the command a job runs; what is checked comes from Lambda itself. The
 demo ends what it started, and fails where anything is not as told.
@@ -14,18 +14,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from stand import control, places
+from stand import control, places, samples
 from stand.api import Stand, package
 from stand.say import StandError, paint, say
+from stand.traffic import Traffic
 
 FUNCTION: Final = "orders-api"
 CANARY: Final = "canary-4f1c0b7e-not-to-be-seen"
-_SOURCE: Final = """\
-import os
-
-def handler(event, context):
-    return {"release": "%s", "configured": "DATABASE_PASSWORD" in os.environ}
-"""
+_FAILING: Final = 0.6
+"""The share of requests that the broken release fails: no smoke test of one request finds it reliably."""
 
 
 @dataclass(frozen=True)
@@ -50,13 +47,12 @@ def demo() -> int:
         )
     )
     try:
-        control.up()
+        control.up(places.DEMO_GATE_FILE)
         with tempfile.TemporaryDirectory(prefix="sluicegate-demo-") as directory:
             play(Stand.running(), Path(directory))
     finally:
         if was_up and before:
-            previous = Path(before.gate_file)
-            control.up(previous if previous not in (places.GATE_FILE, Path()) else None)
+            control.up(Path(before.gate_file))
         else:
             control.down()
     left = "the stand is up as before" if was_up else "nothing is left running"
@@ -66,9 +62,17 @@ def demo() -> int:
 
 def play(stand: Stand, directory: Path) -> None:
     """The scenes, each told before it happens and checked after."""
-    stand.create_function(FUNCTION, _SOURCE % "none yet", env={"DATABASE_PASSWORD": CANARY})
-    first, second = (archive(directory, release) for release in ("v1.0.0", "v1.1.0"))
+    stand.create_function(FUNCTION, samples.good("none yet"), env={"DATABASE_PASSWORD": CANARY})
+    first_release(stand, directory)
+    with Traffic(stand, FUNCTION, "prod", rate=20):
+        canaries(stand, directory)
+        way_back(stand, directory)
+    refusal(stand, directory)
+    record(stand, directory)
 
+
+def first_release(stand: Stand, directory: Path) -> None:
+    """From nothing to dev, and from dev to prod."""
     scene(
         "A function that Terraform made, and a tag's pipeline in GitLab",
         f"{FUNCTION} exists; nothing serves it yet",
@@ -77,22 +81,10 @@ def play(stand: Stand, directory: Path) -> None:
     run(stand, job, "whoami")
 
     scene("The job of v1.0.0 deploys to dev", "uploads the zip, publishes a version, moves the alias")
-    run(stand, job, "deploy", FUNCTION, "dev", "--zip", first.name, "--release", "v1.0.0")
-    expect_release(stand, "dev", "v1.0.0")
-
-    scene("The next release", "the same job in the pipeline of v1.1.0")
-    job = start_job(stand, directory, "v1.1.0", ref="v1.1.0", pipeline_id="581")
-    run(stand, job, "deploy", FUNCTION, "dev", "--zip", second.name, "--release", "v1.1.0")
-    expect_release(stand, "dev", "v1.1.0")
-
-    scene("The same bytes to prod", "already published, so prod gets the very version that dev has")
-    job = start_job(
-        stand, directory, "v1.1.0 to prod", ref="v1.1.0", pipeline_id="581", environment="production"
-    )
-    release = ("deploy", FUNCTION, "prod", "--zip", second.name, "--release", "v1.1.0")
+    first = archive(directory, "v1.0.0", samples.good("v1.0.0"))
+    release = ("deploy", FUNCTION, "dev", "--zip", first, "--release", "v1.0.0")
     run(stand, job, *release)
-    expect_release(stand, "prod", "v1.1.0")
-    expect(stand.alias(FUNCTION, "prod") == stand.alias(FUNCTION, "dev"), "dev and prod serve one version")
+    expect_release(stand, "dev", "v1.0.0")
 
     scene(
         "The same request again, as after a lost connection",
@@ -100,19 +92,69 @@ def play(stand: Stand, directory: Path) -> None:
     )
     versions = published(stand)
     run(stand, job, *release)
-    expect(published(stand) == versions, f"still {len(versions)} published versions")
+    expect(published(stand) == versions, f"still {len(versions)} published version")
 
-    scene("A branch's job tries prod", "refused, with the claims that were in the way")
-    branch = {"ref": "quick-fix", "ref_type": "branch", "ref_protected": "false", "pipeline_id": "590"}
-    job = start_job(stand, directory, "quick-fix", **branch)
-    run(stand, job, "deploy", FUNCTION, "prod", "--zip", first.name, exits=3)
+    scene("Promoted to prod", "the very version that dev serves, after a smoke test")
+    run(stand, job, "promote", FUNCTION, "prod", "--from", "dev", "--release", "v1.0.0")
+    expect_release(stand, "prod", "v1.0.0")
+
+
+def canaries(stand: Stand, directory: Path) -> None:
+    """While requests come in: a good release by steps, and one that is found out."""
+    scene(
+        "The next release, by canary", "20 % of prod's traffic for 10 s, beside the version that serves now"
+    )
+    job = to_dev(stand, directory, "v1.1.0", "581", samples.good("v1.1.0"))
+    run(stand, job, "promote", FUNCTION, "prod", "--from", "dev", "--release", "v1.1.0")
     expect_release(stand, "prod", "v1.1.0")
 
+    scene("A broken release", f"passes every smoke test, and fails {_FAILING:.0%} of its requests")
+    job = to_dev(stand, directory, "v1.2.0", "590", samples.raising("v1.2.0", share=_FAILING))
+    run(stand, job, "promote", FUNCTION, "prod", "--from", "dev", "--release", "v1.2.0", exits=1)
+    expect_release(stand, "prod", "v1.1.0")
+
+
+def way_back(stand: Stand, directory: Path) -> None:
+    """What no metric shows, a person finds."""
+    scene("Somebody finds a fault in v1.1.0 that no metric shows", "back to what prod served before, at once")
+    job = start_job(stand, directory, "v1.1.0", ref="v1.1.0", pipeline_id="581")
+    run(stand, job, "rollback", FUNCTION, "prod", "--description", "prices without tax")
+    expect_release(stand, "prod", "v1.0.0")
+
+
+def refusal(stand: Stand, directory: Path) -> None:
+    """The prober's other half: what must not work does not."""
+    scene("A branch's job tries prod", "refused, with the claims that were in the way")
+    branch = {"ref": "quick-fix", "ref_type": "branch", "ref_protected": "false", "pipeline_id": "593"}
+    job = start_job(stand, directory, "quick-fix", **branch)
+    run(stand, job, "rollback", FUNCTION, "prod", exits=3)
+    expect_release(stand, "prod", "v1.0.0")
+
+
+def record(stand: Stand, directory: Path) -> None:
+    """What there is to read afterwards, and what there is not."""
     scene("What serves what", "and who put it there")
     job = start_job(stand, directory, "v1.1.0", ref="v1.1.0", pipeline_id="581")
     run(stand, job, "status", FUNCTION)
     run(stand, job, "history", "--function", FUNCTION)
     expect(not leaked(stand), "the value of the function's environment variable is in no record and no log")
+
+
+def to_dev(stand: Stand, directory: Path, release: str, pipeline: str, source: str) -> Job:
+    """A release's job, once it has deployed to dev."""
+    job = start_job(stand, directory, release, ref=release, pipeline_id=pipeline)
+    run(
+        stand,
+        job,
+        "deploy",
+        FUNCTION,
+        "dev",
+        "--zip",
+        archive(directory, release, source),
+        "--release",
+        release,
+    )
+    return job
 
 
 def start_job(stand: Stand, directory: Path, name: str, **claims: Any) -> Job:
@@ -163,12 +205,12 @@ def expect(holds: bool, what: str) -> None:
 
 
 def expect_release(stand: Stand, stage: str, release: str) -> None:
-    """Ask the function itself, under the stage's alias."""
-    told = stand.invoke(FUNCTION, alias=stage)
-    version = stand.alias(FUNCTION, stage)
+    """Ask the function itself, under the stage's alias, which nothing else serves."""
+    told = stand.invoke(FUNCTION, {"ping": True}, alias=stage)
+    state = stand.alias_state(FUNCTION, stage) or {"version": "none", "weights": {}}
     expect(
-        told == {"release": release, "configured": True},
-        f"{FUNCTION}:{stage} is version {version} and answers {told}",
+        told == {"status": "ok", "release": release} and not state["weights"],
+        f"{FUNCTION}:{stage} is version {state['version']} and answers {told}",
     )
 
 
@@ -177,10 +219,10 @@ def published(stand: Stand) -> list[str]:
     return [version["Version"] for version in versions if version["Version"] != "$LATEST"]
 
 
-def archive(directory: Path, release: str) -> Path:
+def archive(directory: Path, release: str, source: str) -> str:
     file = directory / f"{FUNCTION}-{release}.zip"
-    file.write_bytes(package(_SOURCE % release))
-    return file
+    file.write_bytes(package(source))
+    return file.name
 
 
 def leaked(stand: Stand) -> bool:

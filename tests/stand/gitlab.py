@@ -1,7 +1,8 @@
 """The stand-in GitLab: an HTTP server with discovery, a key set and job tokens. `python -m stand.gitlab`.
 
 What a GitLab serves is served as GitLab does. Under `/-/stand/` it does what tests ask of it: issue and sign
-tokens, rotate keys, count requests, and fail in the ways that servers fail. It listens on loopback only.
+tokens, rotate keys, send webhooks, count requests, and fail in the ways that servers fail. It listens on
+loopback only.
 """
 
 import argparse
@@ -20,6 +21,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from jwt.algorithms import RSAAlgorithm
 
+from stand import webhooks
 from stand.claims import job_claims
 
 DISCOVERY: Final = "/.well-known/openid-configuration"
@@ -176,6 +178,8 @@ class Handler(BaseHTTPRequestHandler):
             case "fault":
                 gitlab.fault = Fault(**given)
                 self.answer(200, {})
+            case "webhook":
+                self.answer(200, webhooks.deliver(gitlab.issuer, given))
             case "requests":
                 self.answer(200, dict(gitlab.requests))
             case _:

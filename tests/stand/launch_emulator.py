@@ -12,6 +12,8 @@ Differences, each one thing that AWS does and MiniStack 1.5.33 does not:
 - An alarm looks at the metric with its own dimensions, and not at all metrics of that name.
 - An alarm that changes says so on the default event bus (`CloudWatch Alarm State Change`).
 - What a function reports in `batchItemFailures` of a DynamoDB stream comes again, with its whole batch.
+- The log that comes back with an invocation says how long it took (`REPORT`), without starting the worker.
+- LookupEvents goes on from its NextToken.
 - A function's session has its role's id in `aws:userid`, and not the role's name.
 - An environment variable that names a file under `/opt` finds it. Lambda unpacks layers there, the emulator
   into a directory per worker.
@@ -28,6 +30,7 @@ import contextvars
 import json
 import os
 import re
+import threading
 import time
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from importlib import import_module
@@ -57,6 +60,8 @@ def main() -> None:
     keep_dimensions_of_alarms_apart()
     announce_alarms()
     repeat_failed_records()
+    report_durations()
+    page_through_events()
     name_functions_by_role_id()
     find_layers_under_opt()
     emulator.app = with_front_door(emulator.app, Path(os.environ[API_FILE]))
@@ -361,6 +366,69 @@ def failed_records(result: Mapping[str, Any]) -> bool:
         except ValueError:
             return False
     return isinstance(body, dict) and bool(body.get("batchItemFailures"))
+
+
+def report_durations() -> None:
+    """Put a REPORT line below the log that `Invoke` returns, with the time of the handler alone."""
+    lambda_: Any = import_module("ministack.services.lambda_svc")
+    worker: Any = import_module("ministack.core.lambda_runtime").Worker
+    execute = pinned(lambda_, "_execute_function", "func", "event")
+    parameters = ("event", "request_id", "trace_id", "depth", "durable", "invoked_function_arn")
+    invoke = pinned(worker, "invoke", "self", *parameters)
+    spawn = pinned(worker, "_spawn", "self")
+    drain = pinned(worker, "_drain_stderr_bounded", "self", "first_line_wait", "idle_confirm", "hard_cap")
+    mine = threading.local()  # of the thread that runs the invocation
+
+    def worker_spawn(self: Any) -> None:
+        began = time.perf_counter()
+        spawn(self)
+        mine.began = time.perf_counter()
+        mine.init = mine.began - began
+
+    def worker_drain(self: Any, *waits: float, **named: float) -> Any:
+        mine.ended = time.perf_counter()  # answered; what follows waits for its output
+        return drain(self, *waits, **named)
+
+    def worker_invoke(self: Any, event: Any, request_id: str, **named: Any) -> Any:
+        mine.began, mine.ended, mine.init = time.perf_counter(), None, None
+        try:
+            return invoke(self, event, request_id, **named)
+        finally:
+            took = (mine.ended or time.perf_counter()) - mine.began
+            mine.report = report(request_id, took, mine.init)
+
+    def execute_function(func: Any, event: Any) -> Any:
+        result = execute(func, event)
+        line, mine.report = getattr(mine, "report", None), None
+        return {**result, "log": f"{result.get('log') or ''}\n{line}".lstrip()} if line else result
+
+    lambda_._execute_function = execute_function
+    worker._spawn, worker._drain_stderr_bounded, worker.invoke = worker_spawn, worker_drain, worker_invoke
+
+
+def report(request_id: str, seconds: float, init: float | None) -> str:
+    """Lambda's last line about an invocation, as far as the stand knows it."""
+    line = f"REPORT RequestId: {request_id}\tDuration: {seconds * 1000:.2f} ms"
+    return line if init is None else f"{line}\tInit Duration: {init * 1000:.2f} ms"
+
+
+def page_through_events() -> None:
+    """Let LookupEvents go on where its last answer ended; it gives the newest 50, and no more."""
+    trail: Any = import_module("ministack.services.cloudtrail")
+    lookup = within(pinned(trail, "_lookup_events", "body"), min=lambda *_: trail._MAX_EVENTS)
+
+    def lookup_events(body: Any) -> Any:
+        _, _, text = lookup(body)
+        found, start, size = (
+            json.loads(text)["Events"],
+            int(body.get("NextToken") or 0),
+            body.get("MaxResults"),
+        )
+        end = start + min(int(size or 50), 50)
+        more = {"NextToken": str(end)} if end < len(found) else {}
+        return trail._ok({"Events": found[start:end], **more})
+
+    trail._DISPATCH["LookupEvents"] = lookup_events
 
 
 def name_functions_by_role_id() -> None:

@@ -18,6 +18,7 @@ BUILD: Final = STAND / "build"
 VENV: Final = ROOT / ".venv"
 EMULATOR_PYTHON: Final = STAND / "emulator" / "bin" / "python"
 GATE_FILE: Final = Path(__file__).parent / "sluicegate.yaml"
+DEMO_GATE_FILE: Final = Path(__file__).parent / "demo.yaml"
 
 
 def scratch() -> Path:

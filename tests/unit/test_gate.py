@@ -67,8 +67,8 @@ def document(**changes: Any) -> dict[str, Any]:
         stage("dev"),
         stage("prod", alias="live", protected=True, max_age=900),
     ]
-    whole = {"format": 2, "issuers": issuers, "stages": stages, "functions": [entry()], "rules": [rule()]}
-    return whole | {"deny": []} | changes
+    whole = {"format": 3, "issuers": issuers, "stages": stages, "functions": [entry()], "rules": [rule()]}
+    return whole | {"deny": [], "webhooks": []} | changes
 
 
 def gate(**changes: Any) -> Gate:
@@ -512,11 +512,11 @@ MALFORMED: list[Any] = [
     [],
     {},
     "x",
-    document(format=1),
-    document(format=3),
-    document(format="2"),
+    document(format=2),
+    document(format=4),
+    document(format="3"),
     document(format=True),
-    document(format=2.0),
+    document(format=3.0),
     document(more=1),
     *(without(document(), key) for key in document()),
     *(document(**{key: value}) for key in document() for value in WRONG),

@@ -87,7 +87,7 @@ RECORD: Final = {
             "GatewayRole",
             LOG | TRACE | RECORD
             | {"dynamodb:Query", "s3:GetObject", "s3:ListBucket", "s3:PutObject"}
-            | {"states:SendTaskSuccess", "states:StartExecution"},
+            | {"secretsmanager:GetSecretValue", "states:SendTaskSuccess", "states:StartExecution"},
         ),
         ("WatcherRole", LOG | TRACE | {"dynamodb:GetItem"}),
         (
@@ -114,6 +114,19 @@ RECORD: Final = {
 )  # fmt: skip
 def test_a_role_may_do_this_and_nothing_else(role: str, allowed: set[str]) -> None:
     assert actions(role) == allowed
+
+
+def test_the_gateway_alone_reads_webhooks_secrets_and_no_others() -> None:
+    found = [
+        (role, statement["Resource"])
+        for role in of_type("AWS::IAM::Role")
+        for statement in statements(role)
+        if any(action.startswith("secretsmanager:") for action in listed(statement["Action"]))
+    ]
+    prefix = (
+        "arn:${AWS::Partition}:secretsmanager:${AWS::Region}:${AWS::AccountId}:secret:sluicegate/webhooks/*"
+    )
+    assert found == [("GatewayRole", {"Fn::Sub": prefix})]
 
 
 def test_the_rollout_may_invoke_the_deployer_and_deliver_its_log() -> None:
@@ -255,6 +268,7 @@ def test_the_api_has_these_calls_and_the_watcher_the_long_one() -> None:
         ("DELETE", "/stages/{stage}/hold"): "Gateway",
         ("GET", "/functions"): "Gateway",
         ("GET", "/functions/{name}"): "Gateway",
+        ("POST", "/webhooks/gitlab/{name}"): "Gateway",
         ("GET", "/whoami"): "Gateway",
         ("GET", "/health"): "Gateway",
     }

@@ -23,6 +23,8 @@ from sluicegate.store import (
     Busy,
     Changed,
     Hold,
+    Moved,
+    Once,
     Outdated,
     ServedVersion,
     Serving,
@@ -43,7 +45,10 @@ _MOVING: Final = frozenset({Status.SHIFTING, Status.BAKING, Status.ROLLING_BACK}
 
 @dataclass(frozen=True)
 class Resolved:
-    """What a request comes to. `version` is known where none has to be published."""
+    """What a request comes to. `version` is known where none has to be published.
+
+    `leaves` is what the stage serves, where that alone says what is the way back.
+    """
 
     action: Action
     sha256: str
@@ -51,6 +56,7 @@ class Resolved:
     rule: Rule
     version: str | None = None
     source: str | None = None
+    leaves: Serving | None = None
 
 
 @dataclass(frozen=True)
@@ -113,8 +119,8 @@ class Acceptance:
             raise unprocessable(
                 f"no artifact {sha256[:12]} of {wanted.function} is there: POST /v1/artifacts first"
             )
-        before = next((one for one in served if one.sha256 == sha256), None)
-        if before and not before.withdrawn and serving and before.version != serving.version:
+        before = next((one for one in served if one.sha256 == sha256 and not one.withdrawn), None)
+        if before and serving and serving.sha256 != sha256 and wanted.strategy is None:
             decision = self.gate.decide(
                 identity, actions=("deploy", "rollback"), function=wanted.function, stage=wanted.stage
             )
@@ -178,7 +184,10 @@ class Acceptance:
             )
             if found is None:
                 raise unprocessable(f"there is no earlier version of {where} that was not withdrawn")
-        return Resolved("rollback", found.sha256, self._at_once(placement), rule, found.version)
+        leaves = serving if wanted.version is None else None
+        return Resolved(
+            "rollback", found.sha256, self._at_once(placement), rule, found.version, leaves=leaves
+        )
 
     def _plan(self, wanted: DeploymentRequest, placement: Placement) -> Plan:
         return Plan(
@@ -198,11 +207,10 @@ class Acceptance:
         return Plan(self.target(placement), placement.alias, ALL_AT_ONCE, self.gate.digest)
 
     def _serving(self, target: Target, function: str, alias: str) -> Serving | None:
+        """By whatever stage it was deployed: the gate file may have had another name for it."""
         here = (target.account, target.region, alias)
-        return next(
-            (one for one in self.store.serving(function) if (one.account, one.region, one.alias) == here),
-            None,
-        )
+        found = [one for one in self.store.serving(function) if (one.account, one.region, one.alias) == here]
+        return max(found, key=lambda one: one.deployment, default=None)
 
     def _rolling_out(self, target: Target, function: str, alias: str) -> Deployment | None:
         lock = self.store.alias_lock(target, function, alias)
@@ -269,18 +277,22 @@ class Acceptance:
         supersede: bool,
         request_key: str,
         fingerprint: str,
+        actions: tuple[str, ...],
+        leaves: Serving | None = None,
+        once: Once | None = None,
     ) -> tuple[Deployment, tuple[Deployment, ...]]:
-        """Write it, and what it supersedes. Raises RequestKnown, TokenUsed, Busy, Contended or a Problem.
+        """Write it, and what it supersedes; `once` is a webhook's.
+
+        Raises RequestKnown, TokenUsed, TagMoved, Busy, Contended or a Problem.
 
         Gives the deployment as it was written, and the records that changed with it.
         """
         plan = deployment.plan
-        binding = self._binding(deployment, identity, fingerprint)
+        first = binding = self._binding(deployment, identity, fingerprint)
+        take = supersede
         for _ in range(_TRIES):
-            lock = self.store.alias_lock(plan.target, deployment.function, plan.alias) if supersede else None
-            takeover = self._takeover(deployment, lock) if lock else None
-            if lock and takeover is None:
-                continue  # the holder has ended since the lock was read
+            lock = self.store.alias_lock(plan.target, deployment.function, plan.alias) if take else None
+            takeover = self._takeover(deployment, lock, supersede=supersede) if lock else None
             written = deployment
             if takeover and not takeover.at_once:
                 written = replace(deployment, supersedes=takeover.lock.deployment)
@@ -291,31 +303,43 @@ class Acceptance:
                     fingerprint=fingerprint,
                     binding=binding,
                     takeover=takeover,
-                    identity=_kept(identity) if plan.approval is not None else None,
+                    identity=_kept(identity, actions) if plan.approval is not None else None,
+                    leaves=leaves,
+                    once=once,
                 )
             except Changed:
                 continue
-            except Busy:
-                if supersede:
-                    continue
-                raise
+            except Busy as busy:
+                # Somebody took the alias since the lock was read; or a lock was left over.
+                take = supersede or self._has_ended(busy.deployment)
+                if not take:
+                    raise
+                continue
+            except Moved:
+                raise unavailable("what the stage serves has just changed: send it again", 1) from None
             except Outdated:
                 raise outdated(deployment.stage) from None
             except TokenUsed as used:
-                if binding is None or not self._way_back(deployment, used):
+                # Once: what is bound as the way back is bound for good.
+                if binding is None or binding is not first or not self._way_back(deployment, used):
                     raise
                 binding = replace(binding, key=digest("way back", binding.key))
                 continue
             return written, tuple(after for _, after in takeover.changes) if takeover else ()
         raise unavailable("too many requests for this stage at once: send it again", 1)
 
-    def _takeover(self, deployment: Deployment, lock: AliasLock) -> Takeover | None:
-        """What becomes of who has the alias, and of who was to have it next."""
+    def _takeover(self, deployment: Deployment, lock: AliasLock, *, supersede: bool) -> Takeover:
+        """What becomes of who has the alias, and of who was to have it next. Raises Busy.
+
+        A holder that has ended leaves its lock in the same transaction. Should one ever be left over, it
+        protects nothing, and does not keep the stage for ever.
+        """
         holder = self.store.deployment(lock.deployment)
         heir = self.store.deployment(lock.heir) if lock.heir else None
         if holder is None or holder.status.final:
-            return None
-        if holder.action == "rollback" and deployment.action == "rollback":
+            if heir is not None and not heir.status.final and not supersede:
+                raise Busy(heir.id)
+        elif not supersede or (holder.action == "rollback" and deployment.action == "rollback"):
             raise Busy(holder.id)
         message = f"deployment {deployment.id} takes its place"
         reason = Reason("superseded", message, {"by": deployment.id})
@@ -328,16 +352,31 @@ class Acceptance:
             after = stop(before, reason, message, self.clock())
             if after is not before:
                 changes.append((before, after))
-        at_once = any(before is holder and after.status.final for before, after in changes)
+        at_once = (
+            holder is None
+            or holder.status.final
+            or any(before is holder and after.status.final for before, after in changes)
+        )
         return Takeover(lock, tuple(changes), at_once)
 
+    def _has_ended(self, deployment_id: str) -> bool:
+        holder = self.store.deployment(deployment_id)
+        return holder is None or holder.status.final
+
     def _way_back(self, deployment: Deployment, used: TokenUsed) -> bool:
-        """Whether the token's own deployment is what is rolled back: the one more thing it is good for."""
+        """Whether the token's own deployment is what is rolled back: the one more thing it is good for.
+
+        To go back to what it deployed would only end what somebody else is rolling out.
+        """
         if deployment.action != "rollback":
             return False
         plan = deployment.plan
         serving = self._serving(plan.target, deployment.function, plan.alias)
-        return serving is not None and serving.deployment == used.request.deployment
+        return (
+            serving is not None
+            and serving.deployment == used.request.deployment
+            and serving.version != deployment.version
+        )
 
     def _binding(self, deployment: Deployment, identity: Identity, fingerprint: str) -> Binding | None:
         key = token_key(identity, deployment)
@@ -389,8 +428,10 @@ def _check_expected(wanted: DeploymentRequest, serving: Serving | None) -> None:
     raise Problem(412, "not_as_expected", detail, {"version": serving.version})
 
 
-def _kept(identity: Identity) -> dict[str, Any]:
+def _kept(identity: Identity, actions: tuple[str, ...]) -> dict[str, Any]:
+    """Who asked, and for what: the actions that a rule must grant them still when it is approved."""
     return {
+        "actions": actions,
         "via": identity.via,
         "issuer": identity.issuer,
         "jti": identity.jti,

@@ -53,7 +53,7 @@ _PASSING: Final = frozenset(
 
 
 @cache
-def client(service: Literal["dynamodb", "events", "s3", "stepfunctions", "sts"]) -> Any:
+def client(service: Literal["dynamodb", "events", "s3", "secretsmanager", "stepfunctions", "sts"]) -> Any:
     """The function's own client for a service, made at first use and kept."""
     return boto3.client(service, config=CONFIG.merge(S3) if service == "s3" else CONFIG)
 

@@ -113,14 +113,15 @@ class Decisions:
                 yield current
 
     def _check_open(self, deployment: Deployment) -> None:
-        """There is a question, nobody has answered it, and there is time to. The rollout may be late."""
+        """There is a question, and nobody has answered it."""
         if deployment.plan.approval is None:
             raise conflict("wrong_state", "this deployment needs no approval")
         if deployment.status not in WAITING:
             raise conflict("wrong_state", f"the deployment is {deployment.status}: it is too late for that")
         if deployment.approval is not None:
             raise conflict("wrong_state", f"the deployment is {deployment.approval.decision} already")
-        if (ends := until(deployment)) is not None and self.clock() >= ends:
+        ends = until(deployment)
+        if ends is not None and self.clock() >= ends:
             raise conflict("wrong_state", "the time for an approval is over")
 
     def _check_approver(self, deployment: Deployment, identity: Identity, rule: Rule) -> None:
@@ -144,7 +145,7 @@ class Decisions:
         kept = self.store.identity(deployment.id)
         decision = kept and self.gate.decide(
             _identity(kept),
-            actions=(deployment.action,),
+            actions=kept.get("actions") or (deployment.action,),
             function=deployment.function,
             stage=deployment.stage,
         )

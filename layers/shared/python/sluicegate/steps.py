@@ -8,7 +8,8 @@ at the next look.
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -16,11 +17,13 @@ from sluicegate import aws, smoke
 from sluicegate.artifacts import Artifacts, key
 from sluicegate.deployment import AliasOutcome, AliasState, Deployment, seconds
 from sluicegate.lambda_api import (
+    Alias,
     Denied,
     FunctionApi,
     InProgress,
     LambdaError,
     NotFound,
+    Refused,
     Snapshot,
     Stale,
     TooSlow,
@@ -123,7 +126,7 @@ class Steps:
         self, deployment: Deployment, function: FunctionApi
     ) -> tuple[Outcome, PublishedVersion | None]:
         """Promise 1: the alias is only ever given a version whose code hash is the accepted digest."""
-        alias = function.alias(deployment.plan.alias)
+        alias = _alias(function, deployment.plan.alias)
         found, revision = (alias.state, alias.revision) if alias else (None, None)
         if wrong := _unexpected(deployment, found):
             return wrong, None
@@ -205,12 +208,12 @@ class Steps:
 
     def _adopt(self, deployment: Deployment, function: FunctionApi, step: Adopt) -> Outcome:
         """Promise 1, for a version that the record knows: it exists, with the code that was accepted."""
-        alias = function.alias(deployment.plan.alias)
+        alias = _alias(function, deployment.plan.alias)
         found, revision = (alias.state, alias.revision) if alias else (None, None)
         if wrong := _unexpected(deployment, found):
             return wrong
         if step.source is not None:
-            source = function.alias(step.source)
+            source = _alias(function, step.source)
             if source is None or source.state != AliasState(step.version):
                 message = f"alias {step.source} does not serve version {step.version} alone any more"
                 return Impossible("source_changed", message)
@@ -283,7 +286,7 @@ class Steps:
                 return self._move(deployment, function, step, step.revision)
             except (Stale, InProgress, NotFound) as error:
                 refusal = error
-        alias = function.alias(deployment.plan.alias)
+        alias = _alias(function, deployment.plan.alias, step.found, step.wanted)
         state = alias.state if alias else None
         if alias is not None and state == step.wanted:
             return Shifted(step.wanted, alias.revision)
@@ -291,9 +294,14 @@ class Steps:
             return AliasMoved(state)
         if isinstance(refusal, NotFound):  # the alias is as it was, so it is the version that is gone
             return Impossible("version_not_found", f"version {step.wanted.version} does not exist any more")
-        if not self.store.holds_alias(deployment):
-            return Trouble("LockLost", "the alias' lock is not held")
+        if not self._is_present(deployment):
+            return Trouble("RecordChanged", "the record has moved on")
         return self._move(deployment, function, step, alias.revision if alias else None)
+
+    def _is_present(self, deployment: Deployment) -> bool:
+        """Whether nothing has been decided since; after a look, which may have seen what a way back left."""
+        found = self.store.deployment(deployment.id)
+        return found is not None and found.revision == deployment.revision
 
     def _move(
         self, deployment: Deployment, function: FunctionApi, step: Shift, revision: str | None
@@ -304,13 +312,13 @@ class Steps:
             made = function.create_alias(name, step.wanted.version, about)
         else:
             made = function.update_alias(name, step.wanted, revision)
-        return Shifted(made.state, made.revision)
+        return Shifted(step.wanted, made.revision)
 
     def _look(self, deployment: Deployment, access: Access, step: Look) -> Outcome:
         """Promise 4 needs the alias' own word: what somebody else has moved is no longer ours to judge."""
         plan = deployment.plan
         try:
-            alias = access.function.alias(plan.alias)
+            alias = _alias(access.function, plan.alias, step.wanted)
         except NotFound:  # somebody deleted the function, and its aliases with it
             return AliasMoved(None)
         if alias is None or alias.state != step.wanted:
@@ -330,13 +338,16 @@ class Steps:
         """Back to exactly what was found, unless somebody else moved it meanwhile."""
         name = deployment.plan.alias
         try:
-            alias = function.alias(name)
+            alias = _alias(function, name, step.found, *step.ours)
         except NotFound:  # somebody deleted the function, and its aliases with it
             return Restored(AliasOutcome.LEFT_TO_OTHER, None)
         state = alias.state if alias else None
         if state == step.found:
-            back = AliasOutcome.RESTORED if step.found else AliasOutcome.REMOVED
-            return Restored(back if step.moved else AliasOutcome.UNTOUCHED, state)
+            if step.moved:
+                return Restored(AliasOutcome.RESTORED if step.found else AliasOutcome.REMOVED, state)
+            if alias is not None:
+                _fence(function, name, alias)
+            return Restored(AliasOutcome.UNTOUCHED, state)
         if alias is None or state not in step.ours:
             return Restored(AliasOutcome.LEFT_TO_OTHER, state)
         if state != step.now:
@@ -346,7 +357,31 @@ class Steps:
         if step.found is None:
             function.delete_alias(name)
             return Restored(AliasOutcome.REMOVED, None)
-        return Restored(AliasOutcome.RESTORED, function.update_alias(name, step.found, alias.revision).state)
+        function.update_alias(name, step.found, alias.revision)
+        return Restored(AliasOutcome.RESTORED, step.found)
+
+
+def _alias(function: FunctionApi, name: str, *expected: AliasState | None) -> Alias | None:
+    """What the alias serves by somebody's will; None where there is none.
+
+    While provisioned concurrency moves to another version, Lambda gives the alias weights of its own for some
+    minutes. Nobody else can give it any then, so those are looked through. Asked only where weights surprise.
+    """
+    alias = function.alias(name)
+    if alias is None or not alias.state.weights or alias.state in expected:
+        return alias
+    if not function.has_provisioned_concurrency(name):
+        return alias
+    return replace(alias, state=AliasState(alias.state.version))
+
+
+def _fence(function: FunctionApi, name: str, alias: Alias) -> None:
+    """Give the alias another revision, so that a move that is still under way comes too late for it.
+
+    Who may not move it has moved nothing.
+    """
+    with suppress(Denied, Refused):
+        function.update_alias(name, alias.state, alias.revision)
 
 
 def _alarms(access: Access, watch: Watch | None) -> tuple[tuple[str, AlarmState], ...]:
