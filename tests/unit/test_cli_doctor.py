@@ -106,6 +106,7 @@ def _answered(gate: Gate, given: str, now: float) -> Reply:
         store=cast(Any, None),
         artifacts=cast(Any, None),
         executions=cast(Any, None),
+        secrets=cast(Any, None),
         own=Target("000000000000", "eu-central-1"),
         note=lambda *_, **__: None,
         clock=lambda: now,
