@@ -141,6 +141,7 @@ class Site(World):
             store=self.store,
             artifacts=cast(Any, Bucket(self.model)),
             executions=cast(Any, self.machine),
+            secrets=cast(Any, None),
             own=OWN,
             note=lambda event, **facts: self.notes.append((event, facts)),
             clock=self.clock,
