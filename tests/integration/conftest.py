@@ -7,11 +7,13 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from stand import Stand
+from stand import Stand, rollouts
 from stand.fixtures import stand
+from stand.monitor import Monitor
+from stand.paths import Paths
 from stand.wide import Wide, install
 
-__all__ = ["function", "gateway_log", "stand", "wide"]
+__all__ = ["function", "gateway_log", "paths", "stand", "wide"]
 
 
 @pytest.fixture
@@ -27,6 +29,14 @@ def function(stand: Stand) -> Iterator[str]:
 def wide(stand: Stand, tmp_path_factory: pytest.TempPathFactory) -> Wide:
     """The stand with the wider gate file, installed once."""
     return install(stand, tmp_path_factory.mktemp("gate"))
+
+
+@pytest.fixture(scope="session")
+def paths(stand: Stand, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Paths]:
+    """Functions in the stages of `stand.rollouts`, which is installed once, with their aliases watched."""
+    rollouts.install(stand, tmp_path_factory.mktemp("rollouts"))
+    with Monitor(stand) as monitor:
+        yield Paths(stand, monitor)
 
 
 @pytest.fixture(scope="session")

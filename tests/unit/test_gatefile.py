@@ -540,7 +540,8 @@ def test_the_compiled_gate_knows_its_own_functions(check: Check) -> None:
     gate = check(SOUND, stack_name="releases").gate
     assert gate is not None
     assert gate.own_functions == {
-        f"releases-{name}" for name in ("gateway", "watcher", "deployer", "janitor", "relay", "notifier")
+        f"releases-{name}"
+        for name in ("gateway", "watcher", "deployer", "janitor", "waker", "relay", "notifier")
     }
 
 

@@ -8,7 +8,7 @@ import sluicegate
 import yaml
 from openapi_spec_validator import OpenAPIV31SpecValidator, validate
 from sluicegate.artifacts import MAX_SIZE
-from sluicegate.deployment import AliasOutcome, Status, view
+from sluicegate.deployment import AliasOutcome, Status, plan_view, view
 from sluicegate.gateway import ROUTES
 from sluicegate.problems import TITLES
 
@@ -43,17 +43,19 @@ def test_has_the_words_of_a_deployment(document: Any) -> None:
     assert schemas["ArtifactRequest"]["properties"]["size"]["maximum"] == MAX_SIZE
 
 
-def test_every_problem_is_one_that_the_code_has(document: Any) -> None:
+def test_has_every_problem_and_no_other(document: Any) -> None:
     codes = set()
     for response in document["components"]["responses"].values():
         _, more = response["content"]["application/problem+json"]["schema"]["allOf"]
         code = more["properties"]["code"]
         codes |= {code["const"]} if "const" in code else set(code["enum"])
 
-    assert codes - {"throttled"} <= set(TITLES)  # that one is API Gateway's own answer
+    assert codes == {*TITLES, "throttled"}  # that one is API Gateway's own answer
 
 
-def test_names_every_member_of_a_deployment(document: Any) -> None:
+def test_names_every_member_of_a_deployment_and_of_a_plan(document: Any) -> None:
     from cli_server import succeeded
 
-    assert set(document["components"]["schemas"]["Deployment"]["properties"]) == set(view(succeeded()))
+    schemas, shown = document["components"]["schemas"], view(succeeded())
+    assert set(schemas["Deployment"]["properties"]) == set(schemas["Deployment"]["required"]) == set(shown)
+    assert set(schemas["Plan"]["properties"]) == set(plan_view(succeeded().plan))

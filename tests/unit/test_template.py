@@ -12,7 +12,7 @@ from sluicegate import deployer, problems, store
 from sluicegate.config import Config
 
 ROOT: Final = Path(__file__).resolve().parents[2]
-FUNCTIONS: Final = ("Gateway", "Watcher", "Deployer", "Janitor", "Relay")
+FUNCTIONS: Final = ("Gateway", "Watcher", "Deployer", "Janitor", "Relay", "Waker")
 
 Json = dict[str, Any]
 
@@ -86,18 +86,21 @@ RECORD: Final = {
         (
             "GatewayRole",
             LOG | TRACE | RECORD
-            | {"dynamodb:Query", "s3:GetObject", "s3:ListBucket", "s3:PutObject", "states:StartExecution"},
+            | {"dynamodb:Query", "s3:GetObject", "s3:ListBucket", "s3:PutObject"}
+            | {"states:SendTaskSuccess", "states:StartExecution"},
         ),
         ("WatcherRole", LOG | TRACE | {"dynamodb:GetItem"}),
         (
             "DeployerRole",
             LOG | TRACE | RECORD
-            | {"s3:GetObject", "s3:GetObjectVersion", "s3:ListBucket"}
+            | {"s3:GetObject", "s3:GetObjectVersion", "s3:ListBucket", "states:SendTaskSuccess"}
             | {"sts:AssumeRole", "sts:SetSourceIdentity", "sts:TagSession"},
         ),
         (
             "JanitorRole",
-            LOG | TRACE | RECORD | {"dynamodb:Query", "states:DescribeExecution", "states:StartExecution"},
+            LOG | TRACE | RECORD
+            | {"dynamodb:Query", "states:DescribeExecution", "states:SendTaskSuccess"}
+            | {"states:StartExecution"},
         ),
         (
             "RelayRole",
@@ -105,6 +108,7 @@ RECORD: Final = {
             | {"dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator"}
             | {"dynamodb:ListStreams", "events:PutEvents", "sqs:SendMessage"},
         ),
+        ("WakerRole", LOG | TRACE | {"dynamodb:GetItem", "dynamodb:Query", "states:SendTaskSuccess"}),
         ("TargetRole", {"s3:GetObject", "s3:GetObjectVersion"}),
     ],
 )  # fmt: skip
@@ -128,14 +132,14 @@ def test_no_statement_is_wide() -> None:
 
 
 def test_only_what_knows_no_resources_is_allowed_on_all() -> None:
+    """A task token is the permission: Step Functions knows no resource of `SendTaskSuccess`."""
     for role in of_type("AWS::IAM::Role"):
         for statement in statements(role):
             if statement["Resource"] == "*":
-                services = {action.split(":")[0] for action in listed(statement["Action"])}
-                assert role in {"RolloutRole", "ApiGatewayLogWriter"} or services == {"xray"}, (
-                    role,
-                    services,
-                )
+                allowed = set(listed(statement["Action"]))
+                assert role in {"RolloutRole", "ApiGatewayLogWriter"} or (
+                    allowed <= TRACE or allowed == {"states:SendTaskSuccess"}
+                ), (role, allowed)
 
 
 def test_every_role_is_written_out_and_can_be_bounded() -> None:
@@ -209,10 +213,11 @@ def test_the_functions_are_called_what_the_gate_refuses_to_deploy() -> None:
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_a_function_is_told_all_that_it_reads(name: str) -> None:
     shared = TEMPLATE["Globals"]["Function"]["Environment"]["Variables"]
-    told = {**shared, **properties(f"{name}Function")["Environment"]["Variables"]}
+    own = properties(f"{name}Function").get("Environment", {"Variables": {}})
+    told = {**shared, **own["Variables"]}
     config = Config.from_environment({**dict.fromkeys(told, "told"), "AWS_REGION": "eu-central-1"})
     assert config.table == "told"
-    assert bool(config.state_machine) == (name not in {"Deployer", "Relay"})
+    assert bool(config.state_machine) == (name not in {"Deployer", "Relay", "Waker"})
     assert bool(config.bus) == (name == "Relay")
     assert bool(config.target_role) == bool(config.external_id) == (name == "Deployer")
 
@@ -242,6 +247,12 @@ def test_the_api_has_these_calls_and_the_watcher_the_long_one() -> None:
         ("POST", "/deployments"): "Gateway",
         ("GET", "/deployments"): "Gateway",
         ("GET", "/deployments/{id}"): "Watcher",
+        ("POST", "/deployments/{id}/abort"): "Gateway",
+        ("POST", "/deployments/{id}/approve"): "Gateway",
+        ("POST", "/deployments/{id}/reject"): "Gateway",
+        ("GET", "/stages/{stage}/hold"): "Gateway",
+        ("POST", "/stages/{stage}/hold"): "Gateway",
+        ("DELETE", "/stages/{stage}/hold"): "Gateway",
         ("GET", "/functions"): "Gateway",
         ("GET", "/functions/{name}"): "Gateway",
         ("GET", "/whoami"): "Gateway",
@@ -484,7 +495,7 @@ def test_the_rollout_is_a_loop_of_few_states_that_all_lead_somewhere() -> None:
     following = {MACHINE["StartAt"]}
     for state in states.values():
         following |= {state[key] for key in ("Next", "Default") if key in state}
-        following |= {choice["Next"] for choice in state.get("Choices", [])}
+        following |= {way["Next"] for way in (*state.get("Choices", []), *state.get("Catch", []))}
     assert following == set(states)
     assert {state["Type"] for state in states.values() if "Next" not in state} == {
         "Choice",
@@ -501,7 +512,13 @@ def test_the_rollout_knows_every_answer_of_the_deployer() -> None:
 def test_state_between_turns_is_the_id_and_what_comes_next() -> None:
     run = MACHINE["States"]["Run"]
     assert run["Arguments"]["Payload"] == {"id": "{% $states.input.id %}"}
-    assert set(run["Output"]) == {"id", "next", "seconds"}
+    assert set(run["Output"]) == {"id", "next", "seconds", "revision"}
+    wait = MACHINE["States"]["Wait"]
+    assert all(output == {"id": "{% $states.input.id %}"} for output in outputs(wait))
+
+
+def outputs(state: Json) -> list[Json]:
+    return [state["Output"], *(caught["Output"] for caught in state["Catch"])]
 
 
 def test_the_rollout_retries_wherever_it_runs() -> None:

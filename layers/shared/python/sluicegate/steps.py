@@ -9,7 +9,7 @@ import os
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -126,7 +126,7 @@ class Steps:
         self, deployment: Deployment, function: FunctionApi
     ) -> tuple[Outcome, PublishedVersion | None]:
         """Promise 1: the alias is only ever given a version whose code hash is the accepted digest."""
-        alias = function.alias(deployment.plan.alias)
+        alias = _alias(function, deployment.plan.alias)
         found, revision = (alias.state, alias.revision) if alias else (None, None)
         if wrong := _unexpected(deployment, found):
             return wrong, None
@@ -208,12 +208,12 @@ class Steps:
 
     def _adopt(self, deployment: Deployment, function: FunctionApi, step: Adopt) -> Outcome:
         """Promise 1, for a version that the record knows: it exists, with the code that was accepted."""
-        alias = function.alias(deployment.plan.alias)
+        alias = _alias(function, deployment.plan.alias)
         found, revision = (alias.state, alias.revision) if alias else (None, None)
         if wrong := _unexpected(deployment, found):
             return wrong
         if step.source is not None:
-            source = function.alias(step.source)
+            source = _alias(function, step.source)
             if source is None or source.state != AliasState(step.version):
                 message = f"alias {step.source} does not serve version {step.version} alone any more"
                 return Impossible("source_changed", message)
@@ -282,7 +282,7 @@ class Steps:
                 return self._move(deployment, function, step, step.revision)
             except (Stale, InProgress, NotFound) as error:
                 refusal = error
-        alias = function.alias(deployment.plan.alias)
+        alias = _alias(function, deployment.plan.alias, step.found, step.wanted)
         state = alias.state if alias else None
         if alias is not None and state == step.wanted:
             return Shifted(step.wanted, alias.revision)
@@ -308,13 +308,13 @@ class Steps:
             made = function.create_alias(name, step.wanted.version, about)
         else:
             made = function.update_alias(name, step.wanted, revision)
-        return Shifted(made.state, made.revision)
+        return Shifted(step.wanted, made.revision)
 
     def _look(self, deployment: Deployment, access: Access, step: Look) -> Outcome:
         """Promise 4 needs the alias' own word: what somebody else has moved is no longer ours to judge."""
         plan = deployment.plan
         try:
-            alias = access.function.alias(plan.alias)
+            alias = _alias(access.function, plan.alias, step.wanted)
         except NotFound:  # somebody deleted the function, and its aliases with it
             return AliasMoved(None)
         if alias is None or alias.state != step.wanted:
@@ -334,7 +334,7 @@ class Steps:
         """Back to exactly what was found, unless somebody else moved it meanwhile."""
         name = deployment.plan.alias
         try:
-            alias = function.alias(name)
+            alias = _alias(function, name, step.found, *step.ours)
         except NotFound:  # somebody deleted the function, and its aliases with it
             return Restored(AliasOutcome.LEFT_TO_OTHER, None)
         state = alias.state if alias else None
@@ -353,16 +353,32 @@ class Steps:
         if step.found is None:
             function.delete_alias(name)
             return Restored(AliasOutcome.REMOVED, None)
-        return Restored(AliasOutcome.RESTORED, function.update_alias(name, step.found, alias.revision).state)
+        function.update_alias(name, step.found, alias.revision)
+        return Restored(AliasOutcome.RESTORED, step.found)
+
+
+def _alias(function: FunctionApi, name: str, *expected: AliasState | None) -> Alias | None:
+    """What the alias serves by somebody's will; None where there is none.
+
+    While provisioned concurrency moves to another version, Lambda gives the alias weights of its own for some
+    minutes. Nobody else can give it any then, so those are looked through. Asked only where weights surprise.
+    """
+    alias = function.alias(name)
+    if alias is None or not alias.state.weights or alias.state in expected:
+        return alias
+    if not function.has_provisioned_concurrency(name):
+        return alias
+    return replace(alias, state=AliasState(alias.state.version))
 
 
 def _fence(function: FunctionApi, name: str, alias: Alias) -> None:
     """Give the alias another revision, so that a move that is still under way comes too late for it.
 
-    Who may not move it has moved nothing.
+    Who may not move it has moved nothing; and the weights that Lambda itself gives are not ours to write.
     """
     with suppress(Denied, Refused):
-        function.update_alias(name, alias.state, alias.revision)
+        if not function.has_provisioned_concurrency(name):
+            function.update_alias(name, alias.state, alias.revision)
 
 
 def _alarms(access: Access, watch: Watch | None) -> tuple[tuple[str, AlarmState], ...]:

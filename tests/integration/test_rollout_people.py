@@ -1,0 +1,299 @@
+"""What people do to a rollout, on the stand, with its alias watched: approve, abort, supersede, hold."""
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from stand.paths import GRACE, HOLDER, HURRIED, JOB, RELEASE, Paths, frozen, together
+
+PUBLISHING = {"UpdateFunctionCode", "PublishVersion", "Invoke"}
+WAITS = "import time; time.sleep(4)"
+
+
+def ended(done: dict[str, Any]) -> tuple[str, str, str]:
+    """Status, reason's code and what became of the alias."""
+    return done["status"], done["reason"]["code"], done["alias"]["outcome"]
+
+
+def version(number: str) -> dict[str, Any]:
+    return {"version": number, "weights": {}}
+
+
+# Approval
+
+
+@pytest.fixture(scope="module", autouse=True)
+def unanswered(paths: Paths) -> Iterator[Future[dict[str, Any]]]:
+    """A deployment that nobody approves, for the minute that it waits; and what of Lambda it called."""
+
+    def walk() -> dict[str, Any]:
+        with paths("expiring") as path:
+            began = time.time()
+            done = path.done(path.deploy("next"), patience=90)
+            return done | {"calls": paths.stand.calls(path.function, began), "serves": path.serves}
+
+    with ThreadPoolExecutor(1) as pool:
+        yield pool.submit(walk)
+
+
+def test_nothing_reaches_the_target_before_somebody_else_approves(paths: Paths) -> None:
+    with paths("approved") as path:
+        began = time.time()
+        deployment = path.deploy("next")
+        path.until(deployment, "awaiting_approval")
+        time.sleep(1)
+        assert PUBLISHING.isdisjoint(paths.stand.calls(path.function, began))
+        assert path.record(deployment)["version"] is None
+        answer = path.decide(deployment, "approve", by=GRACE)
+        assert answer.status_code == 202, answer.text
+        done = path.done(deployment)
+        assert done["status"] == "succeeded", done
+        assert (done["approval"]["decision"], done["approval"]["by"]["user_login"]) == ("approved", "grace")
+        assert PUBLISHING & set(paths.stand.calls(path.function, began)) == {
+            "UpdateFunctionCode",
+            "PublishVersion",
+        }
+        late = path.decide(deployment, "approve", by=GRACE)
+        assert (late.status_code, late.json()["code"]) == (409, "wrong_state")
+
+
+def test_who_asked_a_bot_and_the_same_pipeline_cannot_approve(paths: Paths) -> None:
+    bot = {**GRACE, "user_id": "91", "user_login": "project_4710_bot_f00"}
+    with paths("approved") as path:
+        deployment = path.deploy("next")
+        path.until(deployment, "awaiting_approval")
+        for who, told in (
+            ({**GRACE, "user_id": "7", "user_login": "ada"}, "somebody else must approve"),
+            ({**GRACE, "user_id": "0"}, "has none"),
+            ({**GRACE, "user_id": None}, "has none"),
+            (bot, "is a bot"),
+            ({**GRACE, "pipeline_id": "574"}, "the pipeline that asked"),
+            ({**GRACE, "pipeline_source": "push"}, None),
+            (JOB, "no rule allows"),
+            ({**bot, "project_id": "4711"}, None),
+        ):
+            answer = path.decide(deployment, "approve", by=who)
+            assert answer.status_code == (404 if told is None else 403), (who, answer.text)
+            assert told is None or told in answer.json()["detail"]
+        assert path.record(deployment)["status"] == "awaiting_approval"
+        named = {**bot, "project_id": "4711", "user_id": "90"}
+        assert path.decide(deployment, "approve", by=named).status_code == 202
+        assert path.done(deployment)["status"] == "succeeded"
+
+
+def test_a_no_ends_it_and_an_identity_without_a_user_is_never_approved(paths: Paths) -> None:
+    def rejected() -> None:
+        with paths("approved") as path:
+            deployment = path.deploy("next")
+            path.until(deployment, "awaiting_approval")
+            began = time.time()
+            assert path.decide(deployment, "reject", by=GRACE).status_code == 202
+            done = path.done(deployment)
+            assert time.time() - began < 3
+            assert ended(done) == ("rejected", "rejected", "untouched")
+            assert path.serves == version("1")
+
+    def nobodys() -> None:
+        with paths("approved") as path:
+            deployment = path.deploy("next", by={**JOB, "user_id": None})
+            path.until(deployment, "awaiting_approval")
+            answer = path.decide(deployment, "approve", by=GRACE)
+            assert (answer.status_code, "nobody can approve" in answer.text) == (403, True)
+            assert path.abort(deployment)["status"] == "aborted"
+
+    together(rejected, nobodys)
+
+
+# Abort
+
+
+def test_an_abort_ends_a_deployment_that_has_touched_nothing_at_once(paths: Paths) -> None:
+    def accepted() -> None:
+        with paths("canary") as path:
+            artifact = {"sha256": path.upload("next")}
+            paths.stand.client("lambda").put_function_concurrency(
+                FunctionName="sluicegate-deployer", ReservedConcurrentExecutions=0
+            )
+            try:
+                deployment = path.start("deploy", artifact=artifact)
+                answer = path.decide(deployment, "abort")
+                assert (answer.status_code, answer.json()["status"]) == (202, "aborted"), answer.text
+            finally:
+                paths.stand.client("lambda").put_function_concurrency(
+                    FunctionName="sluicegate-deployer", ReservedConcurrentExecutions=20
+                )
+            assert ended(path.done(deployment)) == ("aborted", "aborted", "untouched")
+            assert path.serves == version("1")
+            assert path.released("after it")["version"] == "2"
+
+    def awaiting() -> None:
+        with paths("approved") as path:
+            deployment = path.deploy("next")
+            path.until(deployment, "awaiting_approval")
+            answer = path.decide(deployment, "abort")
+            assert (answer.status_code, answer.json()["status"]) == (202, "aborted"), answer.text
+            assert ended(path.done(deployment)) == ("aborted", "aborted", "untouched")
+
+    accepted()
+    awaiting()
+
+
+def test_an_abort_in_the_queue_ends_it_and_not_what_it_queues_for(paths: Paths) -> None:
+    for attempt in range(5):  # its turn may come before the abort does
+        with paths("at-once") as path:
+            ours, theirs = ({"sha256": path.upload(f"{whose} {attempt}")} for whose in ("ours", "theirs"))
+            other = path.ask("deploy", stage="baked", artifact=theirs).json()["id"]
+            deployment = path.start("deploy", artifact=ours)
+            path.once(deployment, lambda record: record["status"] in ("queued", "publishing"))
+            answer = path.decide(deployment, "abort")
+            done = path.done(deployment)
+            assert ended(done) == ("aborted", "aborted", "untouched")
+            assert path.done(other)["status"] == "succeeded"
+            assert path.serves == version("1")
+            if "publishing" not in {entry["status"] for entry in done["timeline"]}:
+                assert "queued" in {entry["status"] for entry in done["timeline"]}
+                assert answer.json()["status"] == "aborted"
+                return
+    raise AssertionError("it never queued")
+
+
+def test_an_abort_is_heard_in_every_state_that_lasts(paths: Paths) -> None:
+    def walk(stage: str, state: str, outcome: str, body: str = "pass") -> None:
+        with paths(stage) as path:
+            paths.stand.client("lambda").update_function_configuration(FunctionName=path.function, Timeout=10)
+            deployment = path.deploy("next", body)
+            path.until(deployment, state)
+            done = path.abort(deployment)
+            assert ended(done) == ("aborted", "aborted", outcome)
+            assert done["timeline"][-1]["message"]
+            assert state in {entry["status"] for entry in done["timeline"]}
+            assert path.serves == version("1")
+
+    together(
+        lambda: walk("canary", "publishing", "untouched"),
+        lambda: walk("slow-smoke", "verifying", "untouched", WAITS),
+        lambda: walk("long", "baking", "restored"),
+    )
+
+
+def test_an_abort_is_heard_in_the_moment_of_a_move(paths: Paths) -> None:
+    with paths("long") as path:
+        for attempt in range(10):  # the moment is a hundredth of a second
+            deployment = path.deploy(f"next {attempt}")
+            with frozen(path, deployment, "shifting") as in_time:
+                answer = path.decide(deployment, "abort")
+            done = path.done(deployment)
+            assert (done["status"], done["reason"]["code"]) == ("aborted", "aborted")
+            assert done["alias"]["outcome"] in ("restored", "untouched")
+            assert path.serves == version("1")
+            if in_time:
+                assert (answer.status_code, answer.json()["status"]) == (202, "shifting"), answer.text
+                return
+    raise AssertionError("no deployer was ever stopped in the moment")
+
+
+def test_an_abort_on_the_way_back_is_no_news(paths: Paths) -> None:
+    with paths("alarmed") as path, paths.stand.alarm(f"{path.function}-alarmed") as alarm:
+        for attempt in range(10):
+            deployment = path.deploy(f"next {attempt}")
+            path.until(deployment, "baking")
+            alarm.set("ALARM")
+            with frozen(path, deployment, "rolling_back") as in_time:
+                answer = path.decide(deployment, "abort")
+            done = path.done(deployment)
+            assert ended(done) == ("rolled_back", "alarm", "restored")
+            if in_time:
+                assert (answer.status_code, answer.headers["idempotent-replayed"]) == (200, "true")
+                return
+            alarm.set("OK")
+    raise AssertionError("no deployer was ever stopped in the moment")
+
+
+def test_an_abort_comes_too_late_for_what_has_ended(paths: Paths) -> None:
+    with paths("at-once") as path:
+        done = path.released("next")
+        answer = path.decide(done["id"], "abort")
+        assert (answer.status_code, answer.json()["code"]) == (409, "wrong_state")
+        assert path.serves == version("2")
+
+
+# Supersede
+
+
+def test_what_supersedes_a_bake_takes_over_once_the_alias_is_back(paths: Paths) -> None:
+    with paths("long") as path:
+        first = path.deploy("first")
+        path.until(first, "baking")
+        refused = path.ask("deploy", artifact={"sha256": path.upload("second")})
+        assert (refused.status_code, refused.json()["code"], refused.json()["deployment"]) == (
+            409,
+            "busy",
+            first,
+        )
+        second = path.deploy("second", on_busy="supersede")
+        done = path.done(first)
+        assert ended(done) == ("aborted", "superseded", "restored")
+        assert done["reason"]["data"] == {"by": second}
+        record = path.until(second, "baking")
+        assert record["found"] == version("1")
+        third = path.deploy("third", on_busy="supersede")
+        fourth = path.deploy("fourth", on_busy="supersede", by=HURRIED, strategy={"type": "all-at-once"})
+        assert ended(path.done(second))[:2] == ("aborted", "superseded")
+        assert ended(path.done(third))[:2] == ("aborted", "superseded")
+        done = path.done(fourth)
+        assert (done["status"], done["alias"]["found"]) == ("succeeded", version("1"))
+
+
+def test_what_supersedes_a_question_asks_anew(paths: Paths) -> None:
+    with paths("approved") as path:
+        first = path.deploy("first")
+        path.until(first, "awaiting_approval")
+        second = path.deploy("second", on_busy="supersede")
+        assert ended(path.done(first)) == ("aborted", "superseded", "untouched")
+        path.until(second, "awaiting_approval")
+        late = path.decide(first, "approve", by=GRACE)
+        assert (late.status_code, late.json()["code"]) == (409, "wrong_state")
+        assert path.decide(second, "approve", by=GRACE).status_code == 202
+        assert path.done(second)["status"] == "succeeded"
+
+
+# Hold
+
+
+def test_a_hold_stops_new_deployments_and_no_rollback(paths: Paths) -> None:
+    token = paths.stand.token(**HOLDER)
+
+    def hold(method: str) -> Any:
+        body = {"reason": "an incident"} if method == "POST" else None
+        answer = paths.stand.http(method, "/stages/held/hold", body, token=token)
+        assert answer.status_code == 200, answer.text
+        return answer.json()["holds"]
+
+    with paths("held", prefix="paths-held") as path:
+        path.released("first")
+        second = path.deploy("second")
+        path.until(second, "baking")
+        (held,) = hold("POST")
+        try:
+            assert (held["reason"], held["functions"]) == ("an incident", ["paths-held-*"])
+            refused = path.ask("deploy", artifact={"sha256": path.upload("third")})
+            assert (refused.status_code, refused.json()["code"]) == (409, "held")
+            assert "an incident" in refused.json()["detail"]
+            assert path.done(second)["status"] == "succeeded"
+            done = path.done(path.start("rollback", by=RELEASE))
+            assert (done["status"], path.serves) == ("succeeded", version("2"))
+        finally:
+            assert hold("DELETE") == []
+        assert path.released("third")["version"] == "4"
+
+
+# Nobody
+
+
+def test_an_approval_that_nobody_gives_expires(unanswered: Future[dict[str, Any]]) -> None:
+    done = unanswered.result(timeout=120)
+    assert ended(done) == ("failed", "approval_expired", "untouched")
+    assert PUBLISHING.isdisjoint(done["calls"])
+    assert done["serves"] == version("1")
