@@ -9,13 +9,14 @@ from typing import Any, cast
 
 import pytest
 from lambda_model import error
-from sluicegate import gatefile
+from sluicegate import gatefile, smoke
 from sluicegate.deployment import AliasOutcome, Deployment, Status
 from sluicegate.gate import Gate
 from sluicegate.gateway import ROUTES, Gateway
 from sluicegate.http import Answer, Call
 from sluicegate.identity import Identity
 from sluicegate.janitor import Janitor
+from sluicegate.plan import Smoke
 from sluicegate.problems import Problem
 from sluicegate.store import Upload
 from world import OWN, World, world
@@ -312,3 +313,25 @@ def test_a_move_that_was_held_up_comes_to_nothing_once_the_deployment_has_ended(
     ended = at.world.now(deployment)
     assert (ended.status, ended.outcome) == (Status.ABORTED, AliasOutcome.UNTOUCHED)
     assert model.serves("orders", "prod") == ("1", {})
+
+
+@pytest.mark.parametrize(
+    ("answer", "error", "told"),
+    [
+        (
+            b'{"errorMessage": "no way to postgres://app:s3cret@db", "errorType": "OperationalError"}',
+            "Unhandled",
+            "the version failed (Unhandled): OperationalError; its log says more",
+        ),
+        (b'{"errorType": "s3cret s3cret"}', "Unhandled", "an error without a type"),
+        (b'{"status": "down", "env": {"PASSWORD": "s3cret"}}', None, "not as expected: see status"),
+        (b"<pre>PASSWORD=s3cret</pre>", None, "not JSON"),
+        (b'{"s3cret": 1, "s3cret": 2}', None, "not JSON"),
+    ],
+)
+def test_an_answer_of_a_function_is_not_told(answer: bytes, error: str | None, told: str) -> None:
+    """Promise 7: what a broken version answers may be made of its environment, and readers are many."""
+    why = smoke.failed(Smoke(10, payload="{}", expect='{"status": "ok"}'), answer, error)
+    assert why is not None
+    assert told in why
+    assert "s3cret" not in why

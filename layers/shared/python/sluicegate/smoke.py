@@ -1,6 +1,7 @@
 """What a smoke test's answer comes to: pure decisions over what a function answered."""
 
 import json
+import re
 from typing import Any, Final
 
 from sluicegate.plan import Smoke
@@ -11,7 +12,10 @@ LARGEST: Final = 65_536
 """Bytes of an answer that are read."""
 
 SHOWN: Final = 200
-"""Characters of an answer that the record keeps where it failed."""
+"""Characters of a hook's message that the record keeps where it said no."""
+
+_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.:$]{0,99}", re.ASCII)
+"""What can be the type of an error."""
 
 
 def request(smoke: Smoke, facts: dict[str, Any]) -> bytes:
@@ -24,21 +28,22 @@ def request(smoke: Smoke, facts: dict[str, Any]) -> bytes:
 def failed(smoke: Smoke, answer: bytes, error: str | None) -> str | None:
     """Why the version is not good enough; None where it answered as it must.
 
-    `error` is Lambda's `FunctionError`. What was answered is cut and cleaned.
+    `error` is Lambda's `FunctionError`. Of the answer only a hook's own message is told, cut and cleaned:
+    an error's message or a page for debugging may hold what is in the environment (promise 7).
     """
-    told = clean(answer[: 4 * SHOWN].decode("utf-8", "replace"), SHOWN)
     if error is not None:
-        return f"{'the hook' if smoke.hook else 'the version'} failed ({clean(error)}): {told}"
+        what = "the hook" if smoke.hook else "the version"
+        return f"{what} failed ({clean(error)}): {_type_of(answer)}; its log says more"
     if smoke.hook is None and smoke.expect is None:
         return None
     try:
         value = loads(answer, max_depth=32)
-    except StrictJsonError as problem:
-        return f"the answer is not JSON ({problem}): {told}"
+    except StrictJsonError:
+        return "the answer is not JSON, or not strictly so"
     if smoke.hook is not None:
-        return _refused(value, told)
+        return _refused(value)
     expected = json.loads(smoke.expect or "null")
-    return None if contains(value, expected) else f"the answer is not as expected: {told}"
+    return None if contains(value, expected) else f"the answer is not as expected{_where(value, expected)}"
 
 
 def contains(value: Any, expected: Any) -> bool:
@@ -57,7 +62,25 @@ def contains(value: Any, expected: Any) -> bool:
     return bool(value == expected)
 
 
-def _refused(value: Any, told: str) -> str | None:
+def _type_of(answer: bytes) -> str:
+    """An error's type, by Lambda's word for it."""
+    try:
+        value = loads(answer, max_depth=32)
+    except StrictJsonError:
+        value = None
+    found = value.get("errorType") if isinstance(value, dict) else None
+    return found if isinstance(found, str) and _NAME.fullmatch(found) else "an error without a type"
+
+
+def _where(value: Any, expected: Any) -> str:
+    """The members of an object that are missing or other, by the names that the gate file has for them."""
+    if not isinstance(value, dict) or not isinstance(expected, dict):
+        return ""
+    wrong = [name for name in expected if name not in value or not contains(value[name], expected[name])]
+    return clean(f": see {', '.join(wrong)}", SHOWN)
+
+
+def _refused(value: Any) -> str | None:
     """A hook says `{"ok": true}`, or `{"ok": false, "message": "..."}`; anything else is no yes."""
     ok = value.get("ok") if isinstance(value, dict) else None
     if ok is True:
@@ -65,4 +88,4 @@ def _refused(value: Any, told: str) -> str | None:
     message = value.get("message") if ok is False else None
     if isinstance(message, str):
         return f"the hook said no: {clean(message, SHOWN)}"
-    return f"the hook did not say ok: {told}"
+    return "the hook did not say ok"
