@@ -36,6 +36,20 @@ class Issuer:
         """How often each of GitLab's paths was asked for since the start."""
         return {path: int(count) for path, count in self._ask("requests").items()}
 
+    def new_api_token(self) -> str:
+        """An access token for its REST API; those before it are revoked."""
+        return str(self._ask("api-token")["token"])
+
+    def statuses(self, sha: str, name: str) -> list[dict[str, Any]]:
+        """All statuses of this name that the commit ever had, oldest first, each with its `history`."""
+        found: list[dict[str, Any]] = self._ask("told")["statuses"]
+        return [one for one in found if (one["sha"], one["name"]) == (sha, name)]
+
+    def deployments(self, sha: str) -> list[dict[str, Any]]:
+        """GitLab's own deployments of the commit, oldest first, each with its `history`."""
+        found: list[dict[str, Any]] = self._ask("told")["deployments"]
+        return [one for one in found if one["sha"] == sha]
+
     @contextmanager
     def failing(self, mode: str, **how: Any) -> Iterator[None]:
         """Fail in one of the ways of `stand.gitlab.Fault` until the block ends."""

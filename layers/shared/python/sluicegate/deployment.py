@@ -81,6 +81,7 @@ class Requester:
     job_id: str | None = None
     pipeline_id: str | None = None
     ref: str | None = None
+    ref_type: str | None = None
     sha: str | None = None
     webhook: str | None = None
 

@@ -17,7 +17,7 @@ from sluicegate import gatehooks, gatejson, gaterollout
 from sluicegate.gatehooks import Webhook
 from sluicegate.gatejson import GateError
 from sluicegate.gaterollout import Rollout
-from sluicegate.identity import Identity, Issuer, Via
+from sluicegate.identity import ANSWER_SECRETS, Answers, Identity, Issuer, Via
 from sluicegate.patterns import Pattern
 from sluicegate.plan import Smoke, Step, Watch
 from sluicegate.rules import ACTIONS, DENIABLE, FOLDED, PINS, Deny, Failed, Rule, deniable
@@ -319,14 +319,27 @@ def _index(
 
 
 def _issuer(value: JsonValue) -> Issuer:
-    item = gatejson.record(value, "name", "url", "audience", "max_age", "jwks")
-    jwks = item["jwks"]
+    item = gatejson.record(value, "name", "url", "audience", "max_age", "jwks", "answers")
+    jwks, answers = item["jwks"], item["answers"]
     return Issuer(
         name=gatejson.text(item["name"]),
         url=gatejson.text(item["url"]),
         audience=gatejson.text(item["audience"]),
         max_age=gatejson.seconds(item["max_age"]),
         jwks=None if jwks is None else gatejson.text(jwks).encode(),
+        answers=None if answers is None else _answers(answers),
+    )
+
+
+def _answers(value: JsonValue) -> Answers:
+    item = gatejson.record(value, "secret", "statuses", "deployments")
+    secret = gatejson.text(item["secret"])
+    if not secret.startswith(ANSWER_SECRETS):
+        raise GateError(f"gate.json: the name of a secret does not begin with {ANSWER_SECRETS}")
+    return Answers(
+        secret=secret,
+        statuses=gatejson.flag(item["statuses"], "statuses"),
+        deployments=gatejson.flag(item["deployments"], "deployments"),
     )
 
 

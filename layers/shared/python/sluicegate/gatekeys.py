@@ -18,6 +18,7 @@ from sluicegate.gateshape import (
     Text,
     Version,
 )
+from sluicegate.identity import ANSWER_SECRETS
 from sluicegate.plan import Metric, NoData
 from sluicegate.rules import ACTIONS
 from sluicegate.text import clean
@@ -228,6 +229,23 @@ _ROLLOUT: dict[str, Shape] = {
 _MAX_AGE = Span("Oldest ID token, counted from `iat`, that is accepted here.")
 _OF_THE_STAGE = "belongs to the stage itself, under `stages`: it cannot differ from function to function"
 
+_ANSWERS = Record(
+    about="What this GitLab is told of its projects' deployments; left out, nothing.",
+    members={
+        "secret": Text(
+            "The secret in AWS Secrets Manager that holds an access token with the scope `api`.",
+            form=rf"{ANSWER_SECRETS}[A-Za-z0-9/_+=.@-]{{1,128}}",
+            wants=f"the name of a secret, which begins with {ANSWER_SECRETS}",
+        ),
+        "statuses": Flag("Whether each deployment is a status of its commit; true if left out."),
+        "deployments": Flag(
+            "Whether what a webhook started is a deployment of the environment that is called after the "
+            "stage; true if left out."
+        ),
+    },
+    required=("secret",),
+)
+
 _ISSUER_ENTRY = Record(
     about="A GitLab whose ID tokens are accepted.",
     members={
@@ -249,6 +267,7 @@ _ISSUER_ENTRY = Record(
             wants="`discovery` or the path of a file beside this one",
         ),
         "max_age": Span("Oldest ID token, counted from `iat`, that is accepted; `exp` limits it too."),
+        "answers": _ANSWERS,
     },
     required=("url", "audience"),
 )

@@ -14,7 +14,7 @@ from sluicegate.artifacts import UPLOAD_EXPIRES, Artifacts
 from sluicegate.decisions import Decisions
 from sluicegate.deployment import Deployment, Status, duration, plan_view, timestamp, view
 from sluicegate.executions import Executions
-from sluicegate.gate import Gate, Placement, Rule, Webhook
+from sluicegate.gate import Gate, Placement, Rule, Stage, Webhook
 from sluicegate.http import Answer, Call
 from sluicegate.identity import Identity
 from sluicegate.keys import KeySource, KeysUnavailable
@@ -179,6 +179,8 @@ class Gateway:
                 supersede=wanted.supersede,
                 request_key=request_key,
                 fingerprint=fingerprint,
+                actions=actions,
+                leaves=resolved.leaves,
             )
         except RequestKnown:  # the same request, at the same time
             if known := self._replayed(request_key, fingerprint, identity):
@@ -319,6 +321,7 @@ class Gateway:
         if not rules:
             self.note("refused", code="not_allowed", action="hold", stage=stage, **who.facts(identity))
             raise not_allowed("no rule allows this identity to hold this stage")
+        self._check_age(identity, self.gate.stages.get(stage))
         return stage, rules
 
     def _held(self, stage: str, identity: Identity) -> Answer:
@@ -476,6 +479,7 @@ class Gateway:
                 supersede=False,
                 request_key=request_key,
                 fingerprint=digest(*wanted.effect),
+                actions=(wanted.action,),
                 once=webhooks.once(hook, delivery),
             )
         except RequestKnown:  # another delivery of the same, at the same time
@@ -534,7 +538,7 @@ class Gateway:
         )
         raise not_allowed(f"no rule allows this identity to {what} {function}{where}", decision.nearest)
 
-    def _check_age(self, identity: Identity, placement: Placement | None) -> None:
+    def _check_age(self, identity: Identity, placement: Placement | Stage | None) -> None:
         """A stage's own `max_age`, told only to who may deploy there. No leeway."""
         limit = placement.max_age if placement else None
         if limit is not None and self.clock() - identity.issued_at > limit:
@@ -637,6 +641,7 @@ class Gateway:
                 "Sluicegate-Status": deployment.status.value,
                 "Sluicegate-Revision": str(deployment.revision),
                 "Sluicegate-Final": "true" if deployment.status.final else "false",
+                **({"Sluicegate-Version": deployment.version} if deployment.version else {}),
                 **(headers or {}),
             },
         )

@@ -16,6 +16,7 @@
     served#ACCOUNT#REGION#FUNCTION#ALIAS  VERSION      a version that succeeded there; is it withdrawn?
     order#ACCOUNT#REGION#FUNCTION#ALIAS   PROJECT      the newest pipeline of a project that succeeded there
     hold#STAGE                            RULE         that a rule's functions are held in the stage, and why
+    told#HASH, told#ID                                 what GitLab was told of it (module `told`)
 
 Locks carry account and region (promise 2). Whatever must be true together is written together.
 """
@@ -83,6 +84,10 @@ class TagMoved(StoreError):
 
 class Outdated(StoreError):
     """A newer pipeline of the same project has succeeded there."""
+
+
+class Moved(StoreError):
+    """The alias has come to serve something else since it was read."""
 
 
 class Changed(StoreError):
@@ -244,13 +249,14 @@ class Store:
         binding: Binding | None,
         takeover: Takeover | None = None,
         identity: Mapping[str, Any] | None = None,
+        leaves: Serving | None = None,
         once: Once | None = None,
     ) -> None:
         """Write the record, the request, the token's binding and the alias' lock, or nothing at all.
 
-        `identity` is kept with it where an approval will need it, `once` has it never forgotten. Raises
-        RequestKnown, TokenUsed, TagMoved, Outdated, Busy, or Contended (nothing was written); with a
-        takeover, Changed where its records have moved on.
+        `identity` is kept with it where an approval will need it; `leaves` is what must be served still;
+        `once` has it never forgotten. Raises RequestKnown, TokenUsed, TagMoved, Outdated, Moved, Busy, or
+        Contended (nothing was written); with a takeover, Changed where its records have moved on.
         """
         now = int(self._clock())
         known = "attribute_not_exists(pk)"
@@ -275,6 +281,8 @@ class Store:
             writes["identity"] = self._put(_identity_item(deployment, identity, now))
         if deployment.plan.ordered and deployment.action != "rollback":
             writes["order"] = self._in_order(deployment)
+        if leaves is not None:
+            writes["leaves"] = self._still_serves(leaves)
         for number, (before, after) in enumerate(takeover.changes if takeover else ()):
             writes[f"change {number}"] = self._replace(before, after)
         for attempt in range(_CONFLICT_TRIES):
@@ -289,6 +297,8 @@ class Store:
                 raise TagMoved
             if refused.get("order") == _CONDITION:
                 raise Outdated
+            if refused.get("leaves") == _CONDITION:
+                raise Moved
             if takeover and _CONDITION in refused.values():
                 if self._holds_or_inherits(deployment):
                     return  # took effect unseen
@@ -340,6 +350,16 @@ class Store:
                 "ExpressionAttributeValues": marshal(
                     {":mine": int(deployment.requested_by.pipeline_id or 0)}
                 ),
+            }
+        }
+
+    def _still_serves(self, serving: Serving) -> Item:
+        return {
+            "ConditionCheck": {
+                "TableName": self._table,
+                "Key": marshal(_serving_key(serving)),
+                "ConditionExpression": "deployment = :deployment",
+                "ExpressionAttributeValues": marshal({":deployment": serving.deployment}),
             }
         }
 
@@ -772,8 +792,12 @@ def _serving(deployment: Deployment) -> Item:
     )
     item = asdict(serving)
     item["name"] = item.pop("function")
-    sk = f"{deployment.function}#{deployment.stage}#{plan.target.account}#{plan.target.region}#{plan.alias}"
-    return {"pk": "serving", "sk": sk, **item}
+    return {**_serving_key(serving), **item}
+
+
+def _serving_key(serving: Serving) -> Item:
+    where = (serving.function, serving.stage, serving.account, serving.region, serving.alias)
+    return {"pk": "serving", "sk": "#".join(where)}
 
 
 def age(deployment: Deployment, now: float) -> float:

@@ -23,6 +23,7 @@ def requester(identity: Identity) -> Requester:
         job_id=text("job_id"),
         pipeline_id=text("pipeline_id"),
         ref=text("ref"),
+        ref_type=text("ref_type"),
         sha=text("sha"),
         webhook=identity.webhook,
     )
