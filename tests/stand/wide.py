@@ -15,13 +15,20 @@ OTHER_AUDIENCE: Final = "https://deploy.other.example.com"
 FILED_URL: Final = "https://gitlab.unreachable.example.com"
 FILED_AUDIENCE: Final = "https://deploy.unreachable.example.com"
 
+SECRET: Final = "sluicegate/gitlab/stand"
+"""The secret with the token by which the stand's own issuer is told of deployments."""
+
 _MORE_ISSUERS: Final = """
   other: {{url: "{other}", audience: {other_audience}, jwks: discovery}}
   filed: {{url: "{filed}", audience: {filed_audience}, jwks: keys.json}}
 """
+_MORE_STAGES: Final = """
+  gated: {protected: true, approval: {expires: 1h}}
+"""
 _MORE_FUNCTIONS: Final = """
   billing-*: {}
   shared-*: {}
+  stock-*: {}
 """
 _MORE_RULES: Final = """
   - name: orders of the other gitlab
@@ -40,6 +47,14 @@ _MORE_RULES: Final = """
     issuer: stand
     claims: {project_id: "4500"}
     allow: {actions: [deploy], functions: [billing-*], stages: [dev]}
+  - name: stock from a release tag
+    issuer: stand
+    claims: {project_id: "4700", ref_type: tag, ref: v*, ref_protected: "true"}
+    allow: {actions: [deploy, promote, rollback, abort], functions: [stock-*], stages: [staging, prod, gated]}
+  - name: approvals of stock
+    issuer: stand
+    claims: {project_id: "4700", ref_type: branch, ref: main, ref_protected: "true", pipeline_source: web}
+    allow: {actions: [approve, reject], functions: [stock-*], stages: [gated]}
   - name: what no entry of functions covers
     issuer: stand
     claims: {project_id: "4600"}
@@ -52,7 +67,10 @@ _DENY: Final = """deny:
 
 @dataclass(frozen=True)
 class Wide:
-    """The stand with a gate file that adds two issuers, four projects and a denied user to its own."""
+    """The stand with a gate file that adds two issuers, five projects and a denied user to its own.
+
+    The stand's own issuer is told how deployments go; the others are not.
+    """
 
     stand: Stand
     other: Issuer
@@ -61,6 +79,14 @@ class Wide:
     def other_token(self, **claims: Any) -> str:
         """A job's token of the other GitLab, for its own audience."""
         return self.other.token(claims)
+
+    def put_secret(self, token: str) -> None:
+        """Put a token where the notifier finds it."""
+        secrets = self.stand.client("secretsmanager")
+        try:
+            secrets.create_secret(Name=SECRET, SecretString=token)
+        except secrets.exceptions.ResourceExistsException:
+            secrets.put_secret_value(SecretId=SECRET, SecretString=token)
 
     def filed_token(self, key: Key | None = None, **claims: Any) -> str:
         """A job's token of the GitLab that nobody can reach, whose keys are in the gate file."""
@@ -82,14 +108,18 @@ def install(stand: Stand, directory: Path) -> Wide:
     gate = directory / "sluicegate.yaml"
     gate.write_text(_widened(places.GATE_FILE.read_text(), stand.issuer, issuers))
     stand.install_gate(gate)
-    return Wide(stand, other, filed)
+    wide = Wide(stand, other, filed)
+    wide.put_secret(stand.gitlab.new_api_token())
+    return wide
 
 
 def _widened(own: str, issuer: str, issuers: str) -> str:
     """The stand's own gate file with more of everything. With several issuers, each rule names its own."""
     text = own.replace("http://127.0.0.1:18080", issuer)
     for old, new in (
+        ("jwks: discovery, max_age: 1h}", f"jwks: discovery, max_age: 1h, answers: {{secret: {SECRET}}}}}"),
         ("\nstages:", f"{issuers.rstrip()}\nstages:"),
+        ("\nfunctions:", f"{_MORE_STAGES.rstrip()}\nfunctions:"),
         ("\nrules:", f"{_MORE_FUNCTIONS.rstrip()}\nrules:"),
         ("    claims: ", "    issuer: stand\n    claims: "),
         ("\ndeny: []\n", f"{_MORE_RULES.rstrip()}\n{_DENY}"),

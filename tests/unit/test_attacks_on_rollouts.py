@@ -104,6 +104,7 @@ class Stand:
             at.store,
             cast(Any, None),
             cast(Any, self.engine),
+            cast(Any, None),
             OWN,
             unheard,
             at.clock,

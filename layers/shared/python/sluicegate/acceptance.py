@@ -24,6 +24,7 @@ from sluicegate.store import (
     Changed,
     Hold,
     Moved,
+    Once,
     Outdated,
     ServedVersion,
     Serving,
@@ -278,8 +279,11 @@ class Acceptance:
         fingerprint: str,
         actions: tuple[str, ...],
         leaves: Serving | None = None,
+        once: Once | None = None,
     ) -> tuple[Deployment, tuple[Deployment, ...]]:
-        """Write it, and what it supersedes. Raises RequestKnown, TokenUsed, Busy, Contended or a Problem.
+        """Write it, and what it supersedes; `once` is a webhook's.
+
+        Raises RequestKnown, TokenUsed, TagMoved, Busy, Contended or a Problem.
 
         Gives the deployment as it was written, and the records that changed with it.
         """
@@ -301,6 +305,7 @@ class Acceptance:
                     takeover=takeover,
                     identity=_kept(identity, actions) if plan.approval is not None else None,
                     leaves=leaves,
+                    once=once,
                 )
             except Changed:
                 continue

@@ -263,6 +263,10 @@ class Steps:
             return Impossible(
                 "smoke_failed", f"{'the hook' if access.hook else 'the version'} gave {error.message}"
             )
+        except NotFound:
+            if test.hook is None:
+                raise
+            return Impossible("smoke_failed", f"there is no function {test.hook}, which is the hook")
         if why := smoke.failed(test, answer.payload, answer.error):
             return Impossible("smoke_failed", why)
         return Verified()

@@ -10,10 +10,13 @@
     lock#ACCOUNT#REGION#FUNCTION          alias#ALIAS  who rolls this alias out, until it is final; its heir
     versions#ACCOUNT#REGION#FUNCTION      SHA256       the version published from this digest
     artifact#FUNCTION                     SHA256#HASH  who uploaded it, for which commit
+    commit#FUNCTION#HASH                  SHA256       what was uploaded for (issuer, project, commit)
+    tag#HASH                              tag          (webhook, tag) -> the commit that it was deployed at
     serving                               FUNCTION#... what each alias serves, as far as Sluicegate moved it
     served#ACCOUNT#REGION#FUNCTION#ALIAS  VERSION      a version that succeeded there; is it withdrawn?
     order#ACCOUNT#REGION#FUNCTION#ALIAS   PROJECT      the newest pipeline of a project that succeeded there
     hold#STAGE                            RULE         that a rule's functions are held in the stage, and why
+    told#HASH, told#ID                                 what GitLab was told of it (module `told`)
 
 Locks carry account and region (promise 2). Whatever must be true together is written together.
 """
@@ -75,6 +78,10 @@ class Busy(StoreError):
         self.deployment = deployment
 
 
+class TagMoved(StoreError):
+    """A webhook has deployed this tag at another commit before."""
+
+
 class Outdated(StoreError):
     """A newer pipeline of the same project has succeeded there."""
 
@@ -130,6 +137,17 @@ class Binding:
     key: str
     fingerprint: str
     expires: int
+
+
+@dataclass(frozen=True)
+class Once:
+    """That a request is known for good, and not only for as long as a token can ask again.
+
+    `tag` is the key of a webhook's tag, which from then on stays at `sha`; None where it has none.
+    """
+
+    tag: str | None
+    sha: str
 
 
 @dataclass(frozen=True)
@@ -232,22 +250,24 @@ class Store:
         takeover: Takeover | None = None,
         identity: Mapping[str, Any] | None = None,
         leaves: Serving | None = None,
+        once: Once | None = None,
     ) -> None:
         """Write the record, the request, the token's binding and the alias' lock, or nothing at all.
 
-        `identity` is kept with it where an approval will need it; `leaves` is what must be served still.
-        Raises RequestKnown, TokenUsed, Outdated, Moved, Busy, or Contended (nothing was written); with a
-        takeover, Changed where its records have moved on.
+        `identity` is kept with it where an approval will need it; `leaves` is what must be served still;
+        `once` has it never forgotten. Raises RequestKnown, TokenUsed, TagMoved, Outdated, Moved, Busy, or
+        Contended (nothing was written); with a takeover, Changed where its records have moved on.
         """
         now = int(self._clock())
         known = "attribute_not_exists(pk)"
-        request = {
+        request: Item = {
             "pk": f"request#{request_key}",
             "sk": "request",
             "deployment": deployment.id,
             "fingerprint": fingerprint,
-            "expires_at": now + REQUEST_KEPT,
         }
+        if once is None:
+            request["expires_at"] = now + REQUEST_KEPT
         writes = {
             "record": self._put(record(deployment), known),
             "request": self._put(request, known),
@@ -255,6 +275,8 @@ class Store:
         }
         if binding is not None:
             writes["token"] = self._bind(deployment, binding)
+        if once is not None and once.tag is not None:
+            writes["tag"] = self._stay(once.tag, once.sha)
         if identity is not None:
             writes["identity"] = self._put(_identity_item(deployment, identity, now))
         if deployment.plan.ordered and deployment.action != "rollback":
@@ -271,6 +293,8 @@ class Store:
                 raise RequestKnown
             if refused.get("token") == _CONDITION and binding:
                 raise TokenUsed(self._used(binding.key))
+            if refused.get("tag") == _CONDITION:
+                raise TagMoved
             if refused.get("order") == _CONDITION:
                 raise Outdated
             if refused.get("leaves") == _CONDITION:
@@ -312,6 +336,10 @@ class Store:
         }
         # Nor the same once more under another key: it would undo what came after it.
         return self._put(item, "attribute_not_exists(pk)")
+
+    def _stay(self, tag: str, sha: str) -> Item:
+        item = {"pk": f"tag#{tag}", "sk": "tag", "sha": sha}
+        return self._put(item, "attribute_not_exists(pk) OR sha = :sha", {":sha": sha})
 
     def _in_order(self, deployment: Deployment) -> Item:
         return {
@@ -550,7 +578,7 @@ class Store:
         return sorted(found, key=lambda one: one.deployment, reverse=True)
 
     def register(self, upload: Upload) -> None:
-        """Note who uploads an artifact. Twice is once."""
+        """Note who uploads an artifact, and for which commit. Twice is once."""
         owner = digest(upload.issuer, upload.project_id, upload.ref, upload.sha)
         item = {
             "pk": f"artifact#{upload.function}",
@@ -561,6 +589,20 @@ class Store:
         # `function` is the key of an index of deployments; an upload must not appear there.
         item.pop("function")
         self._client.put_item(TableName=self._table, Item=marshal(item))
+        if upload.sha:
+            pk = _commit_key(upload.function, upload.issuer, upload.project_id, upload.sha)
+            commit = {"pk": pk, "sk": upload.sha256, "created_at": item["created_at"]}
+            self._client.put_item(TableName=self._table, Item=marshal(commit))
+
+    def of_commit(self, function: str, issuer: str, project_id: str, sha: str) -> list[str]:
+        """The SHA-256 of what jobs of the project announced for a commit, the newest first."""
+        query = {
+            "KeyConditionExpression": "pk = :pk",
+            "ExpressionAttributeValues": marshal({":pk": _commit_key(function, issuer, project_id, sha)}),
+            "ConsistentRead": True,
+        }
+        found = sorted(self._query(query), key=lambda item: (item["created_at"], item["sk"]), reverse=True)
+        return [item["sk"] for item in found]
 
     def registered(self, function: str, sha256: str) -> bool:
         """Whether a place was given for this digest under this function."""
@@ -704,6 +746,10 @@ def _order_key(deployment: Deployment) -> Item:
 def _identity_item(deployment: Deployment, identity: Mapping[str, Any], now: int) -> Item:
     key = {"pk": f"deployment#{deployment.id}", "sk": "identity"}
     return {**key, **identity, "expires_at": now + (deployment.plan.approval or 0) + REQUEST_KEPT}
+
+
+def _commit_key(function: str, issuer: str, project_id: str, sha: str) -> str:
+    return f"commit#{function}#{digest(issuer, project_id, sha)}"
 
 
 def _versions_key(target: Target, function: str) -> str:

@@ -114,8 +114,9 @@ def session_policy(deployment: Deployment, partition: str, bucket: str) -> str:
 
 
 def source_identity(by: Requester) -> str:
-    """`project-4213-job-302`: 2 to 64 of `[\\w+=,.@-]` (STS AssumeRole)."""
-    return re.sub(r"[^\w+=,.@-]", "-", f"project-{by.project_id}-job-{by.job_id}", flags=re.ASCII)[:64]
+    """`project-4213-job-302`, `project-4213-webhook-orders-tags`: 2 to 64 of `[\\w+=,.@-]` (AssumeRole)."""
+    asks = f"webhook-{by.webhook}" if by.job_id is None and by.webhook else f"job-{by.job_id}"
+    return re.sub(r"[^\w+=,.@-]", "-", f"project-{by.project_id}-{asks}", flags=re.ASCII)[:64]
 
 
 def session_tags(deployment: Deployment) -> list[dict[str, str]]:
@@ -130,6 +131,7 @@ def session_tags(deployment: Deployment) -> list[dict[str, str]]:
         "Ref": by.ref,
         "Commit": by.sha,
         "User": by.user_id,
+        "Webhook": by.webhook,
     }
     return [
         {"Key": key, "Value": re.sub(r"[^\w .:/=+@-]", "_", value, flags=re.ASCII)[:256]}
