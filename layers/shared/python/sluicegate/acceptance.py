@@ -339,7 +339,8 @@ class Acceptance:
         if holder is None or holder.status.final:
             if heir is not None and not heir.status.final and not supersede:
                 raise Busy(heir.id)
-        elif not supersede or (holder.action == "rollback" and deployment.action == "rollback"):
+        elif not supersede or holder.action == "rollback":
+            # A way back takes a second, and is nobody's to end by what it leads away from.
             raise Busy(holder.id)
         message = f"deployment {deployment.id} takes its place"
         reason = Reason("superseded", message, {"by": deployment.id})

@@ -12,7 +12,7 @@ LARGEST: Final = 65_536
 """Bytes of an answer that are read."""
 
 SHOWN: Final = 200
-"""Characters of a hook's message that the record keeps where it said no."""
+"""Characters of an answer that the record keeps where it was not as it must be."""
 
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.:$]{0,99}", re.ASCII)
 """What can be the type of an error."""
@@ -28,9 +28,11 @@ def request(smoke: Smoke, facts: dict[str, Any]) -> bytes:
 def failed(smoke: Smoke, answer: bytes, error: str | None) -> str | None:
     """Why the version is not good enough; None where it answered as it must.
 
-    `error` is Lambda's `FunctionError`. Of the answer only a hook's own message is told, cut and cleaned:
-    an error's message or a page for debugging may hold what is in the environment (promise 7).
+    `error` is Lambda's `FunctionError`. What the function chose to answer is told, cut and cleaned. Of an
+    error only its type is: messages and traces are nobody's choice, and may hold what is in the environment
+    (promise 7).
     """
+    told = clean(answer[: 4 * SHOWN].decode("utf-8", "replace"), SHOWN)
     if error is not None:
         what = "the hook" if smoke.hook else "the version"
         return f"{what} failed ({clean(error)}): {_type_of(answer)}; its log says more"
@@ -38,12 +40,12 @@ def failed(smoke: Smoke, answer: bytes, error: str | None) -> str | None:
         return None
     try:
         value = loads(answer, max_depth=32)
-    except StrictJsonError:
-        return "the answer is not JSON, or not strictly so"
+    except StrictJsonError as problem:
+        return f"the answer is not JSON ({problem}): {told}"
     if smoke.hook is not None:
-        return _refused(value)
+        return _refused(value, told)
     expected = json.loads(smoke.expect or "null")
-    return None if contains(value, expected) else f"the answer is not as expected{_where(value, expected)}"
+    return None if contains(value, expected) else f"the answer is not as expected: {told}"
 
 
 def contains(value: Any, expected: Any) -> bool:
@@ -72,15 +74,7 @@ def _type_of(answer: bytes) -> str:
     return found if isinstance(found, str) and _NAME.fullmatch(found) else "an error without a type"
 
 
-def _where(value: Any, expected: Any) -> str:
-    """The members of an object that are missing or other, by the names that the gate file has for them."""
-    if not isinstance(value, dict) or not isinstance(expected, dict):
-        return ""
-    wrong = [name for name in expected if name not in value or not contains(value[name], expected[name])]
-    return clean(f": see {', '.join(wrong)}", SHOWN)
-
-
-def _refused(value: Any) -> str | None:
+def _refused(value: Any, told: str) -> str | None:
     """A hook says `{"ok": true}`, or `{"ok": false, "message": "..."}`; anything else is no yes."""
     ok = value.get("ok") if isinstance(value, dict) else None
     if ok is True:
@@ -88,4 +82,4 @@ def _refused(value: Any) -> str | None:
     message = value.get("message") if ok is False else None
     if isinstance(message, str):
         return f"the hook said no: {clean(message, SHOWN)}"
-    return "the hook did not say ok"
+    return f"the hook did not say ok: {told}"
