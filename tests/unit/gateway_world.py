@@ -65,7 +65,14 @@ def gate_of(
     document = {
         "format": gates.FORMAT,
         "issuers": [
-            {"name": name, "url": url, "audience": AUDIENCE, "max_age": None, "jwks": keys().decode()}
+            {
+                "name": name,
+                "url": url,
+                "audience": AUDIENCE,
+                "max_age": None,
+                "jwks": keys().decode(),
+                "answers": None,
+            }
             for name, url in (("corp", ISSUER), ("other", OTHER))
         ],
         "stages": [
@@ -81,6 +88,7 @@ def gate_of(
         "functions": [{"pattern": "orders*", "alias": {}, "max_age": {}, "rollout": {}}],
         "rules": list(rules),
         "deny": [],
+        "webhooks": [],
     } | more
     return gates.parse(json.dumps(document).encode(), own_functions=("sluicegate-gateway",))
 

@@ -124,18 +124,14 @@ def test_a_role_may_do_this_and_nothing_else(role: str, allowed: set[str]) -> No
     assert actions(role) == allowed
 
 
-def test_the_gateway_alone_reads_webhooks_secrets_and_no_others() -> None:
-    secrets = "arn:${AWS::Partition}:secretsmanager:${AWS::Region}:${AWS::AccountId}:secret:sluicegate"
-    read = {
-        role: [
-            statement["Resource"]
-            for statement in statements(role)
-            if "secretsmanager:GetSecretValue" in listed(statement["Action"])
-        ]
+def test_each_kind_of_secret_has_one_reader() -> None:
+    found = [
+        (role, statement["Resource"]["Fn::Sub"].rpartition(":")[2])
         for role in of_type("AWS::IAM::Role")
-    }
-    assert read["GatewayRole"] == [{"Fn::Sub": f"{secrets}/webhooks/*"}]
-    assert [role for role, resources in read.items() if "webhooks" in str(resources)] == ["GatewayRole"]
+        for statement in statements(role)
+        if any(action.startswith("secretsmanager:") for action in listed(statement["Action"]))
+    ]
+    assert found == [("GatewayRole", "sluicegate/webhooks/*"), ("NotifierRole", "sluicegate/gitlab/*")]
 
 
 def test_the_rollout_may_invoke_the_deployer_and_deliver_its_log() -> None:
