@@ -43,7 +43,16 @@ def gate(rules: int) -> Gate:
 
     document = {
         "format": FORMAT,
-        "issuers": [{"name": "corp", "url": ISSUER, "audience": AUDIENCE, "max_age": None, "jwks": None}],
+        "issuers": [
+            {
+                "name": "corp",
+                "url": ISSUER,
+                "audience": AUDIENCE,
+                "max_age": None,
+                "jwks": None,
+                "answers": None,
+            }
+        ],
         "stages": [
             {
                 "name": "dev",
