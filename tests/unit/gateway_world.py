@@ -64,6 +64,23 @@ def gate_of(
     rollouts = {"dev": Rollout(), "prod": Rollout()} | dict(stages or {})
     document = {
         "format": gates.FORMAT,
+        "issuers": [issuer("corp", ISSUER), issuer("other", OTHER)],
+        "stages": ["dev", "prod"],
+    } | changes
+
+
+RELEASERS = rule("releasers", "deploy", "promote", "rollback", "abort", "hold")
+PERSON = {"ref_protected": ["true"], "pipeline_source": ["web"]}
+APPROVERS = rule("approvers", "approve", "reject", claims=PERSON)
+
+
+def gate_of(
+    stages: Mapping[str, Rollout] | None = None, rules: tuple[Json, ...] = (RELEASERS, APPROVERS), **more: Any
+) -> Gate:
+    """A gate of two issuers with the same keys, the stages `dev` and `prod`, and functions `orders*`."""
+    rollouts = {"dev": Rollout(), "prod": Rollout()} | dict(stages or {})
+    document = {
+        "format": gates.FORMAT,
         "issuers": [
             {
                 "name": name,
@@ -91,6 +108,18 @@ def gate_of(
         "webhooks": [],
     } | more
     return gates.parse(json.dumps(document).encode(), own_functions=("sluicegate-gateway",))
+
+
+def issuer(name: str, url: str) -> Json:
+    """One whose keys are in the gate file."""
+    return {
+        "name": name,
+        "url": url,
+        "audience": AUDIENCE,
+        "max_age": None,
+        "jwks": keys().decode(),
+        "answers": None,
+    }
 
 
 @cache
