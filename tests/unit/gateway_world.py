@@ -65,33 +65,6 @@ def gate_of(
     document = {
         "format": gates.FORMAT,
         "issuers": [issuer("corp", ISSUER), issuer("other", OTHER)],
-        "stages": ["dev", "prod"],
-    } | changes
-
-
-RELEASERS = rule("releasers", "deploy", "promote", "rollback", "abort", "hold")
-PERSON = {"ref_protected": ["true"], "pipeline_source": ["web"]}
-APPROVERS = rule("approvers", "approve", "reject", claims=PERSON)
-
-
-def gate_of(
-    stages: Mapping[str, Rollout] | None = None, rules: tuple[Json, ...] = (RELEASERS, APPROVERS), **more: Any
-) -> Gate:
-    """A gate of two issuers with the same keys, the stages `dev` and `prod`, and functions `orders*`."""
-    rollouts = {"dev": Rollout(), "prod": Rollout()} | dict(stages or {})
-    document = {
-        "format": gates.FORMAT,
-        "issuers": [
-            {
-                "name": name,
-                "url": url,
-                "audience": AUDIENCE,
-                "max_age": None,
-                "jwks": keys().decode(),
-                "answers": None,
-            }
-            for name, url in (("corp", ISSUER), ("other", OTHER))
-        ],
         "stages": [
             {
                 "name": name,
