@@ -163,9 +163,8 @@ def deliver(stand: Stand, sha: str, secret: str) -> str:
     push = {"ref": "refs/tags/v1.3.0", "checkout_sha": sha}
     [answer] = stand.gitlab.deliver(url, "tag_push", body=push, signing_token=secret)["answers"]
     told = answer["body"]
-    say(
-        f"{paint('[GitLab]', 'cyan')} Tag Push Hook, answered {answer['status']}: {told['code']}, {told['why']}"
-    )
+    hook = paint("[GitLab]", "cyan")
+    say(f"{hook} Tag Push Hook, answered {answer['status']}: {told['code']}, {told['why']}")
     return str(told["deployment"])
 
 

@@ -45,7 +45,7 @@ _MOVING: Final = frozenset({Status.SHIFTING, Status.BAKING, Status.ROLLING_BACK}
 
 @dataclass(frozen=True)
 class Resolved:
-    """What a request comes to. `version` is known where none has to be published.
+    """What a request comes to. `version` is known where none has to be published; `source` is an alias.
 
     `leaves` is what the stage serves, where that alone says what is the way back.
     """
@@ -265,6 +265,7 @@ class Acceptance:
             release=wanted.release and clean(wanted.release),
             description=wanted.description and clean(wanted.description),
             expected_version=wanted.expected_version,
+            promoted_from=wanted.source,
             source=resolved.source,
             version=resolved.version,
         )
