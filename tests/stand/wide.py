@@ -82,11 +82,7 @@ class Wide:
 
     def put_secret(self, token: str) -> None:
         """Put a token where the notifier finds it."""
-        secrets = self.stand.client("secretsmanager")
-        try:
-            secrets.create_secret(Name=SECRET, SecretString=token)
-        except secrets.exceptions.ResourceExistsException:
-            secrets.put_secret_value(SecretId=SECRET, SecretString=token)
+        self.stand.put_secret(SECRET, token)
 
     def filed_token(self, key: Key | None = None, **claims: Any) -> str:
         """A job's token of the GitLab that nobody can reach, whose keys are in the gate file."""

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from signing import AUDIENCE, CLAIMS, ISSUER, NOW, b64, jwk, jwks, signed, token
 from sluicegate.gitlab import REQUIRED
@@ -578,6 +578,7 @@ def sound(findings: Iterable[Finding]) -> None:
             assert not [c for c in text if unicodedata.category(c) in ("Cc", "Cf", "Cs", "Zl", "Zp")]
 
 
+@settings(deadline=None)
 @given(
     st.fixed_dictionaries({}, optional=dict.fromkeys(MEMBERS, values)),
     st.sampled_from([*answers.CODES, None]),
@@ -600,6 +601,7 @@ def test_no_answer_of_any_server_gets_through(document: dict[str, Any], code: st
     )
 
 
+@settings(deadline=None)
 @given(st.lists(hostile | st.sampled_from([COMMAND, PLAIN, JSON, raw(COMMAND)]), max_size=6), st.data())
 def test_nothing_of_any_log_gets_through(pieces: list[str], data: st.DataObject) -> None:
     code = data.draw(st.sampled_from(sorted(answers.CODES)))
@@ -613,6 +615,7 @@ def test_nothing_of_any_log_gets_through(pieces: list[str], data: st.DataObject)
     sound(of_log("\n".join([*pieces, *forged])))
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.sampled_from([*CLAIMS]), values, max_size=5), hostile)
 def test_nothing_of_any_token_gets_through(claims: dict[str, Any], text: str) -> None:
     body = json.dumps(CLAIMS | claims).encode()

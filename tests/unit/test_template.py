@@ -124,17 +124,14 @@ def test_a_role_may_do_this_and_nothing_else(role: str, allowed: set[str]) -> No
     assert actions(role) == allowed
 
 
-def test_the_gateway_alone_reads_webhooks_secrets_and_no_others() -> None:
+def test_each_kind_of_secret_has_one_reader() -> None:
     found = [
-        (role, statement["Resource"])
+        (role, statement["Resource"]["Fn::Sub"].rpartition(":")[2])
         for role in of_type("AWS::IAM::Role")
         for statement in statements(role)
         if any(action.startswith("secretsmanager:") for action in listed(statement["Action"]))
     ]
-    prefix = (
-        "arn:${AWS::Partition}:secretsmanager:${AWS::Region}:${AWS::AccountId}:secret:sluicegate/webhooks/*"
-    )
-    assert found == [("GatewayRole", {"Fn::Sub": prefix})]
+    assert found == [("GatewayRole", "sluicegate/webhooks/*"), ("NotifierRole", "sluicegate/gitlab/*")]
 
 
 def test_the_rollout_may_invoke_the_deployer_and_deliver_its_log() -> None:

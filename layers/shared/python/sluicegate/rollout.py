@@ -582,7 +582,11 @@ def _restored(deployment: Deployment, outcome: Restored, at: float) -> Deploymen
     return deployment.changed(at, message, status, now=outcome.now, weight=0, outcome=outcome.outcome)
 
 
-_GIVEN_UP: Final = {Status.SHIFTING: "shift_failed", Status.BAKING: "watch_failed"}
+_GIVEN_UP: Final = {
+    Status.VERIFYING: "verify_failed",
+    Status.SHIFTING: "shift_failed",
+    Status.BAKING: "watch_failed",
+}
 
 
 def _trouble(deployment: Deployment, outcome: Trouble, at: float) -> Deployment:
