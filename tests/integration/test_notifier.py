@@ -9,6 +9,7 @@ from uuid import uuid4
 import pytest
 from stand import Stand, package
 from stand.gitlab_api import PREFIX
+from stand.hooked import Hooks, new_tag
 from stand.wide import Wide
 
 T = TypeVar("T")
@@ -92,6 +93,21 @@ def test_a_retry_in_the_same_pipeline_has_the_last_word(stand: Stand, commit: st
     stand.delete_function(function)
 
 
+def test_what_a_webhook_starts_is_a_deployment_of_gitlabs(hooks: Hooks) -> None:
+    tag, commit = new_tag()
+    hooks.upload(commit)
+    told = hooks.deliver(body={"ref": f"refs/tags/{tag}", "checkout_sha": commit})
+    assert hooks.done(told)["status"] == "succeeded", told
+    assert in_order(ends(hooks.stand, commit, "hooks-tags"), "pending", "running", "success")
+    gitlab = hooks.stand.gitlab
+    [made] = until(
+        lambda: gitlab.deployments(commit),
+        lambda found: [one["status"] for one in found] == ["success"],
+    )
+    assert (made["environment"], made["ref"], made["tag"]) == ("dev", tag, True)
+    assert in_order([made["history"]], "running", "success")
+
+
 def test_an_issuer_without_answers_is_told_nothing(wide: Wide, commit: str) -> None:
     token = wide.other_token(sha=commit)
     function = f"billing-{uuid4().hex[:8]}"
@@ -117,7 +133,7 @@ def revoked(wide: Wide) -> Iterator[None]:
     """GitLab does not take the token any more; afterwards it does again."""
     wide.stand.gitlab.new_api_token()
     yield
-    wide.put_secret(wide.stand.gitlab.new_api_token())
+    wide.put_token(wide.stand.gitlab.new_api_token())
 
 
 @pytest.mark.usefixtures("revoked")
@@ -128,7 +144,7 @@ def test_what_gitlab_refuses_waits_among_the_dead_letters_until_it_is_replayed(
     assert done["status"] == "succeeded", "what GitLab is told changes nothing about the deployment"
     until(lambda: messages(stand, "sluicegate-notifier-dead-letters"), lambda left: left >= done["revision"])
     assert shown(stand, commit, function) == []
-    wide.put_secret(stand.gitlab.new_api_token())
+    wide.put_token(stand.gitlab.new_api_token())
     assert replay(stand) >= done["revision"]
     assert ends(stand, commit, function) == [["success"]]
 
@@ -160,10 +176,10 @@ def replay(stand: Stand) -> int:
 def test_no_token_is_in_a_log_nor_in_the_table(wide: Wide, function: str, commit: str) -> None:
     stand = wide.stand
     canaries = [stand.gitlab.new_api_token() for _ in range(2)]
-    wide.put_secret(canaries[0])  # revoked: it is sent, and refused
+    wide.put_token(canaries[0])  # revoked: it is sent, and refused
     release(stand, function, commit, pipeline_id="8006")
     until(lambda: messages(stand, "sluicegate-notifier-dead-letters"), lambda left: left > 0)
-    wide.put_secret(canaries[1])
+    wide.put_token(canaries[1])
     replay(stand)
     assert ends(stand, commit, function) == [["success"]]
     logs = stand.client("logs")

@@ -3,7 +3,8 @@
 The part of its REST API that is told of deployments is in `stand.gitlab_api`.
 
 What a GitLab serves is served as GitLab does. Under `/-/stand/` it does what tests ask of it: issue and sign
-tokens, rotate keys, count requests, and fail in the ways that servers fail. It listens on loopback only.
+tokens, rotate keys, send webhooks, count requests, and fail in the ways that servers fail. It listens on
+loopback only.
 """
 
 import argparse
@@ -22,6 +23,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from jwt.algorithms import RSAAlgorithm
 
+from stand import webhooks
 from stand.claims import job_claims
 from stand.gitlab_api import PREFIX, Api
 
@@ -196,6 +198,8 @@ class Handler(BaseHTTPRequestHandler):
             case "fault":
                 gitlab.fault = Fault(**given)
                 self.answer(200, {})
+            case "webhook":
+                self.answer(200, webhooks.deliver(gitlab.issuer, given))
             case "requests":
                 self.answer(200, dict(gitlab.requests))
             case "api-token":

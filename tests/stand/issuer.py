@@ -28,6 +28,10 @@ class Issuer:
         """Sign with a new key from now on, with `keep` older ones still published; its `kid`."""
         return str(self._ask("rotate", keep=keep)["kid"])
 
+    def deliver(self, url: str, event: str, **given: Any) -> dict[str, Any]:
+        """Have it send a webhook's delivery (`stand.webhooks.deliver`): its key, and each answer."""
+        return self._ask("webhook", url=url, event=event, **given)
+
     def requests(self) -> dict[str, int]:
         """How often each of GitLab's paths was asked for since the start."""
         return {path: int(count) for path, count in self._ask("requests").items()}
@@ -62,7 +66,7 @@ class Issuer:
             return False
 
     def _ask(self, verb: str, **content: Any) -> dict[str, Any]:
-        answer = httpx.post(f"{self.url}/-/stand/{verb}", json=content, timeout=10, trust_env=False)
+        answer = httpx.post(f"{self.url}/-/stand/{verb}", json=content, timeout=60, trust_env=False)
         answer.raise_for_status()
         result: dict[str, Any] = answer.json()
         return result

@@ -7,13 +7,12 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
 from typing import Any, Final
 from uuid import uuid4
 
 import httpx
 
-from stand.api import Stand, alias_state, package
+from stand.api import Stand, package
 from stand.monitor import Monitor, Record, Watched, plain
 from stand.say import StandError
 
@@ -50,12 +49,6 @@ def handler(event, context):
 RAISES: Final = 'raise ValueError("as released")'
 _LOOK: Final = 0.03
 """Seconds between two looks at a record."""
-
-
-@cache
-def client_of(stand: Stand, service: str) -> Any:
-    """A client of the account's administrator, made once: that takes longer than most calls."""
-    return stand.client(service)
 
 
 def code(release: str, body: str = "pass") -> bytes:
@@ -126,7 +119,7 @@ class Path:
         return self._reading(deployment)()
 
     def _reading(self, deployment: str) -> Callable[[], Record]:
-        client, table = client_of(self.stand, "dynamodb"), self.stand.table
+        client, table = self.stand.client("dynamodb"), self.stand.table
         key = {"pk": {"S": f"deployment#{deployment}"}, "sk": {"S": "record"}}
         return lambda: plain(client.get_item(TableName=table, Key=key, ConsistentRead=True)["Item"])
 
@@ -161,7 +154,7 @@ class Path:
     @property
     def serves(self) -> dict[str, Any] | None:
         """What the alias serves: `{"version": "1", "weights": {}}`."""
-        state = alias_state(client_of(self.stand, "lambda"), self.function, self.stage)
+        state = self.stand.alias_state(self.function, self.stage)
         return {**state} if state else None
 
     # What others do
@@ -170,7 +163,7 @@ class Path:
         """Move the alias as somebody would who does not know of Sluicegate."""
         weights = {name.removeprefix("v"): share for name, share in weights.items()}
         self.watched.moves_by_hand({"version": version, "weights": weights})
-        client_of(self.stand, "lambda").update_alias(
+        self.stand.client("lambda").update_alias(
             FunctionName=self.function,
             Name=self.stage,
             FunctionVersion=version,
@@ -192,7 +185,7 @@ class Paths:
         Raises AssertionError at its end where the alias has ever served what the record did not say.
         """
         function = f"{prefix}-{uuid4().hex[:8]}"
-        lambda_ = client_of(self.stand, "lambda")
+        lambda_ = self.stand.client("lambda")
         self.stand.create_function(function)
         try:
             if served:

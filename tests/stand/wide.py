@@ -68,13 +68,9 @@ class Wide:
         """A job's token of the other GitLab, for its own audience."""
         return self.other.token(claims)
 
-    def put_secret(self, token: str) -> None:
+    def put_token(self, token: str) -> None:
         """Put a token where the notifier finds it."""
-        secrets = self.stand.client("secretsmanager")
-        try:
-            secrets.create_secret(Name=SECRET, SecretString=token)
-        except secrets.exceptions.ResourceExistsException:
-            secrets.put_secret_value(SecretId=SECRET, SecretString=token)
+        self.stand.put_secret(SECRET, token)
 
     def filed_token(self, key: Key | None = None, **claims: Any) -> str:
         """A job's token of the GitLab that nobody can reach, whose keys are in the gate file."""
@@ -97,7 +93,7 @@ def install(stand: Stand, directory: Path) -> Wide:
     gate.write_text(_widened(places.GATE_FILE.read_text(), stand.issuer, issuers))
     stand.install_gate(gate)
     wide = Wide(stand, other, filed)
-    wide.put_secret(stand.gitlab.new_api_token())
+    wide.put_token(stand.gitlab.new_api_token())
     return wide
 
 

@@ -69,7 +69,7 @@ def document(**changes: Any) -> dict[str, Any]:
         stage("prod", alias="live", protected=True, max_age=900),
     ]
     whole = {"format": 3, "issuers": issuers, "stages": stages, "functions": [entry()], "rules": [rule()]}
-    return whole | {"deny": []} | changes
+    return whole | {"deny": [], "webhooks": []} | changes
 
 
 def gate(**changes: Any) -> Gate:
@@ -521,7 +521,7 @@ MALFORMED: list[Any] = [
     [],
     {},
     "x",
-    document(format=1),
+    document(format=2),
     document(format=4),
     document(format="3"),
     document(format=True),

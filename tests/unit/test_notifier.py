@@ -41,7 +41,7 @@ JOB = Requester(
     ref_type="tag",
     sha=SHA,
 )
-HOOK = replace(JOB, job_id=None, pipeline_id=None)
+HOOK = replace(JOB, job_id=None, pipeline_id=None, webhook="orders-tags")
 NAME = "sluicegate/orders:prod"
 
 

@@ -72,7 +72,6 @@ def actions(role: str, effect: str = "Allow") -> set[str]:
 
 LOG: Final = {"logs:CreateLogStream", "logs:PutLogEvents"}
 TRACE: Final = {"xray:PutTelemetryRecords", "xray:PutTraceSegments"}
-WAKE: Final = {"states:SendTaskSuccess"}
 RECORD: Final = {
     "dynamodb:ConditionCheckItem",
     "dynamodb:DeleteItem",
@@ -87,20 +86,22 @@ RECORD: Final = {
     [
         (
             "GatewayRole",
-            LOG | TRACE | RECORD | WAKE
-            | {"dynamodb:Query", "s3:GetObject", "s3:ListBucket", "s3:PutObject", "states:StartExecution"},
+            LOG | TRACE | RECORD
+            | {"dynamodb:Query", "s3:GetObject", "s3:ListBucket", "s3:PutObject"}
+            | {"secretsmanager:GetSecretValue", "states:SendTaskSuccess", "states:StartExecution"},
         ),
         ("WatcherRole", LOG | TRACE | {"dynamodb:GetItem"}),
         (
             "DeployerRole",
-            LOG | TRACE | RECORD | WAKE
-            | {"s3:GetObject", "s3:GetObjectVersion", "s3:ListBucket"}
+            LOG | TRACE | RECORD
+            | {"s3:GetObject", "s3:GetObjectVersion", "s3:ListBucket", "states:SendTaskSuccess"}
             | {"sts:AssumeRole", "sts:SetSourceIdentity", "sts:TagSession"},
         ),
         (
             "JanitorRole",
-            LOG | TRACE | RECORD | WAKE
-            | {"dynamodb:Query", "states:DescribeExecution", "states:StartExecution"},
+            LOG | TRACE | RECORD
+            | {"dynamodb:Query", "states:DescribeExecution", "states:SendTaskSuccess"}
+            | {"states:StartExecution"},
         ),
         (
             "RelayRole",
@@ -108,7 +109,7 @@ RECORD: Final = {
             | {"dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator"}
             | {"dynamodb:ListStreams", "events:PutEvents", "sqs:SendMessage"},
         ),
-        ("WakerRole", LOG | TRACE | WAKE | {"dynamodb:GetItem", "dynamodb:Query"}),
+        ("WakerRole", LOG | TRACE | {"dynamodb:GetItem", "dynamodb:Query", "states:SendTaskSuccess"}),
         (
             "NotifierRole",
             LOG | TRACE
@@ -121,6 +122,19 @@ RECORD: Final = {
 )  # fmt: skip
 def test_a_role_may_do_this_and_nothing_else(role: str, allowed: set[str]) -> None:
     assert actions(role) == allowed
+
+
+def test_the_gateway_alone_reads_webhooks_secrets_and_no_others() -> None:
+    found = [
+        (role, statement["Resource"])
+        for role in of_type("AWS::IAM::Role")
+        for statement in statements(role)
+        if any(action.startswith("secretsmanager:") for action in listed(statement["Action"]))
+    ]
+    prefix = (
+        "arn:${AWS::Partition}:secretsmanager:${AWS::Region}:${AWS::AccountId}:secret:sluicegate/webhooks/*"
+    )
+    assert found == [("GatewayRole", {"Fn::Sub": prefix})]
 
 
 def test_the_rollout_may_invoke_the_deployer_and_deliver_its_log() -> None:
@@ -139,11 +153,14 @@ def test_no_statement_is_wide() -> None:
 
 
 def test_only_what_knows_no_resources_is_allowed_on_all() -> None:
+    """A task token is the permission: Step Functions knows no resource of `SendTaskSuccess`."""
     for role in of_type("AWS::IAM::Role"):
         for statement in statements(role):
             if statement["Resource"] == "*":
                 allowed = set(listed(statement["Action"]))
-                assert role in {"RolloutRole", "ApiGatewayLogWriter"} or allowed in (TRACE, WAKE), role
+                assert role in {"RolloutRole", "ApiGatewayLogWriter"} or (
+                    allowed <= TRACE or allowed == {"states:SendTaskSuccess"}
+                ), (role, allowed)
 
 
 def test_every_role_is_written_out_and_can_be_bounded() -> None:
@@ -217,10 +234,11 @@ def test_the_functions_are_called_what_the_gate_refuses_to_deploy() -> None:
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_a_function_is_told_all_that_it_reads(name: str) -> None:
     shared = TEMPLATE["Globals"]["Function"]["Environment"]["Variables"]
-    given = {**shared, **properties(f"{name}Function").get("Environment", {}).get("Variables", {})}
+    own = properties(f"{name}Function").get("Environment", {"Variables": {}})
+    given = {**shared, **own["Variables"]}
     config = Config.from_environment({**dict.fromkeys(given, "told"), "AWS_REGION": "eu-central-1"})
     assert config.table == "told"
-    assert bool(config.state_machine) == (name in {"Gateway", "Watcher", "Janitor"})
+    assert bool(config.state_machine) == (name not in {"Deployer", "Relay", "Waker", "Notifier"})
     assert bool(config.bus) == (name == "Relay")
     assert bool(config.queue) == bool(config.dead_letters) == (name == "Notifier")
     assert bool(config.target_role) == bool(config.external_id) == (name == "Deployer")
@@ -251,8 +269,15 @@ def test_the_api_has_these_calls_and_the_watcher_the_long_one() -> None:
         ("POST", "/deployments"): "Gateway",
         ("GET", "/deployments"): "Gateway",
         ("GET", "/deployments/{id}"): "Watcher",
+        ("POST", "/deployments/{id}/abort"): "Gateway",
+        ("POST", "/deployments/{id}/approve"): "Gateway",
+        ("POST", "/deployments/{id}/reject"): "Gateway",
+        ("GET", "/stages/{stage}/hold"): "Gateway",
+        ("POST", "/stages/{stage}/hold"): "Gateway",
+        ("DELETE", "/stages/{stage}/hold"): "Gateway",
         ("GET", "/functions"): "Gateway",
         ("GET", "/functions/{name}"): "Gateway",
+        ("POST", "/webhooks/gitlab/{name}"): "Gateway",
         ("GET", "/whoami"): "Gateway",
         ("GET", "/health"): "Gateway",
     }
@@ -562,7 +587,7 @@ def test_the_rollout_is_a_loop_of_few_states_that_all_lead_somewhere() -> None:
     following = {MACHINE["StartAt"]}
     for state in states.values():
         following |= {state[key] for key in ("Next", "Default") if key in state}
-        following |= {choice["Next"] for choice in state.get("Choices", [])}
+        following |= {way["Next"] for way in (*state.get("Choices", []), *state.get("Catch", []))}
     assert following == set(states)
     assert {state["Type"] for state in states.values() if "Next" not in state} == {
         "Choice",
@@ -579,7 +604,13 @@ def test_the_rollout_knows_every_answer_of_the_deployer() -> None:
 def test_state_between_turns_is_the_id_and_what_comes_next() -> None:
     run = MACHINE["States"]["Run"]
     assert run["Arguments"]["Payload"] == {"id": "{% $states.input.id %}"}
-    assert set(run["Output"]) == {"id", "next", "seconds"}
+    assert set(run["Output"]) == {"id", "next", "seconds", "revision"}
+    wait = MACHINE["States"]["Wait"]
+    assert all(output == {"id": "{% $states.input.id %}"} for output in outputs(wait))
+
+
+def outputs(state: Json) -> list[Json]:
+    return [state["Output"], *(caught["Output"] for caught in state["Catch"])]
 
 
 def test_the_rollout_retries_wherever_it_runs() -> None:

@@ -23,6 +23,8 @@ from sluicegate.store import (
     Busy,
     Changed,
     Hold,
+    Moved,
+    Once,
     Outdated,
     ServedVersion,
     Serving,
@@ -43,7 +45,10 @@ _MOVING: Final = frozenset({Status.SHIFTING, Status.BAKING, Status.ROLLING_BACK}
 
 @dataclass(frozen=True)
 class Resolved:
-    """What a request comes to. `version` is known where none has to be published."""
+    """What a request comes to. `version` is known where none has to be published.
+
+    `leaves` is what the stage serves, where that alone says what is the way back.
+    """
 
     action: Action
     sha256: str
@@ -51,6 +56,7 @@ class Resolved:
     rule: Rule
     version: str | None = None
     source: str | None = None
+    leaves: Serving | None = None
 
 
 @dataclass(frozen=True)
@@ -178,7 +184,10 @@ class Acceptance:
             )
             if found is None:
                 raise unprocessable(f"there is no earlier version of {where} that was not withdrawn")
-        return Resolved("rollback", found.sha256, self._at_once(placement), rule, found.version)
+        leaves = serving if wanted.version is None else None
+        return Resolved(
+            "rollback", found.sha256, self._at_once(placement), rule, found.version, leaves=leaves
+        )
 
     def _plan(self, wanted: DeploymentRequest, placement: Placement) -> Plan:
         return Plan(
@@ -198,11 +207,10 @@ class Acceptance:
         return Plan(self.target(placement), placement.alias, ALL_AT_ONCE, self.gate.digest)
 
     def _serving(self, target: Target, function: str, alias: str) -> Serving | None:
+        """By whatever stage it was deployed: the gate file may have had another name for it."""
         here = (target.account, target.region, alias)
-        return next(
-            (one for one in self.store.serving(function) if (one.account, one.region, one.alias) == here),
-            None,
-        )
+        found = [one for one in self.store.serving(function) if (one.account, one.region, one.alias) == here]
+        return max(found, key=lambda one: one.deployment, default=None)
 
     def _rolling_out(self, target: Target, function: str, alias: str) -> Deployment | None:
         lock = self.store.alias_lock(target, function, alias)
@@ -269,8 +277,13 @@ class Acceptance:
         supersede: bool,
         request_key: str,
         fingerprint: str,
+        actions: tuple[str, ...],
+        leaves: Serving | None = None,
+        once: Once | None = None,
     ) -> tuple[Deployment, tuple[Deployment, ...]]:
-        """Write it, and what it supersedes. Raises RequestKnown, TokenUsed, Busy, Contended or a Problem.
+        """Write it, and what it supersedes; `once` is a webhook's.
+
+        Raises RequestKnown, TokenUsed, TagMoved, Busy, Contended or a Problem.
 
         Gives the deployment as it was written, and the records that changed with it.
         """
@@ -290,7 +303,9 @@ class Acceptance:
                     fingerprint=fingerprint,
                     binding=binding,
                     takeover=takeover,
-                    identity=_kept(identity) if plan.approval is not None else None,
+                    identity=_kept(identity, actions) if plan.approval is not None else None,
+                    leaves=leaves,
+                    once=once,
                 )
             except Changed:
                 continue
@@ -300,6 +315,8 @@ class Acceptance:
                 if not take:
                     raise
                 continue
+            except Moved:
+                raise unavailable("what the stage serves has just changed: send it again", 1) from None
             except Outdated:
                 raise outdated(deployment.stage) from None
             except TokenUsed as used:
@@ -347,12 +364,19 @@ class Acceptance:
         return holder is None or holder.status.final
 
     def _way_back(self, deployment: Deployment, used: TokenUsed) -> bool:
-        """Whether the token's own deployment is what is rolled back: the one more thing it is good for."""
+        """Whether the token's own deployment is what is rolled back: the one more thing it is good for.
+
+        To go back to what it deployed would only end what somebody else is rolling out.
+        """
         if deployment.action != "rollback":
             return False
         plan = deployment.plan
         serving = self._serving(plan.target, deployment.function, plan.alias)
-        return serving is not None and serving.deployment == used.request.deployment
+        return (
+            serving is not None
+            and serving.deployment == used.request.deployment
+            and serving.version != deployment.version
+        )
 
     def _binding(self, deployment: Deployment, identity: Identity, fingerprint: str) -> Binding | None:
         key = token_key(identity, deployment)
@@ -404,8 +428,10 @@ def _check_expected(wanted: DeploymentRequest, serving: Serving | None) -> None:
     raise Problem(412, "not_as_expected", detail, {"version": serving.version})
 
 
-def _kept(identity: Identity) -> dict[str, Any]:
+def _kept(identity: Identity, actions: tuple[str, ...]) -> dict[str, Any]:
+    """Who asked, and for what: the actions that a rule must grant them still when it is approved."""
     return {
+        "actions": actions,
         "via": identity.via,
         "issuer": identity.issuer,
         "jti": identity.jti,

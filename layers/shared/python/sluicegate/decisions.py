@@ -145,7 +145,7 @@ class Decisions:
         kept = self.store.identity(deployment.id)
         decision = kept and self.gate.decide(
             _identity(kept),
-            actions=(deployment.action,),
+            actions=kept.get("actions") or (deployment.action,),
             function=deployment.function,
             stage=deployment.stage,
         )

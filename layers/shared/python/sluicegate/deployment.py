@@ -71,7 +71,7 @@ class AliasState:
 
 @dataclass(frozen=True)
 class Requester:
-    """Who asked, as their verified token says."""
+    """Who asked, as their verified token says; or the webhook's delivery, then `webhook` is its name."""
 
     issuer: str
     project_id: str
@@ -83,6 +83,7 @@ class Requester:
     ref: str | None = None
     ref_type: str | None = None
     sha: str | None = None
+    webhook: str | None = None
 
 
 @dataclass(frozen=True)

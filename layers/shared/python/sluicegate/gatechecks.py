@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from sluicegate import gaterollout, patterns
 from sluicegate.gate import FORMAT
+from sluicegate.gatehookchecks import WebhookChecks
 from sluicegate.gatekeys import ID
 from sluicegate.gatemerge import Rollouts, no_stage
 from sluicegate.gaterollout import Rollout
@@ -51,11 +52,18 @@ class Checks:
         functions = self.source["functions"]
         self._functions(functions, stages)
         rollouts = self._rollouts(functions, stages)
-        rules = [self._rule(i, rule, stages) for i, rule in enumerate(self.source["rules"])]
+        hooks = WebhookChecks(self.report, stages, functions, self.own_functions)
+        rules = [self._rule(i, rule, stages, hooks) for i, rule in enumerate(self.source["rules"])]
         self._names_differ(rules)
         self._shared_targets(functions, stages, rules)
         self._approvers(functions, rollouts, rules)
         self._tests(stages, rules)
+        webhooks = [
+            hooks.entry(name, entry, self._issuer_of(("webhooks", name), entry))
+            for name, entry in self.source.get("webhooks", {}).items()
+        ]
+        hooks.secrets_differ(webhooks)
+        hooks.allowed(webhooks, rules)
         return {
             "format": FORMAT,
             "issuers": list(self._issuers()),
@@ -84,6 +92,7 @@ class Checks:
             ],
             "rules": rules,
             "deny": [self._deny(i, entry) for i, entry in enumerate(self.source.get("deny", ()))],
+            "webhooks": webhooks,
         }
 
     # Issuers
@@ -251,13 +260,19 @@ class Checks:
 
     # Rules
 
-    def _rule(self, i: int, rule: Document, stages: Mapping[str, Any]) -> Document:
+    def _rule(self, i: int, rule: Document, stages: Mapping[str, Any], hooks: WebhookChecks) -> Document:
         at: Path = ("rules", i)
         claims: dict[str, list[str]] = dict(rule["claims"])
         allow = rule["allow"]
         protected = [stage for stage in allow["stages"] if stages.get(stage, {}).get("protected")]
         self._claims((*at, "claims"), claims)
-        self._pins((*at, "claims"), claims, protected, allow["actions"])
+        if rule.get("via") == "webhook":
+            hooks.rule(at, rule, protected)
+        else:
+            self._pins((*at, "claims"), claims, protected, allow["actions"])
+            if "event" in claims:
+                what = "no token has `event`: it is for rules with `via: webhook`"
+                self._error("webhook", (*at, "claims", "event"), what)
         for j, stage in enumerate(allow["stages"]):
             self._stage((*at, "allow", "stages", j), stage, stages)
         for j, pattern in enumerate(allow["functions"]):

@@ -42,6 +42,7 @@ class Identity:
 
     `claims` holds what rules may read, normalised to strings (a tuple only for `groups_direct`).
     Project 4213 of one GitLab is not project 4213 of another: compare `project`, never `project_id`.
+    `webhook` is the name of the gate file's entry, where a delivery asks.
     """
 
     via: Via
@@ -50,6 +51,7 @@ class Identity:
     jti: str | None
     issued_at: int
     expires_at: int
+    webhook: str | None = None
 
     def text(self, claim: str) -> str | None:
         """The claim's value where it is a plain string, else None."""

@@ -105,7 +105,7 @@ def subject(deployment: Deployment) -> Subject | None:
 
 def by_webhook(by: Requester) -> bool:
     """Whether a webhook started it. A job's own `environment:` makes GitLab's deployment for all others."""
-    return by.job_id is None
+    return by.webhook is not None
 
 
 def words(deployment: Deployment, answers: Answers, told: Told | None, mirror: Mirror | None) -> Words:

@@ -8,6 +8,7 @@ at the next look.
 import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -22,6 +23,7 @@ from sluicegate.lambda_api import (
     InProgress,
     LambdaError,
     NotFound,
+    Refused,
     Snapshot,
     Stale,
     TooSlow,
@@ -288,9 +290,14 @@ class Steps:
             return AliasMoved(state)
         if isinstance(refusal, NotFound):  # the alias is as it was, so it is the version that is gone
             return Impossible("version_not_found", f"version {step.wanted.version} does not exist any more")
-        if not self.store.holds_alias(deployment):
-            return Trouble("LockLost", "the alias' lock is not held")
+        if not self._is_present(deployment):
+            return Trouble("RecordChanged", "the record has moved on")
         return self._move(deployment, function, step, alias.revision if alias else None)
+
+    def _is_present(self, deployment: Deployment) -> bool:
+        """Whether nothing has been decided since; after a look, which may have seen what a way back left."""
+        found = self.store.deployment(deployment.id)
+        return found is not None and found.revision == deployment.revision
 
     def _move(
         self, deployment: Deployment, function: FunctionApi, step: Shift, revision: str | None
@@ -332,8 +339,11 @@ class Steps:
             return Restored(AliasOutcome.LEFT_TO_OTHER, None)
         state = alias.state if alias else None
         if state == step.found:
-            back = AliasOutcome.RESTORED if step.found else AliasOutcome.REMOVED
-            return Restored(back if step.moved else AliasOutcome.UNTOUCHED, state)
+            if step.moved:
+                return Restored(AliasOutcome.RESTORED if step.found else AliasOutcome.REMOVED, state)
+            if alias is not None:
+                _fence(function, name, alias)
+            return Restored(AliasOutcome.UNTOUCHED, state)
         if alias is None or state not in step.ours:
             return Restored(AliasOutcome.LEFT_TO_OTHER, state)
         if state != step.now:
@@ -359,6 +369,15 @@ def _alias(function: FunctionApi, name: str, *expected: AliasState | None) -> Al
     if not function.has_provisioned_concurrency(name):
         return alias
     return replace(alias, state=AliasState(alias.state.version))
+
+
+def _fence(function: FunctionApi, name: str, alias: Alias) -> None:
+    """Give the alias another revision, so that a move that is still under way comes too late for it.
+
+    Who may not move it has moved nothing.
+    """
+    with suppress(Denied, Refused):
+        function.update_alias(name, alias.state, alias.revision)
 
 
 def _alarms(access: Access, watch: Watch | None) -> tuple[tuple[str, AlarmState], ...]:
