@@ -214,7 +214,9 @@ def document(**changes: Any) -> bytes:
     ]
     whole = {
         "format": gates.FORMAT,
-        "issuers": [{"name": "corp", "url": CORP, "audience": "x", "max_age": None, "jwks": None}],
+        "issuers": [
+            {"name": "corp", "url": CORP, "audience": "x", "max_age": None, "jwks": None, "answers": None}
+        ],
         "stages": stages,
         "functions": [{"pattern": "orders-*", "alias": {}, "max_age": {}, "rollout": {}}],
         "rules": [rule()],
