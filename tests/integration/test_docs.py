@@ -1,66 +1,57 @@
-"""The job that docs/deploy.md gives to copy, run as it stands there."""
+"""The pipelines that docs/connect.md gives to copy, as GitLab would read them, and the first one run."""
 
-import os
 import re
-import shutil
-import subprocess
 from pathlib import Path
-from uuid import uuid4
+from typing import Any
 
 import pytest
 import yaml
-from stand import Stand, package
+from sluicegate_cli.exits import Exit
+from stand import Stand, component, package
+from stand.shells import Machine
 
-DOCS = Path(__file__).parents[2] / "docs"
-
-
-def script() -> str:
-    """What the first job of the page does, in a shell with curl."""
-    page = (DOCS / "deploy.md").read_text()
-    jobs = [yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", page, re.S)]
-    (found,) = [
-        job["deploy"]["script"][0] for job in jobs if "curl" in str(job.get("deploy", {}).get("script"))
-    ]
-    return str(found)
+PAGES = {name: (component.FILE.parents[1] / name).read_text() for name in ("docs/connect.md", "README.md")}
 
 
-def run(
-    shell: str, stand: Stand, function: str, archive: Path, token: str
-) -> subprocess.CompletedProcess[str]:
-    environment = {
-        "PATH": os.environ["PATH"],
-        "HOME": str(archive.parent),
-        "TMPDIR": str(archive.parent),
-        "SLUICEGATE_TOKEN": token,
-        "SLUICEGATE_URL": stand.endpoint,
-        "FUNCTION": function,
-        "STAGE": "prod",
-        "ZIP": str(archive),
-    }
-    return subprocess.run(
-        [shell, "-c", script()], env=environment, capture_output=True, text=True, timeout=120
+def includes(page: str) -> list[dict[str, Any]]:
+    """The inputs of every include of the component on a page."""
+    pipelines = map(yaml.safe_load, re.findall(r"```yaml\n(.*?)```", PAGES[page], re.S))
+    return [one["inputs"] for pipeline in pipelines for one in pipeline.get("include", ())]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_gitlab_takes_every_documented_include(page: str) -> None:
+    assert includes(page)
+    for inputs in includes(page):
+        assert component.job(**inputs).variables["SLUICEGATE_INPUT_ACTION"] == inputs.get("action", "deploy")
+
+
+def test_the_page_has_every_input_with_its_default() -> None:
+    table = PAGES["docs/connect.md"].split("\n## Inputs\n")[1].split("\n## ")[0]
+    rows = re.findall(r"^\| `(\w+)` \| (?:`([^|]*)`)? ?\| (.+) \|$", table, re.M)
+    documented = {name: yaml.safe_load(default) if default else "" for name, default, _ in rows}
+    assert documented == {name: spec.get("default", "") for name, spec in component.header().items()}
+
+
+def test_the_first_include_deploys(stand: Stand, function: str, tmp_path: Path) -> None:
+    machine = Machine.with_shell("dash", tmp_path)
+    first = includes("docs/connect.md")[0]
+    assert first["zip"] == "ORDERS-API.zip"
+    (machine.directory / first["zip"]).write_bytes(
+        package(f"def handler(event, context):\n    return {function!r}\n")
     )
-
-
-@pytest.mark.parametrize("shell", ["sh", "bash"])
-def test_the_documented_job_deploys_and_repeats_and_fails(stand: Stand, shell: str, tmp_path: Path) -> None:
-    if not shutil.which(shell) or not shutil.which("curl"):
-        pytest.skip(f"needs {shell} and curl")
-    function = f"orders-{uuid4().hex[:8]}"
-    stand.create_function(function)
-    archive = tmp_path / "a release.zip"
-    archive.write_bytes(package(f"def handler(event, context):\n    return {function!r}\n"))
-    token = stand.token()
-
-    first = run(shell, stand, function, archive, token)
-    assert first.returncode == 0, first.stderr
-    assert first.stdout.splitlines()[-1].endswith("alias prod serves version 1")
+    assert stand.audience == first["audience"]
+    job = component.job(**{**first, "url": stand.endpoint, "function": function})
+    ended = machine.run(job, stand.token(), SLUICEGATE_INPUT_RELEASE="v1.0.0")
+    assert ended.code == Exit.OK, ended.log
     assert stand.invoke(function, alias="prod") == function
-    again = run(shell, stand, function, archive, token)
-    assert (again.returncode, again.stdout) == (0, first.stdout)
 
-    refused = run(shell, stand, function, archive, stand.token(project_id="999"))
-    assert refused.returncode != 0
-    assert "not_allowed: no rule allows" in refused.stderr
-    assert token not in first.stdout + first.stderr + again.stderr
-    stand.delete_function(function)
+    log = re.search(r"```\n(\d+ bytes.*?)```", PAGES["docs/connect.md"], re.S)
+    assert log
+    assert shape(ended.log) == shape(log[1])
+
+
+def shape(log: str) -> list[str]:
+    """What a log says, without what differs from one deployment to the next."""
+    lines = re.sub(r"[0-9A-Z]{26}|[0-9a-f]{12,64}|'[^']*'|\d+", "#", log).splitlines()
+    return [re.sub(r"^\S*#Z", "#", line) for line in lines]

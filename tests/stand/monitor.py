@@ -96,6 +96,7 @@ class Monitor:
         finally:
             self._watched.remove(watched)
         assert not watched.differences, "\n".join(watched.differences)
+        assert watched.looks, f"nobody looked at {function}:{alias}"
 
     def _run(self) -> None:
         while not self._end.wait(PAUSE):

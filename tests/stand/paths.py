@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -47,6 +48,9 @@ def handler(event, context):
     return {{"status": "ok", "release": RELEASE}}
 """
 RAISES: Final = 'raise ValueError("as released")'
+AT_ONCE: Final = 6
+"""Paths that are walked at the same time: each needs processes of its own on the stand."""
+
 _LOOK: Final = 0.03
 """Seconds between two looks at a record."""
 
@@ -177,29 +181,32 @@ class Paths:
     def __init__(self, stand: Stand, monitor: Monitor) -> None:
         self.stand = stand
         self.monitor = monitor
+        self._free = threading.BoundedSemaphore(AT_ONCE)
 
     @contextmanager
     def __call__(self, stage: str, *, prefix: str = "paths", served: bool = True) -> Iterator[Path]:
         """A new function, whose alias serves version 1 already unless told otherwise.
 
-        Raises AssertionError at its end where the alias has ever served what the record did not say.
+        Waits where there are too many. Raises AssertionError at its end where the alias has ever served
+        what the record did not say.
         """
         function = f"{prefix}-{uuid4().hex[:8]}"
         lambda_ = self.stand.client("lambda")
-        self.stand.create_function(function)
-        try:
-            if served:
-                version = lambda_.publish_version(FunctionName=function)["Version"]
-                lambda_.create_alias(FunctionName=function, Name=stage, FunctionVersion=version)
-            with self.monitor.watching(function, stage) as watched:
-                yield Path(self.stand, function, stage, watched)
-        finally:
-            self.stand.delete_function(function)
+        with self._free:
+            self.stand.create_function(function)
+            try:
+                if served:
+                    version = lambda_.publish_version(FunctionName=function)["Version"]
+                    lambda_.create_alias(FunctionName=function, Name=stage, FunctionVersion=version)
+                with self.monitor.watching(function, stage) as watched:
+                    yield Path(self.stand, function, stage, watched)
+            finally:
+                self.stand.delete_function(function)
 
 
-def together(*calls: Callable[[], Any], at_once: int = 4) -> list[Any]:
+def together(*calls: Callable[[], Any]) -> list[Any]:
     """Run independent paths at the same time; their answers. All errors are raised, once all have ended."""
-    with ThreadPoolExecutor(at_once) as pool:
+    with ThreadPoolExecutor(len(calls)) as pool:
         futures = [pool.submit(call) for call in calls]
     errors = [error for future in futures if (error := future.exception())]
     if len(errors) == 1:

@@ -22,9 +22,13 @@ _MORE_ISSUERS: Final = """
   other: {{url: "{other}", audience: {other_audience}, jwks: discovery}}
   filed: {{url: "{filed}", audience: {filed_audience}, jwks: keys.json}}
 """
+_MORE_STAGES: Final = """
+  gated: {protected: true, approval: {expires: 1h}}
+"""
 _MORE_FUNCTIONS: Final = """
   billing-*: {}
   shared-*: {}
+  stock-*: {}
 """
 _MORE_RULES: Final = """
   - name: orders of the other gitlab
@@ -43,6 +47,14 @@ _MORE_RULES: Final = """
     issuer: stand
     claims: {project_id: "4500"}
     allow: {actions: [deploy], functions: [billing-*], stages: [dev]}
+  - name: stock from a release tag
+    issuer: stand
+    claims: {project_id: "4700", ref_type: tag, ref: v*, ref_protected: "true"}
+    allow: {actions: [deploy, promote, rollback, abort], functions: [stock-*], stages: [staging, prod, gated]}
+  - name: approvals of stock
+    issuer: stand
+    claims: {project_id: "4700", ref_type: branch, ref: main, ref_protected: "true", pipeline_source: web}
+    allow: {actions: [approve, reject], functions: [stock-*], stages: [gated]}
   - name: what no entry of functions covers
     issuer: stand
     claims: {project_id: "4600"}
@@ -55,7 +67,7 @@ _DENY: Final = """deny:
 
 @dataclass(frozen=True)
 class Wide:
-    """The stand with a gate file that adds two issuers, four projects and a denied user to its own.
+    """The stand with a gate file that adds two issuers, five projects and a denied user to its own.
 
     The stand's own issuer is told how deployments go; the others are not.
     """
@@ -103,6 +115,7 @@ def _widened(own: str, issuer: str, issuers: str) -> str:
     for old, new in (
         ("jwks: discovery, max_age: 1h}", f"jwks: discovery, max_age: 1h, answers: {{secret: {SECRET}}}}}"),
         ("\nstages:", f"{issuers.rstrip()}\nstages:"),
+        ("\nfunctions:", f"{_MORE_STAGES.rstrip()}\nfunctions:"),
         ("\nrules:", f"{_MORE_FUNCTIONS.rstrip()}\nrules:"),
         ("    claims: ", "    issuer: stand\n    claims: "),
         ("\ndeny: []\n", f"{_MORE_RULES.rstrip()}\n{_DENY}"),

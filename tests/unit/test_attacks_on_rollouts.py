@@ -9,13 +9,14 @@ from typing import Any, cast
 
 import pytest
 from lambda_model import error
-from sluicegate import gatefile
+from sluicegate import gatefile, smoke
 from sluicegate.deployment import AliasOutcome, Deployment, Status
 from sluicegate.gate import Gate
 from sluicegate.gateway import ROUTES, Gateway
 from sluicegate.http import Answer, Call
 from sluicegate.identity import Identity
 from sluicegate.janitor import Janitor
+from sluicegate.plan import Smoke
 from sluicegate.problems import Problem
 from sluicegate.store import Upload
 from world import OWN, World, world
@@ -103,6 +104,7 @@ class Stand:
             at.store,
             cast(Any, None),
             cast(Any, self.engine),
+            cast(Any, None),
             OWN,
             unheard,
             at.clock,
@@ -312,3 +314,38 @@ def test_a_move_that_was_held_up_comes_to_nothing_once_the_deployment_has_ended(
     ended = at.world.now(deployment)
     assert (ended.status, ended.outcome) == (Status.ABORTED, AliasOutcome.UNTOUCHED)
     assert model.serves("orders", "prod") == ("1", {})
+
+
+@pytest.mark.parametrize(
+    ("answer", "error", "told"),
+    [
+        (
+            b'{"errorMessage": "no way to postgres://app:s3cret@db", "errorType": "OperationalError"}',
+            "Unhandled",
+            "the version failed (Unhandled): OperationalError; its log says more",
+        ),
+        (b'{"errorType": "s3cret s3cret"}', "Unhandled", "an error without a type"),
+    ],
+)
+def test_an_error_of_a_function_is_told_by_its_type_alone(answer: bytes, error: str, told: str) -> None:
+    """Promise 7: what an error says may be made of the environment, and readers of the record are many."""
+    why = smoke.failed(Smoke(10, payload="{}", expect='{"status": "ok"}'), answer, error)
+    assert why is not None
+    assert told in why
+    assert "s3cret" not in why
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        (b'{"status": "down"}', 'not as expected: {"status": "down"}'),
+        (b"<p>\x1b[2Jdown</p>", "not JSON"),
+        (b'"' + b"x" * 9_000 + b'"', "x" * 100),
+    ],
+)
+def test_what_a_function_chose_to_answer_is_told_cut_and_cleaned(answer: bytes, told: str) -> None:
+    why = smoke.failed(Smoke(10, payload="{}", expect='{"status": "ok"}'), answer, None)
+    assert why is not None
+    assert told in why
+    assert len(why) < 400
+    assert "\x1b" not in why

@@ -72,6 +72,7 @@ def actions(role: str, effect: str = "Allow") -> set[str]:
 
 LOG: Final = {"logs:CreateLogStream", "logs:PutLogEvents"}
 TRACE: Final = {"xray:PutTelemetryRecords", "xray:PutTraceSegments"}
+WAKE: Final = {"states:SendTaskSuccess"}
 RECORD: Final = {
     "dynamodb:ConditionCheckItem",
     "dynamodb:DeleteItem",
@@ -86,22 +87,21 @@ RECORD: Final = {
     [
         (
             "GatewayRole",
-            LOG | TRACE | RECORD
-            | {"dynamodb:Query", "s3:GetObject", "s3:ListBucket", "s3:PutObject"}
-            | {"secretsmanager:GetSecretValue", "states:SendTaskSuccess", "states:StartExecution"},
+            LOG | TRACE | RECORD | WAKE
+            | {"dynamodb:Query", "s3:GetObject", "s3:ListBucket", "s3:PutObject", "states:StartExecution"}
+            | {"secretsmanager:GetSecretValue"},
         ),
         ("WatcherRole", LOG | TRACE | {"dynamodb:GetItem"}),
         (
             "DeployerRole",
-            LOG | TRACE | RECORD
-            | {"s3:GetObject", "s3:GetObjectVersion", "s3:ListBucket", "states:SendTaskSuccess"}
+            LOG | TRACE | RECORD | WAKE
+            | {"s3:GetObject", "s3:GetObjectVersion", "s3:ListBucket"}
             | {"sts:AssumeRole", "sts:SetSourceIdentity", "sts:TagSession"},
         ),
         (
             "JanitorRole",
-            LOG | TRACE | RECORD
-            | {"dynamodb:Query", "states:DescribeExecution", "states:SendTaskSuccess"}
-            | {"states:StartExecution"},
+            LOG | TRACE | RECORD | WAKE
+            | {"dynamodb:Query", "states:DescribeExecution", "states:StartExecution"},
         ),
         (
             "RelayRole",
@@ -109,7 +109,7 @@ RECORD: Final = {
             | {"dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator"}
             | {"dynamodb:ListStreams", "events:PutEvents", "sqs:SendMessage"},
         ),
-        ("WakerRole", LOG | TRACE | {"dynamodb:GetItem", "dynamodb:Query", "states:SendTaskSuccess"}),
+        ("WakerRole", LOG | TRACE | WAKE | {"dynamodb:GetItem", "dynamodb:Query"}),
         (
             "NotifierRole",
             LOG | TRACE
@@ -124,18 +124,14 @@ def test_a_role_may_do_this_and_nothing_else(role: str, allowed: set[str]) -> No
     assert actions(role) == allowed
 
 
-def test_the_gateway_reads_webhooks_secrets_the_notifier_gitlabs_and_nobody_others() -> None:
-    found = {
-        role: statement["Resource"]["Fn::Sub"].partition(":secret:")
+def test_each_kind_of_secret_has_one_reader() -> None:
+    found = [
+        (role, statement["Resource"]["Fn::Sub"].rpartition(":")[2])
         for role in of_type("AWS::IAM::Role")
         for statement in statements(role)
         if any(action.startswith("secretsmanager:") for action in listed(statement["Action"]))
-    }
-    account = "arn:${AWS::Partition}:secretsmanager:${AWS::Region}:${AWS::AccountId}"
-    assert found == {
-        "GatewayRole": (account, ":secret:", "sluicegate/webhooks/*"),
-        "NotifierRole": (account, ":secret:", f"{ANSWER_SECRETS}*"),
-    }
+    ]
+    assert found == [("GatewayRole", "sluicegate/webhooks/*"), ("NotifierRole", "sluicegate/gitlab/*")]
 
 
 def test_the_rollout_may_invoke_the_deployer_and_deliver_its_log() -> None:
@@ -159,9 +155,7 @@ def test_only_what_knows_no_resources_is_allowed_on_all() -> None:
         for statement in statements(role):
             if statement["Resource"] == "*":
                 allowed = set(listed(statement["Action"]))
-                assert role in {"RolloutRole", "ApiGatewayLogWriter"} or (
-                    allowed <= TRACE or allowed == {"states:SendTaskSuccess"}
-                ), (role, allowed)
+                assert role in {"RolloutRole", "ApiGatewayLogWriter"} or allowed in (TRACE, WAKE), role
 
 
 def test_every_role_is_written_out_and_can_be_bounded() -> None:
@@ -235,11 +229,10 @@ def test_the_functions_are_called_what_the_gate_refuses_to_deploy() -> None:
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_a_function_is_told_all_that_it_reads(name: str) -> None:
     shared = TEMPLATE["Globals"]["Function"]["Environment"]["Variables"]
-    own = properties(f"{name}Function").get("Environment", {"Variables": {}})
-    given = {**shared, **own["Variables"]}
+    given = {**shared, **properties(f"{name}Function").get("Environment", {}).get("Variables", {})}
     config = Config.from_environment({**dict.fromkeys(given, "told"), "AWS_REGION": "eu-central-1"})
     assert config.table == "told"
-    assert bool(config.state_machine) == (name not in {"Deployer", "Relay", "Waker", "Notifier"})
+    assert bool(config.state_machine) == (name in {"Gateway", "Watcher", "Janitor"})
     assert bool(config.bus) == (name == "Relay")
     assert bool(config.queue) == bool(config.dead_letters) == (name == "Notifier")
     assert bool(config.target_role) == bool(config.external_id) == (name == "Deployer")
@@ -509,6 +502,18 @@ def test_the_notifier_writes_what_was_told_and_nothing_else() -> None:
         if {"dynamodb:PutItem", "dynamodb:UpdateItem"} & set(listed(statement["Action"])):
             keys = {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": ["told#*"]}}
             assert statement["Condition"] == keys
+
+
+def test_the_notifier_reads_secrets_of_its_prefix_and_nobody_else_does() -> None:
+    found = {
+        role: [
+            one["Resource"] for one in statements(role) if one["Action"] == "secretsmanager:GetSecretValue"
+        ]
+        for role in of_type("AWS::IAM::Role")
+    }
+    account = "arn:${AWS::Partition}:secretsmanager:${AWS::Region}:${AWS::AccountId}"
+    assert found.pop("NotifierRole") == [{"Fn::Sub": f"{account}:secret:{ANSWER_SECRETS}*"}]
+    assert ANSWER_SECRETS not in json.dumps(found)
 
 
 def test_the_notifier_is_given_every_event_one_at_a_time() -> None:

@@ -22,7 +22,7 @@ from deliveries import (
     tag_push,
     webhook,
 )
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sluicegate import webhooks
 from sluicegate.identity import Identity
@@ -78,6 +78,7 @@ def test_a_signature_holds_for_five_minutes(
     assert verifies(EXAMPLE, PAYLOAD) is fresh
 
 
+@settings(deadline=None)  # a busy machine is no failure
 @given(body=st.text(), key=st.text("abc-_.0", min_size=1, max_size=40), secret=st.binary(min_size=1))
 def test_what_the_library_signs_verifies_with_that_secret_only(body: str, key: str, secret: bytes) -> None:
     text = f"whsec_{b64encode(secret).decode()}"
@@ -124,6 +125,7 @@ def test_a_malformed_list_verifies_nothing(value: str) -> None:
         assert not verifies(sent | {"webhook-signature": [listed]})
 
 
+@settings(deadline=None)
 @given(st.lists(st.text(max_size=60), max_size=3))
 def test_any_list_verifies_nothing(values: list[str]) -> None:
     sent = sign(BODY, at=time.time())
@@ -380,6 +382,7 @@ def answered(ask: Callable[..., Any], *arguments: Any) -> Any:
         return problem.status
 
 
+@settings(deadline=None)
 @given(body=st.sampled_from([tag_push(), pipeline()]), pointer=st.sampled_from(POINTERS), value=JSON)
 def test_whatever_a_field_is_the_answer_is_one_of_ours(
     body: dict[str, Any], pointer: str, value: Any
@@ -393,6 +396,7 @@ def test_whatever_a_field_is_the_answer_is_one_of_ours(
         assert len(found.sha) in (40, 64)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_any_body_is_strict_json_or_refused(data: bytes) -> None:
     try:
@@ -489,6 +493,7 @@ def test_what_differs_has_another_key() -> None:
     assert webhooks.once(webhook(), moved).tag == webhooks.once(webhook(), PUSHED).tag
 
 
+@settings(deadline=None)
 @given(st.text(max_size=300))
 def test_no_key_has_text_of_a_body_in_it(ref: str) -> None:
     delivery = Delivery("tag_push", ref, "tag", SHA, None, "push")

@@ -45,7 +45,7 @@ _MOVING: Final = frozenset({Status.SHIFTING, Status.BAKING, Status.ROLLING_BACK}
 
 @dataclass(frozen=True)
 class Resolved:
-    """What a request comes to. `version` is known where none has to be published.
+    """What a request comes to. `version` is known where none has to be published; `source` is an alias.
 
     `leaves` is what the stage serves, where that alone says what is the way back.
     """
@@ -265,6 +265,7 @@ class Acceptance:
             release=wanted.release and clean(wanted.release),
             description=wanted.description and clean(wanted.description),
             expected_version=wanted.expected_version,
+            promoted_from=wanted.source,
             source=resolved.source,
             version=resolved.version,
         )
@@ -339,7 +340,8 @@ class Acceptance:
         if holder is None or holder.status.final:
             if heir is not None and not heir.status.final and not supersede:
                 raise Busy(heir.id)
-        elif not supersede or (holder.action == "rollback" and deployment.action == "rollback"):
+        elif not supersede or holder.action == "rollback":
+            # A way back takes a second, and is nobody's to end by what it leads away from.
             raise Busy(holder.id)
         message = f"deployment {deployment.id} takes its place"
         reason = Reason("superseded", message, {"by": deployment.id})

@@ -641,6 +641,7 @@ class Gateway:
                 "Sluicegate-Status": deployment.status.value,
                 "Sluicegate-Revision": str(deployment.revision),
                 "Sluicegate-Final": "true" if deployment.status.final else "false",
+                **({"Sluicegate-Version": deployment.version} if deployment.version else {}),
                 **(headers or {}),
             },
         )

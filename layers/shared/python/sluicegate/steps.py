@@ -263,6 +263,10 @@ class Steps:
             return Impossible(
                 "smoke_failed", f"{'the hook' if access.hook else 'the version'} gave {error.message}"
             )
+        except NotFound:
+            if test.hook is None:
+                raise
+            return Impossible("smoke_failed", f"there is no function {test.hook}, which is the hook")
         if why := smoke.failed(test, answer.payload, answer.error):
             return Impossible("smoke_failed", why)
         return Verified()
@@ -374,10 +378,11 @@ def _alias(function: FunctionApi, name: str, *expected: AliasState | None) -> Al
 def _fence(function: FunctionApi, name: str, alias: Alias) -> None:
     """Give the alias another revision, so that a move that is still under way comes too late for it.
 
-    Who may not move it has moved nothing.
+    Who may not move it has moved nothing; and the weights that Lambda itself gives are not ours to write.
     """
     with suppress(Denied, Refused):
-        function.update_alias(name, alias.state, alias.revision)
+        if not function.has_provisioned_concurrency(name):
+            function.update_alias(name, alias.state, alias.revision)
 
 
 def _alarms(access: Access, watch: Watch | None) -> tuple[tuple[str, AlarmState], ...]:

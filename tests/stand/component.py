@@ -1,0 +1,95 @@
+"""What GitLab makes of the component: its inputs checked and pasted in, the YAML read, its job.
+
+As `Gitlab::Ci::Config::Interpolation` does it: the file's text after the header is interpolated before it is
+read as YAML; a string is pasted as it is, anything else as JSON. Source: gitlab-org/gitlab,
+lib/gitlab/ci/config/interpolation (text_template.rb, inputs/*.rb) and docs.gitlab.com/ci/inputs.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import yaml
+
+from stand import places
+
+FILE: Final = places.ROOT / "templates/deploy.yml"
+
+_BLOCK: Final = re.compile(r"\$\[\[\s*inputs\.([A-Za-z0-9_-]+)\s*\]\]")
+_TYPES: Final[Mapping[str, type]] = {"string": str, "boolean": bool, "array": list}
+
+
+class InputError(ValueError):
+    """GitLab does not create a pipeline of these inputs; the message names the input."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """The component's job: its keywords as GitLab reads them, and what its shell is given."""
+
+    name: str
+    keywords: Mapping[str, Any]
+
+    @property
+    def variables(self) -> dict[str, str]:
+        return dict(self.keywords["variables"])
+
+    @property
+    def script(self) -> str:
+        """The lines of `script`, as a runner joins them; it ends a job at the first one that fails."""
+        return "\n".join(["set -e", *self.keywords["script"]])
+
+    @property
+    def after_script(self) -> str:
+        return "\n".join(["set -e", *self.keywords["after_script"]])
+
+
+def header() -> Mapping[str, Mapping[str, Any]]:
+    """The component's inputs, as its `spec` describes them."""
+    spec, _ = FILE.read_text().split("\n---\n", 1)
+    inputs: Mapping[str, Mapping[str, Any]] = yaml.safe_load(spec)["spec"]["inputs"]
+    return inputs
+
+
+def job(**given: Any) -> Job:
+    """The job that an include with these inputs adds to a pipeline.
+
+    Raises InputError, and yaml.YAMLError where a value broke the file.
+    """
+    _, body = FILE.read_text().split("\n---\n", 1)
+    values = _checked(given)
+
+    def paste(block: re.Match[str]) -> str:
+        value = values[block[1]]
+        return value if isinstance(value, str) else json.dumps(value)
+
+    ((name, keywords),) = yaml.safe_load(_BLOCK.sub(paste, body)).items()
+    return Job(name, keywords)
+
+
+def _checked(given: Mapping[str, Any]) -> dict[str, Any]:
+    inputs = header()
+    if unknown := given.keys() - inputs.keys():
+        raise InputError(f"{unknown} are not defined")
+    return {name: _value(name, spec, given) for name, spec in inputs.items()}
+
+
+def _value(name: str, spec: Mapping[str, Any], given: Mapping[str, Any]) -> Any:
+    """GitLab checks defaults as well. Its patterns are RE2's, and match no empty string."""
+    if name not in given and "default" not in spec:
+        raise InputError(f"`{name}` input: required value has not been provided")
+    value: Any = given.get(name, spec.get("default"))
+    if type(value) is not _TYPES[spec.get("type", "string")]:
+        raise InputError(f"`{name}` input: value is not a {spec.get('type', 'string')}")
+    if "options" in spec and value not in spec["options"]:
+        raise InputError(f"`{name}` input: `{value}` is not in the list of allowed options")
+    if "regex" in spec and not (isinstance(value, str) and re.search(_python(spec["regex"]), value)):
+        raise InputError(f"`{name}` input: value does not match required RegEx pattern")
+    return value
+
+
+def _python(pattern: str) -> str:
+    """RE2's `$` is the end of the text only; Python's would take a line break before it."""
+    return re.sub(r"\$(?=\)?$)", r"\\Z", pattern)
