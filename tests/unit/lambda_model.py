@@ -230,10 +230,10 @@ class LambdaModel:
     def _run(self, name: str, call: Callable[[], Any]) -> Any:
         self.calls.append(name)
         self.before(name)
-        answer = call()
-        answer = {**answer}
-        self.after(name)
-        return answer
+        try:
+            return {**call()}
+        finally:
+            self.after(name)
 
     def _function(self, name: str) -> dict[str, Any]:
         if name not in self.functions:
