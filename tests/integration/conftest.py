@@ -8,13 +8,14 @@ from typing import Any, Final
 from uuid import uuid4
 
 import pytest
-from stand import Stand, rollouts
+from stand import Stand, hooked, rollouts
 from stand.fixtures import stand
+from stand.hooked import Hooks
 from stand.monitor import Monitor
 from stand.paths import Paths
 from stand.wide import Wide, install
 
-__all__ = ["function", "gateway_log", "paths", "stand", "wide"]
+__all__ = ["function", "gateway_log", "hooks", "paths", "stand", "wide"]
 
 
 CONCURRENT: Final = pytest.StashKey[dict[str, Future[Any]]]()
@@ -71,6 +72,12 @@ def paths(stand: Stand, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pa
     rollouts.install(stand, tmp_path_factory.mktemp("rollouts"))
     with Monitor(stand) as monitor:
         yield Paths(stand, monitor)
+
+
+@pytest.fixture(scope="session")
+def hooks(wide: Wide, tmp_path_factory: pytest.TempPathFactory) -> Hooks:
+    """The stand with webhooks, installed once."""
+    return hooked.install(wide.stand, tmp_path_factory.mktemp("hooks"))
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ from uuid import uuid4
 import pytest
 from stand import Stand, package
 from stand.gitlab_api import PREFIX
+from stand.hooked import Hooks, new_tag
 from stand.wide import Wide
 
 T = TypeVar("T")
@@ -23,6 +24,12 @@ LOG = "/aws/lambda/sluicegate-notifier"
 def commit() -> str:
     """A commit of the test's own, so that its statuses are."""
     return uuid4().hex + "0" * 8
+
+
+@pytest.fixture
+def pipeline() -> str:
+    """A pipeline of that commit alone."""
+    return str(1_000_000 + uuid4().int % 1_000_000_000)
 
 
 def until(look: Callable[[], T], enough: Callable[[T], bool], patience: float = 60) -> T:
@@ -64,32 +71,49 @@ def in_order(histories: list[list[str]], *states: str) -> bool:
     return history[-1] == states[-1] and history == [state for state in states if state in history]
 
 
-def test_a_deployment_is_a_status_of_its_commit(stand: Stand, function: str, commit: str) -> None:
-    done = release(stand, function, commit, pipeline_id="8001")
+def test_a_deployment_is_a_status_of_its_commit(
+    stand: Stand, function: str, commit: str, pipeline: str
+) -> None:
+    done = release(stand, function, commit, pipeline_id=pipeline)
     assert done["status"] == "succeeded"
     assert in_order(ends(stand, commit, function), "pending", "running", "success")
     [status] = stand.gitlab.statuses(commit, f"sluicegate/{function}:dev")
-    assert status["pipeline_id"] == 8001
+    assert status["pipeline_id"] == int(pipeline)
     assert status["description"] == f"succeeded: {done['timeline'][-1]['message']}"
     assert status["target_url"] == f"{stand.issuer}/acme/orders/-/jobs/{done['requested_by']['job_id']}"
     assert stand.gitlab.deployments(commit) == [], "the job's own environment is GitLab's business"
 
 
-def test_a_deployment_that_fails_fails_its_commit(stand: Stand, commit: str) -> None:
-    done = release(stand, "orders-that-is-not-there", commit, pipeline_id="8002")
+def test_a_deployment_that_fails_fails_its_commit(stand: Stand, commit: str, pipeline: str) -> None:
+    done = release(stand, "orders-that-is-not-there", commit, pipeline_id=pipeline)
     assert done["status"] == "failed"
     assert in_order(ends(stand, commit, "orders-that-is-not-there"), "pending", "running", "failed")
 
 
-def test_a_retry_in_the_same_pipeline_has_the_last_word(stand: Stand, commit: str) -> None:
+def test_a_retry_in_the_same_pipeline_has_the_last_word(stand: Stand, commit: str, pipeline: str) -> None:
     function = f"orders-{uuid4().hex[:8]}"
-    release(stand, function, commit, pipeline_id="8003")
+    release(stand, function, commit, pipeline_id=pipeline)
     assert in_order(ends(stand, commit, function), "pending", "running", "failed")
     stand.create_function(function)
-    release(stand, function, commit, pipeline_id="8003")
+    release(stand, function, commit, pipeline_id=pipeline)
     told = until(lambda: shown(stand, commit, function), lambda all_: all_[-1][-1] == "success")
     assert [history[-1] for history in told] == ["failed", "success"]
     stand.delete_function(function)
+
+
+def test_what_a_webhook_starts_is_a_deployment_of_gitlabs(hooks: Hooks) -> None:
+    tag, commit = new_tag()
+    hooks.upload(commit)
+    told = hooks.deliver(body={"ref": f"refs/tags/{tag}", "checkout_sha": commit})
+    assert hooks.done(told)["status"] == "succeeded", told
+    assert in_order(ends(hooks.stand, commit, "hooks-tags"), "pending", "running", "success")
+    gitlab = hooks.stand.gitlab
+    [made] = until(
+        lambda: gitlab.deployments(commit),
+        lambda found: [one["status"] for one in found] == ["success"],
+    )
+    assert (made["environment"], made["ref"], made["tag"]) == ("dev", tag, True)
+    assert in_order([made["history"]], "running", "success")
 
 
 def test_an_issuer_without_answers_is_told_nothing(wide: Wide, commit: str) -> None:
@@ -104,9 +128,11 @@ def test_an_issuer_without_answers_is_told_nothing(wide: Wide, commit: str) -> N
     assert PREFIX not in wide.other.requests()
 
 
-def test_a_gitlab_that_is_down_is_told_when_it_is_up_again(stand: Stand, function: str, commit: str) -> None:
+def test_a_gitlab_that_is_down_is_told_when_it_is_up_again(
+    stand: Stand, function: str, commit: str, pipeline: str
+) -> None:
     with stand.gitlab.failing("down", path=PREFIX):
-        assert release(stand, function, commit, pipeline_id="8004")["status"] == "succeeded"
+        assert release(stand, function, commit, pipeline_id=pipeline)["status"] == "succeeded"
         time.sleep(2)
         assert shown(stand, commit, function) == []
     assert ends(stand, commit, function) == [["success"]]
@@ -117,18 +143,18 @@ def revoked(wide: Wide) -> Iterator[None]:
     """GitLab does not take the token any more; afterwards it does again."""
     wide.stand.gitlab.new_api_token()
     yield
-    wide.put_secret(wide.stand.gitlab.new_api_token())
+    wide.put_token(wide.stand.gitlab.new_api_token())
 
 
 @pytest.mark.usefixtures("revoked")
 def test_what_gitlab_refuses_waits_among_the_dead_letters_until_it_is_replayed(
-    wide: Wide, stand: Stand, function: str, commit: str
+    wide: Wide, stand: Stand, function: str, commit: str, pipeline: str
 ) -> None:
-    done = release(stand, function, commit, pipeline_id="8005")
+    done = release(stand, function, commit, pipeline_id=pipeline)
     assert done["status"] == "succeeded", "what GitLab is told changes nothing about the deployment"
     until(lambda: messages(stand, "sluicegate-notifier-dead-letters"), lambda left: left >= done["revision"])
     assert shown(stand, commit, function) == []
-    wide.put_secret(stand.gitlab.new_api_token())
+    wide.put_token(stand.gitlab.new_api_token())
     assert replay(stand) >= done["revision"]
     assert ends(stand, commit, function) == [["success"]]
 
@@ -157,13 +183,13 @@ def replay(stand: Stand) -> int:
     return there
 
 
-def test_no_token_is_in_a_log_nor_in_the_table(wide: Wide, function: str, commit: str) -> None:
+def test_no_token_is_in_a_log_nor_in_the_table(wide: Wide, function: str, commit: str, pipeline: str) -> None:
     stand = wide.stand
     canaries = [stand.gitlab.new_api_token() for _ in range(2)]
-    wide.put_secret(canaries[0])  # revoked: it is sent, and refused
-    release(stand, function, commit, pipeline_id="8006")
+    wide.put_token(canaries[0])  # revoked: it is sent, and refused
+    release(stand, function, commit, pipeline_id=pipeline)
     until(lambda: messages(stand, "sluicegate-notifier-dead-letters"), lambda left: left > 0)
-    wide.put_secret(canaries[1])
+    wide.put_token(canaries[1])
     replay(stand)
     assert ends(stand, commit, function) == [["success"]]
     logs = stand.client("logs")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from stand.paths import HURRIED, RAISES, Path, Paths, together
+from stand.paths import HURRIED, RAISES, Path, Paths, frozen, together
 from stand.rollouts import HOOK
 from stand.traffic import Traffic
 
@@ -235,6 +235,23 @@ def test_an_alarm_ends_a_bake_within_seconds(paths: Paths) -> None:
         assert path.serves == version("1")
         done = path.done(path.deploy("once more"))
         assert ended(done) == ("failed", "alarm", "untouched")
+
+
+def test_an_alarm_in_the_moment_of_a_move_is_not_slept_through(paths: Paths) -> None:
+    with paths("alarmed") as path, paths.stand.alarm(f"{path.function}-alarmed") as alarm:
+        for attempt in range(10):
+            deployment = path.deploy(f"next {attempt}")
+            with frozen(path, deployment, "shifting") as in_time:
+                if in_time:
+                    alarm.set("ALARM")
+            if in_time:
+                fired = time.time()
+                done = path.done(deployment)
+                assert time.time() - fired < 10  # the first look is half a minute away
+                assert ended(done) == ("rolled_back", "alarm", "restored")
+                return
+            path.abort(deployment)
+    raise AssertionError("no deployer was ever stopped in the moment")
 
 
 @pytest.mark.concurrent

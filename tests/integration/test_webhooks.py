@@ -10,20 +10,13 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from stand import Stand
-from stand.hooked import CLEAR, ROTATED, SIGNING, Hooks, install, new_tag
+from stand.hooked import CLEAR, ROTATED, SIGNING, Hooks, new_tag
 from stand.webhooks import body, signed
 
 YEAR = 365 * 86_400
 TOKEN = CLEAR["sluicegate/webhooks/stand-c"]
 SIGNER = SIGNING["sluicegate/webhooks/stand-a"]
 OTHERS_SIGNER = SIGNING["sluicegate/webhooks/stand-b"]
-
-
-@pytest.fixture(scope="module")
-def hooks(stand: Stand, tmp_path_factory: pytest.TempPathFactory) -> Hooks:
-    """The stand with webhooks, installed once."""
-    return install(stand, tmp_path_factory.mktemp("hooks"))
 
 
 def tag_push(tag: str, sha: str | None, **more: Any) -> dict[str, Any]:

@@ -80,7 +80,7 @@ class Wide:
         """A job's token of the other GitLab, for its own audience."""
         return self.other.token(claims)
 
-    def put_secret(self, token: str) -> None:
+    def put_token(self, token: str) -> None:
         """Put a token where the notifier finds it."""
         self.stand.put_secret(SECRET, token)
 
@@ -105,7 +105,7 @@ def install(stand: Stand, directory: Path) -> Wide:
     gate.write_text(_widened(places.GATE_FILE.read_text(), stand.issuer, issuers))
     stand.install_gate(gate)
     wide = Wide(stand, other, filed)
-    wide.put_secret(stand.gitlab.new_api_token())
+    wide.put_token(stand.gitlab.new_api_token())
     return wide
 
 

@@ -19,9 +19,9 @@ class Config:
     target_role: str
     external_id: str
     gate: str
-    queue: str
-    dead_letters: str
     own_functions: tuple[str, ...]
+    queue: str = ""
+    dead_letters: str = ""
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> "Config":
