@@ -29,6 +29,7 @@ from sluicegate.http import Answer, Call
 from sluicegate.janitor import Janitor, Swept
 from sluicegate.keys import Keyring
 from sluicegate.problems import Problem
+from sluicegate.waker import Waker
 from state_machine import Machine
 from world import OWN, Bucket, Clock, World, create_table, dynamodb
 
@@ -134,6 +135,7 @@ class Site(World):
             self.clock.sleep,
         )
         self.janitor = Janitor(self.store, cast(Any, self.machine), self.clock)
+        self.waker = Waker(self.store, cast(Any, self.machine), self.clock, self.clock.sleep)
         self.invocations: list[Json] = []
 
     def invoke(self, payload: Json) -> Any:
@@ -264,7 +266,7 @@ def site(**fields: Any) -> Iterator[Site]:
         made = Site(client, LambdaModel(), Clock(float(NOW)), **fields)
         made.model.add("orders", b"code of somebody")
         patch.setattr(function("deployer"), "service", lambda: made.deployer)
-        patch.setattr(function("waker"), "service", lambda: (made.store, made.machine))
+        patch.setattr(function("waker"), "service", lambda: made.waker)
         try:
             yield made
         finally:

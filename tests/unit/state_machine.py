@@ -69,13 +69,14 @@ class Machine:
             payload = json.loads(f'{{"id":"{deployment.id}"}}')
             self.executions[name] = Execution(name, payload, definition()["StartAt"])
 
-    def wake(self, token: str) -> None:
+    def wake(self, token: str) -> bool:
         if self.lost_wakes:
             self.lost_wakes -= 1
-            return
-        for execution in self.executions.values():
-            if execution.token == token:
-                execution.answered = True
+            return True
+        waiting = [one for one in self.executions.values() if one.token == token and not one.answered]
+        for execution in waiting:
+            execution.answered = True
+        return bool(waiting)
 
     def state(self, deployment: Deployment) -> str | None:
         execution = self.executions.get(f"{deployment.id}-{deployment.attempt}")

@@ -276,12 +276,13 @@ class Steps:
     def _shift(self, deployment: Deployment, function: FunctionApi, step: Shift) -> Outcome:
         """Promise 4: move the alias only from what was found, and only while its lock is ours.
 
-        The revision noted when it was found spares a look: Lambda refuses the move if it is stale.
+        The revision noted when it was found spares a look: Lambda refuses the move if it is stale. After
+        trouble it does look, for the move may have taken effect unseen.
         """
         if not self.store.holds_alias(deployment):
             return Trouble("LockLost", "the alias' lock is not held")
         refusal: LambdaError | None = None
-        if step.found != step.wanted:
+        if step.found != step.wanted and not deployment.trouble:
             try:
                 return self._move(deployment, function, step, step.revision)
             except (Stale, InProgress, NotFound) as error:
