@@ -29,6 +29,7 @@ from sluicegate.http import Answer, Call
 from sluicegate.janitor import Janitor, Swept
 from sluicegate.keys import Keyring
 from sluicegate.problems import Problem
+from sluicegate.waker import Waker
 from state_machine import Machine
 from world import OWN, Bucket, Clock, World, create_table, dynamodb
 
@@ -264,7 +265,8 @@ def site(**fields: Any) -> Iterator[Site]:
         made = Site(client, LambdaModel(), Clock(float(NOW)), **fields)
         made.model.add("orders", b"code of somebody")
         patch.setattr(function("deployer"), "service", lambda: made.deployer)
-        patch.setattr(function("waker"), "service", lambda: (made.store, made.machine))
+        waker = Waker(made.store, cast(Any, made.machine), made.clock, made.clock.sleep)
+        patch.setattr(function("waker"), "service", lambda: waker)
         try:
             yield made
         finally:

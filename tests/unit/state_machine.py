@@ -69,13 +69,15 @@ class Machine:
             payload = json.loads(f'{{"id":"{deployment.id}"}}')
             self.executions[name] = Execution(name, payload, definition()["StartAt"])
 
-    def wake(self, token: str) -> None:
+    def wake(self, token: str) -> bool:
         if self.lost_wakes:
             self.lost_wakes -= 1
-            return
+            return True
         for execution in self.executions.values():
             if execution.token == token:
                 execution.answered = True
+                return True
+        return False
 
     def state(self, deployment: Deployment) -> str | None:
         execution = self.executions.get(f"{deployment.id}-{deployment.attempt}")
