@@ -287,12 +287,24 @@ def test_a_rollback_may_name_any_version_that_succeeded_there(at: Site) -> None:
     assert (forth.status, forth.version, forth.sha256) == (Status.SUCCEEDED, "3", digests[2])
 
 
-def test_a_rollback_while_something_moves_in_is_to_what_is_served_without_it(at: Site) -> None:
+@pytest.mark.parametrize("reached", ["accepted", "baking"])
+def test_a_rollback_undoes_what_is_under_way_however_far_it_is(at: Site, reached: str) -> None:
     at.gate = gate_of({"prod": Rollout(steps=CANARY)})
     for code in (b"1", b"2"):
         at.release(artifact(at, code))
-    at.run_until(at.deploy(artifact(at, b"3")), "baking")
+    under_way = at.deploy(artifact(at, b"3"))
+    if reached != "accepted":
+        under_way = at.run_until(under_way, reached)
     assert at.finish(at.rollback()).version == "2"
+    assert at.now(under_way).status is Status.ABORTED
+    assert at.finish(at.rollback()).version == "1"
+
+
+def test_a_rollback_goes_back_although_something_waits_for_approval(at: Site) -> None:
+    for code in (b"1", b"2"):
+        at.release(artifact(at, code))
+    at.gate = gate_of({"prod": Rollout(approval=3_600)})
+    at.run_until(at.deploy(artifact(at, b"3")), "awaiting_approval")
     assert at.finish(at.rollback()).version == "1"
 
 

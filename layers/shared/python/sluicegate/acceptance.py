@@ -163,7 +163,7 @@ class Acceptance:
         served: Sequence[ServedVersion],
         serving: Serving | None,
     ) -> Resolved:
-        """To what was served before; while something else moves in, to what is served without it."""
+        """To what was served before; while something else is under way, to what is served without it."""
         where = f"{wanted.function} in {wanted.stage}"
         if serving is None:
             raise unprocessable(f"nothing has been deployed of {where}: there is nothing to roll back to")
@@ -173,12 +173,12 @@ class Acceptance:
                 raise unprocessable(f"version {wanted.version} never succeeded for {where}")
         else:
             holder = self._rolling_out(self.target(placement), wanted.function, placement.alias)
-            moving = holder is not None and holder.status in _MOVING and holder.action != "rollback"
+            undone = holder is not None and _under_way(holder)
             found = next(
                 (
                     one
                     for one in served
-                    if (one.version == serving.version if moving else _earlier(one, serving))
+                    if (one.version == serving.version if undone else _earlier(one, serving))
                 ),
                 None,
             )
@@ -410,6 +410,12 @@ def held(hold: Hold) -> Problem:
 def outdated(stage: str) -> Problem:
     """409: a pipeline comes too late."""
     return conflict("outdated", f"a newer pipeline of this project has been deployed to {stage}")
+
+
+def _under_way(deployment: Deployment) -> bool:
+    """Whether a way back undoes it: not what waits for a person, nor what leads back itself."""
+    waits = deployment.status.final or deployment.status is Status.AWAITING_APPROVAL
+    return not waits and deployment.action != "rollback"
 
 
 def _earlier(one: ServedVersion, serving: Serving) -> bool:

@@ -491,7 +491,7 @@ def _shifted(deployment: Deployment, outcome: Shifted, at: float) -> Deployment:
     }
     message = f"alias {deployment.plan.alias} serves {_served(outcome.now)}"
     # What was served before and is served still needs no watching.
-    if not step.bake or deployment.now == outcome.now == deployment.found:
+    if not step.bake or deployment.now == deployment.found == AliasState(_version(deployment)):
         return deployment.changed(at, message, Status.SUCCEEDED, outcome=AliasOutcome.MOVED, **facts)
     return deployment.changed(at, f"{message} for {duration(step.bake)}", Status.BAKING, extended=0, **facts)
 

@@ -228,7 +228,7 @@ class Steps:
     # Before traffic
 
     def _verify(self, deployment: Deployment, access: Access, step: Verify) -> Outcome:
-        """What can be known before anybody meets the new version; the smoke test comes last."""
+        """What can be known before anybody meets the new version; the smoke test comes late."""
         version = _version_of(access.function, step.version)
         if not isinstance(version, Snapshot):
             return version
@@ -238,11 +238,13 @@ class Steps:
             return _unable(version)
         if step.gradual and (refused := _unweighable(access.function, deployment.plan.alias, step, version)):
             return refused
-        if reason := alarmed(_alarms(access, deployment.plan.watch)):
-            return Impossible(reason.code, f"before anything was moved: {reason.message}", reason.data)
-        if deployment.plan.smoke:
-            return self._smoke(deployment, access, deployment.plan.smoke, step.version)
-        return Verified()
+        outcome: Outcome = _quiet(access, deployment.plan.watch)
+        if deployment.plan.smoke and isinstance(outcome, Verified):
+            outcome = self._smoke(deployment, access, deployment.plan.smoke, step.version)
+            if isinstance(outcome, Verified):
+                # It may have taken a minute, in which no alarm could wake anybody.
+                outcome = _quiet(access, deployment.plan.watch)
+        return outcome
 
     def _smoke(self, deployment: Deployment, access: Access, test: Smoke, version: str) -> Outcome:
         """May run twice: a smoke test must be one that can."""
@@ -388,6 +390,14 @@ def _fence(function: FunctionApi, name: str, alias: Alias) -> None:
 
 def _alarms(access: Access, watch: Watch | None) -> tuple[tuple[str, AlarmState], ...]:
     return access.cloudwatch.alarms(watch.alarms) if watch and access.cloudwatch else ()
+
+
+def _quiet(access: Access, watch: Watch | None) -> Verified | Impossible:
+    """Whether no alarm fires yet: what goes wrong already is no time for more."""
+    reason = alarmed(_alarms(access, watch))
+    if reason is None:
+        return Verified()
+    return Impossible(reason.code, f"before anything was moved: {reason.message}", reason.data)
 
 
 def _version_of(function: FunctionApi, version: str) -> Snapshot | Impossible:
