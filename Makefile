@@ -67,6 +67,7 @@ deploy: build ## sam deploy to the AWS account of your credentials (ARGS: more o
 lock: setup ## write the locks again, from the *.in files
 	@for each in uv emulator runtime-image; do $(COMPILE) requirements/$$each.in -o requirements/$$each.txt; done
 	@$(COMPILE) requirements/dev.in pyproject.toml -o requirements/dev.txt
+	@$(COMPILE) layers/dependencies/requirements.in -o layers/dependencies/requirements.txt
 
 COMPILE = $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --custom-compile-command "make lock"

@@ -13,7 +13,8 @@ from jwt.types import Options
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "unit"))
 
 from signing import AUDIENCE, CLAIMS, ISSUER, NOW, jwk, jwks, key, token
-from sluicegate.gate import Gate, parse
+from sluicegate import gaterollout
+from sluicegate.gate import FORMAT, Gate, Rollout, parse
 from sluicegate.identity import Issuer
 from sluicegate.keys import Keyring
 from sluicegate.token import verify
@@ -41,12 +42,30 @@ def gate(rules: int) -> Gate:
         }
 
     document = {
-        "format": 1,
-        "issuers": [{"name": "corp", "url": ISSUER, "audience": AUDIENCE, "max_age": None, "jwks": None}],
-        "stages": [{"name": "dev", "alias": "dev", "protected": False, "max_age": None}],
-        "functions": [{"pattern": "orders-*", "alias": {}, "max_age": {}}],
+        "format": FORMAT,
+        "issuers": [
+            {
+                "name": "corp",
+                "url": ISSUER,
+                "audience": AUDIENCE,
+                "max_age": None,
+                "jwks": None,
+                "answers": None,
+            }
+        ],
+        "stages": [
+            {
+                "name": "dev",
+                "alias": "dev",
+                "protected": False,
+                "max_age": None,
+                "rollout": gaterollout.document(Rollout()),
+            }
+        ],
+        "functions": [{"pattern": "orders-*", "alias": {}, "max_age": {}, "rollout": {}}],
         "rules": [rule(i, str(10_000 + i)) for i in range(rules - 1)] + [rule(rules, CLAIMS["project_id"])],
         "deny": [],
+        "webhooks": [],
     }
     return parse(json.dumps(document).encode(), own_functions=())
 

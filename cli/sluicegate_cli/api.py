@@ -31,6 +31,8 @@ _PATIENCE: Final = 120.0  # seconds of pauses for one request, Retry-After inclu
 _AGAIN: Final = frozenset({429, 500, 502, 503, 504})
 _COARSE: Final = 1.5  # seconds by which `Date` may be off
 _CHUNK: Final = 256 * 1024  # bytes
+_LARGEST: Final = 10_000_000  # bytes of an answer; API Gateway sends no more
+_PACKING: Final = frozenset({"content-encoding", "content-length", "transfer-encoding"})
 _AGENT: Final = {"User-Agent": f"sluicegate/{sluicegate.__version__}"}
 
 # API Gateway ends a call after 29 s, and `wait` is at most 20 s.
@@ -71,8 +73,15 @@ class Answer:
     replayed: bool
 
 
+class _Unusable(httpx.ReadError):
+    """An answer that cannot be read; its message is ours."""
+
+
 class Api:
-    """Calls the API, and uploads to where it says. `notice` is told each time it tries again."""
+    """Calls the API, and uploads to where it says. `notice` is told each time it tries again.
+
+    Without a token, none is sent. `tries` is how often one request is sent at most.
+    """
 
     def __init__(
         self,
@@ -81,7 +90,9 @@ class Api:
         *,
         notice: Callable[[str], None] = lambda _: None,
         sleep: Callable[[float], None] = time.sleep,
+        tries: int = _TRIES,
     ) -> None:
+        self._most = tries
         self._url = url
         self._token = token
         self._notice = notice
@@ -160,14 +171,15 @@ class Api:
 
     def _call(self, method: str, path: tuple[str, ...], **request: Any) -> Answer:
         url = "/".join((self._url, *(quote(part, safe="") for part in path)))
-        headers = {
-            **request.pop("headers", {}),
-            "Authorization": f"Bearer {self._token}",
-            "Accept": "application/json",
-        }
-        response = self._tries(
-            lambda: self._http.request(method, url, headers=headers, **request), _AGAIN, "the API"
-        )
+        headers = {**request.pop("headers", {}), "Accept": "application/json"}
+        if self._token:
+            headers["Authorization"] = f"Bearer {self._token}"
+
+        def send() -> httpx.Response:
+            with self._http.stream(method, url, headers=headers, **request) as answer:
+                return _read(answer)
+
+        response = self._tries(send, _AGAIN, "the API")
         self._set_clock(response)
         if not response.is_success:
             raise _refused(response)
@@ -192,27 +204,27 @@ class Api:
             self._ahead = date + 0.5 - time.time()
 
     def _tries(self, send: Callable[[], httpx.Response], again: frozenset[int], whom: str) -> httpx.Response:
-        """Sends until there is an answer that trying again would not change, `_TRIES` times at most.
+        """Sends until there is an answer that trying again would not change, `tries` times at most.
 
         Raises ApiError when there was never an answer; an answer that stays bad is returned as it is.
         """
         waited = 0.0
-        for attempt in range(1, _TRIES + 1):
+        for attempt in range(1, self._most + 1):
             pause = random.uniform(0.5, 1) * min(_LONGEST_PAUSE, 2 ** (attempt - 2))  # noqa: S311 (jitter)
             try:
                 response = send()
             except httpx.TransportError as error:
-                if attempt == _TRIES or _is_hopeless(error):
+                if attempt == self._most or _is_hopeless(error):
                     detail = f"{whom} could not be reached: {_trouble(error)}"
                     document = {"code": "unreachable", "title": "No answer", "detail": detail}
                     raise ApiError(Exit.UNAVAILABLE, document) from None
                 trouble = _trouble(error)
             else:
                 pause += _retry_after(response)
-                if response.status_code not in again or attempt == _TRIES or waited + pause > _PATIENCE:
+                if response.status_code not in again or attempt == self._most or waited + pause > _PATIENCE:
                     return response
                 trouble = f"answered {response.status_code}"
-            self._notice(f"{whom}: {trouble}; again in {pause:.1f} s ({attempt} of {_TRIES - 1})")
+            self._notice(f"{whom}: {trouble}; again in {pause:.1f} s ({attempt} of {self._most - 1})")
             self._sleep(pause)
             waited += pause
         raise AssertionError("the last try returns or raises")
@@ -242,6 +254,22 @@ def _is_loopback(url: str) -> bool:
         return parts.hostname == "localhost" or ip_address(parts.hostname or "").is_loopback
     except ValueError:
         return False
+
+
+def _read(answer: httpx.Response) -> httpx.Response:
+    """The answer with its body, as far as an answer of the API can go: nobody may fill our memory."""
+    body = bytearray()
+    try:
+        for chunk in answer.iter_bytes(_CHUNK):
+            body += chunk
+            if len(body) > _LARGEST:
+                raise _Unusable("the answer is too large")
+    except httpx.DecodingError:
+        raise _Unusable("the answer cannot be unpacked") from None
+    # What told how the body was packed is not true of it any more.
+    headers = [pair for pair in answer.headers.multi_items() if pair[0].lower() not in _PACKING]
+    reason = {name: answer.extensions[name] for name in ("reason_phrase",) if name in answer.extensions}
+    return httpx.Response(answer.status_code, headers=headers, content=bytes(body), extensions=reason)
 
 
 def _json(response: httpx.Response) -> Any:
@@ -279,7 +307,7 @@ def _is_hopeless(error: httpx.TransportError) -> bool:
         if isinstance(cause, ssl.SSLCertVerificationError):
             return True
         cause = cause.__cause__ or cause.__context__
-    return isinstance(error, (httpx.UnsupportedProtocol, httpx.LocalProtocolError))
+    return isinstance(error, (_Unusable, httpx.UnsupportedProtocol, httpx.LocalProtocolError))
 
 
 def _trouble(error: httpx.TransportError) -> str:
@@ -288,4 +316,6 @@ def _trouble(error: httpx.TransportError) -> str:
         return "no answer in time"
     if isinstance(error, httpx.ConnectError):
         return clean(str(error)) or "no connection"
+    if isinstance(error, _Unusable):
+        return str(error)
     return "the connection was lost"

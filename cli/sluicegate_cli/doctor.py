@@ -2,19 +2,27 @@
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 import click
 from rich.text import Text
+from sluicegate.gate import Gate
 
-from sluicegate_cli import diagnosis
+from sluicegate_cli import answers, diagnosis
 from sluicegate_cli.api import Api, endpoint
-from sluicegate_cli.diagnosis import Expected, Finding, Token, Verdict
+from sluicegate_cli.diagnosis import Token
 from sluicegate_cli.errors import ApiError
 from sluicegate_cli.exits import Exit
+from sluicegate_cli.finding import FORM, GATE, ROTATION, RULES, Finding, Verdict
+from sluicegate_cli.options import Matching
 from sluicegate_cli.show import Screen
+
+_LOG: Final = 1_000_000  # bytes of a log that are read, from its end: what ends a job is there
+_TOKEN: Final = 65_536  # bytes of a token's file that are read
+_PART: Final = 16  # characters of a token's part that nothing may show
 
 _MARKS: Final = {
     Verdict.OK: ("✓", "green"),
@@ -22,19 +30,23 @@ _MARKS: Final = {
     Verdict.WRONG: ("✗", "bold red"),
     Verdict.UNKNOWN: ("?", "dim"),
 }
+_FILE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
+_FUNCTION: Final = Matching("name", r"[A-Za-z0-9_-]{1,64}", "a function's name, without ARN or alias")
 
 
 @click.command("doctor")
 @click.option("--url", envvar="SLUICEGATE_URL", show_envvar=True, help="The API, up to and including /v1.")
 @click.option(
-    "--token-file",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Read the ID token from this file instead of SLUICEGATE_TOKEN.",
+    "--token-file", type=_FILE, help="Read the ID token from this file instead of SLUICEGATE_TOKEN."
 )
+@click.option("--gate-file", type=_FILE, help="Compare with this gate file; sluicegate.yaml, if it is here.")
 @click.option(
-    "--gate-file",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Compare with this gate file; sluicegate.yaml, if it is here.",
+    "--deploy",
+    "request",
+    type=(_FUNCTION, str),
+    default=None,
+    metavar="FUNCTION STAGE",
+    help="Ask whether this job may deploy that. Nothing is deployed.",
 )
 @click.option(
     "--log",
@@ -42,7 +54,10 @@ _MARKS: Final = {
     help="Look for what went wrong in a job's log (`-`: standard input).",
 )
 @click.option(
-    "--function", metavar="NAME", help="Look at this function in AWS, with your own AWS credentials."
+    "--function",
+    type=_FUNCTION,
+    metavar="NAME",
+    help="Look at this function in AWS, with your own AWS credentials.",
 )
 @click.option(
     "--region", metavar="REGION", help="Where --function is; else as AWS_REGION or your profile says."
@@ -54,6 +69,7 @@ def command(
     url: str | None,
     token_file: Path | None,
     gate_file: Path | None,
+    request: tuple[str, str] | None,
     log: Path | None,
     function: str | None,
     region: str | None,
@@ -68,104 +84,202 @@ def command(
 
     \b
       sluicegate doctor
+      sluicegate doctor --deploy orders-api prod
       sluicegate doctor --gate-file sluicegate.yaml --token-file token.txt
       sluicegate doctor --log job.log
       sluicegate doctor --function orders-api --region eu-central-1
     """
     screen = Screen(as_json=as_json)
-    token = _token(token_file)
-    if not (token or url or log or function):
+    given = _token(token_file)
+    asked = url is not None or given is not None
+    if not (asked or log or function):
         raise click.UsageError("nothing to look at: give an address and a token, --log, or --function")
-    findings: list[Finding] = []
-    if log:
-        findings += _log(log)
-    if token:
-        expected = _expected(gate_file)
-        findings += _of_token(token, expected)
-    if url:
-        findings += _of_api(endpoint(url), token)
+    findings = _of_log(log) if log else []
+    if asked and (given is not None or not (log or function)):
+        findings += _Visit(url, given, request, *_gate(screen, gate_file)).findings()
     if function:
         from sluicegate_cli import doctor_aws  # with boto3, which nothing else here needs
 
         findings += doctor_aws.examine(function, region)
+    findings = _without(given or "", list(dict.fromkeys(findings)))
     _show(screen, findings)
     wrong = any(finding.verdict is Verdict.WRONG for finding in findings)
     ctx.exit(Exit.NOT_DEPLOYED if wrong else Exit.OK)
 
 
-def _token(file: Path | None) -> str:
-    return (file.read_text("utf-8", "replace") if file else os.environ.get("SLUICEGATE_TOKEN", "")).strip()
+def _token(file: Path | None) -> str | None:
+    """What was given as token, None where nothing was: but a job without one should have one."""
+    if file:
+        with file.open("rb") as source:
+            return source.read(_TOKEN).decode("utf-8", "replace").strip()
+    given = os.environ.get("SLUICEGATE_TOKEN")
+    if given is None and os.environ.get("GITLAB_CI"):
+        return ""
+    return None if given is None else given.strip()
 
 
-def _log(path: Path) -> list[Finding]:
-    """At most the last megabyte: what ends a job is at its log's end."""
-    with click.open_file(str(path), "r", errors="replace") as file:
-        text = file.read()[-1_000_000:]
-    found = diagnosis.of_log(text)
+def _of_log(path: Path) -> list[Finding]:
+    from sluicegate_cli import joblog
+
+    tail = b""
+    with click.open_file(str(path), "rb") as file:
+        while chunk := file.read(_LOG):
+            tail = (tail + chunk)[-_LOG:]
+    found = joblog.of_log(tail.decode("utf-8", "replace"))
     return found or [Finding("the job's log", Verdict.UNKNOWN, "it holds no refusal of Sluicegate's")]
 
 
-def _expected(gate_file: Path | None) -> list[Expected]:
-    """What the gate file accepts, where there is one that can be read."""
-    path = gate_file or Path("sluicegate.yaml")
-    if gate_file is None and not path.is_file():
-        return []
+def _gate(screen: Screen, file: Path | None) -> tuple[Gate | None, Finding | None]:
+    """The gate file that is compared with, or what is wrong with it."""
+    path = file or Path("sluicegate.yaml")
+    if file is None and not path.is_file():
+        return None, None
     from sluicegate import gatefile  # with PyYAML
-    from sluicegate.keys import parse_jwks
 
+    screen.note(f"comparing with {path}")
     report = gatefile.check(path, allow_loopback=True)
-    if report.gate is None:
-        raise click.UsageError(f"{path} has errors: `sluicegate check {path}` lists them")
-    return [
-        Expected(
-            one.url,
-            one.audience,
-            one.max_age,
-            None if one.jwks is None else tuple(parse_jwks(one.jwks)),
-        )
-        for one in report.gate.issuers.values()
-    ]
+    if report.gate is not None:
+        return report.gate, None
+    first = next((str(found) for found in report.diagnostics if found.severity == "error"), str(path))
+    change = f"Correct what `sluicegate check {path}` lists."
+    return None, Finding(GATE, Verdict.WRONG, f"the gate file has errors: {first}", change)
 
 
-def _of_token(token: str, expected: list[Expected]) -> Iterator[Finding]:
-    read = diagnosis.read_token(token)
-    if isinstance(read, Finding):
-        yield read
+@dataclass(frozen=True)
+class _Visit:
+    """One look at a token, and at the API with it; `given` None looks at the API alone."""
+
+    url: str | None
+    given: str | None
+    request: tuple[str, str] | None
+    gate: Gate | None
+    gate_trouble: Finding | None
+
+    def findings(self) -> list[Finding]:
+        """In the order in which they are to be mended."""
+        found = [self.gate_trouble] if self.gate_trouble else []
+        token = None if self.given is None else diagnosis.read_token(self.given)
+        address, health, now = self._health()
+        if health is None or health.verdict is not Verdict.OK or not isinstance(token, Token):
+            return [*found, *self._alone(token), *([health] if health else [])]
+        return [*found, *self._together(address, token, now, health)]
+
+    def _health(self) -> tuple[str, Finding | None, float]:
+        """The address, whether the API is there, and its time. No token is sent before that is known."""
+        if self.url is None:
+            return "", None, time.time()
+        try:
+            address = endpoint(self.url)
+        except click.UsageError as error:
+            return "", answers.of_address(self.url, error.message), time.time()
+        with Api(address, "", tries=1) as api:
+            try:
+                return address, answers.of_health(api.get("health"), address), api.now()
+            except ApiError as error:
+                return address, answers.of_ill_health(error.document, address), time.time()
+
+    def _alone(self, token: Token | Finding | None) -> list[Finding]:
+        """What there is to say without the API: of the token, and of the rules once nothing else is wrong."""
+        if token is None:
+            return [
+                Finding(FORM, Verdict.UNKNOWN, "no token was given", "Run it in the job, or --token-file.")
+            ]
+        if isinstance(token, Finding):
+            return [token]
+        found = list(self._local(token, time.time(), by_api=False))
+        if self.gate is not None and not any(one.verdict is Verdict.WRONG for one in found):
+            found.append(self._rules(token))
+        return found
+
+    def _local(self, token: Token, now: float, *, by_api: bool) -> Iterator[Finding]:
+        issuers = list(self.gate.issuers.values()) if self.gate else []
+        for finding in diagnosis.of_token(token, issuers, now, by_api=by_api):
+            yield finding
+            if finding.check == ROTATION and finding.verdict is Verdict.OK and self.gate:
+                yield from _of_keys(token, self.gate)
+
+    def _together(self, address: str, token: Token, now: float, health: Finding) -> list[Finding]:
+        """The token here and at the API, and what the rules give."""
+        local = list(self._local(token, now, by_api=True))
+        with Api(address, self.given or "", tries=1) as api:
+            try:
+                identity = api.get("whoami")
+            except ApiError as error:
+                refusal = answers.of_problem(error.document, token)
+                if refusal.check in answers.OF_TOKEN:
+                    return [*answers.refused(local, refusal), health]
+                if refusal.check == RULES:  # which come after the token has been verified
+                    return [*answers.confirmed(local), health, refusal]
+                return [*local, refusal]
+            another = any(one.verdict is Verdict.WRONG for one in local)  # is said already
+            rules = list(self._of_rules(api, token, identity, compare=not another))
+        return [*answers.confirmed(local), health, *rules]
+
+    def _of_rules(
+        self, api: Api, token: Token, identity: Mapping[str, Any], *, compare: bool
+    ) -> Iterator[Finding]:
+        if self.gate is not None and compare:
+            other = answers.other_rules(identity, self.gate.rules_of(_identity(token)))
+            if other is not None:
+                yield other
+        if self.request is None:
+            found = answers.of_whoami(identity)
+            if found.verdict is Verdict.WRONG and self.gate is not None:
+                here = self._rules(token)  # which names the nearest rule
+                found = here if here.verdict is Verdict.WRONG else found
+            yield found
+            return
+        function, stage = self.request
+        body = {"action": "deploy", "function": function, "stage": stage, "dry_run": True}
+        try:
+            api.post("deployments", body=body | {"artifact": {"sha256": "0" * 64}})
+        except ApiError as error:
+            yield answers.of_rehearsal(error.document, function, stage)
+        else:
+            yield Finding(RULES, Verdict.OK, f"this job may deploy {function} in {stage}")
+
+    def _rules(self, token: Token) -> Finding:
+        assert self.gate is not None  # noqa: S101 (asked for only where there is one)
+        return diagnosis.of_rules(self.gate, _identity(token), self.request)
+
+
+def _identity(token: Token) -> Any:
+    from sluicegate.token import rule_claims  # with PyJWT
+
+    return diagnosis.identity_of(token, rule_claims(token.claims))
+
+
+def _of_keys(token: Token, gate: Gate) -> Iterator[Finding]:
+    """Only of an issuer of the gate file: a token must not choose where we connect to."""
+    known = gate.issuers.get(token.issuer)
+    if known is None:
         return
-    yield from diagnosis.of_token(read, expected, time.time())
-    yield _of_keys(read, expected)
-
-
-def _of_keys(token: Token, expected: list[Expected]) -> Finding:
-    kid, iss = token.header.get("kid"), str(token.claims.get("iss"))
-    known = next((one for one in expected if one.url == iss), None)
-    if known is not None and known.kids is not None:
-        return diagnosis.of_keys(kid, known.kids, None, from_file=True)
-    from sluicegate.fetch import FetchError, key_set
+    from sluicegate.fetch import FetchError, key_set  # with cryptography
     from sluicegate.keys import InvalidKeySet, parse_jwks
 
+    kid, from_file = token.header["kid"], known.jwks is not None
     try:
-        # Only of an issuer that somebody vouches for: a token must not choose where we connect to.
-        if known is None:
-            return diagnosis.of_keys(kid, None, "--gate-file says which GitLab is trusted", from_file=False)
-        kids = tuple(parse_jwks(key_set(iss)))
+        keys = parse_jwks(known.jwks if known.jwks is not None else key_set(known.url))
     except (FetchError, InvalidKeySet) as error:
-        return diagnosis.of_keys(kid, None, str(error), from_file=False)
-    return diagnosis.of_keys(kid, kids, None, from_file=False)
+        yield diagnosis.of_keys(kid, None, str(error), from_file=from_file)
+    else:
+        yield diagnosis.of_keys(kid, list(keys), from_file=from_file)
 
 
-def _of_api(url: str, token: str) -> Iterator[Finding]:
-    with Api(url, token) as api:
-        try:
-            health = api.get("health")
-            yield Finding(diagnosis.API, Verdict.OK, f"{url} is Sluicegate {health.get('version')}")
-            if token:
-                yield diagnosis.of_whoami(api.get("whoami"))
-        except ApiError as error:
-            yield diagnosis.of_problem(error.document)
+def _without(given: str, findings: Sequence[Finding]) -> list[Finding]:
+    """The findings, whatever a server or a log has in them, without the token and its parts."""
+    secrets = sorted({given, *given.split(".")}, key=len, reverse=True)
+
+    def kept(text: str) -> str:
+        for secret in secrets:
+            if len(secret) >= _PART:
+                text = text.replace(secret, "(a token)")
+        return text
+
+    return [replace(one, seen=kept(one.seen), change=kept(one.change)) for one in findings]
 
 
-def _show(screen: Screen, findings: list[Finding]) -> None:
+def _show(screen: Screen, findings: Sequence[Finding]) -> None:
     screen.document({"findings": [_plain(finding) for finding in findings]})
     if screen.as_json:
         return
@@ -174,15 +288,20 @@ def _show(screen: Screen, findings: list[Finding]) -> None:
         screen.text(Text.assemble((f"{mark} ", style), (f"{finding.check}: ", "bold"), finding.seen))
         if finding.change:
             screen.line(f"    {finding.change}")
-    wrong = sum(finding.verdict is Verdict.WRONG for finding in findings)
     screen.line("")
-    screen.line(f"{wrong} to mend" if wrong else "nothing is wrong that can be seen from here", "bold")
+    wrong, warned = (
+        sum(finding.verdict is verdict for finding in findings)
+        for verdict in (Verdict.WRONG, Verdict.WARNING)
+    )
+    look = f"; {warned} to look at" if warned else ""
+    if wrong:
+        first = " (the first one first)" if wrong > 1 else ""
+        screen.line(f"{wrong} to mend{first}{look}", "bold")
+    else:
+        screen.line(f"nothing is wrong that can be seen from here{look}", "bold")
 
 
 def _plain(finding: Finding) -> dict[str, Any]:
-    return {
-        "check": finding.check,
-        "verdict": finding.verdict.value,
-        "seen": finding.seen,
-        "change": finding.change,
-    }
+    facts = asdict(finding)
+    del facts["compared"]
+    return facts

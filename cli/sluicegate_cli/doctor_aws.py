@@ -1,6 +1,7 @@
 """What `sluicegate doctor --function` sees in AWS: who goes past the aliases, and which can share traffic.
 
-Reads only, with the caller's own credentials. An environment variable's value never leaves this module.
+Reads only, with the caller's own credentials, what docs/trouble.md lists. Of a function's configuration, two
+settings are taken: an environment variable's value gets no further than the library that received it.
 """
 
 import json
@@ -11,130 +12,288 @@ from typing import Any, Final
 import click
 from sluicegate.text import clean
 
-from sluicegate_cli.diagnosis import Finding, Verdict
+from sluicegate_cli.finding import Finding, Verdict
 
+FOUND: Final = "the function is there"
 ALIASED: Final = "everything invokes an alias"
 WEIGHTS: Final = "weights will work"
 
-_DAY: Final = 86_400
+_DAY: Final = 86_400  # seconds
+_QUERIES: Final = 500  # of one GetMetricData
+_STATEMENTS: Final = 20
+_POINT: Final = (
+    "Point it at the function's alias, which deployments move; `$LATEST` is whatever was uploaded last."
+)
+_ONCE: Final = "Deploy it once all at once; canary and linear work from then on."
 
 
 def examine(function: str, region: str | None) -> list[Finding]:
-    """All that there is to say of one function."""
+    """All that there is to say of one function. What AWS does not let the caller see is left open."""
     try:
         import boto3
-        from botocore.exceptions import BotoCoreError, ClientError
+        from botocore.config import Config
+        from botocore.exceptions import BotoCoreError
     except ImportError:
-        raise click.UsageError("--function needs boto3: pip install 'sluicegate[aws]'") from None
-
-    def looked(look: Callable[[], Iterator[Finding]], check: str) -> list[Finding]:
-        try:
-            return list(look())
-        except (BotoCoreError, ClientError) as error:
-            return [Finding(check, Verdict.UNKNOWN, f"AWS does not say: {clean(str(error))}")]
-
+        raise click.UsageError("--function needs boto3: pip install boto3") from None
+    patience = Config(connect_timeout=5, read_timeout=20, retries={"total_max_attempts": 3})
     try:
         session = boto3.session.Session(region_name=region)
-        lambda_, cloudwatch = session.client("lambda"), session.client("cloudwatch")
-    except BotoCoreError as error:
-        raise click.UsageError(f"no way into AWS: {error}") from None
-    found = looked(lambda: _triggers(lambda_, function), ALIASED)
-    found += looked(lambda: _requests(cloudwatch, function), ALIASED)
-    found += looked(lambda: _weights(lambda_, function), WEIGHTS)
+        clients = [session.client(name, config=patience) for name in ("lambda", "cloudwatch")]
+    except (BotoCoreError, ValueError) as error:
+        raise click.UsageError(f"no way into AWS: {clean(str(error))}") from None
+    return look(clients[0], clients[1], function)
+
+
+def look(lambda_: Any, cloudwatch: Any, function: str) -> list[Finding]:
+    """All that Lambda and CloudWatch say of one function of their region."""
+    there = _found(lambda_, function)
+    if there.verdict is not Verdict.OK:
+        return [there]
+    found = [there]
+    found += _looked(lambda: _triggers(lambda_, function), ALIASED)
+    found += _looked(lambda: _requests(lambda_, cloudwatch, function), ALIASED)
+    found += _looked(lambda: _weights(lambda_, function), WEIGHTS)
+    return list(dict.fromkeys(found))
+
+
+def _found(lambda_: Any, function: str) -> Finding:
+    """Whether there is the function at all; and, first of all, whether AWS answers."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    region = lambda_.meta.region_name
+    try:
+        known = _answers(lambda_, "get_function_configuration", FunctionName=function)
+    except (BotoCoreError, ClientError) as error:
+        change = "Look with credentials that may read it (AWS_PROFILE): docs/trouble.md lists the calls."
+        return Finding(FOUND, Verdict.UNKNOWN, f"AWS does not say: {error}", change)
+    if known is None:
+        change = "Correct the name, or give its --region and credentials of its account."
+        return Finding(FOUND, Verdict.WRONG, f"there is no function {function} in {region}", change)
+    return Finding(FOUND, Verdict.OK, f"{function} is in {region}")
+
+
+def _looked(look: Callable[[], Iterator[Finding]], check: str) -> list[Finding]:
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    found: list[Finding] = []
+    try:
+        found.extend(look())
+    except (BotoCoreError, ClientError) as error:
+        found.append(Finding(check, Verdict.UNKNOWN, f"AWS does not say: {error}"))
     return found
+
+
+# Who goes past the aliases
 
 
 def _triggers(lambda_: Any, function: str) -> Iterator[Finding]:
     """Event sources, permissions and a URL that name the function itself run whatever `$LATEST` is."""
-    change = (
-        "Point it at the function's alias: that is moved by deployments; `$LATEST` is whatever came last."
-    )
     found = False
-    for mapping in _pages(
-        lambda_, "list_event_source_mappings", "EventSourceMappings", FunctionName=function
-    ):
-        if mapping["FunctionArn"].split(":")[7:] == []:
-            found = True
-            source = clean(str(mapping.get("EventSourceArn", "an event source")))
-            yield Finding(ALIASED, Verdict.WRONG, f"{source} invokes {function} without an alias", change)
-    for statement in _policy(lambda_, function):
+    for mapping in _mappings(lambda_, function):
         found = True
-        who = clean(json.dumps(statement.get("Principal")))
-        yield Finding(ALIASED, Verdict.WARNING, f"{who} may invoke {function} without an alias", change)
+        yield _of_mapping(mapping, function)
+    for statement in _policy(lambda_, function)[:_STATEMENTS]:
+        found = True
+        change = f"If something calls it so: {_POINT[0].lower()}{_POINT[1:]}"
+        yield Finding(
+            ALIASED, Verdict.WARNING, f"{_who(statement)} may invoke {function} without an alias", change
+        )
     if _answers(lambda_, "get_function_url_config", FunctionName=function):
         found = True
+        change = (
+            "Give the alias a URL instead (CreateFunctionUrlConfig with Qualifier), and let callers use that."
+        )
         yield Finding(ALIASED, Verdict.WRONG, f"{function} has a URL without an alias", change)
     if not found:
         yield Finding(ALIASED, Verdict.OK, f"no event source, permission or URL names {function} itself")
 
 
-def _requests(cloudwatch: Any, function: str) -> Iterator[Finding]:
-    """Lambda counts requests to the function itself under `Resource` = its bare name."""
-    now = datetime.now(UTC)
-    answer = cloudwatch.get_metric_statistics(
-        Namespace="AWS/Lambda",
-        MetricName="Invocations",
-        Dimensions=[
-            {"Name": "FunctionName", "Value": function},
-            {"Name": "Resource", "Value": function},
-        ],
-        StartTime=now - timedelta(days=1),
-        EndTime=now,
-        Period=_DAY,
-        Statistics=["Sum"],
-    )
-    count = int(sum(point["Sum"] for point in answer["Datapoints"]))
-    if count:
-        seen = f"{count} requests in the last day went past every alias"
-        yield Finding(ALIASED, Verdict.WRONG, seen, "CloudTrail's data events say who sent them.")
-    else:
-        yield Finding(ALIASED, Verdict.OK, "no request in the last day went past the aliases")
+def _mappings(lambda_: Any, function: str) -> Iterator[Mapping[str, Any]]:
+    """The event source mappings that name no alias.
+
+    A mapping's FunctionArn has the qualifier that it was made with. Whether the list for a bare name has
+    those of `$LATEST` too is not documented: both are asked for.
+    """
+    seen = set()
+    for name in (function, f"{function}:$LATEST"):
+        for mapping in _pages(
+            lambda_, "list_event_source_mappings", "EventSourceMappings", FunctionName=name
+        ):
+            qualifier = _qualifier(mapping["FunctionArn"])
+            past = qualifier is None or qualifier == "$LATEST" or qualifier.isdecimal()
+            if past and mapping.get("UUID") not in seen:
+                seen.add(mapping.get("UUID"))
+                yield mapping
 
 
-def _weights(lambda_: Any, function: str) -> Iterator[Finding]:
-    """What CreateAlias' reference says of RoutingConfig: versions alike, and no provisioned concurrency."""
-    latest = lambda_.get_function_configuration(FunctionName=function)
-    aliases = _pages(lambda_, "list_aliases", "Aliases", FunctionName=function)
-    if not aliases:
-        yield Finding(
-            WEIGHTS, Verdict.OK, f"{function} has no alias yet: the first deployment makes it, all at once"
-        )
-    for alias in aliases:
-        name, version = alias["Name"], alias["FunctionVersion"]
-        if version == "$LATEST":
-            seen = f"alias {name} serves $LATEST, which cannot share traffic"
-            yield Finding(WEIGHTS, Verdict.WRONG, seen, "Deploy to it once, all at once.")
-            continue
-        if _answers(lambda_, "get_provisioned_concurrency_config", FunctionName=function, Qualifier=name):
-            seen = f"alias {name} has provisioned concurrency, which excludes weights"
-            yield Finding(
-                WEIGHTS, Verdict.WRONG, seen, "Deploy it all at once, or take the concurrency away."
-            )
-            continue
-        served = lambda_.get_function_configuration(FunctionName=function, Qualifier=version)
-        differing = [what for what, key in _ALIKE.items() if _target(served, key) != _target(latest, key)]
-        if differing:
-            seen = f"$LATEST has another {' and '.join(differing)} than version {version} behind alias {name}"
-            yield Finding(
-                WEIGHTS, Verdict.WRONG, seen, "Deploy the next version all at once; then weights work again."
-            )
-        else:
-            yield Finding(WEIGHTS, Verdict.OK, f"alias {name} can share its traffic with a new version")
+def _of_mapping(mapping: Mapping[str, Any], function: str) -> Finding:
+    source = mapping.get("EventSourceArn") or "an event source of its own (Kafka)"
+    qualifier = _qualifier(mapping["FunctionArn"])
+    if mapping.get("State") in ("Disabled", "Disabling"):
+        seen = f"{source} would invoke {function} without an alias, if it were not disabled"
+        return Finding(ALIASED, Verdict.WARNING, seen, _POINT)
+    if qualifier is not None and qualifier.isdecimal():
+        seen = f"{source} invokes version {qualifier} of {function}, which no deployment moves"
+        return Finding(ALIASED, Verdict.WARNING, seen, _POINT)
+    return Finding(ALIASED, Verdict.WRONG, f"{source} invokes {function} without an alias", _POINT)
 
 
-_ALIKE: Final = {"role": "Role", "dead-letter target": "DeadLetterConfig"}
-
-
-def _target(configuration: Mapping[str, Any], key: str) -> Any:
-    value = configuration.get(key)
-    return value.get("TargetArn") if isinstance(value, dict) else value
+def _qualifier(arn: str) -> str | None:
+    """`arn:aws:lambda:REGION:ACCOUNT:function:NAME[:QUALIFIER]`."""
+    parts = arn.split(":")
+    return parts[7] if len(parts) > 7 else None
 
 
 def _policy(lambda_: Any, function: str) -> list[Mapping[str, Any]]:
-    """The statements of the function's own resource policy that let anybody invoke it."""
+    """The statements that let somebody invoke the function itself; an alias has a policy of its own.
+
+    Source: GetPolicy's reference. Without Qualifier it answers with what applies to the unqualified ARN.
+    """
     answer = _answers(lambda_, "get_policy", FunctionName=function)
-    statements = json.loads(answer["Policy"]).get("Statement", []) if answer else []
-    return [one for one in statements if one.get("Effect") == "Allow" and "Invoke" in str(one.get("Action"))]
+    if answer is None:
+        return []
+    statements = json.loads(answer["Policy"]).get("Statement", [])
+    return [one for one in statements if one.get("Effect") == "Allow" and _invokes(one.get("Action"))]
+
+
+def _invokes(actions: object) -> bool:
+    names = actions if isinstance(actions, list) else [actions]
+    return any(
+        name in ("*", "lambda:*") or str(name).lower().startswith("lambda:invokefunction") for name in names
+    )
+
+
+def _who(statement: Mapping[str, Any]) -> str:
+    """`events.amazonaws.com (arn:…)`: the principal, and the source that a condition names."""
+    principal = statement.get("Principal")
+    who = principal if isinstance(principal, str) else ", ".join(map(str, (principal or {}).values()))
+    for condition in (statement.get("Condition") or {}).values():
+        for name, value in condition.items():
+            if name.lower() in ("aws:sourcearn", "aws:sourceaccount"):
+                return f"{who} ({value})"
+    return "anybody" if who == "*" else who
+
+
+def _requests(lambda_: Any, cloudwatch: Any, function: str) -> Iterator[Finding]:
+    """Requests of the last day that were none of an alias', nor of a version.
+
+    Lambda's metrics by `FunctionName` are of all versions and aliases together, those by `Resource` of one
+    version or alias, `NAME:QUALIFIER` (Lambda's guide, "Types of metrics"): what is left was unqualified.
+    """
+    resources = {
+        dimension["Value"]
+        for metric in _pages(
+            cloudwatch,
+            "list_metrics",
+            "Metrics",
+            Namespace="AWS/Lambda",
+            MetricName="Invocations",
+            Dimensions=[{"Name": "FunctionName", "Value": function}],
+        )
+        if len(metric["Dimensions"]) == 2  # and not by executed version besides, which counts the same again
+        for dimension in metric["Dimensions"]
+        if dimension["Name"] == "Resource"
+    }
+    by_resource = bool(resources)
+    resources |= {f"{function}:{alias['Name']}" for alias in _aliases(lambda_, function)}
+    qualified = sorted(one for one in resources if ":" in one and not one.endswith(":$LATEST"))
+    total, *others = _sums(cloudwatch, function, [None, *qualified[: _QUERIES - 1]])
+    past = round(total - sum(others))
+    if past > 0 and not by_resource:
+        change = "Look at the callers: whoever names no alias gets `$LATEST`."
+        seen = f"{past} requests came in the last day, and CloudWatch counts none of them by alias"
+        yield Finding(ALIASED, Verdict.WARNING, seen, change)
+    elif past > 0:
+        change = (
+            "Find who sends them (CloudTrail's data events of the function say), and let them name the alias."
+        )
+        seen = f"{past} of {round(total)} requests in the last day went past every alias"
+        yield Finding(ALIASED, Verdict.WRONG, seen, change)
+    elif total:
+        yield Finding(
+            ALIASED, Verdict.OK, f"all {round(total)} requests of the last day named an alias or a version"
+        )
+    else:
+        yield Finding(ALIASED, Verdict.OK, "there was no request in the last day")
+
+
+def _sums(cloudwatch: Any, function: str, resources: list[str | None]) -> list[float]:
+    """The invocations of the last day: None asks for the whole function's."""
+    now = datetime.now(UTC)
+    queries = [
+        {
+            "Id": f"q{number}",
+            "MetricStat": {
+                "Metric": {
+                    "Namespace": "AWS/Lambda",
+                    "MetricName": "Invocations",
+                    "Dimensions": [
+                        {"Name": "FunctionName", "Value": function},
+                        *([{"Name": "Resource", "Value": resource}] if resource else []),
+                    ],
+                },
+                "Period": _DAY,
+                "Stat": "Sum",
+            },
+        }
+        for number, resource in enumerate(resources)
+    ]
+    sums = dict.fromkeys((str(query["Id"]) for query in queries), 0.0)
+    for result in _pages(
+        cloudwatch,
+        "get_metric_data",
+        "MetricDataResults",
+        MetricDataQueries=queries,
+        StartTime=now - timedelta(seconds=_DAY),
+        EndTime=now,
+    ):
+        sums[result["Id"]] += sum(result["Values"])
+    return list(sums.values())
+
+
+# Which aliases can share traffic
+
+
+def _weights(lambda_: Any, function: str) -> Iterator[Finding]:
+    """Of each alias. Both versions must be published, with the same role and dead-letter queue.
+
+    Source: Lambda's guide, "Alias routing configuration"; and an alias with provisioned concurrency takes no
+    weights, but may show some that Lambda gives it. It is what a deployment looks at before it shifts.
+    """
+    latest = _settings(lambda_, function, "$LATEST")
+    aliases = _aliases(lambda_, function)
+    if not aliases:
+        seen = f"{function} has no alias yet: the first deployment makes it, all at once"
+        yield Finding(WEIGHTS, Verdict.OK, seen)
+    for alias in aliases:
+        name, version = alias["Name"], alias["FunctionVersion"]
+        if version == "$LATEST":
+            seen, change = f"alias {name} serves $LATEST, which cannot share traffic with a version", _ONCE
+        elif _answers(lambda_, "get_provisioned_concurrency_config", FunctionName=function, Qualifier=name):
+            seen = f"alias {name} has provisioned concurrency, which excludes weights"
+            change = "Give the stage `strategy: {type: all-at-once}`, or take the concurrency away."
+        elif (alias.get("RoutingConfig") or {}).get("AdditionalVersionWeights"):
+            seen = f"alias {name} shares its traffic already, as it does while a deployment shifts it"
+            change = "If none is under way, take the weights away that somebody else has set."
+        elif (served := _settings(lambda_, function, version)) != latest:
+            differing = " and ".join(what for what in latest if served[what] != latest[what])
+            seen = f"$LATEST has another {differing} than version {version}, which alias {name} serves"
+            change = _ONCE
+        else:
+            yield Finding(WEIGHTS, Verdict.OK, f"alias {name} can share its traffic with a new version")
+            continue
+        yield Finding(WEIGHTS, Verdict.WARNING, seen, change)
+
+
+def _settings(lambda_: Any, function: str, version: str) -> dict[str, str | None]:
+    """What two versions that share traffic must have in common, and nothing else of the configuration."""
+    answer = lambda_.get_function_configuration(FunctionName=function, Qualifier=version)
+    dead_letter = (answer.get("DeadLetterConfig") or {}).get("TargetArn") or None
+    return {"role": answer.get("Role"), "dead-letter queue": dead_letter}
+
+
+def _aliases(lambda_: Any, function: str) -> list[Mapping[str, Any]]:
+    return _pages(lambda_, "list_aliases", "Aliases", FunctionName=function)
 
 
 def _answers(lambda_: Any, method: str, **arguments: str) -> Mapping[str, Any] | None:
@@ -153,5 +312,5 @@ def _answers(lambda_: Any, method: str, **arguments: str) -> Mapping[str, Any] |
     return answer
 
 
-def _pages(client: Any, method: str, key: str, **arguments: str) -> list[Mapping[str, Any]]:
+def _pages(client: Any, method: str, key: str, **arguments: Any) -> list[Mapping[str, Any]]:
     return [item for page in client.get_paginator(method).paginate(**arguments) for item in page[key]]

@@ -12,7 +12,7 @@ _VERBS = {
     "approve": "Let a deployment go on that awaits approval.",
     "check": "Check a gate file and run its tests.",
     "deploy": "Deploy an artifact to a stage and follow it to its end.",
-    "doctor": "Say what is wrong between a job and a deployment, and what to change.",
+    "doctor": "Say why it does not work, and what to change.",
     "history": "List deployments, newest first.",
     "hold": "Stop new deployments of a stage, or let them go on.",
     "promote": "Deploy to a stage what another stage serves.",

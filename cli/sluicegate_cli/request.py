@@ -119,7 +119,8 @@ def _would(screen: Screen, body: Mapping[str, Any], answer: Mapping[str, Any]) -
     plan = answer["plan"]
     target = plan["target"]
     screen.line(f"dry run: allowed by rule {answer['rule']!r}; nothing was changed", "bold")
-    screen.line(f"would move alias {plan['alias']} in {target['account']}, {target['region']}")
+    to = f" to version {answer['version']}" if answer.get("version") else ""
+    screen.line(f"would move alias {plan['alias']} in {target['account']}, {target['region']}{to}")
     for step in plan["steps"]:
         screen.line(f"  {words.step(step)}")
     for name, fact in words.plan(plan).items():

@@ -1,17 +1,14 @@
 """Durations as they are written (`5m`), and as people are told them (`3m20s`)."""
 
-import re
-from typing import Final
-
-_UNITS: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
+from sluicegate.deployment import parse_duration
 
 
 def seconds_of(text: str) -> int:
-    """Seconds of `90s`, `5m`, `2h` or `1d`, as in the gate file. Raises ValueError for any other spelling."""
-    found = re.fullmatch(r"([0-9]{1,9})([smhd])", text, re.ASCII)
-    if not found:
+    """Seconds of `90s`, `5m`, `2h`, `1d`, as in the gate file, or `0s`. Raises ValueError for all else."""
+    seconds = 0 if text == "0s" else parse_duration(text)
+    if seconds is None:
         raise ValueError(f"{text!r} is not a duration such as 90s, 5m or 2h")
-    return int(found[1]) * _UNITS[found[2]]
+    return seconds
 
 
 def told(seconds: float) -> str:

@@ -64,10 +64,12 @@ def approval(asked: Mapping[str, Any] | str | None) -> str:
 
 
 def who(by: Mapping[str, Any] | None) -> str:
-    """`ada, job 302 of acme/orders`."""
+    """`ada, job 302 of acme/orders`; `webhook orders-tags of 4213`."""
     if not by:
         return "?"
     place = by.get("project_path") or by.get("project_id") or "?"
+    if by.get("webhook") and not by.get("job_id"):
+        return f"webhook {by['webhook']} of {place}"
     job = f"job {by['job_id']} of " if by.get("job_id") else ""
     return f"{by.get('user_login') or '?'}, {job}{place}"
 

@@ -12,6 +12,7 @@ from sluicegate.gate import Gate, GateError, load
 from sluicegate.keys import Keyring
 from sluicegate.observe import count, logger, metrics
 from sluicegate.problems import Problem, unavailable
+from sluicegate.secrets import Secrets
 from sluicegate.store import Store
 
 
@@ -38,6 +39,7 @@ def service() -> gateway.Gateway:
         store=Store(aws.client("dynamodb"), config.table),
         artifacts=Artifacts(aws.client("s3"), config.bucket),
         executions=Executions(aws.client("stepfunctions"), config.state_machine),
+        secrets=Secrets(lambda: aws.client("secretsmanager")),
         own=config.own,
         note=note,
     )

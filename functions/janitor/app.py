@@ -24,7 +24,7 @@ def service() -> Janitor:
 
 @metrics.log_metrics
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
-    """Of the schedule's event, whose content does not matter."""
+    """Of the schedule's event, whose content does not matter. Raises what went wrong once all is told."""
     swept = service().sweep()
     for deployment_id in swept.started:
         logger.warning("started what was not running", extra={"deployment": deployment_id})
@@ -33,6 +33,10 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         if deployment.outcome is AliasOutcome.UNKNOWN:
             count("OutcomeUnknown")
     count("Stuck", len(swept.abandoned))
+    for deployment_id, error in swept.failed:
+        logger.warning("not swept", extra={"deployment": deployment_id, "error": aws.error_code(error)})
+    if swept.failed:
+        raise swept.failed[0][1]
     return {
         "started": list(swept.started),
         "abandoned": [deployment.id for deployment in swept.abandoned],

@@ -11,9 +11,11 @@ import pytest
 from stand import Stand, places, stack
 
 EVENTS = sorted(places.ROOT.glob("events/*.json"))
-FUNCTIONS = {"deployer-step": "DeployerFunction"}
+FUNCTIONS = {"deployer-step": "DeployerFunction", "alarm": "WakerFunction"}
 OUT_OF_REACH = {"ClientError"}
 """AWS itself refuses sam's made-up credentials, where it can be reached; where not, the step asks to wait."""
+NO_TABLE = {*OUT_OF_REACH, "EndpointConnectionError", "ConnectTimeoutError", "NoRegionError"}
+"""The waker has nothing to look into: EventBridge would call it again."""
 
 
 def make_invoke(event: str) -> dict[str, Any]:
@@ -73,7 +75,20 @@ def test_whoami_names_the_job(stand: Stand) -> None:
 @pytest.mark.usefixtures("stand")
 def test_a_deployer_step_that_runs_again_changes_nothing() -> None:
     make_invoke("accepted")
-    assert make_invoke("deployer-step") == {"next": "end", "seconds": 0}
+    answer = make_invoke("deployer-step")
+    assert (answer["next"], answer["seconds"]) == ("end", 0)
+
+
+def test_approve_lets_a_deployment_go_on_that_waits(stand: Stand) -> None:
+    answer = make_invoke("approve")
+    assert answer["statusCode"] == 202, answer
+    ended = stand.wait(body(answer)["id"], token=stand.token())
+    assert (ended["status"], ended["approval"]["by"]["user_login"]) == ("succeeded", "grace")
+
+
+@pytest.mark.usefixtures("stand")
+def test_an_alarm_that_nobody_watches_wakes_nobody() -> None:
+    assert make_invoke("alarm") == {"woken": []}
 
 
 @pytest.fixture(scope="session")
@@ -103,5 +118,7 @@ def test_plain_sam_local_invoke_works_with_no_stand_behind_it(event: Path, built
     answer = json.loads(done.stdout.strip().splitlines()[-1])
     if event.stem == "deployer-step":
         assert answer.get("next") == "wait" or answer["errorType"] in OUT_OF_REACH, answer
+    elif event.stem == "alarm":
+        assert answer["errorType"] in NO_TABLE, answer
     else:
         assert answer["statusCode"] == 401, "its token is of long ago"

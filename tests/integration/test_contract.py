@@ -19,7 +19,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
     unsupported_method,
 )
-from stand import Stand, package
+from stand import Stand, package, webhooks
 
 FILE = Path(__file__).parents[2] / "docs" / "openapi.yaml"
 
@@ -151,6 +151,7 @@ def test_each_documented_answer_can_be_had_and_is_as_documented(stand: Stand, fu
     two_approvals(calls, second)
     a_hold(calls, second)
     refusals(calls, deployed, first)
+    a_webhook(calls)
 
     documented = {
         (method.upper(), path, status)
@@ -297,3 +298,19 @@ def refusals(calls: Calls, deployed: str, release: Release) -> None:
     for what in ("approve", "reject", "abort"):
         calls.decide(what, deployed, 404, token=stranger)
     calls("GET", f"/functions/{function}", 404, of="/functions/{name}", token=stranger)
+
+
+def a_webhook(calls: Calls) -> None:
+    """Deliveries with a job's ID token, to the webhook of the stand's own gate file."""
+    stand, path, json = calls.stand, "/webhooks/gitlab/orders-tags", {"Content-Type": "application/json"}
+    sha, of = uuid4().hex + uuid4().hex[:8], "/webhooks/gitlab/{name}"
+    pushed = webhooks.body("tag_push", stand.issuer, {"ref": "refs/tags/v9", "checkout_sha": sha})
+    token, event = stand.token(ref="v9", sha=sha), {"X-Gitlab-Event": "Tag Push Hook"}
+    for headers in (event, event | TEXT):
+        calls("POST", path, 200, pushed, of=of, token=token, headers=headers)
+    calls("POST", path, 400, pushed, of=of, token=token)
+    calls("POST", path, 401, pushed, of=of, headers=event)
+    calls("POST", path, 403, pushed, of=of, token=stand.token(), headers=event)
+    calls("POST", "/webhooks/gitlab/nothing", 404, pushed, of=of, token=token, headers=event)
+    calls("POST", path, 413, of=of, content=b" " * (512 * 1024 + 1), headers=json)
+    calls("POST", path, 415, of=of, content=b"{}", headers={"Content-Type": "text/plain"})

@@ -20,6 +20,7 @@ from sluicegate.targets import session_policy
 from stand import Stand, package
 
 DENIED = {"AccessDenied", "AccessDeniedException", "403"}
+TOKEN = "sluicegate/gitlab/probe"
 PROBE = """
 import os
 
@@ -27,7 +28,7 @@ def handler(event, context):
     names = "ACCESS_KEY_ID", "SECRET_ACCESS_KEY", "SESSION_TOKEN"
     return {name: os.environ["AWS_" + name] for name in names}
 """
-ROLES = ("gateway", "watcher", "deployer", "janitor", "relay")
+ROLES = ("gateway", "watcher", "deployer", "janitor", "relay", "notifier")
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,8 @@ def names(stand: Stand) -> Iterator[Names]:
     }
     stack = stand.client("cloudformation").describe_stacks(StackName="sluicegate")["Stacks"][0]["StackId"]
     deployed, neighbour = (f"orders-{uuid4().hex[:8]}" for _ in range(2))
+    secrets = stand.client("secretsmanager")
+    secrets.create_secret(Name=TOKEN, SecretString="glpat-probe")
     for name in (deployed, neighbour):
         stand.create_function(name)
         stand.client("lambda").publish_version(FunctionName=name)
@@ -84,6 +87,7 @@ def names(stand: Stand) -> Iterator[Names]:
         stand.client("sqs").get_queue_url(QueueName="sluicegate-dead-letters")["QueueUrl"],
         role,
     )
+    secrets.delete_secret(SecretId=TOKEN, ForceDeleteWithoutRecovery=True)
     for name in (deployed, neighbour):
         stand.delete_function(name)
 
@@ -338,6 +342,22 @@ SET_ASIDE: dict[str, Try] = {
     "send a dead letter": lambda c, n: c("sqs").send_message(QueueUrl=n.dead_letters, MessageBody="probe"),
 }
 RELAYED: dict[str, Try] = {**TELL, **STREAM, **SET_ASIDE}
+
+
+def beside(dead_letters: str, name: str) -> str:
+    """The address of another queue of the stack."""
+    return dead_letters.replace("sluicegate-dead-letters", name)
+
+
+ANSWER: dict[str, Try] = {
+    "read GitLab's token": lambda c, _: c("secretsmanager").get_secret_value(SecretId=TOKEN),
+    "hear what to answer": lambda c, n: c("sqs").get_queue_attributes(
+        QueueUrl=beside(n.dead_letters, "sluicegate-notifier"), AttributeNames=["QueueArn"]
+    ),
+    "set an answer aside": lambda c, n: c("sqs").send_message(
+        QueueUrl=beside(n.dead_letters, "sluicegate-notifier-dead-letters"), MessageBody="probe"
+    ),
+}
 ENTER: dict[str, Try] = {
     "enter the target": lambda c, n: c("sts").assume_role(
         RoleArn=n.role_arn("target"), RoleSessionName="probe", ExternalId=n.external_id
@@ -360,11 +380,34 @@ UNCOVERED: dict[str, Try] = {
 }
 
 DENIALS: dict[str, dict[str, Try]] = {
-    "gateway": {**NOBODY, **TOUCH, **ENTER, **RELAYED},
-    "watcher": {**NOBODY, **TOUCH, **ENTER, **PUT, **READ_ARTIFACTS, **WRITE, **QUERY, **START, **RELAYED},
-    "deployer": {**NOBODY, **TOUCH, **PUT, **QUERY, **START, **RELAYED},
-    "janitor": {**NOBODY, **TOUCH, **ENTER, **PUT, **READ_ARTIFACTS, **RELAYED},
+    "gateway": {**NOBODY, **TOUCH, **ENTER, **RELAYED, **ANSWER},
+    "watcher": {
+        **NOBODY,
+        **TOUCH,
+        **ENTER,
+        **PUT,
+        **READ_ARTIFACTS,
+        **WRITE,
+        **QUERY,
+        **START,
+        **RELAYED,
+        **ANSWER,
+    },
+    "deployer": {**NOBODY, **TOUCH, **PUT, **QUERY, **START, **RELAYED, **ANSWER},
+    "janitor": {**NOBODY, **TOUCH, **ENTER, **PUT, **READ_ARTIFACTS, **RELAYED, **ANSWER},
+    "notifier": {
+        **NOBODY,
+        **TOUCH,
+        **ENTER,
+        **PUT,
+        **READ_ARTIFACTS,
+        **QUERY,
+        **START,
+        **RELAYED,
+        "delete an item": WRITE["delete an item"],
+    },
     "relay": {
+        **ANSWER,
         **NOBODY,
         **TOUCH,
         **ENTER,
@@ -378,6 +421,7 @@ DENIALS: dict[str, dict[str, Try]] = {
     "session": {
         **NOBODY,
         **RELAYED,
+        **ANSWER,
         **UNCOVERED,
         **NEIGHBOUR,
         **ENTER,
@@ -388,7 +432,7 @@ DENIALS: dict[str, dict[str, Try]] = {
         **GET,
         **START,
     },
-    "target": {**NOBODY, **UNCOVERED, **ENTER, **PUT, **WRITE, **QUERY, **GET, **START, **RELAYED},
+    "target": {**NOBODY, **UNCOVERED, **ENTER, **PUT, **WRITE, **QUERY, **GET, **START, **RELAYED, **ANSWER},
 }
 
 # What each is for: without these, a role that may do nothing at all would pass.
@@ -398,6 +442,7 @@ ALLOWED: dict[str, dict[str, Try]] = {
     "deployer": {**WRITE, **GET, **ENTER},
     "janitor": {**WRITE, **QUERY, **GET},
     "relay": TELL,
+    "notifier": {**GET, **ANSWER},
     "session": {
         name: TOUCH[name] for name in ("read a deployed function", "read its alias", "move its alias")
     },
@@ -543,7 +588,7 @@ def test_an_upload_runs_out(names: Names, as_role: Callable[[str], Client]) -> N
 
 
 def test_nobody_signs_an_upload_but_the_gateway(names: Names, as_role: Callable[[str], Client]) -> None:
-    for role in ("watcher", "deployer", "janitor", "relay", "session", "target"):
+    for role in ("watcher", "deployer", "janitor", "relay", "notifier", "session", "target"):
         url = as_role(role)("s3").generate_presigned_url(
             "put_object", Params={"Bucket": names.bucket, "Key": f"{names.function}/{role}.zip"}
         )

@@ -3,6 +3,7 @@
 import time
 from typing import Any
 
+import pytest
 from stand.paths import HURRIED, JOB, RELEASE, Path, Paths, together
 
 
@@ -23,6 +24,7 @@ def sha256(done: dict[str, Any]) -> dict[str, str]:
 # Rollback
 
 
+@pytest.mark.concurrent
 def test_rollback_after_rollback_goes_further_back(paths: Paths) -> None:
     with paths("at-once", served=False) as path:
         for release in ("first", "second", "third"):
@@ -38,6 +40,7 @@ def test_rollback_after_rollback_goes_further_back(paths: Paths) -> None:
         assert refused(path, "rollback", by=RELEASE, version="7") == (422, "unprocessable")
 
 
+@pytest.mark.concurrent
 def test_rollback_while_something_rolls_out_ends_it_and_stays_at_what_was_served(paths: Paths) -> None:
     with paths("long", served=False) as path:
         path.released("first")
@@ -54,8 +57,9 @@ def test_rollback_while_something_rolls_out_ends_it_and_stays_at_what_was_served
         assert (done["status"], path.serves) == ("succeeded", version("1"))
 
 
+@pytest.mark.concurrent
 def test_rollback_to_a_version_is_only_to_one_that_succeeded_in_this_stage(paths: Paths) -> None:
-    with paths("canary", served=False) as path:
+    with paths("gradual", served=False) as path:
         path.released("first")
         path.released("second")
         path.released("third")
@@ -69,8 +73,9 @@ def test_rollback_to_a_version_is_only_to_one_that_succeeded_in_this_stage(paths
         assert refused(path, "rollback", by=RELEASE, version="4") == (422, "unprocessable")
 
 
+@pytest.mark.concurrent
 def test_an_older_job_that_runs_again_is_a_rollback_where_its_rule_grants_one(paths: Paths) -> None:
-    with paths("canary", served=False) as path:
+    with paths("gradual", served=False) as path:
         first = path.released("first")
         path.released("second")
         again = path.done(path.start("deploy", artifact=sha256(first)))
@@ -89,8 +94,9 @@ def test_an_older_job_that_runs_again_is_a_rollback_where_its_rule_grants_one(pa
 # Promote
 
 
+@pytest.mark.concurrent
 def test_promote_takes_exactly_what_another_stage_serves(paths: Paths) -> None:
-    with paths("canary") as path:
+    with paths("gradual") as path:
         there = path.ask("deploy", stage="at-once", artifact={"sha256": path.upload("next")})
         source = path.done(there.json()["id"])
         number = source["version"]
@@ -111,22 +117,24 @@ def test_promote_takes_exactly_what_another_stage_serves(paths: Paths) -> None:
         assert (done["alias"]["outcome"], path.serves) == ("untouched", version(number))
 
 
+@pytest.mark.concurrent
 def test_promote_takes_nothing_that_is_still_rolled_out(paths: Paths) -> None:
     with paths("at-once") as path:
-        there = path.ask("deploy", stage="canary", artifact={"sha256": path.upload("next")})
+        there = path.ask("deploy", stage="gradual", artifact={"sha256": path.upload("next")})
         first = path.done(there.json()["id"])
-        there = path.ask("deploy", stage="canary", artifact={"sha256": path.upload("after")})
+        there = path.ask("deploy", stage="gradual", artifact={"sha256": path.upload("after")})
         path.until(there.json()["id"], "baking")
         for number in (first["version"], "3"):
-            assert refused(path, "promote", source="canary", version=number) == (409, "source_changed")
+            assert refused(path, "promote", source="gradual", version=number) == (409, "source_changed")
         second = path.done(there.json()["id"])
-        done = path.done(path.start("promote", source="canary", version=second["version"]))
+        done = path.done(path.start("promote", source="gradual", version=second["version"]))
         assert (done["status"], path.serves) == ("succeeded", version("3"))
 
 
 # What has to be so
 
 
+@pytest.mark.concurrent
 def test_a_stage_takes_only_what_has_succeeded_where_it_requires_it(paths: Paths) -> None:
     with paths("proven") as path:
         artifact = {"sha256": path.upload("next")}
@@ -137,6 +145,7 @@ def test_a_stage_takes_only_what_has_succeeded_where_it_requires_it(paths: Paths
         assert (done["status"], done["version"], path.serves) == ("succeeded", "2", version("2"))
 
 
+@pytest.mark.concurrent
 def test_an_older_pipeline_comes_too_late(paths: Paths) -> None:
     def of(pipeline: str, project: str = "4700") -> dict[str, str]:
         return {**JOB, "pipeline_id": pipeline, "project_id": project}
@@ -163,6 +172,7 @@ def test_an_older_pipeline_comes_too_late(paths: Paths) -> None:
     together(after_a_newer_one, while_a_newer_one_bakes)
 
 
+@pytest.mark.concurrent
 def test_what_is_expected_must_be_served(paths: Paths) -> None:
     with paths("at-once", served=False) as path:
         path.released("first")

@@ -212,6 +212,15 @@ class Stand:
             ).raise_for_status()
         return digest
 
+    def put_secret(self, name: str, value: str) -> None:
+        """Create a secret in Secrets Manager, or rotate it where it has another value."""
+        secrets = self.client("secretsmanager")
+        try:
+            secrets.create_secret(Name=name, SecretString=value)
+        except secrets.exceptions.ResourceExistsException:
+            if secrets.get_secret_value(SecretId=name)["SecretString"] != value:
+                secrets.put_secret_value(SecretId=name, SecretString=value)
+
     def wait(self, deployment: str, *, token: str, patience: float = 60) -> dict[str, Any]:
         """The deployment once it is final. Raises StandError where `patience` seconds do not suffice."""
         deadline, revision = time.monotonic() + patience, 0

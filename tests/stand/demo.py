@@ -4,20 +4,23 @@ What is printed comes from `sluicegate`, the command a job runs; what is checked
 demo ends what it started, and fails where anything is not as told.
 """
 
+import base64
 import os
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from stand import control, places, samples
 from stand.api import Stand, package
 from stand.say import StandError, paint, say
 from stand.traffic import Traffic
+
+T = TypeVar("T")
 
 FUNCTION: Final = "orders-api"
 CANARY: Final = "canary-4f1c0b7e-not-to-be-seen"
@@ -68,6 +71,7 @@ def play(stand: Stand, directory: Path) -> None:
         canaries(stand, directory)
         way_back(stand, directory)
     refusal(stand, directory)
+    tag_push(stand, directory)
     record(stand, directory)
 
 
@@ -129,6 +133,51 @@ def refusal(stand: Stand, directory: Path) -> None:
     job = start_job(stand, directory, "quick-fix", **branch)
     run(stand, job, "rollback", FUNCTION, "prod", exits=3)
     expect_release(stand, "prod", "v1.0.0")
+
+
+def tag_push(stand: Stand, directory: Path) -> None:
+    """A webhook instead of a job, and the word that comes back to GitLab."""
+    scene(
+        "A tag is pushed, and GitLab's webhook says so",
+        "a job of that commit has uploaded the code; the delivery is signed, and deploys it to staging",
+    )
+    secret = f"whsec_{base64.b64encode(os.urandom(32)).decode()}"
+    stand.put_secret("sluicegate/webhooks/orders-tags", secret)
+    stand.put_secret("sluicegate/gitlab/stand", stand.gitlab.new_api_token())
+    sha = os.urandom(20).hex()
+    job = start_job(stand, directory, "v1.3.0", ref="v1.3.0", pipeline_id="601", sha=sha)
+    code = archive(directory, "v1.3.0", samples.good("v1.3.0"))
+    run(stand, job, "deploy", FUNCTION, "staging", "--zip", code, "--dry-run")
+    started = deliver(stand, sha, secret)
+    run(stand, job, "watch", started)
+    expect_release(stand, "staging", "v1.3.0")
+    expect(deliver(stand, sha, secret) == started, "the delivery that GitLab repeats has one effect")
+    name = f"sluicegate/{FUNCTION}:staging"
+    histories = until(lambda: [status["history"] for status in stand.gitlab.statuses(sha, name)], ended)
+    expect(ended(histories), f"GitLab's commit shows {name}: {' → '.join(histories[-1])}")
+
+
+def deliver(stand: Stand, sha: str, secret: str) -> str:
+    """The deployment that GitLab's delivery is about, as it is answered."""
+    url = f"{stand.endpoint}/webhooks/gitlab/orders-tags"
+    push = {"ref": "refs/tags/v1.3.0", "checkout_sha": sha}
+    [answer] = stand.gitlab.deliver(url, "tag_push", body=push, signing_token=secret)["answers"]
+    told = answer["body"]
+    hook = paint("[GitLab]", "cyan")
+    say(f"{hook} Tag Push Hook, answered {answer['status']}: {told['code']}, {told['why']}")
+    return str(told["deployment"])
+
+
+def ended(histories: list[list[str]]) -> bool:
+    return bool(histories) and histories[-1][-1] == "success"
+
+
+def until(look: Callable[[], T], enough: Callable[[T], bool], patience: float = 20) -> T:
+    """What there is to see once it is enough, or when patience ends."""
+    deadline = time.monotonic() + patience
+    while not enough(seen := look()) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    return seen
 
 
 def record(stand: Stand, directory: Path) -> None:

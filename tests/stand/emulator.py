@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -67,18 +68,11 @@ class Emulator:
     def client(
         self, service: str, *, access_key: str = ACCOUNT, secret_key: str = SECRET, token: str | None = None
     ) -> Any:
-        """A client of one service: as the account's administrator, unless credentials are given."""
-        import boto3  # here, for it takes most of a second and most commands need none
-        from botocore.config import Config
+        """A client of one service: as the account's administrator, unless credentials are given.
 
-        session: Any = boto3.session.Session(
-            aws_access_key_id=access_key,
-            aws_secret_access_key=secret_key,
-            aws_session_token=token,
-            region_name=REGION,
-        )
-        once = Config(retries={"total_max_attempts": 1}, proxies={})
-        return session.client(service, endpoint_url=self.url, config=once)
+        Made once, for making one takes longer than most calls; clients may be shared between threads.
+        """
+        return _client(self.url, service, access_key, secret_key, token)
 
     def environment(self) -> dict[str, str]:
         """The caller's environment with every AWS setting of it replaced, for sam and whatever else signs."""
@@ -97,6 +91,21 @@ class Emulator:
             "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
             "AWS_EC2_METADATA_DISABLED": "true",
         }
+
+
+@cache
+def _client(url: str, service: str, access_key: str, secret_key: str, token: str | None) -> Any:
+    import boto3  # here, for it takes most of a second and most commands need none
+    from botocore.config import Config
+
+    session: Any = boto3.session.Session(
+        aws_access_key_id=access_key,
+        aws_secret_access_key=secret_key,
+        aws_session_token=token,
+        region_name=REGION,
+    )
+    once = Config(retries={"total_max_attempts": 1}, proxies={}, max_pool_connections=50)
+    return session.client(service, endpoint_url=url, config=once)
 
 
 def workers(function: str) -> list[int]:

@@ -1,7 +1,10 @@
 """The stand-in GitLab: an HTTP server with discovery, a key set and job tokens. `python -m stand.gitlab`.
 
+The part of its REST API that is told of deployments is in `stand.gitlab_api`.
+
 What a GitLab serves is served as GitLab does. Under `/-/stand/` it does what tests ask of it: issue and sign
-tokens, rotate keys, count requests, and fail in the ways that servers fail. It listens on loopback only.
+tokens, rotate keys, send webhooks, count requests, and fail in the ways that servers fail. It listens on
+loopback only.
 """
 
 import argparse
@@ -20,7 +23,9 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from jwt.algorithms import RSAAlgorithm
 
+from stand import webhooks
 from stand.claims import job_claims
+from stand.gitlab_api import PREFIX, Api
 
 DISCOVERY: Final = "/.well-known/openid-configuration"
 KEYS: Final = "/oauth/discovery/keys"
@@ -63,7 +68,7 @@ class Fault:
 
     `mode`: `none`; `down` (hang up without an answer); `slow` (wait `seconds` first); `answer` (give
     `status`, `content_type`, `headers` and `body` instead); `flood` (never stop sending).
-    `path`: only this one; empty for both.
+    `path`: only this one; empty for all.
     """
 
     mode: str = "none"
@@ -83,6 +88,7 @@ class GitLab:
         self.audience = audience
         self.fault = Fault()
         self.requests: Counter[str] = Counter()
+        self.api = Api()
         self._lock = threading.Lock()
         self._keys = [new_key()]
 
@@ -145,6 +151,9 @@ class Handler(BaseHTTPRequestHandler):
         if path.startswith(ADMIN):
             self.administer(path.removeprefix(ADMIN), {})
             return
+        if path.startswith(PREFIX):
+            self.call_api(b"")
+            return
         self.gitlab.requests[path] += 1
         if path not in (DISCOVERY, KEYS):
             self.answer(404, {"error": "404 Not Found"})
@@ -154,6 +163,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        if self.path.startswith(PREFIX):
+            self.call_api(body)
+            return
         if not self.path.startswith(ADMIN):
             self.answer(404, {"error": "404 Not Found"})
             return
@@ -161,6 +173,16 @@ class Handler(BaseHTTPRequestHandler):
             self.administer(self.path.removeprefix(ADMIN), json.loads(body or b"{}"))
         except (KeyError, TypeError, ValueError) as error:
             self.answer(400, {"error": f"{type(error).__name__}: {error}"})
+
+    def do_PUT(self) -> None:
+        self.call_api(self.rfile.read(int(self.headers.get("Content-Length") or 0)))
+
+    def call_api(self, body: bytes) -> None:
+        """GitLab's REST API. As a fault's path, all of it is one: `/api/v4/`."""
+        self.gitlab.requests[PREFIX] += 1
+        if not self.failed(PREFIX):
+            status, content = self.gitlab.api.answer(self.command, self.path, dict(self.headers), body)
+            self.answer(status, content)
 
     def administer(self, verb: str, given: dict[str, Any]) -> None:
         gitlab = self.gitlab
@@ -176,8 +198,14 @@ class Handler(BaseHTTPRequestHandler):
             case "fault":
                 gitlab.fault = Fault(**given)
                 self.answer(200, {})
+            case "webhook":
+                self.answer(200, webhooks.deliver(gitlab.issuer, given))
             case "requests":
                 self.answer(200, dict(gitlab.requests))
+            case "api-token":
+                self.answer(200, {"token": gitlab.api.rotate()})
+            case "told":
+                self.answer(200, gitlab.api.told())
             case _:
                 self.answer(404, {"error": "404 Not Found"})
 
@@ -214,7 +242,7 @@ class Handler(BaseHTTPRequestHandler):
         except OSError:
             return
 
-    def answer(self, status: int, content: Mapping[str, Any]) -> None:
+    def answer(self, status: int, content: Mapping[str, Any] | list[dict[str, Any]]) -> None:
         self.send(status, json.dumps(content).encode(), {"Content-Type": "application/json; charset=utf-8"})
 
     def send(self, status: int, body: bytes, headers: Mapping[str, str]) -> None:

@@ -30,6 +30,15 @@ BUILD: Final = places.STAND / "invoke"
 IMAGE: Final = "public.ecr.aws/lambda/python:3.13-x86_64"
 GATEWAY: Final = "GatewayFunction"
 DEPLOYER: Final = "DeployerFunction"
+WAKER: Final = "WakerFunction"
+APPROVER: Final = {
+    "user_id": "8",
+    "user_login": "grace",
+    "ref": "main",
+    "ref_type": "branch",
+    "pipeline_source": "web",
+    "pipeline_id": "600",
+}
 BRANCH: Final = {"ref": "quick-fix", "ref_type": "branch", "ref_protected": "false"}
 LONG_AGO: Final = 1_767_225_600
 """Seconds: the first of January 2026, UTC."""
@@ -91,6 +100,18 @@ def released(stand: Stand, event: dict[str, Any]) -> None:
     bearer(event, stand.token())
 
 
+def awaited(stand: Stand, event: dict[str, Any]) -> None:
+    """A second person's job, and a deployment that waits for one: another one if there is one that does."""
+    function, token = "orders-api", stand.token()
+    if stand.alias(function, "dev") is None:
+        stand.create_function(function)
+    sha256 = stand.upload(function, package(HANDLER % "v1.0.0"), token=token)
+    wanted = {"action": "deploy", "function": function, "stage": "approved", "artifact": {"sha256": sha256}}
+    asked = stand.http("POST", "/deployments", {**wanted, "on_busy": "supersede"}, token=token)
+    event["pathParameters"]["id"] = asked.raise_for_status().json()["id"]
+    bearer(event, stand.token(**APPROVER))
+
+
 def latest_deployment(stand: Stand, event: dict[str, Any]) -> None:
     """A deployment that there is, where there is one: a step of it may run again at any time."""
     asked = stand.http("GET", "/deployments", token=stand.token(), params={"limit": 1})
@@ -105,7 +126,9 @@ USES: Final = {
     "expired-token": Use(GATEWAY, lambda stand, event: bearer(event, stand.token(iat=LONG_AGO))),
     "malformed-body": Use(GATEWAY, lambda stand, event: bearer(event, stand.token())),
     "whoami": Use(GATEWAY, lambda stand, event: bearer(event, stand.token())),
+    "approve": Use(GATEWAY, awaited),
     "deployer-step": Use(DEPLOYER, latest_deployment),
+    "alarm": Use(WAKER, lambda *_: None),
 }
 
 

@@ -28,9 +28,27 @@ class Issuer:
         """Sign with a new key from now on, with `keep` older ones still published; its `kid`."""
         return str(self._ask("rotate", keep=keep)["kid"])
 
+    def deliver(self, url: str, event: str, **given: Any) -> dict[str, Any]:
+        """Have it send a webhook's delivery (`stand.webhooks.deliver`): its key, and each answer."""
+        return self._ask("webhook", url=url, event=event, **given)
+
     def requests(self) -> dict[str, int]:
         """How often each of GitLab's paths was asked for since the start."""
         return {path: int(count) for path, count in self._ask("requests").items()}
+
+    def new_api_token(self) -> str:
+        """An access token for its REST API; those before it are revoked."""
+        return str(self._ask("api-token")["token"])
+
+    def statuses(self, sha: str, name: str) -> list[dict[str, Any]]:
+        """All statuses of this name that the commit ever had, oldest first, each with its `history`."""
+        found: list[dict[str, Any]] = self._ask("told")["statuses"]
+        return [one for one in found if (one["sha"], one["name"]) == (sha, name)]
+
+    def deployments(self, sha: str) -> list[dict[str, Any]]:
+        """GitLab's own deployments of the commit, oldest first, each with its `history`."""
+        found: list[dict[str, Any]] = self._ask("told")["deployments"]
+        return [one for one in found if one["sha"] == sha]
 
     @contextmanager
     def failing(self, mode: str, **how: Any) -> Iterator[None]:
@@ -48,7 +66,7 @@ class Issuer:
             return False
 
     def _ask(self, verb: str, **content: Any) -> dict[str, Any]:
-        answer = httpx.post(f"{self.url}/-/stand/{verb}", json=content, timeout=10, trust_env=False)
+        answer = httpx.post(f"{self.url}/-/stand/{verb}", json=content, timeout=60, trust_env=False)
         answer.raise_for_status()
         result: dict[str, Any] = answer.json()
         return result

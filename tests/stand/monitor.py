@@ -12,7 +12,7 @@ from typing import Any, Final
 from boto3.dynamodb.types import TypeDeserializer
 from botocore.exceptions import BotoCoreError, ClientError
 
-from stand.api import Stand, alias_state
+from stand.api import Stand
 
 PAUSE: Final = 0.02
 """Seconds between two looks: faster ones take the stand's processors from what they look at."""
@@ -70,7 +70,6 @@ class Monitor:
 
     def __init__(self, stand: Stand) -> None:
         self._stand = stand
-        self._lambda, self._dynamodb = stand.client("lambda"), stand.client("dynamodb")
         self._watched: list[Watched] = []
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._run, name="monitor", daemon=True)
@@ -97,6 +96,7 @@ class Monitor:
         finally:
             self._watched.remove(watched)
         assert not watched.differences, "\n".join(watched.differences)
+        assert watched.looks, f"nobody looked at {function}:{alias}"
 
     def _run(self) -> None:
         while not self._end.wait(PAUSE):
@@ -148,11 +148,11 @@ class Monitor:
         """Items, all as they are at one moment."""
         keyed = [{name: {"S": value} for name, value in key.items()} for key in keys]
         gets = [{"Get": {"TableName": self._stand.table, "Key": key}} for key in keyed]
-        answer = self._dynamodb.transact_get_items(TransactItems=gets)
+        answer = self._stand.client("dynamodb").transact_get_items(TransactItems=gets)
         return [plain(one["Item"]) if one.get("Item") else None for one in answer["Responses"]]
 
     def _alias(self, watched: Watched) -> State:
-        state = alias_state(self._lambda, watched.function, watched.alias)
+        state = self._stand.alias_state(watched.function, watched.alias)
         return {**state} if state else None
 
 

@@ -2,18 +2,18 @@
 
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
 from typing import Any, Final
 from uuid import uuid4
 
 import httpx
 
-from stand.api import Stand, alias_state, package
+from stand.api import Stand, package
 from stand.monitor import Monitor, Record, Watched, plain
 from stand.say import StandError
 
@@ -48,14 +48,11 @@ def handler(event, context):
     return {{"status": "ok", "release": RELEASE}}
 """
 RAISES: Final = 'raise ValueError("as released")'
+AT_ONCE: Final = 6
+"""Paths that are walked at the same time: each needs processes of its own on the stand."""
+
 _LOOK: Final = 0.03
 """Seconds between two looks at a record."""
-
-
-@cache
-def client_of(stand: Stand, service: str) -> Any:
-    """A client of the account's administrator, made once: that takes longer than most calls."""
-    return stand.client(service)
 
 
 def code(release: str, body: str = "pass") -> bytes:
@@ -126,7 +123,7 @@ class Path:
         return self._reading(deployment)()
 
     def _reading(self, deployment: str) -> Callable[[], Record]:
-        client, table = client_of(self.stand, "dynamodb"), self.stand.table
+        client, table = self.stand.client("dynamodb"), self.stand.table
         key = {"pk": {"S": f"deployment#{deployment}"}, "sk": {"S": "record"}}
         return lambda: plain(client.get_item(TableName=table, Key=key, ConsistentRead=True)["Item"])
 
@@ -161,7 +158,7 @@ class Path:
     @property
     def serves(self) -> dict[str, Any] | None:
         """What the alias serves: `{"version": "1", "weights": {}}`."""
-        state = alias_state(client_of(self.stand, "lambda"), self.function, self.stage)
+        state = self.stand.alias_state(self.function, self.stage)
         return {**state} if state else None
 
     # What others do
@@ -170,7 +167,7 @@ class Path:
         """Move the alias as somebody would who does not know of Sluicegate."""
         weights = {name.removeprefix("v"): share for name, share in weights.items()}
         self.watched.moves_by_hand({"version": version, "weights": weights})
-        client_of(self.stand, "lambda").update_alias(
+        self.stand.client("lambda").update_alias(
             FunctionName=self.function,
             Name=self.stage,
             FunctionVersion=version,
@@ -184,29 +181,32 @@ class Paths:
     def __init__(self, stand: Stand, monitor: Monitor) -> None:
         self.stand = stand
         self.monitor = monitor
+        self._free = threading.BoundedSemaphore(AT_ONCE)
 
     @contextmanager
     def __call__(self, stage: str, *, prefix: str = "paths", served: bool = True) -> Iterator[Path]:
         """A new function, whose alias serves version 1 already unless told otherwise.
 
-        Raises AssertionError at its end where the alias has ever served what the record did not say.
+        Waits where there are too many. Raises AssertionError at its end where the alias has ever served
+        what the record did not say.
         """
         function = f"{prefix}-{uuid4().hex[:8]}"
-        lambda_ = client_of(self.stand, "lambda")
-        self.stand.create_function(function)
-        try:
-            if served:
-                version = lambda_.publish_version(FunctionName=function)["Version"]
-                lambda_.create_alias(FunctionName=function, Name=stage, FunctionVersion=version)
-            with self.monitor.watching(function, stage) as watched:
-                yield Path(self.stand, function, stage, watched)
-        finally:
-            self.stand.delete_function(function)
+        lambda_ = self.stand.client("lambda")
+        with self._free:
+            self.stand.create_function(function)
+            try:
+                if served:
+                    version = lambda_.publish_version(FunctionName=function)["Version"]
+                    lambda_.create_alias(FunctionName=function, Name=stage, FunctionVersion=version)
+                with self.monitor.watching(function, stage) as watched:
+                    yield Path(self.stand, function, stage, watched)
+            finally:
+                self.stand.delete_function(function)
 
 
-def together(*calls: Callable[[], Any], at_once: int = 4) -> list[Any]:
+def together(*calls: Callable[[], Any]) -> list[Any]:
     """Run independent paths at the same time; their answers. All errors are raised, once all have ended."""
-    with ThreadPoolExecutor(at_once) as pool:
+    with ThreadPoolExecutor(len(calls)) as pool:
         futures = [pool.submit(call) for call in calls]
     errors = [error for future in futures if (error := future.exception())]
     if len(errors) == 1:

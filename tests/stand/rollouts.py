@@ -14,7 +14,7 @@ HOOK: Final = "paths-hook"
 _STAGES: Final = """
   at-once: {}
   baked: {strategy: {type: all-at-once, bake: 2s}}
-  canary: {strategy: {type: canary, percent: 10, bake: 2s}}
+  gradual: {strategy: {type: canary, percent: 10, bake: 2s}}
   linear: {strategy: {type: linear, percent: 40, every: 2s}}
   stepped:
     strategy:
@@ -23,7 +23,7 @@ _STAGES: Final = """
   long: {strategy: {type: canary, percent: 10, bake: 10m}}
   smoked:
     strategy: {type: canary, percent: 10, bake: 2s}
-    smoke: {payload: {ping: true}, expect: {status: ok}, timeout: 2s}
+    smoke: {payload: {ping: true}, expect: {status: ok}, timeout: 6s}
   slow-smoke: {smoke: {payload: {ping: true}, timeout: 20s}}
   hooked: {smoke: {hook: paths-hook}}
   alarmed:
@@ -44,7 +44,7 @@ _STAGES: Final = """
   no-data-extends:
     strategy: {type: canary, percent: 10, bake: 2s}
     watch: {errors: {max_percent: 5, min_samples: 5}, no_data: extend}
-  approved: {approval: {expires: 10m}, strategy: {type: canary, percent: 10, bake: 2s}}
+  asked: {approval: {expires: 10m}, strategy: {type: canary, percent: 10, bake: 2s}}
   expiring: {approval: {expires: 1m}}
   proven: {requires: {succeeded_in: at-once}}
   ordered: {order: pipeline}
@@ -67,11 +67,11 @@ _RULES: Final = """
   - name: paths that people approve
     issuer: stand
     claims: {project_id: "4710", ref_protected: "true", pipeline_source: web}
-    allow: {actions: [approve, reject], functions: [paths-*], stages: [approved, expiring]}
+    allow: {actions: [approve, reject], functions: [paths-*], stages: [asked, expiring]}
   - name: paths that a bot approves
     issuer: stand
     claims: {project_id: "4711", ref_protected: "true", pipeline_source: web, user_id: "90"}
-    allow: {actions: [approve], functions: [paths-*], stages: [approved]}
+    allow: {actions: [approve], functions: [paths-*], stages: [asked]}
   - name: paths on hold
     issuer: stand
     claims: {project_id: "4712"}

@@ -15,6 +15,9 @@ OTHER_AUDIENCE: Final = "https://deploy.other.example.com"
 FILED_URL: Final = "https://gitlab.unreachable.example.com"
 FILED_AUDIENCE: Final = "https://deploy.unreachable.example.com"
 
+SECRET: Final = "sluicegate/gitlab/stand"
+"""The secret with the token by which the stand's own issuer is told of deployments."""
+
 _MORE_ISSUERS: Final = """
   other: {{url: "{other}", audience: {other_audience}, jwks: discovery}}
   filed: {{url: "{filed}", audience: {filed_audience}, jwks: keys.json}}
@@ -64,7 +67,10 @@ _DENY: Final = """deny:
 
 @dataclass(frozen=True)
 class Wide:
-    """The stand with a gate file that adds two issuers, five projects and a denied user to its own."""
+    """The stand with a gate file that adds two issuers, five projects and a denied user to its own.
+
+    The stand's own issuer is told how deployments go; the others are not.
+    """
 
     stand: Stand
     other: Issuer
@@ -73,6 +79,10 @@ class Wide:
     def other_token(self, **claims: Any) -> str:
         """A job's token of the other GitLab, for its own audience."""
         return self.other.token(claims)
+
+    def put_token(self, token: str) -> None:
+        """Put a token where the notifier finds it."""
+        self.stand.put_secret(SECRET, token)
 
     def filed_token(self, key: Key | None = None, **claims: Any) -> str:
         """A job's token of the GitLab that nobody can reach, whose keys are in the gate file."""
@@ -94,13 +104,16 @@ def install(stand: Stand, directory: Path) -> Wide:
     gate = directory / "sluicegate.yaml"
     gate.write_text(_widened(places.GATE_FILE.read_text(), stand.issuer, issuers))
     stand.install_gate(gate)
-    return Wide(stand, other, filed)
+    wide = Wide(stand, other, filed)
+    wide.put_token(stand.gitlab.new_api_token())
+    return wide
 
 
 def _widened(own: str, issuer: str, issuers: str) -> str:
     """The stand's own gate file with more of everything. With several issuers, each rule names its own."""
     text = own.replace("http://127.0.0.1:18080", issuer)
     for old, new in (
+        ("jwks: discovery, max_age: 1h}", f"jwks: discovery, max_age: 1h, answers: {{secret: {SECRET}}}}}"),
         ("\nstages:", f"{issuers.rstrip()}\nstages:"),
         ("\nfunctions:", f"{_MORE_STAGES.rstrip()}\nfunctions:"),
         ("\nrules:", f"{_MORE_FUNCTIONS.rstrip()}\nrules:"),

@@ -1,10 +1,15 @@
-"""What the command line's tests share."""
+"""What tests share: those of the command line, and how properties are tried."""
 
 from collections.abc import Iterator
 
 import pytest
 from cli_running import Run, running
 from cli_server import TOKEN, Server, serving
+from hypothesis import settings
+
+# How long an example takes says how busy the machine is, and nothing about the product.
+settings.register_profile("sluicegate", deadline=None)
+settings.load_profile("sluicegate")
 
 
 @pytest.fixture

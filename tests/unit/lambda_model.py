@@ -1,11 +1,14 @@
-"""Lambda's control plane as AWS documents it, small and in memory: what tests of crashes and races need.
+"""Lambda as AWS documents it, small and in memory: what tests of crashes and races need.
 
-Unlike an emulator it honours every precondition (`CodeSha256`, `RevisionId`), and it can fail before or after
-any call has taken effect. The code of an artifact is looked up by its key in `code`.
+Unlike an emulator it honours every precondition (`CodeSha256`, `RevisionId`), refuses every pair of versions
+that cannot share traffic, and it can fail before or after any call has taken effect. The code of an artifact
+is looked up by its key in `code`.
 """
 
 import base64
 import hashlib
+import io
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -25,7 +28,11 @@ def code_sha256(code: bytes) -> str:
 
 
 class LambdaModel:
-    """One account and region. `before` and `after` are called with each call's name and may raise."""
+    """One account and region. `before` and `after` are called with each call's name and may raise.
+
+    `answers` is what an invoked function answers, by the name it is invoked by: bytes, or bytes with Lambda's
+    `FunctionError`, or an exception. `timeout` is the patience of the client that asked last, in seconds.
+    """
 
     def __init__(self) -> None:
         self.code: dict[str, bytes] = {}
@@ -34,13 +41,26 @@ class LambdaModel:
         self.before: Callable[[str], None] = lambda _: None
         self.after: Callable[[str], None] = lambda _: None
         self.busy_looks = 1
+        self.pending_looks = 0
+        self.answers: dict[str, bytes | tuple[bytes, str] | Exception] = {}
+        self.invoked: list[tuple[str, Any]] = []
+        self.timeout = 0
         self._revision = 0
 
     def add(self, name: str, code: bytes = b"first", **settings: Any) -> None:
         self.functions[name] = {
-            "latest": {"Version": "$LATEST", "CodeSha256": code_sha256(code), "MemorySize": 128, **settings},
+            "latest": {
+                "Version": "$LATEST",
+                "CodeSha256": code_sha256(code),
+                "MemorySize": 128,
+                "Role": "arn:aws:iam::111111111111:role/orders",
+                "State": "Active",
+                **settings,
+            },
             "versions": {},
             "aliases": {},
+            "provisioned": set(),
+            "pending": {},
             "busy": 0,
         }
         self._touch(self.functions[name]["latest"])
@@ -53,6 +73,14 @@ class LambdaModel:
         entry = {"FunctionVersion": version, "RoutingConfig": {"AdditionalVersionWeights": weights or {}}}
         self._touch(entry)
         self.functions[name]["aliases"][alias] = entry
+
+    def provision(self, name: str, alias: str) -> None:
+        """Give the alias provisioned concurrency."""
+        self.functions[name]["provisioned"].add(alias)
+
+    def set_state(self, name: str, version: str, state: str) -> None:
+        """What Lambda does by itself: `Inactive` after weeks, `Failed` where it cannot run."""
+        self.functions[name]["versions"][version] |= {"State": state, "StateReasonCode": "Idle"}
 
     def serves(self, name: str, alias: str) -> tuple[str, dict[str, float]] | None:
         entry = self.functions[name]["aliases"].get(alias)
@@ -70,6 +98,7 @@ class LambdaModel:
             if Qualifier != "$LATEST":
                 if Qualifier not in function["versions"]:
                     raise error("ResourceNotFoundException", 404, "Function not found: arn")
+                self._ripen(function, Qualifier)
                 return {"Configuration": function["versions"][Qualifier], "Code": {"Location": "https://x"}}
             status = "InProgress" if function["busy"] else "Successful"
             if function["busy"]:
@@ -105,12 +134,16 @@ class LambdaModel:
             if latest["CodeSha256"] != CodeSha256:
                 raise error("InvalidParameterValueException", 400, "CodeSHA256 is different")
             self._check(latest, RevisionId)
-            frozen = {k: v for k, v in latest.items() if k not in ("Version", "RevisionId", "Description")}
+            moving = ("Version", "RevisionId", "Description", "State", "StateReasonCode")
+            frozen = {k: v for k, v in latest.items() if k not in moving}
             for known in function["versions"].values():
                 if frozen == {k: v for k, v in known.items() if k in frozen}:
                     return known
-            number = str(len(function["versions"]) + 1)
+            number = str(max(map(int, function["versions"]), default=0) + 1)
             function["versions"][number] = {**latest, "Version": number, "Description": Description}
+            if self.pending_looks:
+                function["versions"][number]["State"] = "Pending"
+                function["pending"][number] = self.pending_looks
             self._touch(function["versions"][number])
             return function["versions"][number]
 
@@ -145,7 +178,9 @@ class LambdaModel:
                 raise error("ResourceNotFoundException", 404, f"Cannot find alias arn: {Name}")
             self._check(function["aliases"][Name], RevisionId)
             self._version(function, FunctionVersion)
-            self.set_alias(FunctionName, Name, FunctionVersion, RoutingConfig["AdditionalVersionWeights"])
+            weights = RoutingConfig["AdditionalVersionWeights"]
+            self._weighable(function, Name, FunctionVersion, weights)
+            self.set_alias(FunctionName, Name, FunctionVersion, weights)
             return function["aliases"][Name]
 
         return self._run("UpdateAlias", call)
@@ -157,15 +192,48 @@ class LambdaModel:
 
         return self._run("DeleteAlias", call)
 
+    def get_provisioned_concurrency_config(self, *, FunctionName: str, Qualifier: str) -> Any:
+        def call() -> Any:
+            function = self._function(FunctionName)
+            if Qualifier not in function["aliases"]:
+                raise error("ResourceNotFoundException", 404, f"Cannot find alias arn: {Qualifier}")
+            if Qualifier not in function["provisioned"]:
+                raise error(
+                    "ProvisionedConcurrencyConfigNotFoundException", 404, "No Provisioned Concurrency"
+                )
+            return {"RequestedProvisionedConcurrentExecutions": 1, "Status": "READY"}
+
+        return self._run("GetProvisionedConcurrencyConfig", call)
+
+    def invoke(self, *, FunctionName: str, Payload: bytes) -> Any:
+        def call() -> Any:
+            name, _, version = FunctionName.partition(":")
+            function = self._function(name)
+            if version:
+                self._version(function, version)
+                if function["versions"][version]["State"] == "Pending":
+                    raise error(
+                        "ResourceConflictException", 409, "The function is currently in Pending state"
+                    )
+            self.invoked.append((FunctionName, json.loads(Payload)))
+            answer = self.answers.get(FunctionName, b'{"ok":true}')
+            if isinstance(answer, Exception):
+                raise answer
+            payload, failed = answer if isinstance(answer, tuple) else (answer, None)
+            told = {"FunctionError": failed} if failed else {}
+            return {"StatusCode": 200, "Payload": io.BytesIO(payload), **told}
+
+        return self._run("Invoke", call)
+
     # Parts
 
     def _run(self, name: str, call: Callable[[], Any]) -> Any:
         self.calls.append(name)
         self.before(name)
-        answer = call()
-        answer = {**answer}
-        self.after(name)
-        return answer
+        try:
+            return {**call()}
+        finally:
+            self.after(name)
 
     def _function(self, name: str) -> dict[str, Any]:
         if name not in self.functions:
@@ -183,6 +251,33 @@ class LambdaModel:
     def _version(self, function: dict[str, Any], version: str) -> None:
         if version not in function["versions"]:
             raise error("ResourceNotFoundException", 404, f"Function not found: {version}")
+
+    def _ripen(self, function: dict[str, Any], version: str) -> None:
+        """A version that is looked at often enough is ready."""
+        if version in function["pending"]:
+            function["pending"][version] -= 1
+            if not function["pending"][version]:
+                del function["pending"][version]
+                function["versions"][version]["State"] = "Active"
+
+    def _weighable(self, function: dict[str, Any], alias: str, main: str, weights: dict[str, float]) -> None:
+        """Two published versions of one role and dead-letter target (CreateAlias, RoutingConfig)."""
+        refused = None
+        if len(weights) > 1:
+            refused = "An alias can point to a maximum of two function versions"
+        elif weights and alias in function["provisioned"]:
+            refused = "Alias with weights can not be used with Provisioned Concurrency"
+        for version, weight in weights.items():
+            self._version(function, version)
+            if version == main:
+                refused = "The version in the routing configuration is the alias' own"
+            if not 0 <= weight <= 1:
+                refused = "A weight is from 0 to 1"
+            one, other = function["versions"][main], function["versions"][version]
+            if any(one.get(name) != other.get(name) for name in ("Role", "DeadLetterConfig")):
+                refused = "The versions differ in their role or dead-letter queue"
+        if refused:
+            raise error("InvalidParameterValueException", 400, refused)
 
     def _touch(self, entry: dict[str, Any]) -> None:
         self._revision += 1

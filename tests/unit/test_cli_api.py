@@ -1,5 +1,6 @@
 """The client alone: what it sends again, for how long, and where it never sends a token."""
 
+import gzip
 import ssl
 import time
 from collections.abc import Iterator
@@ -136,12 +137,46 @@ def test_a_certificate_that_does_not_verify_is_not_tried_again(
         except ssl.SSLCertVerificationError as error:
             raise httpx.ConnectError("certificate verify failed") from error
 
-    monkeypatch.setattr(httpx.Client, "request", refuse)
+    monkeypatch.setattr(httpx.Client, "stream", refuse)
     with Api("https://127.0.0.1:1/v1", TOKEN, sleep=patience) as api, pytest.raises(ApiError) as raised:
         api.get("whoami")
 
     assert "certificate verify failed" in raised.value.document["detail"]
     assert not patience.pauses
+
+
+@pytest.mark.parametrize(
+    ("document", "headers", "said"),
+    [
+        (b"[" + b" " * 10_000_000, {}, "the answer is too large"),
+        (b"not gzip", {"Content-Encoding": "gzip"}, "the answer cannot be unpacked"),
+    ],
+)
+def test_an_answer_that_cannot_be_the_apis_is_not_read_to_its_end(
+    api: Api, server: Server, patience: Patience, document: bytes, headers: dict[str, str], said: str
+) -> None:
+    server.on("GET", "/whoami", Reply(200, document, headers))
+
+    with pytest.raises(ApiError) as raised:
+        api.get("whoami")
+
+    assert said in raised.value.document["detail"]
+    assert not patience.pauses
+
+
+def test_a_packed_answer_is_unpacked(api: Api, server: Server) -> None:
+    server.on("GET", "/whoami", Reply(200, gzip.compress(b'{"via": "x"}'), {"Content-Encoding": "gzip"}))
+
+    assert api.get("whoami") == {"via": "x"}
+
+
+def test_without_a_token_none_is_sent(server: Server) -> None:
+    server.on("GET", "/health", Reply(200, {"status": "ok"}))
+
+    with Api(server.url, "", tries=1) as api:
+        assert api.get("health") == {"status": "ok"}
+
+    assert "authorization" not in server.asked[0].headers
 
 
 def test_no_redirect_takes_the_token_elsewhere(api: Api, server: Server) -> None:

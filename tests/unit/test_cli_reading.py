@@ -241,7 +241,7 @@ def test_an_interrupt_is_no_failed_deployment(server: Server) -> None:
 
 
 VERBS = (
-    *("abort", "approve", "check", "deploy", "history", "hold"),
+    *("abort", "approve", "check", "deploy", "doctor", "history", "hold"),
     *("promote", "reject", "rollback", "status", "watch", "whoami"),
 )
 

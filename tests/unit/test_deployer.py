@@ -278,8 +278,8 @@ def record_calls(at: World, die_at: int | None = None, how: str = "") -> list[st
             raise timeout()
 
     at.model.before, at.model.after = before, after
-    at.client.meta.events.register("before-call.dynamodb", lambda model, **_: before(model.name))
-    at.client.meta.events.register("after-call.dynamodb", lambda model, **_: after(model.name))
+    at.listen("before-call.dynamodb", lambda model, **_: before(model.name))
+    at.listen("after-call.dynamodb", lambda model, **_: after(model.name))
     return names
 
 

@@ -13,7 +13,8 @@ import pytest
 from botocore.exceptions import ClientError, ReadTimeoutError
 from hypothesis import given
 from hypothesis import strategies as st
-from sluicegate import events, store
+from sluicegate import events
+from sluicegate import record as records
 from sluicegate.deployment import AliasOutcome, AliasState, Deployment, Reason, Status, view
 from sluicegate.plan import Step
 from sluicegate.relay import Relay
@@ -25,7 +26,7 @@ STREAM = "arn:aws-cn:dynamodb:eu-central-1:111111111111:table/sluicegate/stream/
 
 def image(deployment: Deployment) -> dict[str, Any]:
     """The deployment's record as DynamoDB has it."""
-    return store._marshal(store._record(deployment))
+    return records.marshal(records.record(deployment))
 
 
 def record(deployment: Deployment, sequence: str = "1", name: str = "MODIFY") -> dict[str, Any]:

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sluicegate import gate as gates
 from sluicegate.gate import Decision, Deny, Failed, Gate, GateError, Nearest, Placement, Target
-from sluicegate.identity import ClaimValue, Identity, Via
+from sluicegate.identity import Answers, ClaimValue, Identity, Via
 from sluicegate.plan import ALL_AT_ONCE, Limit, Metric, NoData, Smoke, Step, Watch
 
 CORP = "https://gitlab.example.com"
@@ -60,15 +60,16 @@ def stage(name: str = "dev", **changes: Any) -> dict[str, Any]:
 
 def document(**changes: Any) -> dict[str, Any]:
     issuers = [
-        {"name": name, "url": url, "audience": "https://deploy.example.com", "max_age": 3600, "jwks": None}
+        {"name": name, "url": url, "audience": "https://deploy.example.com", "max_age": 3600}
+        | {"jwks": None, "answers": None}
         for name, url in (("corp", CORP), ("other", OTHER))
     ]
     stages = [
         stage("dev"),
         stage("prod", alias="live", protected=True, max_age=900),
     ]
-    whole = {"format": 2, "issuers": issuers, "stages": stages, "functions": [entry()], "rules": [rule()]}
-    return whole | {"deny": []} | changes
+    whole = {"format": 3, "issuers": issuers, "stages": stages, "functions": [entry()], "rules": [rule()]}
+    return whole | {"deny": [], "webhooks": []} | changes
 
 
 def gate(**changes: Any) -> Gate:
@@ -479,6 +480,13 @@ def test_issuers_are_found_by_url() -> None:
     assert loaded.stages["prod"].alias == "live"
 
 
+def test_an_issuer_is_told_what_its_answers_say() -> None:
+    corp, other = document()["issuers"]
+    loaded = gate(issuers=[corp | {"answers": ANSWERS}, other])
+    assert loaded.issuers[CORP].answers == Answers("sluicegate/gitlab/corp", statuses=True, deployments=False)
+    assert loaded.issuers[OTHER].answers is None
+
+
 def test_a_gate_cannot_be_changed() -> None:
     loaded = gate()
     with pytest.raises(TypeError):
@@ -502,6 +510,7 @@ def without(item: dict[str, Any], key: str) -> dict[str, Any]:
 
 
 ISSUER: dict[str, Any] = document()["issuers"][0]
+ANSWERS: dict[str, Any] = {"secret": "sluicegate/gitlab/corp", "statuses": True, "deployments": False}
 STAGE: dict[str, Any] = document()["stages"][0]
 FUNCTION: dict[str, Any] = document()["functions"][0]
 DENY: dict[str, Any] = {"issuer": CORP, "claims": {"jti": ["j1"]}}
@@ -512,11 +521,11 @@ MALFORMED: list[Any] = [
     [],
     {},
     "x",
-    document(format=1),
-    document(format=3),
-    document(format="2"),
+    document(format=2),
+    document(format=4),
+    document(format="3"),
     document(format=True),
-    document(format=2.0),
+    document(format=3.0),
     document(more=1),
     *(without(document(), key) for key in document()),
     *(document(**{key: value}) for key in document() for value in WRONG),
@@ -527,6 +536,10 @@ MALFORMED: list[Any] = [
     document(issuers=[], rules=[rule()]),
     document(issuers=[ISSUER | {"max_age": -1}]),
     document(issuers=[ISSUER | {"max_age": 1.5}]),
+    *(document(issuers=[ISSUER | {"answers": without(ANSWERS, key)}]) for key in ANSWERS),
+    *(document(issuers=[ISSUER | {"answers": ANSWERS | {key: v}}]) for key in ANSWERS for v in NOTHINGS),
+    document(issuers=[ISSUER | {"answers": ANSWERS | {"more": 1}}]),
+    document(issuers=[ISSUER | {"answers": ANSWERS | {"secret": "sluicegate/webhooks/corp"}}]),
     *(document(stages=[without(STAGE, key)], rules=[]) for key in STAGE),
     *(document(stages=[STAGE | {key: v}], rules=[]) for key in STAGE for v in NOTHINGS[1:]),
     document(stages=[STAGE | {"protected": "false"}], rules=[]),

@@ -10,10 +10,11 @@ import pytest
 import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from signing import jwk
 from sluicegate import gatefile, gatekeys, gateyaml, gitlab, patterns
 from sluicegate.diagnostics import Findings
 from sluicegate.gatefile import Report
-from sluicegate.identity import Identity
+from sluicegate.identity import Answers, Identity
 
 ROOT = Path(__file__).parents[2]
 
@@ -83,7 +84,7 @@ def test_a_sound_file_is_compiled_without_a_word(check: Check) -> None:
     assert report.gate is not None
     assert report.document is not None
     assert json.loads(report.document) == {
-        "format": 2,
+        "format": 3,
         "issuers": [
             {
                 "name": "corp",
@@ -91,6 +92,7 @@ def test_a_sound_file_is_compiled_without_a_word(check: Check) -> None:
                 "audience": "https://deploy.example.com",
                 "max_age": 3600,
                 "jwks": None,
+                "answers": None,
             }
         ],
         "stages": [
@@ -116,6 +118,7 @@ def test_a_sound_file_is_compiled_without_a_word(check: Check) -> None:
             }
         ],
         "deny": [],
+        "webhooks": [],
     }
 
 
@@ -316,12 +319,9 @@ def test_all_errors_of_a_kind_are_told_at_once(check: Check) -> None:
     ("text", "line", "name"),
     [
         (SOUND + "targets: {eu: {region: eu-west-1}}\n", 16, "targets"),
-        (SOUND + "webhooks: {x: {}}\n", 16, "webhooks"),
-        (SOUND + "webhooks: [x]\n", 16, "webhooks"),
         (changed("alias: live", "target: eu"), 6, "target"),
         (changed("orders-*: {}", "orders-*: {images: [x]}"), 8, "images"),
         (changed("issuer: corp", "via: iam"), 11, "iam"),
-        (changed("issuer: corp", "via: webhook"), 11, "webhook"),
     ],
 )
 def test_what_later_versions_bring_to_life_is_an_error_until_then(
@@ -540,7 +540,8 @@ def test_the_compiled_gate_knows_its_own_functions(check: Check) -> None:
     gate = check(SOUND, stack_name="releases").gate
     assert gate is not None
     assert gate.own_functions == {
-        f"releases-{name}" for name in ("gateway", "watcher", "deployer", "janitor", "relay", "notifier")
+        f"releases-{name}"
+        for name in ("gateway", "watcher", "deployer", "janitor", "waker", "relay", "notifier")
     }
 
 
@@ -614,6 +615,47 @@ def test_a_rule_that_names_its_sources_matches_those_alone(check: Check) -> None
     gate = check(changed(CLAIMS, f"{CLAIMS}, pipeline_source: [schedule]")).gate
     assert gate is not None
     assert [str(p) for p in dict(gate.rules[0].claims)["pipeline_source"]] == ["schedule"]
+
+
+ANSWERING = "jwks: discovery, answers: {secret: sluicegate/gitlab/corp}"
+
+
+def test_an_issuer_that_is_told_is_told_everything_unless_it_says_otherwise(check: Check) -> None:
+    report = check(changed("jwks: discovery", ANSWERING))
+    assert report.diagnostics == ()
+    assert report.gate is not None
+    [issuer] = report.gate.issuers.values()
+    assert issuer.answers == Answers("sluicegate/gitlab/corp", statuses=True, deployments=True)
+    report = check(changed("jwks: discovery", ANSWERING.replace("corp}", "corp, deployments: false}")))
+    assert report.gate is not None
+    [issuer] = report.gate.issuers.values()
+    assert issuer.answers == Answers("sluicegate/gitlab/corp", statuses=True, deployments=False)
+
+
+@pytest.mark.parametrize(
+    ("answers", "code", "message"),
+    [
+        ("{statuses: true}", "missing_key", "`secret`"),
+        ("{secret: sluicegate/webhooks/corp}", "value", "begins with sluicegate/gitlab/"),
+        ("{secret: sluicegate/gitlab/}", "value", "begins with sluicegate/gitlab/"),
+        ('{secret: "sluicegate/gitlab/a b"}', "value", "the name of a secret"),
+        ('{secret: sluicegate/gitlab/a, statuses: "no"}', "type", "true or false"),
+        ("{secret: sluicegate/gitlab/a, statuses: false, deployments: false}", "answers", "say nothing"),
+    ],
+)
+def test_answers_that_cannot_be_given_are_an_error(
+    check: Check, answers: str, code: str, message: str
+) -> None:
+    report = check(changed("jwks: discovery", f"jwks: discovery, answers: {answers}"))
+    assert [(line, severity, code) for line, _, severity, code in found(report)] == [(3, "error", code)]
+    assert message in messages(report)
+
+
+def test_answers_to_a_gitlab_that_aws_cannot_reach_are_warned_of(check: Check, directory: Path) -> None:
+    (directory / "corp.json").write_text(json.dumps({"keys": [jwk()]}))
+    report = check(changed("jwks: discovery", ANSWERING.replace("discovery", "corp.json")))
+    assert [code for _, _, _, code in found(report)] == ["answers"]
+    assert report.ok
 
 
 def test_a_protected_and_an_unprotected_stage_of_one_function_are_warned_of(check: Check) -> None:
@@ -832,7 +874,7 @@ def test_the_schemas_pattern_agrees_with_the_matchers(text: str) -> None:
 
 def test_every_claim_that_rules_can_read_has_its_key() -> None:
     claim = gatekeys.GATE_FILE.schema()["properties"]["rules"]["items"]["properties"]["claims"]
-    assert claim["properties"].keys() == gitlab.READABLE
+    assert claim["properties"].keys() == gitlab.READABLE | {"event"}
 
 
 def test_the_documented_file_is_sound(check: Check) -> None:

@@ -9,7 +9,7 @@ import yaml
 from openapi_spec_validator import OpenAPIV31SpecValidator, validate
 from sluicegate.artifacts import MAX_SIZE
 from sluicegate.deployment import AliasOutcome, Status, plan_view, view
-from sluicegate.gateway import ROUTES
+from sluicegate.gateway import ROUTES, WEBHOOK
 from sluicegate.problems import TITLES
 
 FILE = Path(__file__).parents[2] / "docs" / "openapi.yaml"
@@ -31,7 +31,7 @@ def test_has_the_version_of_the_package(document: Any) -> None:
 def test_has_every_call_and_no_other(document: Any) -> None:
     documented = {(method.upper(), path) for path, item in document["paths"].items() for method in item}
 
-    assert documented == {*ROUTES, ("GET", "/health")}
+    assert documented == {*ROUTES, WEBHOOK, ("GET", "/health")}
 
 
 def test_has_the_words_of_a_deployment(document: Any) -> None:

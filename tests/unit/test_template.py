@@ -8,11 +8,12 @@ from typing import Any, Final
 
 import pytest
 import yaml
-from sluicegate import deployer, problems, store
+from sluicegate import deployer, events, notifier, problems, store, told
 from sluicegate.config import Config
+from sluicegate.identity import ANSWER_SECRETS
 
 ROOT: Final = Path(__file__).resolve().parents[2]
-FUNCTIONS: Final = ("Gateway", "Watcher", "Deployer", "Janitor", "Relay")
+FUNCTIONS: Final = ("Gateway", "Watcher", "Deployer", "Janitor", "Relay", "Waker", "Notifier")
 
 Json = dict[str, Any]
 
@@ -71,6 +72,7 @@ def actions(role: str, effect: str = "Allow") -> set[str]:
 
 LOG: Final = {"logs:CreateLogStream", "logs:PutLogEvents"}
 TRACE: Final = {"xray:PutTelemetryRecords", "xray:PutTraceSegments"}
+WAKE: Final = {"states:SendTaskSuccess"}
 RECORD: Final = {
     "dynamodb:ConditionCheckItem",
     "dynamodb:DeleteItem",
@@ -85,19 +87,21 @@ RECORD: Final = {
     [
         (
             "GatewayRole",
-            LOG | TRACE | RECORD
-            | {"dynamodb:Query", "s3:GetObject", "s3:ListBucket", "s3:PutObject", "states:StartExecution"},
+            LOG | TRACE | RECORD | WAKE
+            | {"dynamodb:Query", "s3:GetObject", "s3:ListBucket", "s3:PutObject", "states:StartExecution"}
+            | {"secretsmanager:GetSecretValue"},
         ),
         ("WatcherRole", LOG | TRACE | {"dynamodb:GetItem"}),
         (
             "DeployerRole",
-            LOG | TRACE | RECORD
+            LOG | TRACE | RECORD | WAKE
             | {"s3:GetObject", "s3:GetObjectVersion", "s3:ListBucket"}
             | {"sts:AssumeRole", "sts:SetSourceIdentity", "sts:TagSession"},
         ),
         (
             "JanitorRole",
-            LOG | TRACE | RECORD | {"dynamodb:Query", "states:DescribeExecution", "states:StartExecution"},
+            LOG | TRACE | RECORD | WAKE
+            | {"dynamodb:Query", "states:DescribeExecution", "states:StartExecution"},
         ),
         (
             "RelayRole",
@@ -105,11 +109,29 @@ RECORD: Final = {
             | {"dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator"}
             | {"dynamodb:ListStreams", "events:PutEvents", "sqs:SendMessage"},
         ),
+        ("WakerRole", LOG | TRACE | WAKE | {"dynamodb:GetItem", "dynamodb:Query"}),
+        (
+            "NotifierRole",
+            LOG | TRACE
+            | {"dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem", "secretsmanager:GetSecretValue"}
+            | {"sqs:ChangeMessageVisibility", "sqs:DeleteMessage", "sqs:GetQueueAttributes"}
+            | {"sqs:ReceiveMessage", "sqs:SendMessage"},
+        ),
         ("TargetRole", {"s3:GetObject", "s3:GetObjectVersion"}),
     ],
 )  # fmt: skip
 def test_a_role_may_do_this_and_nothing_else(role: str, allowed: set[str]) -> None:
     assert actions(role) == allowed
+
+
+def test_each_kind_of_secret_has_one_reader() -> None:
+    found = [
+        (role, statement["Resource"]["Fn::Sub"].rpartition(":")[2])
+        for role in of_type("AWS::IAM::Role")
+        for statement in statements(role)
+        if any(action.startswith("secretsmanager:") for action in listed(statement["Action"]))
+    ]
+    assert found == [("GatewayRole", "sluicegate/webhooks/*"), ("NotifierRole", "sluicegate/gitlab/*")]
 
 
 def test_the_rollout_may_invoke_the_deployer_and_deliver_its_log() -> None:
@@ -128,14 +150,12 @@ def test_no_statement_is_wide() -> None:
 
 
 def test_only_what_knows_no_resources_is_allowed_on_all() -> None:
+    """A task token is the permission: Step Functions knows no resource of `SendTaskSuccess`."""
     for role in of_type("AWS::IAM::Role"):
         for statement in statements(role):
             if statement["Resource"] == "*":
-                services = {action.split(":")[0] for action in listed(statement["Action"])}
-                assert role in {"RolloutRole", "ApiGatewayLogWriter"} or services == {"xray"}, (
-                    role,
-                    services,
-                )
+                allowed = set(listed(statement["Action"]))
+                assert role in {"RolloutRole", "ApiGatewayLogWriter"} or allowed in (TRACE, WAKE), role
 
 
 def test_every_role_is_written_out_and_can_be_bounded() -> None:
@@ -201,7 +221,7 @@ def test_the_target_role_never_deploys_sluicegate_itself() -> None:
 def test_the_functions_are_called_what_the_gate_refuses_to_deploy() -> None:
     names = [properties(f"{name}Function")["FunctionName"]["Fn::Sub"] for name in FUNCTIONS]
     assert names == [f"${{AWS::StackName}}-{name.lower()}" for name in FUNCTIONS]
-    for name in ("Gateway", "Watcher"):
+    for name in ("Gateway", "Watcher", "Notifier"):
         own = properties(f"{name}Function")["Environment"]["Variables"]["SLUICEGATE_OWN_FUNCTIONS"]
         assert own["Fn::Sub"].split(",") == names
 
@@ -209,11 +229,12 @@ def test_the_functions_are_called_what_the_gate_refuses_to_deploy() -> None:
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_a_function_is_told_all_that_it_reads(name: str) -> None:
     shared = TEMPLATE["Globals"]["Function"]["Environment"]["Variables"]
-    told = {**shared, **properties(f"{name}Function")["Environment"]["Variables"]}
-    config = Config.from_environment({**dict.fromkeys(told, "told"), "AWS_REGION": "eu-central-1"})
+    given = {**shared, **properties(f"{name}Function").get("Environment", {}).get("Variables", {})}
+    config = Config.from_environment({**dict.fromkeys(given, "told"), "AWS_REGION": "eu-central-1"})
     assert config.table == "told"
-    assert bool(config.state_machine) == (name not in {"Deployer", "Relay"})
+    assert bool(config.state_machine) == (name in {"Gateway", "Watcher", "Janitor"})
     assert bool(config.bus) == (name == "Relay")
+    assert bool(config.queue) == bool(config.dead_letters) == (name == "Notifier")
     assert bool(config.target_role) == bool(config.external_id) == (name == "Deployer")
 
 
@@ -242,8 +263,15 @@ def test_the_api_has_these_calls_and_the_watcher_the_long_one() -> None:
         ("POST", "/deployments"): "Gateway",
         ("GET", "/deployments"): "Gateway",
         ("GET", "/deployments/{id}"): "Watcher",
+        ("POST", "/deployments/{id}/abort"): "Gateway",
+        ("POST", "/deployments/{id}/approve"): "Gateway",
+        ("POST", "/deployments/{id}/reject"): "Gateway",
+        ("GET", "/stages/{stage}/hold"): "Gateway",
+        ("POST", "/stages/{stage}/hold"): "Gateway",
+        ("DELETE", "/stages/{stage}/hold"): "Gateway",
         ("GET", "/functions"): "Gateway",
         ("GET", "/functions/{name}"): "Gateway",
+        ("POST", "/webhooks/gitlab/{name}"): "Gateway",
         ("GET", "/whoami"): "Gateway",
         ("GET", "/health"): "Gateway",
     }
@@ -455,6 +483,75 @@ def test_what_the_relay_could_not_tell_comes_again_until_it_is_set_aside() -> No
     assert properties("DeadLetters")["MessageRetentionPeriod"] == 14 * 86_400
 
 
+@pytest.mark.parametrize(
+    ("sid", "resource"),
+    [
+        ("Hear", {"Fn::GetAtt": ["NotifierQueue", "Arn"]}),
+        ("SetAside", {"Fn::GetAtt": ["NotifierDeadLetters", "Arn"]}),
+        ("Read", {"Fn::GetAtt": ["Table", "Arn"]}),
+        ("Note", {"Fn::GetAtt": ["Table", "Arn"]}),
+    ],
+)
+def test_the_notifier_hears_one_queue_and_reads_the_record(sid: str, resource: Json) -> None:
+    [statement] = [statement for statement in statements("NotifierRole") if statement.get("Sid") == sid]
+    assert statement["Resource"] == resource
+
+
+def test_the_notifier_writes_what_was_told_and_nothing_else() -> None:
+    for statement in statements("NotifierRole"):
+        if {"dynamodb:PutItem", "dynamodb:UpdateItem"} & set(listed(statement["Action"])):
+            keys = {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": ["told#*"]}}
+            assert statement["Condition"] == keys
+
+
+def test_the_notifier_reads_secrets_of_its_prefix_and_nobody_else_does() -> None:
+    found = {
+        role: [
+            one["Resource"] for one in statements(role) if one["Action"] == "secretsmanager:GetSecretValue"
+        ]
+        for role in of_type("AWS::IAM::Role")
+    }
+    account = "arn:${AWS::Partition}:secretsmanager:${AWS::Region}:${AWS::AccountId}"
+    assert found.pop("NotifierRole") == [{"Fn::Sub": f"{account}:secret:{ANSWER_SECRETS}*"}]
+    assert ANSWER_SECRETS not in json.dumps(found)
+
+
+def test_the_notifier_is_given_every_event_one_at_a_time() -> None:
+    rule = properties("NotifierRule")
+    assert rule["EventBusName"] == {"Ref": "EventBus"}
+    assert rule["EventPattern"] == {"source": [events.SOURCE], "detail-type": [events.DETAIL_TYPE]}
+    [target] = rule["Targets"]
+    assert target["Arn"] == {"Fn::GetAtt": ["NotifierQueue", "Arn"]}
+    assert target["DeadLetterConfig"] == {"Arn": {"Fn::GetAtt": ["NotifierDeadLetters", "Arn"]}}
+    mapping = properties("NotifierFunction")["Events"]["Change"]["Properties"]
+    assert mapping["Queue"] == {"Fn::GetAtt": ["NotifierQueue", "Arn"]}
+    assert mapping["BatchSize"] == 1
+    assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+
+
+def test_only_the_rule_sends_to_the_notifier() -> None:
+    policy = properties("NotifierQueuePolicy")
+    assert policy["Queues"] == [{"Ref": "NotifierQueue"}, {"Ref": "NotifierDeadLetters"}]
+    [statement] = policy["PolicyDocument"]["Statement"]
+    assert statement["Action"] == "sqs:SendMessage"
+    assert statement["Principal"] == {"Service": "events.amazonaws.com"}
+    assert statement["Condition"] == {"ArnEquals": {"aws:SourceArn": {"Fn::GetAtt": ["NotifierRule", "Arn"]}}}
+
+
+def test_a_gitlab_that_is_out_for_a_day_loses_nothing() -> None:
+    queue = properties("NotifierQueue")
+    redrive = queue["RedrivePolicy"]
+    assert redrive["deadLetterTargetArn"] == {"Fn::GetAtt": ["NotifierDeadLetters", "Arn"]}
+    pauses = (notifier.pause(times) for times in range(1, redrive["maxReceiveCount"]))
+    assert 86_400 <= sum(pauses) < 2 * 86_400
+    timeout = properties("NotifierFunction")["Timeout"]
+    assert timeout > told.LEASE + 30
+    assert queue["VisibilityTimeout"] == 6 * timeout
+    for name in ("NotifierQueue", "NotifierDeadLetters"):
+        assert properties(name)["SqsManagedSseEnabled"] is True
+        assert properties(name)["MessageRetentionPeriod"] == 14 * 86_400
+
+
 def test_the_layer_keeps_every_service_that_is_called() -> None:
     makefile = (ROOT / "layers" / "dependencies" / "Makefile").read_text()
     [kept] = re.findall(r"^SERVICES := (.*)$", makefile, re.MULTILINE)
@@ -467,7 +564,7 @@ def test_the_layer_keeps_every_service_that_is_called() -> None:
 def test_versions_of_the_gate_stay_and_only_those_who_ask_it_carry_it() -> None:
     assert properties("GateLayer")["RetentionPolicy"] == "Retain"
     carriers = {name for name in FUNCTIONS if {"Ref": "GateLayer"} in properties(f"{name}Function")["Layers"]}
-    assert carriers == {"Gateway", "Watcher"}
+    assert carriers == {"Gateway", "Watcher", "Notifier"}
 
 
 def test_the_rollout_logs_errors_without_data() -> None:
@@ -484,7 +581,7 @@ def test_the_rollout_is_a_loop_of_few_states_that_all_lead_somewhere() -> None:
     following = {MACHINE["StartAt"]}
     for state in states.values():
         following |= {state[key] for key in ("Next", "Default") if key in state}
-        following |= {choice["Next"] for choice in state.get("Choices", [])}
+        following |= {way["Next"] for way in (*state.get("Choices", []), *state.get("Catch", []))}
     assert following == set(states)
     assert {state["Type"] for state in states.values() if "Next" not in state} == {
         "Choice",
@@ -501,7 +598,13 @@ def test_the_rollout_knows_every_answer_of_the_deployer() -> None:
 def test_state_between_turns_is_the_id_and_what_comes_next() -> None:
     run = MACHINE["States"]["Run"]
     assert run["Arguments"]["Payload"] == {"id": "{% $states.input.id %}"}
-    assert set(run["Output"]) == {"id", "next", "seconds"}
+    assert set(run["Output"]) == {"id", "next", "seconds", "revision"}
+    wait = MACHINE["States"]["Wait"]
+    assert all(output == {"id": "{% $states.input.id %}"} for output in outputs(wait))
+
+
+def outputs(state: Json) -> list[Json]:
+    return [state["Output"], *(caught["Output"] for caught in state["Catch"])]
 
 
 def test_the_rollout_retries_wherever_it_runs() -> None:
@@ -537,6 +640,7 @@ def test_what_goes_wrong_with_sluicegate_itself_alarms() -> None:
         ("AWS/Lambda", "Errors"),
         ("AWS/Lambda", "IteratorAge"),
         ("AWS/Lambda", "Throttles"),
+        ("AWS/SQS", "ApproximateAgeOfOldestMessage"),
         ("AWS/SQS", "ApproximateNumberOfMessagesVisible"),
         ("AWS/States", "ExecutionsFailed"),
         ("AWS/States", "ExecutionsTimedOut"),
@@ -579,6 +683,7 @@ def test_the_outputs_say_where_everything_is() -> None:
             "Endpoint",
             "EventBusArn",
             "EventBusName",
+            "NotifierDeadLettersUrl",
             "StateMachineArn",
             "Table",
             "TargetRoleArn",

@@ -1,9 +1,10 @@
 """A small world for rollouts: a table (moto's), Lambda's model, and a clock that only sleeping moves."""
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Any, cast
 
 import boto3
@@ -105,6 +106,7 @@ class World:
     clock: Clock = field(default_factory=Clock)
     sky: Sky = field(default_factory=Sky)
     waits: Waits = field(default_factory=Waits)
+    listeners: list[tuple[str, Callable[..., None]]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.store = Store(self.client, TABLE, self.clock, self.clock.sleep)
@@ -163,6 +165,11 @@ class World:
         assert found is not None
         return found
 
+    def listen(self, event: str, listener: Callable[..., None]) -> None:
+        """Hear an event of the table's client, as long as this world lasts."""
+        self.client.meta.events.register(event, listener)
+        self.listeners.append((event, listener))
+
     def locks(self) -> list[str]:
         items = self.client.scan(TableName=TABLE)["Items"]
         return [item["sk"]["S"] for item in items if item["pk"]["S"].startswith("lock#")]
@@ -188,14 +195,25 @@ def new_deployment(now: float, sha256: str, function: str = "orders", alias: str
     )
 
 
+@cache
+def dynamodb() -> Any:
+    """One client for all worlds: making one takes longer than most tests."""
+    return boto3.client(
+        "dynamodb", region_name=OWN.region, aws_access_key_id="test", aws_secret_access_key="test"
+    )
+
+
 @contextmanager
 def world() -> Iterator[World]:
     with mock_aws():
-        client = boto3.client(
-            "dynamodb", region_name=OWN.region, aws_access_key_id="test", aws_secret_access_key="test"
-        )
+        client = dynamodb()
         create_table(client)
-        yield World(client)
+        made = World(client)
+        try:
+            yield made
+        finally:
+            for event, listener in made.listeners:
+                client.meta.events.unregister(event, listener)
 
 
 def create_table(client: Any) -> None:

@@ -23,6 +23,8 @@ from sluicegate.store import (
     Busy,
     Changed,
     Hold,
+    Moved,
+    Once,
     Outdated,
     ServedVersion,
     Serving,
@@ -43,7 +45,10 @@ _MOVING: Final = frozenset({Status.SHIFTING, Status.BAKING, Status.ROLLING_BACK}
 
 @dataclass(frozen=True)
 class Resolved:
-    """What a request comes to. `version` is known where none has to be published."""
+    """What a request comes to. `version` is known where none has to be published; `source` is an alias.
+
+    `leaves` is what the stage serves, where that alone says what is the way back.
+    """
 
     action: Action
     sha256: str
@@ -51,6 +56,7 @@ class Resolved:
     rule: Rule
     version: str | None = None
     source: str | None = None
+    leaves: Serving | None = None
 
 
 @dataclass(frozen=True)
@@ -157,7 +163,7 @@ class Acceptance:
         served: Sequence[ServedVersion],
         serving: Serving | None,
     ) -> Resolved:
-        """To what was served before; while something else moves in, to what is served without it."""
+        """To what was served before; while something else is under way, to what is served without it."""
         where = f"{wanted.function} in {wanted.stage}"
         if serving is None:
             raise unprocessable(f"nothing has been deployed of {where}: there is nothing to roll back to")
@@ -167,18 +173,21 @@ class Acceptance:
                 raise unprocessable(f"version {wanted.version} never succeeded for {where}")
         else:
             holder = self._rolling_out(self.target(placement), wanted.function, placement.alias)
-            moving = holder is not None and holder.status in _MOVING and holder.action != "rollback"
+            undone = holder is not None and _under_way(holder)
             found = next(
                 (
                     one
                     for one in served
-                    if (one.version == serving.version if moving else _earlier(one, serving))
+                    if (one.version == serving.version if undone else _earlier(one, serving))
                 ),
                 None,
             )
             if found is None:
                 raise unprocessable(f"there is no earlier version of {where} that was not withdrawn")
-        return Resolved("rollback", found.sha256, self._at_once(placement), rule, found.version)
+        leaves = serving if wanted.version is None else None
+        return Resolved(
+            "rollback", found.sha256, self._at_once(placement), rule, found.version, leaves=leaves
+        )
 
     def _plan(self, wanted: DeploymentRequest, placement: Placement) -> Plan:
         return Plan(
@@ -198,11 +207,10 @@ class Acceptance:
         return Plan(self.target(placement), placement.alias, ALL_AT_ONCE, self.gate.digest)
 
     def _serving(self, target: Target, function: str, alias: str) -> Serving | None:
+        """By whatever stage it was deployed: the gate file may have had another name for it."""
         here = (target.account, target.region, alias)
-        return next(
-            (one for one in self.store.serving(function) if (one.account, one.region, one.alias) == here),
-            None,
-        )
+        found = [one for one in self.store.serving(function) if (one.account, one.region, one.alias) == here]
+        return max(found, key=lambda one: one.deployment, default=None)
 
     def _rolling_out(self, target: Target, function: str, alias: str) -> Deployment | None:
         lock = self.store.alias_lock(target, function, alias)
@@ -257,6 +265,7 @@ class Acceptance:
             release=wanted.release and clean(wanted.release),
             description=wanted.description and clean(wanted.description),
             expected_version=wanted.expected_version,
+            promoted_from=wanted.source,
             source=resolved.source,
             version=resolved.version,
         )
@@ -269,8 +278,13 @@ class Acceptance:
         supersede: bool,
         request_key: str,
         fingerprint: str,
+        actions: tuple[str, ...],
+        leaves: Serving | None = None,
+        once: Once | None = None,
     ) -> tuple[Deployment, tuple[Deployment, ...]]:
-        """Write it, and what it supersedes. Raises RequestKnown, TokenUsed, Busy, Contended or a Problem.
+        """Write it, and what it supersedes; `once` is a webhook's.
+
+        Raises RequestKnown, TokenUsed, TagMoved, Busy, Contended or a Problem.
 
         Gives the deployment as it was written, and the records that changed with it.
         """
@@ -290,7 +304,9 @@ class Acceptance:
                     fingerprint=fingerprint,
                     binding=binding,
                     takeover=takeover,
-                    identity=_kept(identity) if plan.approval is not None else None,
+                    identity=_kept(identity, actions) if plan.approval is not None else None,
+                    leaves=leaves,
+                    once=once,
                 )
             except Changed:
                 continue
@@ -300,6 +316,8 @@ class Acceptance:
                 if not take:
                     raise
                 continue
+            except Moved:
+                raise unavailable("what the stage serves has just changed: send it again", 1) from None
             except Outdated:
                 raise outdated(deployment.stage) from None
             except TokenUsed as used:
@@ -322,7 +340,8 @@ class Acceptance:
         if holder is None or holder.status.final:
             if heir is not None and not heir.status.final and not supersede:
                 raise Busy(heir.id)
-        elif not supersede or (holder.action == "rollback" and deployment.action == "rollback"):
+        elif not supersede or holder.action == "rollback":
+            # A way back takes a second, and is nobody's to end by what it leads away from.
             raise Busy(holder.id)
         message = f"deployment {deployment.id} takes its place"
         reason = Reason("superseded", message, {"by": deployment.id})
@@ -347,12 +366,19 @@ class Acceptance:
         return holder is None or holder.status.final
 
     def _way_back(self, deployment: Deployment, used: TokenUsed) -> bool:
-        """Whether the token's own deployment is what is rolled back: the one more thing it is good for."""
+        """Whether the token's own deployment is what is rolled back: the one more thing it is good for.
+
+        To go back to what it deployed would only end what somebody else is rolling out.
+        """
         if deployment.action != "rollback":
             return False
         plan = deployment.plan
         serving = self._serving(plan.target, deployment.function, plan.alias)
-        return serving is not None and serving.deployment == used.request.deployment
+        return (
+            serving is not None
+            and serving.deployment == used.request.deployment
+            and serving.version != deployment.version
+        )
 
     def _binding(self, deployment: Deployment, identity: Identity, fingerprint: str) -> Binding | None:
         key = token_key(identity, deployment)
@@ -386,6 +412,12 @@ def outdated(stage: str) -> Problem:
     return conflict("outdated", f"a newer pipeline of this project has been deployed to {stage}")
 
 
+def _under_way(deployment: Deployment) -> bool:
+    """Whether a way back undoes it: not what waits for a person, nor what leads back itself."""
+    waits = deployment.status.final or deployment.status is Status.AWAITING_APPROVAL
+    return not waits and deployment.action != "rollback"
+
+
 def _earlier(one: ServedVersion, serving: Serving) -> bool:
     return not one.withdrawn and one.version != serving.version
 
@@ -404,8 +436,10 @@ def _check_expected(wanted: DeploymentRequest, serving: Serving | None) -> None:
     raise Problem(412, "not_as_expected", detail, {"version": serving.version})
 
 
-def _kept(identity: Identity) -> dict[str, Any]:
+def _kept(identity: Identity, actions: tuple[str, ...]) -> dict[str, Any]:
+    """Who asked, and for what: the actions that a rule must grant them still when it is approved."""
     return {
+        "actions": actions,
         "via": identity.via,
         "issuer": identity.issuer,
         "jti": identity.jti,

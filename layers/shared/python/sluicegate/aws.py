@@ -52,8 +52,11 @@ _PASSING: Final = frozenset(
 )
 
 
+Service = Literal["dynamodb", "events", "s3", "secretsmanager", "sqs", "stepfunctions", "sts"]
+
+
 @cache
-def client(service: Literal["dynamodb", "events", "s3", "stepfunctions", "sts"]) -> Any:
+def client(service: Service) -> Any:
     """The function's own client for a service, made at first use and kept."""
     return boto3.client(service, config=CONFIG.merge(S3) if service == "s3" else CONFIG)
 

@@ -43,31 +43,32 @@ class CloudWatch:
     ) -> dict[str, Measured]:
         """By version, what was measured from its `since` to `until`, all in epoch seconds (GetMetricData).
 
-        One call for all of them. CloudWatch has the numbers a minute or two after the requests.
+        A call for each: one has one start, and what a version did before its own would count for it.
+        CloudWatch has the numbers a minute or two after the requests.
         """
-        ids = {f"v{number}": version for number, version in enumerate(since)}
-        queries = [
-            query
-            for prefix, version in ids.items()
-            for query in _queries(prefix, function, alias, version, until - since[version])
-        ]
+        return {
+            version: self._measured(list(_queries(function, alias, version, until - began)), began, until)
+            for version, began in since.items()
+        }
+
+    def _measured(self, queries: Sequence[Mapping[str, Any]], since: float, until: float) -> Measured:
         values: dict[str, list[float]] = {query["Id"]: [] for query in queries}
         pages = self._client.get_paginator("get_metric_data").paginate(
             MetricDataQueries=queries,
-            StartTime=_minute(min(since.values())),
+            StartTime=_minute(since),
             EndTime=_minute(until) + timedelta(minutes=1),
         )
         for page in pages:
             for result in page["MetricDataResults"]:
                 values[result["Id"]] += result["Values"]
-        return {version: _measured(prefix, values) for prefix, version in ids.items()}
+        return _summed(values)
 
 
 def _minute(at: float) -> datetime:
     return datetime.fromtimestamp(at, UTC).replace(second=0, microsecond=0)
 
 
-def _queries(prefix: str, function: str, alias: str, version: str, length: float) -> Iterator[dict[str, Any]]:
+def _queries(function: str, alias: str, version: str, length: float) -> Iterator[dict[str, Any]]:
     """One period over all of the time, a day at most: a percentile of percentiles is none."""
     period = min(86_400, _MINUTE * (int(length // _MINUTE) + 2))
     dimensions = [
@@ -78,15 +79,15 @@ def _queries(prefix: str, function: str, alias: str, version: str, length: float
     for name, metric, statistic in _METRICS:
         of = {"Namespace": "AWS/Lambda", "MetricName": metric, "Dimensions": dimensions}
         yield {
-            "Id": f"{prefix}_{name}",
+            "Id": name,
             "MetricStat": {"Metric": of, "Stat": statistic, "Period": period},
             "ReturnData": True,
         }
 
 
-def _measured(prefix: str, values: Mapping[str, Sequence[float]]) -> Measured:
+def _summed(values: Mapping[str, Sequence[float]]) -> Measured:
     """Sums over the periods that there are; of percentiles, should there be two periods, the worse."""
     invocations, errors, throttles = (
-        int(sum(values[f"{prefix}_{name}"])) for name, _, statistic in _METRICS if statistic == "Sum"
+        int(sum(values[name])) for name, _, statistic in _METRICS if statistic == "Sum"
     )
-    return Measured(invocations, errors, throttles, max(values[f"{prefix}_duration"], default=None))
+    return Measured(invocations, errors, throttles, max(values["duration"], default=None))

@@ -20,6 +20,8 @@ class Config:
     external_id: str
     gate: str
     own_functions: tuple[str, ...]
+    queue: str = ""
+    dead_letters: str = ""
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> "Config":
@@ -33,5 +35,7 @@ class Config:
             target_role=environ.get("SLUICEGATE_TARGET_ROLE", ""),
             external_id=environ.get("SLUICEGATE_EXTERNAL_ID", ""),
             gate=environ.get("SLUICEGATE_GATE", "/opt/sluicegate/gate.json"),
+            queue=environ.get("SLUICEGATE_QUEUE", ""),
+            dead_letters=environ.get("SLUICEGATE_DEAD_LETTERS", ""),
             own_functions=tuple(filter(None, environ.get("SLUICEGATE_OWN_FUNCTIONS", "").split(","))),
         )

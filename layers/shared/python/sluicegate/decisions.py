@@ -38,7 +38,7 @@ class Decisions:
     ) -> tuple[Deployment, bool]:
         """A second person's yes. Raises a Problem: 403 where it is none, 409 where it comes too late."""
         for current in self._tries(deployment):
-            if _decided_by(current, identity):
+            if _decided(current, "approved", identity):
                 return current, False
             self._check_open(current)
             self._check_approver(current, identity, rule)
@@ -65,7 +65,7 @@ class Decisions:
     ) -> tuple[Deployment, bool]:
         """A no, which ends it: nothing of the target has been touched."""
         for current in self._tries(deployment):
-            if _decided_by(current, identity) and current.status is Status.REJECTED:
+            if _decided(current, "rejected", identity):
                 return current, False
             self._check_open(current)
             approval = self._approval("rejected", identity, rule, reason)
@@ -145,7 +145,7 @@ class Decisions:
         kept = self.store.identity(deployment.id)
         decision = kept and self.gate.decide(
             _identity(kept),
-            actions=(deployment.action,),
+            actions=kept.get("actions") or (deployment.action,),
             function=deployment.function,
             stage=deployment.stage,
         )
@@ -171,13 +171,13 @@ def _identity(kept: Item) -> Identity:
     return Identity(via, kept["issuer"], claims, kept["jti"], issued_at=0, expires_at=0)
 
 
-def _decided_by(deployment: Deployment, identity: Identity) -> bool:
-    """Whether it was this very job that decided."""
+def _decided(deployment: Deployment, decision: str, identity: Identity) -> bool:
+    """Whether it was this very job that decided so."""
     given, by = deployment.approval, requester(identity)
-    return given is not None and (given.by.issuer, given.by.project_id, given.by.job_id) == (
-        by.issuer,
-        by.project_id,
-        by.job_id,
+    return (
+        given is not None
+        and given.decision == decision
+        and (given.by.issuer, given.by.project_id, given.by.job_id) == (by.issuer, by.project_id, by.job_id)
     )
 
 

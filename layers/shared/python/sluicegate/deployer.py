@@ -59,12 +59,14 @@ class Deployer:
     def wait(self, deployment_id: str, revision: int, token: str, seconds: int) -> None:
         """Leave word how to wake the rollout, for `seconds`; wake it if there was news since `revision`.
 
+        Revision 0 knows of none: the record could not be read or written, and is let alone for those seconds.
+
         Whoever changes the record looks for the token after that, and here the record is read after the token
         is written: one of the two sees the other.
         """
         self.store.wait(deployment_id, token, int(self.clock()) + seconds + 3_600)
         deployment = self.store.deployment(deployment_id)
-        if deployment is None or deployment.revision != revision:
+        if deployment is None or revision not in (0, deployment.revision):
             self.executions.wake(token)
 
     def _record(

@@ -71,7 +71,7 @@ class AliasState:
 
 @dataclass(frozen=True)
 class Requester:
-    """Who asked, as their verified token says."""
+    """Who asked, as their verified token says; or the webhook's delivery, then `webhook` is its name."""
 
     issuer: str
     project_id: str
@@ -81,7 +81,9 @@ class Requester:
     job_id: str | None = None
     pipeline_id: str | None = None
     ref: str | None = None
+    ref_type: str | None = None
     sha: str | None = None
+    webhook: str | None = None
 
 
 @dataclass(frozen=True)
@@ -113,7 +115,8 @@ class Deployment:
     it was last seen or made to serve, at Lambda's revision `alias_revision`. All three mean something from
     `verifying` on. `step` is the index into the plan's steps, `extended` how often its bake was prolonged,
     `moved_at` (RFC 3339) when traffic first reached the version. `abort` says why it shall go no further,
-    `supersedes` whose place it waits for. `trouble` counts the failed tries of the present step, `attempt`
+    `supersedes` whose place it waits for. `promoted_from` is a stage, and `source` its alias where that has
+    to serve the very version still. `trouble` counts the failed tries of the present step, `attempt`
     the executions started for this deployment, `since` (RFC 3339) is when the present status began.
     """
 
@@ -134,6 +137,7 @@ class Deployment:
     release: str | None = None
     description: str | None = None
     expected_version: str | None = None
+    promoted_from: str | None = None
     source: str | None = None
     version: str | None = None
     weight: int = 0
@@ -260,7 +264,7 @@ def view(deployment: Deployment) -> dict[str, Any]:
         "action": deployment.action,
         "function": deployment.function,
         "stage": deployment.stage,
-        "from": deployment.source,
+        "from": deployment.promoted_from,
         "release": deployment.release,
         "description": deployment.description,
         "target": plan["target"],

@@ -24,11 +24,14 @@ class Executions:
                 input=f'{{"id":"{deployment.id}"}}',
             )
 
-    def wake(self, token: str) -> None:
-        """End a wait, whose task token it is; one that is over is fine."""
+    def wake(self, token: str) -> bool:
+        """End a wait, whose task token it is; False where it is over already, which is fine."""
         errors = self._client.exceptions
-        with suppress(errors.TaskTimedOut, errors.TaskDoesNotExist, errors.InvalidToken):
+        try:
             self._client.send_task_success(taskToken=token, output="{}")
+        except (errors.TaskTimedOut, errors.TaskDoesNotExist, errors.InvalidToken):
+            return False
+        return True
 
     def state(self, deployment: Deployment) -> str | None:
         """The present attempt's status (`RUNNING`, `FAILED`, ...), None where it never started."""

@@ -1,12 +1,17 @@
-"""Reads an issuer's key set over HTTP, within one deadline and without trusting the other side's manners."""
+"""HTTP with an issuer, within one deadline and without trusting the other side's manners.
+
+Its key set is read here; `gitlab_api` tells it how deployments went.
+"""
 
 import io
 import socket
 import ssl
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager
+from dataclasses import dataclass
+from email.message import Message
 from http.client import HTTPConnection, HTTPException
 from threading import Thread
 from typing import Any
@@ -23,6 +28,38 @@ _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 class FetchError(Exception):
     """No usable answer. The message says why, in bounded and printable text."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back, whatever its status; the body has at most 64 KiB."""
+
+    status: int
+    headers: Message
+    body: bytes
+
+    @property
+    def is_json(self) -> bool:
+        """By its content type."""
+        kind = self.headers.get_content_type()
+        return kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json"))
+
+
+def exchange(
+    url: str,
+    method: str = "GET",
+    *,
+    seconds: float,
+    headers: Mapping[str, str] | None = None,
+    body: bytes | None = None,
+) -> Answer:
+    """One request and its answer, within `seconds` altogether; no redirect is followed, no proxy used.
+
+    Raises FetchError where there is no whole answer: what was sent may have been received all the same.
+    """
+    deadline = time.monotonic() + seconds
+    with _as_fetch_error():
+        return _exchange(urlsplit(url), method, deadline, headers or {}, body)
 
 
 def key_set(issuer: str, *, seconds: float = DEADLINE) -> bytes:
@@ -59,7 +96,19 @@ def _origin(url: SplitResult) -> tuple[str, str | None, int]:
 
 
 def _get(url: SplitResult, deadline: float) -> bytes:
-    """The body of one answer: 200, JSON, small. http.client follows no redirect and knows no proxies."""
+    """The body of one answer: 200, JSON, small."""
+    answer = _exchange(url, "GET", deadline, {}, None)
+    if answer.status != 200:
+        raise FetchError(f"status {answer.status}")
+    if not answer.is_json:
+        raise FetchError("not JSON by its content type")
+    return answer.body
+
+
+def _exchange(
+    url: SplitResult, method: str, deadline: float, headers: Mapping[str, str], body: bytes | None
+) -> Answer:
+    """One request and its answer. http.client follows no redirect and knows no proxies."""
     scheme, host, port = _origin(url)
     if host is None or not (scheme == "https" or (scheme == "http" and host in _LOOPBACK)):
         raise FetchError("not an https URL")
@@ -67,17 +116,13 @@ def _get(url: SplitResult, deadline: float) -> bytes:
         connection = HTTPConnection(host, port)
         connection.sock = _TimedSocket(sock, deadline)
         target = (url.path or "/") + (f"?{url.query}" if url.query else "")
-        connection.request("GET", target, headers={"Host": url.netloc, "Accept": "application/json"})
+        own = {"Host": url.netloc, "Accept": "application/json"}
+        connection.request(method, target, body=body, headers={**own, **headers})
         answer = connection.getresponse()
-        if answer.status != 200:
-            raise FetchError(f"status {answer.status}")
-        kind = answer.headers.get_content_type()
-        if kind != "application/json" and not (kind.startswith("application/") and kind.endswith("+json")):
-            raise FetchError("not JSON by its content type")
-        body = answer.read(_LIMIT + 1)
-    if len(body) > _LIMIT:
+        content = answer.read(_LIMIT + 1)
+    if len(content) > _LIMIT:
         raise FetchError(f"more than {_LIMIT} bytes")
-    return body
+    return Answer(answer.status, answer.headers, content)
 
 
 def _connect(scheme: str, host: str, port: int, deadline: float) -> socket.socket:

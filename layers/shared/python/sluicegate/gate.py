@@ -13,10 +13,11 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import cast, get_args
 
-from sluicegate import gatejson, gaterollout
+from sluicegate import gatehooks, gatejson, gaterollout
+from sluicegate.gatehooks import Webhook
 from sluicegate.gatejson import GateError
 from sluicegate.gaterollout import Rollout
-from sluicegate.identity import Identity, Issuer, Via
+from sluicegate.identity import ANSWER_SECRETS, Answers, Identity, Issuer, Via
 from sluicegate.patterns import Pattern
 from sluicegate.plan import Smoke, Step, Watch
 from sluicegate.rules import ACTIONS, DENIABLE, FOLDED, PINS, Deny, Failed, Rule, deniable
@@ -37,11 +38,12 @@ __all__ = [
     "Rule",
     "Stage",
     "Target",
+    "Webhook",
     "load",
     "parse",
 ]
 
-FORMAT = 2
+FORMAT = 3
 MAX_NEAREST = 5
 
 
@@ -136,6 +138,7 @@ class Gate:
     functions: tuple[FunctionEntry, ...]
     rules: tuple[Rule, ...]
     deny: tuple[Deny, ...]
+    webhooks: Mapping[str, Webhook]
     own_functions: frozenset[str]
     _rules_by_pin: Mapping[tuple[str, str, str], Sequence[int]] = field(repr=False)
     _deny_by_first: Mapping[tuple[str, str, str], Sequence[int]] = field(repr=False)
@@ -248,7 +251,8 @@ def parse(data: bytes, *, own_functions: Collection[str]) -> Gate:
     """The gate in gate.json's bytes; see `load`."""
     try:
         document = gatejson.record(
-            loads(data, max_depth=8), "format", "issuers", "stages", "functions", "rules", "deny"
+            loads(data, max_depth=8),
+            *("format", "issuers", "stages", "functions", "rules", "deny", "webhooks"),
         )
     except StrictJsonError as error:
         raise GateError(f"gate.json: {error}") from error
@@ -267,17 +271,30 @@ def parse(data: bytes, *, own_functions: Collection[str]) -> Gate:
     _check_requirements(stages, functions)
     rules = tuple(_rule(item, issuers, stages) for item in gatejson.items(document["rules"]))
     deny = tuple(_deny(item, issuers) for item in gatejson.items(document["deny"]))
-    return Gate(
+    webhooks = gatejson.unique(
+        "webhook",
+        (
+            (w.name, w)
+            for w in (gatehooks.read(w, issuers=issuers) for w in gatejson.items(document["webhooks"]))
+        ),
+    )
+    gate = Gate(
         digest=hashlib.sha256(data).hexdigest(),
         issuers=issuers,
         stages=stages,
         functions=functions,
         rules=rules,
         deny=deny,
+        webhooks=webhooks,
         own_functions=frozenset(own_functions),
         _rules_by_pin=_index((rule.issuer, *_first_pin(rule)) for rule in rules),
         _deny_by_first=_index((entry.issuer, *entry.claims[0]) for entry in deny),
     )
+    for webhook in webhooks.values():
+        placement = gate.place(webhook.function, webhook.stage)
+        if placement is None or placement.protected:
+            raise GateError(f"gate.json: the webhook {webhook.name!r} deploys where it may not")
+    return gate
 
 
 def _first_pin(rule: Rule) -> tuple[str, tuple[str, ...]]:
@@ -302,14 +319,27 @@ def _index(
 
 
 def _issuer(value: JsonValue) -> Issuer:
-    item = gatejson.record(value, "name", "url", "audience", "max_age", "jwks")
-    jwks = item["jwks"]
+    item = gatejson.record(value, "name", "url", "audience", "max_age", "jwks", "answers")
+    jwks, answers = item["jwks"], item["answers"]
     return Issuer(
         name=gatejson.text(item["name"]),
         url=gatejson.text(item["url"]),
         audience=gatejson.text(item["audience"]),
         max_age=gatejson.seconds(item["max_age"]),
         jwks=None if jwks is None else gatejson.text(jwks).encode(),
+        answers=None if answers is None else _answers(answers),
+    )
+
+
+def _answers(value: JsonValue) -> Answers:
+    item = gatejson.record(value, "secret", "statuses", "deployments")
+    secret = gatejson.text(item["secret"])
+    if not secret.startswith(ANSWER_SECRETS):
+        raise GateError(f"gate.json: the name of a secret does not begin with {ANSWER_SECRETS}")
+    return Answers(
+        secret=secret,
+        statuses=gatejson.flag(item["statuses"], "statuses"),
+        deployments=gatejson.flag(item["deployments"], "deployments"),
     )
 
 
@@ -360,7 +390,7 @@ def _check_requirements(stages: Mapping[str, Stage], functions: Collection[Funct
 def _rule(value: JsonValue, issuers: Mapping[str, Issuer], stages: Mapping[str, Stage]) -> Rule:
     item = gatejson.record(value, "name", "issuer", "via", "claims", "actions", "functions", "stages")
     via = cast(Via, gatejson.known("via", gatejson.text(item["via"]), get_args(Via)))
-    if via == "id_token" and "pipeline_source" not in gatejson.members(item["claims"]):
+    if via != "iam" and "pipeline_source" not in gatejson.members(item["claims"]):
         raise GateError("gate.json: a rule leaves pipeline_source open, which lets forks in")
     rule = Rule(
         name=gatejson.text(item["name"]),
@@ -376,6 +406,8 @@ def _rule(value: JsonValue, issuers: Mapping[str, Issuer], stages: Mapping[str, 
         functions=tuple(gatejson.pattern(text) for text in gatejson.texts(item["functions"])),
         stages=tuple(gatejson.known("stage", stage, stages) for stage in gatejson.texts(item["stages"])),
     )
+    if via == "webhook":
+        gatehooks.check_rule(rule, [stage.name for stage in stages.values() if stage.protected])
     if "approve" in rule.actions and not rule.asks_a_person:
         raise GateError(
             f"gate.json: rule {rule.name!r} approves without pinning what says that a person asks"

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from sluicegate import gaterollout, patterns
 from sluicegate.gate import FORMAT
+from sluicegate.gatehookchecks import WebhookChecks
 from sluicegate.gatekeys import ID
 from sluicegate.gatemerge import Rollouts, no_stage
 from sluicegate.gaterollout import Rollout
@@ -51,11 +52,18 @@ class Checks:
         functions = self.source["functions"]
         self._functions(functions, stages)
         rollouts = self._rollouts(functions, stages)
-        rules = [self._rule(i, rule, stages) for i, rule in enumerate(self.source["rules"])]
+        hooks = WebhookChecks(self.report, stages, functions, self.own_functions)
+        rules = [self._rule(i, rule, stages, hooks) for i, rule in enumerate(self.source["rules"])]
         self._names_differ(rules)
         self._shared_targets(functions, stages, rules)
         self._approvers(functions, rollouts, rules)
         self._tests(stages, rules)
+        webhooks = [
+            hooks.entry(name, entry, self._issuer_of(("webhooks", name), entry))
+            for name, entry in self.source.get("webhooks", {}).items()
+        ]
+        hooks.secrets_differ(webhooks)
+        hooks.allowed(webhooks, rules)
         return {
             "format": FORMAT,
             "issuers": list(self._issuers()),
@@ -84,6 +92,7 @@ class Checks:
             ],
             "rules": rules,
             "deny": [self._deny(i, entry) for i, entry in enumerate(self.source.get("deny", ()))],
+            "webhooks": webhooks,
         }
 
     # Issuers
@@ -105,6 +114,7 @@ class Checks:
                 "audience": audience,
                 "max_age": issuer.get("max_age"),
                 "jwks": self._keys((*at, "jwks"), issuer.get("jwks", "discovery")),
+                "answers": self._answers(at, issuer),
             }
         for name, issuer in self.source["issuers"].items():
             if issuer["audience"].rstrip("/") in urls:
@@ -133,6 +143,17 @@ class Checks:
         except ValueError as error:
             self._error("jwks", at, f"`{jwks}`: {error}; `discovery` fetches keys from the issuer")
             return None
+
+    def _answers(self, at: Path, issuer: Mapping[str, Any]) -> Document | None:
+        if "answers" not in issuer:
+            return None
+        answers: Document = {"statuses": True, "deployments": True, **issuer["answers"]}
+        if not (answers["statuses"] or answers["deployments"]):
+            self._error("answers", (*at, "answers"), "they say nothing: leave `answers` out")
+        if issuer.get("jwks", "discovery") != "discovery":
+            what = "`jwks` is a file, as for a GitLab that AWS cannot reach: then no answer reaches it either"
+            self._warning("answers", (*at, "answers"), what)
+        return answers
 
     def _issuer_of(self, at: Path, entry: Mapping[str, Any]) -> str:
         """The url of the issuer that an entry names, or that it need not name."""
@@ -239,13 +260,19 @@ class Checks:
 
     # Rules
 
-    def _rule(self, i: int, rule: Document, stages: Mapping[str, Any]) -> Document:
+    def _rule(self, i: int, rule: Document, stages: Mapping[str, Any], hooks: WebhookChecks) -> Document:
         at: Path = ("rules", i)
         claims: dict[str, list[str]] = dict(rule["claims"])
         allow = rule["allow"]
         protected = [stage for stage in allow["stages"] if stages.get(stage, {}).get("protected")]
         self._claims((*at, "claims"), claims)
-        self._pins((*at, "claims"), claims, protected, allow["actions"])
+        if rule.get("via") == "webhook":
+            hooks.rule(at, rule, protected)
+        else:
+            self._pins((*at, "claims"), claims, protected, allow["actions"])
+            if "event" in claims:
+                what = "no token has `event`: it is for rules with `via: webhook`"
+                self._error("webhook", (*at, "claims", "event"), what)
         for j, stage in enumerate(allow["stages"]):
             self._stage((*at, "allow", "stages", j), stage, stages)
         for j, pattern in enumerate(allow["functions"]):

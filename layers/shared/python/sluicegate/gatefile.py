@@ -77,9 +77,19 @@ def check(path: str | Path, *, allow_loopback: bool = False, stack_name: str = "
     except iam_policy.PolicyError as error:
         report("error", "policy", ("functions",), str(error))
         return Report(None, None, findings.in_order(), ())
+    _warn_of_waiting(gate, report)
     tests = enumerate(source.get("tests", ()))
     results = tuple(_ask(gate, test, gateyaml.place(tree, ("tests", i))) for i, test in tests)
     return Report(gate, document, findings.in_order(), results)
+
+
+def _warn_of_waiting(gate: Gate, report: gateyaml.Report) -> None:
+    """Of webhooks whose deployments would wait for an approval: a webhook has no user to differ from."""
+    for hook in gate.webhooks.values():
+        placement = gate.place(hook.function, hook.stage)
+        if hook.scheme != "id_token" and placement and placement.approval is not None:
+            what = f"`{hook.stage}` asks for an approval, and nobody can approve what a webhook asks for"
+            report("warning", "approval", ("webhooks", hook.name, "deploy", "stage"), what)
 
 
 def schema() -> dict[str, Any]:
@@ -131,9 +141,9 @@ def _json(document: dict[str, Any]) -> bytes:
 def _ask(gate: Gate, test: dict[str, Any], mark: Mark) -> TestResult:
     request, expect = test["request"], test["expect"]
     asking = dict(test["identity"])
-    issuer, jti = asking.pop("issuer", None), asking.pop("jti", None)
+    issuer, jti, via = (asking.pop(name, None) for name in ("issuer", "jti", "via"))
     identity = Identity(
-        via="id_token",
+        via=via or "id_token",
         issuer=next(known.url for known in gate.issuers.values() if issuer in (None, known.name)),
         jti=jti,
         claims={name: tuple(value) if isinstance(value, list) else value for name, value in asking.items()},

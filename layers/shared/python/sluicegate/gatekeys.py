@@ -2,7 +2,7 @@
 
 from types import MappingProxyType
 
-from sluicegate import alarms, gaterollout, gitlab, patterns, strategy
+from sluicegate import alarms, gatehooks, gaterollout, gitlab, patterns, strategy
 from sluicegate.gateshape import (
     Choice,
     Flag,
@@ -18,6 +18,7 @@ from sluicegate.gateshape import (
     Text,
     Version,
 )
+from sluicegate.identity import ANSWER_SECRETS
 from sluicegate.plan import Metric, NoData
 from sluicegate.rules import ACTIONS
 from sluicegate.text import clean
@@ -61,7 +62,7 @@ _STAGE = Text(
 )
 _SHORT_NAME = Text(
     about="A name to refer to it by.",
-    form=r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}",
+    form=gatehooks.NAME,
     wants="a short name: letters, digits, `.`, `-` and `_`",
 )
 _TITLE = Text(
@@ -99,6 +100,7 @@ _CLAIMS = MappingProxyType(
         "environment_protected": '"true" where the environment is protected.',
         "groups_direct": "Groups of which the user is a direct member; one that matches is enough.",
         "user_id": "The id of the user who runs the job.",
+        "event": "Of a webhook's delivery only: `tag_push` or `pipeline`.",
         "sub": "The token's subject. A project can change what it is made of; never a pin.",
     }
 )
@@ -227,6 +229,23 @@ _ROLLOUT: dict[str, Shape] = {
 _MAX_AGE = Span("Oldest ID token, counted from `iat`, that is accepted here.")
 _OF_THE_STAGE = "belongs to the stage itself, under `stages`: it cannot differ from function to function"
 
+_ANSWERS = Record(
+    about="What this GitLab is told of its projects' deployments; left out, nothing.",
+    members={
+        "secret": Text(
+            "The secret in AWS Secrets Manager that holds an access token with the scope `api`.",
+            form=rf"{ANSWER_SECRETS}[A-Za-z0-9/_+=.@-]{{1,128}}",
+            wants=f"the name of a secret, which begins with {ANSWER_SECRETS}",
+        ),
+        "statuses": Flag("Whether each deployment is a status of its commit; true if left out."),
+        "deployments": Flag(
+            "Whether what a webhook started is a deployment of the environment that is called after the "
+            "stage; true if left out."
+        ),
+    },
+    required=("secret",),
+)
+
 _ISSUER_ENTRY = Record(
     about="A GitLab whose ID tokens are accepted.",
     members={
@@ -248,6 +267,7 @@ _ISSUER_ENTRY = Record(
             wants="`discovery` or the path of a file beside this one",
         ),
         "max_age": Span("Oldest ID token, counted from `iat`, that is accepted; `exp` limits it too."),
+        "answers": _ANSWERS,
     },
     required=("url", "audience"),
 )
@@ -290,7 +310,7 @@ _RULE = Record(
     members={
         "name": _TITLE,
         "issuer": _ISSUER,
-        "via": Choice("How the identity is proven.", ("id_token",), ("iam", "webhook")),
+        "via": Choice("How the identity is proven.", ("id_token", "webhook"), ("iam",)),
         "claims": _RULE_CLAIMS,
         "allow": Record(
             about="What it grants: each of the actions on each of the functions in each of the stages.",
@@ -327,16 +347,47 @@ _DENY = Record(
     },
 )
 
+_WEBHOOK_ENTRY = Record(
+    about="A webhook of GitLab's, and what its deliveries deploy.",
+    members={
+        "issuer": _ISSUER,
+        "project_id": Text("The project's id.", ID, 'an id, which is digits such as "4213"'),
+        "scheme": Choice(
+            "How a delivery proves where it is from; no other is tried. `signature`: GitLab's signing token. "
+            "`token`: its secret token, in the clear. `id_token`: a job's ID token.",
+            gatehooks.SCHEMES,
+        ),
+        "secret": Text(
+            "The secret's name in Secrets Manager, under `sluicegate/webhooks/`; not for `id_token`.",
+            gatehooks.SECRET,
+            "a name such as `sluicegate/webhooks/orders`: that prefix, then letters, digits and `_+=.@-`",
+        ),
+        "event": Choice(
+            "`tag_push`: a tag is pushed, or its pipeline succeeds. `pipeline`: a pipeline succeeds.",
+            gatehooks.EVENTS,
+        ),
+        "status": Choice("Of `pipeline`: its status.", (gatehooks.STATUS,)),
+        "ref": _pattern("The tag, or of `pipeline` the branch or tag, without `refs/tags/`."),
+        "deploy": Record(
+            about="What is deployed: the artifact that a job of the project uploaded for that commit.",
+            members={"function": _FUNCTION, "stage": _STAGE},
+            required=("function", "stage"),
+        ),
+    },
+    required=("project_id", "scheme", "event", "ref", "deploy"),
+)
+
 _CLAIM_VALUE = Text("What the token says.")
 _TEST = Record(
     about="A question to the rules, and the answer that it must have.",
     members={
         "name": _TITLE,
         "identity": Record(
-            about="The token: its issuer and claims. A claim that is not here is not in the token.",
+            about="The token, or the delivery: its issuer and claims. A claim that is not here is not in it.",
             members={
                 "issuer": _ISSUER,
                 "jti": Text("The token's id."),
+                "via": Choice("How the identity is proven.", ("id_token", "webhook")),
                 **{name: _CLAIM_VALUE for name in _CLAIM_NAMES if name not in gitlab.LISTS},
                 **{name: Items(_about(name), _CLAIM_VALUE, single=True) for name in sorted(gitlab.LISTS)},
             },
@@ -369,7 +420,7 @@ GATE_FILE = Record(
         ),
         "rules": Items("Who may do what. The first rule that grants all that is asked decides.", _RULE),
         "deny": Items("Who may do nothing at all, whatever the rules say.", _DENY),
-        "webhooks": Later("webhooks", "Webhooks that start deployments.", section=True),
+        "webhooks": Names("Webhooks that start deployments, by name.", _SHORT_NAME, _WEBHOOK_ENTRY),
         "tests": Items("Questions to the rules, asked by `sluicegate check` and before each build.", _TEST),
     },
     required=("version", "issuers", "stages", "functions", "rules"),

@@ -13,7 +13,7 @@ from math import isfinite
 from typing import Any, Protocol
 
 from sluicegate import gateyaml
-from sluicegate.deployment import duration
+from sluicegate.deployment import DURATION, duration, parse_duration
 from sluicegate.diagnostics import Findings
 from sluicegate.gateyaml import Node, Scalar, described, quoted
 
@@ -22,8 +22,6 @@ NONE = "none"
 
 # JSON's spellings (RFC 8259), of numbers that every reader takes.
 _JSON = re.compile(r"true|false|null|-?(0|[1-9][0-9]{0,17})(\.[0-9]{1,18})?([eE][-+]?[0-9]{1,3})?")
-
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 class Shape(Protocol):
@@ -228,7 +226,7 @@ class Span:
         text = _text(node, findings, example="5m")
         if text is None:
             return None
-        seconds = int(text[:-1]) * _UNITS[text[-1]] if re.fullmatch(r"[1-9][0-9]{0,8}[smhd]", text) else 0
+        seconds = parse_duration(text) or 0
         if not self.least <= seconds <= self.most:
             limits = f"from {duration(self.least)} to {duration(self.most)}"
             wants = f'a duration such as "300s", "5m", "1h" or "2d", {limits}'
@@ -237,7 +235,7 @@ class Span:
         return seconds
 
     def schema(self) -> dict[str, Any]:
-        return {"description": self.about, "type": "string", "pattern": "^[1-9][0-9]{0,8}[smhd]$"}
+        return {"description": self.about, "type": "string", "pattern": f"^{DURATION.pattern}$"}
 
 
 @dataclass(frozen=True)

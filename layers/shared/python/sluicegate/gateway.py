@@ -5,16 +5,16 @@ The order of refusals is the same for every call: 413 and 415, 401, 400, 403, id
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
 
-from sluicegate import __version__, patterns, requests, who
+from sluicegate import __version__, patterns, requests, webhooks, who
 from sluicegate.acceptance import Acceptance, Resolved
 from sluicegate.artifacts import UPLOAD_EXPIRES, Artifacts
 from sluicegate.decisions import Decisions
 from sluicegate.deployment import Deployment, Status, duration, plan_view, timestamp, view
 from sluicegate.executions import Executions
-from sluicegate.gate import Gate, Placement, Rule
+from sluicegate.gate import Gate, Placement, Rule, Stage, Webhook
 from sluicegate.http import Answer, Call
 from sluicegate.identity import Identity
 from sluicegate.keys import KeySource, KeysUnavailable
@@ -30,6 +30,7 @@ from sluicegate.problems import (
 )
 from sluicegate.record import project_key
 from sluicegate.requests import MAX_BODY, DeploymentRequest
+from sluicegate.secrets import Secrets, SecretsUnavailable
 from sluicegate.store import (
     Busy,
     Contended,
@@ -37,15 +38,21 @@ from sluicegate.store import (
     RequestKnown,
     Serving,
     Store,
+    TagMoved,
     TokenUsed,
     Upload,
     digest,
 )
 from sluicegate.text import clean
 from sluicegate.token import InvalidToken, verify
+from sluicegate.webhooks import Delivery, Nothing
 
 EXAMINED: Final = 500
 """Records that one list request reads at most; `next_cursor` goes on from there."""
+
+
+UPLOADS: Final = 5
+"""Artifacts of one commit that are looked for in the bucket, the newest first."""
 
 
 FUNCTIONS: Final = 100
@@ -67,6 +74,7 @@ class Gateway:
     store: Store
     artifacts: Artifacts
     executions: Executions
+    secrets: Secrets
     own: Target
     note: Note
     clock: Callable[[], float] = time.time
@@ -74,6 +82,8 @@ class Gateway:
 
     def answer(self, call: Call) -> Answer:
         """Answer a call, or raise the Problem that says why not."""
+        if (call.method, call.resource) == WEBHOOK:
+            return self.receive(call)
         route = ROUTES.get((call.method, call.resource))
         if route is None:
             raise not_found()
@@ -96,10 +106,13 @@ class Gateway:
         except KeysUnavailable as error:
             self.note("refused", code="unavailable", check="keys")
             raise unavailable("the issuer's keys cannot be had at the moment", error.retry_after) from None
+        self._check_denied(identity)
+        return identity
+
+    def _check_denied(self, identity: Identity) -> None:
         if denied := self.gate.denied(identity):
             self.note("refused", code="not_allowed", denied=denied, **who.facts(identity))
             raise not_allowed(f"the gate file denies this {denied}")
-        return identity
 
     # Artifacts
 
@@ -166,6 +179,8 @@ class Gateway:
                 supersede=wanted.supersede,
                 request_key=request_key,
                 fingerprint=fingerprint,
+                actions=actions,
+                leaves=resolved.leaves,
             )
         except RequestKnown:  # the same request, at the same time
             if known := self._replayed(request_key, fingerprint, identity):
@@ -306,6 +321,7 @@ class Gateway:
         if not rules:
             self.note("refused", code="not_allowed", action="hold", stage=stage, **who.facts(identity))
             raise not_allowed("no rule allows this identity to hold this stage")
+        self._check_age(identity, self.gate.stages.get(stage))
         return stage, rules
 
     def _held(self, stage: str, identity: Identity) -> Answer:
@@ -394,6 +410,106 @@ class Gateway:
         ] or ["no rule allows anything"]
         return Answer(200, value, tuple(lines))
 
+    # Webhooks
+
+    def receive(self, call: Call) -> Answer:
+        """`POST /webhooks/gitlab/{name}`: the name chooses what is tried, before anything else is looked at.
+
+        GitLab disables hooks that fail: that there is nothing to do, or not now, is an answer of 200.
+        """
+        hook = self.gate.webhooks.get(call.path.get("name", ""))
+        if hook is None:
+            raise not_found()
+        _check_size_and_type(call, webhooks.MAX_BODY)
+        token = self._authenticate(call) if hook.scheme == "id_token" else None
+        self._check_sender(hook, call)
+        requests.no_query(call.query)
+        body = requests.body(call.body)
+        try:
+            if token:
+                webhooks.check_agrees(hook, body, token)
+            told = webhooks.read(hook, call.headers, body)
+        except Problem as problem:
+            self.note("refused", code=problem.code, webhook=hook.name, check=problem.detail)
+            raise
+        if isinstance(told, Nothing):
+            return self._nothing(hook, told)
+        if token:
+            identity = replace(token, webhook=hook.name)
+        else:
+            identity = webhooks.identity(hook, told, self.clock())
+            self._check_denied(identity)
+        return self._deliver(hook, told, identity)
+
+    def _check_sender(self, hook: Webhook, call: Call) -> None:
+        """Promise 6: the entry's scheme, and no other, whatever else a delivery brings."""
+        try:
+            webhooks.check_instance(hook, call.headers)
+            if hook.secret is None:
+                return  # an ID token, which has been verified
+            sent = call.headers
+            check = webhooks.token(sent) if hook.scheme == "token" else webhooks.signature(sent, call.body)
+            if not self.secrets.verifies(hook.secret, check):
+                raise InvalidToken(hook.scheme, "does not verify with this webhook's secret")
+        except InvalidToken as error:
+            self.note("refused", code="invalid_token", check=error.check, webhook=hook.name)
+            raise invalid_token(error.check, error.detail) from None
+        except SecretsUnavailable as error:
+            self.note("refused", code="unavailable", check="secret", webhook=hook.name, error=error.reason)
+            raise unavailable("the webhook's secret cannot be had at the moment", 30) from None
+
+    def _deliver(self, hook: Webhook, delivery: Delivery, identity: Identity) -> Answer:
+        """Deploy what a job uploaded for the delivery's commit, once and for good."""
+        placement = self.gate.place(hook.function, hook.stage)
+        rule = self._authorise(identity, ("deploy",), hook.function, hook.stage)
+        self._check_age(identity, placement)
+        request_key = webhooks.request_key(hook, delivery)
+        if known := self.store.request(request_key):
+            return self._delivered(known.deployment, identity)
+        sha256 = self._uploaded(hook, delivery)
+        if sha256 is None:
+            what = f"no artifact of {hook.function} was uploaded for this commit by a job of this project yet"
+            return self._nothing(hook, Nothing("no_artifact", what))
+        wanted = DeploymentRequest("deploy", hook.function, hook.stage, sha256)
+        try:
+            resolved = self._acceptance.resolve(wanted, rule, _covered(hook.function, placement), identity)
+            deployment, _ = self._acceptance.commit(
+                self._acceptance.deployment(wanted, resolved, identity),
+                identity,
+                supersede=False,
+                request_key=request_key,
+                fingerprint=digest(*wanted.effect),
+                actions=(wanted.action,),
+                once=webhooks.once(hook, delivery),
+            )
+        except RequestKnown:  # another delivery of the same, at the same time
+            if known := self.store.request(request_key):
+                return self._delivered(known.deployment, identity)
+            raise unavailable("the same is being accepted: send it again", 1) from None
+        except Contended:
+            raise unavailable("too many requests for this stage at once: send it again", 1) from None
+        except (TagMoved, TokenUsed, Busy, Problem) as error:
+            return self._nothing(hook, _not_now(error))
+        self.note("accepted", deployment=deployment.id, **_what(deployment), **who.facts(identity))
+        self._start(deployment)
+        return _told(deployment.id, deployment.id, "started", deployment.timeline[0].message)
+
+    def _uploaded(self, hook: Webhook, delivery: Delivery) -> str | None:
+        """What a job of the same project announced for the commit last, and really uploaded."""
+        announced = self.store.of_commit(hook.function, hook.issuer, hook.project_id, delivery.sha)
+        there = (sha256 for sha256 in announced[:UPLOADS] if self.artifacts.find(hook.function, sha256))
+        return next(there, None)
+
+    def _delivered(self, deployment_id: str, identity: Identity) -> Answer:
+        """A delivery of what was done already: another status, another hook, or the same once more."""
+        self._again(deployment_id, identity)
+        what = "this was deployed already, and is not deployed again"
+        return _told(None, deployment_id, "already_done", what)
+
+    def _nothing(self, hook: Webhook, told: Nothing) -> Answer:
+        self.note("nothing", code=told.code, webhook=hook.name)
+        return _told(None, None, told.code, told.why)
+
     # Parts
 
     @property
@@ -422,7 +538,7 @@ class Gateway:
         )
         raise not_allowed(f"no rule allows this identity to {what} {function}{where}", decision.nearest)
 
-    def _check_age(self, identity: Identity, placement: Placement | None) -> None:
+    def _check_age(self, identity: Identity, placement: Placement | Stage | None) -> None:
         """A stage's own `max_age`, told only to who may deploy there. No leeway."""
         limit = placement.max_age if placement else None
         if limit is not None and self.clock() - identity.issued_at > limit:
@@ -531,6 +647,9 @@ class Gateway:
         )
 
 
+WEBHOOK: Final = ("POST", "/webhooks/gitlab/{name}")
+"""The one call that may come without an ID token."""
+
 Route = Callable[[Gateway, Call, Identity], Answer]
 
 ROUTES: Final[Mapping[tuple[str, str], Route]] = {
@@ -555,10 +674,10 @@ def health() -> Answer:
     return Answer(200, {"status": "ok", "version": __version__}, (f"ok {__version__}",))
 
 
-def _check_size_and_type(call: Call) -> None:
+def _check_size_and_type(call: Call, most: int = MAX_BODY) -> None:
     """Before the token and before any parsing."""
-    if len(call.body) > MAX_BODY:
-        raise Problem(413, "too_large", f"the body has more than {MAX_BODY} bytes")
+    if len(call.body) > most:
+        raise Problem(413, "too_large", f"the body has more than {most} bytes")
     if call.header("content-type").split(";")[0].strip().lower() != "application/json":
         raise Problem(415, "unsupported_media_type", "send JSON, with Content-Type: application/json")
 
@@ -582,6 +701,27 @@ def _what(deployment: Deployment) -> dict[str, str | None]:
         "sha256": deployment.sha256,
         "version": deployment.version,
     }
+
+
+def _told(started: str | None, deployment: str | None, code: str, why: str) -> Answer:
+    """Small, for GitLab keeps it: `deployment` is what was started now, or by an earlier delivery."""
+    value = {"started": started, "deployment": deployment, "code": code, "why": clean(why)}
+    return Answer(200, value, (f"{code}: {clean(why)}",), {"Sluicegate-Id": deployment} if deployment else {})
+
+
+def _not_now(error: Exception) -> Nothing:
+    """What a job would be told with 409 or 422. Nothing was written: the next delivery tries again."""
+    match error:
+        case TagMoved():
+            return Nothing("tag_moved", "this tag was deployed at another commit before, and is not followed")
+        case TokenUsed():
+            return Nothing("token_used", "this token has asked for something else of this stage")
+        case Busy():
+            return Nothing("busy", "another deployment of this function to this stage is not final yet")
+        case Problem(status=409 | 412 | 422):
+            return Nothing(error.code, error.detail)
+        case _:
+            raise error
 
 
 def _would(wanted: DeploymentRequest, resolved: Resolved) -> str:

@@ -4,8 +4,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+ANSWER_SECRETS = "sluicegate/gitlab/"
+"""What the name of every secret begins with that holds a token for GitLab's API."""
+
 Via = Literal["id_token", "iam", "webhook"]
 ClaimValue = str | tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What a GitLab is told of its projects' deployments; `secret` names the secret that holds the token."""
+
+    secret: str
+    statuses: bool
+    deployments: bool
 
 
 @dataclass(frozen=True)
@@ -13,7 +25,7 @@ class Issuer:
     """A GitLab whose ID tokens are accepted, for one audience.
 
     `max_age` is in seconds since `iat`; None leaves the limit to `exp`. `jwks` is the key set itself
-    where the gate file names a file; None means discovery over HTTP.
+    where the gate file names a file; None means discovery over HTTP. `answers` None: it is told nothing.
     """
 
     name: str
@@ -21,6 +33,7 @@ class Issuer:
     audience: str
     max_age: int | None = None
     jwks: bytes | None = None
+    answers: Answers | None = None
 
 
 @dataclass(frozen=True)
@@ -29,6 +42,7 @@ class Identity:
 
     `claims` holds what rules may read, normalised to strings (a tuple only for `groups_direct`).
     Project 4213 of one GitLab is not project 4213 of another: compare `project`, never `project_id`.
+    `webhook` is the name of the gate file's entry, where a delivery asks.
     """
 
     via: Via
@@ -37,6 +51,7 @@ class Identity:
     jti: str | None
     issued_at: int
     expires_at: int
+    webhook: str | None = None
 
     def text(self, claim: str) -> str | None:
         """The claim's value where it is a plain string, else None."""

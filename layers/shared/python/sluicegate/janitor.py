@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from sluicegate.deployment import Deployment
+from sluicegate.deployment import Deployment, Status
 from sluicegate.executions import Executions
 from sluicegate.rollout import abandon
 from sluicegate.store import Changed, Store, age
@@ -19,11 +19,12 @@ ATTEMPTS: Final = 5
 
 @dataclass(frozen=True)
 class Swept:
-    """What one sweep did, by deployment id."""
+    """What one sweep did, by deployment id, and what went wrong with which."""
 
     started: tuple[str, ...]
     abandoned: tuple[Deployment, ...]
     running: int
+    failed: tuple[tuple[str, Exception], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -35,34 +36,43 @@ class Janitor:
     clock: Callable[[], float] = time.time
 
     def sweep(self) -> Swept:
-        """Start what is not running; give up what has used up its attempts, and free its locks."""
+        """Start what is not running; give up what has used up its attempts, and free its locks.
+
+        What goes wrong with one of them keeps no other from it.
+        """
         started: list[str] = []
         abandoned: list[Deployment] = []
+        failed: list[tuple[str, Exception]] = []
         running = 0
         for listed in self.store.unfinished():
             if age(listed, self.clock()) < QUIET:
                 continue
-            deployment = self.store.deployment(listed.id)  # the index lags behind
-            if deployment is None or deployment.status.final:
-                continue
-            state = self.executions.state(deployment)
-            if state == "RUNNING":
-                running += 1
-                self._nudge(deployment)
-                continue
             try:
-                if state is not None and deployment.attempt >= ATTEMPTS:
+                deployment = self.store.deployment(listed.id)  # the index lags behind
+                if deployment is None or deployment.status.final:
+                    continue
+                state = self.executions.state(deployment)
+                if state == "RUNNING":
+                    running += 1
+                    self._nudge(deployment)
+                elif state is not None and deployment.attempt >= ATTEMPTS:
                     abandoned.append(self._abandon(deployment, state))
                 else:
                     started.append(self._start(deployment, state))
             except Changed:
                 continue
-        return Swept(tuple(started), tuple(abandoned), running)
+            except Exception as error:
+                failed.append((listed.id, error))
+        return Swept(tuple(started), tuple(abandoned), running, tuple(failed))
 
     def _nudge(self, deployment: Deployment) -> None:
-        """What changed a record and died before it woke the rollout is made up for."""
-        decided = deployment.abort is not None or deployment.approval is not None
-        if decided and (token := self.store.waiting(deployment.id)):
+        """What changed a record and died before it woke the rollout is made up for.
+
+        Only while it waits for that: each wake-up call is a turn, and an execution has only so many.
+        """
+        approved = deployment.status is Status.AWAITING_APPROVAL and deployment.approval is not None
+        aborted = deployment.status is not Status.ROLLING_BACK and deployment.abort is not None
+        if (approved or aborted) and (token := self.store.waiting(deployment.id)):
             self.executions.wake(token)
 
     def _start(self, deployment: Deployment, state: str | None) -> str:

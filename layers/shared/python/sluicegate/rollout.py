@@ -325,8 +325,7 @@ def advance(deployment: Deployment, outcome: Outcome, at: float) -> Deployment:
         case AliasMoved(now):
             return _alias_moved(deployment, now, at)
         case SeenMoved(now):
-            message = f"alias {deployment.plan.alias} serves {_served(now)}: bringing it back"
-            return deployment.changed(at, message, now=now)
+            return _seen_moved(deployment, now, at)
         case Restored():
             return _restored(deployment, outcome, at)
         case Impossible(code, message, data):
@@ -384,7 +383,9 @@ def pause(deployment: Deployment, outcome: Outcome, at: float) -> int:
     left = max(1, int(ends - at + 0.999))
     if deployment.status is Status.AWAITING_APPROVAL:
         return left
-    return min(left, look_every(deployment.plan.watch, deployment.plan.steps[deployment.step].bake))
+    # A bake that is prolonged is looked at less often: one execution's history has to do for all of it.
+    bake = deployment.plan.steps[deployment.step].bake * (1 + deployment.extended)
+    return min(left, look_every(deployment.plan.watch, bake))
 
 
 def _first_step(deployment: Deployment) -> Step:
@@ -490,7 +491,7 @@ def _shifted(deployment: Deployment, outcome: Shifted, at: float) -> Deployment:
     }
     message = f"alias {deployment.plan.alias} serves {_served(outcome.now)}"
     # What was served before and is served still needs no watching.
-    if not step.bake or deployment.now == outcome.now == deployment.found:
+    if not step.bake or deployment.now == deployment.found == AliasState(_version(deployment)):
         return deployment.changed(at, message, Status.SUCCEEDED, outcome=AliasOutcome.MOVED, **facts)
     return deployment.changed(at, f"{message} for {duration(step.bake)}", Status.BAKING, extended=0, **facts)
 
@@ -539,6 +540,14 @@ def _alias_moved(deployment: Deployment, now: AliasState | None, at: float) -> D
     )
 
 
+def _seen_moved(deployment: Deployment, now: AliasState, at: float) -> Deployment:
+    """Once is how it goes. Who moves it to and fro between what this deployment made it is counted."""
+    if deployment.trouble == TROUBLE_LIMIT:
+        return _give_up(deployment, Reason("alias_moved", "somebody else keeps moving it"), at)
+    message = f"alias {deployment.plan.alias} serves {_served(now)}: bringing it back"
+    return deployment.changed(at, message, now=now, trouble=deployment.trouble + 1)
+
+
 def _stopped(deployment: Deployment, at: float) -> Deployment:
     reason = deployment.abort or Reason("aborted", "it was aborted")
     if deployment.status in (Status.SHIFTING, Status.BAKING):
@@ -573,7 +582,11 @@ def _restored(deployment: Deployment, outcome: Restored, at: float) -> Deploymen
     return deployment.changed(at, message, status, now=outcome.now, weight=0, outcome=outcome.outcome)
 
 
-_GIVEN_UP: Final = {Status.SHIFTING: "shift_failed", Status.BAKING: "watch_failed"}
+_GIVEN_UP: Final = {
+    Status.VERIFYING: "verify_failed",
+    Status.SHIFTING: "shift_failed",
+    Status.BAKING: "watch_failed",
+}
 
 
 def _trouble(deployment: Deployment, outcome: Trouble, at: float) -> Deployment:

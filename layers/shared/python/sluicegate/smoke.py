@@ -1,6 +1,7 @@
 """What a smoke test's answer comes to: pure decisions over what a function answered."""
 
 import json
+import re
 from typing import Any, Final
 
 from sluicegate.plan import Smoke
@@ -11,7 +12,10 @@ LARGEST: Final = 65_536
 """Bytes of an answer that are read."""
 
 SHOWN: Final = 200
-"""Characters of an answer that the record keeps where it failed."""
+"""Characters of an answer that the record keeps where it was not as it must be."""
+
+_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.:$]{0,99}", re.ASCII)
+"""What can be the type of an error."""
 
 
 def request(smoke: Smoke, facts: dict[str, Any]) -> bytes:
@@ -24,11 +28,14 @@ def request(smoke: Smoke, facts: dict[str, Any]) -> bytes:
 def failed(smoke: Smoke, answer: bytes, error: str | None) -> str | None:
     """Why the version is not good enough; None where it answered as it must.
 
-    `error` is Lambda's `FunctionError`. What was answered is cut and cleaned.
+    `error` is Lambda's `FunctionError`. What the function chose to answer is told, cut and cleaned. Of an
+    error only its type is: messages and traces are nobody's choice, and may hold what is in the environment
+    (promise 7).
     """
     told = clean(answer[: 4 * SHOWN].decode("utf-8", "replace"), SHOWN)
     if error is not None:
-        return f"{'the hook' if smoke.hook else 'the version'} failed ({clean(error)}): {told}"
+        what = "the hook" if smoke.hook else "the version"
+        return f"{what} failed ({clean(error)}): {_type_of(answer)}; its log says more"
     if smoke.hook is None and smoke.expect is None:
         return None
     try:
@@ -55,6 +62,16 @@ def contains(value: Any, expected: Any) -> bool:
     if isinstance(value, bool) or isinstance(expected, bool):
         return value is expected
     return bool(value == expected)
+
+
+def _type_of(answer: bytes) -> str:
+    """An error's type, by Lambda's word for it."""
+    try:
+        value = loads(answer, max_depth=32)
+    except StrictJsonError:
+        value = None
+    found = value.get("errorType") if isinstance(value, dict) else None
+    return found if isinstance(found, str) and _NAME.fullmatch(found) else "an error without a type"
 
 
 def _refused(value: Any, told: str) -> str | None:

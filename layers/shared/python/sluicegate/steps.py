@@ -8,6 +8,7 @@ at the next look.
 import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -22,6 +23,7 @@ from sluicegate.lambda_api import (
     InProgress,
     LambdaError,
     NotFound,
+    Refused,
     Snapshot,
     Stale,
     TooSlow,
@@ -226,7 +228,7 @@ class Steps:
     # Before traffic
 
     def _verify(self, deployment: Deployment, access: Access, step: Verify) -> Outcome:
-        """What can be known before anybody meets the new version; the smoke test comes last."""
+        """What can be known before anybody meets the new version; the smoke test comes late."""
         version = _version_of(access.function, step.version)
         if not isinstance(version, Snapshot):
             return version
@@ -236,11 +238,13 @@ class Steps:
             return _unable(version)
         if step.gradual and (refused := _unweighable(access.function, deployment.plan.alias, step, version)):
             return refused
-        if reason := alarmed(_alarms(access, deployment.plan.watch)):
-            return Impossible(reason.code, f"before anything was moved: {reason.message}", reason.data)
-        if deployment.plan.smoke:
-            return self._smoke(deployment, access, deployment.plan.smoke, step.version)
-        return Verified()
+        outcome: Outcome = _quiet(access, deployment.plan.watch)
+        if deployment.plan.smoke and isinstance(outcome, Verified):
+            outcome = self._smoke(deployment, access, deployment.plan.smoke, step.version)
+            if isinstance(outcome, Verified):
+                # It may have taken a minute, in which no alarm could wake anybody.
+                outcome = _quiet(access, deployment.plan.watch)
+        return outcome
 
     def _smoke(self, deployment: Deployment, access: Access, test: Smoke, version: str) -> Outcome:
         """May run twice: a smoke test must be one that can."""
@@ -261,6 +265,10 @@ class Steps:
             return Impossible(
                 "smoke_failed", f"{'the hook' if access.hook else 'the version'} gave {error.message}"
             )
+        except NotFound:
+            if test.hook is None:
+                raise
+            return Impossible("smoke_failed", f"there is no function {test.hook}, which is the hook")
         if why := smoke.failed(test, answer.payload, answer.error):
             return Impossible("smoke_failed", why)
         return Verified()
@@ -288,9 +296,14 @@ class Steps:
             return AliasMoved(state)
         if isinstance(refusal, NotFound):  # the alias is as it was, so it is the version that is gone
             return Impossible("version_not_found", f"version {step.wanted.version} does not exist any more")
-        if not self.store.holds_alias(deployment):
-            return Trouble("LockLost", "the alias' lock is not held")
+        if not self._is_present(deployment):
+            return Trouble("RecordChanged", "the record has moved on")
         return self._move(deployment, function, step, alias.revision if alias else None)
+
+    def _is_present(self, deployment: Deployment) -> bool:
+        """Whether nothing has been decided since; after a look, which may have seen what a way back left."""
+        found = self.store.deployment(deployment.id)
+        return found is not None and found.revision == deployment.revision
 
     def _move(
         self, deployment: Deployment, function: FunctionApi, step: Shift, revision: str | None
@@ -332,8 +345,11 @@ class Steps:
             return Restored(AliasOutcome.LEFT_TO_OTHER, None)
         state = alias.state if alias else None
         if state == step.found:
-            back = AliasOutcome.RESTORED if step.found else AliasOutcome.REMOVED
-            return Restored(back if step.moved else AliasOutcome.UNTOUCHED, state)
+            if step.moved:
+                return Restored(AliasOutcome.RESTORED if step.found else AliasOutcome.REMOVED, state)
+            if alias is not None:
+                _fence(function, name, alias)
+            return Restored(AliasOutcome.UNTOUCHED, state)
         if alias is None or state not in step.ours:
             return Restored(AliasOutcome.LEFT_TO_OTHER, state)
         if state != step.now:
@@ -361,8 +377,26 @@ def _alias(function: FunctionApi, name: str, *expected: AliasState | None) -> Al
     return replace(alias, state=AliasState(alias.state.version))
 
 
+def _fence(function: FunctionApi, name: str, alias: Alias) -> None:
+    """Give the alias another revision, so that a move that is still under way comes too late for it.
+
+    Who may not move it has moved nothing; and the weights that Lambda itself gives are not ours to write.
+    """
+    with suppress(Denied, Refused):
+        if not function.has_provisioned_concurrency(name):
+            function.update_alias(name, alias.state, alias.revision)
+
+
 def _alarms(access: Access, watch: Watch | None) -> tuple[tuple[str, AlarmState], ...]:
     return access.cloudwatch.alarms(watch.alarms) if watch and access.cloudwatch else ()
+
+
+def _quiet(access: Access, watch: Watch | None) -> Verified | Impossible:
+    """Whether no alarm fires yet: what goes wrong already is no time for more."""
+    reason = alarmed(_alarms(access, watch))
+    if reason is None:
+        return Verified()
+    return Impossible(reason.code, f"before anything was moved: {reason.message}", reason.data)
 
 
 def _version_of(function: FunctionApi, version: str) -> Snapshot | Impossible:

@@ -10,10 +10,13 @@
     lock#ACCOUNT#REGION#FUNCTION          alias#ALIAS  who rolls this alias out, until it is final; its heir
     versions#ACCOUNT#REGION#FUNCTION      SHA256       the version published from this digest
     artifact#FUNCTION                     SHA256#HASH  who uploaded it, for which commit
+    commit#FUNCTION#HASH                  SHA256       what was uploaded for (issuer, project, commit)
+    tag#HASH                              tag          (webhook, tag) -> the commit that it was deployed at
     serving                               FUNCTION#... what each alias serves, as far as Sluicegate moved it
     served#ACCOUNT#REGION#FUNCTION#ALIAS  VERSION      a version that succeeded there; is it withdrawn?
     order#ACCOUNT#REGION#FUNCTION#ALIAS   PROJECT      the newest pipeline of a project that succeeded there
     hold#STAGE                            RULE         that a rule's functions are held in the stage, and why
+    told#HASH, told#ID                                 what GitLab was told of it (module `told`)
 
 Locks carry account and region (promise 2). Whatever must be true together is written together.
 """
@@ -75,8 +78,16 @@ class Busy(StoreError):
         self.deployment = deployment
 
 
+class TagMoved(StoreError):
+    """A webhook has deployed this tag at another commit before."""
+
+
 class Outdated(StoreError):
     """A newer pipeline of the same project has succeeded there."""
+
+
+class Moved(StoreError):
+    """The alias has come to serve something else since it was read."""
 
 
 class Changed(StoreError):
@@ -126,6 +137,17 @@ class Binding:
     key: str
     fingerprint: str
     expires: int
+
+
+@dataclass(frozen=True)
+class Once:
+    """That a request is known for good, and not only for as long as a token can ask again.
+
+    `tag` is the key of a webhook's tag, which from then on stays at `sha`; None where it has none.
+    """
+
+    tag: str | None
+    sha: str
 
 
 @dataclass(frozen=True)
@@ -227,21 +249,25 @@ class Store:
         binding: Binding | None,
         takeover: Takeover | None = None,
         identity: Mapping[str, Any] | None = None,
+        leaves: Serving | None = None,
+        once: Once | None = None,
     ) -> None:
         """Write the record, the request, the token's binding and the alias' lock, or nothing at all.
 
-        `identity` is kept with it where an approval will need it. Raises RequestKnown, TokenUsed, Outdated,
-        Busy, or Contended (nothing was written); with a takeover, Changed where its records have moved on.
+        `identity` is kept with it where an approval will need it; `leaves` is what must be served still;
+        `once` has it never forgotten. Raises RequestKnown, TokenUsed, TagMoved, Outdated, Moved, Busy, or
+        Contended (nothing was written); with a takeover, Changed where its records have moved on.
         """
         now = int(self._clock())
         known = "attribute_not_exists(pk)"
-        request = {
+        request: Item = {
             "pk": f"request#{request_key}",
             "sk": "request",
             "deployment": deployment.id,
             "fingerprint": fingerprint,
-            "expires_at": now + REQUEST_KEPT,
         }
+        if once is None:
+            request["expires_at"] = now + REQUEST_KEPT
         writes = {
             "record": self._put(record(deployment), known),
             "request": self._put(request, known),
@@ -249,10 +275,14 @@ class Store:
         }
         if binding is not None:
             writes["token"] = self._bind(deployment, binding)
+        if once is not None and once.tag is not None:
+            writes["tag"] = self._stay(once.tag, once.sha)
         if identity is not None:
             writes["identity"] = self._put(_identity_item(deployment, identity, now))
         if deployment.plan.ordered and deployment.action != "rollback":
             writes["order"] = self._in_order(deployment)
+        if leaves is not None:
+            writes["leaves"] = self._still_serves(leaves)
         for number, (before, after) in enumerate(takeover.changes if takeover else ()):
             writes[f"change {number}"] = self._replace(before, after)
         for attempt in range(_CONFLICT_TRIES):
@@ -263,8 +293,12 @@ class Store:
                 raise RequestKnown
             if refused.get("token") == _CONDITION and binding:
                 raise TokenUsed(self._used(binding.key))
+            if refused.get("tag") == _CONDITION:
+                raise TagMoved
             if refused.get("order") == _CONDITION:
                 raise Outdated
+            if refused.get("leaves") == _CONDITION:
+                raise Moved
             if takeover and _CONDITION in refused.values():
                 if self._holds_or_inherits(deployment):
                     return  # took effect unseen
@@ -303,6 +337,10 @@ class Store:
         # Nor the same once more under another key: it would undo what came after it.
         return self._put(item, "attribute_not_exists(pk)")
 
+    def _stay(self, tag: str, sha: str) -> Item:
+        item = {"pk": f"tag#{tag}", "sk": "tag", "sha": sha}
+        return self._put(item, "attribute_not_exists(pk) OR sha = :sha", {":sha": sha})
+
     def _in_order(self, deployment: Deployment) -> Item:
         return {
             "ConditionCheck": {
@@ -312,6 +350,16 @@ class Store:
                 "ExpressionAttributeValues": marshal(
                     {":mine": int(deployment.requested_by.pipeline_id or 0)}
                 ),
+            }
+        }
+
+    def _still_serves(self, serving: Serving) -> Item:
+        return {
+            "ConditionCheck": {
+                "TableName": self._table,
+                "Key": marshal(_serving_key(serving)),
+                "ConditionExpression": "deployment = :deployment",
+                "ExpressionAttributeValues": marshal({":deployment": serving.deployment}),
             }
         }
 
@@ -530,7 +578,7 @@ class Store:
         return sorted(found, key=lambda one: one.deployment, reverse=True)
 
     def register(self, upload: Upload) -> None:
-        """Note who uploads an artifact. Twice is once."""
+        """Note who uploads an artifact, and for which commit. Twice is once."""
         owner = digest(upload.issuer, upload.project_id, upload.ref, upload.sha)
         item = {
             "pk": f"artifact#{upload.function}",
@@ -541,6 +589,20 @@ class Store:
         # `function` is the key of an index of deployments; an upload must not appear there.
         item.pop("function")
         self._client.put_item(TableName=self._table, Item=marshal(item))
+        if upload.sha:
+            pk = _commit_key(upload.function, upload.issuer, upload.project_id, upload.sha)
+            commit = {"pk": pk, "sk": upload.sha256, "created_at": item["created_at"]}
+            self._client.put_item(TableName=self._table, Item=marshal(commit))
+
+    def of_commit(self, function: str, issuer: str, project_id: str, sha: str) -> list[str]:
+        """The SHA-256 of what jobs of the project announced for a commit, the newest first."""
+        query = {
+            "KeyConditionExpression": "pk = :pk",
+            "ExpressionAttributeValues": marshal({":pk": _commit_key(function, issuer, project_id, sha)}),
+            "ConsistentRead": True,
+        }
+        found = sorted(self._query(query), key=lambda item: (item["created_at"], item["sk"]), reverse=True)
+        return [item["sk"] for item in found]
 
     def registered(self, function: str, sha256: str) -> bool:
         """Whether a place was given for this digest under this function."""
@@ -686,6 +748,10 @@ def _identity_item(deployment: Deployment, identity: Mapping[str, Any], now: int
     return {**key, **identity, "expires_at": now + (deployment.plan.approval or 0) + REQUEST_KEPT}
 
 
+def _commit_key(function: str, issuer: str, project_id: str, sha: str) -> str:
+    return f"commit#{function}#{digest(issuer, project_id, sha)}"
+
+
 def _versions_key(target: Target, function: str) -> str:
     return f"versions#{target.account}#{target.region}#{function}"
 
@@ -726,8 +792,12 @@ def _serving(deployment: Deployment) -> Item:
     )
     item = asdict(serving)
     item["name"] = item.pop("function")
-    sk = f"{deployment.function}#{deployment.stage}#{plan.target.account}#{plan.target.region}#{plan.alias}"
-    return {"pk": "serving", "sk": sk, **item}
+    return {**_serving_key(serving), **item}
+
+
+def _serving_key(serving: Serving) -> Item:
+    where = (serving.function, serving.stage, serving.account, serving.region, serving.alias)
+    return {"pk": "serving", "sk": "#".join(where)}
 
 
 def age(deployment: Deployment, now: float) -> float:

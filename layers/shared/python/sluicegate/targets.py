@@ -8,9 +8,10 @@ import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import boto3
+from botocore.config import Config as Settings
 
 from sluicegate import aws, iam_policy
 from sluicegate.cloudwatch import CloudWatch
@@ -38,6 +39,8 @@ class Targets:
         self._config = config
         self._sts = sts
         self._clock = clock
+        # One for all of them: each reads the services' models anew, which takes 10 MB and 0.2 s.
+        self._session = boto3.session.Session()
         self._kept: dict[str, tuple[float, Access]] = {}
 
     def enter(self, deployment: Deployment) -> Access:
@@ -53,7 +56,7 @@ class Targets:
 
     def _assume(self, deployment: Deployment) -> Access:
         target, plan = deployment.plan.target, deployment.plan
-        partition = boto3.session.Session().get_partition_for_region(target.region)
+        partition = self._session.get_partition_for_region(target.region)
         answer = self._sts.assume_role(
             RoleArn=f"arn:{partition}:iam::{target.account}:role/{self._config.target_role}",
             RoleSessionName=deployment.id,
@@ -64,22 +67,26 @@ class Targets:
             Policy=session_policy(deployment, partition, self._config.bucket),
         )
         credentials = answer["Credentials"]
-        session = boto3.session.Session(
-            region_name=target.region,
-            aws_access_key_id=credentials["AccessKeyId"],
-            aws_secret_access_key=credentials["SecretAccessKey"],
-            aws_session_token=credentials["SessionToken"],
-        )
+
+        def client(service: Literal["lambda", "cloudwatch"], config: Settings = aws.CONFIG) -> Any:
+            return self._session.client(
+                service,
+                region_name=target.region,
+                aws_access_key_id=credentials["AccessKeyId"],
+                aws_secret_access_key=credentials["SecretAccessKey"],
+                aws_session_token=credentials["SessionToken"],
+                config=config,
+            )
 
         def patient(timeout: int) -> Any:
-            return session.client("lambda", config=aws.CONFIG.merge(aws.once(timeout)))
+            return client("lambda", aws.CONFIG.merge(aws.once(timeout)))
 
-        client = session.client("lambda", config=aws.CONFIG)
+        lambda_ = client("lambda")
         hook = plan.smoke.hook if plan.smoke else None
         return Access(
-            function=FunctionApi(client, deployment.function, patient),
-            hook=FunctionApi(client, hook, patient) if hook else None,
-            cloudwatch=CloudWatch(session.client("cloudwatch", config=aws.CONFIG)) if plan.watch else None,
+            function=FunctionApi(lambda_, deployment.function, patient),
+            hook=FunctionApi(lambda_, hook, patient) if hook else None,
+            cloudwatch=CloudWatch(client("cloudwatch")) if plan.watch else None,
         )
 
 
@@ -107,8 +114,9 @@ def session_policy(deployment: Deployment, partition: str, bucket: str) -> str:
 
 
 def source_identity(by: Requester) -> str:
-    """`project-4213-job-302`: 2 to 64 of `[\\w+=,.@-]` (STS AssumeRole)."""
-    return re.sub(r"[^\w+=,.@-]", "-", f"project-{by.project_id}-job-{by.job_id}", flags=re.ASCII)[:64]
+    """`project-4213-job-302`, `project-4213-webhook-orders-tags`: 2 to 64 of `[\\w+=,.@-]` (AssumeRole)."""
+    asks = f"webhook-{by.webhook}" if by.job_id is None and by.webhook else f"job-{by.job_id}"
+    return re.sub(r"[^\w+=,.@-]", "-", f"project-{by.project_id}-{asks}", flags=re.ASCII)[:64]
 
 
 def session_tags(deployment: Deployment) -> list[dict[str, str]]:
@@ -123,6 +131,7 @@ def session_tags(deployment: Deployment) -> list[dict[str, str]]:
         "Ref": by.ref,
         "Commit": by.sha,
         "User": by.user_id,
+        "Webhook": by.webhook,
     }
     return [
         {"Key": key, "Value": re.sub(r"[^\w .:/=+@-]", "_", value, flags=re.ASCII)[:256]}

@@ -23,7 +23,9 @@ def requester(identity: Identity) -> Requester:
         job_id=text("job_id"),
         pipeline_id=text("pipeline_id"),
         ref=text("ref"),
+        ref_type=text("ref_type"),
         sha=text("sha"),
+        webhook=identity.webhook,
     )
 
 
@@ -37,11 +39,14 @@ def facts(identity: Identity) -> dict[str, str | None]:
         "job_id": by.job_id,
         "user_id": by.user_id,
         "ref": by.ref,
+        **({"webhook": by.webhook} if by.webhook else {}),
     }
 
 
 def named(by: Requester) -> str:
-    """For a sentence: `job 302 of project 4213 (ada)`."""
+    """For a sentence: `job 302 of project 4213 (ada)`, `webhook orders-tags of project 4213`."""
+    if by.job_id is None and by.webhook:
+        return f"webhook {by.webhook} of project {by.project_id}"
     return f"job {by.job_id} of project {by.project_id}" + (f" ({by.user_login})" if by.user_login else "")
 
 

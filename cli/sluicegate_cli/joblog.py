@@ -1,0 +1,219 @@
+"""A job's log, as GitLab stores or shows it: what went wrong with Sluicegate in it, each thing once.
+
+It may hold anything, ANSI sequences and lines that look like ours included: only sentences leave here.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from sluicegate_cli.answers import CODES, REACH, of_problem
+from sluicegate_cli.diagnosis import ASK
+from sluicegate_cli.finding import API, DEPLOYED, FORM, Finding, Verdict
+
+_MOST: Final = 20  # findings
+_LONGEST: Final = 64 * 1024  # characters of one JSON document
+_ATTEMPTS: Final = 200  # at reading one, in a whole log
+
+# ECMA-48's control sequences, and operating system commands.
+_ANSI: Final = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])")
+# https://docs.gitlab.com/ci/jobs/job_logs/ (sections), and gitlab-runner's FF_TIMESTAMPS: stream, O or E, and
+# `+` where the line goes on from the one before.
+_SECTION: Final = re.compile(r"section_(?:start|end):[0-9]+:[^\r\n]*")
+_STAMP: Final = re.compile(r"[0-9-]{10}T[0-9:.]{8,20}Z [0-9a-f]{2}[OE](?P<on>[+ ]?)")
+
+_CODE: Final = "|".join(sorted(CODES))
+_COMMAND: Final = re.compile(rf"^error: .{{0,200}}\[(?P<code>{_CODE})(?: \([0-9]{{3}}\))?\]$")
+_PLAIN: Final = re.compile(rf"^(?P<code>{_CODE}): (?P<detail>.+)$")
+_PLAIN_RULE: Final = re.compile(
+    r"^rule (?P<quote>['\"])(?P<name>.*)(?P=quote) (?P<what>does not match (?P<failed>.+)|matches, but .*)$"
+)
+_ENDED: Final = re.compile(
+    r"^(?:(?P<status>failed|rolled_back|rejected|aborted): (?P<message>.+) \[(?P<code>[a-z_]{1,64})\]"
+    r"|[0-9-]{10}T[0-9:.]{8,16}Z\s+(?P<text_status>failed|rolled_back|rejected|aborted)\s+(?P<text>.+)$)"
+)
+
+_LABEL: Final = re.compile(r"^  (failed check|running|hint|note|request id): (.*)$")
+_MEMBERS: Final = {"failed check": "check", "running": "deployment"}
+
+_OF_REASON: Final[Mapping[str, str]] = {
+    "function_not_found": "Create the function in the stage's account and region, or correct its name.",
+    "target_denied": "Deploy the gate file (`make deploy`): the target's role is made of its `functions`.",
+    "artifact_not_found": "Upload the zip again, by running the job again.",
+    "alias_moved": "Find who else moves the alias (CloudTrail), and let only Sluicegate do it.",
+    "smoke_failed": "See why the new version does not answer as `smoke` expects: its log says.",
+    "alarm": "See which alarm of `watch` went off, and why.",
+    "metric": "See the new version's errors in its log, or the limit in `watch` if that is too strict.",
+    "weights_refused": "Deploy once all at once; `sluicegate doctor --function NAME` says why.",
+    "publish_failed": "See the message: Lambda cannot take or run this code.",
+    "no_data": "Send more requests while it bakes, bake longer, or lower `min_samples`.",
+    "alarm_missing": "Create the alarm that `watch` names, or correct its name.",
+    "version_inactive": "Invoke that version once, then deploy again.",
+    "source_changed": "Promote exactly what the source serves: `sluicegate status FUNCTION`.",
+    "approval_expired": "Deploy again, and have it approved in time.",
+    "not_as_expected": "Look what the stage serves (`sluicegate status FUNCTION`), then ask again.",
+}
+
+# What the command line and curl say by themselves: (pattern, check, what is wrong, what to change).
+_LINES: Final = (
+    (r"^Error: no ID token", FORM, "the job has no ID token", ASK),
+    (
+        r"^Error: what was given as ID token is not one",
+        FORM,
+        "what the job has as ID token has spaces or special characters",
+        ASK,
+    ),
+    (
+        r"^Error: no endpoint",
+        API,
+        "the job does not know the API's address",
+        "Set SLUICEGATE_URL to the stack's output `Endpoint`.",
+    ),
+    (
+        r"^Error: the endpoint ",
+        API,
+        "the API's address cannot be used",
+        "Set SLUICEGATE_URL to the stack's output `Endpoint`: https://, up to and including /v1.",
+    ),
+    (
+        r"SLUICEGATE_(?:TOKEN|URL): (?:unbound variable|parameter not set)",
+        FORM,
+        "a variable of the script is not set",
+        "Give the job `id_tokens: {SLUICEGATE_TOKEN: …}`, and the variable SLUICEGATE_URL.",
+    ),
+    (
+        r"\bsluicegate: (?:command )?not found",
+        API,
+        "the job has no command `sluicegate`",
+        "Install it in `before_script` (docs/deploy.md), or use the script with curl.",
+    ),
+    (
+        r"^curl: \((?:5|6)\) ",
+        API,
+        "curl does not find the host of the API, or of a proxy",
+        "Correct the host: it is in the stack's output `Endpoint`.",
+    ),
+    (
+        r"^curl: \((?:7|28|35|52|56)\) ",
+        API,
+        "curl cannot reach the API",
+        REACH,
+    ),
+    (
+        r"^curl: \(60\) ",
+        API,
+        "curl does not trust the certificate of what answers",
+        "If a proxy opens TLS on the way, name its certificate in SSL_CERT_FILE; else correct the host.",
+    ),
+    (
+        r"^curl: \(22\) .*\b(?:401|403|404|409|412|422|429|5[0-9]{2})\b",
+        API,
+        "curl was refused, and the log does not have the answer",
+        "Call curl with --fail-with-body instead of --fail, and print the body: it says why.",
+    ),
+)
+
+
+def of_log(text: str) -> list[Finding]:
+    """What went wrong, in the order of the log: in the command's lines, the API's JSON or plain text."""
+    lines = list(_lines(text))
+    found: dict[Finding, None] = {}
+    for finding in (*_of_documents("\n".join(lines)), *_of_lines(lines)):
+        found.setdefault(finding)
+        if len(found) == _MOST:
+            break
+    if not found:
+        found = dict.fromkeys(_of_tools(lines))
+    return list(found)
+
+
+def _lines(text: str) -> Iterator[str]:
+    """The lines as they were written, without what GitLab, its runner and a terminal's colours put around."""
+    line = ""
+    for raw in re.split(r"\r\n|\n|\r", _SECTION.sub("", _ANSI.sub("", text.replace("\0", "")))):
+        stamp = _STAMP.match(raw)
+        if stamp is None or stamp["on"] != "+":
+            yield line.rstrip()
+            line = ""
+        line += raw[stamp.end() :] if stamp else raw
+    yield line.rstrip()
+
+
+def _of_documents(text: str) -> Iterator[Finding]:
+    """Of problem details in JSON, on one line or on many, whatever the order of their members."""
+    decoder = json.JSONDecoder()
+    attempts = 0
+    for match in re.finditer("urn:sluicegate:problem:", text):
+        start = match.start()
+        while attempts < _ATTEMPTS and (start := text.rfind("{", match.start() - 4096, start)) >= 0:
+            attempts += 1
+            try:
+                document, length = decoder.raw_decode(text[start : start + _LONGEST])
+            except (ValueError, RecursionError):
+                continue
+            if start + length > match.end() and isinstance(document, dict) and document.get("code") in CODES:
+                yield of_problem(document)
+                break
+
+
+def _of_lines(lines: list[str]) -> Iterator[Finding]:
+    for number, line in enumerate(lines):
+        following = lines[number + 1 : number + 40]
+        if match := _COMMAND.match(line):
+            yield of_problem(_of_command(match["code"], following))
+        elif match := _PLAIN.match(line):
+            yield of_problem(_of_plain(match["code"], match["detail"], following))
+        elif match := _ENDED.match(line):
+            status, message = match["status"] or match["text_status"], match["message"] or match["text"]
+            general = "See what it says, and `sluicegate status ID`; docs/api.md (Reasons) says more."
+            change = _OF_REASON.get(match["code"] or "", general)
+            yield Finding(DEPLOYED, Verdict.WRONG, f"the deployment ended {status}: {message}", change)
+
+
+def _of_command(code: str, following: list[str]) -> Mapping[str, Any]:
+    """The command's report as the document that it was made from: detail, check and nearest rules."""
+    document: dict[str, Any] = {"code": code}
+    rules: list[dict[str, Any]] = []
+    claims = values = 0  # the columns of the table of rules, once its head was seen
+    for line in following:
+        if label := _LABEL.match(line):
+            document[_MEMBERS.get(label[1], "hint")] = label[2]
+            claims = 0
+        elif line.startswith("nearest rule "):
+            claims, values = line.find("claim that failed"), line.find("this job has")
+        elif claims > 0 and line:
+            if name := line[:claims].strip():
+                rules.append({"rule": name, "failed": []})
+            if rules and (claim := line[claims:values].strip()):
+                value = line[values:].strip()
+                failed = {"claim": claim, "value": None if value == "(not in the token)" else value}
+                rules[-1]["failed"].append(failed)
+        elif line.startswith("where "):
+            document["detail"] = "fields of the request are not as they must be"
+        elif line.startswith("  ") and "detail" not in document:
+            document["detail"] = line.strip()
+        elif "hint" in document:
+            break
+    return document | {"nearest": rules}
+
+
+def _of_plain(code: str, detail: str, following: list[str]) -> Mapping[str, Any]:
+    """An answer in plain text: `code: detail`, then a line for each nearest rule."""
+    rules = []
+    for line in following:
+        match = _PLAIN_RULE.match(line)
+        if match is None:
+            break
+        pairs = (part.partition("=") for part in (match["failed"] or "").split(", ") if part)
+        failed = [{"claim": claim, "value": None if value == "None" else value} for claim, _, value in pairs]
+        rules.append({"rule": match["name"], "failed": failed})
+    return {"code": code, "detail": detail, "nearest": rules}
+
+
+def _of_tools(lines: list[str]) -> Iterator[Finding]:
+    for line in lines:
+        for pattern, check, seen, change in _LINES:
+            if re.search(pattern, line):
+                yield Finding(check, Verdict.WRONG, seen, change)
+                break

@@ -1,0 +1,58 @@
+"""Handler of the notifier: what the bus says, to GitLab."""
+
+from functools import cache
+from typing import Any
+
+from sluicegate import aws
+from sluicegate.config import Config
+from sluicegate.gate import Gate, load
+from sluicegate.gitlab_api import Tokens
+from sluicegate.notifier import Inbox, Notifier
+from sluicegate.observe import count, logger, metrics
+from sluicegate.store import Store
+from sluicegate.told import Notebook
+
+
+@cache
+def gate() -> Gate:
+    """The gate file of this version of its layer; an error is not kept."""
+    config = Config.from_environment()
+    return load(config.gate, own_functions=config.own_functions)
+
+
+@cache
+def service() -> Inbox:
+    """Made at the first event."""
+    config = Config.from_environment()
+    table = aws.client("dynamodb")
+    notifier = Notifier(
+        Store(table, config.table),
+        Notebook(table, config.table),
+        gate,
+        Tokens(aws.client("secretsmanager")),
+        note,
+    )
+    return Inbox(notifier, aws.client("sqs"), config.queue, config.dead_letters, delayed, refused)
+
+
+def note(event: str, **facts: Any) -> None:
+    """One thing said, one event."""
+    logger.info(event, extra=facts)
+
+
+def delayed(code: str, **facts: Any) -> None:
+    """It comes again; how late it is, the alarm on the queue's oldest message tells."""
+    logger.warning("not told yet", extra={"error": code, **facts})
+    count("AnswersDelayed")
+
+
+def refused(code: str, **facts: Any) -> None:
+    """It is set aside until somebody acts; the alarm on the dead letters tells."""
+    logger.error("refused", extra={"error": code, **facts})
+    count("AnswersRefused")
+
+
+@metrics.log_metrics
+def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    """Of a batch of the queue; the answer says which messages come again."""
+    return {"batchItemFailures": [{"itemIdentifier": one} for one in service().hear(event["Records"])]}

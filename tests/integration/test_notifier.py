@@ -1,0 +1,202 @@
+"""GitLab shows how deployments go: as commit statuses, whatever fails between."""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+from uuid import uuid4
+
+import pytest
+from stand import Stand, package
+from stand.gitlab_api import PREFIX
+from stand.hooked import Hooks, new_tag
+from stand.wide import Wide
+
+T = TypeVar("T")
+
+pytestmark = pytest.mark.usefixtures("wide")
+"""The gate file that has `answers`."""
+
+LOG = "/aws/lambda/sluicegate-notifier"
+
+
+@pytest.fixture
+def commit() -> str:
+    """A commit of the test's own, so that its statuses are."""
+    return uuid4().hex + "0" * 8
+
+
+@pytest.fixture
+def pipeline() -> str:
+    """A pipeline of that commit alone."""
+    return str(1_000_000 + uuid4().int % 1_000_000_000)
+
+
+def until(look: Callable[[], T], enough: Callable[[T], bool], patience: float = 60) -> T:
+    """What there is to see once it is enough, or when patience ends."""
+    deadline = time.monotonic() + patience
+    while not enough(seen := look()) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    return seen
+
+
+def release(stand: Stand, function: str, commit: str, stage: str = "dev", **claims: Any) -> dict[str, Any]:
+    """A deployment from the beginning to its end."""
+    token = stand.token(sha=commit, **claims)
+    source = f"# {uuid4()}\ndef handler(event, context):\n    return {{}}\n"
+    sha256 = stand.upload(function, package(source), token=token)
+    body = {"action": "deploy", "function": function, "stage": stage, "artifact": {"sha256": sha256}}
+    answer = stand.http("POST", "/deployments", body, token=token)
+    assert answer.status_code == 202, answer.text
+    return stand.wait(answer.json()["id"], token=token)
+
+
+def shown(stand: Stand, commit: str, function: str, stage: str = "dev") -> list[list[str]]:
+    """The states that the commit's statuses went through."""
+    return [one["history"] for one in stand.gitlab.statuses(commit, f"sluicegate/{function}:{stage}")]
+
+
+def ends(stand: Stand, commit: str, function: str, stage: str = "dev") -> list[list[str]]:
+    """The same, once one is at its end."""
+
+    def ended(histories: list[list[str]]) -> bool:
+        return any(history[-1] in ("success", "failed", "canceled") for history in histories)
+
+    return until(lambda: shown(stand, commit, function, stage), ended)
+
+
+def in_order(histories: list[list[str]], *states: str) -> bool:
+    """Whether there is one status, which ends so; what came and went in between may not have been told."""
+    [history] = histories
+    return history[-1] == states[-1] and history == [state for state in states if state in history]
+
+
+def test_a_deployment_is_a_status_of_its_commit(
+    stand: Stand, function: str, commit: str, pipeline: str
+) -> None:
+    done = release(stand, function, commit, pipeline_id=pipeline)
+    assert done["status"] == "succeeded"
+    assert in_order(ends(stand, commit, function), "pending", "running", "success")
+    [status] = stand.gitlab.statuses(commit, f"sluicegate/{function}:dev")
+    assert status["pipeline_id"] == int(pipeline)
+    assert status["description"] == f"succeeded: {done['timeline'][-1]['message']}"
+    assert status["target_url"] == f"{stand.issuer}/acme/orders/-/jobs/{done['requested_by']['job_id']}"
+    assert stand.gitlab.deployments(commit) == [], "the job's own environment is GitLab's business"
+
+
+def test_a_deployment_that_fails_fails_its_commit(stand: Stand, commit: str, pipeline: str) -> None:
+    done = release(stand, "orders-that-is-not-there", commit, pipeline_id=pipeline)
+    assert done["status"] == "failed"
+    assert in_order(ends(stand, commit, "orders-that-is-not-there"), "pending", "running", "failed")
+
+
+def test_a_retry_in_the_same_pipeline_has_the_last_word(stand: Stand, commit: str, pipeline: str) -> None:
+    function = f"orders-{uuid4().hex[:8]}"
+    release(stand, function, commit, pipeline_id=pipeline)
+    assert in_order(ends(stand, commit, function), "pending", "running", "failed")
+    stand.create_function(function)
+    release(stand, function, commit, pipeline_id=pipeline)
+    told = until(lambda: shown(stand, commit, function), lambda all_: all_[-1][-1] == "success")
+    assert [history[-1] for history in told] == ["failed", "success"]
+    stand.delete_function(function)
+
+
+def test_what_a_webhook_starts_is_a_deployment_of_gitlabs(hooks: Hooks) -> None:
+    tag, commit = new_tag()
+    hooks.upload(commit)
+    told = hooks.deliver(body={"ref": f"refs/tags/{tag}", "checkout_sha": commit})
+    assert hooks.done(told)["status"] == "succeeded", told
+    assert in_order(ends(hooks.stand, commit, "hooks-tags"), "pending", "running", "success")
+    gitlab = hooks.stand.gitlab
+    [made] = until(
+        lambda: gitlab.deployments(commit),
+        lambda found: [one["status"] for one in found] == ["success"],
+    )
+    assert (made["environment"], made["ref"], made["tag"]) == ("dev", tag, True)
+    assert in_order([made["history"]], "running", "success")
+
+
+def test_an_issuer_without_answers_is_told_nothing(wide: Wide, commit: str) -> None:
+    token = wide.other_token(sha=commit)
+    function = f"billing-{uuid4().hex[:8]}"
+    sha256 = wide.stand.upload(function, package(f"# {uuid4()}\n"), token=token)
+    body = {"action": "deploy", "function": function, "stage": "dev", "artifact": {"sha256": sha256}}
+    answer = wide.stand.http("POST", "/deployments", body, token=token)
+    assert answer.status_code == 202, answer.text
+    wide.stand.wait(answer.json()["id"], token=token)
+    until(lambda: messages(wide.stand, "sluicegate-notifier"), lambda left: left == 0)
+    assert PREFIX not in wide.other.requests()
+
+
+def test_a_gitlab_that_is_down_is_told_when_it_is_up_again(
+    stand: Stand, function: str, commit: str, pipeline: str
+) -> None:
+    with stand.gitlab.failing("down", path=PREFIX):
+        assert release(stand, function, commit, pipeline_id=pipeline)["status"] == "succeeded"
+        time.sleep(2)
+        assert shown(stand, commit, function) == []
+    assert ends(stand, commit, function) == [["success"]]
+
+
+@pytest.fixture
+def revoked(wide: Wide) -> Iterator[None]:
+    """GitLab does not take the token any more; afterwards it does again."""
+    wide.stand.gitlab.new_api_token()
+    yield
+    wide.put_token(wide.stand.gitlab.new_api_token())
+
+
+@pytest.mark.usefixtures("revoked")
+def test_what_gitlab_refuses_waits_among_the_dead_letters_until_it_is_replayed(
+    wide: Wide, stand: Stand, function: str, commit: str, pipeline: str
+) -> None:
+    done = release(stand, function, commit, pipeline_id=pipeline)
+    assert done["status"] == "succeeded", "what GitLab is told changes nothing about the deployment"
+    until(lambda: messages(stand, "sluicegate-notifier-dead-letters"), lambda left: left >= done["revision"])
+    assert shown(stand, commit, function) == []
+    wide.put_token(stand.gitlab.new_api_token())
+    assert replay(stand) >= done["revision"]
+    assert ends(stand, commit, function) == [["success"]]
+
+
+def messages(stand: Stand, queue: str) -> int:
+    """Messages of a queue, those in hand included."""
+    sqs = stand.client("sqs")
+    names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+    url = sqs.get_queue_url(QueueName=queue)["QueueUrl"]
+    told = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"]
+    return sum(int(told[name]) for name in names)
+
+
+def replay(stand: Stand) -> int:
+    """What `aws sqs start-message-move-task` does, which the emulator does not; how many there were."""
+    sqs = stand.client("sqs")
+    dead, queue = (
+        sqs.get_queue_url(QueueName=name)["QueueUrl"]
+        for name in ("sluicegate-notifier-dead-letters", "sluicegate-notifier")
+    )
+    there = messages(stand, "sluicegate-notifier-dead-letters")
+    for _ in range(there):  # what is set aside again meanwhile stays
+        for message in sqs.receive_message(QueueUrl=dead).get("Messages", []):
+            sqs.send_message(QueueUrl=queue, MessageBody=message["Body"])
+            sqs.delete_message(QueueUrl=dead, ReceiptHandle=message["ReceiptHandle"])
+    return there
+
+
+def test_no_token_is_in_a_log_nor_in_the_table(wide: Wide, function: str, commit: str, pipeline: str) -> None:
+    stand = wide.stand
+    canaries = [stand.gitlab.new_api_token() for _ in range(2)]
+    wide.put_token(canaries[0])  # revoked: it is sent, and refused
+    release(stand, function, commit, pipeline_id=pipeline)
+    until(lambda: messages(stand, "sluicegate-notifier-dead-letters"), lambda left: left > 0)
+    wide.put_token(canaries[1])
+    replay(stand)
+    assert ends(stand, commit, function) == [["success"]]
+    logs = stand.client("logs")
+    pages = logs.get_paginator("filter_log_events").paginate(logGroupName=LOG)
+    lines = [event["message"] for page in pages for event in page["events"]]
+    table = json.dumps(stand.client("dynamodb").scan(TableName=stand.table)["Items"])
+    assert any('"told"' in line for line in lines)
+    assert any('"refused"' in line for line in lines)
+    assert not [line for line in lines if any(canary in line for canary in canaries)]
+    assert not any(canary in table for canary in canaries)
