@@ -136,7 +136,7 @@ def test_a_version_that_fails_its_smoke_test_gets_no_traffic(paths: Paths) -> No
 
     together(
         passes,
-        lambda: walk(RAISES, "ValueError"),
+        lambda: walk(RAISES, "the version failed (Unhandled)"),
         lambda: walk('return {"status": "broken"}', "not as expected"),
         lambda: walk("import time; time.sleep(8)", "no answer within 6 s"),
     )
