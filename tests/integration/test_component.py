@@ -337,48 +337,47 @@ def test_an_endpoint_that_is_away_for_twenty_seconds_is_waited_for(project: Proj
 # Cancelling
 
 
-@pytest.mark.parametrize("everybody", [True, False], ids=["the group", "the shell"])
-def test_a_cancelled_job_aborts_if_it_is_to(project: Project, everybody: bool) -> None:
-    token = project.token()
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_cancelled_job_aborts_if_it_is_to(project: Project, number: int) -> None:
+    machine, token = project.machine, project.token()
     running = project.deploy_slowly(token, abort_on_cancel=True)
-    running.signal(signal.SIGTERM, everybody=everybody)
-    ended = running.wait(30)
-    assert ended.code == 128 + signal.SIGTERM
-    id_ = project.machine.dotenv()["SLUICEGATE_ID"]
-    assert f"aborting deployment {id_}" in ended.log
+    running.signal(number)
+    assert running.wait(30).code == -number
+    id_ = machine.dotenv()["SLUICEGATE_ID"]
+    assert project.told(id_)["status"] == "baking"
+    after = machine.after(project.job(abort_on_cancel=True), token, "canceled")
+    assert after.code == 0, after.log
+    assert f"aborting deployment {id_}" in after.log
     assert project.ends(id_) == "aborted"
     assert project.told(id_)["reason"]["message"].endswith("job 302 was cancelled")
-    assert project.machine.left() == ["project/sluicegate.env", "project/stock.zip"]
-    after = project.machine.after(project.job(abort_on_cancel=True), token, "canceled")
-    assert after == Ended(0, "")
+    assert machine.left() == ["project/sluicegate.env", "project/stock.zip"]
 
 
 def test_a_cancelled_job_leaves_its_deployment_alone_otherwise(project: Project) -> None:
-    running = project.deploy_slowly(project.token())
+    machine, token = project.machine, project.token()
+    running = project.deploy_slowly(token)
     running.signal(signal.SIGTERM)
-    ended = running.wait(30)
-    assert ended.code == 128 + signal.SIGTERM
-    id_ = project.machine.dotenv()["SLUICEGATE_ID"]
-    assert f"deployment {id_} goes on by itself" in ended.log
+    running.wait(30)
+    id_ = machine.dotenv()["SLUICEGATE_ID"]
+    after = machine.after(project.job(), token, "canceled")
+    assert after == Ended(0, f"the job was cancelled; the deployment {id_} goes on by itself\n")
     assert project.told(id_)["status"] == "baking"
-    assert project.machine.left() == ["project/sluicegate.env", "project/stock.zip"]
+    assert machine.left() == ["project/sluicegate.env", "project/stock.zip"]
     abort(project, id_)
 
 
-def test_after_script_aborts_for_a_script_that_was_given_no_time(project: Project) -> None:
-    token = project.token()
-    running = project.deploy_slowly(token, abort_on_cancel=True)
+def test_only_a_cancelled_job_aborts_and_only_its_own(in_dash: Project) -> None:
+    machine, token = in_dash.machine, in_dash.token()
+    running = in_dash.deploy_slowly(token, abort_on_cancel=True)
     running.signal(signal.SIGKILL)
     running.wait(30)
-    job = project.job(abort_on_cancel=True)
-    id_ = project.machine.dotenv()["SLUICEGATE_ID"]
-    for status in ("success", "failed"):
-        assert project.machine.after(job, token, status) == Ended(0, "")
-    assert project.machine.after(job, token, "canceled", job_id="999") == Ended(0, "")
-    assert project.told(id_)["status"] == "baking"
-    after = project.machine.after(job, token, "canceled")
-    assert after.code == 0, after.log
-    assert project.ends(id_) == "aborted"
+    id_ = machine.dotenv()["SLUICEGATE_ID"]
+    job = in_dash.job(abort_on_cancel=True)
+    assert machine.after(job, token, "canceled", job_id="999") == Ended(0, "")
+    assert machine.after(job, token, "failed") == Ended(0, "")
+    assert machine.after(job, token, "canceled") == Ended(0, "")
+    assert in_dash.told(id_)["status"] == "baking"
+    abort(in_dash, id_)
 
 
 def test_a_job_cancelled_before_the_answer_finds_its_deployment(in_dash: Project) -> None:

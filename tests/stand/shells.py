@@ -65,8 +65,11 @@ class Machine:
     def run(
         self, job: Job, token: str, *, job_id: str = "302", options: tuple[str, ...] = (), **more: str
     ) -> Ended:
-        """The job's `script`, to its end."""
-        return self.start(job, token, job_id=job_id, options=options, **more).wait()
+        """The job's `script`, to its end, and then its `after_script`, as GitLab does in any case."""
+        ended = self.start(job, token, job_id=job_id, options=options, **more).wait()
+        after = self.after(job, token, "failed" if ended.code else "success", job_id=job_id)
+        assert after == Ended(0, "")
+        return ended
 
     def after(self, job: Job, token: str, status: str, *, job_id: str = "302") -> Ended:
         """The job's `after_script`, once the job has this status."""
@@ -131,9 +134,6 @@ class Running:
                 self.signal(signal.SIGKILL)
         return Ended(code, self.read())
 
-    def signal(self, number: int, *, everybody: bool = True) -> None:
-        """To the whole group, or to the shell alone."""
-        if everybody:
-            os.killpg(self.process.pid, number)
-        else:
-            os.kill(self.process.pid, number)
+    def signal(self, number: int) -> None:
+        """To all its processes."""
+        os.killpg(self.process.pid, number)

@@ -465,7 +465,7 @@ def test_without_sha256sum_openssl_does(dash: Machine, api: Api, tmp_path: Path)
         "mv",
         "head",
         "date",
-        "mktemp",
+        "mkdir",
         "wc",
         "dd",
         "sleep",
