@@ -436,10 +436,13 @@ def test_neither_token_nor_presigned_url_is_ever_an_argument_or_a_file(project: 
     assert ended.code == Exit.OK, ended.log
     assert any("/deployments" in line for line in seen)
     assert any("--upload-file" in line for line in seen)
-    for text in (*seen, ended.log):
+    files = [file for file in machine.directory.rglob("*") if file.is_file() and file.suffix != ".zip"]
+    assert files
+    for text in (*seen, ended.log, *(file.read_text() for file in files)):
         assert token not in text
         assert token.split(".")[2] not in text
         assert "X-Amz" not in text
+    assert machine.after(project.job(), token, "success") == Ended(0, "")
     assert machine.left() == ["project/sluicegate.env", "project/stock.zip"]
 
 
