@@ -21,6 +21,7 @@ from stand import Stand, package
 
 DENIED = {"AccessDenied", "AccessDeniedException", "403"}
 TOKEN = "sluicegate/gitlab/probe"
+HOOK = "sluicegate/webhooks/probe"
 PROBE = """
 import os
 
@@ -69,7 +70,8 @@ def names(stand: Stand) -> Iterator[Names]:
     stack = stand.client("cloudformation").describe_stacks(StackName="sluicegate")["Stacks"][0]["StackId"]
     deployed, neighbour = (f"orders-{uuid4().hex[:8]}" for _ in range(2))
     secrets = stand.client("secretsmanager")
-    secrets.create_secret(Name=TOKEN, SecretString="glpat-probe")
+    for secret in (TOKEN, HOOK):
+        secrets.create_secret(Name=secret, SecretString="probe")
     for name in (deployed, neighbour):
         stand.create_function(name)
         stand.client("lambda").publish_version(FunctionName=name)
@@ -87,7 +89,8 @@ def names(stand: Stand) -> Iterator[Names]:
         stand.client("sqs").get_queue_url(QueueName="sluicegate-dead-letters")["QueueUrl"],
         role,
     )
-    secrets.delete_secret(SecretId=TOKEN, ForceDeleteWithoutRecovery=True)
+    for secret in (TOKEN, HOOK):
+        secrets.delete_secret(SecretId=secret, ForceDeleteWithoutRecovery=True)
     for name in (deployed, neighbour):
         stand.delete_function(name)
 
@@ -254,7 +257,7 @@ NOBODY: dict[str, Try] = {
     ),
     "read a log": lambda c, _: c("logs").filter_log_events(logGroupName="/aws/lambda/sluicegate-gateway"),
     "delete a log": lambda c, _: c("logs").delete_log_group(logGroupName="/aws/lambda/sluicegate-gateway"),
-    "read a secret": lambda c, _: c("secretsmanager").get_secret_value(SecretId="sluicegate/webhooks/orders"),
+    "read a secret": lambda c, _: c("secretsmanager").get_secret_value(SecretId="orders/database"),
     "put an event on the account's own bus": lambda c, _: c("events").put_events(
         Entries=[{"Source": "sluicegate", "DetailType": "Sluicegate Deployment", "Detail": "{}"}]
     ),
@@ -349,6 +352,9 @@ def beside(dead_letters: str, name: str) -> str:
     return dead_letters.replace("sluicegate-dead-letters", name)
 
 
+HEAR: dict[str, Try] = {
+    "read a webhook's secret": lambda c, _: c("secretsmanager").get_secret_value(SecretId=HOOK),
+}
 ANSWER: dict[str, Try] = {
     "read GitLab's token": lambda c, _: c("secretsmanager").get_secret_value(SecretId=TOKEN),
     "hear what to answer": lambda c, n: c("sqs").get_queue_attributes(
@@ -382,6 +388,7 @@ UNCOVERED: dict[str, Try] = {
 DENIALS: dict[str, dict[str, Try]] = {
     "gateway": {**NOBODY, **TOUCH, **ENTER, **RELAYED, **ANSWER},
     "watcher": {
+        **HEAR,
         **NOBODY,
         **TOUCH,
         **ENTER,
@@ -393,9 +400,10 @@ DENIALS: dict[str, dict[str, Try]] = {
         **RELAYED,
         **ANSWER,
     },
-    "deployer": {**NOBODY, **TOUCH, **PUT, **QUERY, **START, **RELAYED, **ANSWER},
-    "janitor": {**NOBODY, **TOUCH, **ENTER, **PUT, **READ_ARTIFACTS, **RELAYED, **ANSWER},
+    "deployer": {**HEAR, **NOBODY, **TOUCH, **PUT, **QUERY, **START, **RELAYED, **ANSWER},
+    "janitor": {**HEAR, **NOBODY, **TOUCH, **ENTER, **PUT, **READ_ARTIFACTS, **RELAYED, **ANSWER},
     "notifier": {
+        **HEAR,
         **NOBODY,
         **TOUCH,
         **ENTER,
@@ -407,6 +415,7 @@ DENIALS: dict[str, dict[str, Try]] = {
         "delete an item": WRITE["delete an item"],
     },
     "relay": {
+        **HEAR,
         **ANSWER,
         **NOBODY,
         **TOUCH,
@@ -419,6 +428,7 @@ DENIALS: dict[str, dict[str, Try]] = {
         **START,
     },
     "session": {
+        **HEAR,
         **NOBODY,
         **RELAYED,
         **ANSWER,
@@ -432,12 +442,24 @@ DENIALS: dict[str, dict[str, Try]] = {
         **GET,
         **START,
     },
-    "target": {**NOBODY, **UNCOVERED, **ENTER, **PUT, **WRITE, **QUERY, **GET, **START, **RELAYED, **ANSWER},
+    "target": {
+        **HEAR,
+        **NOBODY,
+        **UNCOVERED,
+        **ENTER,
+        **PUT,
+        **WRITE,
+        **QUERY,
+        **GET,
+        **START,
+        **RELAYED,
+        **ANSWER,
+    },
 }
 
 # What each is for: without these, a role that may do nothing at all would pass.
 ALLOWED: dict[str, dict[str, Try]] = {
-    "gateway": {**WRITE, **QUERY, **GET},
+    "gateway": {**WRITE, **QUERY, **GET, **HEAR},
     "watcher": GET,
     "deployer": {**WRITE, **GET, **ENTER},
     "janitor": {**WRITE, **QUERY, **GET},
