@@ -55,7 +55,11 @@ _OF_REASON: Final[Mapping[str, str]] = {
     "not_as_expected": "Look what the stage serves (`sluicegate status FUNCTION`), then ask again.",
 }
 
-# What the command line and curl say by themselves: (pattern, check, what is wrong, what to change).
+# What the component's job says before what curl says.
+_CURL: Final = "^(?:error: the API could not be reached: )?"
+
+# What the command line, the component and curl say by themselves:
+# (pattern, check, what is wrong, what to change).
 _LINES: Final = (
     (r"^Error: no ID token", FORM, "the job has no ID token", ASK),
     (
@@ -89,25 +93,37 @@ _LINES: Final = (
         "Install it in `before_script` (docs/deploy.md), or use the script with curl.",
     ),
     (
-        r"^curl: \((?:5|6)\) ",
+        r"^that is no answer of Sluicegate: ",
+        API,
+        "what answers is not Sluicegate",
+        "Make the input `url` the stack's output `Endpoint`, up to and including /v1.",
+    ),
+    (
+        r"^error: the image has no curl: ",
+        API,
+        "the job's image has no curl",
+        "Name an image that has it, with the component's input `image`.",
+    ),
+    (
+        rf"{_CURL}curl: \((?:5|6)\) ",
         API,
         "curl does not find the host of the API, or of a proxy",
         "Correct the host: it is in the stack's output `Endpoint`.",
     ),
     (
-        r"^curl: \((?:7|28|35|52|56)\) ",
+        rf"{_CURL}curl: \((?:7|28|35|52|56)\) ",
         API,
         "curl cannot reach the API",
         REACH,
     ),
     (
-        r"^curl: \(60\) ",
+        rf"{_CURL}curl: \(60\) ",
         API,
         "curl does not trust the certificate of what answers",
         "If a proxy opens TLS on the way, name its certificate in SSL_CERT_FILE; else correct the host.",
     ),
     (
-        r"^curl: \(22\) .*\b(?:401|403|404|409|412|422|429|5[0-9]{2})\b",
+        rf"{_CURL}curl: \(22\) .*\b(?:401|403|404|409|412|422|429|5[0-9]{{2}})\b",
         API,
         "curl was refused, and the log does not have the answer",
         "Call curl with --fail-with-body instead of --fail, and print the body: it says why.",

@@ -36,7 +36,7 @@ _HINTS: Final = {
     "not_found": "It does not exist, or this project may not see it; both look the same from outside.",
     "busy": "Wait for the deployment that is under way, then run this again; or --on-busy supersede ends it.",
     "key_reused": "This Idempotency-Key was used for another request of this job: take another key.",
-    "token_used": "This job's token has deployed something else there: use one job for each deployment.",
+    "token_used": "This job's token has asked for something else there: use a job of its own for each.",
     "source_changed": "What the source stage serves is not what was asked for: `sluicegate status FUNCTION`.",
     "wrong_state": "The deployment is past that point, or not there yet: `sluicegate status ID`.",
     "outdated": "A newer pipeline has deployed there. To bring an older version back: `sluicegate rollback`.",
