@@ -4,7 +4,7 @@
 `Acceptance.commit` writes all that the promises need, or nothing.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -84,15 +84,14 @@ class Acceptance:
     ) -> Resolved:
         """422, 412 and most 409: what the record shows to be impossible, or not now."""
         target = self.target(placement)
-        served = self.store.served(target, wanted.function, placement.alias)
         serving = self._serving(target, wanted.function, placement.alias)
         match wanted.action:
             case "deploy":
-                resolved = self._deploy(wanted, rule, placement, served, serving, identity)
+                resolved = self._deploy(wanted, rule, placement, serving, identity)
             case "promote":
                 resolved = self._promote(wanted, rule, placement, identity)
             case "rollback":
-                resolved = self._rollback(wanted, rule, placement, served, serving)
+                resolved = self._rollback(wanted, rule, placement, serving)
         _check_expected(wanted, serving)
         if resolved.action != "rollback":
             self._check_required(resolved, wanted.function)
@@ -109,7 +108,6 @@ class Acceptance:
         wanted: DeploymentRequest,
         rule: Rule,
         placement: Placement,
-        served: Sequence[ServedVersion],
         serving: Serving | None,
         identity: Identity,
     ) -> Resolved:
@@ -119,6 +117,7 @@ class Acceptance:
             raise unprocessable(
                 f"no artifact {sha256[:12]} of {wanted.function} is there: POST /v1/artifacts first"
             )
+        served = self._served(wanted.function, placement)
         before = next((one for one in served if one.sha256 == sha256 and not one.withdrawn), None)
         if before and serving and serving.sha256 != sha256 and wanted.strategy is None:
             decision = self.gate.decide(
@@ -160,13 +159,13 @@ class Acceptance:
         wanted: DeploymentRequest,
         rule: Rule,
         placement: Placement,
-        served: Sequence[ServedVersion],
         serving: Serving | None,
     ) -> Resolved:
         """To what was served before; while something else is under way, to what is served without it."""
         where = f"{wanted.function} in {wanted.stage}"
         if serving is None:
             raise unprocessable(f"nothing has been deployed of {where}: there is nothing to roll back to")
+        served = self._served(wanted.function, placement)
         if wanted.version is not None:
             found = next((one for one in served if one.version == wanted.version), None)
             if found is None:
@@ -212,6 +211,10 @@ class Acceptance:
         found = [one for one in self.store.serving(function) if (one.account, one.region, one.alias) == here]
         return max(found, key=lambda one: one.deployment, default=None)
 
+    def _served(self, function: str, placement: Placement) -> list[ServedVersion]:
+        """The versions that succeeded there, the last one first."""
+        return self.store.served(self.target(placement), function, placement.alias)
+
     def _rolling_out(self, target: Target, function: str, alias: str) -> Deployment | None:
         lock = self.store.alias_lock(target, function, alias)
         return self.store.deployment(lock.deployment) if lock else None
@@ -222,7 +225,7 @@ class Acceptance:
             return
         placement = self.gate.place(function, stage)
         if placement:
-            served = self.store.served(self.target(placement), function, placement.alias)
+            served = self._served(function, placement)
             if any(one.sha256 == resolved.sha256 and not one.withdrawn for one in served):
                 return
         raise unprocessable(f"artifact {resolved.sha256[:12]} has not succeeded in {stage} first")
