@@ -8,10 +8,10 @@ from typing import Any
 import click
 from rich.text import Text
 from sluicegate import gaterollout
-from sluicegate.deployment import duration
+from sluicegate.deployment.model import duration
+from sluicegate.deployment.plan import Limit, Metric, Smoke, Watch
 from sluicegate.gate import Gate, Rollout
 from sluicegate.gatefile import Report, check
-from sluicegate.plan import Limit, Metric, Smoke, Watch
 
 from sluicegate_cli.exits import Exit
 from sluicegate_cli.show import Screen, stacked

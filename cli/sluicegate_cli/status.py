@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import click
-from sluicegate.deployment import seconds
-from sluicegate.ids import is_id
+from sluicegate.deployment.model import seconds
+from sluicegate.deployment.ulid import is_id
 
 from sluicegate_cli import show, words
 from sluicegate_cli.api import Api

@@ -4,8 +4,8 @@ import re
 from typing import Any, Final
 
 import click
-from sluicegate.plan import Step
-from sluicegate.strategy import StrategyError, canary, checked, linear
+from sluicegate.deployment.plan import Step
+from sluicegate.deployment.strategy import StrategyError, canary, checked, linear
 
 from sluicegate_cli.times import seconds_of
 

@@ -3,7 +3,7 @@
 import time
 
 import click
-from sluicegate.deployment import seconds
+from sluicegate.deployment.model import seconds
 
 from sluicegate_cli.api import Api
 from sluicegate_cli.exits import Exit

@@ -8,7 +8,7 @@ from sluicegate import aws
 from sluicegate.artifacts import Artifacts
 from sluicegate.config import Config
 from sluicegate.deployer import Deployer
-from sluicegate.deployment import AliasOutcome, Deployment
+from sluicegate.deployment.model import AliasOutcome, Deployment
 from sluicegate.executions import Executions
 from sluicegate.observe import count, logger, metrics
 from sluicegate.rollout import Outcome

@@ -5,7 +5,7 @@ from typing import Any
 
 from sluicegate import aws
 from sluicegate.config import Config
-from sluicegate.deployment import AliasOutcome
+from sluicegate.deployment.model import AliasOutcome
 from sluicegate.executions import Executions
 from sluicegate.janitor import Janitor
 from sluicegate.observe import count, logger, metrics

@@ -5,9 +5,9 @@ from typing import Any
 
 from sluicegate import aws
 from sluicegate.config import Config
+from sluicegate.deployment.plan import Target
 from sluicegate.executions import Executions
 from sluicegate.observe import logger
-from sluicegate.plan import Target
 from sluicegate.store import Store
 from sluicegate.waker import Waker
 

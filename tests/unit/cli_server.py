@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import Any
 
-from sluicegate.deployment import (
+from sluicegate.deployment.model import (
     AliasOutcome,
     AliasState,
     Deployment,
@@ -21,7 +21,7 @@ from sluicegate.deployment import (
     timestamp,
     view,
 )
-from sluicegate.plan import Plan, Step, Target
+from sluicegate.deployment.plan import Plan, Step, Target
 
 TOKEN = "eyJhbGciOiJSUzI1NiJ9.canary-of-the-token.c2lnbmF0dXJl"
 SIGNATURE = "canary-of-the-signature"

@@ -21,7 +21,7 @@ from signing import AUDIENCE, ISSUER, NOW, jwk, jwks, token
 from sluicegate import gate as gates
 from sluicegate import gaterollout
 from sluicegate.deployer import Deployer
-from sluicegate.deployment import Deployment
+from sluicegate.deployment.model import Deployment
 from sluicegate.gate import Gate
 from sluicegate.gaterollout import Rollout
 from sluicegate.gateway import Gateway

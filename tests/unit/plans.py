@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from hypothesis import strategies as st
-from sluicegate import rollout, strategy
-from sluicegate.deployment import (
+from sluicegate import rollout
+from sluicegate.deployment import strategy
+from sluicegate.deployment.model import (
     AliasOutcome,
     AliasState,
     Approval,
@@ -16,8 +17,8 @@ from sluicegate.deployment import (
     timestamp,
     until,
 )
+from sluicegate.deployment.plan import Limit, Metric, NoData, Plan, Smoke, Step, Watch
 from sluicegate.gaterollout import APPROVAL
-from sluicegate.plan import Limit, Metric, NoData, Plan, Smoke, Step, Watch
 from sluicegate.rollout import Outcome, advance, next_step, pause
 from sluicegate.watching import AlarmState, Measured, Seen
 from world import OWN, START, new_deployment

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import yaml
-from sluicegate.deployment import Deployment
+from sluicegate.deployment.model import Deployment
 from world import Clock, Killed
 
 DEFINITION: Final = Path(__file__).parents[2] / "functions" / "rollout.asl.yaml"

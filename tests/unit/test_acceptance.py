@@ -17,9 +17,9 @@ from gateway_world import (
     site,
 )
 from signing import ISSUER
-from sluicegate.deployment import Status
+from sluicegate.deployment.model import Status
+from sluicegate.deployment.plan import ALL_AT_ONCE, Step
 from sluicegate.gaterollout import Rollout
-from sluicegate.plan import ALL_AT_ONCE, Step
 
 pytestmark = pytest.mark.filterwarnings("ignore:No application metrics")
 

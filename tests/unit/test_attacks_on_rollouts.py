@@ -10,13 +10,13 @@ from typing import Any, cast
 import pytest
 from lambda_model import error
 from sluicegate import gatefile, smoke
-from sluicegate.deployment import AliasOutcome, Deployment, Status
+from sluicegate.deployment.model import AliasOutcome, Deployment, Status
+from sluicegate.deployment.plan import Smoke
 from sluicegate.gate import Gate
 from sluicegate.gateway import ROUTES, Gateway
 from sluicegate.http import Answer, Call
 from sluicegate.identity import Identity
 from sluicegate.janitor import Janitor
-from sluicegate.plan import Smoke
 from sluicegate.problems import Problem
 from sluicegate.store import Upload
 from world import OWN, World, world

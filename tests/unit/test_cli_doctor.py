@@ -14,10 +14,10 @@ from cli_running import Ended, Run, running
 from cli_server import Reply, Server, problem
 from signing import AUDIENCE, ISSUER, NOW, jwk, jwks, token
 from sluicegate import gatefile, gateway, http
+from sluicegate.deployment.plan import Target
 from sluicegate.gate import Gate
 from sluicegate.http import Call
 from sluicegate.keys import Keyring
-from sluicegate.plan import Target
 from sluicegate.problems import Problem, conflict, unprocessable
 
 OTHER = "https://other.example.com"

@@ -7,7 +7,7 @@ import pytest
 from cli_server import BEGAN, ID, STEPS, TOKEN, Reply, Server, awaiting, baking, document, publishing, shown
 from cli_server import succeeded as succeeded_deployment
 from rich.console import Console
-from sluicegate.deployment import timestamp
+from sluicegate.deployment.model import timestamp
 from sluicegate_cli.api import Api
 from sluicegate_cli.live import Reminder, Rollout
 from test_cli_reading import on_a_terminal

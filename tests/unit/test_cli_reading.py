@@ -14,7 +14,7 @@ import sluicegate
 import sluicegate_cli
 from cli_running import Run
 from cli_server import ID, TOKEN, Reply, Server, accepted, failed, publishing, shown, succeeded
-from sluicegate.deployment import view
+from sluicegate.deployment.model import view
 
 SERVING = {
     "version": "42",

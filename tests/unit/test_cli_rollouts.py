@@ -23,7 +23,7 @@ from cli_server import (
     shown,
     succeeded,
 )
-from sluicegate.deployment import Status, timestamp
+from sluicegate.deployment.model import Status, timestamp
 from test_cli_reading import NASTY
 
 SHA = "ab" * 32

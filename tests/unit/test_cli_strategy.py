@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sluicegate.plan import ALL_AT_ONCE, Step
-from sluicegate.strategy import MAX_BAKE, MAX_STEPS, StrategyError, canary, checked, linear
+from sluicegate.deployment.plan import ALL_AT_ONCE, Step
+from sluicegate.deployment.strategy import MAX_BAKE, MAX_STEPS, StrategyError, canary, checked, linear
 from sluicegate_cli.strategy import parsed
 from sluicegate_cli.times import seconds_of, told
 

@@ -10,7 +10,7 @@ from botocore.stub import Stubber
 from hypothesis import given
 from hypothesis import strategies as st
 from sluicegate.cloudwatch import CloudWatch
-from sluicegate.strategy import MAX_BAKE, MAX_STEPS
+from sluicegate.deployment.strategy import MAX_BAKE, MAX_STEPS
 from sluicegate.watching import BASELINE, AlarmState, Measured
 
 BEGAN = 1_780_000_030.0  # half a minute past

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from lambda_model import timeout
-from sluicegate.deployment import AliasOutcome, Deployment, Status
+from sluicegate.deployment.model import AliasOutcome, Deployment, Status
 from sluicegate.store import Changed
 from world import Killed, World, world
 

@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sluicegate import events
 from sluicegate import record as records
-from sluicegate.deployment import AliasOutcome, AliasState, Deployment, Reason, Status, view
-from sluicegate.plan import Step
+from sluicegate.deployment.model import AliasOutcome, AliasState, Deployment, Reason, Status, view
+from sluicegate.deployment.plan import Step
 from sluicegate.relay import Relay
 from world import START, new_deployment
 

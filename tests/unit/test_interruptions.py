@@ -17,8 +17,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 from lambda_model import LambdaModel, error, timeout
 from moto.dynamodb.models import dynamodb_backends
 from plans import ABORTED
-from sluicegate.deployment import AliasOutcome, AliasState, Deployment, Status
-from sluicegate.plan import ALL_AT_ONCE, Limit, Metric, Plan, Smoke, Step, Watch
+from sluicegate.deployment.model import AliasOutcome, AliasState, Deployment, Status
+from sluicegate.deployment.plan import ALL_AT_ONCE, Limit, Metric, Plan, Smoke, Step, Watch
 from sluicegate.rollout import stop
 from sluicegate.store import Changed
 from sluicegate.watching import AlarmState, Measured

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from moto import mock_aws
 from sluicegate import fetch, notifications
-from sluicegate.deployment import Deployment, Reason, Requester, Status
+from sluicegate.deployment.model import Deployment, Reason, Requester, Status
 from sluicegate.fetch import Answer, FetchError
 from sluicegate.gate import GateError
 from sluicegate.gitlab_api import Passing, Refused, Tokens

@@ -8,7 +8,7 @@ import sluicegate
 import yaml
 from openapi_spec_validator import OpenAPIV31SpecValidator, validate
 from sluicegate.artifacts import MAX_SIZE
-from sluicegate.deployment import AliasOutcome, Status, plan_view, view
+from sluicegate.deployment.model import AliasOutcome, Status, plan_view, view
 from sluicegate.gateway import ROUTES, WEBHOOK
 from sluicegate.problems import TITLES
 

@@ -13,7 +13,7 @@ from deliveries import ISSUER, OTHER_SHA, SECRET, SHA, headers, pipeline, raw, s
 from signing import AUDIENCE, jwk, jwks
 from signing import token as id_token
 from sluicegate import gatefile
-from sluicegate.deployment import Deployment, Status, timestamp
+from sluicegate.deployment.model import Deployment, Status, timestamp
 from sluicegate.gate import Gate
 from sluicegate.gateway import Gateway
 from sluicegate.http import Answer, Call

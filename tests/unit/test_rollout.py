@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from plans import ABORTED, Walk, accepted, approved, going_well, outcomes, plans, versions
 from sluicegate.deployer import TURN
-from sluicegate.deployment import AliasOutcome, AliasState, Deployment, Reason, Status
-from sluicegate.plan import Limit, Metric, NoData, Plan, Step, Watch
+from sluicegate.deployment.model import AliasOutcome, AliasState, Deployment, Reason, Status
+from sluicegate.deployment.plan import Limit, Metric, NoData, Plan, Step, Watch
+from sluicegate.deployment.strategy import MAX_BAKE, MAX_STEPS, checked
 from sluicegate.rollout import (
     EXTENSIONS,
     PUBLISH_LIMIT,
@@ -44,7 +45,6 @@ from sluicegate.rollout import (
     pause,
     stop,
 )
-from sluicegate.strategy import MAX_BAKE, MAX_STEPS, checked
 from sluicegate.watching import CLOSEST, LOOKS, Measured, Seen
 from world import OWN, START, new_deployment
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sluicegate.plan import Smoke
+from sluicegate.deployment.plan import Smoke
 from sluicegate.smoke import LARGEST, SHOWN, contains, failed, request
 
 json_values = st.recursive(

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 from gateway_world import Site, artifact, function, gate_of, problem, site
 from lambda_model import timeout
-from sluicegate.deployment import AliasOutcome, AliasState, Deployment, Status
+from sluicegate.deployment.model import AliasOutcome, AliasState, Deployment, Status
+from sluicegate.deployment.plan import Limit, Metric, NoData, Smoke, Step, Watch
 from sluicegate.executions import Executions
 from sluicegate.gaterollout import Rollout
 from sluicegate.janitor import ATTEMPTS
-from sluicegate.plan import Limit, Metric, NoData, Smoke, Step, Watch
 from sluicegate.watching import AlarmState, Measured
 from state_machine import MOST_EVENTS, ServiceError, TaskFailed, definition, evaluate
 from test_rollout import EVENTS_OF_A_WAIT

@@ -10,9 +10,17 @@ from gateway_world import Site, artifact, gate_of, problem, site
 from hypothesis import given
 from plans import ABORTED, looks, plans
 from sluicegate import store, token
-from sluicegate.deployment import AliasOutcome, AliasState, Approval, Deployment, Reason, Status, timestamp
+from sluicegate.deployment.model import (
+    AliasOutcome,
+    AliasState,
+    Approval,
+    Deployment,
+    Reason,
+    Status,
+    timestamp,
+)
+from sluicegate.deployment.plan import Step
 from sluicegate.gaterollout import Rollout
-from sluicegate.plan import Step
 from sluicegate.record import deployment_of, marshal, record, unmarshal
 from sluicegate.rollout import stop
 from sluicegate.store import (

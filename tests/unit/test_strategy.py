@@ -6,8 +6,8 @@ from itertools import accumulate, pairwise
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from sluicegate.plan import ALL_AT_ONCE, Step
-from sluicegate.strategy import (
+from sluicegate.deployment.plan import ALL_AT_ONCE, Step
+from sluicegate.deployment.strategy import (
     MAX_BAKE,
     MAX_STEPS,
     StrategyError,

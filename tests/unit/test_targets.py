@@ -10,7 +10,7 @@ from hypothesis import given
 from plans import plans
 from sluicegate import iam_policy
 from sluicegate.config import Config
-from sluicegate.plan import Plan, Smoke, Target, Watch
+from sluicegate.deployment.plan import Plan, Smoke, Target, Watch
 from sluicegate.targets import Targets, session_policy
 from world import new_deployment
 

@@ -4,8 +4,8 @@ from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import pytest
-from sluicegate.deployment import Deployment, Status
-from sluicegate.plan import Target, Watch
+from sluicegate.deployment.model import Deployment, Status
+from sluicegate.deployment.plan import Target, Watch
 from sluicegate.waker import PATIENCE, Waker
 from world import new_deployment
 

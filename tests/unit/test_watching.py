@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from plans import limits, looks, measured, watches
-from sluicegate.plan import Limit, Metric, Watch
-from sluicegate.strategy import MAX_BAKE
+from sluicegate.deployment.plan import Limit, Metric, Watch
+from sluicegate.deployment.strategy import MAX_BAKE
 from sluicegate.watching import (
     CLOSEST,
     LOOKS,

@@ -13,10 +13,10 @@ from lambda_model import LambdaModel
 from moto import mock_aws
 from sluicegate.artifacts import Stored
 from sluicegate.deployer import Deployer
-from sluicegate.deployment import Deployment, Entry, Requester, Status, timestamp
-from sluicegate.ids import new_id
+from sluicegate.deployment.model import Deployment, Entry, Requester, Status, timestamp
+from sluicegate.deployment.plan import Plan, Step, Target
+from sluicegate.deployment.ulid import new_id
 from sluicegate.lambda_api import FunctionApi
-from sluicegate.plan import Plan, Step, Target
 from sluicegate.steps import Steps
 from sluicegate.store import Store, digest
 from sluicegate.targets import Access

@@ -9,11 +9,12 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from sluicegate import patterns
-from sluicegate.deployment import Deployment, Entry, Reason, Status, timestamp
+from sluicegate.deployment.model import Deployment, Entry, Reason, Status, timestamp
+from sluicegate.deployment.plan import ALL_AT_ONCE, Plan, Target
+from sluicegate.deployment.strategy import as_careful
+from sluicegate.deployment.ulid import new_id
 from sluicegate.gate import Gate, Placement, Rule
 from sluicegate.identity import Identity
-from sluicegate.ids import new_id
-from sluicegate.plan import ALL_AT_ONCE, Plan, Target
 from sluicegate.problems import Problem, conflict, unavailable, unprocessable
 from sluicegate.requests import Action, DeploymentRequest
 from sluicegate.rollout import stop
@@ -33,7 +34,6 @@ from sluicegate.store import (
     TokenUsed,
     digest,
 )
-from sluicegate.strategy import as_careful
 from sluicegate.text import clean
 from sluicegate.who import may_see, named, requester
 

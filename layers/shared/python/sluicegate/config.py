@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from sluicegate.plan import Target
+from sluicegate.deployment.plan import Target
 
 
 @dataclass(frozen=True)

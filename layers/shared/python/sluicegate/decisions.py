@@ -10,7 +10,7 @@ from typing import Final, get_args
 
 from sluicegate import patterns
 from sluicegate.acceptance import Acceptance, held, token_key
-from sluicegate.deployment import AliasOutcome, Approval, Deployment, Reason, Status, timestamp, until
+from sluicegate.deployment.model import AliasOutcome, Approval, Deployment, Reason, Status, timestamp, until
 from sluicegate.gate import Gate, Rule
 from sluicegate.identity import Identity, Via
 from sluicegate.problems import Problem, conflict, not_allowed, unavailable

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sluicegate.deployment import Deployment
+from sluicegate.deployment.model import Deployment
 from sluicegate.executions import Executions
 from sluicegate.rollout import End, Occupied, Outcome, advance, next_step, pause
 from sluicegate.steps import Steps

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sluicegate.deployment import Deployment, view
+from sluicegate.deployment.model import Deployment, view
 from sluicegate.record import deployment_of, unmarshal
 
 SOURCE: Final = "sluicegate"

@@ -5,7 +5,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from sluicegate.deployment import Deployment
+from sluicegate.deployment.model import Deployment
 
 
 class Executions:

@@ -14,12 +14,12 @@ from types import MappingProxyType
 from typing import cast, get_args
 
 from sluicegate import gatehooks, gatejson, gaterollout
+from sluicegate.deployment.plan import Smoke, Step, Watch
 from sluicegate.gatehooks import Webhook
 from sluicegate.gatejson import GateError
 from sluicegate.gaterollout import Rollout
 from sluicegate.identity import ANSWER_SECRETS, Answers, Identity, Issuer, Via
 from sluicegate.patterns import Pattern
-from sluicegate.plan import Smoke, Step, Watch
 from sluicegate.rules import ACTIONS, DENIABLE, FOLDED, PINS, Deny, Failed, Rule, deniable
 from sluicegate.strict_json import JsonValue, StrictJsonError, loads
 

@@ -2,7 +2,9 @@
 
 from types import MappingProxyType
 
-from sluicegate import alarms, gatehooks, gaterollout, gitlab, patterns, strategy
+from sluicegate import alarms, gatehooks, gaterollout, gitlab, patterns
+from sluicegate.deployment import strategy
+from sluicegate.deployment.plan import Metric, NoData
 from sluicegate.gateshape import (
     Choice,
     Flag,
@@ -19,7 +21,6 @@ from sluicegate.gateshape import (
     Version,
 )
 from sluicegate.identity import ANSWER_SECRETS
-from sluicegate.plan import Metric, NoData
 from sluicegate.rules import ACTIONS
 from sluicegate.text import clean
 

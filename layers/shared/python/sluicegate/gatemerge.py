@@ -7,12 +7,13 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from sluicegate import alarms, strategy
-from sluicegate.deployment import duration
+from sluicegate import alarms
+from sluicegate.deployment import strategy
+from sluicegate.deployment.model import duration
+from sluicegate.deployment.plan import Limit, Metric, NoData, Smoke, Step, Watch
 from sluicegate.gaterollout import Rollout, circle
 from sluicegate.gateshape import NONE, did_you_mean
 from sluicegate.gateyaml import Path, Report
-from sluicegate.plan import Limit, Metric, NoData, Smoke, Step, Watch
 
 Keys = Mapping[str, Any]
 

@@ -9,9 +9,10 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from sluicegate import alarms, gatejson, strategy
+from sluicegate import alarms, gatejson
+from sluicegate.deployment import strategy
+from sluicegate.deployment.plan import ALL_AT_ONCE, Limit, Metric, NoData, Smoke, Step, Watch
 from sluicegate.gatejson import GateError
-from sluicegate.plan import ALL_AT_ONCE, Limit, Metric, NoData, Smoke, Step, Watch
 from sluicegate.strict_json import JsonValue, StrictJsonError, loads
 
 MAX_SMOKE: Final = 60

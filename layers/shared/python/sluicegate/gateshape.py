@@ -13,7 +13,7 @@ from math import isfinite
 from typing import Any, Protocol
 
 from sluicegate import gateyaml
-from sluicegate.deployment import DURATION, duration, parse_duration
+from sluicegate.deployment.model import DURATION, duration, parse_duration
 from sluicegate.diagnostics import Findings
 from sluicegate.gateyaml import Node, Scalar, described, quoted
 

@@ -12,13 +12,13 @@ from sluicegate import __version__, patterns, requests, webhooks, who
 from sluicegate.acceptance import Acceptance, Resolved
 from sluicegate.artifacts import UPLOAD_EXPIRES, Artifacts
 from sluicegate.decisions import Decisions
-from sluicegate.deployment import Deployment, Status, duration, plan_view, timestamp, view
+from sluicegate.deployment.model import Deployment, Status, duration, plan_view, timestamp, view
+from sluicegate.deployment.plan import Target
 from sluicegate.executions import Executions
 from sluicegate.gate import Gate, Placement, Rule, Stage, Webhook
 from sluicegate.http import Answer, Call
 from sluicegate.identity import Identity
 from sluicegate.keys import KeySource, KeysUnavailable
-from sluicegate.plan import Target
 from sluicegate.problems import (
     Problem,
     conflict,

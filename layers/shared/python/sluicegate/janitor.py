@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from sluicegate.deployment import Deployment, Status
+from sluicegate.deployment.model import Deployment, Status
 from sluicegate.executions import Executions
 from sluicegate.rollout import abandon
 from sluicegate.store import Changed, Store, age

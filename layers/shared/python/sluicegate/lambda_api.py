@@ -14,7 +14,7 @@ from typing import Any, Final
 from botocore.exceptions import BotoCoreError, ClientError, ReadTimeoutError
 
 from sluicegate import aws
-from sluicegate.deployment import AliasState
+from sluicegate.deployment.model import AliasState
 
 SETTINGS: Final = {
     "architectures": "Architectures",

@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Any, Final
 from urllib.parse import quote
 
-from sluicegate.deployment import Deployment, Requester, Status
+from sluicegate.deployment.model import Deployment, Requester, Status
 from sluicegate.identity import Answers
 from sluicegate.text import clean
 

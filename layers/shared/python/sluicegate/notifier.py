@@ -14,10 +14,10 @@ from typing import Any, Final
 from botocore.exceptions import BotoCoreError, ClientError
 
 from sluicegate import aws, notifications
-from sluicegate.deployment import Deployment
+from sluicegate.deployment.model import Deployment
+from sluicegate.deployment.ulid import is_id
 from sluicegate.gate import Gate, GateError
 from sluicegate.gitlab_api import GitLab, Passing, Refused, Tokens
-from sluicegate.ids import is_id
 from sluicegate.notifications import Mirror, State, Told
 from sluicegate.store import Store
 from sluicegate.told import Claimed, Notebook

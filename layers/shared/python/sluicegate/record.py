@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 
-from sluicegate.deployment import (
+from sluicegate.deployment.model import (
     AliasOutcome,
     AliasState,
     Approval,
@@ -18,7 +18,7 @@ from sluicegate.deployment import (
     Requester,
     Status,
 )
-from sluicegate.plan import Limit, Metric, NoData, Plan, Smoke, Step, Target, Watch
+from sluicegate.deployment.plan import Limit, Metric, NoData, Plan, Smoke, Step, Target, Watch
 
 Item = dict[str, Any]
 

@@ -5,11 +5,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias
 
-from sluicegate import strategy as strategies
 from sluicegate.artifacts import MAX_SIZE
-from sluicegate.deployment import DURATION, Status, parse_duration
-from sluicegate.ids import is_id
-from sluicegate.plan import Step
+from sluicegate.deployment import strategy as strategies
+from sluicegate.deployment.model import DURATION, Status, parse_duration
+from sluicegate.deployment.plan import Step
+from sluicegate.deployment.ulid import is_id
 from sluicegate.problems import invalid_request
 from sluicegate.strict_json import StrictJsonError, loads
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, assert_never
 
-from sluicegate.deployment import (
+from sluicegate.deployment.model import (
     AliasOutcome,
     AliasState,
     Deployment,
@@ -20,7 +20,7 @@ from sluicegate.deployment import (
     timestamp,
     until,
 )
-from sluicegate.plan import NoData, Watch
+from sluicegate.deployment.plan import NoData, Watch
 from sluicegate.watching import Seen, breached, look_every, summary, unmeasured
 
 TROUBLE_LIMIT: Final = 12

@@ -4,7 +4,7 @@ import json
 import re
 from typing import Any, Final
 
-from sluicegate.plan import Smoke
+from sluicegate.deployment.plan import Smoke
 from sluicegate.strict_json import StrictJsonError, loads
 from sluicegate.text import clean
 

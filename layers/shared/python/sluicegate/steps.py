@@ -15,7 +15,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from sluicegate import aws, smoke
 from sluicegate.artifacts import Artifacts, key
-from sluicegate.deployment import AliasOutcome, AliasState, Deployment, seconds
+from sluicegate.deployment.model import AliasOutcome, AliasState, Deployment, seconds
+from sluicegate.deployment.plan import Smoke, Watch
 from sluicegate.lambda_api import (
     Alias,
     Denied,
@@ -29,7 +30,6 @@ from sluicegate.lambda_api import (
     TooSlow,
     Unanswered,
 )
-from sluicegate.plan import Smoke, Watch
 from sluicegate.rollout import (
     Adopt,
     AliasMoved,

@@ -31,8 +31,8 @@ from typing import Any, Final
 
 from botocore.exceptions import ClientError
 
-from sluicegate.deployment import Deployment, Status, seconds
-from sluicegate.plan import Target
+from sluicegate.deployment.model import Deployment, Status, seconds
+from sluicegate.deployment.plan import Target
 from sluicegate.record import Item, deployment_of, marshal, project_key, record, unmarshal
 
 PUBLISH_LEASE: Final = 120

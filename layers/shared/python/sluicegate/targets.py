@@ -16,7 +16,7 @@ from botocore.config import Config as Settings
 from sluicegate import aws, iam_policy
 from sluicegate.cloudwatch import CloudWatch
 from sluicegate.config import Config
-from sluicegate.deployment import Deployment, Requester
+from sluicegate.deployment.model import Deployment, Requester
 from sluicegate.lambda_api import FunctionApi
 
 SESSION: Final = 900

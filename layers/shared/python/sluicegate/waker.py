@@ -5,9 +5,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from sluicegate.deployment import Deployment, Status
+from sluicegate.deployment.model import Deployment, Status
+from sluicegate.deployment.plan import Target
 from sluicegate.executions import Executions
-from sluicegate.plan import Target
 from sluicegate.store import Store
 
 PATIENCE: Final = 10.0

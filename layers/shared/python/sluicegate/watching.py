@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
-from sluicegate.deployment import Reason
-from sluicegate.plan import Limit, Metric, Watch
+from sluicegate.deployment.model import Reason
+from sluicegate.deployment.plan import Limit, Metric, Watch
 
 LOOKS: Final = 20
 """Looks that one bake takes at most, however long it is: each is a few calls to AWS."""

@@ -1,6 +1,6 @@
 """Who asks, in the words of the record and of the log, and what they may see."""
 
-from sluicegate.deployment import Deployment, Requester
+from sluicegate.deployment.model import Deployment, Requester
 from sluicegate.gate import Gate
 from sluicegate.identity import Identity
 from sluicegate.store import Serving

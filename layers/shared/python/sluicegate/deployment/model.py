@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Final
 
-from sluicegate.plan import Plan
+from sluicegate.deployment.plan import Plan
 from sluicegate.text import clean
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Final
 
-from sluicegate.plan import ALL_AT_ONCE, Step
+from sluicegate.deployment.plan import ALL_AT_ONCE, Step
 
 MAX_STEPS: Final = 20
 """Steps of one plan: with the looks that a bake takes, a rollout stays within Step Functions' history."""
