@@ -15,9 +15,9 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "unit"))
 from signing import AUDIENCE, CLAIMS, ISSUER, NOW, jwk, jwks, key, token
 from sluicegate import gaterollout
 from sluicegate.gate import FORMAT, Gate, Rollout, parse
-from sluicegate.identity import Issuer
-from sluicegate.keys import Keyring
-from sluicegate.token import verify
+from sluicegate.oidc.identity import Issuer
+from sluicegate.oidc.jwks import Keyring
+from sluicegate.oidc.token import verify
 
 ROUNDS, REPEAT = 15, 200
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from sluicegate.gitlab import REQUIRED
+from sluicegate.oidc.claims import REQUIRED
 from sluicegate.rules import Rule
 
 from sluicegate_cli.diagnosis import ASK, Token, named, no_rule

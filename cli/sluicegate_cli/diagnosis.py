@@ -11,8 +11,8 @@ from typing import Any, Final
 from urllib.parse import SplitResult, urlsplit
 
 from sluicegate.gate import Decision, Gate
-from sluicegate.gitlab import REQUIRED
-from sluicegate.identity import ClaimValue, Identity, Issuer
+from sluicegate.oidc.claims import REQUIRED
+from sluicegate.oidc.identity import ClaimValue, Identity, Issuer
 from sluicegate.strict_json import StrictJsonError, loads
 from sluicegate.text import base64url, clean
 
@@ -332,7 +332,7 @@ def named(rules: Sequence[str]) -> str:
 
 
 def identity_of(token: Token, claims: Mapping[str, ClaimValue]) -> Identity:
-    """Who the token says it is. `claims` as `sluicegate.token.rule_claims` reads them."""
+    """Who the token says it is. `claims` as `sluicegate.oidc.token.rule_claims` reads them."""
     return Identity(
         via="id_token",
         issuer=token.issuer,

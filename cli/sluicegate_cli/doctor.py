@@ -244,7 +244,7 @@ class _Visit:
 
 
 def _identity(token: Token) -> Any:
-    from sluicegate.token import rule_claims  # with PyJWT
+    from sluicegate.oidc.token import rule_claims  # with PyJWT
 
     return diagnosis.identity_of(token, rule_claims(token.claims))
 
@@ -255,7 +255,7 @@ def _of_keys(token: Token, gate: Gate) -> Iterator[Finding]:
     if known is None:
         return
     from sluicegate.fetch import FetchError, key_set  # with cryptography
-    from sluicegate.keys import InvalidKeySet, parse_jwks
+    from sluicegate.oidc.jwks import InvalidKeySet, parse_jwks
 
     kid, from_file = token.header["kid"], known.jwks is not None
     try:

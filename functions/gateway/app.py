@@ -9,8 +9,8 @@ from sluicegate.artifacts import Artifacts
 from sluicegate.config import Config
 from sluicegate.executions import Executions
 from sluicegate.gate import Gate, GateError, load
-from sluicegate.keys import Keyring
 from sluicegate.observe import count, logger, metrics
+from sluicegate.oidc.jwks import Keyring
 from sluicegate.problems import Problem, unavailable
 from sluicegate.secrets import Secrets
 from sluicegate.store import Store

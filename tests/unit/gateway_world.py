@@ -27,7 +27,7 @@ from sluicegate.gaterollout import Rollout
 from sluicegate.gateway import Gateway
 from sluicegate.http import Answer, Call
 from sluicegate.janitor import Janitor, Swept
-from sluicegate.keys import Keyring
+from sluicegate.oidc.jwks import Keyring
 from sluicegate.problems import Problem
 from sluicegate.waker import Waker
 from state_machine import Machine

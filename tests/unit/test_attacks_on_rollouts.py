@@ -15,8 +15,8 @@ from sluicegate.deployment.plan import Smoke
 from sluicegate.gate import Gate
 from sluicegate.gateway import ROUTES, Gateway
 from sluicegate.http import Answer, Call
-from sluicegate.identity import Identity
 from sluicegate.janitor import Janitor
+from sluicegate.oidc.identity import Identity
 from sluicegate.problems import Problem
 from sluicegate.store import Upload
 from world import OWN, World, world

@@ -17,7 +17,7 @@ from sluicegate import gatefile, gateway, http
 from sluicegate.deployment.plan import Target
 from sluicegate.gate import Gate
 from sluicegate.http import Call
-from sluicegate.keys import Keyring
+from sluicegate.oidc.jwks import Keyring
 from sluicegate.problems import Problem, conflict, unprocessable
 
 OTHER = "https://other.example.com"

@@ -23,8 +23,8 @@ from hypothesis import strategies as st
 from signing import jwk, key
 from sluicegate import fetch
 from sluicegate.fetch import FetchError, key_set
-from sluicegate.identity import Issuer
-from sluicegate.keys import Keyring, KeysUnavailable
+from sluicegate.oidc.identity import Issuer
+from sluicegate.oidc.jwks import Keyring, KeysUnavailable
 from sluicegate.text import clean
 
 DISCOVERY = "/.well-known/openid-configuration"

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from sluicegate import gate as gates
 from sluicegate.deployment.plan import ALL_AT_ONCE, Limit, Metric, NoData, Smoke, Step, Watch
 from sluicegate.gate import Decision, Deny, Failed, Gate, GateError, Nearest, Placement, Target
-from sluicegate.identity import Answers, ClaimValue, Identity, Via
+from sluicegate.oidc.identity import Answers, ClaimValue, Identity, Via
 
 CORP = "https://gitlab.example.com"
 OTHER = "https://gitlab.example.org"

@@ -11,10 +11,11 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from signing import jwk
-from sluicegate import gatefile, gatekeys, gateyaml, gitlab, patterns
+from sluicegate import gatefile, gatekeys, gateyaml, patterns
 from sluicegate.diagnostics import Findings
 from sluicegate.gatefile import Report
-from sluicegate.identity import Answers, Identity
+from sluicegate.oidc import claims as gitlab
+from sluicegate.oidc.identity import Answers, Identity
 
 ROOT = Path(__file__).parents[2]
 

@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from signing import AUDIENCE, ISSUER, NOW, jwk, jwks, key, number
 from sluicegate.fetch import FetchError
-from sluicegate.identity import Issuer
-from sluicegate.keys import InvalidKeySet, Keyring, KeysUnavailable, UnknownKey, parse_jwks
+from sluicegate.oidc.identity import Issuer
+from sluicegate.oidc.jwks import InvalidKeySet, Keyring, KeysUnavailable, UnknownKey, parse_jwks
 
 CORP = Issuer(name="corp", url=ISSUER, audience=AUDIENCE)
 OTHER = Issuer(name="other", url="https://gitlab.example.org", audience=AUDIENCE)
@@ -194,7 +194,7 @@ def test_nothing_is_fetched_or_started_at_import() -> None:
     script = """
 import sys, threading
 sys.addaudithook(lambda event, _: sys.exit(event) if event.startswith("socket.") else None)
-import sluicegate.keys, sluicegate.token
+import sluicegate.oidc.jwks, sluicegate.oidc.token
 assert threading.active_count() == 1
 """
     subprocess.run([sys.executable, "-c", script], check=True, env={"PYTHONPATH": os.pathsep.join(sys.path)})

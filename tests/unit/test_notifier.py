@@ -18,9 +18,9 @@ from sluicegate.deployment.model import Deployment, Reason, Requester, Status
 from sluicegate.fetch import Answer, FetchError
 from sluicegate.gate import GateError
 from sluicegate.gitlab_api import Passing, Refused, Tokens
-from sluicegate.identity import Answers, Issuer
 from sluicegate.notifications import STATES, Mirror, State, Subject, Told, Words
 from sluicegate.notifier import FIRST_PAUSE, LONGEST_PAUSE, Inbox, Notifier
+from sluicegate.oidc.identity import Answers, Issuer
 from sluicegate.record import marshal, unmarshal
 from sluicegate.store import digest
 from sluicegate.told import LEASE, Claimed, Notebook

@@ -17,7 +17,7 @@ from sluicegate.deployment.model import Deployment, Status, timestamp
 from sluicegate.gate import Gate
 from sluicegate.gateway import Gateway
 from sluicegate.http import Answer, Call
-from sluicegate.keys import Keyring
+from sluicegate.oidc.jwks import Keyring
 from sluicegate.problems import Problem
 from sluicegate.secrets import OVERLAP, Secrets
 from sluicegate.store import Hold, Upload

@@ -9,7 +9,7 @@ from botocore.exceptions import ClientError
 from gateway_world import Site, artifact, gate_of, problem, site
 from hypothesis import given
 from plans import ABORTED, looks, plans
-from sluicegate import store, token
+from sluicegate import store
 from sluicegate.deployment.model import (
     AliasOutcome,
     AliasState,
@@ -21,6 +21,7 @@ from sluicegate.deployment.model import (
 )
 from sluicegate.deployment.plan import Step
 from sluicegate.gaterollout import Rollout
+from sluicegate.oidc import token
 from sluicegate.record import deployment_of, marshal, record, unmarshal
 from sluicegate.rollout import stop
 from sluicegate.store import (

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from sluicegate import deployer, events, notifier, problems, store, told
 from sluicegate.config import Config
-from sluicegate.identity import ANSWER_SECRETS
+from sluicegate.oidc.identity import ANSWER_SECRETS
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 FUNCTIONS: Final = ("Gateway", "Watcher", "Deployer", "Janitor", "Relay", "Waker", "Notifier")

@@ -12,11 +12,11 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given
 from hypothesis import strategies as st
 from signing import AUDIENCE, CLAIMS, ISSUER, NOW, b64, jwk, jwks, key, signed, token
-from sluicegate import gitlab
-from sluicegate.identity import Identity, Issuer
-from sluicegate.keys import Keyring, KeysUnavailable, UnknownKey
+from sluicegate.oidc import claims as gitlab
+from sluicegate.oidc.identity import Identity, Issuer
+from sluicegate.oidc.jwks import Keyring, KeysUnavailable, UnknownKey
+from sluicegate.oidc.token import InvalidToken, rule_claims, verify
 from sluicegate.text import clean
-from sluicegate.token import InvalidToken, rule_claims, verify
 
 CORP = Issuer(name="corp", url=ISSUER, audience=AUDIENCE, max_age=3600, jwks=jwks(jwk("k1"), jwk("k2")))
 KEYS = Keyring()

@@ -25,10 +25,10 @@ from deliveries import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sluicegate import webhooks
-from sluicegate.identity import Identity
+from sluicegate.oidc.identity import Identity
+from sluicegate.oidc.token import InvalidToken
 from sluicegate.problems import Problem
 from sluicegate.strict_json import StrictJsonError, loads
-from sluicegate.token import InvalidToken
 from sluicegate.webhooks import Delivery, Nothing, read
 from standardwebhooks import Webhook as Signer
 

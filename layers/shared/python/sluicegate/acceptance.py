@@ -14,7 +14,7 @@ from sluicegate.deployment.plan import ALL_AT_ONCE, Plan, Target
 from sluicegate.deployment.strategy import as_careful
 from sluicegate.deployment.ulid import new_id
 from sluicegate.gate import Gate, Placement, Rule
-from sluicegate.identity import Identity
+from sluicegate.oidc.identity import Identity
 from sluicegate.problems import Problem, conflict, unavailable, unprocessable
 from sluicegate.requests import Action, DeploymentRequest
 from sluicegate.rollout import stop

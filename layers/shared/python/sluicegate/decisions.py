@@ -12,7 +12,7 @@ from sluicegate import patterns
 from sluicegate.acceptance import Acceptance, held, token_key
 from sluicegate.deployment.model import AliasOutcome, Approval, Deployment, Reason, Status, timestamp, until
 from sluicegate.gate import Gate, Rule
-from sluicegate.identity import Identity, Via
+from sluicegate.oidc.identity import Identity, Via
 from sluicegate.problems import Problem, conflict, not_allowed, unavailable
 from sluicegate.record import Item
 from sluicegate.rollout import WAITING, stop

@@ -18,7 +18,7 @@ from sluicegate.deployment.plan import Smoke, Step, Watch
 from sluicegate.gatehooks import Webhook
 from sluicegate.gatejson import GateError
 from sluicegate.gaterollout import Rollout
-from sluicegate.identity import ANSWER_SECRETS, Answers, Identity, Issuer, Via
+from sluicegate.oidc.identity import ANSWER_SECRETS, Answers, Identity, Issuer, Via
 from sluicegate.patterns import Pattern
 from sluicegate.rules import ACTIONS, DENIABLE, FOLDED, PINS, Deny, Failed, Rule, deniable
 from sluicegate.strict_json import JsonValue, StrictJsonError, loads

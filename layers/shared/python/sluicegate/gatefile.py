@@ -18,7 +18,7 @@ from sluicegate.diagnostics import Diagnostic, Findings, Mark, Severity
 from sluicegate.gate import Decision, Gate
 from sluicegate.gatechecks import OWN_FUNCTIONS, Checks
 from sluicegate.gateshape import UNSUPPORTED
-from sluicegate.identity import Identity
+from sluicegate.oidc.identity import Identity
 from sluicegate.text import clean
 
 MAX_JWKS = 65_536  # bytes, as for keys that are fetched
@@ -122,7 +122,7 @@ def _source(path: Path, findings: Findings) -> tuple[gateyaml.Node, dict[str, An
 
 def _keys_beside(directory: Path, name: str) -> str:
     """The JWK set in a file; raises ValueError where it is none."""
-    from sluicegate.keys import parse_jwks  # with cryptography, which only a file of keys needs
+    from sluicegate.oidc.jwks import parse_jwks  # with cryptography, which only a file of keys needs
 
     try:
         data = (directory / name).read_bytes()

@@ -2,7 +2,7 @@
 
 from types import MappingProxyType
 
-from sluicegate import alarms, gatehooks, gaterollout, gitlab, patterns
+from sluicegate import alarms, gatehooks, gaterollout, patterns
 from sluicegate.deployment import strategy
 from sluicegate.deployment.plan import Metric, NoData
 from sluicegate.gateshape import (
@@ -20,7 +20,8 @@ from sluicegate.gateshape import (
     Text,
     Version,
 )
-from sluicegate.identity import ANSWER_SECRETS
+from sluicegate.oidc import claims
+from sluicegate.oidc.identity import ANSWER_SECRETS
 from sluicegate.rules import ACTIONS
 from sluicegate.text import clean
 
@@ -105,12 +106,12 @@ _CLAIMS = MappingProxyType(
         "sub": "The token's subject. A project can change what it is made of; never a pin.",
     }
 )
-_REFUSED_CLAIMS = dict.fromkeys(gitlab.NEVER_USABLE, "cannot be in a rule") | {
+_REFUSED_CLAIMS = dict.fromkeys(claims.NEVER_USABLE, "cannot be in a rule") | {
     "iss": "is checked for every token: name the issuer with `issuer`",
     "aud": "is checked for every token: see the issuer's `audience`",
     "jti": "is different in every token; to refuse one token, use `deny`",
 }
-_CLAIM_NAMES = (*_CLAIMS, *sorted(gitlab.READABLE - _CLAIMS.keys()))
+_CLAIM_NAMES = (*_CLAIMS, *sorted(claims.READABLE - _CLAIMS.keys()))
 
 
 def _about(claim: str) -> str:
@@ -389,8 +390,8 @@ _TEST = Record(
                 "issuer": _ISSUER,
                 "jti": Text("The token's id."),
                 "via": Choice("How the identity is proven.", ("id_token", "webhook")),
-                **{name: _CLAIM_VALUE for name in _CLAIM_NAMES if name not in gitlab.LISTS},
-                **{name: Items(_about(name), _CLAIM_VALUE, single=True) for name in sorted(gitlab.LISTS)},
+                **{name: _CLAIM_VALUE for name in _CLAIM_NAMES if name not in claims.LISTS},
+                **{name: Items(_about(name), _CLAIM_VALUE, single=True) for name in sorted(claims.LISTS)},
             },
         ),
         "request": Record(

@@ -17,8 +17,9 @@ from sluicegate.deployment.plan import Target
 from sluicegate.executions import Executions
 from sluicegate.gate import Gate, Placement, Rule, Stage, Webhook
 from sluicegate.http import Answer, Call
-from sluicegate.identity import Identity
-from sluicegate.keys import KeySource, KeysUnavailable
+from sluicegate.oidc.identity import Identity
+from sluicegate.oidc.jwks import KeySource, KeysUnavailable
+from sluicegate.oidc.token import InvalidToken, verify
 from sluicegate.problems import (
     Problem,
     conflict,
@@ -44,7 +45,6 @@ from sluicegate.store import (
     digest,
 )
 from sluicegate.text import clean
-from sluicegate.token import InvalidToken, verify
 from sluicegate.webhooks import Delivery, Nothing
 
 EXAMINED: Final = 500

@@ -13,7 +13,7 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from sluicegate.deployment.model import Deployment, Requester, Status
-from sluicegate.identity import Answers
+from sluicegate.oidc.identity import Answers
 from sluicegate.text import clean
 
 LONGEST: Final = 255

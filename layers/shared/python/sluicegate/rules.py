@@ -4,8 +4,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from sluicegate.gitlab import LISTS
-from sluicegate.identity import Identity, Via
+from sluicegate.oidc.claims import LISTS
+from sluicegate.oidc.identity import Identity, Via
 from sluicegate.patterns import Pattern
 
 Action = Literal[

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from sluicegate.gatehooks import STATUS, Event, Webhook
-from sluicegate.identity import Identity
+from sluicegate.oidc.identity import Identity
+from sluicegate.oidc.token import InvalidToken
 from sluicegate.problems import Problem, invalid_request, not_allowed
 from sluicegate.store import Once, digest
-from sluicegate.token import InvalidToken
 
 MAX_BODY: Final = 512 * 1024
 """Bytes. A pipeline's event lists its jobs, at about a kilobyte each."""

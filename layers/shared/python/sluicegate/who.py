@@ -2,7 +2,7 @@
 
 from sluicegate.deployment.model import Deployment, Requester
 from sluicegate.gate import Gate
-from sluicegate.identity import Identity
+from sluicegate.oidc.identity import Identity
 from sluicegate.store import Serving
 from sluicegate.text import clean
 

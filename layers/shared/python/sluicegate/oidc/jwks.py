@@ -15,7 +15,7 @@ from typing import Protocol
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey, RSAPublicNumbers
 
 from sluicegate.fetch import FetchError, key_set
-from sluicegate.identity import Issuer
+from sluicegate.oidc.identity import Issuer
 from sluicegate.strict_json import JsonValue, StrictJsonError, loads
 from sluicegate.text import base64url
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import jwt
 
-from sluicegate import gitlab
-from sluicegate.identity import ClaimValue, Identity, Issuer
-from sluicegate.keys import KeySource, UnknownKey
+from sluicegate.oidc import claims as gitlab
+from sluicegate.oidc.identity import ClaimValue, Identity, Issuer
+from sluicegate.oidc.jwks import KeySource, UnknownKey
 from sluicegate.strict_json import JsonValue, StrictJsonError, loads
 from sluicegate.text import base64url, clean
 
