@@ -13,8 +13,8 @@ from jwt.types import Options
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "unit"))
 
 from signing import AUDIENCE, CLAIMS, ISSUER, NOW, jwk, jwks, key, token
-from sluicegate import gaterollout
-from sluicegate.gate import FORMAT, Gate, Rollout, parse
+from sluicegate.gate import rollout_settings
+from sluicegate.gate.policy import FORMAT, Gate, Rollout, parse
 from sluicegate.oidc.identity import Issuer
 from sluicegate.oidc.jwks import Keyring
 from sluicegate.oidc.token import verify
@@ -59,7 +59,7 @@ def gate(rules: int) -> Gate:
                 "alias": "dev",
                 "protected": False,
                 "max_age": None,
-                "rollout": gaterollout.document(Rollout()),
+                "rollout": rollout_settings.document(Rollout()),
             }
         ],
         "functions": [{"pattern": "orders-*", "alias": {}, "max_age": {}, "rollout": {}}],

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from sluicegate.gate.rules import Rule
 from sluicegate.oidc.claims import REQUIRED
-from sluicegate.rules import Rule
 
 from sluicegate_cli.diagnosis import ASK, Token, named, no_rule
 from sluicegate_cli.finding import (

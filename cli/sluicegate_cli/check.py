@@ -7,10 +7,10 @@ from typing import Any
 
 import click
 from rich.text import Text
-from sluicegate import gaterollout
 from sluicegate.deployment.model import duration
 from sluicegate.deployment.plan import Limit, Metric, Smoke, Watch
-from sluicegate.gate import Gate, Rollout
+from sluicegate.gate import rollout_settings
+from sluicegate.gate.policy import Gate, Rollout
 from sluicegate.gatefile import Report, check
 
 from sluicegate_cli.exits import Exit
@@ -169,7 +169,7 @@ def _document(file: Path, report: Report) -> dict[str, Any]:
             for rule in (report.gate.rules if report.gate else ())
         ],
         "rollouts": [
-            {"stage": stage, "functions": pattern, **gaterollout.document(rollout)}
+            {"stage": stage, "functions": pattern, **rollout_settings.document(rollout)}
             for stage, pattern, rollout in (_rollouts(report.gate) if report.gate else ())
         ],
     }

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import SplitResult, urlsplit
 
-from sluicegate.gate import Decision, Gate
+from sluicegate.gate.policy import Decision, Gate
 from sluicegate.oidc.claims import REQUIRED
 from sluicegate.oidc.identity import ClaimValue, Identity, Issuer
 from sluicegate.strict_json import StrictJsonError, loads

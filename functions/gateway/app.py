@@ -8,7 +8,7 @@ from sluicegate import aws, gateway, http
 from sluicegate.artifacts import Artifacts
 from sluicegate.config import Config
 from sluicegate.executions import Executions
-from sluicegate.gate import Gate, GateError, load
+from sluicegate.gate.policy import Gate, GateError, load
 from sluicegate.observe import count, logger, metrics
 from sluicegate.oidc.jwks import Keyring
 from sluicegate.problems import Problem, unavailable

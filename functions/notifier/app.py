@@ -5,7 +5,7 @@ from typing import Any
 
 from sluicegate import aws
 from sluicegate.config import Config
-from sluicegate.gate import Gate, load
+from sluicegate.gate.policy import Gate, load
 from sluicegate.gitlab_api import Tokens
 from sluicegate.notifier import Inbox, Notifier
 from sluicegate.observe import count, logger, metrics

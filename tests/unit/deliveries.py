@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from sluicegate import patterns
-from sluicegate.gatehooks import Event, Scheme, Webhook
+from sluicegate.gate import patterns
+from sluicegate.gate.webhooks import Event, Scheme, Webhook
 from standardwebhooks import Webhook as Signer
 
 ISSUER = "https://gitlab.example.com"

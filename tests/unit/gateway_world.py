@@ -18,12 +18,12 @@ import pytest
 from lambda_model import LambdaModel
 from moto import mock_aws
 from signing import AUDIENCE, ISSUER, NOW, jwk, jwks, token
-from sluicegate import gate as gates
-from sluicegate import gaterollout
 from sluicegate.deployer import Deployer
 from sluicegate.deployment.model import Deployment
-from sluicegate.gate import Gate
-from sluicegate.gaterollout import Rollout
+from sluicegate.gate import policy as gates
+from sluicegate.gate import rollout_settings
+from sluicegate.gate.policy import Gate
+from sluicegate.gate.rollout_settings import Rollout
 from sluicegate.gateway import Gateway
 from sluicegate.http import Answer, Call
 from sluicegate.janitor import Janitor, Swept
@@ -72,7 +72,7 @@ def gate_of(
                 "alias": name,
                 "protected": False,
                 "max_age": None,
-                "rollout": gaterollout.document(rollout),
+                "rollout": rollout_settings.document(rollout),
             }
             for name, rollout in rollouts.items()
         ],

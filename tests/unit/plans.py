@@ -18,7 +18,7 @@ from sluicegate.deployment.model import (
     until,
 )
 from sluicegate.deployment.plan import Limit, Metric, NoData, Plan, Smoke, Step, Watch
-from sluicegate.gaterollout import APPROVAL
+from sluicegate.gate.rollout_settings import APPROVAL
 from sluicegate.rollout import Outcome, advance, next_step, pause
 from sluicegate.watching import AlarmState, Measured, Seen
 from world import OWN, START, new_deployment

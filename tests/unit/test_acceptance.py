@@ -19,7 +19,7 @@ from gateway_world import (
 from signing import ISSUER
 from sluicegate.deployment.model import Status
 from sluicegate.deployment.plan import ALL_AT_ONCE, Step
-from sluicegate.gaterollout import Rollout
+from sluicegate.gate.rollout_settings import Rollout
 
 pytestmark = pytest.mark.filterwarnings("ignore:No application metrics")
 

@@ -12,7 +12,7 @@ from lambda_model import error
 from sluicegate import gatefile, smoke
 from sluicegate.deployment.model import AliasOutcome, Deployment, Status
 from sluicegate.deployment.plan import Smoke
-from sluicegate.gate import Gate
+from sluicegate.gate.policy import Gate
 from sluicegate.gateway import ROUTES, Gateway
 from sluicegate.http import Answer, Call
 from sluicegate.janitor import Janitor

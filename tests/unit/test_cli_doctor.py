@@ -15,7 +15,7 @@ from cli_server import Reply, Server, problem
 from signing import AUDIENCE, ISSUER, NOW, jwk, jwks, token
 from sluicegate import gatefile, gateway, http
 from sluicegate.deployment.plan import Target
-from sluicegate.gate import Gate
+from sluicegate.gate.policy import Gate
 from sluicegate.http import Call
 from sluicegate.oidc.jwks import Keyring
 from sluicegate.problems import Problem, conflict, unprocessable

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sluicegate import gate as gates
 from sluicegate.deployment.plan import ALL_AT_ONCE, Limit, Metric, NoData, Smoke, Step, Watch
-from sluicegate.gate import Decision, Deny, Failed, Gate, GateError, Nearest, Placement, Target
+from sluicegate.gate import policy as gates
+from sluicegate.gate.policy import Decision, Deny, Failed, Gate, GateError, Nearest, Placement, Target
 from sluicegate.oidc.identity import Answers, ClaimValue, Identity, Via
 
 CORP = "https://gitlab.example.com"

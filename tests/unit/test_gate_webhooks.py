@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sluicegate import gate as gates
 from sluicegate import gatefile
-from sluicegate.gate import GateError
+from sluicegate.gate import policy as gates
+from sluicegate.gate.policy import GateError
 from sluicegate.gatefile import Report
 
 CORP = "https://gitlab.example.com"

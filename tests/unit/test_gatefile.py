@@ -11,8 +11,9 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from signing import jwk
-from sluicegate import gatefile, gatekeys, gateyaml, patterns
+from sluicegate import gatefile, gatekeys, gateyaml
 from sluicegate.diagnostics import Findings
+from sluicegate.gate import patterns
 from sluicegate.gatefile import Report
 from sluicegate.oidc import claims as gitlab
 from sluicegate.oidc.identity import Answers, Identity

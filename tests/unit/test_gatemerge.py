@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from sluicegate import gatefile
 from sluicegate.deployment.plan import ALL_AT_ONCE, Limit, Metric, NoData, Smoke, Step, Watch
-from sluicegate.gate import Placement
+from sluicegate.gate.policy import Placement
 from sluicegate.gatefile import Report
 from sluicegate.gatemerge import merged
 

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sluicegate import gate, gatefile, iam_policy
+from sluicegate import gatefile, iam_policy
+from sluicegate.gate import policy as gate
 from sluicegate.iam_policy import MAX_CHARACTERS, PolicyError, document
 
 FUNCTION = "arn:${AWS::Partition}:lambda:${AWS::Region}:${AWS::AccountId}:function:"

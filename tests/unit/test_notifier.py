@@ -16,7 +16,7 @@ from moto import mock_aws
 from sluicegate import fetch, notifications
 from sluicegate.deployment.model import Deployment, Reason, Requester, Status
 from sluicegate.fetch import Answer, FetchError
-from sluicegate.gate import GateError
+from sluicegate.gate.policy import GateError
 from sluicegate.gitlab_api import Passing, Refused, Tokens
 from sluicegate.notifications import STATES, Mirror, State, Subject, Told, Words
 from sluicegate.notifier import FIRST_PAUSE, LONGEST_PAUSE, Inbox, Notifier

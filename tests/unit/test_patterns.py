@@ -7,8 +7,8 @@ from itertools import product
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sluicegate import patterns
-from sluicegate.patterns import PatternError
+from sluicegate.gate import patterns
+from sluicegate.gate.patterns import PatternError
 
 
 def naive(pattern: str, value: str) -> bool:

@@ -14,7 +14,7 @@ from signing import AUDIENCE, jwk, jwks
 from signing import token as id_token
 from sluicegate import gatefile
 from sluicegate.deployment.model import Deployment, Status, timestamp
-from sluicegate.gate import Gate
+from sluicegate.gate.policy import Gate
 from sluicegate.gateway import Gateway
 from sluicegate.http import Answer, Call
 from sluicegate.oidc.jwks import Keyring

@@ -9,7 +9,7 @@ from lambda_model import timeout
 from sluicegate.deployment.model import AliasOutcome, AliasState, Deployment, Status
 from sluicegate.deployment.plan import Limit, Metric, NoData, Smoke, Step, Watch
 from sluicegate.executions import Executions
-from sluicegate.gaterollout import Rollout
+from sluicegate.gate.rollout_settings import Rollout
 from sluicegate.janitor import ATTEMPTS
 from sluicegate.watching import AlarmState, Measured
 from state_machine import MOST_EVENTS, ServiceError, TaskFailed, definition, evaluate

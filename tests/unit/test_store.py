@@ -20,7 +20,7 @@ from sluicegate.deployment.model import (
     timestamp,
 )
 from sluicegate.deployment.plan import Step
-from sluicegate.gaterollout import Rollout
+from sluicegate.gate.rollout_settings import Rollout
 from sluicegate.oidc import token
 from sluicegate.record import deployment_of, marshal, record, unmarshal
 from sluicegate.rollout import stop

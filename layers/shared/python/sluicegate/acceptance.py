@@ -8,12 +8,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from sluicegate import patterns
 from sluicegate.deployment.model import Deployment, Entry, Reason, Status, timestamp
 from sluicegate.deployment.plan import ALL_AT_ONCE, Plan, Target
 from sluicegate.deployment.strategy import as_careful
 from sluicegate.deployment.ulid import new_id
-from sluicegate.gate import Gate, Placement, Rule
+from sluicegate.gate import patterns
+from sluicegate.gate.policy import Gate, Placement, Rule
 from sluicegate.oidc.identity import Identity
 from sluicegate.problems import Problem, conflict, unavailable, unprocessable
 from sluicegate.requests import Action, DeploymentRequest

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final, get_args
 
-from sluicegate import patterns
 from sluicegate.acceptance import Acceptance, held, token_key
 from sluicegate.deployment.model import AliasOutcome, Approval, Deployment, Reason, Status, timestamp, until
-from sluicegate.gate import Gate, Rule
+from sluicegate.gate import patterns
+from sluicegate.gate.policy import Gate, Rule
 from sluicegate.oidc.identity import Identity, Via
 from sluicegate.problems import Problem, conflict, not_allowed, unavailable
 from sluicegate.record import Item

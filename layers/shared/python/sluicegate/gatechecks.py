@@ -9,15 +9,15 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from sluicegate import gaterollout, patterns
-from sluicegate.gate import FORMAT
+from sluicegate.gate import patterns, rollout_settings
+from sluicegate.gate.policy import FORMAT
+from sluicegate.gate.rollout_settings import Rollout
+from sluicegate.gate.rules import DENIABLE, PINS
 from sluicegate.gatehookchecks import WebhookChecks
 from sluicegate.gatekeys import ID
 from sluicegate.gatemerge import Rollouts, no_stage
-from sluicegate.gaterollout import Rollout
 from sluicegate.gateshape import did_you_mean
 from sluicegate.gateyaml import Path, Report
-from sluicegate.rules import DENIABLE, PINS
 
 OWN_FUNCTIONS = ("gateway", "watcher", "deployer", "janitor", "waker", "relay", "notifier")
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -73,7 +73,7 @@ class Checks:
                     "alias": _alias(name, stage),
                     "protected": stage.get("protected", False),
                     "max_age": stage.get("max_age"),
-                    "rollout": gaterollout.document(rollouts.own[name]),
+                    "rollout": rollout_settings.document(rollouts.own[name]),
                 }
                 for name, stage in stages.items()
             ],
@@ -83,7 +83,7 @@ class Checks:
                     "alias": _overrides(entry, "alias"),
                     "max_age": _overrides(entry, "max_age"),
                     "rollout": {
-                        stage: gaterollout.document(rollout)
+                        stage: rollout_settings.document(rollout)
                         for stage, rollout in rollouts.overriding[pattern].items()
                         if rollout != rollouts.own[stage]
                     },

@@ -12,10 +12,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sluicegate import gate as compiled
 from sluicegate import gatekeys, gateyaml, iam_policy
 from sluicegate.diagnostics import Diagnostic, Findings, Mark, Severity
-from sluicegate.gate import Decision, Gate
+from sluicegate.gate import policy as compiled
+from sluicegate.gate.policy import Decision, Gate
 from sluicegate.gatechecks import OWN_FUNCTIONS, Checks
 from sluicegate.gateshape import UNSUPPORTED
 from sluicegate.oidc.identity import Identity

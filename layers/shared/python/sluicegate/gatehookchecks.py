@@ -8,8 +8,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sluicegate import gatehooks, patterns
-from sluicegate.gatehooks import ACTIONS, CLAIMS, EVENTS
+from sluicegate.gate import patterns, webhooks
+from sluicegate.gate.webhooks import ACTIONS, CLAIMS, EVENTS
 from sluicegate.gatemerge import no_stage
 from sluicegate.gateyaml import Path, Report
 
@@ -33,7 +33,7 @@ class WebhookChecks:
             what = "is a pipeline's: take it out; of a tag, the pipeline's success counts in any case"
             self._error("webhook", (*at, "status"), f"`status` {what}")
         self._deploys((*at, "deploy"), entry["deploy"]["function"], entry["deploy"]["stage"])
-        return gatehooks.document(name, entry, issuer)
+        return webhooks.document(name, entry, issuer)
 
     def secrets_differ(self, entries: Sequence[Keys]) -> None:
         """Reports a secret with which the maintainers of one project could speak for another."""

@@ -2,9 +2,10 @@
 
 from types import MappingProxyType
 
-from sluicegate import alarms, gatehooks, gaterollout, patterns
 from sluicegate.deployment import strategy
 from sluicegate.deployment.plan import Metric, NoData
+from sluicegate.gate import alarm_names, patterns, rollout_settings, webhooks
+from sluicegate.gate.rules import ACTIONS
 from sluicegate.gateshape import (
     Choice,
     Flag,
@@ -22,7 +23,6 @@ from sluicegate.gateshape import (
 )
 from sluicegate.oidc import claims
 from sluicegate.oidc.identity import ANSWER_SECRETS
-from sluicegate.rules import ACTIONS
 from sluicegate.text import clean
 
 ID = r"[1-9][0-9]*"
@@ -64,7 +64,7 @@ _STAGE = Text(
 )
 _SHORT_NAME = Text(
     about="A name to refer to it by.",
-    form=gatehooks.NAME,
+    form=webhooks.NAME,
     wants="a short name: letters, digits, `.`, `-` and `_`",
 )
 _TITLE = Text(
@@ -75,7 +75,7 @@ _TITLE = Text(
 )
 _FUNCTION = Text(
     about="The name of a Lambda function.",
-    form=gaterollout.FUNCTION,
+    form=rollout_settings.FUNCTION,
     wants="a function's name: up to 64 letters, digits, `-` and `_`",
 )
 _FUNCTIONS = Text(
@@ -153,24 +153,26 @@ _SMOKE = Record(
     about="What has to go well before traffic reaches a new version: it answers a payload, or a hook agrees.",
     members={
         "payload": Json(
-            "The event that the version is invoked with; `{}` if left out.", gaterollout.MAX_PAYLOAD
+            "The event that the version is invoked with; `{}` if left out.", rollout_settings.MAX_PAYLOAD
         ),
-        "expect": Json("What its answer must contain.", gaterollout.MAX_PAYLOAD),
+        "expect": Json("What its answer must contain.", rollout_settings.MAX_PAYLOAD),
         "hook": Text("A function that is told the version, and decides.", _FUNCTION.form, _FUNCTION.wants),
-        "timeout": Span("How long it may take; 10s if left out.", most=gaterollout.MAX_SMOKE),
+        "timeout": Span("How long it may take; 10s if left out.", most=rollout_settings.MAX_SMOKE),
     },
 )
 
 
 def _limit(about: str, metric: Metric, key: str, about_key: str) -> Record:
-    most, ratio = gaterollout.MOST[metric], gaterollout.MAX_RATIO
+    most, ratio = rollout_settings.MOST[metric], rollout_settings.MAX_RATIO
     return Record(
         about=about,
         members={
-            key: Number(about_key, gaterollout.LEAST, most, whole=False),
+            key: Number(about_key, rollout_settings.LEAST, most, whole=False),
             "max_ratio": Number("The most, against the version that is replaced.", 1, ratio, whole=False),
             "min_samples": Number(
-                "Fewer requests of the new version say nothing; 100 if left out.", 1, gaterollout.MAX_SAMPLES
+                "Fewer requests of the new version say nothing; 100 if left out.",
+                1,
+                rollout_settings.MAX_SAMPLES,
             ),
         },
     )
@@ -183,11 +185,11 @@ _WATCH = Record(
             "CloudWatch alarms, by name.",
             Text(
                 "An alarm's name. `{function}`, `{stage}` and `{alias}` are filled in.",
-                form=alarms.FORM,
+                form=alarm_names.FORM,
                 wants="an alarm's name",
-                complaint=lambda name: alarms.complaint(name) or _unprintable(name),
+                complaint=lambda name: alarm_names.complaint(name) or _unprintable(name),
             ),
-            most=alarms.MAX_ALARMS,
+            most=alarm_names.MAX_ALARMS,
         ),
         "errors": _limit(
             "Failed invocations.", Metric.ERRORS, "max_percent", "The most, of all invocations."
@@ -212,8 +214,8 @@ _ROLLOUT: dict[str, Shape] = {
         members={
             "expires": Span(
                 "How long it waits for them; 24h if left out.",
-                gaterollout.APPROVAL[0],
-                gaterollout.APPROVAL[1],
+                rollout_settings.APPROVAL[0],
+                rollout_settings.APPROVAL[1],
             )
         },
     ),
@@ -357,18 +359,18 @@ _WEBHOOK_ENTRY = Record(
         "scheme": Choice(
             "How a delivery proves where it is from; no other is tried. `signature`: GitLab's signing token. "
             "`token`: its secret token, in the clear. `id_token`: a job's ID token.",
-            gatehooks.SCHEMES,
+            webhooks.SCHEMES,
         ),
         "secret": Text(
             "The secret's name in Secrets Manager, under `sluicegate/webhooks/`; not for `id_token`.",
-            gatehooks.SECRET,
+            webhooks.SECRET,
             "a name such as `sluicegate/webhooks/orders`: that prefix, then letters, digits and `_+=.@-`",
         ),
         "event": Choice(
             "`tag_push`: a tag is pushed, or its pipeline succeeds. `pipeline`: a pipeline succeeds.",
-            gatehooks.EVENTS,
+            webhooks.EVENTS,
         ),
-        "status": Choice("Of `pipeline`: its status.", (gatehooks.STATUS,)),
+        "status": Choice("Of `pipeline`: its status.", (webhooks.STATUS,)),
         "ref": _pattern("The tag, or of `pipeline` the branch or tag, without `refs/tags/`."),
         "deploy": Record(
             about="What is deployed: the artifact that a job of the project uploaded for that commit.",

@@ -7,11 +7,11 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from sluicegate import alarms
 from sluicegate.deployment import strategy
 from sluicegate.deployment.model import duration
 from sluicegate.deployment.plan import Limit, Metric, NoData, Smoke, Step, Watch
-from sluicegate.gaterollout import Rollout, circle
+from sluicegate.gate import alarm_names
+from sluicegate.gate.rollout_settings import Rollout, circle
 from sluicegate.gateshape import NONE, did_you_mean
 from sluicegate.gateyaml import Path, Report
 
@@ -230,8 +230,8 @@ class Rollouts:
         """Reports alarms whose names can come out too long."""
         alias = keys.get("alias", stage)
         for i, name in enumerate(rollout.watch.alarms if rollout.watch else ()):
-            if alarms.may_outgrow(name, stage=stage, alias=alias):
-                what = f"filled in for a function with a long name, this has more than {alarms.MAX_NAME}"
+            if alarm_names.may_outgrow(name, stage=stage, alias=alias):
+                what = f"filled in for a function with a long name, this has more than {alarm_names.MAX_NAME}"
                 self._error("watch", (*at, "watch", "alarms", i), f"{what} characters: shorten it")
 
     # Requirements

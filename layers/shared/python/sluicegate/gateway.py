@@ -8,14 +8,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
 
-from sluicegate import __version__, patterns, requests, webhooks, who
+from sluicegate import __version__, requests, webhooks, who
 from sluicegate.acceptance import Acceptance, Resolved
 from sluicegate.artifacts import UPLOAD_EXPIRES, Artifacts
 from sluicegate.decisions import Decisions
 from sluicegate.deployment.model import Deployment, Status, duration, plan_view, timestamp, view
 from sluicegate.deployment.plan import Target
 from sluicegate.executions import Executions
-from sluicegate.gate import Gate, Placement, Rule, Stage, Webhook
+from sluicegate.gate import patterns
+from sluicegate.gate.policy import Gate, Placement, Rule, Stage, Webhook
 from sluicegate.http import Answer, Call
 from sluicegate.oidc.identity import Identity
 from sluicegate.oidc.jwks import KeySource, KeysUnavailable

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from sluicegate.gate import Gate
+    from sluicegate.gate.policy import Gate
 
 ACTIONS: Final = (
     "lambda:CreateAlias",

@@ -16,7 +16,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from sluicegate import aws, notifications
 from sluicegate.deployment.model import Deployment
 from sluicegate.deployment.ulid import is_id
-from sluicegate.gate import Gate, GateError
+from sluicegate.gate.policy import Gate, GateError
 from sluicegate.gitlab_api import GitLab, Passing, Refused, Tokens
 from sluicegate.notifications import Mirror, State, Told
 from sluicegate.store import Store

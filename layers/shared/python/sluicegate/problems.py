@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from sluicegate.gate import Nearest
+from sluicegate.gate.policy import Nearest
 from sluicegate.text import clean
 
 TITLES: Final = {

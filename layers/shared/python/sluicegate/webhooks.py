@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sluicegate.gatehooks import STATUS, Event, Webhook
+from sluicegate.gate.webhooks import STATUS, Event, Webhook
 from sluicegate.oidc.identity import Identity
 from sluicegate.oidc.token import InvalidToken
 from sluicegate.problems import Problem, invalid_request, not_allowed

@@ -1,7 +1,7 @@
 """Who asks, in the words of the record and of the log, and what they may see."""
 
 from sluicegate.deployment.model import Deployment, Requester
-from sluicegate.gate import Gate
+from sluicegate.gate.policy import Gate
 from sluicegate.oidc.identity import Identity
 from sluicegate.store import Serving
 from sluicegate.text import clean

@@ -9,10 +9,10 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from sluicegate import alarms, gatejson
 from sluicegate.deployment import strategy
 from sluicegate.deployment.plan import ALL_AT_ONCE, Limit, Metric, NoData, Smoke, Step, Watch
-from sluicegate.gatejson import GateError
+from sluicegate.gate import alarm_names, codec
+from sluicegate.gate.codec import GateError
 from sluicegate.strict_json import JsonValue, StrictJsonError, loads
 
 MAX_SMOKE: Final = 60
@@ -60,7 +60,7 @@ def watch_of(watch: Watch | None, *, function: str, stage: str, alias: str) -> W
     """The watch with its alarms' own names; of names that come out equal, one."""
     if watch is None:
         return None
-    names = (alarms.filled(name, function=function, stage=stage, alias=alias) for name in watch.alarms)
+    names = (alarm_names.filled(name, function=function, stage=stage, alias=alias) for name in watch.alarms)
     return replace(watch, alarms=tuple(dict.fromkeys(names)))
 
 
@@ -109,22 +109,22 @@ def document(rollout: Rollout) -> dict[str, Any]:
 
 def read(value: JsonValue, *, own_functions: Collection[str]) -> Rollout:
     """The rollout in gate.json; raises GateError. That the stage in `requires` exists is not seen here."""
-    item = gatejson.record(value, "steps", "smoke", "watch", "approval", "requires", "ordered")
+    item = codec.record(value, "steps", "smoke", "watch", "approval", "requires", "ordered")
     smoke, watch, approval, requires = (item[name] for name in ("smoke", "watch", "approval", "requires"))
     return Rollout(
         steps=_steps(item["steps"]),
         smoke=None if smoke is None else _smoke(smoke, own_functions),
         watch=None if watch is None else _watch(watch),
-        approval=None if approval is None else gatejson.whole(approval, *APPROVAL),
-        requires=None if requires is None else gatejson.text(requires),
-        ordered=gatejson.flag(item["ordered"], "ordered"),
+        approval=None if approval is None else codec.whole(approval, *APPROVAL),
+        requires=None if requires is None else codec.text(requires),
+        ordered=codec.flag(item["ordered"], "ordered"),
     )
 
 
 def _steps(value: JsonValue) -> tuple[Step, ...]:
-    found = [gatejson.record(item, "percent", "bake") for item in gatejson.items(value)]
+    found = [codec.record(item, "percent", "bake") for item in codec.items(value)]
     steps = [
-        Step(gatejson.whole(item["percent"], 1, 100), gatejson.whole(item["bake"], 0, strategy.MAX_BAKE))
+        Step(codec.whole(item["percent"], 1, 100), codec.whole(item["bake"], 0, strategy.MAX_BAKE))
         for item in found
     ]
     try:
@@ -134,12 +134,12 @@ def _steps(value: JsonValue) -> tuple[Step, ...]:
 
 
 def _smoke(value: JsonValue, own_functions: Collection[str]) -> Smoke:
-    item = gatejson.record(value, "timeout", "payload", "expect", "hook")
+    item = codec.record(value, "timeout", "payload", "expect", "hook")
     payload, expect, hook = item["payload"], item["expect"], item["hook"]
     if (payload is None) == (hook is None) or (expect is not None and hook is not None):
         raise GateError("gate.json: a smoke test has a payload or a hook, and expects with a payload only")
     return Smoke(
-        timeout=gatejson.whole(item["timeout"], 1, MAX_SMOKE),
+        timeout=codec.whole(item["timeout"], 1, MAX_SMOKE),
         payload=None if payload is None else _json(payload),
         expect=None if expect is None else _json(expect),
         hook=None if hook is None else _hook(hook, own_functions),
@@ -147,14 +147,14 @@ def _smoke(value: JsonValue, own_functions: Collection[str]) -> Smoke:
 
 
 def _hook(value: JsonValue, own_functions: Collection[str]) -> str:
-    name = gatejson.text(value)
+    name = codec.text(value)
     if name in own_functions or not re.fullmatch(FUNCTION, name):
         raise GateError(f"gate.json: {name[:64]!r} is no function that can be a hook")
     return name
 
 
 def _json(value: JsonValue) -> str:
-    text = gatejson.text(value)
+    text = codec.text(value)
     try:
         compact = json.dumps(loads(text.encode(), max_depth=MAX_DEPTH), separators=(",", ":"))
     except StrictJsonError as error:
@@ -165,34 +165,34 @@ def _json(value: JsonValue) -> str:
 
 
 def _watch(value: JsonValue) -> Watch:
-    item = gatejson.record(value, "alarms", "limits", "no_data")
+    item = codec.record(value, "alarms", "limits", "no_data")
     watch = Watch(
-        alarms=tuple(map(_alarm, gatejson.items(item["alarms"]))),
-        limits=tuple(map(_limit, gatejson.items(item["limits"]))),
-        no_data=NoData(gatejson.known("no_data", gatejson.text(item["no_data"]), list(NoData))),
+        alarms=tuple(map(_alarm, codec.items(item["alarms"]))),
+        limits=tuple(map(_limit, codec.items(item["limits"]))),
+        no_data=NoData(codec.known("no_data", codec.text(item["no_data"]), list(NoData))),
     )
-    if not (watch.alarms or watch.limits) or len(watch.alarms) > alarms.MAX_ALARMS:
+    if not (watch.alarms or watch.limits) or len(watch.alarms) > alarm_names.MAX_ALARMS:
         raise GateError("gate.json: a watch watches nothing, or too much")
-    gatejson.unique("metric", ((limit.metric.value, limit) for limit in watch.limits))
+    codec.unique("metric", ((limit.metric.value, limit) for limit in watch.limits))
     return watch
 
 
 def _alarm(value: JsonValue) -> str:
-    name = gatejson.text(value)
-    if problem := alarms.complaint(name):
+    name = codec.text(value)
+    if problem := alarm_names.complaint(name):
         raise GateError(f"gate.json: the alarm {name[:64]!r} {problem}")
     return name
 
 
 def _limit(value: JsonValue) -> Limit:
-    item = gatejson.record(value, "metric", "min_samples", "most", "max_ratio")
-    metric = Metric(gatejson.known("metric", gatejson.text(item["metric"]), list(Metric)))
+    item = codec.record(value, "metric", "min_samples", "most", "max_ratio")
+    metric = Metric(codec.known("metric", codec.text(item["metric"]), list(Metric)))
     most, ratio = item["most"], item["max_ratio"]
     if most is None and ratio is None:
         raise GateError(f"gate.json: nothing limits the metric {metric.value}")
     return Limit(
         metric=metric,
-        min_samples=gatejson.whole(item["min_samples"], 1, MAX_SAMPLES),
-        most=None if most is None else gatejson.number(most, LEAST, MOST[metric]),
-        max_ratio=None if ratio is None else gatejson.number(ratio, 1, MAX_RATIO),
+        min_samples=codec.whole(item["min_samples"], 1, MAX_SAMPLES),
+        most=None if most is None else codec.number(most, LEAST, MOST[metric]),
+        max_ratio=None if ratio is None else codec.number(ratio, 1, MAX_RATIO),
     )

@@ -4,9 +4,9 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from sluicegate.gate.patterns import Pattern
 from sluicegate.oidc.claims import LISTS
 from sluicegate.oidc.identity import Identity, Via
-from sluicegate.patterns import Pattern
 
 Action = Literal[
     "deploy", "promote", "rollback", "approve", "reject", "abort", "hold", "read", "override-strategy"

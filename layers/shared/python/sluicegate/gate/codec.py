@@ -4,8 +4,8 @@ from collections.abc import Collection, Iterable, Mapping
 from types import MappingProxyType
 from typing import TypeVar
 
-from sluicegate import patterns
-from sluicegate.patterns import Pattern
+from sluicegate.gate import patterns
+from sluicegate.gate.patterns import Pattern
 from sluicegate.strict_json import JsonValue
 
 _T = TypeVar("_T")

@@ -10,11 +10,11 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal, cast, get_args
 
-from sluicegate import gatejson
-from sluicegate.gatejson import GateError
-from sluicegate.gaterollout import FUNCTION
-from sluicegate.patterns import Pattern
-from sluicegate.rules import Rule
+from sluicegate.gate import codec
+from sluicegate.gate.codec import GateError
+from sluicegate.gate.patterns import Pattern
+from sluicegate.gate.rollout_settings import FUNCTION
+from sluicegate.gate.rules import Rule
 from sluicegate.strict_json import JsonValue
 
 Scheme = Literal["signature", "token", "id_token"]
@@ -69,20 +69,20 @@ def document(name: str, entry: Mapping[str, Any], issuer: str) -> dict[str, Any]
 
 def read(value: JsonValue, *, issuers: Collection[str]) -> Webhook:
     """An entry of gate.json. Whether its function and stage are there is the gate's to know."""
-    item = gatejson.record(
+    item = codec.record(
         value, "name", "issuer", "project_id", "scheme", "secret", "event", "ref", "function", "stage"
     )
-    scheme = cast(Scheme, gatejson.known("scheme", gatejson.text(item["scheme"]), SCHEMES))
+    scheme = cast(Scheme, codec.known("scheme", codec.text(item["scheme"]), SCHEMES))
     return Webhook(
         name=_of_form(item["name"], NAME),
-        issuer=gatejson.known("issuer", gatejson.text(item["issuer"]), issuers),
+        issuer=codec.known("issuer", codec.text(item["issuer"]), issuers),
         project_id=_of_form(item["project_id"], r"[1-9][0-9]*"),
         scheme=scheme,
         secret=_secret(item["secret"], scheme),
-        event=cast(Event, gatejson.known("event", gatejson.text(item["event"]), EVENTS)),
-        ref=gatejson.pattern(item["ref"]),
+        event=cast(Event, codec.known("event", codec.text(item["event"]), EVENTS)),
+        ref=codec.pattern(item["ref"]),
         function=_of_form(item["function"], FUNCTION),
-        stage=gatejson.text(item["stage"]),
+        stage=codec.text(item["stage"]),
     )
 
 
@@ -105,7 +105,7 @@ def _secret(value: JsonValue, scheme: Scheme) -> str | None:
 
 
 def _of_form(value: JsonValue, form: str) -> str:
-    text = gatejson.text(value)
+    text = codec.text(value)
     if not re.fullmatch(form, text, re.ASCII):
         raise GateError(f"gate.json: {text[:64]!r} is not of the form {form}")
     return text

@@ -13,14 +13,15 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import cast, get_args
 
-from sluicegate import gatehooks, gatejson, gaterollout
 from sluicegate.deployment.plan import Smoke, Step, Watch
-from sluicegate.gatehooks import Webhook
-from sluicegate.gatejson import GateError
-from sluicegate.gaterollout import Rollout
+from sluicegate.gate import codec, rollout_settings
+from sluicegate.gate import webhooks as gatehooks
+from sluicegate.gate.codec import GateError
+from sluicegate.gate.patterns import Pattern
+from sluicegate.gate.rollout_settings import Rollout
+from sluicegate.gate.rules import ACTIONS, DENIABLE, FOLDED, PINS, Deny, Failed, Rule, deniable
+from sluicegate.gate.webhooks import Webhook
 from sluicegate.oidc.identity import ANSWER_SECRETS, Answers, Identity, Issuer, Via
-from sluicegate.patterns import Pattern
-from sluicegate.rules import ACTIONS, DENIABLE, FOLDED, PINS, Deny, Failed, Rule, deniable
 from sluicegate.strict_json import JsonValue, StrictJsonError, loads
 
 __all__ = [
@@ -200,7 +201,7 @@ class Gate:
             max_age=entry.max_age.get(stage, base.max_age),
             steps=rollout.steps,
             smoke=rollout.smoke,
-            watch=gaterollout.watch_of(rollout.watch, function=function, stage=stage, alias=alias),
+            watch=rollout_settings.watch_of(rollout.watch, function=function, stage=stage, alias=alias),
             approval=rollout.approval,
             requires=rollout.requires,
             ordered=rollout.ordered,
@@ -250,7 +251,7 @@ def load(path: str | Path, *, own_functions: Collection[str]) -> Gate:
 def parse(data: bytes, *, own_functions: Collection[str]) -> Gate:
     """The gate in gate.json's bytes; see `load`."""
     try:
-        document = gatejson.record(
+        document = codec.record(
             loads(data, max_depth=8),
             *("format", "issuers", "stages", "functions", "rules", "deny", "webhooks"),
         )
@@ -258,24 +259,22 @@ def parse(data: bytes, *, own_functions: Collection[str]) -> Gate:
         raise GateError(f"gate.json: {error}") from error
     if document["format"] is not FORMAT:  # `is`: 1.0 and true equal 1
         raise GateError(f"gate.json is not of format {FORMAT}: build it again with this version")
-    issuers = gatejson.unique(
-        "issuer", ((issuer.url, issuer) for issuer in map(_issuer, gatejson.items(document["issuers"])))
+    issuers = codec.unique(
+        "issuer", ((issuer.url, issuer) for issuer in map(_issuer, codec.items(document["issuers"])))
     )
-    stages = gatejson.unique(
+    stages = codec.unique(
         "stage",
-        ((s.name, s) for s in (_stage(item, own_functions) for item in gatejson.items(document["stages"]))),
+        ((s.name, s) for s in (_stage(item, own_functions) for item in codec.items(document["stages"]))),
     )
-    functions = tuple(
-        _function(item, stages, own_functions) for item in gatejson.items(document["functions"])
-    )
+    functions = tuple(_function(item, stages, own_functions) for item in codec.items(document["functions"]))
     _check_requirements(stages, functions)
-    rules = tuple(_rule(item, issuers, stages) for item in gatejson.items(document["rules"]))
-    deny = tuple(_deny(item, issuers) for item in gatejson.items(document["deny"]))
-    webhooks = gatejson.unique(
+    rules = tuple(_rule(item, issuers, stages) for item in codec.items(document["rules"]))
+    deny = tuple(_deny(item, issuers) for item in codec.items(document["deny"]))
+    webhooks = codec.unique(
         "webhook",
         (
             (w.name, w)
-            for w in (gatehooks.read(w, issuers=issuers) for w in gatejson.items(document["webhooks"]))
+            for w in (gatehooks.read(w, issuers=issuers) for w in codec.items(document["webhooks"]))
         ),
     )
     gate = Gate(
@@ -319,54 +318,54 @@ def _index(
 
 
 def _issuer(value: JsonValue) -> Issuer:
-    item = gatejson.record(value, "name", "url", "audience", "max_age", "jwks", "answers")
+    item = codec.record(value, "name", "url", "audience", "max_age", "jwks", "answers")
     jwks, answers = item["jwks"], item["answers"]
     return Issuer(
-        name=gatejson.text(item["name"]),
-        url=gatejson.text(item["url"]),
-        audience=gatejson.text(item["audience"]),
-        max_age=gatejson.seconds(item["max_age"]),
-        jwks=None if jwks is None else gatejson.text(jwks).encode(),
+        name=codec.text(item["name"]),
+        url=codec.text(item["url"]),
+        audience=codec.text(item["audience"]),
+        max_age=codec.seconds(item["max_age"]),
+        jwks=None if jwks is None else codec.text(jwks).encode(),
         answers=None if answers is None else _answers(answers),
     )
 
 
 def _answers(value: JsonValue) -> Answers:
-    item = gatejson.record(value, "secret", "statuses", "deployments")
-    secret = gatejson.text(item["secret"])
+    item = codec.record(value, "secret", "statuses", "deployments")
+    secret = codec.text(item["secret"])
     if not secret.startswith(ANSWER_SECRETS):
         raise GateError(f"gate.json: the name of a secret does not begin with {ANSWER_SECRETS}")
     return Answers(
         secret=secret,
-        statuses=gatejson.flag(item["statuses"], "statuses"),
-        deployments=gatejson.flag(item["deployments"], "deployments"),
+        statuses=codec.flag(item["statuses"], "statuses"),
+        deployments=codec.flag(item["deployments"], "deployments"),
     )
 
 
 def _stage(value: JsonValue, own_functions: Collection[str]) -> Stage:
-    item = gatejson.record(value, "name", "alias", "protected", "max_age", "rollout")
+    item = codec.record(value, "name", "alias", "protected", "max_age", "rollout")
     return Stage(
-        name=gatejson.text(item["name"]),
-        alias=gatejson.text(item["alias"]),
+        name=codec.text(item["name"]),
+        alias=codec.text(item["alias"]),
         target=OWN_TARGET,
-        protected=gatejson.flag(item["protected"], "protected"),
-        max_age=gatejson.seconds(item["max_age"]),
-        rollout=gaterollout.read(item["rollout"], own_functions=own_functions),
+        protected=codec.flag(item["protected"], "protected"),
+        max_age=codec.seconds(item["max_age"]),
+        rollout=rollout_settings.read(item["rollout"], own_functions=own_functions),
     )
 
 
 def _function(value: JsonValue, stages: Mapping[str, Stage], own_functions: Collection[str]) -> FunctionEntry:
-    item = gatejson.record(value, "pattern", "alias", "max_age", "rollout")
-    alias, max_age, rollout = (gatejson.members(item[name]) for name in ("alias", "max_age", "rollout"))
+    item = codec.record(value, "pattern", "alias", "max_age", "rollout")
+    alias, max_age, rollout = (codec.members(item[name]) for name in ("alias", "max_age", "rollout"))
     for stage in (*alias, *max_age, *rollout):
-        gatejson.known("stage", stage, stages)
+        codec.known("stage", stage, stages)
     return FunctionEntry(
-        pattern=gatejson.pattern(item["pattern"]),
-        alias=MappingProxyType({stage: gatejson.text(name) for stage, name in alias.items()}),
-        max_age=MappingProxyType({stage: gatejson.positive(seconds) for stage, seconds in max_age.items()}),
+        pattern=codec.pattern(item["pattern"]),
+        alias=MappingProxyType({stage: codec.text(name) for stage, name in alias.items()}),
+        max_age=MappingProxyType({stage: codec.positive(seconds) for stage, seconds in max_age.items()}),
         rollout=MappingProxyType(
             {
-                stage: gaterollout.read(merged, own_functions=own_functions)
+                stage: rollout_settings.read(merged, own_functions=own_functions)
                 for stage, merged in rollout.items()
             }
         ),
@@ -382,29 +381,27 @@ def _check_requirements(stages: Mapping[str, Stage], functions: Collection[Funct
     for requires in (own, *merged):
         for stage, required in requires.items():
             if required is not None:
-                gatejson.known("stage", required, stages)
-            if gaterollout.circle(requires, stage):
+                codec.known("stage", required, stages)
+            if rollout_settings.circle(requires, stage):
                 raise GateError(f"gate.json: the stage {stage!r} requires itself")
 
 
 def _rule(value: JsonValue, issuers: Mapping[str, Issuer], stages: Mapping[str, Stage]) -> Rule:
-    item = gatejson.record(value, "name", "issuer", "via", "claims", "actions", "functions", "stages")
-    via = cast(Via, gatejson.known("via", gatejson.text(item["via"]), get_args(Via)))
-    if via != "iam" and "pipeline_source" not in gatejson.members(item["claims"]):
+    item = codec.record(value, "name", "issuer", "via", "claims", "actions", "functions", "stages")
+    via = cast(Via, codec.known("via", codec.text(item["via"]), get_args(Via)))
+    if via != "iam" and "pipeline_source" not in codec.members(item["claims"]):
         raise GateError("gate.json: a rule leaves pipeline_source open, which lets forks in")
     rule = Rule(
-        name=gatejson.text(item["name"]),
-        issuer=gatejson.known("issuer", gatejson.text(item["issuer"]), issuers),
+        name=codec.text(item["name"]),
+        issuer=codec.known("issuer", codec.text(item["issuer"]), issuers),
         via=via,
         claims=tuple(
-            (claim, tuple(gatejson.pattern(text, fold=claim in FOLDED) for text in gatejson.texts(wanted)))
-            for claim, wanted in gatejson.members(item["claims"]).items()
+            (claim, tuple(codec.pattern(text, fold=claim in FOLDED) for text in codec.texts(wanted)))
+            for claim, wanted in codec.members(item["claims"]).items()
         ),
-        actions=frozenset(
-            gatejson.known("action", action, ACTIONS) for action in gatejson.texts(item["actions"])
-        ),
-        functions=tuple(gatejson.pattern(text) for text in gatejson.texts(item["functions"])),
-        stages=tuple(gatejson.known("stage", stage, stages) for stage in gatejson.texts(item["stages"])),
+        actions=frozenset(codec.known("action", action, ACTIONS) for action in codec.texts(item["actions"])),
+        functions=tuple(codec.pattern(text) for text in codec.texts(item["functions"])),
+        stages=tuple(codec.known("stage", stage, stages) for stage in codec.texts(item["stages"])),
     )
     if via == "webhook":
         gatehooks.check_rule(rule, [stage.name for stage in stages.values() if stage.protected])
@@ -416,14 +413,13 @@ def _rule(value: JsonValue, issuers: Mapping[str, Issuer], stages: Mapping[str, 
 
 
 def _deny(value: JsonValue, issuers: Mapping[str, Issuer]) -> Deny:
-    item = gatejson.record(value, "issuer", "claims")
-    claims = gatejson.members(item["claims"])
+    item = codec.record(value, "issuer", "claims")
+    claims = codec.members(item["claims"])
     if not claims:
         raise GateError("gate.json: a deny entry names no claim")
     return Deny(
-        issuer=gatejson.known("issuer", gatejson.text(item["issuer"]), issuers),
+        issuer=codec.known("issuer", codec.text(item["issuer"]), issuers),
         claims=tuple(
-            (gatejson.known("claim", claim, DENIABLE), gatejson.texts(values))
-            for claim, values in claims.items()
+            (codec.known("claim", claim, DENIABLE), codec.texts(values)) for claim, values in claims.items()
         ),
     )
