@@ -11,7 +11,7 @@ from sluicegate.deployment.model import duration
 from sluicegate.deployment.plan import Limit, Metric, Smoke, Watch
 from sluicegate.gate import rollout_settings
 from sluicegate.gate.policy import Gate, Rollout
-from sluicegate.gatefile import Report, check
+from sluicegate_gatefile.compile import Report, check
 
 from sluicegate_cli.exits import Exit
 from sluicegate_cli.show import Screen, stacked

@@ -134,7 +134,7 @@ def _gate(screen: Screen, file: Path | None) -> tuple[Gate | None, Finding | Non
     path = file or Path("sluicegate.yaml")
     if file is None and not path.is_file():
         return None, None
-    from sluicegate import gatefile  # with PyYAML
+    from sluicegate_gatefile import compile as gatefile  # with PyYAML
 
     screen.note(f"comparing with {path}")
     report = gatefile.check(path, allow_loopback=True)

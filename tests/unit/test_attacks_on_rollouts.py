@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import pytest
 from lambda_model import error
-from sluicegate import gatefile, smoke
+from sluicegate import smoke
 from sluicegate.deployment.model import AliasOutcome, Deployment, Status
 from sluicegate.deployment.plan import Smoke
 from sluicegate.gate.policy import Gate
@@ -19,6 +19,7 @@ from sluicegate.janitor import Janitor
 from sluicegate.oidc.identity import Identity
 from sluicegate.problems import Problem
 from sluicegate.store import Upload
+from sluicegate_gatefile import compile as gatefile
 from world import OWN, World, world
 
 ISSUER = "https://gitlab.example.com"

@@ -13,12 +13,13 @@ import pytest
 from cli_running import Ended, Run, running
 from cli_server import Reply, Server, problem
 from signing import AUDIENCE, ISSUER, NOW, jwk, jwks, token
-from sluicegate import gatefile, gateway, http
+from sluicegate import gateway, http
 from sluicegate.deployment.plan import Target
 from sluicegate.gate.policy import Gate
 from sluicegate.http import Call
 from sluicegate.oidc.jwks import Keyring
 from sluicegate.problems import Problem, conflict, unprocessable
+from sluicegate_gatefile import compile as gatefile
 
 OTHER = "https://other.example.com"
 GATE = """\

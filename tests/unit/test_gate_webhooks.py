@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sluicegate import gatefile
 from sluicegate.gate import policy as gates
 from sluicegate.gate.policy import GateError
-from sluicegate.gatefile import Report
+from sluicegate_gatefile import compile as gatefile
+from sluicegate_gatefile.compile import Report
 
 CORP = "https://gitlab.example.com"
 SOUND = """\

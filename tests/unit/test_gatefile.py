@@ -11,12 +11,14 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from signing import jwk
-from sluicegate import gatefile, gatekeys, gateyaml
-from sluicegate.diagnostics import Findings
 from sluicegate.gate import patterns
-from sluicegate.gatefile import Report
 from sluicegate.oidc import claims as gitlab
 from sluicegate.oidc.identity import Answers, Identity
+from sluicegate_gatefile import compile as gatefile
+from sluicegate_gatefile import keys as gatekeys
+from sluicegate_gatefile import yaml_source
+from sluicegate_gatefile.compile import Report
+from sluicegate_gatefile.diagnostics import Findings
 
 ROOT = Path(__file__).parents[2]
 
@@ -179,7 +181,7 @@ def test_the_same_file_gives_the_same_bytes(check: Check) -> None:
 def test_what_yaml_could_read_in_two_ways_is_an_error_with_its_place(
     check: Check, monkeypatch: pytest.MonkeyPatch, loader: str, text: str, at: tuple[int, int, str]
 ) -> None:
-    monkeypatch.setattr(gateyaml, "_LOADER", getattr(yaml, loader, yaml.SafeLoader))
+    monkeypatch.setattr(yaml_source, "_LOADER", getattr(yaml, loader, yaml.SafeLoader))
     report = check(text)
     line, column, code = at
     assert found(report) == [(line, column, "error", code)]
@@ -198,9 +200,9 @@ def test_what_is_no_yaml_is_an_error_with_its_line(check: Check, text: str, line
 
 @pytest.mark.parametrize("loader", ["CSafeLoader", "SafeLoader"])
 def test_a_character_that_yaml_has_not_is_found(monkeypatch: pytest.MonkeyPatch, loader: str) -> None:
-    monkeypatch.setattr(gateyaml, "_LOADER", getattr(yaml, loader, yaml.SafeLoader))
+    monkeypatch.setattr(yaml_source, "_LOADER", getattr(yaml, loader, yaml.SafeLoader))
     findings = Findings("f")
-    assert gateyaml.read("a: b\nc: d\x07", findings) is None
+    assert yaml_source.read("a: b\nc: d\x07", findings) is None
     assert [(d.line, d.code) for d in findings.found] == [(2, "syntax")]
 
 
@@ -232,7 +234,7 @@ def test_quoted_and_block_texts_are_texts(check: Check, value: str) -> None:
 @given(st.text())
 def test_any_text_is_read_or_found_at_fault(text: str) -> None:
     findings = Findings("f")
-    tree = gateyaml.read(text, findings)
+    tree = yaml_source.read(text, findings)
     source = gatekeys.GATE_FILE.read(tree, findings) if tree is not None else None
     assert findings.found or source is not None
 
@@ -813,7 +815,9 @@ FULL = changed(
 
 def test_the_schema_in_the_repository_is_in_step() -> None:
     kept = json.loads((ROOT / "sluicegate.schema.json").read_text())
-    assert kept == gatefile.schema(), "python -m sluicegate.gatefile --schema > sluicegate.schema.json"
+    assert kept == gatefile.schema(), (
+        "python -m sluicegate_gatefile.compile --schema > sluicegate.schema.json"
+    )
     jsonschema.Draft202012Validator.check_schema(kept)
 
 

@@ -5,11 +5,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from sluicegate import gatefile
 from sluicegate.deployment.plan import ALL_AT_ONCE, Limit, Metric, NoData, Smoke, Step, Watch
 from sluicegate.gate.policy import Placement
-from sluicegate.gatefile import Report
-from sluicegate.gatemerge import merged
+from sluicegate_gatefile import compile as gatefile
+from sluicegate_gatefile.compile import Report
+from sluicegate_gatefile.overrides import merged
 
 FILE = """\
 version: 1

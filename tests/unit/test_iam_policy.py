@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sluicegate import gatefile, iam_policy
+from sluicegate import iam_policy
 from sluicegate.gate import policy as gate
 from sluicegate.iam_policy import MAX_CHARACTERS, PolicyError, document
+from sluicegate_gatefile import compile as gatefile
 
 FUNCTION = "arn:${AWS::Partition}:lambda:${AWS::Region}:${AWS::AccountId}:function:"
 

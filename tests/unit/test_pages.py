@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
-from sluicegate import gatefile
+from sluicegate_gatefile import compile as gatefile
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -12,7 +12,6 @@ from botocore.exceptions import ClientError
 from deliveries import ISSUER, OTHER_SHA, SECRET, SHA, headers, pipeline, raw, sign, tag_push
 from signing import AUDIENCE, jwk, jwks
 from signing import token as id_token
-from sluicegate import gatefile
 from sluicegate.deployment.model import Deployment, Status, timestamp
 from sluicegate.gate.policy import Gate
 from sluicegate.gateway import Gateway
@@ -22,6 +21,7 @@ from sluicegate.problems import Problem
 from sluicegate.secrets import OVERLAP, Secrets
 from sluicegate.store import Hold, Upload
 from sluicegate.targets import session_tags, source_identity
+from sluicegate_gatefile import compile as gatefile
 from world import OWN, TABLE, World, world
 
 GATE = f"""\

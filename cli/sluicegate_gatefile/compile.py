@@ -12,14 +12,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sluicegate import gatekeys, gateyaml, iam_policy
-from sluicegate.diagnostics import Diagnostic, Findings, Mark, Severity
+from sluicegate import iam_policy
 from sluicegate.gate import policy as compiled
 from sluicegate.gate.policy import Decision, Gate
-from sluicegate.gatechecks import OWN_FUNCTIONS, Checks
-from sluicegate.gateshape import UNSUPPORTED
 from sluicegate.oidc.identity import Identity
 from sluicegate.text import clean
+
+from sluicegate_gatefile import keys, yaml_source
+from sluicegate_gatefile.checks import OWN_FUNCTIONS, Checks
+from sluicegate_gatefile.diagnostics import Diagnostic, Findings, Mark, Severity
+from sluicegate_gatefile.shape import UNSUPPORTED
 
 MAX_JWKS = 65_536  # bytes, as for keys that are fetched
 
@@ -64,8 +66,8 @@ def check(path: str | Path, *, allow_loopback: bool = False, stack_name: str = "
     tree, source = found
     own_functions = tuple(f"{stack_name}-{name}" for name in OWN_FUNCTIONS)
 
-    def report(severity: Severity, code: str, at: gateyaml.Path, message: str) -> None:
-        findings.add(severity, code, gateyaml.place(tree, at), message)
+    def report(severity: Severity, code: str, at: yaml_source.Path, message: str) -> None:
+        findings.add(severity, code, yaml_source.place(tree, at), message)
 
     checks = Checks(source, report, partial(_keys_beside, path.parent), allow_loopback, own_functions)
     document = _json(checks.document())
@@ -79,11 +81,11 @@ def check(path: str | Path, *, allow_loopback: bool = False, stack_name: str = "
         return Report(None, None, findings.in_order(), ())
     _warn_of_waiting(gate, report)
     tests = enumerate(source.get("tests", ()))
-    results = tuple(_ask(gate, test, gateyaml.place(tree, ("tests", i))) for i, test in tests)
+    results = tuple(_ask(gate, test, yaml_source.place(tree, ("tests", i))) for i, test in tests)
     return Report(gate, document, findings.in_order(), results)
 
 
-def _warn_of_waiting(gate: Gate, report: gateyaml.Report) -> None:
+def _warn_of_waiting(gate: Gate, report: yaml_source.Report) -> None:
     """Of webhooks whose deployments would wait for an approval: a webhook has no user to differ from."""
     for hook in gate.webhooks.values():
         placement = gate.place(hook.function, hook.stage)
@@ -97,11 +99,11 @@ def schema() -> dict[str, Any]:
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Sluicegate gate file",
-        **gatekeys.GATE_FILE.schema(),
+        **keys.GATE_FILE.schema(),
     }
 
 
-def _source(path: Path, findings: Findings) -> tuple[gateyaml.Node, dict[str, Any]] | None:
+def _source(path: Path, findings: Findings) -> tuple[yaml_source.Node, dict[str, Any]] | None:
     """The file's nodes, for their places, and its values; None where it has not the shape of a gate file."""
     try:
         text = path.read_bytes().decode("utf-8")
@@ -111,10 +113,10 @@ def _source(path: Path, findings: Findings) -> tuple[gateyaml.Node, dict[str, An
     except UnicodeDecodeError:
         findings.add("error", "file", Mark(), "the file is not UTF-8")
         return None
-    tree = gateyaml.read(text, findings)
+    tree = yaml_source.read(text, findings)
     if tree is None:
         return None
-    source = gatekeys.GATE_FILE.read(tree, findings)
+    source = keys.GATE_FILE.read(tree, findings)
     if source is None or any(found.code != UNSUPPORTED for found in findings.found):
         return None
     return tree, source
@@ -179,7 +181,7 @@ def _answer(gate: Gate, decision: Decision, function: str) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The build's step: writes DIR/sluicegate/gate.json and the policy made from it. 1 after an error."""
-    parser = argparse.ArgumentParser(prog="python -m sluicegate.gatefile", description=main.__doc__)
+    parser = argparse.ArgumentParser(prog="python -m sluicegate_gatefile.compile", description=main.__doc__)
     parser.add_argument("file", type=Path, nargs="?", default=Path("sluicegate.yaml"))
     target = parser.add_mutually_exclusive_group(required=True)
     target.add_argument("--out", type=Path, metavar="DIR")

@@ -12,8 +12,9 @@ from sluicegate.deployment.model import duration
 from sluicegate.deployment.plan import Limit, Metric, NoData, Smoke, Step, Watch
 from sluicegate.gate import alarm_names
 from sluicegate.gate.rollout_settings import Rollout, circle
-from sluicegate.gateshape import NONE, did_you_mean
-from sluicegate.gateyaml import Path, Report
+
+from sluicegate_gatefile.shape import NONE, did_you_mean
+from sluicegate_gatefile.yaml_source import Path, Report
 
 Keys = Mapping[str, Any]
 

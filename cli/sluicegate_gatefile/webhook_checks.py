@@ -10,8 +10,9 @@ from typing import Any
 
 from sluicegate.gate import patterns, webhooks
 from sluicegate.gate.webhooks import ACTIONS, CLAIMS, EVENTS
-from sluicegate.gatemerge import no_stage
-from sluicegate.gateyaml import Path, Report
+
+from sluicegate_gatefile.overrides import no_stage
+from sluicegate_gatefile.yaml_source import Path, Report
 
 Keys = Mapping[str, Any]
 

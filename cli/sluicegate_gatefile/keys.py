@@ -6,7 +6,11 @@ from sluicegate.deployment import strategy
 from sluicegate.deployment.plan import Metric, NoData
 from sluicegate.gate import alarm_names, patterns, rollout_settings, webhooks
 from sluicegate.gate.rules import ACTIONS
-from sluicegate.gateshape import (
+from sluicegate.oidc import claims
+from sluicegate.oidc.identity import ANSWER_SECRETS
+from sluicegate.text import clean
+
+from sluicegate_gatefile.shape import (
     Choice,
     Flag,
     Items,
@@ -21,9 +25,6 @@ from sluicegate.gateshape import (
     Text,
     Version,
 )
-from sluicegate.oidc import claims
-from sluicegate.oidc.identity import ANSWER_SECRETS
-from sluicegate.text import clean
 
 ID = r"[1-9][0-9]*"
 

@@ -12,10 +12,11 @@ from difflib import get_close_matches
 from math import isfinite
 from typing import Any, Protocol
 
-from sluicegate import gateyaml
 from sluicegate.deployment.model import DURATION, duration, parse_duration
-from sluicegate.diagnostics import Findings
-from sluicegate.gateyaml import Node, Scalar, described, quoted
+
+from sluicegate_gatefile import yaml_source
+from sluicegate_gatefile.diagnostics import Findings
+from sluicegate_gatefile.yaml_source import Node, Scalar, described, quoted
 
 UNSUPPORTED = "unsupported"
 NONE = "none"
@@ -174,9 +175,9 @@ class Json:
         return text
 
     def _value(self, node: Node, findings: Findings) -> Any:
-        if isinstance(node, gateyaml.Mapping):
+        if isinstance(node, yaml_source.Mapping):
             return {name: self._value(member.value, findings) for name, member in node.members.items()}
-        if isinstance(node, gateyaml.Sequence):
+        if isinstance(node, yaml_source.Sequence):
             return [self._value(item, findings) for item in node.items]
         if isinstance(node, Scalar) and node.kind == "string":
             return node.text
@@ -253,7 +254,7 @@ class Items:
             return []
         if self.single and isinstance(node, Scalar):
             return [self.item.read(node, findings)]
-        if not isinstance(node, gateyaml.Sequence):
+        if not isinstance(node, yaml_source.Sequence):
             _refuse(node, findings, f"a list belongs here, not {described(node)}")
             return None
         if len(node.items) < self.least:
@@ -285,7 +286,7 @@ class Names:
     def read(self, node: Node, findings: Findings) -> dict[str, Any] | None:
         if self.least == 0 and _empty(node):
             return {}
-        if not isinstance(node, gateyaml.Mapping):
+        if not isinstance(node, yaml_source.Mapping):
             _refuse(node, findings, f"a mapping belongs here, not {described(node)}")
             return None
         if len(node.members) < self.least:
@@ -316,7 +317,7 @@ class Record:
     def read(self, node: Node, findings: Findings) -> dict[str, Any] | None:
         if not self.required and _empty(node):
             return {}
-        if not isinstance(node, gateyaml.Mapping):
+        if not isinstance(node, yaml_source.Mapping):
             _refuse(node, findings, f"a mapping belongs here, not {described(node)}")
             return None
         values: dict[str, Any] = {}
@@ -352,7 +353,7 @@ class Later:
     section: bool = False
 
     def read(self, node: Node, findings: Findings) -> None:
-        if self.section and (_empty(node) or (isinstance(node, gateyaml.Mapping) and not node.members)):
+        if self.section and (_empty(node) or (isinstance(node, yaml_source.Mapping) and not node.members)):
             return
         findings.add("error", UNSUPPORTED, node.mark, f"`{self.key}` is not supported yet: take it out")
 
@@ -385,7 +386,7 @@ def _text(node: Node, findings: Findings, example: str | None = None) -> str | N
 
 
 def _refuse(node: Node, findings: Findings, message: str, code: str = "type") -> None:
-    if not isinstance(node, gateyaml.Unusable):  # has been reported
+    if not isinstance(node, yaml_source.Unusable):  # has been reported
         findings.add("error", code, node.mark, message)
 
 

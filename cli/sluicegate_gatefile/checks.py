@@ -13,11 +13,12 @@ from sluicegate.gate import patterns, rollout_settings
 from sluicegate.gate.policy import FORMAT
 from sluicegate.gate.rollout_settings import Rollout
 from sluicegate.gate.rules import DENIABLE, PINS
-from sluicegate.gatehookchecks import WebhookChecks
-from sluicegate.gatekeys import ID
-from sluicegate.gatemerge import Rollouts, no_stage
-from sluicegate.gateshape import did_you_mean
-from sluicegate.gateyaml import Path, Report
+
+from sluicegate_gatefile.keys import ID
+from sluicegate_gatefile.overrides import Rollouts, no_stage
+from sluicegate_gatefile.shape import did_you_mean
+from sluicegate_gatefile.webhook_checks import WebhookChecks
+from sluicegate_gatefile.yaml_source import Path, Report
 
 OWN_FUNCTIONS = ("gateway", "watcher", "deployer", "janitor", "waker", "relay", "notifier")
 LOOPBACK = ("127.0.0.1", "::1", "localhost")

@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeAlias
 import yaml
 from yaml.resolver import Resolver
 
-from sluicegate.diagnostics import Findings, Mark, Severity
+from sluicegate_gatefile.diagnostics import Findings, Mark, Severity
 
 Kind = Literal["string", "number", "boolean", "date", "null"]
 Path: TypeAlias = tuple[str | int, ...]
