@@ -11,7 +11,7 @@ from sluicegate.deployer import Deployer
 from sluicegate.deployment.model import AliasOutcome, Deployment
 from sluicegate.executions import Executions
 from sluicegate.observe import count, logger, metrics
-from sluicegate.rollout import Outcome
+from sluicegate.rollout.machine import Outcome
 from sluicegate.steps import Steps
 from sluicegate.store import Contended, Store
 from sluicegate.targets import Targets

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from hypothesis import strategies as st
-from sluicegate import rollout
 from sluicegate.deployment import strategy
 from sluicegate.deployment.model import (
     AliasOutcome,
@@ -19,8 +18,9 @@ from sluicegate.deployment.model import (
 )
 from sluicegate.deployment.plan import Limit, Metric, NoData, Plan, Smoke, Step, Watch
 from sluicegate.gate.rollout_settings import APPROVAL
-from sluicegate.rollout import Outcome, advance, next_step, pause
-from sluicegate.watching import AlarmState, Measured, Seen
+from sluicegate.rollout import machine
+from sluicegate.rollout.analysis import AlarmState, Measured, Seen
+from sluicegate.rollout.machine import Outcome, advance, next_step, pause
 from world import OWN, START, new_deployment
 
 ALARMS = ("orders-5xx", "orders-latency")
@@ -105,84 +105,84 @@ def quiet(watch: Watch | None) -> Seen:
     )
 
 
-troubles = st.builds(rollout.Trouble, st.just("ServiceException"), st.just("it failed"))
-refusals = st.builds(rollout.Impossible, st.just("lambda_refused"), st.just("no"))
+troubles = st.builds(machine.Trouble, st.just("ServiceException"), st.just("it failed"))
+refusals = st.builds(machine.Impossible, st.just("lambda_refused"), st.just("no"))
 
 
-def outcomes(step: rollout.Step, deployment: Deployment) -> st.SearchStrategy[Outcome]:
+def outcomes(step: machine.Step, deployment: Deployment) -> st.SearchStrategy[Outcome]:
     """Everything that can come out of a step."""
     match step:
-        case rollout.Stop():
-            return st.just(rollout.Stopped())
-        case rollout.Inherit(of):
-            return st.just(rollout.Inherited()) | st.just(rollout.Occupied(of))
-        case rollout.AwaitApproval():
-            return st.just(rollout.Asked())
-        case rollout.Lock():
-            return st.just(rollout.Locked()) | st.just(rollout.Occupied("other"))
-        case rollout.Publish():
+        case machine.Stop():
+            return st.just(machine.Stopped())
+        case machine.Inherit(of):
+            return st.just(machine.Inherited()) | st.just(machine.Occupied(of))
+        case machine.AwaitApproval():
+            return st.just(machine.Asked())
+        case machine.Lock():
+            return st.just(machine.Locked()) | st.just(machine.Occupied("other"))
+        case machine.Publish():
             return st.one_of(
                 published(versions),
-                st.just(rollout.LockLost()),
-                st.just(rollout.Pending("it")),
+                st.just(machine.LockLost()),
+                st.just(machine.Pending("it")),
                 troubles,
                 refusals,
             )
-        case rollout.Adopt(version):
+        case machine.Adopt(version):
             return published(st.just(version)) | troubles | refusals
-        case rollout.Verify():
-            return st.just(rollout.Verified()) | st.just(rollout.Pending("it")) | troubles | refusals
-        case rollout.Shift(wanted=wanted):
-            return st.just(rollout.Shifted(wanted, "r2")) | moved_by_another | troubles | refusals
-        case rollout.Look():
-            seen = st.builds(rollout.Looked, looks(deployment.plan.watch))
+        case machine.Verify():
+            return st.just(machine.Verified()) | st.just(machine.Pending("it")) | troubles | refusals
+        case machine.Shift(wanted=wanted):
+            return st.just(machine.Shifted(wanted, "r2")) | moved_by_another | troubles | refusals
+        case machine.Look():
+            seen = st.builds(machine.Looked, looks(deployment.plan.watch))
             return seen | moved_by_another | troubles | refusals
-        case rollout.Restore():
+        case machine.Restore():
             return st.one_of(*restorations(step), troubles, refusals)
         case _:
             raise AssertionError(step)
 
 
-moved_by_another = st.builds(rollout.AliasMoved, st.none() | alias_states)
+moved_by_another = st.builds(machine.AliasMoved, st.none() | alias_states)
 
 
 def published(version: st.SearchStrategy[str]) -> st.SearchStrategy[Outcome]:
-    return st.builds(rollout.Published, version, st.none() | alias_states, st.just("r1"), st.booleans())
+    return st.builds(machine.Published, version, st.none() | alias_states, st.just("r1"), st.booleans())
 
 
-def restorations(step: rollout.Restore) -> Sequence[st.SearchStrategy[Outcome]]:
+def restorations(step: machine.Restore) -> Sequence[st.SearchStrategy[Outcome]]:
     back = AliasOutcome.RESTORED if step.found else AliasOutcome.REMOVED
-    found = st.just(rollout.Restored(back if step.moved else AliasOutcome.UNTOUCHED, step.found))
-    left = st.builds(rollout.Restored, st.just(AliasOutcome.LEFT_TO_OTHER), st.none() | alias_states)
-    seen = [st.builds(rollout.SeenMoved, st.sampled_from(step.ours))] if step.ours else []
+    found = st.just(machine.Restored(back if step.moved else AliasOutcome.UNTOUCHED, step.found))
+    left = st.builds(machine.Restored, st.just(AliasOutcome.LEFT_TO_OTHER), st.none() | alias_states)
+    seen = [st.builds(machine.SeenMoved, st.sampled_from(step.ours))] if step.ours else []
     return [found, left, *seen]
 
 
-def going_well(step: rollout.Step, deployment: Deployment) -> Outcome:
+def going_well(step: machine.Step, deployment: Deployment) -> Outcome:
     """What comes out of a step where nothing is wrong."""
     match step:
-        case rollout.Stop():
-            return rollout.Stopped()
-        case rollout.Inherit():
-            return rollout.Inherited()
-        case rollout.AwaitApproval():
-            return rollout.Asked()
-        case rollout.Lock():
-            return rollout.Locked()
-        case rollout.Publish():
-            return rollout.Published("2", AliasState("1"), "r1")
-        case rollout.Adopt(version):
-            return rollout.Published(version, AliasState("1"), "r1", reused=True)
-        case rollout.Verify():
-            return rollout.Verified()
-        case rollout.Shift(wanted=wanted):
-            return rollout.Shifted(wanted, "r2")
-        case rollout.Look():
-            return rollout.Looked(quiet(deployment.plan.watch))
-        case rollout.Restore(found=found) if step.moved:
-            return rollout.Restored(AliasOutcome.RESTORED if found else AliasOutcome.REMOVED, found)
-        case rollout.Restore(found=found):
-            return rollout.Restored(AliasOutcome.UNTOUCHED, found)
+        case machine.Stop():
+            return machine.Stopped()
+        case machine.Inherit():
+            return machine.Inherited()
+        case machine.AwaitApproval():
+            return machine.Asked()
+        case machine.Lock():
+            return machine.Locked()
+        case machine.Publish():
+            return machine.Published("2", AliasState("1"), "r1")
+        case machine.Adopt(version):
+            return machine.Published(version, AliasState("1"), "r1", reused=True)
+        case machine.Verify():
+            return machine.Verified()
+        case machine.Shift(wanted=wanted):
+            return machine.Shifted(wanted, "r2")
+        case machine.Look():
+            return machine.Looked(quiet(deployment.plan.watch))
+        case machine.Restore(found=found) if step.moved:
+            return machine.Restored(AliasOutcome.RESTORED if found else AliasOutcome.REMOVED, found)
+        case machine.Restore(found=found):
+            return machine.Restored(AliasOutcome.UNTOUCHED, found)
         case _:
             raise AssertionError(step)
 
@@ -209,13 +209,13 @@ class Walk:
     waits: int = 0
     looks: list[int] = field(default_factory=list)
     seen: list[Deployment] = field(default_factory=list)
-    done: list[rollout.Step] = field(default_factory=list)
+    done: list[machine.Step] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.seen.append(self.deployment)
 
     @property
-    def step(self) -> rollout.Step:
+    def step(self) -> machine.Step:
         return next_step(self.deployment)
 
     def change(self, after: Deployment) -> None:
@@ -232,7 +232,7 @@ class Walk:
     def come_out(self, outcome: Outcome, *, takes: float = 0.0, wait: bool = True) -> None:
         """The present step comes out so, and the rollout waits as it wants to, or is woken at once."""
         self.done.append(self.step)
-        if isinstance(self.step, rollout.Look):
+        if isinstance(self.step, machine.Look):
             self.looks[-1] += 1
         self.now += takes
         self.change(advance(self.deployment, outcome, self.now))
@@ -241,7 +241,7 @@ class Walk:
         seconds = pause(self.deployment, outcome, self.now)
         assert seconds >= 0
         ends = until(self.deployment)
-        if ends is not None and not isinstance(outcome, rollout.Trouble) and self.deployment.abort is None:
+        if ends is not None and not isinstance(outcome, machine.Trouble) and self.deployment.abort is None:
             # A whole second at most beyond: Step Functions waits for whole seconds.
             assert 1 <= seconds < max(ends - self.now, 0) + 1.001
         if seconds:

@@ -9,7 +9,6 @@ from typing import Any, cast
 
 import pytest
 from lambda_model import error
-from sluicegate import smoke
 from sluicegate.deployment.model import AliasOutcome, Deployment, Status
 from sluicegate.deployment.plan import Smoke
 from sluicegate.gate.policy import Gate
@@ -18,6 +17,7 @@ from sluicegate.http import Answer, Call
 from sluicegate.janitor import Janitor
 from sluicegate.oidc.identity import Identity
 from sluicegate.problems import Problem
+from sluicegate.rollout import smoke
 from sluicegate.store import Upload
 from sluicegate_gatefile import compile as gatefile
 from world import OWN, World, world

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sluicegate.cloudwatch import CloudWatch
 from sluicegate.deployment.strategy import MAX_BAKE, MAX_STEPS
-from sluicegate.watching import BASELINE, AlarmState, Measured
+from sluicegate.rollout.analysis import BASELINE, AlarmState, Measured
 
 BEGAN = 1_780_000_030.0  # half a minute past
 

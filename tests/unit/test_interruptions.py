@@ -19,9 +19,9 @@ from moto.dynamodb.models import dynamodb_backends
 from plans import ABORTED
 from sluicegate.deployment.model import AliasOutcome, AliasState, Deployment, Status
 from sluicegate.deployment.plan import ALL_AT_ONCE, Limit, Metric, Plan, Smoke, Step, Watch
-from sluicegate.rollout import stop
+from sluicegate.rollout.analysis import AlarmState, Measured
+from sluicegate.rollout.machine import stop
 from sluicegate.store import Changed
-from sluicegate.watching import AlarmState, Measured
 from world import OWN, Clock, Killed, World, world
 
 SHA = [hashlib.sha256(code).hexdigest() for code in (b"one", b"two", b"three")]

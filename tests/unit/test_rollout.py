@@ -13,7 +13,8 @@ from sluicegate.deployer import TURN
 from sluicegate.deployment.model import AliasOutcome, AliasState, Deployment, Reason, Status
 from sluicegate.deployment.plan import Limit, Metric, NoData, Plan, Step, Watch
 from sluicegate.deployment.strategy import MAX_BAKE, MAX_STEPS, checked
-from sluicegate.rollout import (
+from sluicegate.rollout.analysis import CLOSEST, LOOKS, Measured, Seen
+from sluicegate.rollout.machine import (
     EXTENSIONS,
     PUBLISH_LIMIT,
     QUEUE_LIMIT,
@@ -45,7 +46,6 @@ from sluicegate.rollout import (
     pause,
     stop,
 )
-from sluicegate.watching import CLOSEST, LOOKS, Measured, Seen
 from world import OWN, START, new_deployment
 
 OLD, NEW = AliasState("1"), AliasState("2")

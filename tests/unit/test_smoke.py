@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sluicegate.deployment.plan import Smoke
-from sluicegate.smoke import LARGEST, SHOWN, contains, failed, request
+from sluicegate.rollout.smoke import LARGEST, SHOWN, contains, failed, request
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),

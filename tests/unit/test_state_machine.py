@@ -11,7 +11,7 @@ from sluicegate.deployment.plan import Limit, Metric, NoData, Smoke, Step, Watch
 from sluicegate.executions import Executions
 from sluicegate.gate.rollout_settings import Rollout
 from sluicegate.janitor import ATTEMPTS
-from sluicegate.watching import AlarmState, Measured
+from sluicegate.rollout.analysis import AlarmState, Measured
 from state_machine import MOST_EVENTS, ServiceError, TaskFailed, definition, evaluate
 from test_rollout import EVENTS_OF_A_WAIT
 from world import Killed

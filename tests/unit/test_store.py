@@ -23,7 +23,8 @@ from sluicegate.deployment.plan import Step
 from sluicegate.gate.rollout_settings import Rollout
 from sluicegate.oidc import token
 from sluicegate.record import deployment_of, marshal, record, unmarshal
-from sluicegate.rollout import stop
+from sluicegate.rollout.analysis import breached
+from sluicegate.rollout.machine import stop
 from sluicegate.store import (
     AliasLock,
     Binding,
@@ -36,7 +37,6 @@ from sluicegate.store import (
     Takeover,
     TokenUsed,
 )
-from sluicegate.watching import breached
 from world import OWN, START, World, new_deployment, world
 
 pytestmark = pytest.mark.filterwarnings("ignore:No application metrics")

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from plans import limits, looks, measured, watches
 from sluicegate.deployment.plan import Limit, Metric, Watch
 from sluicegate.deployment.strategy import MAX_BAKE
-from sluicegate.watching import (
+from sluicegate.rollout.analysis import (
     CLOSEST,
     LOOKS,
     AlarmState,

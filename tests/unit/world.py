@@ -17,10 +17,10 @@ from sluicegate.deployment.model import Deployment, Entry, Requester, Status, ti
 from sluicegate.deployment.plan import Plan, Step, Target
 from sluicegate.deployment.ulid import new_id
 from sluicegate.lambda_api import FunctionApi
+from sluicegate.rollout.analysis import AlarmState, Measured
 from sluicegate.steps import Steps
 from sluicegate.store import Store, digest
 from sluicegate.targets import Access
-from sluicegate.watching import AlarmState, Measured
 
 OWN = Target("111111111111", "eu-central-1")
 START = 1_780_000_000.0

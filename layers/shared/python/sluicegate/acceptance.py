@@ -17,7 +17,7 @@ from sluicegate.gate.policy import Gate, Placement, Rule
 from sluicegate.oidc.identity import Identity
 from sluicegate.problems import Problem, conflict, unavailable, unprocessable
 from sluicegate.requests import Action, DeploymentRequest
-from sluicegate.rollout import stop
+from sluicegate.rollout.machine import stop
 from sluicegate.store import (
     AliasLock,
     Binding,

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from sluicegate.watching import AlarmState, Measured
+from sluicegate.rollout.analysis import AlarmState, Measured
 
 _MINUTE: Final = 60
 _METRICS: Final = (

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from sluicegate.deployment.model import Deployment
 from sluicegate.executions import Executions
-from sluicegate.rollout import End, Occupied, Outcome, advance, next_step, pause
+from sluicegate.rollout.machine import End, Occupied, Outcome, advance, next_step, pause
 from sluicegate.steps import Steps
 from sluicegate.store import Busy, Changed, PublishedVersion, Store
 

@@ -7,7 +7,7 @@ from typing import Final
 
 from sluicegate.deployment.model import Deployment, Status
 from sluicegate.executions import Executions
-from sluicegate.rollout import abandon
+from sluicegate.rollout.machine import abandon
 from sluicegate.store import Changed, Store, age
 
 QUIET: Final = 45

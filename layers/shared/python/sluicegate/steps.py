@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from sluicegate import aws, smoke
+from sluicegate import aws
 from sluicegate.artifacts import Artifacts, key
 from sluicegate.deployment.model import AliasOutcome, AliasState, Deployment, seconds
 from sluicegate.deployment.plan import Smoke, Watch
@@ -30,7 +30,9 @@ from sluicegate.lambda_api import (
     TooSlow,
     Unanswered,
 )
-from sluicegate.rollout import (
+from sluicegate.rollout import smoke
+from sluicegate.rollout.analysis import BASELINE, AlarmState, Seen, alarmed
+from sluicegate.rollout.machine import (
     Adopt,
     AliasMoved,
     Asked,
@@ -63,7 +65,6 @@ from sluicegate.rollout import (
 )
 from sluicegate.store import PublishedVersion, Store
 from sluicegate.targets import Access, Targets
-from sluicegate.watching import BASELINE, AlarmState, Seen, alarmed
 
 _PAUSES = (0.1, 0.15, 0.25, 0.4, 0.6, 1.0, 1.5, 2.0, 2.0, 2.0)
 """Seconds between looks at an update; a small zip takes half a second. Longer waits are for later turns."""

@@ -21,7 +21,7 @@ from sluicegate.deployment.model import (
     until,
 )
 from sluicegate.deployment.plan import NoData, Watch
-from sluicegate.watching import Seen, breached, look_every, summary, unmeasured
+from sluicegate.rollout.analysis import Seen, breached, look_every, summary, unmeasured
 
 TROUBLE_LIMIT: Final = 12
 """Failed tries of one step (throttling, timeouts, 5xx) before it is given up: about three minutes."""
