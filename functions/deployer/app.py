@@ -13,7 +13,7 @@ from sluicegate.executions import Executions
 from sluicegate.observe import count, logger, metrics
 from sluicegate.rollout.machine import Outcome
 from sluicegate.steps import Steps
-from sluicegate.store import Contended, Store
+from sluicegate.store.store import Contended, Store
 from sluicegate.targets import Targets
 
 

@@ -13,7 +13,7 @@ from sluicegate.observe import count, logger, metrics
 from sluicegate.oidc.jwks import Keyring
 from sluicegate.problems import Problem, unavailable
 from sluicegate.secrets import Secrets
-from sluicegate.store import Store
+from sluicegate.store.store import Store
 
 
 @cache

@@ -9,7 +9,7 @@ from sluicegate.deployment.model import AliasOutcome
 from sluicegate.executions import Executions
 from sluicegate.janitor import Janitor
 from sluicegate.observe import count, logger, metrics
-from sluicegate.store import Store
+from sluicegate.store.store import Store
 
 
 @cache

@@ -9,7 +9,7 @@ from sluicegate.gate.policy import Gate, load
 from sluicegate.gitlab_api import Tokens
 from sluicegate.notifier import Inbox, Notifier
 from sluicegate.observe import count, logger, metrics
-from sluicegate.store import Store
+from sluicegate.store.store import Store
 from sluicegate.told import Notebook
 
 

@@ -8,7 +8,7 @@ from sluicegate.config import Config
 from sluicegate.deployment.plan import Target
 from sluicegate.executions import Executions
 from sluicegate.observe import logger
-from sluicegate.store import Store
+from sluicegate.store.store import Store
 from sluicegate.waker import Waker
 
 

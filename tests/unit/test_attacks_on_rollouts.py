@@ -18,7 +18,7 @@ from sluicegate.janitor import Janitor
 from sluicegate.oidc.identity import Identity
 from sluicegate.problems import Problem
 from sluicegate.rollout import smoke
-from sluicegate.store import Upload
+from sluicegate.store.store import Upload
 from sluicegate_gatefile import compile as gatefile
 from world import OWN, World, world
 

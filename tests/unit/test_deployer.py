@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from lambda_model import timeout
 from sluicegate.deployment.model import AliasOutcome, Deployment, Status
-from sluicegate.store import Changed
+from sluicegate.store.store import Changed
 from world import Killed, World, world
 
 OLD, NEW = b"old code", b"new code"

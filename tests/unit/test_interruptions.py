@@ -21,7 +21,7 @@ from sluicegate.deployment.model import AliasOutcome, AliasState, Deployment, St
 from sluicegate.deployment.plan import ALL_AT_ONCE, Limit, Metric, Plan, Smoke, Step, Watch
 from sluicegate.rollout.analysis import AlarmState, Measured
 from sluicegate.rollout.machine import stop
-from sluicegate.store import Changed
+from sluicegate.store.store import Changed
 from world import OWN, Clock, Killed, World, world
 
 SHA = [hashlib.sha256(code).hexdigest() for code in (b"one", b"two", b"three")]

@@ -21,8 +21,8 @@ from sluicegate.gitlab_api import Passing, Refused, Tokens
 from sluicegate.notifications import STATES, Mirror, State, Subject, Told, Words
 from sluicegate.notifier import FIRST_PAUSE, LONGEST_PAUSE, Inbox, Notifier
 from sluicegate.oidc.identity import Answers, Issuer
-from sluicegate.record import marshal, unmarshal
-from sluicegate.store import digest
+from sluicegate.store.codec import marshal, unmarshal
+from sluicegate.store.store import digest
 from sluicegate.told import LEASE, Claimed, Notebook
 from stand.gitlab_api import Api
 from world import OWN, START, TABLE, Clock, Killed, create_table, new_deployment

@@ -19,7 +19,7 @@ from sluicegate.http import Answer, Call
 from sluicegate.oidc.jwks import Keyring
 from sluicegate.problems import Problem
 from sluicegate.secrets import OVERLAP, Secrets
-from sluicegate.store import Hold, Upload
+from sluicegate.store.store import Hold, Upload
 from sluicegate.targets import session_tags, source_identity
 from sluicegate_gatefile import compile as gatefile
 from world import OWN, TABLE, World, world

@@ -9,7 +9,6 @@ from botocore.exceptions import ClientError
 from gateway_world import Site, artifact, gate_of, problem, site
 from hypothesis import given
 from plans import ABORTED, looks, plans
-from sluicegate import store
 from sluicegate.deployment.model import (
     AliasOutcome,
     AliasState,
@@ -22,10 +21,11 @@ from sluicegate.deployment.model import (
 from sluicegate.deployment.plan import Step
 from sluicegate.gate.rollout_settings import Rollout
 from sluicegate.oidc import token
-from sluicegate.record import deployment_of, marshal, record, unmarshal
 from sluicegate.rollout.analysis import breached
 from sluicegate.rollout.machine import stop
-from sluicegate.store import (
+from sluicegate.store import store
+from sluicegate.store.codec import deployment_of, marshal, record, unmarshal
+from sluicegate.store.store import (
     AliasLock,
     Binding,
     Busy,

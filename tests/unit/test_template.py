@@ -8,9 +8,10 @@ from typing import Any, Final
 
 import pytest
 import yaml
-from sluicegate import deployer, events, notifier, problems, store, told
+from sluicegate import deployer, events, notifier, problems, told
 from sluicegate.config import Config
 from sluicegate.oidc.identity import ANSWER_SECRETS
+from sluicegate.store import store
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 FUNCTIONS: Final = ("Gateway", "Watcher", "Deployer", "Janitor", "Relay", "Waker", "Notifier")

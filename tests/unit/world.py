@@ -19,7 +19,7 @@ from sluicegate.deployment.ulid import new_id
 from sluicegate.lambda_api import FunctionApi
 from sluicegate.rollout.analysis import AlarmState, Measured
 from sluicegate.steps import Steps
-from sluicegate.store import Store, digest
+from sluicegate.store.store import Store, digest
 from sluicegate.targets import Access
 
 OWN = Target("111111111111", "eu-central-1")

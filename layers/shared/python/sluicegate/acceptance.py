@@ -18,7 +18,7 @@ from sluicegate.oidc.identity import Identity
 from sluicegate.problems import Problem, conflict, unavailable, unprocessable
 from sluicegate.requests import Action, DeploymentRequest
 from sluicegate.rollout.machine import stop
-from sluicegate.store import (
+from sluicegate.store.store import (
     AliasLock,
     Binding,
     Busy,

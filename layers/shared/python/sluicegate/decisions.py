@@ -14,9 +14,9 @@ from sluicegate.gate import patterns
 from sluicegate.gate.policy import Gate, Rule
 from sluicegate.oidc.identity import Identity, Via
 from sluicegate.problems import Problem, conflict, not_allowed, unavailable
-from sluicegate.record import Item
 from sluicegate.rollout.machine import WAITING, stop
-from sluicegate.store import Binding, Changed, Store, TokenUsed, digest
+from sluicegate.store.codec import Item
+from sluicegate.store.store import Binding, Changed, Store, TokenUsed, digest
 from sluicegate.text import clean
 from sluicegate.who import named, requester
 

@@ -9,7 +9,7 @@ from sluicegate.deployment.model import Deployment
 from sluicegate.executions import Executions
 from sluicegate.rollout.machine import End, Occupied, Outcome, advance, next_step, pause
 from sluicegate.steps import Steps
-from sluicegate.store import Busy, Changed, PublishedVersion, Store
+from sluicegate.store.store import Busy, Changed, PublishedVersion, Store
 
 TURN: Final = 20.0
 """Seconds that one turn may take before it hands over to the next; the function's timeout is far above."""

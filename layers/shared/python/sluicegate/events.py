@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from sluicegate.deployment.model import Deployment, view
-from sluicegate.record import deployment_of, unmarshal
+from sluicegate.store.codec import deployment_of, unmarshal
 
 SOURCE: Final = "sluicegate"
 DETAIL_TYPE: Final = "Sluicegate Deployment"

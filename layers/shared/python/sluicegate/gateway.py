@@ -30,10 +30,10 @@ from sluicegate.problems import (
     unavailable,
     unprocessable,
 )
-from sluicegate.record import project_key
 from sluicegate.requests import MAX_BODY, DeploymentRequest
 from sluicegate.secrets import Secrets, SecretsUnavailable
-from sluicegate.store import (
+from sluicegate.store.codec import project_key
+from sluicegate.store.store import (
     Busy,
     Contended,
     Hold,

@@ -8,7 +8,7 @@ from typing import Final
 from sluicegate.deployment.model import Deployment, Status
 from sluicegate.executions import Executions
 from sluicegate.rollout.machine import abandon
-from sluicegate.store import Changed, Store, age
+from sluicegate.store.store import Changed, Store, age
 
 QUIET: Final = 45
 """Seconds without a change after which an unfinished deployment is looked at."""

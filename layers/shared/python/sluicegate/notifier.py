@@ -19,7 +19,7 @@ from sluicegate.deployment.ulid import is_id
 from sluicegate.gate.policy import Gate, GateError
 from sluicegate.gitlab_api import GitLab, Passing, Refused, Tokens
 from sluicegate.notifications import Mirror, State, Told
-from sluicegate.store import Store
+from sluicegate.store.store import Store
 from sluicegate.told import Claimed, Notebook
 
 FIRST_PAUSE: Final = 30

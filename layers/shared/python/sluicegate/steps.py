@@ -63,7 +63,7 @@ from sluicegate.rollout.machine import (
     Verified,
     Verify,
 )
-from sluicegate.store import PublishedVersion, Store
+from sluicegate.store.store import PublishedVersion, Store
 from sluicegate.targets import Access, Targets
 
 _PAUSES = (0.1, 0.15, 0.25, 0.4, 0.6, 1.0, 1.5, 2.0, 2.0, 2.0)

@@ -17,8 +17,8 @@ from typing import Any, Final
 from botocore.exceptions import ClientError
 
 from sluicegate.notifications import Mirror, State, Subject, Told
-from sluicegate.record import Item, marshal, unmarshal
-from sluicegate.store import digest
+from sluicegate.store.codec import Item, marshal, unmarshal
+from sluicegate.store.store import digest
 
 LEASE: Final = 30
 """Seconds of a claim. GitLab waits up to ten for its own lock, whether anybody still listens or not."""

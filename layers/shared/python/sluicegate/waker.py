@@ -8,7 +8,7 @@ from typing import Final
 from sluicegate.deployment.model import Deployment, Status
 from sluicegate.deployment.plan import Target
 from sluicegate.executions import Executions
-from sluicegate.store import Store
+from sluicegate.store.store import Store
 
 PATIENCE: Final = 10.0
 """Seconds for which a rollout that is at work is tried again: it may have looked just before the alarm."""

@@ -16,7 +16,7 @@ from sluicegate.gate.webhooks import STATUS, Event, Webhook
 from sluicegate.oidc.identity import Identity
 from sluicegate.oidc.token import InvalidToken
 from sluicegate.problems import Problem, invalid_request, not_allowed
-from sluicegate.store import Once, digest
+from sluicegate.store.store import Once, digest
 
 MAX_BODY: Final = 512 * 1024
 """Bytes. A pipeline's event lists its jobs, at about a kilobyte each."""

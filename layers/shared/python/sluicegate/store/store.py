@@ -33,7 +33,7 @@ from botocore.exceptions import ClientError
 
 from sluicegate.deployment.model import Deployment, Status, seconds
 from sluicegate.deployment.plan import Target
-from sluicegate.record import Item, deployment_of, marshal, project_key, record, unmarshal
+from sluicegate.store.codec import Item, deployment_of, marshal, project_key, record, unmarshal
 
 PUBLISH_LEASE: Final = 120
 """Seconds that the publishing lock holds without being renewed, as it is before every change to Lambda."""
