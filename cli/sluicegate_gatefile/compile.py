@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sluicegate import iam_policy
+from sluicegate.aws import permissions
 from sluicegate.gate import policy as compiled
 from sluicegate.gate.policy import Decision, Gate
 from sluicegate.oidc.identity import Identity
@@ -75,8 +75,8 @@ def check(path: str | Path, *, allow_loopback: bool = False, stack_name: str = "
         return Report(None, None, findings.in_order(), ())
     gate = compiled.parse(document, own_functions=own_functions)
     try:
-        iam_policy.of(gate)
-    except iam_policy.PolicyError as error:
+        permissions.of(gate)
+    except permissions.PolicyError as error:
         report("error", "policy", ("functions",), str(error))
         return Report(None, None, findings.in_order(), ())
     _warn_of_waiting(gate, report)
@@ -207,7 +207,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_bytes(report.document)
     options.policy.parent.mkdir(parents=True, exist_ok=True)
-    iam_policy.write(report.gate, options.policy)
+    permissions.write(report.gate, options.policy)
     return 0
 
 

@@ -4,12 +4,12 @@ from functools import cache
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
-from sluicegate import aws
-from sluicegate.artifacts import Artifacts
+from sluicegate.aws import clients
+from sluicegate.aws.s3 import Artifacts
+from sluicegate.aws.stepfunctions import Executions
 from sluicegate.config import Config
 from sluicegate.deployer import Deployer
 from sluicegate.deployment.model import AliasOutcome, Deployment
-from sluicegate.executions import Executions
 from sluicegate.observe import count, logger, metrics
 from sluicegate.rollout.machine import Outcome
 from sluicegate.steps import Steps
@@ -21,10 +21,10 @@ from sluicegate.targets import Targets
 def service() -> Deployer:
     """Made at the first event."""
     config = Config.from_environment()
-    store = Store(aws.client("dynamodb"), config.table)
-    artifacts = Artifacts(aws.client("s3"), config.bucket)
-    steps = Steps(store, artifacts, Targets(config, aws.client("sts")))
-    return Deployer(store, steps, Executions(aws.client("stepfunctions"), config.state_machine), told)
+    store = Store(clients.client("dynamodb"), config.table)
+    artifacts = Artifacts(clients.client("s3"), config.bucket)
+    steps = Steps(store, artifacts, Targets(config, clients.client("sts")))
+    return Deployer(store, steps, Executions(clients.client("stepfunctions"), config.state_machine), told)
 
 
 def told(deployment: Deployment, outcome: Outcome) -> None:
@@ -62,8 +62,8 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     try:
         return service().turn(deployment)
     except (ClientError, BotoCoreError) as error:
-        logger.warning("the record did not answer", extra={"error": aws.error_code(error)})
-        if not aws.may_pass(error):
+        logger.warning("the record did not answer", extra={"error": clients.error_code(error)})
+        if not clients.may_pass(error):
             raise
         return {"next": "wait", "seconds": 5, "revision": 0}
     except Contended:

@@ -4,15 +4,16 @@ from functools import cache
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
-from sluicegate import aws, gateway, http
-from sluicegate.artifacts import Artifacts
+from sluicegate import gateway, http
+from sluicegate.aws import clients
+from sluicegate.aws.s3 import Artifacts
+from sluicegate.aws.secrets import Secrets
+from sluicegate.aws.stepfunctions import Executions
 from sluicegate.config import Config
-from sluicegate.executions import Executions
 from sluicegate.gate.policy import Gate, GateError, load
 from sluicegate.observe import count, logger, metrics
 from sluicegate.oidc.jwks import Keyring
 from sluicegate.problems import Problem, unavailable
-from sluicegate.secrets import Secrets
 from sluicegate.store.store import Store
 
 
@@ -36,10 +37,10 @@ def service() -> gateway.Gateway:
     return gateway.Gateway(
         gate=gate(),
         keys=keyring(),
-        store=Store(aws.client("dynamodb"), config.table),
-        artifacts=Artifacts(aws.client("s3"), config.bucket),
-        executions=Executions(aws.client("stepfunctions"), config.state_machine),
-        secrets=Secrets(lambda: aws.client("secretsmanager")),
+        store=Store(clients.client("dynamodb"), config.table),
+        artifacts=Artifacts(clients.client("s3"), config.bucket),
+        executions=Executions(clients.client("stepfunctions"), config.state_machine),
+        secrets=Secrets(lambda: clients.client("secretsmanager")),
         own=config.own,
         note=note,
     )
@@ -74,7 +75,8 @@ def _answer(call: http.Call) -> http.Answer:
         raise unavailable("the gate file cannot be used: everything is denied", 60) from None
     except (ClientError, BotoCoreError) as error:
         logger.error(
-            "AWS call failed", extra={"error": aws.error_code(error), "message_": aws.error_message(error)}
+            "AWS call failed",
+            extra={"error": clients.error_code(error), "message_": clients.error_message(error)},
         )
         raise unavailable("AWS did not answer as it should: send the same request again") from None
     except Problem:

@@ -3,10 +3,10 @@
 from functools import cache
 from typing import Any
 
-from sluicegate import aws
+from sluicegate.aws import clients
+from sluicegate.aws.stepfunctions import Executions
 from sluicegate.config import Config
 from sluicegate.deployment.model import AliasOutcome
-from sluicegate.executions import Executions
 from sluicegate.janitor import Janitor
 from sluicegate.observe import count, logger, metrics
 from sluicegate.store.store import Store
@@ -17,8 +17,8 @@ def service() -> Janitor:
     """Made at the first event."""
     config = Config.from_environment()
     return Janitor(
-        Store(aws.client("dynamodb"), config.table),
-        Executions(aws.client("stepfunctions"), config.state_machine),
+        Store(clients.client("dynamodb"), config.table),
+        Executions(clients.client("stepfunctions"), config.state_machine),
     )
 
 
@@ -34,7 +34,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
             count("OutcomeUnknown")
     count("Stuck", len(swept.abandoned))
     for deployment_id, error in swept.failed:
-        logger.warning("not swept", extra={"deployment": deployment_id, "error": aws.error_code(error)})
+        logger.warning("not swept", extra={"deployment": deployment_id, "error": clients.error_code(error)})
     if swept.failed:
         raise swept.failed[0][1]
     return {

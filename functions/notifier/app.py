@@ -3,7 +3,7 @@
 from functools import cache
 from typing import Any
 
-from sluicegate import aws
+from sluicegate.aws import clients
 from sluicegate.config import Config
 from sluicegate.gate.policy import Gate, load
 from sluicegate.gitlab_api import Tokens
@@ -24,15 +24,15 @@ def gate() -> Gate:
 def service() -> Inbox:
     """Made at the first event."""
     config = Config.from_environment()
-    table = aws.client("dynamodb")
+    table = clients.client("dynamodb")
     notifier = Notifier(
         Store(table, config.table),
         Notebook(table, config.table),
         gate,
-        Tokens(aws.client("secretsmanager")),
+        Tokens(clients.client("secretsmanager")),
         note,
     )
-    return Inbox(notifier, aws.client("sqs"), config.queue, config.dead_letters, delayed, refused)
+    return Inbox(notifier, clients.client("sqs"), config.queue, config.dead_letters, delayed, refused)
 
 
 def note(event: str, **facts: Any) -> None:

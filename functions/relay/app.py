@@ -3,7 +3,7 @@
 from functools import cache
 from typing import Any
 
-from sluicegate import aws
+from sluicegate.aws import clients
 from sluicegate.config import Config
 from sluicegate.observe import count, logger, metrics
 from sluicegate.relay import Relay
@@ -12,7 +12,7 @@ from sluicegate.relay import Relay
 @cache
 def service() -> Relay:
     """Made at the first event."""
-    return Relay(aws.client("events"), Config.from_environment().bus, trouble)
+    return Relay(clients.client("events"), Config.from_environment().bus, trouble)
 
 
 def trouble(code: str, **facts: Any) -> None:

@@ -3,10 +3,10 @@
 from functools import cache
 from typing import Any
 
-from sluicegate import aws
+from sluicegate.aws import clients
+from sluicegate.aws.stepfunctions import Executions
 from sluicegate.config import Config
 from sluicegate.deployment.plan import Target
-from sluicegate.executions import Executions
 from sluicegate.observe import logger
 from sluicegate.store.store import Store
 from sluicegate.waker import Waker
@@ -16,7 +16,9 @@ from sluicegate.waker import Waker
 def service() -> Waker:
     """Made at the first event."""
     config = Config.from_environment()
-    return Waker(Store(aws.client("dynamodb"), config.table), Executions(aws.client("stepfunctions"), ""))
+    return Waker(
+        Store(clients.client("dynamodb"), config.table), Executions(clients.client("stepfunctions"), "")
+    )
 
 
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:

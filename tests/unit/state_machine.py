@@ -53,7 +53,7 @@ class Execution:
 
 @dataclass
 class Machine:
-    """The state machine; `invoke` is the Lambda function. Knows what `sluicegate.executions` asks."""
+    """The state machine; `invoke` is the Lambda function. Knows what `sluicegate.aws.stepfunctions` asks."""
 
     invoke: Callable[[Json], Any]
     clock: Clock

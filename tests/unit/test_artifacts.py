@@ -5,14 +5,14 @@ from urllib.parse import parse_qs, urlsplit
 import boto3
 import pytest
 from botocore.config import Config
-from sluicegate import aws
-from sluicegate.artifacts import Artifacts
+from sluicegate.aws import clients
+from sluicegate.aws.s3 import Artifacts
 
 SHA256 = "0f" * 32
 
 
 def presigned(region: str) -> tuple[str, dict[str, str]]:
-    config: Config = aws.CONFIG.merge(aws.S3)
+    config: Config = clients.CONFIG.merge(clients.S3)
     client = boto3.client(
         "s3", region_name=region, config=config, aws_access_key_id="a", aws_secret_access_key="b"
     )

@@ -9,7 +9,7 @@ import pytest
 from botocore.stub import Stubber
 from hypothesis import given
 from hypothesis import strategies as st
-from sluicegate.cloudwatch import CloudWatch
+from sluicegate.aws.cloudwatch import CloudWatch
 from sluicegate.deployment.strategy import MAX_BAKE, MAX_STEPS
 from sluicegate.rollout.analysis import BASELINE, AlarmState, Measured
 

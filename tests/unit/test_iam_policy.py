@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sluicegate import iam_policy
+from sluicegate.aws import permissions
+from sluicegate.aws.permissions import MAX_CHARACTERS, PolicyError, document
 from sluicegate.gate import policy as gate
-from sluicegate.iam_policy import MAX_CHARACTERS, PolicyError, document
 from sluicegate_gatefile import compile as gatefile
 
 FUNCTION = "arn:${AWS::Partition}:lambda:${AWS::Region}:${AWS::AccountId}:function:"
@@ -61,7 +61,7 @@ def test_every_resource_is_a_function_of_this_account_and_region() -> None:
 def test_only_what_a_deployment_calls_is_allowed() -> None:
     allowed = statement("a")
     assert allowed["Effect"] == "Allow"
-    assert allowed["Action"] == list(iam_policy.ACTIONS)
+    assert allowed["Action"] == list(permissions.ACTIONS)
     assert not any("*" in action for action in allowed["Action"])
 
 
@@ -74,7 +74,7 @@ def resources(policy: dict[str, Any], sid: str) -> list[str]:
 def test_smoke_tests_invoke_versions_and_hooks() -> None:
     policy = document(["a", "b-*", "*-c"], smoked=["a", "b-*", "b-**", "*-c"], hooks=["check", "a"])
     [_, smoke] = policy["Statement"]
-    assert (smoke["Sid"], smoke["Effect"], smoke["Action"]) == ("Smoke", "Allow", [iam_policy.INVOKE])
+    assert (smoke["Sid"], smoke["Effect"], smoke["Action"]) == ("Smoke", "Allow", [permissions.INVOKE])
     assert resources(policy, "Smoke") == ["a:*", "b-*:*", "*-c:*", "check", "check:*", "a"]
 
 
@@ -142,7 +142,7 @@ def test_only_what_some_placement_needs_is_allowed(
     file.write_text(GATE_FILE.replace("PROD", prod).replace("FUNCTIONS", functions))
     report = gatefile.check(file)
     assert report.gate is not None, report.diagnostics
-    policy = iam_policy.of(report.gate)
+    policy = permissions.of(report.gate)
     assert resources(policy, "Smoke") == invoked
     assert ("Watch" in [statement["Sid"] for statement in policy["Statement"]]) is watching
 
@@ -190,7 +190,7 @@ def test_the_same_gate_gives_the_same_bytes(tmp_path: Path) -> None:
     report = gatefile.check(file)
     assert isinstance(report.gate, gate.Gate), report.diagnostics
     one, other = tmp_path / "one.json", tmp_path / "other.json"
-    iam_policy.write(report.gate, one)
-    iam_policy.write(report.gate, other)
+    permissions.write(report.gate, one)
+    permissions.write(report.gate, other)
     assert one.read_bytes() == other.read_bytes()
     assert json.loads(one.read_text()) == document(["orders-*", "payments"])

@@ -14,8 +14,8 @@ from botocore.exceptions import (
 )
 from botocore.response import StreamingBody
 from botocore.stub import Stubber
-from sluicegate import aws
-from sluicegate.lambda_api import (
+from sluicegate.aws import clients
+from sluicegate.aws.lambda_ import (
     Answered,
     Denied,
     FunctionApi,
@@ -149,7 +149,7 @@ def test_lambdas_refusals_are_told_apart(
 
 
 def test_the_client_of_a_smoke_test_asks_once_and_waits_as_long_as_it_is_told() -> None:
-    config = aws.CONFIG.merge(aws.once(37))
+    config = clients.CONFIG.merge(clients.once(37))
     assert config.read_timeout == 37  # type: ignore[attr-defined]
     assert config.retries == {"mode": "standard", "total_max_attempts": 1}  # type: ignore[attr-defined]
     assert config.connect_timeout == 2  # type: ignore[attr-defined]

@@ -7,7 +7,7 @@ import pytest
 import sluicegate
 import yaml
 from openapi_spec_validator import OpenAPIV31SpecValidator, validate
-from sluicegate.artifacts import MAX_SIZE
+from sluicegate.aws.s3 import MAX_SIZE
 from sluicegate.deployment.model import AliasOutcome, Status, plan_view, view
 from sluicegate.gateway import ROUTES, WEBHOOK
 from sluicegate.problems import TITLES

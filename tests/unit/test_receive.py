@@ -12,13 +12,13 @@ from botocore.exceptions import ClientError
 from deliveries import ISSUER, OTHER_SHA, SECRET, SHA, headers, pipeline, raw, sign, tag_push
 from signing import AUDIENCE, jwk, jwks
 from signing import token as id_token
+from sluicegate.aws.secrets import OVERLAP, Secrets
 from sluicegate.deployment.model import Deployment, Status, timestamp
 from sluicegate.gate.policy import Gate
 from sluicegate.gateway import Gateway
 from sluicegate.http import Answer, Call
 from sluicegate.oidc.jwks import Keyring
 from sluicegate.problems import Problem
-from sluicegate.secrets import OVERLAP, Secrets
 from sluicegate.store.store import Hold, Upload
 from sluicegate.targets import session_tags, source_identity
 from sluicegate_gatefile import compile as gatefile

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from sluicegate.secrets import COOL_DOWN, FRESH, OVERLAP, Secrets, SecretsUnavailable
+from sluicegate.aws.secrets import COOL_DOWN, FRESH, OVERLAP, Secrets, SecretsUnavailable
 from world import START, Clock
 
 NAME = "sluicegate/webhooks/orders"

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from gateway_world import Site, artifact, function, gate_of, problem, site
 from lambda_model import timeout
+from sluicegate.aws.stepfunctions import Executions
 from sluicegate.deployment.model import AliasOutcome, AliasState, Deployment, Status
 from sluicegate.deployment.plan import Limit, Metric, NoData, Smoke, Step, Watch
-from sluicegate.executions import Executions
 from sluicegate.gate.rollout_settings import Rollout
 from sluicegate.janitor import ATTEMPTS
 from sluicegate.rollout.analysis import AlarmState, Measured

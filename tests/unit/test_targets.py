@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from plans import plans
-from sluicegate import iam_policy
+from sluicegate.aws import permissions
 from sluicegate.config import Config
 from sluicegate.deployment.plan import Plan, Smoke, Target, Watch
 from sluicegate.targets import Targets, session_policy
@@ -69,7 +69,7 @@ def statements(plan: Plan) -> dict[str, Any]:
 
 
 OF_EVERY_PLAN = {
-    " ".join(iam_policy.ACTIONS): [FUNCTION, f"{FUNCTION}:*"],
+    " ".join(permissions.ACTIONS): [FUNCTION, f"{FUNCTION}:*"],
     "s3:GetObject s3:GetObjectVersion": "arn:aws:s3:::bucket/orders/*",
 }
 

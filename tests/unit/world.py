@@ -11,12 +11,12 @@ import boto3
 import quicker_moto
 from lambda_model import LambdaModel
 from moto import mock_aws
-from sluicegate.artifacts import Stored
+from sluicegate.aws.lambda_ import FunctionApi
+from sluicegate.aws.s3 import Stored
 from sluicegate.deployer import Deployer
 from sluicegate.deployment.model import Deployment, Entry, Requester, Status, timestamp
 from sluicegate.deployment.plan import Plan, Step, Target
 from sluicegate.deployment.ulid import new_id
-from sluicegate.lambda_api import FunctionApi
 from sluicegate.rollout.analysis import AlarmState, Measured
 from sluicegate.steps import Steps
 from sluicegate.store.store import Store, digest

@@ -5,8 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
+from sluicegate.aws.stepfunctions import Executions
 from sluicegate.deployment.model import Deployment
-from sluicegate.executions import Executions
 from sluicegate.rollout.machine import End, Occupied, Outcome, advance, next_step, pause
 from sluicegate.steps import Steps
 from sluicegate.store.store import Busy, Changed, PublishedVersion, Store

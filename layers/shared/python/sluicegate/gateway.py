@@ -10,11 +10,12 @@ from typing import Any, Final, Protocol
 
 from sluicegate import __version__, requests, webhooks, who
 from sluicegate.acceptance import Acceptance, Resolved
-from sluicegate.artifacts import UPLOAD_EXPIRES, Artifacts
+from sluicegate.aws.s3 import UPLOAD_EXPIRES, Artifacts
+from sluicegate.aws.secrets import Secrets, SecretsUnavailable
+from sluicegate.aws.stepfunctions import Executions
 from sluicegate.decisions import Decisions
 from sluicegate.deployment.model import Deployment, Status, duration, plan_view, timestamp, view
 from sluicegate.deployment.plan import Target
-from sluicegate.executions import Executions
 from sluicegate.gate import patterns
 from sluicegate.gate.policy import Gate, Placement, Rule, Stage, Webhook
 from sluicegate.http import Answer, Call
@@ -31,7 +32,6 @@ from sluicegate.problems import (
     unprocessable,
 )
 from sluicegate.requests import MAX_BODY, DeploymentRequest
-from sluicegate.secrets import Secrets, SecretsUnavailable
 from sluicegate.store.codec import project_key
 from sluicegate.store.store import (
     Busy,

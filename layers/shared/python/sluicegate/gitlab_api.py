@@ -14,7 +14,8 @@ from urllib.parse import quote, urlencode
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from sluicegate import aws, fetch
+from sluicegate import fetch
+from sluicegate.aws import clients
 from sluicegate.fetch import Answer, FetchError
 from sluicegate.strict_json import JsonValue, StrictJsonError, loads
 from sluicegate.text import clean
@@ -67,9 +68,9 @@ class Tokens:
         try:
             text = self._client.get_secret_value(SecretId=secret).get("SecretString", "")
         except (ClientError, BotoCoreError) as error:
-            if aws.may_pass(error):
-                raise Passing(f"secret: {aws.error_code(error)}") from None
-            raise Refused("secret", f"{secret}: {aws.error_code(error)}") from None
+            if clients.may_pass(error):
+                raise Passing(f"secret: {clients.error_code(error)}") from None
+            raise Refused("secret", f"{secret}: {clients.error_code(error)}") from None
         token = str(text).strip()
         if not _TOKEN.fullmatch(token):
             raise Refused("secret", f"{secret} holds no token")

@@ -5,8 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from sluicegate.aws.stepfunctions import Executions
 from sluicegate.deployment.model import Deployment, Status
-from sluicegate.executions import Executions
 from sluicegate.rollout.machine import abandon
 from sluicegate.store.store import Changed, Store, age
 

@@ -13,7 +13,8 @@ from typing import Any, Final
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from sluicegate import aws, notifications
+from sluicegate import notifications
+from sluicegate.aws import clients
 from sluicegate.deployment.model import Deployment
 from sluicegate.deployment.ulid import is_id
 from sluicegate.gate.policy import Gate, GateError
@@ -145,7 +146,7 @@ class Inbox:
             self.delayed(trouble.code, deployment=deployment_id, seconds=seconds)
             self._later(message, seconds)
         except (GateError, ClientError, BotoCoreError) as error:
-            code = "gate" if isinstance(error, GateError) else aws.error_code(error)
+            code = "gate" if isinstance(error, GateError) else clients.error_code(error)
             self.delayed(code, deployment=deployment_id, seconds=pause(_times(message)))
             self._later(message, pause(_times(message)))
         except Refused as refusal:

@@ -6,7 +6,8 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from sluicegate import aws, events
+from sluicegate import events
+from sluicegate.aws import clients
 from sluicegate.events import Event
 
 
@@ -51,7 +52,7 @@ class Relay:
         try:
             answer = self.client.put_events(Entries=[event.entry(self.bus) for event in call])
         except (ClientError, BotoCoreError) as error:
-            self._told(call[0], aws.error_code(error))
+            self._told(call[0], clients.error_code(error))
             return call[0].sequence
         failed = None
         for event, result in zip(call, answer["Entries"], strict=True):

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias
 
-from sluicegate.artifacts import MAX_SIZE
+from sluicegate.aws.s3 import MAX_SIZE
 from sluicegate.deployment import strategy as strategies
 from sluicegate.deployment.model import DURATION, Status, parse_duration
 from sluicegate.deployment.plan import Step

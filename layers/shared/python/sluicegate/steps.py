@@ -13,11 +13,8 @@ from dataclasses import dataclass, replace
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from sluicegate import aws
-from sluicegate.artifacts import Artifacts, key
-from sluicegate.deployment.model import AliasOutcome, AliasState, Deployment, seconds
-from sluicegate.deployment.plan import Smoke, Watch
-from sluicegate.lambda_api import (
+from sluicegate.aws import clients
+from sluicegate.aws.lambda_ import (
     Alias,
     Denied,
     FunctionApi,
@@ -30,6 +27,9 @@ from sluicegate.lambda_api import (
     TooSlow,
     Unanswered,
 )
+from sluicegate.aws.s3 import Artifacts, key
+from sluicegate.deployment.model import AliasOutcome, AliasState, Deployment, seconds
+from sluicegate.deployment.plan import Smoke, Watch
 from sluicegate.rollout import smoke
 from sluicegate.rollout.analysis import BASELINE, AlarmState, Seen, alarmed
 from sluicegate.rollout.machine import (
@@ -484,7 +484,7 @@ def _lambda_outcome(error: LambdaError, deployment: Deployment) -> Outcome:
 
 def _aws_outcome(error: ClientError | BotoCoreError) -> Outcome:
     """For S3, STS and DynamoDB: a refusal is final, anything else is tried again."""
-    code = aws.error_code(error)
+    code = clients.error_code(error)
     if code in ("AccessDenied", "AccessDeniedException", "403"):
-        return Impossible("target_denied", f"AWS refused: {aws.error_message(error)}", {"error": code})
+        return Impossible("target_denied", f"AWS refused: {clients.error_message(error)}", {"error": code})
     return Trouble(code, f"AWS did not answer as it should: {code}")

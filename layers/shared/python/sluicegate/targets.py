@@ -13,11 +13,11 @@ from typing import Any, Final, Literal
 import boto3
 from botocore.config import Config as Settings
 
-from sluicegate import aws, iam_policy
-from sluicegate.cloudwatch import CloudWatch
+from sluicegate.aws import clients, permissions
+from sluicegate.aws.cloudwatch import CloudWatch
+from sluicegate.aws.lambda_ import FunctionApi
 from sluicegate.config import Config
 from sluicegate.deployment.model import Deployment, Requester
-from sluicegate.lambda_api import FunctionApi
 
 SESSION: Final = 900
 """Seconds: the shortest session that STS grants."""
@@ -68,7 +68,7 @@ class Targets:
         )
         credentials = answer["Credentials"]
 
-        def client(service: Literal["lambda", "cloudwatch"], config: Settings = aws.CONFIG) -> Any:
+        def client(service: Literal["lambda", "cloudwatch"], config: Settings = clients.CONFIG) -> Any:
             return self._session.client(
                 service,
                 region_name=target.region,
@@ -79,7 +79,7 @@ class Targets:
             )
 
         def patient(timeout: int) -> Any:
-            return client("lambda", aws.CONFIG.merge(aws.once(timeout)))
+            return client("lambda", clients.CONFIG.merge(clients.once(timeout)))
 
         lambda_ = client("lambda")
         hook = plan.smoke.hook if plan.smoke else None
@@ -100,13 +100,13 @@ def session_policy(deployment: Deployment, partition: str, bucket: str) -> str:
     function = f"{functions}:{deployment.function}"
     objects = f"arn:{partition}:s3:::{bucket}/{deployment.function}/*"
     allowed: list[tuple[Sequence[str], Any]] = [
-        (iam_policy.ACTIONS, [function, f"{function}:*"]),
+        (permissions.ACTIONS, [function, f"{function}:*"]),
         (["s3:GetObject", "s3:GetObjectVersion"], objects),
     ]
     if smoke:
-        allowed.append(([iam_policy.INVOKE], f"{functions}:{smoke.hook}" if smoke.hook else f"{function}:*"))
+        allowed.append(([permissions.INVOKE], f"{functions}:{smoke.hook}" if smoke.hook else f"{function}:*"))
     if deployment.plan.watch:
-        allowed.append((iam_policy.WATCHING, "*"))
+        allowed.append((permissions.WATCHING, "*"))
     statements = [
         {"Effect": "Allow", "Action": list(actions), "Resource": resources} for actions, resources in allowed
     ]

@@ -5,9 +5,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from sluicegate.aws.stepfunctions import Executions
 from sluicegate.deployment.model import Deployment, Status
 from sluicegate.deployment.plan import Target
-from sluicegate.executions import Executions
 from sluicegate.store.store import Store
 
 PATIENCE: Final = 10.0

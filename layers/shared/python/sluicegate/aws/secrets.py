@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from sluicegate import aws
+from sluicegate.aws import clients
 
 FRESH: Final = 5 * 60
 """Seconds that a fetched secret is believed."""
@@ -75,7 +75,7 @@ class Secrets:
             current = self._version(name, "AWSCURRENT")
             previous = self._version(name, "AWSPREVIOUS", needed=False)
         except (ClientError, BotoCoreError) as error:
-            raise SecretsUnavailable(aws.error_code(error)) from None
+            raise SecretsUnavailable(clients.error_code(error)) from None
         if current is None or not current[0]:
             raise SecretsUnavailable("empty")
         held = _Held(current[0], previous and previous[0], current[1], now)
@@ -87,7 +87,7 @@ class Secrets:
         try:
             answer = self._client().get_secret_value(SecretId=name, VersionStage=stage)
         except ClientError as error:
-            if not needed and aws.error_code(error) == "ResourceNotFoundException":
+            if not needed and clients.error_code(error) == "ResourceNotFoundException":
                 return None
             raise
         return answer.get("SecretString", "").strip(), answer["CreatedDate"].timestamp()

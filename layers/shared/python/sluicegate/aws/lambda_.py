@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from botocore.exceptions import BotoCoreError, ClientError, ReadTimeoutError
 
-from sluicegate import aws
+from sluicegate.aws import clients
 from sluicegate.deployment.model import AliasState
 
 SETTINGS: Final = {
@@ -235,8 +235,8 @@ class FunctionApi:
 
 
 def _kind_of(error: ClientError | BotoCoreError) -> LambdaError:
-    code, message = aws.error_code(error), aws.error_message(error)
-    if aws.may_pass(error):
+    code, message = clients.error_code(error), clients.error_message(error)
+    if clients.may_pass(error):
         return Unanswered(code, message)
     return _KINDS.get(code, Refused)(code, message)
 
