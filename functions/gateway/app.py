@@ -1,19 +1,19 @@
-"""Handler of the gateway and the watcher: parse, ask `sluicegate.gateway`, serialise."""
+"""Handler of the gateway and the watcher: parse, ask `sluicegate.gateway.app`, serialise."""
 
 from functools import cache
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
-from sluicegate import gateway, http
 from sluicegate.aws import clients
 from sluicegate.aws.s3 import Artifacts
 from sluicegate.aws.secrets import Secrets
 from sluicegate.aws.stepfunctions import Executions
 from sluicegate.config import Config
 from sluicegate.gate.policy import Gate, GateError, load
+from sluicegate.gateway import app, http
+from sluicegate.gateway.problems import Problem, unavailable
 from sluicegate.observe import count, logger, metrics
 from sluicegate.oidc.jwks import Keyring
-from sluicegate.problems import Problem, unavailable
 from sluicegate.store.store import Store
 
 
@@ -31,10 +31,10 @@ def gate() -> Gate:
 
 
 @cache
-def service() -> gateway.Gateway:
+def service() -> app.Gateway:
     """Made at the first request, so that a snapshot holds neither connections nor keys."""
     config = Config.from_environment()
-    return gateway.Gateway(
+    return app.Gateway(
         gate=gate(),
         keys=keyring(),
         store=Store(clients.client("dynamodb"), config.table),
@@ -67,7 +67,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
 
 def _answer(call: http.Call) -> http.Answer:
     if (call.method, call.resource) == ("GET", "/health"):
-        return gateway.health()
+        return app.health()
     try:
         return service().answer(call)
     except GateError as error:

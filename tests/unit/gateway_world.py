@@ -24,11 +24,11 @@ from sluicegate.gate import policy as gates
 from sluicegate.gate import rollout_settings
 from sluicegate.gate.policy import Gate
 from sluicegate.gate.rollout_settings import Rollout
-from sluicegate.gateway import Gateway
-from sluicegate.http import Answer, Call
+from sluicegate.gateway.app import Gateway
+from sluicegate.gateway.http import Answer, Call
+from sluicegate.gateway.problems import Problem
 from sluicegate.janitor import Janitor, Swept
 from sluicegate.oidc.jwks import Keyring
-from sluicegate.problems import Problem
 from sluicegate.waker import Waker
 from state_machine import Machine
 from world import OWN, Bucket, Clock, World, create_table, dynamodb

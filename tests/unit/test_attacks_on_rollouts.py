@@ -12,11 +12,11 @@ from lambda_model import error
 from sluicegate.deployment.model import AliasOutcome, Deployment, Status
 from sluicegate.deployment.plan import Smoke
 from sluicegate.gate.policy import Gate
-from sluicegate.gateway import ROUTES, Gateway
-from sluicegate.http import Answer, Call
+from sluicegate.gateway.app import ROUTES, Gateway
+from sluicegate.gateway.http import Answer, Call
+from sluicegate.gateway.problems import Problem
 from sluicegate.janitor import Janitor
 from sluicegate.oidc.identity import Identity
-from sluicegate.problems import Problem
 from sluicegate.rollout import smoke
 from sluicegate.store.store import Upload
 from sluicegate_gatefile import compile as gatefile

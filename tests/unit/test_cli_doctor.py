@@ -13,12 +13,12 @@ import pytest
 from cli_running import Ended, Run, running
 from cli_server import Reply, Server, problem
 from signing import AUDIENCE, ISSUER, NOW, jwk, jwks, token
-from sluicegate import gateway, http
 from sluicegate.deployment.plan import Target
 from sluicegate.gate.policy import Gate
-from sluicegate.http import Call
+from sluicegate.gateway import app, http
+from sluicegate.gateway.http import Call
+from sluicegate.gateway.problems import Problem, conflict, unprocessable
 from sluicegate.oidc.jwks import Keyring
-from sluicegate.problems import Problem, conflict, unprocessable
 from sluicegate_gatefile import compile as gatefile
 
 OTHER = "https://other.example.com"
@@ -83,7 +83,7 @@ def ask(
         rehearsal: Problem | None = None,
     ) -> Ended:
         server.clock = lambda: now
-        server.on("GET", "/health", _reply(gateway.health()))
+        server.on("GET", "/health", _reply(app.health()))
         monkeypatch.setenv("SLUICEGATE_URL", server.url)
         if token is not None:
             monkeypatch.setenv("SLUICEGATE_TOKEN", token)
@@ -101,7 +101,7 @@ def ask(
 
 def _answered(gate: Gate, given: str, now: float) -> Reply:
     """What the gateway answers to `GET /whoami`."""
-    service = gateway.Gateway(
+    service = app.Gateway(
         gate=gate,
         keys=Keyring(),
         store=cast(Any, None),

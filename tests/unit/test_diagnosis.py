@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from signing import AUDIENCE, CLAIMS, ISSUER, NOW, b64, jwk, jwks, signed, token
-from sluicegate.http import problem as in_both_forms
+from sluicegate.gateway.http import problem as in_both_forms
+from sluicegate.gateway.problems import TITLES, Problem, conflict, invalid_token, unavailable, unprocessable
 from sluicegate.oidc.claims import REQUIRED
 from sluicegate.oidc.identity import Issuer
 from sluicegate.oidc.jwks import Keyring
 from sluicegate.oidc.token import InvalidToken, verify
-from sluicegate.problems import TITLES, Problem, conflict, invalid_token, unavailable, unprocessable
 from sluicegate_cli import answers
 from sluicegate_cli.answers import of_problem
 from sluicegate_cli.diagnosis import Token, of_keys, of_token, read_token

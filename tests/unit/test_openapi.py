@@ -9,8 +9,8 @@ import yaml
 from openapi_spec_validator import OpenAPIV31SpecValidator, validate
 from sluicegate.aws.s3 import MAX_SIZE
 from sluicegate.deployment.model import AliasOutcome, Status, plan_view, view
-from sluicegate.gateway import ROUTES, WEBHOOK
-from sluicegate.problems import TITLES
+from sluicegate.gateway.app import ROUTES, WEBHOOK
+from sluicegate.gateway.problems import TITLES
 
 FILE = Path(__file__).parents[2] / "docs" / "openapi.yaml"
 

@@ -15,10 +15,10 @@ from signing import token as id_token
 from sluicegate.aws.secrets import OVERLAP, Secrets
 from sluicegate.deployment.model import Deployment, Status, timestamp
 from sluicegate.gate.policy import Gate
-from sluicegate.gateway import Gateway
-from sluicegate.http import Answer, Call
+from sluicegate.gateway.app import Gateway
+from sluicegate.gateway.http import Answer, Call
+from sluicegate.gateway.problems import Problem
 from sluicegate.oidc.jwks import Keyring
-from sluicegate.problems import Problem
 from sluicegate.store.store import Hold, Upload
 from sluicegate.targets import session_tags, source_identity
 from sluicegate_gatefile import compile as gatefile

@@ -8,8 +8,9 @@ from typing import Any, Final
 
 import pytest
 import yaml
-from sluicegate import deployer, events, notifier, problems, told
+from sluicegate import deployer, events, notifier, told
 from sluicegate.config import Config
+from sluicegate.gateway import problems
 from sluicegate.oidc.identity import ANSWER_SECRETS
 from sluicegate.store import store
 

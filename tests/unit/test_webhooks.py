@@ -24,12 +24,12 @@ from deliveries import (
 )
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sluicegate import webhooks
+from sluicegate.gateway import webhooks
+from sluicegate.gateway.problems import Problem
+from sluicegate.gateway.webhooks import Delivery, Nothing, read
 from sluicegate.oidc.identity import Identity
 from sluicegate.oidc.token import InvalidToken
-from sluicegate.problems import Problem
 from sluicegate.strict_json import StrictJsonError, loads
-from sluicegate.webhooks import Delivery, Nothing, read
 from standardwebhooks import Webhook as Signer
 
 # The example of https://github.com/standard-webhooks/standard-webhooks

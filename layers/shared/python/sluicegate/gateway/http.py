@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sluicegate.problems import Problem
+from sluicegate.gateway.problems import Problem
 
 
 @dataclass(frozen=True)

@@ -8,17 +8,17 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final, get_args
 
-from sluicegate.acceptance import Acceptance, held, token_key
 from sluicegate.deployment.model import AliasOutcome, Approval, Deployment, Reason, Status, timestamp, until
 from sluicegate.gate import patterns
 from sluicegate.gate.policy import Gate, Rule
+from sluicegate.gateway.admission import Acceptance, held, token_key
+from sluicegate.gateway.problems import Problem, conflict, not_allowed, unavailable
+from sluicegate.gateway.requester import named, requester
 from sluicegate.oidc.identity import Identity, Via
-from sluicegate.problems import Problem, conflict, not_allowed, unavailable
 from sluicegate.rollout.machine import WAITING, stop
 from sluicegate.store.codec import Item
 from sluicegate.store.store import Binding, Changed, Store, TokenUsed, digest
 from sluicegate.text import clean
-from sluicegate.who import named, requester
 
 _TRIES: Final = 6
 _BOTS: Final = tuple(map(patterns.compile, ("project_*_bot*", "group_*_bot*", "service_account_*")))

@@ -8,21 +8,20 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
 
-from sluicegate import __version__, requests, webhooks, who
-from sluicegate.acceptance import Acceptance, Resolved
+from sluicegate import __version__
 from sluicegate.aws.s3 import UPLOAD_EXPIRES, Artifacts
 from sluicegate.aws.secrets import Secrets, SecretsUnavailable
 from sluicegate.aws.stepfunctions import Executions
-from sluicegate.decisions import Decisions
 from sluicegate.deployment.model import Deployment, Status, duration, plan_view, timestamp, view
 from sluicegate.deployment.plan import Target
 from sluicegate.gate import patterns
 from sluicegate.gate.policy import Gate, Placement, Rule, Stage, Webhook
-from sluicegate.http import Answer, Call
-from sluicegate.oidc.identity import Identity
-from sluicegate.oidc.jwks import KeySource, KeysUnavailable
-from sluicegate.oidc.token import InvalidToken, verify
-from sluicegate.problems import (
+from sluicegate.gateway import requester as who
+from sluicegate.gateway import requests, webhooks
+from sluicegate.gateway.admission import Acceptance, Resolved
+from sluicegate.gateway.decisions import Decisions
+from sluicegate.gateway.http import Answer, Call
+from sluicegate.gateway.problems import (
     Problem,
     conflict,
     invalid_token,
@@ -31,7 +30,11 @@ from sluicegate.problems import (
     unavailable,
     unprocessable,
 )
-from sluicegate.requests import MAX_BODY, DeploymentRequest
+from sluicegate.gateway.requests import MAX_BODY, DeploymentRequest
+from sluicegate.gateway.webhooks import Delivery, Nothing
+from sluicegate.oidc.identity import Identity
+from sluicegate.oidc.jwks import KeySource, KeysUnavailable
+from sluicegate.oidc.token import InvalidToken, verify
 from sluicegate.store.codec import project_key
 from sluicegate.store.store import (
     Busy,
@@ -46,7 +49,6 @@ from sluicegate.store.store import (
     digest,
 )
 from sluicegate.text import clean
-from sluicegate.webhooks import Delivery, Nothing
 
 EXAMINED: Final = 500
 """Records that one list request reads at most; `next_cursor` goes on from there."""

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from sluicegate.gate.webhooks import STATUS, Event, Webhook
+from sluicegate.gateway.problems import Problem, invalid_request, not_allowed
 from sluicegate.oidc.identity import Identity
 from sluicegate.oidc.token import InvalidToken
-from sluicegate.problems import Problem, invalid_request, not_allowed
 from sluicegate.store.store import Once, digest
 
 MAX_BODY: Final = 512 * 1024

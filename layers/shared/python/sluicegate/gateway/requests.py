@@ -10,7 +10,7 @@ from sluicegate.deployment import strategy as strategies
 from sluicegate.deployment.model import DURATION, Status, parse_duration
 from sluicegate.deployment.plan import Step
 from sluicegate.deployment.ulid import is_id
-from sluicegate.problems import invalid_request
+from sluicegate.gateway.problems import invalid_request
 from sluicegate.strict_json import StrictJsonError, loads
 
 MAX_BODY: Final = 65_536

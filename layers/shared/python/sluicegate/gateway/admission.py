@@ -14,9 +14,10 @@ from sluicegate.deployment.strategy import as_careful
 from sluicegate.deployment.ulid import new_id
 from sluicegate.gate import patterns
 from sluicegate.gate.policy import Gate, Placement, Rule
+from sluicegate.gateway.problems import Problem, conflict, unavailable, unprocessable
+from sluicegate.gateway.requester import may_see, named, requester
+from sluicegate.gateway.requests import Action, DeploymentRequest
 from sluicegate.oidc.identity import Identity
-from sluicegate.problems import Problem, conflict, unavailable, unprocessable
-from sluicegate.requests import Action, DeploymentRequest
 from sluicegate.rollout.machine import stop
 from sluicegate.store.store import (
     AliasLock,
@@ -35,7 +36,6 @@ from sluicegate.store.store import (
     digest,
 )
 from sluicegate.text import clean
-from sluicegate.who import may_see, named, requester
 
 _TRIES: Final = 6
 
