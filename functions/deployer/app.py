@@ -8,13 +8,13 @@ from sluicegate.aws import clients
 from sluicegate.aws.s3 import Artifacts
 from sluicegate.aws.stepfunctions import Executions
 from sluicegate.config import Config
-from sluicegate.deployer import Deployer
+from sluicegate.deployer.runner import Steps
+from sluicegate.deployer.target import Targets
+from sluicegate.deployer.worker import Deployer
 from sluicegate.deployment.model import AliasOutcome, Deployment
 from sluicegate.observe import count, logger, metrics
 from sluicegate.rollout.machine import Outcome
-from sluicegate.steps import Steps
 from sluicegate.store.store import Contended, Store
-from sluicegate.targets import Targets
 
 
 @cache

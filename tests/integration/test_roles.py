@@ -13,10 +13,10 @@ from uuid import uuid4
 import httpx
 import pytest
 from botocore.exceptions import ClientError
+from sluicegate.deployer.target import session_policy
 from sluicegate.deployment.model import Deployment, Requester, Status, timestamp
 from sluicegate.deployment.plan import Plan, Step, Target
 from sluicegate.deployment.ulid import new_id
-from sluicegate.targets import session_policy
 from stand import Stand, package
 
 DENIED = {"AccessDenied", "AccessDeniedException", "403"}

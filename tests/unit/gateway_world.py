@@ -18,7 +18,7 @@ import pytest
 from lambda_model import LambdaModel
 from moto import mock_aws
 from signing import AUDIENCE, ISSUER, NOW, jwk, jwks, token
-from sluicegate.deployer import Deployer
+from sluicegate.deployer.worker import Deployer
 from sluicegate.deployment.model import Deployment
 from sluicegate.gate import policy as gates
 from sluicegate.gate import rollout_settings

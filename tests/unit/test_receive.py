@@ -13,6 +13,7 @@ from deliveries import ISSUER, OTHER_SHA, SECRET, SHA, headers, pipeline, raw, s
 from signing import AUDIENCE, jwk, jwks
 from signing import token as id_token
 from sluicegate.aws.secrets import OVERLAP, Secrets
+from sluicegate.deployer.target import session_tags, source_identity
 from sluicegate.deployment.model import Deployment, Status, timestamp
 from sluicegate.gate.policy import Gate
 from sluicegate.gateway.app import Gateway
@@ -20,7 +21,6 @@ from sluicegate.gateway.http import Answer, Call
 from sluicegate.gateway.problems import Problem
 from sluicegate.oidc.jwks import Keyring
 from sluicegate.store.store import Hold, Upload
-from sluicegate.targets import session_tags, source_identity
 from sluicegate_gatefile import compile as gatefile
 from world import OWN, TABLE, World, world
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from plans import ABORTED, Walk, accepted, approved, going_well, outcomes, plans, versions
-from sluicegate.deployer import TURN
+from sluicegate.deployer.worker import TURN
 from sluicegate.deployment.model import AliasOutcome, AliasState, Deployment, Reason, Status
 from sluicegate.deployment.plan import Limit, Metric, NoData, Plan, Step, Watch
 from sluicegate.deployment.strategy import MAX_BAKE, MAX_STEPS, checked

@@ -8,8 +8,9 @@ from typing import Any, Final
 
 import pytest
 import yaml
-from sluicegate import deployer, events, notifier, told
+from sluicegate import events, notifier, told
 from sluicegate.config import Config
+from sluicegate.deployer import worker
 from sluicegate.gateway import problems
 from sluicegate.oidc.identity import ANSWER_SECRETS
 from sluicegate.store import store
@@ -624,7 +625,7 @@ def test_the_rollout_retries_wherever_it_runs() -> None:
 
 def test_a_turn_fits_the_function_the_task_and_the_lease() -> None:
     function = properties("DeployerFunction")["Timeout"]
-    assert deployer.TURN * 2 < function < MACHINE["States"]["Run"]["TimeoutSeconds"] < store.PUBLISH_LEASE
+    assert worker.TURN * 2 < function < MACHINE["States"]["Run"]["TimeoutSeconds"] < store.PUBLISH_LEASE
 
 
 def test_every_substitution_of_the_rollout_is_given() -> None:

@@ -13,14 +13,14 @@ from lambda_model import LambdaModel
 from moto import mock_aws
 from sluicegate.aws.lambda_ import FunctionApi
 from sluicegate.aws.s3 import Stored
-from sluicegate.deployer import Deployer
+from sluicegate.deployer.runner import Steps
+from sluicegate.deployer.target import Access
+from sluicegate.deployer.worker import Deployer
 from sluicegate.deployment.model import Deployment, Entry, Requester, Status, timestamp
 from sluicegate.deployment.plan import Plan, Step, Target
 from sluicegate.deployment.ulid import new_id
 from sluicegate.rollout.analysis import AlarmState, Measured
-from sluicegate.steps import Steps
 from sluicegate.store.store import Store, digest
-from sluicegate.targets import Access
 
 OWN = Target("111111111111", "eu-central-1")
 START = 1_780_000_000.0

@@ -28,6 +28,7 @@ from sluicegate.aws.lambda_ import (
     Unanswered,
 )
 from sluicegate.aws.s3 import Artifacts, key
+from sluicegate.deployer.target import Access, Targets
 from sluicegate.deployment.model import AliasOutcome, AliasState, Deployment, seconds
 from sluicegate.deployment.plan import Smoke, Watch
 from sluicegate.rollout import smoke
@@ -64,7 +65,6 @@ from sluicegate.rollout.machine import (
     Verify,
 )
 from sluicegate.store.store import PublishedVersion, Store
-from sluicegate.targets import Access, Targets
 
 _PAUSES = (0.1, 0.15, 0.25, 0.4, 0.6, 1.0, 1.5, 2.0, 2.0, 2.0)
 """Seconds between looks at an update; a small zip takes half a second. Longer waits are for later turns."""

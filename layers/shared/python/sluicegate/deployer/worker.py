@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from sluicegate.aws.stepfunctions import Executions
+from sluicegate.deployer.runner import Steps
 from sluicegate.deployment.model import Deployment
 from sluicegate.rollout.machine import End, Occupied, Outcome, advance, next_step, pause
-from sluicegate.steps import Steps
 from sluicegate.store.store import Busy, Changed, PublishedVersion, Store
 
 TURN: Final = 20.0
