@@ -7,8 +7,8 @@ from sluicegate.aws import clients
 from sluicegate.aws.stepfunctions import Executions
 from sluicegate.config import Config
 from sluicegate.deployment.model import AliasOutcome
-from sluicegate.janitor import Janitor
 from sluicegate.observe import count, logger, metrics
+from sluicegate.recovery.janitor import Janitor
 from sluicegate.store.store import Store
 
 

@@ -8,8 +8,8 @@ from sluicegate.aws.stepfunctions import Executions
 from sluicegate.config import Config
 from sluicegate.deployment.plan import Target
 from sluicegate.observe import logger
+from sluicegate.recovery.waker import Waker
 from sluicegate.store.store import Store
-from sluicegate.waker import Waker
 
 
 @cache

@@ -27,9 +27,9 @@ from sluicegate.gate.rollout_settings import Rollout
 from sluicegate.gateway.app import Gateway
 from sluicegate.gateway.http import Answer, Call
 from sluicegate.gateway.problems import Problem
-from sluicegate.janitor import Janitor, Swept
 from sluicegate.oidc.jwks import Keyring
-from sluicegate.waker import Waker
+from sluicegate.recovery.janitor import Janitor, Swept
+from sluicegate.recovery.waker import Waker
 from state_machine import Machine
 from world import OWN, Bucket, Clock, World, create_table, dynamodb
 

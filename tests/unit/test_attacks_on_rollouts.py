@@ -15,8 +15,8 @@ from sluicegate.gate.policy import Gate
 from sluicegate.gateway.app import ROUTES, Gateway
 from sluicegate.gateway.http import Answer, Call
 from sluicegate.gateway.problems import Problem
-from sluicegate.janitor import Janitor
 from sluicegate.oidc.identity import Identity
+from sluicegate.recovery.janitor import Janitor
 from sluicegate.rollout import smoke
 from sluicegate.store.store import Upload
 from sluicegate_gatefile import compile as gatefile

@@ -10,7 +10,7 @@ from sluicegate.aws.stepfunctions import Executions
 from sluicegate.deployment.model import AliasOutcome, AliasState, Deployment, Status
 from sluicegate.deployment.plan import Limit, Metric, NoData, Smoke, Step, Watch
 from sluicegate.gate.rollout_settings import Rollout
-from sluicegate.janitor import ATTEMPTS
+from sluicegate.recovery.janitor import ATTEMPTS
 from sluicegate.rollout.analysis import AlarmState, Measured
 from state_machine import MOST_EVENTS, ServiceError, TaskFailed, definition, evaluate
 from test_rollout import EVENTS_OF_A_WAIT

@@ -6,7 +6,7 @@ from typing import Any, cast
 import pytest
 from sluicegate.deployment.model import Deployment, Status
 from sluicegate.deployment.plan import Target, Watch
-from sluicegate.waker import PATIENCE, Waker
+from sluicegate.recovery.waker import PATIENCE, Waker
 from world import new_deployment
 
 HERE = Target("111111111111", "eu-central-1")
