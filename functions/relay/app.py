@@ -6,7 +6,7 @@ from typing import Any
 from sluicegate.aws import clients
 from sluicegate.config import Config
 from sluicegate.observe import count, logger, metrics
-from sluicegate.relay import Relay
+from sluicegate.relay.relay import Relay
 
 
 @cache

@@ -13,10 +13,10 @@ import pytest
 from botocore.exceptions import ClientError, ReadTimeoutError
 from hypothesis import given
 from hypothesis import strategies as st
-from sluicegate import events
 from sluicegate.deployment.model import AliasOutcome, AliasState, Deployment, Reason, Status, view
 from sluicegate.deployment.plan import Step
-from sluicegate.relay import Relay
+from sluicegate.relay import event as events
+from sluicegate.relay.relay import Relay
 from sluicegate.store import codec as records
 from world import START, new_deployment
 

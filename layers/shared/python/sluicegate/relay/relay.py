@@ -6,9 +6,9 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from sluicegate import events
 from sluicegate.aws import clients
-from sluicegate.events import Event
+from sluicegate.relay import event as events
+from sluicegate.relay.event import Event
 
 
 @dataclass(frozen=True)
