@@ -6,11 +6,11 @@ from typing import Any
 from sluicegate.aws import clients
 from sluicegate.config import Config
 from sluicegate.gate.policy import Gate, load
-from sluicegate.gitlab_api import Tokens
-from sluicegate.notifier import Inbox, Notifier
+from sluicegate.notifier.gitlab_api import Tokens
+from sluicegate.notifier.ledger import Notebook
+from sluicegate.notifier.notifier import Inbox, Notifier
 from sluicegate.observe import count, logger, metrics
 from sluicegate.store.store import Store
-from sluicegate.told import Notebook
 
 
 @cache

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from sluicegate.gitlab_api import GitLab, Passing, Refused, Tokens
+from sluicegate.notifier.gitlab_api import GitLab, Passing, Refused, Tokens
 from stand import gitlab as stand_in
 from stand.gitlab import Fault
 

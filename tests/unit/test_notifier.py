@@ -13,17 +13,18 @@ from botocore.exceptions import ClientError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from moto import mock_aws
-from sluicegate import fetch, notifications
+from sluicegate import fetch
 from sluicegate.deployment.model import Deployment, Reason, Requester, Status
 from sluicegate.fetch import Answer, FetchError
 from sluicegate.gate.policy import GateError
-from sluicegate.gitlab_api import Passing, Refused, Tokens
-from sluicegate.notifications import STATES, Mirror, State, Subject, Told, Words
-from sluicegate.notifier import FIRST_PAUSE, LONGEST_PAUSE, Inbox, Notifier
+from sluicegate.notifier import commit_status
+from sluicegate.notifier.commit_status import STATES, Mirror, State, Subject, Told, Words
+from sluicegate.notifier.gitlab_api import Passing, Refused, Tokens
+from sluicegate.notifier.ledger import LEASE, Claimed, Notebook
+from sluicegate.notifier.notifier import FIRST_PAUSE, LONGEST_PAUSE, Inbox, Notifier
 from sluicegate.oidc.identity import Answers, Issuer
 from sluicegate.store.codec import marshal, unmarshal
 from sluicegate.store.store import digest
-from sluicegate.told import LEASE, Claimed, Notebook
 from stand.gitlab_api import Api
 from world import OWN, START, TABLE, Clock, Killed, create_table, new_deployment
 
@@ -73,7 +74,7 @@ def deployment(status: Status = Status.ACCEPTED, by: Requester = JOB, at: float 
 )
 def test_each_status_has_a_state_of_gitlabs(status: Status, state: str) -> None:
     assert STATES[status].value == state
-    assert notifications.status_fields(deployment(status))["state"] == state
+    assert commit_status.status_fields(deployment(status))["state"] == state
 
 
 def test_no_status_is_without_a_state() -> None:
@@ -97,13 +98,13 @@ def test_no_status_is_without_a_state() -> None:
 def test_only_what_is_new_is_said(status: Status, told: State | None, said: State | None) -> None:
     subject = deployment(status)
     before = Told(subject.id, told) if told else None
-    assert notifications.words(subject, BOTH, before, None) == Words(status=said)
+    assert commit_status.words(subject, BOTH, before, None) == Words(status=said)
 
 
 def test_a_newer_deployment_has_the_last_word_on_a_status() -> None:
     older, newer = deployment(Status.FAILED), deployment(Status.ACCEPTED, at=START + 60)
-    assert not notifications.words(older, BOTH, Told(newer.id, State.PENDING), None)
-    assert notifications.words(newer, BOTH, Told(older.id, State.FAILED), None) == Words(State.PENDING)
+    assert not commit_status.words(older, BOTH, Told(newer.id, State.PENDING), None)
+    assert commit_status.words(newer, BOTH, Told(older.id, State.FAILED), None) == Words(State.PENDING)
 
 
 @pytest.mark.parametrize(
@@ -122,15 +123,15 @@ def test_a_newer_deployment_has_the_last_word_on_a_status() -> None:
 def test_what_a_webhook_started_is_a_deployment_of_gitlabs_too(
     by: Requester, status: Status, mirror: Mirror | None, said: State | None
 ) -> None:
-    assert notifications.words(deployment(status, by), BOTH, None, mirror).deployment is said
+    assert commit_status.words(deployment(status, by), BOTH, None, mirror).deployment is said
 
 
 def test_what_the_gate_file_leaves_out_is_not_said() -> None:
     running = deployment(Status.PUBLISHING, HOOK)
     statuses = Answers(SECRET, statuses=True, deployments=False)
     deployments = Answers(SECRET, statuses=False, deployments=True)
-    assert notifications.words(running, statuses, None, None) == Words(status=State.RUNNING)
-    assert notifications.words(running, deployments, None, None) == Words(deployment=State.RUNNING)
+    assert commit_status.words(running, statuses, None, None) == Words(status=State.RUNNING)
+    assert commit_status.words(running, deployments, None, None) == Words(deployment=State.RUNNING)
 
 
 @pytest.mark.parametrize(
@@ -146,11 +147,11 @@ def test_what_the_gate_file_leaves_out_is_not_said() -> None:
     ],
 )
 def test_what_no_commit_of_a_project_asked_for_is_not_told(by: Requester) -> None:
-    assert notifications.subject(deployment(by=by)) is None
+    assert commit_status.subject(deployment(by=by)) is None
 
 
 def test_a_status_is_of_the_jobs_pipeline_and_leads_to_the_job() -> None:
-    fields = notifications.status_fields(deployment(Status.PUBLISHING))
+    fields = commit_status.status_fields(deployment(Status.PUBLISHING))
     assert fields == {
         "state": "running",
         "name": NAME,
@@ -161,12 +162,12 @@ def test_a_status_is_of_the_jobs_pipeline_and_leads_to_the_job() -> None:
 
 
 def test_a_status_without_a_pipeline_is_of_the_ref() -> None:
-    fields = notifications.status_fields(deployment(Status.PUBLISHING, HOOK))
+    fields = commit_status.status_fields(deployment(Status.PUBLISHING, HOOK))
     assert (fields["ref"], "pipeline_id" in fields, "target_url" in fields) == ("v1.4.0", False, False)
 
 
 def test_a_deployment_of_gitlabs_is_of_the_stages_environment() -> None:
-    fields = notifications.deployment_fields(deployment(Status.PUBLISHING, HOOK), State.RUNNING)
+    fields = commit_status.deployment_fields(deployment(Status.PUBLISHING, HOOK), State.RUNNING)
     assert fields == {
         "environment": "prod",
         "sha": SHA,
@@ -178,13 +179,13 @@ def test_a_deployment_of_gitlabs_is_of_the_stages_environment() -> None:
 
 def test_a_description_says_how_far_a_bake_is() -> None:
     baking = replace(deployment(Status.BAKING), weight=10)
-    assert notifications.described(baking) == "baking 10 %: so it goes"
+    assert commit_status.described(baking) == "baking 10 %: so it goes"
 
 
 @given(st.text(max_size=400), st.sampled_from(sorted(Status)))
 def test_a_description_is_one_line_that_gitlab_takes(message: str, status: Status) -> None:
     told = deployment().changed(START, message, status if status is not Status.ACCEPTED else None)
-    text = notifications.described(told)
+    text = commit_status.described(told)
     assert len(text) <= 255
     assert not re.search(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]", text)
 

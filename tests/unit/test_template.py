@@ -8,10 +8,10 @@ from typing import Any, Final
 
 import pytest
 import yaml
-from sluicegate import notifier, told
 from sluicegate.config import Config
 from sluicegate.deployer import worker
 from sluicegate.gateway import problems
+from sluicegate.notifier import ledger, notifier
 from sluicegate.oidc.identity import ANSWER_SECRETS
 from sluicegate.relay import event as events
 from sluicegate.store import store
@@ -549,7 +549,7 @@ def test_a_gitlab_that_is_out_for_a_day_loses_nothing() -> None:
     pauses = (notifier.pause(times) for times in range(1, redrive["maxReceiveCount"]))
     assert 86_400 <= sum(pauses) < 2 * 86_400
     timeout = properties("NotifierFunction")["Timeout"]
-    assert timeout > told.LEASE + 30
+    assert timeout > ledger.LEASE + 30
     assert queue["VisibilityTimeout"] == 6 * timeout
     for name in ("NotifierQueue", "NotifierDeadLetters"):
         assert properties(name)["SqsManagedSseEnabled"] is True

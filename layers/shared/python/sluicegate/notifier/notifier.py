@@ -13,15 +13,15 @@ from typing import Any, Final
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from sluicegate import notifications
 from sluicegate.aws import clients
 from sluicegate.deployment.model import Deployment
 from sluicegate.deployment.ulid import is_id
 from sluicegate.gate.policy import Gate, GateError
-from sluicegate.gitlab_api import GitLab, Passing, Refused, Tokens
-from sluicegate.notifications import Mirror, State, Told
+from sluicegate.notifier import commit_status
+from sluicegate.notifier.commit_status import Mirror, State, Told
+from sluicegate.notifier.gitlab_api import GitLab, Passing, Refused, Tokens
+from sluicegate.notifier.ledger import Claimed, Notebook
 from sluicegate.store.store import Store
-from sluicegate.told import Claimed, Notebook
 
 FIRST_PAUSE: Final = 30
 LONGEST_PAUSE: Final = 900
@@ -50,24 +50,24 @@ class Notifier:
         """
         deployment = self._deployment(deployment_id)
         issuer = self.gate().issuers.get(deployment.requested_by.issuer)
-        subject = notifications.subject(deployment)
+        subject = commit_status.subject(deployment)
         if issuer is None or issuer.answers is None or subject is None:
             return
         line = self.notebook.line(subject)
         mirror = self.notebook.mirror(deployment.id)
-        if not notifications.words(deployment, issuer.answers, line.told, mirror):
+        if not commit_status.words(deployment, issuer.answers, line.told, mirror):
             return
         self.tokens.token(issuer.answers.secret)  # before the claim, for it may take its time
         claim = self.notebook.claim(subject, line)
         # Read after the claim: whoever claims next knows no less, so no older word can follow a newer one.
         deployment = self._deployment(deployment_id)
         mirror = self.notebook.mirror(deployment.id)
-        words = notifications.words(deployment, issuer.answers, line.told, mirror)
+        words = commit_status.words(deployment, issuer.answers, line.told, mirror)
         gitlab = GitLab(issuer.url, issuer.answers.secret, self.tokens, claim.until, self.clock)
         told = line.told
         try:
             if words.status:
-                gitlab.set_status(subject.project_id, subject.sha, notifications.status_fields(deployment))
+                gitlab.set_status(subject.project_id, subject.sha, commit_status.status_fields(deployment))
                 told = Told(deployment.id, words.status)
                 self._said("status", deployment, words.status)
             if words.deployment:
@@ -86,11 +86,11 @@ class Notifier:
         """GitLab's own deployment gets this state; made where there is none yet."""
         project, number = deployment.requested_by.project_id, mirror.number if mirror else None
         if mirror and number is None:
-            asked = notifications.deployment_fields(deployment, mirror.state)
+            asked = commit_status.deployment_fields(deployment, mirror.state)
             number = gitlab.find_deployment(project, asked)
         if number is None:
             self.notebook.note(deployment.id, Mirror(None, state))
-            number = gitlab.create_deployment(project, notifications.deployment_fields(deployment, state))
+            number = gitlab.create_deployment(project, commit_status.deployment_fields(deployment, state))
         elif mirror and mirror.state is not state:
             gitlab.update_deployment(project, number, state)
         self.notebook.note(deployment.id, Mirror(number, state))

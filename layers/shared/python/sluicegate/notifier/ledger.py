@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from botocore.exceptions import ClientError
 
-from sluicegate.notifications import Mirror, State, Subject, Told
+from sluicegate.notifier.commit_status import Mirror, State, Subject, Told
 from sluicegate.store.codec import Item, marshal, unmarshal
 from sluicegate.store.store import digest
 
