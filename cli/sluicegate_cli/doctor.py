@@ -254,7 +254,7 @@ def _of_keys(token: Token, gate: Gate) -> Iterator[Finding]:
     known = gate.issuers.get(token.issuer)
     if known is None:
         return
-    from sluicegate.fetch import FetchError, key_set  # with cryptography
+    from sluicegate.http_client import FetchError, key_set  # with cryptography
     from sluicegate.oidc.jwks import InvalidKeySet, parse_jwks
 
     kid, from_file = token.header["kid"], known.jwks is not None

@@ -7,13 +7,13 @@ from botocore.exceptions import BotoCoreError, ClientError
 from sluicegate.aws import clients
 from sluicegate.aws.s3 import Artifacts
 from sluicegate.aws.stepfunctions import Executions
-from sluicegate.config import Config
 from sluicegate.deployer.runner import Steps
 from sluicegate.deployer.target import Targets
 from sluicegate.deployer.worker import Deployer
 from sluicegate.deployment.model import AliasOutcome, Deployment
-from sluicegate.observe import count, logger, metrics
+from sluicegate.observability import count, logger, metrics
 from sluicegate.rollout.machine import Outcome
+from sluicegate.settings import Config
 from sluicegate.store.store import Contended, Store
 
 

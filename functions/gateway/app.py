@@ -8,12 +8,12 @@ from sluicegate.aws import clients
 from sluicegate.aws.s3 import Artifacts
 from sluicegate.aws.secrets import Secrets
 from sluicegate.aws.stepfunctions import Executions
-from sluicegate.config import Config
 from sluicegate.gate.policy import Gate, GateError, load
 from sluicegate.gateway import app, http
 from sluicegate.gateway.problems import Problem, unavailable
-from sluicegate.observe import count, logger, metrics
+from sluicegate.observability import count, logger, metrics
 from sluicegate.oidc.jwks import Keyring
+from sluicegate.settings import Config
 from sluicegate.store.store import Store
 
 

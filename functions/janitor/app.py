@@ -5,10 +5,10 @@ from typing import Any
 
 from sluicegate.aws import clients
 from sluicegate.aws.stepfunctions import Executions
-from sluicegate.config import Config
 from sluicegate.deployment.model import AliasOutcome
-from sluicegate.observe import count, logger, metrics
+from sluicegate.observability import count, logger, metrics
 from sluicegate.recovery.janitor import Janitor
+from sluicegate.settings import Config
 from sluicegate.store.store import Store
 
 

@@ -4,12 +4,12 @@ from functools import cache
 from typing import Any
 
 from sluicegate.aws import clients
-from sluicegate.config import Config
 from sluicegate.gate.policy import Gate, load
 from sluicegate.notifier.gitlab_api import Tokens
 from sluicegate.notifier.ledger import Notebook
 from sluicegate.notifier.notifier import Inbox, Notifier
-from sluicegate.observe import count, logger, metrics
+from sluicegate.observability import count, logger, metrics
+from sluicegate.settings import Config
 from sluicegate.store.store import Store
 
 

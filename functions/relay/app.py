@@ -4,9 +4,9 @@ from functools import cache
 from typing import Any
 
 from sluicegate.aws import clients
-from sluicegate.config import Config
-from sluicegate.observe import count, logger, metrics
+from sluicegate.observability import count, logger, metrics
 from sluicegate.relay.relay import Relay
+from sluicegate.settings import Config
 
 
 @cache

@@ -5,10 +5,10 @@ from typing import Any
 
 from sluicegate.aws import clients
 from sluicegate.aws.stepfunctions import Executions
-from sluicegate.config import Config
 from sluicegate.deployment.plan import Target
-from sluicegate.observe import logger
+from sluicegate.observability import logger
 from sluicegate.recovery.waker import Waker
+from sluicegate.settings import Config
 from sluicegate.store.store import Store
 
 

@@ -21,8 +21,8 @@ from cryptography.x509.oid import NameOID
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from signing import jwk, key
-from sluicegate import fetch
-from sluicegate.fetch import FetchError, key_set
+from sluicegate import http_client
+from sluicegate.http_client import FetchError, key_set
 from sluicegate.oidc.identity import Issuer
 from sluicegate.oidc.jwks import Keyring, KeysUnavailable
 from sluicegate.text import clean
@@ -242,7 +242,7 @@ def test_jwks_uri_has_the_issuers_scheme_host_and_port(server: Server, uri: obje
 
 def test_a_port_that_is_left_out_is_the_schemes() -> None:
     def origin(url: str) -> object:
-        return fetch._origin(urlsplit(url))
+        return http_client._origin(urlsplit(url))
 
     assert origin("https://gitlab.example.com") == origin("HTTPS://GitLab.example.com:443/x")
     assert origin("http://localhost") == origin("http://localhost:80")

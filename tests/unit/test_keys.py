@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from signing import AUDIENCE, ISSUER, NOW, jwk, jwks, key, number
-from sluicegate.fetch import FetchError
+from sluicegate.http_client import FetchError
 from sluicegate.oidc.identity import Issuer
 from sluicegate.oidc.jwks import InvalidKeySet, Keyring, KeysUnavailable, UnknownKey, parse_jwks
 

@@ -13,10 +13,10 @@ from botocore.exceptions import ClientError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from moto import mock_aws
-from sluicegate import fetch
+from sluicegate import http_client
 from sluicegate.deployment.model import Deployment, Reason, Requester, Status
-from sluicegate.fetch import Answer, FetchError
 from sluicegate.gate.policy import GateError
+from sluicegate.http_client import Answer, FetchError
 from sluicegate.notifier import commit_status
 from sluicegate.notifier.commit_status import STATES, Mirror, State, Subject, Told, Words
 from sluicegate.notifier.gitlab_api import Passing, Refused, Tokens
@@ -384,7 +384,7 @@ class Secrets:
 @pytest.fixture
 def world(monkeypatch: pytest.MonkeyPatch) -> World:
     made = World()
-    monkeypatch.setattr(fetch, "exchange", made.exchange)
+    monkeypatch.setattr(http_client, "exchange", made.exchange)
     return made
 
 
@@ -535,7 +535,7 @@ def played(world: World, data: st.DataObject, deployments: Sequence[Deployment])
 def test_the_last_word_is_the_newest_deployments_end(data: st.DataObject) -> None:
     world = World()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fetch, "exchange", world.exchange)
+        patch.setattr(http_client, "exchange", world.exchange)
         first, retry = deployment(), deployment(at=START + 60)
         *_, newest = played(world, data, [first, retry])
     assert world.shown() == [STATES[newest.status].value]
@@ -546,7 +546,7 @@ def test_the_last_word_is_the_newest_deployments_end(data: st.DataObject) -> Non
 def test_gitlab_has_one_deployment_with_the_right_end(data: st.DataObject) -> None:
     world = World()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fetch, "exchange", world.exchange)
+        patch.setattr(http_client, "exchange", world.exchange)
         [ended] = played(world, data, [deployment(by=HOOK)])
     assert [one["status"] for one in world.api.deployments] == [STATES[ended.status].value]
     assert world.shown() == [STATES[ended.status].value]

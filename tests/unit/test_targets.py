@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from plans import plans
 from sluicegate.aws import permissions
-from sluicegate.config import Config
 from sluicegate.deployer.target import Targets, session_policy
 from sluicegate.deployment.plan import Plan, Smoke, Target, Watch
+from sluicegate.settings import Config
 from world import new_deployment
 
 CONFIG = Config(

@@ -8,12 +8,12 @@ from typing import Any, Final
 
 import pytest
 import yaml
-from sluicegate.config import Config
 from sluicegate.deployer import worker
 from sluicegate.gateway import problems
 from sluicegate.notifier import ledger, notifier
 from sluicegate.oidc.identity import ANSWER_SECRETS
 from sluicegate.relay import event as events
+from sluicegate.settings import Config
 from sluicegate.store import store
 
 ROOT: Final = Path(__file__).resolve().parents[2]

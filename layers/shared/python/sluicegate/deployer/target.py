@@ -16,8 +16,8 @@ from botocore.config import Config as Settings
 from sluicegate.aws import clients, permissions
 from sluicegate.aws.cloudwatch import CloudWatch
 from sluicegate.aws.lambda_ import FunctionApi
-from sluicegate.config import Config
 from sluicegate.deployment.model import Deployment, Requester
+from sluicegate.settings import Config
 
 SESSION: Final = 900
 """Seconds: the shortest session that STS grants."""

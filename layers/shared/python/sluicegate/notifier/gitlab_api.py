@@ -14,9 +14,9 @@ from urllib.parse import quote, urlencode
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from sluicegate import fetch
+from sluicegate import http_client
 from sluicegate.aws import clients
-from sluicegate.fetch import Answer, FetchError
+from sluicegate.http_client import Answer, FetchError
 from sluicegate.strict_json import JsonValue, StrictJsonError, loads
 from sluicegate.text import clean
 
@@ -139,7 +139,7 @@ class GitLab:
             headers["Content-Type"] = "application/json"
             body = json.dumps(fields).encode()
         try:
-            return fetch.exchange(
+            return http_client.exchange(
                 f"{self.url}/api/v4/{path}", method, seconds=left, headers=headers, body=body
             )
         except FetchError as error:

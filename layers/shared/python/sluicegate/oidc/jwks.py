@@ -14,7 +14,7 @@ from typing import Protocol
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey, RSAPublicNumbers
 
-from sluicegate.fetch import FetchError, key_set
+from sluicegate.http_client import FetchError, key_set
 from sluicegate.oidc.identity import Issuer
 from sluicegate.strict_json import JsonValue, StrictJsonError, loads
 from sluicegate.text import base64url
