@@ -33,7 +33,7 @@ class _Verbs(click.Group):
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:  # noqa: ARG002
         if name not in _VERBS:
             return None
-        command = import_module(f"sluicegate_cli.{name}").command
+        command = import_module(f"sluicegate_cli.commands.{name}").command
         assert isinstance(command, click.Command)  # noqa: S101 (each verb's module has one)
         return command
 

@@ -624,7 +624,7 @@ def test_a_finding_of_a_function_is_added(run: Run, monkeypatch: pytest.MonkeyPa
 
 def test_aws_is_imported_only_for_a_function() -> None:
     look = (
-        "import sys, sluicegate_cli.doctor\n"
+        "import sys, sluicegate_cli.commands.doctor\n"
         "print(sorted({'boto3', 'botocore', 'yaml', 'jwt', 'cryptography'} & set(sys.modules)))"
     )
     ended = subprocess.run(
