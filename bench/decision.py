@@ -1,23 +1,19 @@
 """Token check plus decision, as a ratio to a bare `jwt.decode` of the same token in the same run."""
 
 import json
-import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from statistics import median
 
 import jwt
 from jwt.types import Options
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "unit"))
-
-from signing import AUDIENCE, CLAIMS, ISSUER, NOW, jwk, jwks, key, token
 from sluicegate.gate import rollout_settings
 from sluicegate.gate.policy import FORMAT, Gate, Rollout, parse
 from sluicegate.oidc.identity import Issuer
 from sluicegate.oidc.jwks import Keyring
 from sluicegate.oidc.token import verify
+from support.signing import AUDIENCE, CLAIMS, ISSUER, NOW, jwk, jwks, key, token
 
 ROUNDS, REPEAT = 15, 200
 

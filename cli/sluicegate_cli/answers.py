@@ -9,7 +9,6 @@ from urllib.parse import urlsplit
 
 from sluicegate.gate.rules import Rule
 from sluicegate.oidc.claims import REQUIRED
-
 from sluicegate_cli.diagnosis import ASK, Token, named, no_rule
 from sluicegate_cli.finding import (
     API,

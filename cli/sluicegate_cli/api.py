@@ -19,9 +19,9 @@ from urllib.parse import quote, urlsplit
 
 import click
 import httpx
+
 import sluicegate
 from sluicegate.text import clean
-
 from sluicegate_cli.errors import ApiError
 from sluicegate_cli.exits import Exit
 

@@ -10,8 +10,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import click
-from sluicegate.text import clean
 
+from sluicegate.text import clean
 from sluicegate_cli.finding import Finding, Verdict
 
 FOUND: Final = "the function is there"

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 from sluicegate.deployment.model import seconds
-
 from sluicegate_cli import show, words
 from sluicegate_cli.api import Api
 from sluicegate_cli.errors import ApiError

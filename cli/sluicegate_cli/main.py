@@ -5,6 +5,7 @@ from importlib import import_module
 from io import TextIOWrapper
 
 import click
+
 import sluicegate
 
 _VERBS = {

@@ -17,8 +17,8 @@ from rich.live import Live
 from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
-from sluicegate.text import clean
 
+from sluicegate.text import clean
 from sluicegate_cli.errors import ApiError
 
 _STYLES: Final = {

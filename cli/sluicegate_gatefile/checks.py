@@ -13,7 +13,6 @@ from sluicegate.gate import patterns, rollout_settings
 from sluicegate.gate.policy import FORMAT
 from sluicegate.gate.rollout_settings import Rollout
 from sluicegate.gate.rules import DENIABLE, PINS
-
 from sluicegate_gatefile.keys import ID
 from sluicegate_gatefile.overrides import Rollouts, no_stage
 from sluicegate_gatefile.shape import did_you_mean

@@ -17,7 +17,6 @@ from sluicegate.gate import policy as compiled
 from sluicegate.gate.policy import Decision, Gate
 from sluicegate.oidc.identity import Identity
 from sluicegate.text import clean
-
 from sluicegate_gatefile import keys, yaml_source
 from sluicegate_gatefile.checks import OWN_FUNCTIONS, Checks
 from sluicegate_gatefile.diagnostics import Diagnostic, Findings, Mark, Severity

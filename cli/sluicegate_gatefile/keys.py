@@ -9,7 +9,6 @@ from sluicegate.gate.rules import ACTIONS
 from sluicegate.oidc import claims
 from sluicegate.oidc.identity import ANSWER_SECRETS
 from sluicegate.text import clean
-
 from sluicegate_gatefile.shape import (
     Choice,
     Flag,

@@ -12,7 +12,6 @@ from sluicegate.deployment.model import duration
 from sluicegate.deployment.plan import Limit, Metric, NoData, Smoke, Step, Watch
 from sluicegate.gate import alarm_names
 from sluicegate.gate.rollout_settings import Rollout, circle
-
 from sluicegate_gatefile.shape import NONE, did_you_mean
 from sluicegate_gatefile.yaml_source import Path, Report
 

@@ -10,7 +10,6 @@ from typing import Any
 
 from sluicegate.gate import patterns, webhooks
 from sluicegate.gate.webhooks import ACTIONS, CLAIMS, EVENTS
-
 from sluicegate_gatefile.overrides import no_stage
 from sluicegate_gatefile.yaml_source import Path, Report
 

@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 
 import pytest
-from stand.fixtures import stand
 
 from container import engine
+from stand.fixtures import stand
 
 __all__ = ["stand"]
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from stand import Stand, places, stack
 
 EVENTS = sorted(places.ROOT.glob("events/*.json"))

@@ -8,6 +8,7 @@ from typing import Any, Final
 from uuid import uuid4
 
 import pytest
+
 from stand import Stand, hooked, rollouts
 from stand.fixtures import stand
 from stand.hooked import Hooks

@@ -12,6 +12,7 @@ from uuid import uuid4
 
 import httpx
 import pytest
+
 from stand import Stand, package
 from stand.listener import Listener, listening
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+
 from stand import Stand, package
 
 SOURCE = "def handler(event, context):\n    return {'release': %r}\n"

@@ -17,6 +17,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+
 from sluicegate_cli.exits import Exit
 from stand import Stand, component, gitlab_ci_local, package
 from stand.forward import pipe

@@ -19,6 +19,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
     unsupported_method,
 )
+
 from stand import Stand, package, webhooks
 
 FILE = Path(__file__).parents[2] / "docs" / "openapi.yaml"

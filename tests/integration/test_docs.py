@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import yaml
+
 from sluicegate_cli.exits import Exit
 from stand import Stand, component, package
 from stand.shells import Machine

@@ -9,6 +9,7 @@ from uuid import uuid4
 
 import pytest
 from botocore.exceptions import ClientError
+
 from stand import Stand
 
 WAITS = "arn:aws:states:::lambda:invoke.waitForTaskToken"

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
+
 from stand import Stand, package
 from stand.listener import Listener, listening
 

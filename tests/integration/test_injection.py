@@ -9,6 +9,7 @@ from uuid import uuid4
 
 import httpx
 import pytest
+
 from stand import Stand, package
 from stand.claims import job_claims
 

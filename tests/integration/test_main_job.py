@@ -5,6 +5,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+
 from stand import Stand, package
 
 SOURCE = "def handler(event, context):\n    return {'release': %r}\n"

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 from uuid import uuid4
 
 import pytest
+
 from stand import Stand, package
 from stand.gitlab_api import PREFIX
 from stand.hooked import Hooks, new_tag

@@ -13,6 +13,7 @@ from uuid import uuid4
 import httpx
 import pytest
 from botocore.exceptions import ClientError
+
 from sluicegate.deployer.target import session_policy
 from sluicegate.deployment.model import Deployment, Requester, Status, timestamp
 from sluicegate.deployment.plan import Plan, Step, Target

@@ -4,6 +4,7 @@ import time
 from typing import Any
 
 import pytest
+
 from stand.paths import GRACE, HOLDER, HURRIED, JOB, RELEASE, Paths, frozen, together
 
 PUBLISHING = {"UpdateFunctionCode", "PublishVersion", "Invoke"}

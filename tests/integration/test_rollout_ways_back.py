@@ -4,6 +4,7 @@ import time
 from typing import Any
 
 import pytest
+
 from stand.paths import HURRIED, JOB, RELEASE, Path, Paths, together
 
 

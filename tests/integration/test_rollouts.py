@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+
 from stand.paths import HURRIED, RAISES, Path, Paths, frozen, together
 from stand.rollouts import HOOK
 from stand.traffic import Traffic

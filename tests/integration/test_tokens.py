@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from jwt.algorithms import RSAAlgorithm
+
 from stand import Stand, package
 from stand.claims import job_claims
 from stand.gitlab import DISCOVERY, KEYS, new_key, unpadded

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+
 from stand import Stand, StandError, package
 from stand.samples import good, raising, slow
 from stand.traffic import Traffic

@@ -10,6 +10,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+
 from stand.hooked import CLEAR, ROTATED, SIGNING, Hooks, new_tag
 from stand.webhooks import body, signed
 

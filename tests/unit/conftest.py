@@ -3,9 +3,10 @@
 from collections.abc import Iterator
 
 import pytest
-from cli_running import Run, running
-from cli_server import TOKEN, Server, serving
 from hypothesis import settings
+
+from support.cli_running import Run, running
+from support.cli_server import TOKEN, Server, serving
 
 # How long an example takes says how busy the machine is, and nothing about the product.
 settings.register_profile("sluicegate", deadline=None)

@@ -6,6 +6,7 @@ from base64 import urlsafe_b64encode
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+
 from sluicegate.text import base64url, clean
 
 

@@ -7,14 +7,14 @@ from typing import Any
 
 import click
 from rich.text import Text
+
 from sluicegate.deployment.model import duration
 from sluicegate.deployment.plan import Limit, Metric, Smoke, Watch
 from sluicegate.gate import rollout_settings
 from sluicegate.gate.policy import Gate, Rollout
-from sluicegate_gatefile.compile import Report, check
-
 from sluicegate_cli.exits import Exit
 from sluicegate_cli.show import Screen, stacked
+from sluicegate_gatefile.compile import Report, check
 
 
 @click.command("check")

@@ -9,8 +9,8 @@ from typing import Any, Final
 
 import click
 from rich.text import Text
-from sluicegate.gate.policy import Gate
 
+from sluicegate.gate.policy import Gate
 from sluicegate_cli import answers, diagnosis
 from sluicegate_cli.api import Api, endpoint
 from sluicegate_cli.diagnosis import Token

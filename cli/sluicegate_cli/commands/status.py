@@ -4,9 +4,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import click
+
 from sluicegate.deployment.model import seconds
 from sluicegate.deployment.ulid import is_id
-
 from sluicegate_cli import show, words
 from sluicegate_cli.api import Api
 from sluicegate_cli.exits import Exit

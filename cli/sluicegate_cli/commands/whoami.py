@@ -3,8 +3,8 @@
 import time
 
 import click
-from sluicegate.deployment.model import seconds
 
+from sluicegate.deployment.model import seconds
 from sluicegate_cli.api import Api
 from sluicegate_cli.exits import Exit
 from sluicegate_cli.options import connected

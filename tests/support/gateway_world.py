@@ -1,0 +1,292 @@
+"""The whole of it in one process: the gateway's answers, the real state machine, the deployer, the janitor.
+
+Tokens are signed with a real key, the table is moto's, Lambda is the model.
+"""
+
+import importlib.util
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any, cast
+
+import pytest
+from moto import mock_aws
+
+from sluicegate.deployer.worker import Deployer
+from sluicegate.deployment.model import Deployment
+from sluicegate.gate import policy as gates
+from sluicegate.gate import rollout_settings
+from sluicegate.gate.policy import Gate
+from sluicegate.gate.rollout_settings import Rollout
+from sluicegate.gateway.app import Gateway
+from sluicegate.gateway.http import Answer, Call
+from sluicegate.gateway.problems import Problem
+from sluicegate.oidc.jwks import Keyring
+from sluicegate.recovery.janitor import Janitor, Swept
+from sluicegate.recovery.waker import Waker
+from support.lambda_model import LambdaModel
+from support.signing import AUDIENCE, ISSUER, NOW, jwk, jwks, token
+from support.state_machine import Machine
+from support.world import OWN, Bucket, Clock, World, create_table, dynamodb
+
+OTHER = "https://gitlab.example.org"
+ROOT = Path(__file__).parents[2]
+
+Json = dict[str, Any]
+
+
+def rule(name: str, *actions: str, **changes: Any) -> Json:
+    """A rule of project 4213 for pushes and the web, on all functions and stages."""
+    claims = {"project_id": ["4213"], "pipeline_source": ["push", "web"]} | changes.pop("claims", {})
+    return {
+        "name": name,
+        "issuer": ISSUER,
+        "via": "id_token",
+        "claims": claims,
+        "actions": list(actions),
+        "functions": ["orders*"],
+        "stages": ["dev", "prod"],
+    } | changes
+
+
+RELEASERS = rule("releasers", "deploy", "promote", "rollback", "abort", "hold")
+PERSON = {"ref_protected": ["true"], "pipeline_source": ["web"]}
+APPROVERS = rule("approvers", "approve", "reject", claims=PERSON)
+
+
+def gate_of(
+    stages: Mapping[str, Rollout] | None = None, rules: tuple[Json, ...] = (RELEASERS, APPROVERS), **more: Any
+) -> Gate:
+    """A gate of two issuers with the same keys, the stages `dev` and `prod`, and functions `orders*`."""
+    rollouts = {"dev": Rollout(), "prod": Rollout()} | dict(stages or {})
+    document = {
+        "format": gates.FORMAT,
+        "issuers": [issuer("corp", ISSUER), issuer("other", OTHER)],
+        "stages": [
+            {
+                "name": name,
+                "alias": name,
+                "protected": False,
+                "max_age": None,
+                "rollout": rollout_settings.document(rollout),
+            }
+            for name, rollout in rollouts.items()
+        ],
+        "functions": [{"pattern": "orders*", "alias": {}, "max_age": {}, "rollout": {}}],
+        "rules": list(rules),
+        "deny": [],
+        "webhooks": [],
+    } | more
+    return gates.parse(json.dumps(document).encode(), own_functions=("sluicegate-gateway",))
+
+
+def issuer(name: str, url: str) -> Json:
+    """One whose keys are in the gate file."""
+    return {
+        "name": name,
+        "url": url,
+        "audience": AUDIENCE,
+        "max_age": None,
+        "jwks": keys().decode(),
+        "answers": None,
+    }
+
+
+@cache
+def keys() -> bytes:
+    return jwks(jwk("k1"))
+
+
+@cache
+def function(name: str) -> ModuleType:
+    """The module of a function's handler."""
+    os.environ.setdefault("POWERTOOLS_METRICS_NAMESPACE", "Sluicegate")
+    os.environ.setdefault("POWERTOOLS_SERVICE_NAME", "test")
+    spec = importlib.util.spec_from_file_location(f"{name}_app", ROOT / "functions" / name / "app.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@dataclass
+class Site(World):
+    """A world with a gateway, whose rollouts run in the real state machine. `gate` may be replaced."""
+
+    gate: Gate = field(default_factory=gate_of)
+    notes: list[tuple[str, Json]] = field(default_factory=list)
+    jobs: int = 1_000
+    troubles: list[Exception] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.machine = Machine(self.invoke, self.clock)
+        self.deployer = Deployer(
+            self.store,
+            self.steps,
+            cast(Any, self.machine),
+            lambda d, _: self.told.append(d),
+            self.clock,
+            self.clock.sleep,
+        )
+        self.janitor = Janitor(self.store, cast(Any, self.machine), self.clock)
+        self.waker = Waker(self.store, cast(Any, self.machine), self.clock, self.clock.sleep)
+        self.invocations: list[Json] = []
+
+    def invoke(self, payload: Json) -> Any:
+        """The deployer's function."""
+        self.invocations.append(payload)
+        if self.troubles:
+            raise self.troubles.pop(0)
+        return function("deployer").handler(payload, None)
+
+    @property
+    def gateway(self) -> Gateway:
+        return Gateway(
+            gate=self.gate,
+            keys=Keyring(clock=self.clock),
+            store=self.store,
+            artifacts=cast(Any, Bucket(self.model)),
+            executions=cast(Any, self.machine),
+            secrets=cast(Any, None),
+            own=OWN,
+            note=lambda event, **facts: self.notes.append((event, facts)),
+            clock=self.clock,
+            sleep=self.clock.sleep,
+        )
+
+    # Who asks
+
+    def job(self, **claims: Any) -> Json:
+        """Claims of a new job of project 4213, in a pipeline of its own, unless they say otherwise."""
+        self.jobs += 1
+        now = int(self.clock())
+        return {
+            "jti": f"jti-{self.jobs}",
+            "job_id": str(self.jobs),
+            "pipeline_id": str(self.jobs),
+            "iat": now - 5,
+            "nbf": now - 10,
+            "exp": now + 3_600,
+        } | claims
+
+    def person(self, user_id: str = "8", **claims: Any) -> Json:
+        """Claims of a job that somebody else started by hand."""
+        login = claims.pop("user_login", f"user-{user_id}")
+        return self.job(user_id=user_id, user_login=login, pipeline_source="web", **claims)
+
+    # What is asked
+
+    def ask(
+        self,
+        method: str,
+        resource: str,
+        claims: Json,
+        body: Any = None,
+        key: str | None = None,
+        **path: str,
+    ) -> Answer:
+        headers = {"authorization": [f"Bearer {token(claims)}"], "content-type": ["application/json"]}
+        if key:
+            headers["idempotency-key"] = [key]
+        data = json.dumps(body if body is not None else {}).encode()
+        return self.gateway.answer(Call(method, resource, path, {}, headers, data, "request"))
+
+    def request(self, claims: Json | None = None, key: str | None = None, **body: Any) -> Answer:
+        """`POST /deployments` of `orders`."""
+        wanted = {"function": "orders", "stage": "prod"} | body
+        return self.ask("POST", "/deployments", claims or self.job(), wanted, key)
+
+    def deploy(self, sha256: str, claims: Json | None = None, **body: Any) -> Deployment:
+        return self.of(self.request(claims, action="deploy", artifact={"sha256": sha256}, **body))
+
+    def promote(self, claims: Json | None = None, **body: Any) -> Deployment:
+        return self.of(self.request(claims, action="promote", **{"from": "dev", **body}))
+
+    def rollback(self, claims: Json | None = None, **body: Any) -> Deployment:
+        return self.of(self.request(claims, action="rollback", **body))
+
+    def decide(
+        self, action: str, deployment: Deployment, claims: Json | None = None, reason: str | None = None
+    ) -> Answer:
+        body = {"reason": reason} if reason else {}
+        return self.ask(
+            "POST", f"/deployments/{{id}}/{action}", claims or self.person(), body, id=deployment.id
+        )
+
+    def hold(self, claims: Json | None = None, stage: str = "prod") -> Answer:
+        return self.ask(
+            "POST", "/stages/{stage}/hold", claims or self.job(), {"reason": "freeze"}, stage=stage
+        )
+
+    def of(self, answer: Answer) -> Deployment:
+        found = self.store.deployment(answer.value["id"])
+        assert found is not None
+        return found
+
+    # What happens
+
+    def release(self, sha256: str, **body: Any) -> Deployment:
+        """Deploy, approve where it has to be, and run to the end."""
+        deployment = self.deploy(sha256, **body)
+        if deployment.plan.approval is not None:
+            self.decide("approve", deployment)
+        return self.finish(deployment)
+
+    def finish(self, deployment: Deployment) -> Deployment:
+        """The deployment once no execution runs any more."""
+        self.machine.run()
+        return self.now(deployment)
+
+    def run_until(self, deployment: Deployment, *statuses: str, waits: bool = True) -> Deployment:
+        """The deployment once it is in one of these statuses, and waits there."""
+
+        def there() -> bool:
+            return self.now(deployment).status in statuses and (self.machine.waits(deployment) or not waits)
+
+        self.machine.run(there)
+        assert there(), self.now(deployment).timeline
+        return self.now(deployment)
+
+    def sweep(self) -> Swept:
+        return self.janitor.sweep()
+
+
+@contextmanager
+def site(**fields: Any) -> Iterator[Site]:
+    """A site with the function `orders` and two uploaded artifacts, whose handlers are the real ones."""
+    with mock_aws(), pytest.MonkeyPatch.context() as patch:
+        client = dynamodb()
+        create_table(client)
+        made = Site(client, LambdaModel(), Clock(float(NOW)), **fields)
+        made.model.add("orders", b"code of somebody")
+        patch.setattr(function("deployer"), "service", lambda: made.deployer)
+        patch.setattr(function("waker"), "service", lambda: made.waker)
+        try:
+            yield made
+        finally:
+            for event, listener in made.listeners:
+                client.meta.events.unregister(event, listener)
+
+
+def artifact(site: Site, code: bytes, name: str = "orders") -> str:
+    """Uploaded, and known to the gateway."""
+    sha256 = site.upload(name, code)
+    claims = site.job()
+    body = {"function": name, "sha256": sha256, "size": len(code)}
+    answer = site.ask("POST", "/artifacts", claims, body)
+    assert answer.status == 200
+    return sha256
+
+
+def problem(call: Any, *args: Any, **kwargs: Any) -> Problem:
+    """The problem that a call raises."""
+    with pytest.raises(Problem) as raised:
+        call(*args, **kwargs)
+    return raised.value

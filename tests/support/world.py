@@ -1,0 +1,243 @@
+"""A small world for rollouts: a table (moto's), Lambda's model, and a clock that only sleeping moves."""
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import cache
+from typing import Any, cast
+
+import boto3
+from moto import mock_aws
+
+from sluicegate.aws.lambda_ import FunctionApi
+from sluicegate.aws.s3 import Stored
+from sluicegate.deployer.runner import Steps
+from sluicegate.deployer.target import Access
+from sluicegate.deployer.worker import Deployer
+from sluicegate.deployment.model import Deployment, Entry, Requester, Status, timestamp
+from sluicegate.deployment.plan import Plan, Step, Target
+from sluicegate.deployment.ulid import new_id
+from sluicegate.rollout.analysis import AlarmState, Measured
+from sluicegate.store.store import Store, digest
+from support import quicker_moto
+from support.lambda_model import LambdaModel
+
+OWN = Target("111111111111", "eu-central-1")
+START = 1_780_000_000.0
+TABLE = "sluicegate"
+
+
+quicker_moto.install()
+
+
+class Killed(BaseException):
+    """The process died here. Not an Exception: nothing in the product may catch it."""
+
+
+@dataclass
+class Clock:
+    now: float = START
+
+    def __call__(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@dataclass
+class Bucket:
+    """Artifacts that were uploaded, by key."""
+
+    model: LambdaModel
+    bucket: str = "artifacts"
+
+    def find(self, function: str, sha256: str) -> Stored | None:
+        code = self.model.code.get(f"{function}/{sha256}.zip")
+        return code if code is None else Stored("version-1", hashlib.sha256(code).hexdigest())
+
+
+@dataclass
+class Sky:
+    """CloudWatch as a test wants it: alarms by name, what each version measured, how often it was asked."""
+
+    states: dict[str, AlarmState] = field(default_factory=dict)
+    measures: dict[str, Measured] = field(default_factory=dict)
+    looks: int = 0
+
+    def alarms(self, names: Sequence[str]) -> tuple[tuple[str, AlarmState], ...]:
+        self.looks += 1
+        return tuple((name, self.states.get(name, AlarmState.MISSING)) for name in names)
+
+    def measured(self, *_: object) -> dict[str, Measured]:
+        since = cast(Mapping[str, float], _[2])
+        return {version: self.measures.get(version, Measured()) for version in since}
+
+
+@dataclass
+class OneTarget:
+    model: LambdaModel
+    sky: Sky
+
+    def enter(self, deployment: Deployment) -> Access:
+        smoke = deployment.plan.smoke
+        hook = FunctionApi(self.model, smoke.hook, self._patient) if smoke and smoke.hook else None
+        return Access(
+            FunctionApi(self.model, deployment.function, self._patient),
+            hook,
+            cast(Any, self.sky) if deployment.plan.watch else None,
+        )
+
+    def _patient(self, timeout: int) -> LambdaModel:
+        self.model.timeout = timeout
+        return self.model
+
+
+@dataclass
+class Waits:
+    """Step Functions, as far as waits go: the tokens that were ended early."""
+
+    woken: list[str] = field(default_factory=list)
+
+    def wake(self, token: str) -> None:
+        self.woken.append(token)
+
+
+@dataclass
+class World:
+    client: Any
+    model: LambdaModel = field(default_factory=LambdaModel)
+    clock: Clock = field(default_factory=Clock)
+    sky: Sky = field(default_factory=Sky)
+    waits: Waits = field(default_factory=Waits)
+    listeners: list[tuple[str, Callable[..., None]]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.store = Store(self.client, TABLE, self.clock, self.clock.sleep)
+        self.steps = Steps(
+            self.store,
+            cast(Any, Bucket(self.model)),
+            cast(Any, OneTarget(self.model, self.sky)),
+            self.clock.sleep,
+            self.clock,
+        )
+        self.told: list[Deployment] = []
+        self.deployer = Deployer(
+            self.store,
+            self.steps,
+            cast(Any, self.waits),
+            lambda d, _: self.told.append(d),
+            self.clock,
+            self.clock.sleep,
+        )
+
+    def upload(self, function: str, code: bytes) -> str:
+        sha256 = hashlib.sha256(code).hexdigest()
+        self.model.code[f"{function}/{sha256}.zip"] = code
+        return sha256
+
+    def accept(
+        self, sha256: str, *, function: str = "orders", alias: str = "prod", **fields: Any
+    ) -> Deployment:
+        """A deployment as the gateway accepts it."""
+        self.clock.now += 1
+        deployment = replace(new_deployment(self.clock(), sha256, function, alias), **fields)
+        self.store.accept(
+            deployment,
+            request_key=digest(deployment.id),
+            fingerprint="fingerprint",
+            binding=None,
+        )
+        return deployment
+
+    def run(self, deployment: Deployment, turns: int = 5_000) -> Deployment:
+        """The state machine: turns until it ends."""
+        for _ in range(turns):
+            answer = self.deployer.turn(deployment.id)
+            if answer["next"] == "end":
+                return self.now(deployment)
+            self.meanwhile(self.now(deployment))
+            if self.now(deployment).revision == answer["revision"]:  # else its wait is ended at once
+                self.clock.sleep(answer["seconds"])
+        raise AssertionError("the rollout does not end")
+
+    def meanwhile(self, deployment: Deployment) -> None:
+        """What happens while the rollout waits; a test puts its own here."""
+
+    def now(self, deployment: Deployment) -> Deployment:
+        found = self.store.deployment(deployment.id)
+        assert found is not None
+        return found
+
+    def listen(self, event: str, listener: Callable[..., None]) -> None:
+        """Hear an event of the table's client, as long as this world lasts."""
+        self.client.meta.events.register(event, listener)
+        self.listeners.append((event, listener))
+
+    def locks(self) -> list[str]:
+        items = self.client.scan(TableName=TABLE)["Items"]
+        return [item["sk"]["S"] for item in items if item["pk"]["S"].startswith("lock#")]
+
+
+def new_deployment(now: float, sha256: str, function: str = "orders", alias: str = "prod") -> Deployment:
+    moment = timestamp(now)
+    return Deployment(
+        id=new_id(now),
+        revision=1,
+        status=Status.ACCEPTED,
+        action="deploy",
+        function=function,
+        stage=alias,
+        sha256=sha256,
+        plan=Plan(OWN, alias, (Step(100, 0),), "0" * 64),
+        rule="a rule",
+        requested_by=Requester("https://gitlab.example.com", "4213", job_id="302"),
+        created_at=moment,
+        updated_at=moment,
+        since=moment,
+        timeline=(Entry(1, moment, Status.ACCEPTED, "accepted"),),
+    )
+
+
+@cache
+def dynamodb() -> Any:
+    """One client for all worlds: making one takes longer than most tests."""
+    return boto3.client(
+        "dynamodb", region_name=OWN.region, aws_access_key_id="test", aws_secret_access_key="test"
+    )
+
+
+@contextmanager
+def world() -> Iterator[World]:
+    with mock_aws():
+        client = dynamodb()
+        create_table(client)
+        made = World(client)
+        try:
+            yield made
+        finally:
+            for event, listener in made.listeners:
+                client.meta.events.unregister(event, listener)
+
+
+def create_table(client: Any) -> None:
+    indexes = {"by_function": "function", "by_project": "project", "by_time": "all", "open": "open"}
+    names = {"pk", "sk", "id", *indexes.values()}
+    client.create_table(
+        TableName=TABLE,
+        KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
+        AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in sorted(names)],
+        GlobalSecondaryIndexes=[
+            {
+                "IndexName": index,
+                "KeySchema": [
+                    {"AttributeName": key, "KeyType": "HASH"},
+                    {"AttributeName": "id", "KeyType": "RANGE"},
+                ],
+                "Projection": {"ProjectionType": "ALL"},
+            }
+            for index, key in indexes.items()
+        ],
+        BillingMode="PAY_PER_REQUEST",
+    )

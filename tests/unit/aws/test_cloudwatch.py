@@ -1,0 +1,148 @@
+"""What CloudWatch is asked, and what its answers come to."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import boto3
+import pytest
+from botocore.stub import Stubber
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sluicegate.aws.cloudwatch import CloudWatch
+from sluicegate.deployment.strategy import MAX_BAKE, MAX_STEPS
+from sluicegate.rollout.analysis import BASELINE, AlarmState, Measured
+
+BEGAN = 1_780_000_030.0  # half a minute past
+
+
+@pytest.fixture(scope="module")
+def client() -> Any:
+    return boto3.client(
+        "cloudwatch", region_name="eu-central-1", aws_access_key_id="test", aws_secret_access_key="test"
+    )
+
+
+@pytest.fixture
+def stub(client: Any) -> Iterator[Stubber]:
+    with Stubber(client) as stubber:
+        yield stubber
+        stubber.assert_no_pending_responses()
+
+
+def minute(at: float) -> datetime:
+    return datetime.fromtimestamp(at // 60 * 60, UTC)
+
+
+def queries(version: str, period: int) -> list[dict[str, Any]]:
+    dimensions = [
+        {"Name": "FunctionName", "Value": "orders"},
+        {"Name": "Resource", "Value": "orders:prod"},
+        {"Name": "ExecutedVersion", "Value": version},
+    ]
+    asked = {
+        "invocations": ("Invocations", "Sum"),
+        "errors": ("Errors", "Sum"),
+        "throttles": ("Throttles", "Sum"),
+        "duration": ("Duration", "p95"),
+    }
+    return [
+        {
+            "Id": name,
+            "MetricStat": {
+                "Metric": {"Namespace": "AWS/Lambda", "MetricName": metric, "Dimensions": dimensions},
+                "Stat": statistic,
+                "Period": period,
+            },
+            "ReturnData": True,
+        }
+        for name, (metric, statistic) in asked.items()
+    ]
+
+
+def expect(stub: Stubber, version: str, since: float, until: float, period: int, **values: Any) -> None:
+    stub.add_response(
+        "get_metric_data",
+        {"MetricDataResults": [{"Id": name, "Values": found} for name, found in values.items()]},
+        {
+            "MetricDataQueries": queries(version, period),
+            "StartTime": minute(since),
+            "EndTime": minute(until + 60),
+        },
+    )
+
+
+def test_each_version_is_measured_from_its_own_beginning(client: Any, stub: Stubber) -> None:
+    """What the new one did when it was deployed before is not what it does now."""
+    until = BEGAN + 600
+    since = {"2": BEGAN, "1": BEGAN - BASELINE}
+    expect(stub, "2", BEGAN, until, 720, invocations=[100.0], errors=[3.0], throttles=[1.0], duration=[12.5])
+    expect(stub, "1", BEGAN - BASELINE, until, 4_320, invocations=[900.0, 100.0], duration=[10.0, 11.0])
+    assert CloudWatch(client).measured("orders", "prod", since, until) == {
+        "2": Measured(100, 3, 1, 12.5),
+        "1": Measured(1_000, 0, 0, 11.0),
+    }
+
+
+def test_nothing_measured_is_nothing(client: Any, stub: Stubber) -> None:
+    expect(stub, "2", BEGAN, BEGAN, 120, invocations=[], errors=[], throttles=[], duration=[])
+    assert CloudWatch(client).measured("orders", "prod", {"2": BEGAN}, BEGAN) == {"2": Measured()}
+
+
+def test_pages_are_put_together(client: Any, stub: Stubber) -> None:
+    asked = {
+        "MetricDataQueries": queries("2", 180),
+        "StartTime": minute(BEGAN),
+        "EndTime": minute(BEGAN + 120),
+    }
+    first = {"MetricDataResults": [{"Id": "invocations", "Values": [40.0]}], "NextToken": "more"}
+    second = {"MetricDataResults": [{"Id": "invocations", "Values": [2.0]}]}
+    stub.add_response("get_metric_data", first, asked)
+    stub.add_response("get_metric_data", second, {**asked, "NextToken": "more"})
+    found = CloudWatch(client).measured("orders", "prod", {"2": BEGAN}, BEGAN + 60)
+    assert found["2"].invocations == 42
+
+
+@given(st.integers(0, MAX_STEPS * MAX_BAKE * 4))
+def test_a_period_is_one_that_cloudwatch_keeps(length: int) -> None:
+    """Whole minutes, a day at most; of what is older than 15 days whole hours (GetMetricData, Period)."""
+    asked: list[dict[str, Any]] = []
+
+    class Client:
+        def get_paginator(self, _: str) -> "Client":
+            return self
+
+        def paginate(self, **arguments: Any) -> list[Any]:
+            asked.append(arguments)
+            return []
+
+    CloudWatch(Client()).measured("orders", "prod", {"2": BEGAN}, BEGAN + length)
+    [periods] = [{query["MetricStat"]["Period"] for query in one["MetricDataQueries"]} for one in asked]
+    [period] = periods
+    assert period % 60 == 0
+    assert 60 <= period <= 86_400
+    assert period >= min(86_400, length)
+    if length >= 15 * 86_400:
+        assert period % 3_600 == 0
+
+
+def test_alarms_of_both_kinds_are_read_in_one_call_in_the_order_asked(client: Any, stub: Stubber) -> None:
+    stub.add_response(
+        "describe_alarms",
+        {
+            "MetricAlarms": [{"AlarmName": "b", "StateValue": "OK"}],
+            "CompositeAlarms": [{"AlarmName": "a", "StateValue": "ALARM"}],
+        },
+        {"AlarmNames": ["a", "missing", "b"], "AlarmTypes": ["MetricAlarm", "CompositeAlarm"]},
+    )
+    assert CloudWatch(client).alarms(["a", "missing", "b"]) == (
+        ("a", AlarmState.ALARM),
+        ("missing", AlarmState.MISSING),
+        ("b", AlarmState.OK),
+    )
+
+
+def test_no_alarm_is_no_call(client: Any, stub: Stubber) -> None:
+    assert stub is not None
+    assert CloudWatch(client).alarms([]) == ()

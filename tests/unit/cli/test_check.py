@@ -1,0 +1,154 @@
+"""`sluicegate check`: places, tests, the table, and exit codes."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from support.cli_running import Run
+
+GATE_FILE = """\
+version: 1
+issuers:
+  corp: {url: https://gitlab.example.com, audience: https://deploy.example.com}
+stages:
+  dev: {}
+  prod: {protected: true}
+functions:
+  orders-*: {}
+rules:
+  - name: orders to prod
+    claims: {project_id: "4213", ref_type: tag, ref: v*, ref_protected: "true"}
+    allow: {actions: [deploy], functions: [orders-*], stages: [dev, prod]}
+deny:
+  - {jti: leaked}
+tests:
+  - name: a tag may deploy
+    identity: {project_id: "4213", ref_type: tag, ref: v1, ref_protected: "true", pipeline_source: push}
+    request: {action: deploy, function: orders-api, stage: prod}
+    expect: {allowed: true, rule: orders to prod}
+"""
+
+
+@pytest.fixture
+def gate_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "sluicegate.yaml"
+    path.write_text(GATE_FILE)
+    return path
+
+
+def test_a_good_file_passes_with_its_tests(run: Run, gate_file: Path) -> None:
+    ended = run("check")
+
+    assert ended.code == 0
+    assert ended.out.splitlines()[-1].startswith(f"{gate_file.name}: 0 errors")
+    assert ended.out.splitlines()[-1].endswith("1 of 1 test passed")
+
+
+def test_an_error_is_exit_2_with_its_line_and_column(run: Run, gate_file: Path) -> None:
+    gate_file.write_text(GATE_FILE.replace('project_id: "4213", ref_type: tag, ref: v*', "project_id: 4213"))
+
+    ended = run("check")
+
+    assert ended.code == 2
+    assert "sluicegate.yaml:11:26: error: " in ended.out
+    assert "no tests run" in ended.out
+
+
+def test_a_test_that_fails_is_exit_2_and_says_what_the_gate_said(run: Run, gate_file: Path) -> None:
+    gate_file.write_text(GATE_FILE.replace("ref: v1", "ref: main"))
+
+    ended = run("check")
+
+    assert ended.code == 2
+    assert "sluicegate.yaml:16:5: error: test failed: a tag may deploy: not allowed" in ended.out
+    assert "ref is main" in ended.out
+    assert ended.out.splitlines()[-1].endswith("0 of 1 test passed")
+
+
+def test_a_warning_alone_is_exit_0(run: Run, gate_file: Path) -> None:
+    gate_file.write_text(GATE_FILE.replace("[orders-*]", "[orders-*, billing]"))
+
+    ended = run("check")
+
+    assert ended.code == 0
+    assert ": warning: " in ended.out
+
+
+def test_explain_shows_what_each_rule_grants_where(run: Run, gate_file: Path) -> None:
+    ended = run("check", str(gate_file), "--explain")
+
+    rows = [[cell.strip() for cell in line.split("  ") if cell.strip()] for line in ended.out.splitlines()]
+    assert ["rule", "for", "functions", "dev", "prod"] in rows
+    assert ["orders to prod", "project_id: 4213", "orders-*", "deploy", "deploy"] in rows
+    assert "denied before any rule: jti: leaked" in ended.out
+
+
+def test_explain_shows_how_a_deployment_goes_in_each_stage(run: Run, gate_file: Path) -> None:
+    prod = """prod:
+    protected: true
+    strategy: {type: canary, percent: 10, bake: 5m}
+    smoke: {payload: {ping: true}, expect: ok}
+    watch: {alarms: ["{function}-5xx"], errors: {max_percent: 1, max_ratio: 2}}
+    approval: {}
+    requires: {succeeded_in: dev}
+    order: pipeline"""
+    override = (
+        "orders-*: {stages: {prod: {smoke: {hook: check}, approval: none, requires: none, order: none}}}"
+    )
+    text = GATE_FILE.replace("prod: {protected: true}", prod).replace("orders-*: {}", override)
+    gate_file.write_text(text)
+
+    ended = run("check", "--explain")
+
+    rows = [[cell.strip() for cell in line.split("  ") if cell.strip()] for line in ended.out.splitlines()]
+    assert ["stage", "functions", "strategy", "smoke", "watch", "approval", "requires", "order"] in rows
+    assert ["dev", "by default", "100%"] in rows
+    steps, alarm = "10% for 5m, 100%", "alarm {function}-5xx"
+    assert ["prod", "orders-*", steps, "hook check, 10s", alarm] in rows
+    smoke = 'payload {"ping":true}, expects "ok", 10s'
+    assert ["prod", "by default", steps, smoke, alarm, "within 1d", "dev", "pipeline"] in rows
+    assert ["errors: 1%, 2x the old; 100 samples"] in rows
+    assert ["no data: pass"] in rows
+
+    rollouts = json.loads(run("check", "--json").out)["rollouts"]
+    assert [(each["stage"], each["functions"]) for each in rollouts] == [
+        ("dev", None),
+        ("prod", None),
+        ("prod", "orders-*"),
+    ]
+    assert rollouts[1]["approval"] == 86_400
+    assert rollouts[2]["smoke"]["hook"] == "check"
+
+
+def test_json_is_one_document(run: Run, gate_file: Path) -> None:
+    document = json.loads(run("check", "--json").out)
+
+    assert document["ok"] is True
+    assert document["tests"][0]["passed"] is True
+    assert document["rules"][0]["stages"] == ["dev", "prod"]
+
+    gate_file.write_text("version: 2\n")
+    document = json.loads(run("check", "--json").out)
+
+    assert document["ok"] is False
+    assert {"file", "line", "column", "severity", "code", "message"} == set(document["diagnostics"][0])
+
+
+def test_loopback_issuers_are_for_the_stand(run: Run, gate_file: Path) -> None:
+    gate_file.write_text(GATE_FILE.replace("https://gitlab.example.com", "http://127.0.0.1:18080"))
+
+    assert run("check").code == 2
+    assert run("check", "--allow-loopback").code == 0
+
+
+def test_no_file_is_exit_2(run: Run, tmp_path: Path) -> None:
+    assert run("check", str(tmp_path / "absent.yaml")).code == 2
+
+
+def test_needs_neither_endpoint_nor_token(run: Run, gate_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SLUICEGATE_URL")
+    monkeypatch.delenv("SLUICEGATE_TOKEN")
+
+    assert run("check", str(gate_file)).code == 0

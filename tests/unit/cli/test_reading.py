@@ -1,0 +1,241 @@
+"""`watch`, `status`, `history`, `whoami`, and how anything looks on a terminal and in a log."""
+
+import json
+import signal
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from sluicegate.deployment.model import view
+from support.cli_running import Run
+from support.cli_server import ID, Reply, Server, accepted, failed, publishing, shown, succeeded
+from support.cli_terminal import NASTY, environment, on_a_terminal
+
+SERVING = {
+    "version": "42",
+    "artifact": {"sha256": "ab" * 32},
+    "weights": {},
+    "alias": "prod",
+    "target": {"account": "000000000000", "region": "eu-central-1"},
+    "deployment": ID,
+    "sha": "714a629c",
+    "ref": "v1.4.0",
+    "since": "2026-01-01T00:00:00.000Z",
+    "by": {"project_path": "acme/orders", "user_login": "ada"},
+}
+WHO: dict[str, Any] = {
+    "via": "id_token",
+    "issuer": "https://gitlab.example.com",
+    "project_id": "4213",
+    "expires_at": "2036-01-01T00:00:00.000Z",
+    "claims": {"project_path": "acme/orders", "ref": "v1.4.0", "groups_direct": ["acme", "staff"]},
+    "rules": [
+        {"name": "orders to prod", "actions": ["deploy"], "functions": ["orders-*"], "stages": ["prod"]}
+    ],
+}
+
+
+def test_watch_ends_as_the_deployment_does(run: Run, server: Server) -> None:
+    server.on("GET", f"/deployments/{ID}", shown(publishing()), shown(failed()))
+
+    ended = run("watch", ID)
+
+    assert ended.code == 1
+    assert ended.out.splitlines()[0].split()[:2] == ["+0.0s", "accepted"]
+    assert "function_not_found" in ended.out
+
+
+def test_watch_of_what_may_not_be_seen_is_exit_4(run: Run) -> None:
+    ended = run("watch", ID)
+
+    assert ended.code == 4
+    assert "look the same from outside" in ended.err
+
+
+def test_status_of_a_deployment_is_exit_0_however_it_ended(run: Run, server: Server) -> None:
+    server.on("GET", f"/deployments/{ID}", shown(failed()))
+
+    ended = run("status", ID)
+
+    assert ended.code == 0
+    assert ended.out.startswith(f"failed  {ID}")
+    assert "there is no function orders-api [function_not_found]" in ended.out
+    assert "job 302 of acme/orders" in ended.out
+
+
+def test_status_of_a_function_shows_each_stage(run: Run, server: Server) -> None:
+    shifting = {**SERVING, "version": "41", "weights": {"42": 0.1}}
+    function = {"function": "orders-api", "stages": {"prod": shifting, "dev": SERVING}}
+    server.on("GET", "/functions/orders-api", Reply(200, function))
+
+    ended = run("status", "orders-api")
+
+    rows = [line.split("  ") for line in ended.out.splitlines()]
+    cells = [[cell.strip() for cell in row if cell.strip()] for row in rows]
+    assert cells[1][:3] == ["orders-api", "dev", "version 42"]
+    assert cells[2][:3] == ["orders-api", "prod", "version 41, version 42: 10%"]
+
+
+def test_status_of_everything(run: Run, server: Server) -> None:
+    first, last = ({"function": name, "stages": {"prod": SERVING}} for name in ("orders-api", "orders-jobs"))
+    pages = (
+        Reply(200, {"items": [first], "next_cursor": "orders-api"}),
+        Reply(200, {"items": [last], "next_cursor": None}),
+    )
+    server.on("GET", "/functions", *pages, *pages)
+
+    assert "orders-jobs" in run("status").out
+    assert json.loads(run("status", "--json").out) == {"items": [first, last]}
+    assert [asked.query for asked in server.asked] == ["", "cursor=orders-api"] * 2
+
+
+def test_history_reads_as_many_pages_as_it_takes(run: Run, server: Server) -> None:
+    pages = [
+        Reply(200, {"items": [view(succeeded())] * 100, "next_cursor": ID}),
+        Reply(200, {"items": [view(failed())] * 5, "next_cursor": None}),
+    ]
+    server.on("GET", "/deployments", *pages)
+
+    ended = run("history", "--function", "orders-api", "--limit", "150")
+
+    assert ended.code == 0
+    assert len(ended.out.splitlines()) == 1 + 105
+    assert [asked.query for asked in server.asked] == [
+        "function=orders-api&limit=100",
+        f"function=orders-api&limit=100&cursor={ID}",
+    ]
+
+
+def test_whoami_shows_claims_and_what_the_rules_allow(run: Run, server: Server) -> None:
+    server.on("GET", "/whoami", Reply(200, WHO))
+
+    ended = run("whoami")
+
+    assert ended.code == 0
+    assert "acme/orders (project 4213) of https://gitlab.example.com" in ended.out
+    assert "acme, staff" in ended.out
+    assert "orders to prod" in ended.out
+    assert json.loads(run("whoami", "--json").out) == WHO
+
+
+def test_whoami_says_so_when_nothing_is_allowed(run: Run, server: Server) -> None:
+    server.on("GET", "/whoami", Reply(200, {**WHO, "rules": []}))
+
+    ended = run("whoami")
+
+    assert ended.code == 0
+    assert "nothing is allowed" in ended.out
+
+
+def test_what_a_server_says_can_neither_forge_a_line_nor_move_a_cursor(run: Run, server: Server) -> None:
+    document = view(failed())
+    document["timeline"][0]["message"] = NASTY
+    document["reason"]["message"] = NASTY
+    document["requested_by"]["ref"] = NASTY
+    document["rule"] = NASTY
+    server.on("GET", f"/deployments/{ID}", Reply(200, document))
+    server.on("GET", "/deployments", Reply(200, {"items": [document], "next_cursor": None}))
+    server.on("GET", "/whoami", Reply(403, {"code": NASTY, "title": NASTY, "detail": NASTY, "check": NASTY}))
+
+    for arguments in (("watch", ID), ("status", ID), ("history",), ("whoami",)):
+        for form in ((), ("--json",)):
+            ended = run(*arguments, *form)
+            for written in (ended.out, ended.err):
+                assert not {"\x1b", "\u202e", "\u2028"} & set(written)
+                assert not any(line.startswith("succeeded: forged") for line in written.splitlines())
+
+
+@pytest.fixture
+def slow(server: Server) -> Server:
+    server.on(
+        "GET",
+        f"/deployments/{ID}",
+        shown(accepted()),
+        shown(publishing()),
+        shown(publishing()),
+        shown(succeeded()),
+    )
+    return server
+
+
+def test_a_terminal_sees_it_happen_in_colour(slow: Server) -> None:
+    written = on_a_terminal(slow, "watch", ID)
+
+    assert "⠋" in written  # the spinner
+    assert "\x1b[1;32msucceeded: orders-api serves version 42" in written
+
+
+def test_no_color_is_honoured(slow: Server) -> None:
+    written = on_a_terminal(slow, "watch", ID, NO_COLOR="1")
+
+    assert "succeeded: orders-api serves version 42" in written
+    assert "\x1b[32m" not in written
+    assert ";32m" not in written
+
+
+def test_json_on_a_terminal_is_still_one_document(slow: Server) -> None:
+    written = on_a_terminal(slow, "status", ID, "--json")
+
+    assert json.loads(written)["id"] == ID
+
+
+def test_an_interrupt_is_no_failed_deployment(server: Server) -> None:
+    server.on("GET", f"/deployments/{ID}", shown(publishing()))
+    process = subprocess.Popen(
+        [sys.executable, "-c", "from sluicegate_cli.main import main; main()", "watch", ID],
+        env=environment(server),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout
+    process.stdout.readline()
+
+    process.send_signal(signal.SIGINT)
+
+    _, said = process.communicate(timeout=10)
+    assert process.returncode == 130
+    assert "goes on by itself" in said
+
+
+VERBS = (
+    *("abort", "approve", "check", "deploy", "doctor", "history", "hold"),
+    *("promote", "reject", "rollback", "status", "watch", "whoami"),
+)
+
+
+@pytest.mark.parametrize("arguments", [(), *((verb,) for verb in VERBS)], ids=" ".join)
+def test_help_has_what_the_command_does_and_examples(run: Run, arguments: tuple[str, ...]) -> None:
+    ended = run(*arguments, "--help")
+
+    assert ended.code == 0
+    said = ended.out.split("Options:")[0]
+    assert f"\n    sluicegate {' '.join(arguments)}" in said or not arguments
+
+
+def test_help_lists_every_verb(run: Run) -> None:
+    listed = run("--help").out.split("Commands:")[1]
+
+    assert [line.split()[0] for line in listed.splitlines() if line.startswith("  ")][: len(VERBS)] == [
+        *VERBS
+    ]
+
+
+def test_help_imports_neither_the_http_client_nor_the_terminal_library(server: Server) -> None:
+    look = (
+        "import sys; sys.argv[1:] = ['--help']\n"
+        "from sluicegate_cli.main import main\n"
+        "try: main()\n"
+        "except SystemExit: print(sorted({'httpx', 'rich', 'yaml'} & set(sys.modules)))"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", look],
+        env=environment(server),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert ended.stdout.splitlines()[-1] == "[]"

@@ -1,0 +1,319 @@
+"""A canary, a rollback, a breach and an abort, interrupted at every call to Lambda and to the table.
+
+The deployer dies, a call fails or its answer is lost, a second deployer wakes up in it, somebody aborts in
+it: afterwards the promises hold, and the record says what the alias serves.
+"""
+
+import copy
+import hashlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Any
+
+import pytest
+from botocore.exceptions import BotoCoreError, ClientError
+from moto.dynamodb.models import dynamodb_backends
+
+from sluicegate.deployment.model import AliasOutcome, AliasState, Deployment, Status
+from sluicegate.deployment.plan import ALL_AT_ONCE, Limit, Metric, Plan, Smoke, Step, Watch
+from sluicegate.rollout.analysis import AlarmState, Measured
+from sluicegate.rollout.machine import stop
+from sluicegate.store.store import Changed
+from support.lambda_model import LambdaModel, error, timeout
+from support.plans import ABORTED
+from support.world import OWN, Clock, Killed, World, world
+
+SHA = [hashlib.sha256(code).hexdigest() for code in (b"one", b"two", b"three")]
+WATCH = Watch(alarms=("orders-5xx",), limits=(Limit(Metric.ERRORS, 10, most=5.0),))
+CANARY = Plan(
+    OWN, "prod", (Step(10, 5), Step(100, 0)), "0" * 64, Smoke(10, '{"ping":true}', '{"ok":true}'), WATCH
+)
+AT_ONCE = Plan(OWN, "prod", ALL_AT_ONCE, "0" * 64)
+ACCOUNT = "123456789012"  # moto's
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What is accepted, what happens meanwhile, and how it ends if nothing else comes in between."""
+
+    name: str
+    fields: dict[str, Any]
+    status: Status
+    outcome: AliasOutcome
+    served: str
+    errors: int = 0
+    aborted: bool = False
+
+
+SCENES = {
+    scene.name: scene
+    for scene in (
+        Scene("canary", {"sha256": SHA[2], "plan": CANARY}, Status.SUCCEEDED, AliasOutcome.MOVED, "3"),
+        Scene(
+            "rollback",
+            {"sha256": SHA[0], "plan": AT_ONCE, "action": "rollback", "version": "1"},
+            Status.SUCCEEDED,
+            AliasOutcome.MOVED,
+            "1",
+        ),
+        Scene(
+            "breach",
+            {"sha256": SHA[2], "plan": CANARY},
+            Status.ROLLED_BACK,
+            AliasOutcome.RESTORED,
+            "2",
+            errors=50,
+        ),
+        Scene(
+            "abort",
+            {"sha256": SHA[2], "plan": CANARY},
+            Status.ABORTED,
+            AliasOutcome.RESTORED,
+            "2",
+            aborted=True,
+        ),
+    )
+}
+
+
+@cache
+def prepared() -> tuple[Any, LambdaModel, float]:
+    """Three versions are published, prod serves the second one: the table, Lambda and the time then."""
+    with world() as at:
+        at.model.add("orders", b"code of somebody")
+        for code, alias in ((b"one", "prod"), (b"two", "prod"), (b"three", "dev")):
+            at.run(at.accept(at.upload("orders", code), alias=alias))
+        assert at.model.serves("orders", "prod") == ("2", {})
+        return copy.deepcopy(tables()), at.model, at.clock.now
+
+
+def tables() -> Any:
+    return dynamodb_backends[ACCOUNT][OWN.region].tables
+
+
+@contextmanager
+def prepared_world(scene: Scene) -> Iterator[tuple[World, Deployment]]:
+    """A world of its own, with the scene's deployment accepted."""
+    before, model, now = prepared()
+    with world() as fresh:
+        dynamodb_backends[ACCOUNT][OWN.region].tables = copy.deepcopy(before)
+        at = World(fresh.client, copy.deepcopy(model), Clock(now), listeners=fresh.listeners)
+        at.sky.states["orders-5xx"] = AlarmState.OK
+        at.sky.measures["3"] = Measured(invocations=100, errors=scene.errors)
+        accepted = at.accept(**scene.fields)
+        if scene.aborted:
+            at.meanwhile = abort_when_baking(at)  # type: ignore[method-assign, assignment]
+        yield at, accepted
+
+
+def abort_when_baking(at: World) -> Callable[[Deployment], None]:
+    def meanwhile(deployment: Deployment) -> None:
+        if deployment.status is Status.BAKING:
+            abort(at, deployment)
+
+    return meanwhile
+
+
+def abort(at: World, deployment: Deployment) -> None:
+    """Somebody, through the gateway: what has moved on is read again."""
+    while not (current := at.now(deployment)).status.final:
+        after = stop(current, ABORTED, "aborted by job 9", at.clock())
+        if after is current:
+            return
+        with suppress(Changed):
+            at.store.save(current, after)
+            return
+
+
+HARMLESS = ("GetItem", "Query", "GetAlias", "GetFunction", "GetProvisionedConcurrencyConfig", "Invoke")
+"""Calls that change nothing. A smoke test whose answer is lost has failed."""
+
+
+class Interruption:
+    """Does something at one call, by its number: before it, after it, or both."""
+
+    def __init__(self, at: World, point: int | None, *, before: Any = None, after: Any = None) -> None:
+        self.names: list[str] = []
+        self._point, self._before, self._after = point, before, after
+        self._inside = False
+        at.model.before = self._called
+        at.model.after = lambda _: self._answered()
+        at.listen("before-call.dynamodb", lambda model, **_: self._called(model.name))
+        at.listen("after-call.dynamodb", lambda **_: self._answered())
+
+    def _called(self, name: str) -> None:
+        if self._inside:
+            return
+        self.names.append(name)
+        if self._before and len(self.names) - 1 == self._point:
+            self._run(self._before)
+
+    def _answered(self) -> None:
+        if not self._inside and self._after and len(self.names) - 1 == self._point:
+            self._run(self._after)
+
+    def _run(self, what: Callable[[], None]) -> None:
+        self._inside = True
+        try:
+            what()
+        finally:
+            self._inside = False
+
+
+def die() -> None:
+    raise Killed
+
+
+def fail() -> None:
+    raise error("ServiceException", 500)
+
+
+def lose() -> None:
+    raise timeout()
+
+
+@cache
+def calls(scene: str) -> tuple[str, ...]:
+    """Every call of the scene, in order, where nothing interrupts it."""
+    with prepared_world(SCENES[scene]) as (at, accepted):
+        interruption = Interruption(at, None)
+        run(at, accepted)
+        return tuple(interruption.names)
+
+
+def run(at: World, accepted: Deployment) -> Deployment:
+    """The state machine: what dies or fails is run again."""
+    for _ in range(5):
+        try:
+            return at.run(accepted)
+        except (Killed, ClientError, BotoCoreError):
+            continue
+    raise AssertionError("it fails again and again")
+
+
+def tell_the_truth(at: World) -> None:
+    """At the end of every step, what the record says is what the alias serves."""
+
+    def told(deployment: Deployment, _: object) -> None:
+        at.told.append(deployment)
+        if deployment.trouble or deployment.now is None or deployment.outcome is AliasOutcome.UNKNOWN:
+            return  # an answer was lost: it may have moved
+        assert at.model.serves("orders", "prod") == (deployment.now.version, deployment.now.weights)
+
+    at.deployer = replace(at.deployer, told=told)
+
+
+def check(at: World, accepted: Deployment, scene: Scene | None) -> Deployment:
+    """The promises of a deployment that has ended."""
+    deployment = at.now(accepted)
+    assert deployment.status.final
+    assert [entry.status.final for entry in deployment.timeline].count(True) == 1
+    assert [entry.seq for entry in deployment.timeline] == list(range(1, deployment.revision + 1))
+    assert at.locks() == []
+    served = at.model.serves("orders", "prod")
+    assert served is not None
+    assert served[1] == {}
+    assert deployment.now in (None, AliasState(served[0]))
+    if deployment.status is Status.SUCCEEDED:
+        assert served[0] == deployment.version
+        assert at.model.code_of("orders", served[0]) == deployment.sha256
+    else:
+        assert AliasState(served[0]) == deployment.found or deployment.found is None
+        assert served[0] == "2"
+    if scene:
+        assert (deployment.status, deployment.outcome) == (scene.status, scene.outcome)
+        assert served[0] == scene.served
+    assert len(at.model.functions["orders"]["versions"]) == 3
+    return deployment
+
+
+def points(*scenes: str, harmless: bool = True) -> list[Any]:
+    """The calls of the scenes; of those that begin as the canary does, from where they differ on."""
+    canary = calls("canary")
+    return [
+        pytest.param(name, point, id=f"{name}-{point}-{call}")
+        for name in scenes or SCENES
+        for point, call in enumerate(calls(name))
+        if (harmless or call not in HARMLESS)
+        and (name in ("canary", "rollback") or calls(name)[: point + 1] != canary[: point + 1])
+    ]
+
+
+@pytest.mark.parametrize("name", SCENES)
+def test_a_scene_goes_as_it_is_told(name: str) -> None:
+    with prepared_world(SCENES[name]) as (at, accepted):
+        tell_the_truth(at)
+        at.run(accepted)
+        check(at, accepted, SCENES[name])
+
+
+@pytest.mark.parametrize(("name", "point"), points(harmless=False))
+def test_a_deployer_that_dies_after_any_call_changes_nothing_in_the_end(name: str, point: int) -> None:
+    """Of those that change something: before a call, and after a look, it is as after the last of them."""
+    with prepared_world(SCENES[name]) as (at, accepted):
+        tell_the_truth(at)
+        Interruption(at, point, after=die)
+        with pytest.raises(Killed):
+            at.run(accepted)
+        run(at, accepted)
+        check(at, accepted, SCENES[name])
+
+
+@pytest.mark.parametrize(("name", "point"), points())
+def test_a_call_that_fails_is_made_up_for(name: str, point: int) -> None:
+    with prepared_world(SCENES[name]) as (at, accepted):
+        tell_the_truth(at)
+        Interruption(at, point, before=fail)
+        run(at, accepted)
+        check(at, accepted, SCENES[name])
+
+
+@pytest.mark.parametrize(("name", "point"), points(harmless=False))
+def test_an_answer_that_is_lost_is_made_up_for(name: str, point: int) -> None:
+    with prepared_world(SCENES[name]) as (at, accepted):
+        tell_the_truth(at)
+        Interruption(at, point, after=lose)
+        run(at, accepted)
+        check(at, accepted, SCENES[name])
+
+
+@pytest.mark.parametrize(("name", "point"), points())
+def test_a_second_deployer_that_wakes_up_in_any_call_comes_to_the_same_end(name: str, point: int) -> None:
+    with prepared_world(SCENES[name]) as (at, accepted):
+        Interruption(at, point, before=lambda: run(at, accepted))
+        run(at, accepted)
+        check(at, accepted, SCENES[name])
+
+
+@pytest.mark.parametrize(("name", "point"), points("canary"))
+def test_an_abort_in_any_call_ends_it_where_it_began(name: str, point: int) -> None:
+    with prepared_world(SCENES[name]) as (at, accepted):
+        Interruption(at, point, before=lambda: abort(at, accepted))
+        run(at, accepted)
+        deployment = check(at, accepted, None)
+        assert deployment.status in (Status.ABORTED, Status.SUCCEEDED)
+        assert (deployment.status is Status.ABORTED) == (deployment.abort is not None)
+
+
+@pytest.mark.parametrize(("name", "point"), points("canary", "rollback"))
+def test_a_call_that_is_held_up_until_an_abort_is_over_has_no_effect(name: str, point: int) -> None:
+    """Somebody aborts, and a second deployer brings it to its end, before the first one's call goes out."""
+
+    def meanwhile() -> None:
+        abort(at, accepted)
+        run(at, accepted)
+
+    with prepared_world(SCENES[name]) as (at, accepted):
+        Interruption(at, point, before=meanwhile)
+        run(at, accepted)
+        deployment = check(at, accepted, None)
+        assert deployment.status in (Status.ABORTED, Status.SUCCEEDED)
+
+
+def test_a_record_that_has_moved_on_is_never_overwritten() -> None:
+    with prepared_world(SCENES["canary"]) as (at, accepted):
+        run(at, accepted)
+        with pytest.raises(Changed):
+            at.store.save(accepted, accepted.changed(at.clock(), "late", Status.PUBLISHING))

@@ -1,0 +1,387 @@
+"""The deployer against Lambda as AWS documents it: at every point where it can die, and in every race.
+
+The table is real enough to run transactions; Lambda is a model that honours every precondition.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from sluicegate.deployment.model import AliasOutcome, Deployment, Status
+from sluicegate.store.store import Changed
+from support.lambda_model import timeout
+from support.world import Killed, World, world
+
+OLD, NEW = b"old code", b"new code"
+OLD_SHA, NEW_SHA = (hashlib.sha256(code).hexdigest() for code in (OLD, NEW))
+
+
+@pytest.fixture
+def at() -> Iterator[World]:
+    with world() as made:
+        made.model.add("orders", b"code of somebody")
+        made.upload("orders", OLD)
+        made.upload("orders", NEW)
+        yield made
+
+
+def holds_promises(at: World, deployment: Deployment) -> None:
+    """What must be true of a deployment that has ended, however it went."""
+    assert deployment.status.final
+    assert at.locks() == []
+    finals = [entry for entry in deployment.timeline if entry.status.final]
+    assert len(finals) == 1
+    served = at.model.serves(deployment.function, deployment.plan.alias)
+    if deployment.status is Status.SUCCEEDED:
+        assert served == (deployment.version, {})
+        assert at.model.code_of(deployment.function, served[0]) == deployment.sha256
+    if served is not None:
+        assert served[0] != "$LATEST"
+
+
+def test_the_first_release_creates_the_alias(at: World) -> None:
+    deployment = at.run(at.accept(NEW_SHA))
+    holds_promises(at, deployment)
+    assert deployment.status is Status.SUCCEEDED
+    assert (deployment.version, deployment.found, deployment.outcome) == ("1", None, AliasOutcome.MOVED)
+    assert [entry.status for entry in deployment.timeline] == [
+        Status.ACCEPTED,
+        Status.PUBLISHING,
+        Status.SHIFTING,
+        Status.SUCCEEDED,
+    ]
+
+
+def test_a_second_release_moves_the_alias_and_says_what_was_found(at: World) -> None:
+    at.run(at.accept(OLD_SHA))
+    deployment = at.run(at.accept(NEW_SHA))
+    holds_promises(at, deployment)
+    assert deployment.found is not None
+    assert (deployment.found.version, deployment.version) == ("1", "2")
+
+
+def test_the_same_digest_in_another_stage_is_not_published_again(at: World) -> None:
+    at.run(at.accept(NEW_SHA, alias="dev"))
+    at.model.calls.clear()
+    deployment = at.run(at.accept(NEW_SHA, alias="prod"))
+    holds_promises(at, deployment)
+    assert deployment.version == "1"
+    assert at.model.calls == ["GetAlias", "GetFunction", "GetFunction", "CreateAlias"]
+
+
+def test_an_older_digest_is_reused_although_latest_has_newer_code(at: World) -> None:
+    at.run(at.accept(OLD_SHA))
+    at.run(at.accept(NEW_SHA))
+    at.model.calls.clear()
+    deployment = at.run(at.accept(OLD_SHA))
+    assert (deployment.status, deployment.version) == (Status.SUCCEEDED, "1")
+    assert "UpdateFunctionCode" not in at.model.calls
+
+
+def test_another_configuration_is_published_anew_and_named_without_its_values(at: World) -> None:
+    at.run(at.accept(NEW_SHA))
+    at.model.configure("orders", MemorySize=256, Environment={"Variables": {"PASSWORD": "canary-value"}})
+    deployment = at.run(at.accept(NEW_SHA, alias="dev"))
+    assert (deployment.status, deployment.version) == (Status.SUCCEEDED, "2")
+    assert "environment, memory_size" in str(deployment.timeline)
+    assert "canary-value" not in str(at.client.scan(TableName="sluicegate"))
+
+
+def test_a_version_that_was_deleted_is_published_again(at: World) -> None:
+    at.run(at.accept(NEW_SHA))
+    at.model.functions["orders"]["versions"].clear()
+    deployment = at.run(at.accept(NEW_SHA, alias="dev"))
+    holds_promises(at, deployment)
+    assert deployment.status is Status.SUCCEEDED
+
+
+@pytest.mark.parametrize(
+    ("break_it", "code"),
+    [
+        (lambda at: at.model.functions.clear(), "function_not_found"),
+        (lambda at: at.model.code.clear(), "artifact_not_found"),
+        (lambda at: at.model.code.update({f"orders/{NEW_SHA}.zip": b"other"}), "artifact_mismatch"),
+    ],
+)
+def test_what_cannot_work_ends_failed_with_its_reason(
+    at: World, break_it: Callable[[World], object], code: str
+) -> None:
+    accepted = at.accept(NEW_SHA)
+    break_it(at)
+    deployment = at.run(accepted)
+    assert deployment.reason is not None
+    assert (deployment.status, deployment.reason.code) == (Status.FAILED, code)
+    assert deployment.outcome is AliasOutcome.UNTOUCHED
+    assert at.locks() == []
+
+
+def test_an_expected_version_that_is_not_served_stops_before_anything_changes(at: World) -> None:
+    at.run(at.accept(OLD_SHA))
+    at.model.calls.clear()
+    deployment = at.run(at.accept(NEW_SHA, expected_version="7"))
+    assert deployment.reason is not None
+    assert deployment.reason.code == "not_as_expected"
+    assert at.model.calls == ["GetAlias"]
+
+
+def test_an_alias_that_somebody_else_moved_is_left_alone(at: World) -> None:
+    at.run(at.accept(OLD_SHA))
+    at.run(at.accept(NEW_SHA))
+    accepted = at.accept(OLD_SHA)
+
+    def move(name: str) -> None:
+        if name == "GetFunction" and at.now(accepted).status is Status.PUBLISHING:
+            at.model.set_alias("orders", "prod", "2", {"1": 0.5})
+
+    at.model.before = move
+    deployment = at.run(accepted)
+    assert (deployment.status, deployment.outcome) == (Status.FAILED, AliasOutcome.LEFT_TO_OTHER)
+    assert at.model.serves("orders", "prod") == ("2", {"1": 0.5})
+
+
+def test_an_alias_moved_between_the_look_and_the_move_is_not_overwritten(at: World) -> None:
+    at.run(at.accept(OLD_SHA))
+    at.run(at.accept(NEW_SHA))
+    accepted = at.accept(OLD_SHA)
+
+    def move(name: str) -> None:
+        if name == "UpdateAlias":
+            at.model.before = lambda _: None
+            at.model.set_alias("orders", "prod", "1", {"2": 0.5})
+
+    at.model.before = move
+    deployment = at.run(accepted)
+    assert (deployment.status, deployment.outcome) == (Status.FAILED, AliasOutcome.LEFT_TO_OTHER)
+    assert at.model.serves("orders", "prod") == ("1", {"2": 0.5})
+
+
+def test_code_that_somebody_else_updates_meanwhile_is_never_published_as_ours(at: World) -> None:
+    accepted = at.accept(NEW_SHA)
+
+    def update(name: str) -> None:
+        if name == "PublishVersion":
+            at.model.before = lambda _: None
+            at.model.configure("orders", CodeSha256="AAAA" * 10 + "AAA=")
+
+    at.model.before = update
+    deployment = at.run(accepted)
+    holds_promises(at, deployment)
+    assert deployment.status is Status.SUCCEEDED
+
+
+def test_a_function_deleted_midway_frees_the_locks(at: World) -> None:
+    accepted = at.accept(NEW_SHA)
+    at.model.before = lambda name: at.model.functions.clear() if name == "PublishVersion" else None
+    deployment = at.run(accepted)
+    assert deployment.reason is not None
+    assert (deployment.status, deployment.reason.code) == (Status.FAILED, "function_not_found")
+    assert at.locks() == []
+
+
+def test_a_function_deleted_before_the_alias_moves_is_told_truly(at: World) -> None:
+    at.run(at.accept(OLD_SHA))
+    accepted = at.accept(NEW_SHA)
+    at.model.before = lambda name: at.model.functions.clear() if name == "UpdateAlias" else None
+    deployment = at.run(accepted)
+    assert (deployment.status, deployment.outcome) == (Status.FAILED, AliasOutcome.LEFT_TO_OTHER)
+    assert at.locks() == []
+
+
+def test_lambda_down_for_good_ends_failed_and_untouched(at: World) -> None:
+    at.run(at.accept(OLD_SHA))
+    accepted = at.accept(NEW_SHA)
+
+    def down(_: str) -> None:
+        raise timeout()
+
+    at.model.before = down
+    deployment = at.run(accepted)
+    assert deployment.reason is not None
+    assert (deployment.status, deployment.reason.code) == (Status.FAILED, "publish_failed")
+    assert deployment.outcome is AliasOutcome.UNTOUCHED
+    assert at.model.serves("orders", "prod") == ("1", {})
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_move_whose_answers_are_all_lost_is_still_told_truly(at: World, first: bool) -> None:
+    """The alias moves, but every answer to it is lost: the next look sees that it has."""
+    if not first:
+        at.run(at.accept(OLD_SHA))
+    accepted = at.accept(NEW_SHA)
+
+    def lose(name: str) -> None:
+        if name in ("UpdateAlias", "CreateAlias"):
+            raise timeout()
+
+    at.model.after = lose
+    deployment = at.run(accepted)
+    holds_promises(at, deployment)
+    assert deployment.status is Status.SUCCEEDED
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_what_moved_but_cannot_be_confirmed_is_brought_back(at: World, first: bool) -> None:
+    """After the move Lambda fails until the deployer gives up; then the alias is as it was found."""
+    if not first:
+        at.run(at.accept(OLD_SHA))
+    accepted = at.accept(NEW_SHA)
+    moved: list[str] = []
+
+    def lose(name: str) -> None:
+        if name in ("UpdateAlias", "CreateAlias") and at.now(accepted).status is Status.SHIFTING:
+            moved.append(name)
+        if moved and at.now(accepted).status is Status.SHIFTING:
+            raise timeout()
+
+    at.model.after = lose
+    deployment = at.run(accepted)
+    holds_promises(at, deployment)
+    assert deployment.status is Status.ROLLED_BACK
+    assert deployment.outcome is (AliasOutcome.REMOVED if first else AliasOutcome.RESTORED)
+    assert at.model.serves("orders", "prod") == (None if first else ("1", {}))
+    assert deployment.reason is not None
+    assert deployment.reason.code == "shift_failed"
+
+
+def calls_of_a_release() -> list[str]:
+    """Every call of a second release to Lambda and to the table, in order: the points at which it can die."""
+    with world() as at:
+        prepare(at)
+        accepted = at.accept(NEW_SHA)
+        names = record_calls(at)
+        at.run(accepted)
+        return names
+
+
+def prepare(at: World) -> None:
+    at.model.add("orders", b"code of somebody")
+    at.upload("orders", OLD)
+    at.upload("orders", NEW)
+    at.run(at.accept(OLD_SHA))
+
+
+def record_calls(at: World, die_at: int | None = None, how: str = "") -> list[str]:
+    """Note each call to Lambda and to the table; at one of them, die or lose the answer."""
+    names: list[str] = []
+
+    def before(name: str) -> None:
+        names.append(name)
+        if len(names) - 1 == die_at and how == "dies before":
+            raise Killed
+        if len(names) - 1 == die_at and how == "fails":
+            raise timeout()
+
+    def after(_: str) -> None:
+        if len(names) - 1 == die_at and how == "dies after":
+            raise Killed
+        if len(names) - 1 == die_at and how == "answer lost":
+            raise timeout()
+
+    at.model.before, at.model.after = before, after
+    at.listen("before-call.dynamodb", lambda model, **_: before(model.name))
+    at.listen("after-call.dynamodb", lambda model, **_: after(model.name))
+    return names
+
+
+RELEASE = calls_of_a_release()
+
+
+@pytest.mark.parametrize("how", ["dies before", "dies after"])
+@pytest.mark.parametrize("point", range(len(RELEASE)), ids=lambda i: f"{i}-{RELEASE[i]}")
+def test_a_deployer_that_dies_at_any_point_changes_nothing_in_the_outcome(point: int, how: str) -> None:
+    with world() as at:
+        prepare(at)
+        accepted = at.accept(NEW_SHA)
+        record_calls(at, point, how)
+        with pytest.raises(Killed):
+            at.run(accepted)
+        deployment = at.run(accepted)
+        holds_promises(at, deployment)
+        assert (deployment.status, deployment.version) == (Status.SUCCEEDED, "2")
+        assert len(at.model.functions["orders"]["versions"]) == 2
+
+
+@pytest.mark.parametrize("how", ["fails", "answer lost"])
+@pytest.mark.parametrize(
+    "point", [i for i, name in enumerate(RELEASE) if name[0].isupper()], ids=lambda i: f"{i}-{RELEASE[i]}"
+)
+def test_a_call_that_fails_or_whose_answer_is_lost_is_made_up_for(point: int, how: str) -> None:
+    with world() as at:
+        prepare(at)
+        accepted = at.accept(NEW_SHA)
+        record_calls(at, point, how)
+        try:
+            deployment = at.run(accepted)
+        except Exception:  # the table failed: the state machine runs the step again
+            deployment = at.run(accepted)
+        holds_promises(at, deployment)
+        assert (deployment.status, deployment.version) == (Status.SUCCEEDED, "2")
+
+
+@pytest.mark.parametrize(
+    "point", range(sum(name[0].isupper() for name in RELEASE)), ids=lambda i: f"inside call {i}"
+)
+def test_a_step_that_runs_twice_at_once_has_one_outcome(point: int) -> None:
+    """A second deployer wakes up inside a call of the first one, and runs the deployment to its end."""
+    with world() as at:
+        prepare(at)
+        accepted = at.accept(NEW_SHA)
+        names: list[str] = []
+
+        def twin(name: str) -> None:
+            names.append(name)
+            if len(names) - 1 == point:
+                at.model.before = lambda _: None
+                at.run(accepted)
+
+        at.model.before = twin
+        deployment = at.run(accepted)
+        holds_promises(at, deployment)
+        assert deployment.status is Status.SUCCEEDED
+        assert len(at.model.functions["orders"]["versions"]) == 2
+
+
+def test_two_stages_at_once_publish_one_after_the_other(at: World) -> None:
+    one, other = at.accept(OLD_SHA, alias="dev"), at.accept(NEW_SHA, alias="prod")
+    woken: list[str] = []
+
+    def interleave(name: str) -> None:
+        if name == "PublishVersion" and not woken:
+            woken.append(name)
+            assert at.deployer.turn(other.id)["next"] == "wait"
+            assert at.now(other).status is Status.QUEUED
+
+    at.model.before = interleave
+    first, second = at.run(one), at.run(other)
+    holds_promises(at, first)
+    holds_promises(at, second)
+    assert (first.status, second.status) == (Status.SUCCEEDED, Status.SUCCEEDED)
+    assert at.model.code_of("orders", first.version or "") == OLD_SHA
+    assert at.model.code_of("orders", second.version or "") == NEW_SHA
+
+
+def test_a_lease_that_ran_out_is_taken_over_and_the_sleeper_does_no_harm(at: World) -> None:
+    """One deployment sleeps past its lease right before it updates the code; another one publishes."""
+    sleeper, other = at.accept(OLD_SHA, alias="dev"), at.accept(NEW_SHA, alias="prod")
+    slept: list[str] = []
+
+    def oversleep(name: str) -> None:
+        if name == "UpdateFunctionCode" and not slept:
+            slept.append(name)
+            at.clock.sleep(600)
+            assert at.run(other).status is Status.SUCCEEDED
+
+    at.model.before = oversleep
+    first = at.run(sleeper)
+    holds_promises(at, first)
+    holds_promises(at, at.now(other))
+    assert at.model.code_of("orders", at.now(other).version or "") == NEW_SHA
+
+
+def test_a_record_that_moved_on_is_not_overwritten(at: World) -> None:
+    accepted = at.accept(NEW_SHA)
+    at.run(accepted)
+    late = accepted.changed(at.clock(), "late", Status.PUBLISHING)
+    with pytest.raises(Changed):
+        at.store.save(accepted, late)

@@ -1,0 +1,241 @@
+"""Strategies: the steps that they come to, and which of two is the more careful one."""
+
+from collections.abc import Sequence
+from itertools import accumulate, pairwise
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from sluicegate.deployment.plan import ALL_AT_ONCE, Step
+from sluicegate.deployment.strategy import (
+    MAX_BAKE,
+    MAX_STEPS,
+    StrategyError,
+    all_at_once,
+    as_careful,
+    canary,
+    checked,
+    linear,
+)
+
+PERCENTS = st.integers(1, 99)
+BAKES = st.integers(1, 40)  # short, so that every second can be looked at
+
+
+@st.composite
+def plans(draw: st.DrawFn, most: int = 5) -> tuple[Step, ...]:
+    """Sound steps."""
+    shares = sorted(draw(st.sets(PERCENTS, max_size=most - 1)))
+    steps = [Step(share, draw(BAKES)) for share in shares]
+    return checked([*steps, Step(100, draw(st.integers(0, 40)))])
+
+
+def exposure(steps: Sequence[Step]) -> list[int]:
+    """Second by second, the share of traffic on the new version; 101 once nobody watches any more."""
+    return [step.percent for step in steps for _ in range(step.bake)] + [101]
+
+
+def brute_force(one: Sequence[Step], other: Sequence[Step]) -> bool:
+    a, b = exposure(one), exposure(other)
+    seconds = max(len(a), len(b))
+    padded = (e + [101] * (seconds - len(e)) for e in (a, b))
+    return all(mine <= theirs for mine, theirs in zip(*padded, strict=True))
+
+
+# What strategies come to
+
+
+def test_all_at_once_is_one_step() -> None:
+    assert all_at_once() == ALL_AT_ONCE == (Step(100, 0),)
+    assert all_at_once(300) == (Step(100, 300),)
+
+
+@given(PERCENTS, st.integers(1, MAX_BAKE))
+def test_a_canary_is_a_share_and_then_all(percent: int, bake: int) -> None:
+    assert canary(percent, bake) == (Step(percent, bake), Step(100, 0))
+
+
+@given(st.integers(5, 99), st.integers(1, MAX_BAKE))
+def test_linear_moves_equal_shares_at_equal_times(percent: int, every: int) -> None:
+    steps = linear(percent, every)
+    assert checked(steps) == steps
+    moves = [steps[0].percent, *(later.percent - step.percent for step, later in pairwise(steps))]
+    assert all(move == percent for move in moves[:-1])
+    assert 1 <= moves[-1] <= percent
+    assert [step.bake for step in steps] == [every] * (len(steps) - 1) + [0]
+
+
+def test_linear_may_end_with_a_smaller_share() -> None:
+    assert [step.percent for step in linear(30, 60)] == [30, 60, 90, 100]
+    assert [step.percent for step in linear(50, 60)] == [50, 100]
+    assert [step.percent for step in linear(99, 60)] == [99, 100]
+    assert len(linear(5, 60)) == MAX_STEPS
+
+
+@given(plans())
+def test_steps_that_are_sound_stay_as_they_are(steps: tuple[Step, ...]) -> None:
+    assert checked(steps) == steps
+    assert checked(list(steps)) == steps
+
+
+@given(st.lists(st.builds(Step, st.integers(-1, 102), st.integers(-1, 3)), max_size=4))
+def test_what_is_checked_is_sound_or_refused(steps: list[Step]) -> None:
+    shares = [step.percent for step in steps]
+    sound = (
+        shares == sorted(set(shares))
+        and shares[-1:] == [100]
+        and shares[0] >= 1
+        and all(step.bake >= 1 for step in steps[:-1])
+        and steps[-1].bake >= 0
+    )
+    if sound:
+        assert checked(steps) == tuple(steps)
+    else:
+        with pytest.raises(StrategyError):
+            checked(steps)
+
+
+@pytest.mark.parametrize(
+    ("steps", "why"),
+    [
+        ([], "these are 0 steps"),
+        ([Step(i, 1) for i in range(1, 21)] + [Step(100, 0)], "these are 21 steps, and a plan has 1 to 20"),
+        ([Step(10, 1)], "the last step is 100 percent"),
+        ([Step(100, 1), Step(50, 0)], "the last step is 100 percent"),
+        ([Step(0, 1), Step(100, 0)], "percent is from 1 to 100"),
+        ([Step(101, 1), Step(100, 0)], "percent is from 1 to 100"),
+        ([Step(10, 1), Step(10, 1), Step(100, 0)], "more percent than the one before"),
+        ([Step(100, 1), Step(100, 0)], "more percent than the one before"),
+        ([Step(10, MAX_BAKE + 1), Step(100, 0)], "a bake is at most 7 days"),
+        ([Step(100, MAX_BAKE + 1)], "a bake is at most 7 days"),
+        ([Step(10, 0), Step(100, 0)], "each step but the last bakes for at least a second"),
+        ([Step(10, -1), Step(100, 0)], "a bake is at most 7 days"),
+    ],
+)
+def test_steps_that_cannot_be_say_why(steps: list[Step], why: str) -> None:
+    with pytest.raises(StrategyError, match=why):
+        checked(steps)
+
+
+@pytest.mark.parametrize("percent", [0, 100, -1])
+def test_linear_takes_less_than_all(percent: int) -> None:
+    with pytest.raises(StrategyError, match="from 1 to 99"):
+        linear(percent, 60)
+
+
+@pytest.mark.parametrize("percent", [1, 4])
+def test_linear_in_too_many_steps_is_refused(percent: int) -> None:
+    with pytest.raises(StrategyError, match="steps"):
+        linear(percent, 60)
+
+
+@pytest.mark.parametrize("percent", [0, 100, 101])
+def test_a_canary_takes_less_than_all(percent: int) -> None:
+    with pytest.raises(StrategyError):
+        canary(percent, 60)
+
+
+# Which is the more careful one
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "careful"),
+    [
+        (canary(10, 300), canary(10, 300), True),
+        (canary(5, 300), canary(10, 300), True),
+        (canary(10, 600), canary(10, 300), True),
+        (canary(10, 299), canary(10, 300), False),
+        (canary(11, 300), canary(10, 300), False),
+        (canary(10, 300), all_at_once(), True),
+        (all_at_once(), canary(10, 300), False),
+        (all_at_once(300), all_at_once(), True),
+        (all_at_once(), all_at_once(1), False),
+        (canary(10, 300), all_at_once(300), True),
+        (canary(10, 300), all_at_once(301), False),  # it stops watching a second before
+        (linear(10, 60), canary(10, 60), True),
+        (canary(10, 60), linear(10, 60), False),
+        (canary(10, 540), linear(10, 60), True),
+        (canary(50, 600), linear(10, 60), False),  # more at first
+        (linear(10, 60), canary(50, 600), False),  # stops sooner
+    ],
+)
+def test_one_is_as_careful_as_the_other(
+    one: tuple[Step, ...], other: tuple[Step, ...], careful: bool
+) -> None:
+    assert as_careful(one, other) is careful
+
+
+@given(plans())
+def test_everything_is_as_careful_as_itself(steps: tuple[Step, ...]) -> None:
+    assert as_careful(steps, steps)
+
+
+@given(plans(), plans())
+def test_it_agrees_with_looking_at_every_second(one: tuple[Step, ...], other: tuple[Step, ...]) -> None:
+    assert as_careful(one, other) is brute_force(one, other)
+
+
+@given(plans(), plans(), plans())
+def test_it_is_transitive(one: tuple[Step, ...], other: tuple[Step, ...], third: tuple[Step, ...]) -> None:
+    if as_careful(one, other) and as_careful(other, third):
+        assert as_careful(one, third)
+
+
+@given(plans(), st.data())
+def test_it_is_transitive_where_it_holds(third: tuple[Step, ...], data: st.DataObject) -> None:
+    """Chains that chance would hardly find: each more careful than the one after it."""
+    other = data.draw(more_careful(third))
+    one = data.draw(more_careful(other))
+    assert as_careful(one, other)
+    assert as_careful(other, third)
+    assert as_careful(one, third)
+
+
+@given(plans(), plans())
+def test_two_that_are_as_careful_as_each_other_expose_the_same(
+    one: tuple[Step, ...], other: tuple[Step, ...]
+) -> None:
+    both = as_careful(one, other) and as_careful(other, one)
+    assert both is (exposure(one) == exposure(other))
+
+
+@given(plans(), st.data())
+def test_a_longer_bake_is_more_careful(steps: tuple[Step, ...], data: st.DataObject) -> None:
+    i = data.draw(st.integers(0, len(steps) - 1))
+    longer = [*steps[:i], Step(steps[i].percent, steps[i].bake + data.draw(BAKES)), *steps[i + 1 :]]
+    assert as_careful(longer, steps)
+    assert not as_careful(steps, longer)
+
+
+@given(plans(), st.data())
+def test_a_lower_share_is_more_careful(steps: tuple[Step, ...], data: st.DataObject) -> None:
+    assume(len(steps) > 1)
+    i = data.draw(st.integers(0, len(steps) - 2))
+    floor = steps[i - 1].percent if i else 0
+    assume(steps[i].percent - floor > 1)
+    lower = Step(data.draw(st.integers(floor + 1, steps[i].percent - 1)), steps[i].bake)
+    assert as_careful([*steps[:i], lower, *steps[i + 1 :]], steps)
+    assert not as_careful(steps, [*steps[:i], lower, *steps[i + 1 :]])
+
+
+@given(plans())
+def test_nothing_is_less_careful_than_all_at_once(steps: tuple[Step, ...]) -> None:
+    assert as_careful(steps, ALL_AT_ONCE)
+    assert as_careful(ALL_AT_ONCE, steps) is (steps == ALL_AT_ONCE)
+
+
+@given(plans())
+def test_watching_to_the_end_makes_up_for_no_steps(steps: tuple[Step, ...]) -> None:
+    total = list(accumulate(step.bake for step in steps))[-1]
+    assert as_careful(steps, all_at_once(total))
+    assert not as_careful(steps, all_at_once(total + 1))
+
+
+@st.composite
+def more_careful(draw: st.DrawFn, steps: tuple[Step, ...]) -> tuple[Step, ...]:
+    """The same steps with longer bakes, and with a first step put before them."""
+    longer = [Step(step.percent, step.bake + draw(st.integers(0, 5))) for step in steps]
+    if longer[0].percent > 1 and draw(st.booleans()):
+        longer.insert(0, Step(draw(st.integers(1, longer[0].percent - 1)), draw(BAKES)))
+    return checked(longer)

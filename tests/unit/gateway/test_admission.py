@@ -1,0 +1,581 @@
+"""What requests come to, by the record and the gate file in force: every 403, 409, 412 and 422 of them."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from sluicegate.deployment.model import Status
+from sluicegate.deployment.plan import ALL_AT_ONCE, Step
+from sluicegate.gate.rollout_settings import Rollout
+from support.gateway_world import (
+    APPROVERS,
+    OTHER,
+    RELEASERS,
+    Site,
+    artifact,
+    gate_of,
+    problem,
+    rule,
+    site,
+)
+from support.signing import ISSUER
+
+pytestmark = pytest.mark.filterwarnings("ignore:No application metrics")
+
+CANARY = (Step(10, 300), Step(100, 0))
+ADA = {"issuer": ISSUER, "claims": {"user_id": ["7"]}}
+"""An entry of `deny`: who asks here, if nothing else is said."""
+
+CAREFUL = {"type": "canary", "percent": 10, "bake": "10m"}
+OTHERS = rule("others", "deploy", "promote", "rollback", claims={"project_id": ["99"]})
+
+
+@pytest.fixture
+def at() -> Iterator[Site]:
+    with site() as made:
+        yield made
+
+
+def refused(status: int, code: str, call: Any, *args: Any, **kwargs: Any) -> str:
+    """The detail of the problem that this call must come to."""
+    found = problem(call, *args, **kwargs)
+    assert (found.status, found.code) == (status, code), found
+    return found.detail
+
+
+# Who
+
+
+def test_only_whom_a_rule_allows_may_deploy(at: Site) -> None:
+    sha256 = artifact(at, b"new")
+    for claims in (
+        at.job(project_id="4214"),
+        at.job(iss=OTHER),
+        at.job(pipeline_source="merge_request_event"),
+    ):
+        refused(403, "not_allowed", at.deploy, sha256, claims)
+    at.gate = gate_of(deny=[ADA])
+    refused(403, "not_allowed", at.deploy, sha256)
+
+
+# Deploy
+
+
+def test_what_nobody_uploaded_cannot_be_deployed(at: Site) -> None:
+    refused(422, "unprocessable", at.deploy, "0" * 64)
+
+
+def test_a_digest_must_have_succeeded_in_the_stage_before(at: Site) -> None:
+    at.gate = gate_of({"prod": Rollout(requires="dev")})
+    sha256 = artifact(at, b"new")
+    refused(422, "unprocessable", at.deploy, sha256)
+    running = at.deploy(sha256, stage="dev")
+    refused(422, "unprocessable", at.deploy, sha256)
+    at.finish(running)
+    assert at.release(sha256).status is Status.SUCCEEDED
+
+
+def test_what_was_withdrawn_in_the_stage_before_has_not_succeeded_there(at: Site) -> None:
+    at.gate = gate_of({"prod": Rollout(requires="dev")})
+    old, new = artifact(at, b"old"), artifact(at, b"new")
+    at.release(old, stage="dev")
+    at.release(new, stage="dev")
+    at.finish(at.rollback(stage="dev"))
+    refused(422, "unprocessable", at.deploy, new)
+    assert at.release(old).status is Status.SUCCEEDED
+
+
+def test_an_older_pipeline_does_not_overwrite_a_newer_one(at: Site) -> None:
+    at.gate = gate_of({"prod": Rollout(ordered=True)}, (rule("deployers", "deploy"), OTHERS))
+    one, two, three = (artifact(at, code) for code in (b"1", b"2", b"3"))
+    at.finish(at.deploy(two, at.job(pipeline_id="20")))
+    refused(409, "outdated", at.deploy, one, at.job(pipeline_id="9"))
+    at.finish(at.deploy(three, at.job(pipeline_id="20")))
+    assert at.finish(at.deploy(one, at.job(pipeline_id="100"))).status is Status.SUCCEEDED
+    other = at.finish(at.deploy(two, at.job(pipeline_id="3", project_id="99")))
+    assert other.status is Status.SUCCEEDED  # pipelines of several projects have no order
+    refused(409, "outdated", at.deploy, three, at.job(pipeline_id="99"))
+
+
+def test_only_what_succeeded_is_newer(at: Site) -> None:
+    at.gate = gate_of({"prod": Rollout(ordered=True, approval=3_600)})
+    one, two = artifact(at, b"1"), artifact(at, b"2")
+    at.decide("reject", at.deploy(two, at.job(pipeline_id="20")))
+    assert at.deploy(one, at.job(pipeline_id="9")).status is Status.ACCEPTED
+
+
+def test_an_older_pipeline_takes_no_newer_ones_place_but_the_way_back_does(at: Site) -> None:
+    at.gate = gate_of({"prod": Rollout(steps=CANARY, ordered=True)})
+    one, two, three = (artifact(at, code) for code in (b"1", b"2", b"3"))
+    at.finish(at.deploy(one, at.job(pipeline_id="1")))
+    running = at.run_until(at.deploy(two, at.job(pipeline_id="20")), "baking")
+    refused(409, "outdated", at.deploy, three, at.job(pipeline_id="9"), on_busy="supersede")
+    assert at.now(running).abort is None
+    back = at.finish(at.rollback(at.job(pipeline_id="2")))
+    assert (back.status, back.version) == (Status.SUCCEEDED, "1")
+
+
+def test_one_alias_has_one_rollout_at_a_time(at: Site) -> None:
+    at.gate = gate_of({"prod": Rollout(approval=3_600)}, (RELEASERS, OTHERS, APPROVERS))
+    running = at.deploy(artifact(at, b"old"))
+    new = artifact(at, b"new")
+    found = problem(at.deploy, new)
+    assert (found.status, found.code, found.members) == (409, "busy", {"deployment": running.id})
+    at.decide("reject", running)
+    assert at.deploy(new).status is Status.ACCEPTED
+
+
+def test_the_version_that_is_expected_must_be_served(at: Site) -> None:
+    old, new = artifact(at, b"old"), artifact(at, b"new")
+    at.release(old)
+    refused(412, "not_as_expected", at.deploy, new, expect={"version": "7"})
+    assert at.release(new, expect={"version": "1"}).status is Status.SUCCEEDED
+    refused(412, "not_as_expected", at.rollback, expect={"version": "1"})
+    assert at.finish(at.rollback(expect={"version": "2"})).status is Status.SUCCEEDED
+
+
+def test_a_strategy_may_be_more_careful_and_less_only_with_the_right_to(at: Site) -> None:
+    at.gate = gate_of({"prod": Rollout(steps=CANARY)})
+    new = artifact(at, b"new")
+    at.release(artifact(at, b"old"))
+    refused(403, "not_allowed", at.deploy, new, strategy={"type": "all-at-once"})
+    careful = at.deploy(new, strategy=CAREFUL)
+    assert careful.plan.steps == (Step(10, 600), Step(100, 0))
+    at.decide("abort", careful, at.job())
+    at.machine.run()
+    more = rule("releasers", *RELEASERS["actions"], "override-strategy")
+    at.gate = gate_of({"prod": Rollout(steps=CANARY)}, (RELEASERS, {**more, "name": "bold"}))
+    bold = at.deploy(new, strategy={"type": "all-at-once"})
+    assert (bold.plan.steps, bold.rule) == (ALL_AT_ONCE, "bold")
+
+
+def test_rights_of_two_rules_never_add_up(at: Site) -> None:
+    at.gate = gate_of({"prod": Rollout(steps=CANARY)}, (RELEASERS, rule("bold", "override-strategy")))
+    refused(403, "not_allowed", at.deploy, artifact(at, b"new"), strategy={"type": "all-at-once"})
+
+
+# Holds
+
+
+def test_a_held_stage_takes_nothing_new_and_lets_go_back(at: Site) -> None:
+    old, new = artifact(at, b"old"), artifact(at, b"new")
+    at.release(old)
+    at.release(new)
+    at.hold()
+    newer = artifact(at, b"newer")
+    assert "freeze" in refused(409, "held", at.deploy, newer)
+    refused(409, "held", at.request, at.job(), action="deploy", artifact={"sha256": newer}, dry_run=True)
+    at.release(newer, stage="dev")
+    refused(409, "held", at.promote, version="3")
+    assert at.finish(at.rollback()).status is Status.SUCCEEDED
+    at.ask("DELETE", "/stages/{stage}/hold", at.job(), stage="prod")
+    assert at.release(newer).status is Status.SUCCEEDED
+
+
+def test_a_hold_is_for_the_functions_of_its_rule(at: Site) -> None:
+    web = rule("web", "hold", claims={"project_id": ["99"]}, functions=["orders-w*"])
+    at.gate = gate_of(rules=(RELEASERS, web))
+    at.hold(at.job(project_id="99"))
+    assert at.release(artifact(at, b"new")).status is Status.SUCCEEDED
+    refused(403, "not_allowed", at.hold, at.job(project_id="98"))
+    # Nor does another rule's take away what it does not reach all of.
+    at.hold(at.job())
+    at.ask("DELETE", "/stages/{stage}/hold", at.job(project_id="99"), stage="prod")
+    refused(409, "held", at.deploy, artifact(at, b"newer"))
+
+
+# Again
+
+
+def test_an_older_digest_is_deployed_again_with_all_the_plan_says(at: Site) -> None:
+    only = rule("deployers", "deploy")
+    at.gate = gate_of({"prod": Rollout(steps=CANARY, approval=3_600)}, (only, APPROVERS))
+    old, new = artifact(at, b"old"), artifact(at, b"new")
+    at.release(old)
+    at.release(new)
+    again = at.deploy(old)
+    assert (again.action, again.plan.steps, again.plan.approval) == ("deploy", CANARY, 3_600)
+
+
+def test_an_older_digest_is_a_way_back_at_once_for_who_may_roll_back(at: Site) -> None:
+    at.gate = gate_of({"prod": Rollout(steps=CANARY, approval=3_600, requires="dev", ordered=True)})
+    old, new = artifact(at, b"old"), artifact(at, b"new")
+    for sha256 in (old, new):
+        at.release(sha256, stage="dev")
+        at.release(sha256)
+    at.finish(at.rollback(stage="dev"))
+    at.hold()
+    again = at.deploy(old, at.job(pipeline_id="1"))
+    assert (again.action, again.version, again.plan.steps) == ("rollback", "1", ALL_AT_ONCE)
+    assert again.plan.approval is None
+    assert at.finish(again).status is Status.SUCCEEDED
+
+
+def test_what_a_rollback_left_is_deployed_again_as_anything_new(at: Site) -> None:
+    at.gate = gate_of({"prod": Rollout(steps=CANARY)})
+    old, new = artifact(at, b"old"), artifact(at, b"new")
+    at.release(old)
+    at.release(new)
+    at.finish(at.rollback())
+    again = at.deploy(new)
+    assert (again.action, again.plan.steps) == ("deploy", CANARY)
+    assert at.finish(again).version == "2"
+    # It has succeeded again, and is one that can be gone back to.
+    assert at.finish(at.rollback()).version == "1"
+
+
+def test_a_digest_that_is_served_is_deployed_once_more(at: Site) -> None:
+    old = artifact(at, b"old")
+    at.release(old)
+    again = at.release(old)
+    assert (again.action, again.version, again.status) == ("deploy", "1", Status.SUCCEEDED)
+
+
+# Promote
+
+
+def test_a_promotion_is_of_exactly_what_the_source_serves(at: Site) -> None:
+    old, new = artifact(at, b"old"), artifact(at, b"new")
+    refused(409, "source_changed", at.promote, version="1")
+    at.release(old, stage="dev")
+    refused(409, "source_changed", at.promote, version="2")
+    refused(409, "source_changed", at.promote, artifact={"sha256": new})
+    refused(422, "unprocessable", at.promote, **{"from": "nowhere"}, version="1")
+    promoted = at.finish(at.promote(artifact={"sha256": old}))
+    assert (promoted.status, promoted.version, promoted.sha256) == (Status.SUCCEEDED, "1", old)
+
+
+def test_nothing_is_promoted_from_a_stage_that_is_moving(at: Site) -> None:
+    at.gate = gate_of({"dev": Rollout(steps=CANARY)})
+    old, new = artifact(at, b"old"), artifact(at, b"new")
+    at.release(old, stage="dev")
+    running = at.run_until(at.deploy(new, stage="dev"), "baking")
+    refused(409, "source_changed", at.promote, version="1")
+    at.decide("abort", running, at.job())
+    at.machine.run()
+    assert at.finish(at.promote(version="1")).status is Status.SUCCEEDED
+
+
+def test_what_the_source_serves_is_told_to_nobody_who_may_not_see_it(at: Site) -> None:
+    blind = rule("blind", "promote", claims={"project_id": ["99"]}, stages=["prod"])
+    at.gate = gate_of(rules=(RELEASERS, blind))
+    at.release(artifact(at, b"old"), stage="dev")
+    right = refused(409, "source_changed", at.promote, at.job(project_id="99"), version="1")
+    at.model.functions["orders"]["versions"].clear()
+    assert refused(409, "source_changed", at.promote, at.job(project_id="99"), version="1") == right
+
+
+# Roll back
+
+
+def test_there_must_be_something_to_go_back_to(at: Site) -> None:
+    refused(422, "unprocessable", at.rollback)
+    at.release(artifact(at, b"old"))
+    refused(422, "unprocessable", at.rollback)
+    refused(422, "unprocessable", at.rollback, version="9")
+    at.release(artifact(at, b"new"), stage="dev")
+    refused(422, "unprocessable", at.rollback, version="2")  # never in this stage
+
+
+def test_a_rollback_may_name_any_version_that_succeeded_there(at: Site) -> None:
+    digests = [artifact(at, code) for code in (b"1", b"2", b"3")]
+    for sha256 in digests:
+        at.release(sha256)
+    assert at.finish(at.rollback(version="1")).version == "1"
+    forth = at.finish(at.rollback(version="3"))  # withdrawn, and asked for by name
+    assert (forth.status, forth.version, forth.sha256) == (Status.SUCCEEDED, "3", digests[2])
+
+
+@pytest.mark.parametrize("reached", ["accepted", "baking"])
+def test_a_rollback_undoes_what_is_under_way_however_far_it_is(at: Site, reached: str) -> None:
+    at.gate = gate_of({"prod": Rollout(steps=CANARY)})
+    for code in (b"1", b"2"):
+        at.release(artifact(at, code))
+    under_way = at.deploy(artifact(at, b"3"))
+    if reached != "accepted":
+        under_way = at.run_until(under_way, reached)
+    assert at.finish(at.rollback()).version == "2"
+    assert at.now(under_way).status is Status.ABORTED
+    assert at.finish(at.rollback()).version == "1"
+
+
+def test_a_rollback_goes_back_although_something_waits_for_approval(at: Site) -> None:
+    for code in (b"1", b"2"):
+        at.release(artifact(at, code))
+    at.gate = gate_of({"prod": Rollout(approval=3_600)})
+    at.run_until(at.deploy(artifact(at, b"3")), "awaiting_approval")
+    assert at.finish(at.rollback()).version == "1"
+
+
+def test_two_clicks_on_rollback_go_back_once(at: Site) -> None:
+    for code in (b"1", b"2", b"3"):
+        at.release(artifact(at, code))
+    first = at.rollback()
+    refused(409, "busy", at.rollback)
+    assert at.finish(first).version == "2"
+
+
+def test_a_rollback_waits_for_nobody(at: Site) -> None:
+    at.gate = gate_of({"prod": Rollout(steps=CANARY, approval=3_600, requires="dev", ordered=True)})
+    for code in (b"1", b"2"):
+        sha256 = artifact(at, code)
+        at.release(sha256, stage="dev")
+        at.release(sha256)
+    at.hold()
+    began = at.clock.now
+    back = at.finish(at.rollback(at.job(pipeline_id="1")))
+    assert (back.status, back.version) == (Status.SUCCEEDED, "1")
+    assert at.clock.now - began < 5
+
+
+# Tokens and repetitions
+
+
+def test_a_token_asks_for_one_thing_of_a_stage(at: Site) -> None:
+    old, new = artifact(at, b"old"), artifact(at, b"new")
+    claims = at.job()
+    at.finish(at.deploy(old, claims))
+    refused(409, "token_used", at.deploy, new, claims)
+    again = at.request(claims, "another-key", action="deploy", artifact={"sha256": old})
+    assert (again.status, again.headers["Idempotent-Replayed"]) == (200, "true")
+    assert at.finish(at.deploy(new, claims, stage="dev")).status is Status.SUCCEEDED
+
+
+def test_the_same_token_with_another_job_is_still_the_same_token(at: Site) -> None:
+    """Every replay check is on (issuer, jti): project and job are no part of it."""
+    old, new = artifact(at, b"old"), artifact(at, b"new")
+    at.finish(at.deploy(old, at.job(jti="leaked")))
+    refused(409, "token_used", at.deploy, new, at.job(jti="leaked"))
+
+
+def test_a_token_may_abort_what_it_started(at: Site) -> None:
+    at.gate = gate_of({"prod": Rollout(steps=CANARY)})
+    at.release(artifact(at, b"old"))
+    claims = at.job()
+    running = at.run_until(at.deploy(artifact(at, b"new"), claims), "baking")
+    assert at.decide("abort", running, claims).status == 202
+    assert at.decide("abort", running, claims).status == 200
+
+
+def test_a_token_may_roll_back_what_it_deployed_once(at: Site) -> None:
+    for code in (b"1", b"2"):
+        at.release(artifact(at, code))
+    claims = at.job()
+    at.finish(at.deploy(artifact(at, b"3"), claims))
+    back = at.finish(at.rollback(claims))
+    assert (back.status, back.version) == (Status.SUCCEEDED, "2")
+    again = at.request(claims, action="rollback")
+    assert (again.status, again.value["id"]) == (200, back.id)
+    refused(409, "token_used", at.rollback, claims, description="once more")
+    refused(409, "token_used", at.rollback, claims, version="1")
+
+
+def test_a_token_rolls_back_nobody_elses_release(at: Site) -> None:
+    for code in (b"1", b"2"):
+        at.release(artifact(at, code))
+    claims = at.job()
+    at.finish(at.deploy(artifact(at, b"3"), claims))
+    at.release(artifact(at, b"4"))
+    refused(409, "token_used", at.rollback, claims)
+
+
+def test_a_refused_or_dry_request_binds_nothing(at: Site) -> None:
+    sha256 = artifact(at, b"new")
+    claims = at.job()
+    refused(422, "unprocessable", at.deploy, "0" * 64, claims)
+    dry = at.request(claims, action="deploy", artifact={"sha256": sha256}, dry_run=True)
+    assert (dry.status, dry.value["allowed"]) == (200, True)
+    assert at.finish(at.deploy(sha256, claims)).status is Status.SUCCEEDED
+
+
+def test_a_repetition_is_answered_by_the_present_state_and_authorised_again(at: Site) -> None:
+    sha256 = artifact(at, b"new")
+    claims = at.job()
+    first = at.request(claims, "key", action="deploy", artifact={"sha256": sha256})
+    at.machine.run()
+    again = at.request(claims, "key", action="deploy", artifact={"sha256": sha256})
+    assert (first.status, again.status, again.value["status"]) == (202, 200, "succeeded")
+    other = {"action": "deploy", "artifact": {"sha256": sha256}, "description": "other"}
+    refused(409, "key_reused", at.request, claims, "key", **other)
+    at.gate = gate_of(rules=(APPROVERS,))
+    body = {"action": "deploy", "artifact": {"sha256": sha256}}
+    refused(403, "not_allowed", at.request, claims, "key", **body)
+
+
+def test_a_repetition_starts_what_was_not_started(at: Site) -> None:
+    sha256 = artifact(at, b"new")
+    claims = at.job()
+    started = at.machine.start
+    at.machine.start = lambda _: 1 / 0  # type: ignore[assignment, method-assign]
+    refused(503, "unavailable", at.deploy, sha256, claims)
+    at.machine.start = started  # type: ignore[method-assign]
+    deployment = at.deploy(sha256, claims)
+    assert at.finish(deployment).status is Status.SUCCEEDED
+    assert len(at.machine.executions) == 1
+
+
+# Decisions
+
+
+@pytest.fixture
+def asked(at: Site) -> Site:
+    """Ada (7) has asked for a deployment that needs a second person."""
+    at.gate = gate_of({"prod": Rollout(approval=3_600)}, ALLOWED)
+    return at
+
+
+ALLOWED = (
+    RELEASERS,
+    APPROVERS,
+    {**APPROVERS, "name": "elsewhere", "issuer": OTHER},
+    rule("strangers", "approve", claims={**APPROVERS["claims"], "project_id": ["99"]}, stages=["dev"]),
+)
+
+
+@pytest.mark.parametrize(
+    ("claims", "status"),
+    [
+        ({}, 202),
+        ({"user_id": "7"}, 403),  # who asked
+        ({"user_id": "7", "iss": OTHER}, 202),  # another person, of another GitLab
+        ({"pipeline_id": "574"}, 403),  # the pipeline that asked
+        ({"pipeline_id": "574", "iss": OTHER}, 202),
+        ({"user_id": None, "user_login": None}, 403),
+        ({"user_id": "0"}, 403),
+        ({"user_id": "08"}, 403),
+        ({"user_id": "eight"}, 403),
+        ({"user_login": "project_4213_bot_0a1b"}, 403),
+        ({"user_login": "group_72_bot"}, 403),
+        ({"user_login": "service_account_deploys"}, 403),
+        ({"user_login": "robot"}, 202),
+        ({"pipeline_source": "push"}, 403),  # nobody pressed anything
+        ({"pipeline_source": "schedule"}, 403),
+        ({"ref_protected": "false"}, 403),
+        ({"project_id": "99"}, 404),  # may not even see it
+    ],
+)
+def test_somebody_else_approves(asked: Site, claims: dict[str, Any], status: int) -> None:
+    deployment = asked.deploy(artifact(asked, b"new"), asked.job(pipeline_id="574"))
+    who = asked.person("8") | claims
+    if status == 202:
+        assert asked.decide("approve", deployment, who).status == 202
+        assert asked.finish(deployment).status is Status.SUCCEEDED
+    else:
+        assert problem(asked.decide, "approve", deployment, who).status == status
+        assert asked.now(deployment).approval is None
+
+
+def test_a_bot_approves_only_where_the_rule_lists_it(asked: Site) -> None:
+    listed = {**APPROVERS, "claims": {**APPROVERS["claims"], "user_id": ["55"]}}
+    asked.gate = gate_of({"prod": Rollout(approval=3_600)}, (RELEASERS, listed))
+    deployment = asked.deploy(artifact(asked, b"new"))
+    assert asked.decide("approve", deployment, asked.person("55", user_login="project_1_bot")).status == 202
+
+
+@pytest.mark.parametrize("user_id", [None, "0", "x"])
+def test_what_no_user_asked_for_nobody_can_approve(asked: Site, user_id: str | None) -> None:
+    deployment = asked.deploy(artifact(asked, b"new"), asked.job(user_id=user_id, user_login=None))
+    refused(403, "not_allowed", asked.decide, "approve", deployment)
+    assert asked.decide("reject", deployment).status == 202
+
+
+@pytest.mark.parametrize(
+    "gate",
+    [
+        gate_of({"prod": Rollout(approval=3_600)}, (APPROVERS,)),
+        gate_of({"prod": Rollout(approval=3_600)}, (rule("releasers", "rollback"), APPROVERS)),
+        gate_of({"prod": Rollout(approval=3_600)}, ({**RELEASERS, "stages": ["dev"]}, APPROVERS)),
+        gate_of({"prod": Rollout(approval=3_600)}, deny=[ADA]),
+    ],
+)
+def test_the_gate_file_in_force_must_still_allow_it_to_who_asked(asked: Site, gate: Any) -> None:
+    deployment = asked.deploy(artifact(asked, b"new"))
+    asked.gate = gate
+    refused(403, "not_allowed", asked.decide, "approve", deployment)
+    assert asked.decide("reject", deployment).status == 202
+
+
+def test_the_gate_file_in_force_must_allow_it_to_who_approves(asked: Site) -> None:
+    deployment = asked.deploy(artifact(asked, b"new"))
+    asked.gate = gate_of({"prod": Rollout(approval=3_600)}, (RELEASERS,))
+    refused(403, "not_allowed", asked.decide, "approve", deployment)
+
+
+def test_what_is_held_is_not_approved(asked: Site) -> None:
+    deployment = asked.deploy(artifact(asked, b"new"))
+    asked.hold()
+    refused(409, "held", asked.decide, "approve", deployment)
+    asked.ask("DELETE", "/stages/{stage}/hold", asked.job(), stage="prod")
+    assert asked.decide("approve", deployment).status == 202
+
+
+def test_a_decision_is_made_once_and_its_repetition_is_answered(asked: Site) -> None:
+    deployment = asked.deploy(artifact(asked, b"new"))
+    who = asked.person("8")
+    assert asked.decide("approve", deployment, who).status == 202
+    again = asked.decide("approve", deployment, who)
+    assert (again.status, again.headers["Idempotent-Replayed"]) == (200, "true")
+    refused(409, "wrong_state", asked.decide, "approve", deployment, asked.person("9"))
+    refused(409, "wrong_state", asked.decide, "reject", deployment, who)
+    done = asked.finish(deployment)
+    assert done.status is Status.SUCCEEDED
+    assert asked.decide("approve", deployment, who).status == 200
+    refused(409, "wrong_state", asked.decide, "reject", deployment, asked.person("9"))
+    refused(409, "wrong_state", asked.decide, "abort", deployment, asked.job())
+    assert [entry.message for entry in done.timeline if "approved" in entry.message] != []
+
+
+def test_a_rejection_is_no_approval_to_the_job_that_rejected(asked: Site) -> None:
+    deployment = asked.deploy(artifact(asked, b"new"))
+    who = asked.person("8")
+    assert asked.decide("reject", deployment, who, reason="no").status == 202
+    assert asked.decide("reject", deployment, who, reason="no").status == 200
+    refused(409, "wrong_state", asked.decide, "approve", deployment, who)
+    assert asked.now(deployment).status is Status.REJECTED
+
+
+def test_what_needs_no_approval_is_neither_approved_nor_rejected(at: Site) -> None:
+    deployment = at.deploy(artifact(at, b"new"))
+    refused(409, "wrong_state", at.decide, "approve", deployment)
+    refused(409, "wrong_state", at.decide, "reject", deployment)
+
+
+def test_a_token_that_approved_deploys_nothing_there(asked: Site) -> None:
+    both = rule("both", "deploy", "approve", claims=APPROVERS["claims"])
+    asked.gate = gate_of({"prod": Rollout(approval=3_600)}, (RELEASERS, both))
+    sha256 = artifact(asked, b"new")
+    deployment = asked.deploy(sha256)
+    who = asked.person("8")
+    asked.decide("approve", deployment, who)
+    asked.finish(deployment)
+    refused(409, "token_used", asked.deploy, artifact(asked, b"newer"), who)
+
+
+def test_a_token_that_deployed_there_approves_nothing(asked: Site) -> None:
+    both = rule("both", "deploy", "approve", claims=APPROVERS["claims"])
+    asked.gate = gate_of({"prod": Rollout()}, (RELEASERS, both))
+    who = asked.person("8")
+    asked.finish(asked.deploy(artifact(asked, b"old"), who))
+    asked.gate = gate_of({"prod": Rollout(approval=3_600)}, (RELEASERS, both))
+    deployment = asked.deploy(artifact(asked, b"new"))
+    refused(409, "token_used", asked.decide, "approve", deployment, who)
+    assert asked.now(deployment).approval is None
+
+
+def test_who_may_not_see_a_deployment_is_told_what_is_said_of_one_that_is_not_there(asked: Site) -> None:
+    deployment = asked.deploy(artifact(asked, b"new"))
+    stranger = asked.job(project_id="12")
+    for action in ("approve", "reject", "abort"):
+        found = problem(asked.decide, action, deployment, stranger)
+        missing = problem(asked.decide, action, replace(deployment, id=f"01K{'0' * 23}"), stranger)
+        assert (found.status, found.body("1")) == (404, missing.body("1"))
+
+
+def test_an_abort_needs_its_right(asked: Site) -> None:
+    deployment = asked.deploy(artifact(asked, b"new"))
+    asked.gate = gate_of(rules=(rule("releasers", "deploy"),))
+    refused(403, "not_allowed", asked.decide, "abort", deployment, asked.job())
+    asked.gate = gate_of()
+    assert asked.decide("abort", deployment, asked.job()).status == 202

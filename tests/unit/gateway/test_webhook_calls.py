@@ -1,0 +1,561 @@
+"""`POST /webhooks/gitlab/{name}` as the gateway answers it, with a table (moto's) and real signatures."""
+
+import time
+from base64 import b64encode
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any, cast
+
+import pytest
+from botocore.exceptions import ClientError
+
+from sluicegate.aws.secrets import OVERLAP, Secrets
+from sluicegate.deployer.target import session_tags, source_identity
+from sluicegate.deployment.model import Deployment, Status, timestamp
+from sluicegate.gate.policy import Gate
+from sluicegate.gateway.app import Gateway
+from sluicegate.gateway.http import Answer, Call
+from sluicegate.gateway.problems import Problem
+from sluicegate.oidc.jwks import Keyring
+from sluicegate.store.store import Hold, Upload
+from sluicegate_gatefile import compile as gatefile
+from support.deliveries import ISSUER, OTHER_SHA, SECRET, SHA, headers, pipeline, raw, sign, tag_push
+from support.signing import AUDIENCE, jwk, jwks
+from support.signing import token as id_token
+from support.world import OWN, TABLE, World, world
+
+GATE = f"""\
+version: 1
+issuers:
+  corp: {{url: "{ISSUER}", audience: "{AUDIENCE}", jwks: keys.json}}
+stages:
+  dev: {{}}
+  next: {{requires: {{succeeded_in: dev}}, order: pipeline}}
+  young: {{max_age: 1m}}
+functions:
+  orders-*: {{}}
+rules:
+  - name: by webhook
+    via: webhook
+    claims: {{project_id: ["4213", "9"], ref: ["v*", main], ref_type: [tag, branch]}}
+    allow: {{actions: [deploy], functions: [orders-*], stages: [dev, next]}}
+  - name: by job
+    claims: {{project_id: "4213"}}
+    allow: {{actions: [deploy], functions: [orders-*], stages: [dev, young]}}
+deny:
+  - {{pipeline_id: "666"}}
+webhooks:
+"""
+
+ENTRIES = {
+    "tags": ("signature", "a", "tag_push", "v*", "dev"),
+    "any": ("signature", "a", "tag_push", "**", "dev"),
+    "main": ("signature", "a", "pipeline", "main", "dev"),
+    "next": ("signature", "a", "tag_push", "v*", "next"),
+    "clear": ("token", "b", "tag_push", "v*", "dev"),
+    "jobs": ("id_token", None, "tag_push", "v*", "dev"),
+    "young": ("id_token", None, "tag_push", "v*", "young"),
+}
+CLEAR = "a secret token"
+JSON = {"content-type": ["application/json"]}
+
+
+def gate_file() -> str:
+    text = GATE
+    for name, (scheme, secret, event, ref, stage) in ENTRIES.items():
+        kept = f"secret: sluicegate/webhooks/{secret}, " if secret else ""
+        text += f'  {name}: {{project_id: "4213", scheme: {scheme}, {kept}event: {event}, ref: "{ref}", '
+        text += f"deploy: {{function: orders-api, stage: {stage}}}}}\n"
+    return text
+
+
+@pytest.fixture(scope="session")
+def gate(tmp_path_factory: pytest.TempPathFactory) -> Gate:
+    path = tmp_path_factory.mktemp("gate") / "sluicegate.yaml"
+    path.write_text(gate_file())
+    (path.parent / "keys.json").write_bytes(jwks(jwk()))
+    report = gatefile.check(path)
+    assert report.gate is not None, report.diagnostics
+    return report.gate
+
+
+@dataclass
+class Manager:
+    """Secrets Manager: by name the secrets, the present one first, and when that was made."""
+
+    clock: Callable[[], float]
+    secrets: dict[str, list[str]] = field(
+        default_factory=lambda: {"sluicegate/webhooks/a": [SECRET], "sluicegate/webhooks/b": [CLEAR]}
+    )
+    rotated_at: float = 0
+    calls: int = 0
+
+    def get_secret_value(self, SecretId: str, VersionStage: str) -> dict[str, Any]:  # noqa: N803
+        self.calls += 1
+        kept = self.secrets.get(SecretId, [])
+        index = {"AWSCURRENT": 0, "AWSPREVIOUS": 1}[VersionStage]
+        if index >= len(kept):
+            raise ClientError({"Error": {"Code": "ResourceNotFoundException"}}, "GetSecretValue")
+        return {"SecretString": kept[index], "CreatedDate": datetime.fromtimestamp(self.rotated_at, UTC)}
+
+
+@dataclass
+class Started:
+    deployments: list[str] = field(default_factory=list)
+    failing: bool = False
+
+    def start(self, deployment: Deployment) -> None:
+        if self.failing:
+            raise TimeoutError
+        self.deployments.append(deployment.id)
+
+
+@dataclass
+class Bucket:
+    there: set[str] = field(default_factory=set)
+
+    def find(self, function: str, sha256: str) -> object | None:
+        return object() if f"{function}/{sha256}" in self.there else None
+
+
+@dataclass
+class Hooks:
+    """A gateway, and what it is told."""
+
+    world: World
+    gate: Gate
+    manager: Manager
+    started: Started = field(default_factory=Started)
+    bucket: Bucket = field(default_factory=Bucket)
+    noted: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.gateway = Gateway(
+            gate=self.gate,
+            keys=Keyring(clock=self.world.clock),
+            store=self.world.store,
+            artifacts=cast(Any, self.bucket),
+            executions=cast(Any, self.started),
+            secrets=Secrets(lambda: self.manager, self.world.clock),
+            own=OWN,
+            note=lambda event, **facts: self.noted.append((event, facts)),
+            clock=self.world.clock,
+            sleep=self.world.clock.sleep,
+        )
+
+    def send(
+        self, name: str, body: Any, *, secret: str = SECRET, data: bytes | None = None, **more: Any
+    ) -> dict[str, Any]:
+        """A signed delivery's answer; of a Problem its members, with its status."""
+        data = raw(body) if data is None else data
+        known = body if isinstance(body, dict) else {}
+        return self.call(name, data, headers(known, **more) | sign(data, secret, at=self.world.clock()))
+
+    def call(self, name: str, data: bytes, sent: dict[str, list[str]], **more: Any) -> dict[str, Any]:
+        call = Call(
+            "POST", "/webhooks/gitlab/{name}", {"name": name}, more.get("query", {}), sent, data, "r1"
+        )
+        try:
+            answer: Answer = self.gateway.answer(call)
+        except Problem as problem:
+            return problem.body("r1")
+        return {"status": answer.status, **answer.value}
+
+    def upload(self, sha: str = SHA, sha256: str = "a" * 64, *, there: bool = True, **changes: Any) -> str:
+        self.world.clock.now += 1
+        self.world.store.register(
+            replace(Upload("orders-api", sha256, 10, ISSUER, "4213", "v1.0.0", sha), **changes)
+        )
+        if there:
+            self.bucket.there.add(f"orders-api/{sha256}")
+        return sha256
+
+    def deployment(self, told: dict[str, Any]) -> Deployment:
+        found = self.world.store.deployment(told["deployment"])
+        assert found is not None
+        return found
+
+    def finish(self, told: dict[str, Any], status: Status = Status.SUCCEEDED) -> None:
+        before = self.deployment(told)
+        after = before.changed(self.world.clock(), "done", status, version="1")
+        self.world.store.save(before, after)
+
+    def items(self, prefix: str) -> list[dict[str, Any]]:
+        items = self.world.client.scan(TableName=TABLE)["Items"]
+        return [item for item in items if item["pk"]["S"].startswith(prefix)]
+
+
+@pytest.fixture
+def hooks(gate: Gate) -> Iterator[Hooks]:
+    with world() as made:
+        made.clock.now = time.time()  # the library has a clock of its own
+        yield Hooks(made, gate, Manager(made.clock, rotated_at=made.clock.now - 86_400))
+
+
+def status(told: dict[str, Any]) -> tuple[int, str]:
+    return told["status"], told["code"]
+
+
+# What is deployed
+
+
+def test_a_tag_deploys_what_a_job_uploaded_for_its_commit(hooks: Hooks) -> None:
+    sha256 = hooks.upload()
+    told = hooks.send("tags", tag_push())
+    assert status(told) == (200, "started")
+    assert told["started"] == told["deployment"]
+    made = hooks.deployment(told)
+    assert (made.function, made.stage, made.sha256, made.rule) == ("orders-api", "dev", sha256, "by webhook")
+    by = made.requested_by
+    assert (by.webhook, by.project_id, by.ref, by.sha) == ("tags", "4213", "v1.0.0", SHA)
+    assert (by.job_id, by.user_id, by.pipeline_id) == (None, None, None)
+    assert made.timeline[0].message == "accepted by rule 'by webhook' for webhook tags of project 4213"
+    assert hooks.started.deployments == [made.id]
+    assert [event for event, _ in hooks.noted] == ["accepted"]
+
+
+def test_cloudtrail_will_say_which_webhook_it_was(hooks: Hooks) -> None:
+    hooks.upload()
+    made = hooks.deployment(hooks.send("tags", tag_push()))
+    assert source_identity(made.requested_by) == "project-4213-webhook-tags"
+    tags = {tag["Key"]: tag["Value"] for tag in session_tags(made)}
+    assert tags == {
+        "Deployment": made.id,
+        "Issuer": ISSUER,
+        "Project": "4213",
+        "Ref": "v1.0.0",
+        "Commit": SHA,
+        "Webhook": "tags",
+    }
+
+
+def test_an_answer_takes_few_calls(hooks: Hooks) -> None:
+    hooks.upload()
+    calls: list[str] = []
+    events = hooks.world.client.meta.events
+    events.register("before-call.dynamodb", lambda model, **_: calls.append(model.name))
+    assert hooks.send("tags", tag_push())["code"] == "started"
+    assert calls.count("TransactWriteItems") == 1
+    assert len(calls) <= 8
+    assert hooks.manager.calls == 2
+    calls.clear()
+    assert hooks.send("tags", tag_push())["code"] == "already_done"
+    assert calls == ["GetItem", "GetItem"]
+    assert hooks.manager.calls == 2, "its secret is kept"
+
+
+def test_the_newest_artifact_that_was_really_uploaded_counts(hooks: Hooks) -> None:
+    hooks.upload(sha256="a" * 64)
+    hooks.upload(sha256="b" * 64)
+    hooks.upload(sha256="c" * 64, there=False)
+    assert hooks.deployment(hooks.send("tags", tag_push())).sha256 == "b" * 64
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"sha": OTHER_SHA},
+        {"project_id": "9"},
+        {"issuer": "https://gitlab.com"},
+        {"function": "orders-web"},
+        {"there": False},
+    ],
+)
+def test_only_the_projects_own_artifact_for_that_very_commit_counts(
+    hooks: Hooks, other: dict[str, Any]
+) -> None:
+    hooks.upload(**other)
+    told = hooks.send("tags", tag_push())
+    assert status(told) == (200, "no_artifact")
+    assert told["started"] is None
+    assert hooks.items("request#") == hooks.items("tag#") == hooks.items("deployment#") == []
+
+
+def test_the_pipelines_success_brings_what_the_tag_could_not(hooks: Hooks) -> None:
+    assert hooks.send("tags", tag_push())["code"] == "no_artifact"
+    hooks.upload()
+    assert hooks.send("tags", pipeline(status="running"))["code"] == "other_status"
+    told = hooks.send("tags", pipeline())
+    assert status(told) == (200, "started")
+    assert hooks.deployment(told).requested_by.pipeline_id == "574"
+
+
+def test_a_branchs_pipeline_is_known_by_its_id(hooks: Hooks) -> None:
+    hooks.upload()
+    body = pipeline(ref="main", tag=False)
+    first = hooks.send("main", body)
+    assert first["code"] == "started"
+    assert hooks.send("main", body)["code"] == "already_done"
+    hooks.finish(first)
+    again = hooks.send("main", pipeline(ref="main", tag=False, id=575))
+    assert again["code"] == "started"
+
+
+def test_a_token_in_the_clear_will_do_where_the_entry_says_so(hooks: Hooks) -> None:
+    hooks.upload()
+    data = raw(tag_push())
+    sent = headers(tag_push(), x_gitlab_token=CLEAR)
+    assert status(hooks.call("clear", data, sent)) == (200, "started")
+
+
+# One effect
+
+
+def test_whatever_comes_again_has_one_effect_for_good(hooks: Hooks) -> None:
+    hooks.upload()
+    first = hooks.send("tags", tag_push())
+    hooks.finish(first)
+    for body in (tag_push(), tag_push(), pipeline(), pipeline(id=600)):
+        told = hooks.send("tags", body)
+        assert (told["code"], told["started"], told["deployment"]) == ("already_done", None, first["started"])
+    [request] = hooks.items("request#")
+    [tag] = hooks.items("tag#")
+    assert "expires_at" not in request
+    assert "expires_at" not in tag
+    assert len(hooks.items("deployment#")) == 1
+
+
+def test_two_entries_have_an_effect_each(hooks: Hooks) -> None:
+    hooks.upload()
+    first = hooks.send("tags", tag_push())
+    hooks.finish(first)
+    assert hooks.send("any", tag_push())["code"] == "started"
+
+
+def test_a_tag_that_moved_is_not_followed(hooks: Hooks) -> None:
+    hooks.upload()
+    hooks.finish(hooks.send("tags", tag_push()))
+    hooks.upload(OTHER_SHA, "b" * 64)
+    moved = tag_push(sha=OTHER_SHA, before=SHA)
+    assert status(hooks.send("tags", moved)) == (200, "tag_moved")
+    assert status(hooks.send("tags", pipeline(sha=OTHER_SHA, id=600))) == (200, "tag_moved")
+    assert hooks.send("tags", tag_push())["code"] == "already_done"
+    assert len(hooks.items("deployment#")) == 1
+
+
+def test_a_start_that_failed_is_made_up_for(hooks: Hooks) -> None:
+    hooks.upload()
+    hooks.started.failing = True
+    assert status(hooks.send("tags", tag_push())) == (503, "unavailable")
+    hooks.started.failing = False
+    told = hooks.send("tags", tag_push())
+    assert told["code"] == "already_done"
+    assert hooks.started.deployments == [told["deployment"]]
+
+
+# Not now
+
+
+def test_what_cannot_be_done_now_binds_nothing(hooks: Hooks) -> None:
+    hooks.upload()
+    hooks.upload(OTHER_SHA, "b" * 64)
+    first = hooks.send("tags", tag_push())
+    other = tag_push("refs/tags/v2", OTHER_SHA)
+    assert status(hooks.send("tags", other)) == (200, "busy")
+    hooks.finish(first)
+    hold = Hold("dev", "by job", ("orders-*",), "because", timestamp(hooks.world.clock()), {})
+    hooks.world.store.hold(hold)
+    told = hooks.send("tags", other)
+    assert status(told) == (200, "held")
+    assert "because" in told["why"]
+    hooks.world.store.release(hold)
+    assert status(hooks.send("tags", other)) == (200, "started")
+
+
+def test_what_must_have_succeeded_elsewhere_first_is_waited_for(hooks: Hooks) -> None:
+    hooks.upload()
+    assert status(hooks.send("next", tag_push())) == (200, "unprocessable")
+    hooks.finish(hooks.send("tags", tag_push()))
+    assert status(hooks.send("next", tag_push())) == (200, "started")
+
+
+def test_where_pipelines_are_ordered_a_tag_alone_comes_too_late(hooks: Hooks) -> None:
+    hooks.upload()
+    hooks.upload(OTHER_SHA, "b" * 64)
+    hooks.finish(hooks.send("tags", tag_push()))
+    hooks.finish(hooks.send("next", pipeline()))
+    hooks.finish(hooks.send("tags", tag_push("refs/tags/v2", OTHER_SHA)))
+    assert status(hooks.send("next", tag_push("refs/tags/v2", OTHER_SHA))) == (200, "outdated")
+    later = pipeline(ref="v2", sha=OTHER_SHA, id=600)
+    assert status(hooks.send("next", later)) == (200, "started")
+
+
+# Refused
+
+
+def test_rules_decide_as_for_jobs(hooks: Hooks) -> None:
+    hooks.upload()
+    nightly = tag_push("refs/tags/nightly")
+    assert status(hooks.send("any", nightly)) == (403, "not_allowed")
+    assert status(hooks.send("tags", pipeline(source="schedule"))) == (403, "not_allowed")
+    denied = hooks.send("tags", pipeline(id=666))
+    assert status(denied) == (403, "not_allowed")
+    assert "denies" in denied["detail"]
+    assert hooks.items("request#") == []
+
+
+def test_a_name_that_nobody_gave_is_not_found(hooks: Hooks) -> None:
+    for name in ("nothing", "", "tags/x", "TAGS", "\x00"):
+        assert status(hooks.call(name, b"x" * 600_000, {})) == (404, "not_found")
+    assert hooks.manager.calls == 0
+
+
+def test_refusals_come_in_their_order(hooks: Hooks) -> None:
+    good = raw(tag_push())
+    assert status(hooks.call("tags", b"x" * (512 * 1024 + 1), JSON))[0] == 413
+    assert status(hooks.call("tags", b"{", {"content-type": ["text/plain"]}))[0] == 415
+    assert status(hooks.call("tags", b"{", JSON))[0] == 401
+    assert hooks.manager.calls == 0, "there was nothing to verify"
+    assert status(hooks.send("tags", {}, data=b"{"))[0] == 400
+    assert status(hooks.send("tags", {}, data=good[:-1] + b', "ref": "refs/tags/v2"}'))[0] == 400
+    assert status(hooks.send("tags", {}, data=b"[" * 40 + b"]" * 40))[0] == 400
+    assert status(hooks.send("tags", {}, data=b'{"object_kind": NaN}'))[0] == 400
+    assert status(hooks.send("tags", tag_push(project_id=9)))[0] == 403
+    sent = headers(tag_push()) | sign(good, at=hooks.world.clock())
+    assert status(hooks.call("tags", good, sent, query={"x": ["1"]}))[0] == 400
+
+
+def test_a_large_pipeline_is_fine(hooks: Hooks) -> None:
+    hooks.upload()
+    body = pipeline() | {"builds": [{"id": i, "name": "x" * 1000} for i in range(450)]}
+    assert len(raw(body)) > 400_000
+    assert hooks.send("tags", body)["code"] == "started"
+
+
+def test_only_the_entrys_scheme_is_tried(hooks: Hooks) -> None:
+    hooks.upload()
+    data = raw(tag_push())
+    clear = headers(tag_push(), x_gitlab_token=CLEAR)
+    assert status(hooks.call("tags", data, clear)) == (401, "invalid_token")
+    assert hooks.send("clear", tag_push())["status"] == 401
+    assert hooks.send("jobs", tag_push())["status"] == 401
+    token = {"authorization": [f"Bearer {job(hooks)}"]}
+    assert hooks.call("tags", data, headers(tag_push()) | token)["status"] == 401
+    # What else it brings neither helps nor harms.
+    wrong = hooks.send("tags", tag_push(), secret="whsec_d3Jvbmc=", x_gitlab_token=CLEAR)
+    assert wrong["status"] == 401
+    assert hooks.send("tags", tag_push(), x_gitlab_token="wrong")["code"] == "started"
+
+
+def test_another_secret_does_not_verify(hooks: Hooks) -> None:
+    hooks.upload()
+    data = raw(tag_push())
+    for secret in ("whsec_b3RoZXI=", f"whsec_{b64encode(CLEAR.encode()).decode()}"):
+        assert status(hooks.send("tags", tag_push(), secret=secret)) == (401, "invalid_token")
+    for sent in ({"x_gitlab_token": SECRET}, {"x_gitlab_token": ""}, {"x_gitlab_token": [CLEAR, CLEAR]}):
+        assert hooks.call("clear", data, headers(tag_push(), **cast(Any, sent)))["status"] == 401
+
+
+def test_headers_that_disagree_are_refused(hooks: Hooks) -> None:
+    hooks.upload()
+    assert status(hooks.send("tags", tag_push(), idempotency_key="msg_2")) == (401, "invalid_token")
+    assert hooks.send("tags", tag_push(), x_gitlab_instance="https://gitlab.com")["status"] == 401
+    assert hooks.send("tags", tag_push(), x_gitlab_event="Pipeline Hook")["status"] == 400
+    assert hooks.items("deployment#") == []
+
+
+def test_the_secret_before_is_valid_for_a_day(hooks: Hooks) -> None:
+    hooks.upload()
+    hooks.manager.secrets["sluicegate/webhooks/b"] = ["the new one", CLEAR]
+    hooks.manager.rotated_at = hooks.world.clock()
+
+    def sent(token: str) -> int:
+        return int(hooks.call("clear", raw(tag_push()), headers(tag_push(), x_gitlab_token=token))["status"])
+
+    hooks.world.clock.now += OVERLAP - 60
+    assert (sent(CLEAR), sent("the new one")) == (200, 200)
+    hooks.world.clock.now += 3_600
+    assert (sent(CLEAR), sent("the new one")) == (401, 200)
+
+
+def test_without_a_secret_nobody_can_say(hooks: Hooks) -> None:
+    hooks.manager.secrets.clear()
+    told = hooks.send("tags", tag_push())
+    assert status(told) == (503, "unavailable")
+    assert [event for event, _ in hooks.noted] == ["refused"]
+
+
+def test_text_of_a_body_makes_no_key(hooks: Hooks) -> None:
+    odd = "v1/../../x#y"
+    hooks.upload(OTHER_SHA)
+    assert hooks.send("tags", tag_push(f"refs/tags/{odd}", OTHER_SHA))["code"] == "other_ref"
+    assert hooks.send("any", tag_push(f"refs/tags/{odd}", OTHER_SHA))["status"] == 403
+    keys = {item["pk"]["S"] + item["sk"]["S"] for item in hooks.items("")}
+    assert not any("../" in key for key in keys)
+
+
+def test_nothing_of_a_body_or_a_secret_is_noted(hooks: Hooks) -> None:
+    hooks.upload()
+    for body in (pipeline(), pipeline(), pipeline(status="failed"), pipeline(id="x")):
+        hooks.send("tags", body)
+    hooks.send("tags", pipeline(), secret="whsec_d3Jvbmc=")
+    assert len(hooks.noted) == 5
+    noted = repr(hooks.noted)
+    assert "a variable's value" not in noted
+    assert SECRET.removeprefix("whsec_") not in noted
+
+
+# ID tokens
+
+
+def job(hooks: Hooks, **changes: Any) -> str:
+    now = int(hooks.world.clock())
+    claims = {
+        "ref": "v1.0.0",
+        "ref_type": "tag",
+        "sha": SHA,
+        "iat": now - 30,
+        "nbf": now - 35,
+        "exp": now + 3_600,
+    }
+    return id_token({**claims, **changes})
+
+
+def by_job(hooks: Hooks, name: str, body: Any, **changes: Any) -> dict[str, Any]:
+    sent = headers(body) | {"authorization": [f"Bearer {job(hooks, **changes)}"]}
+    return hooks.call(name, raw(body), sent)
+
+
+def test_an_id_token_is_the_identity(hooks: Hooks) -> None:
+    hooks.upload()
+    told = by_job(hooks, "jobs", pipeline())
+    assert status(told) == (200, "started")
+    by = hooks.deployment(told).requested_by
+    assert (by.webhook, by.job_id, by.user_login, by.pipeline_id) == ("jobs", "302", "ada", "574")
+    assert hooks.deployment(told).rule == "by job"
+    assert len(hooks.items("token#")) == 1
+    assert hooks.manager.calls == 0
+
+
+@pytest.mark.parametrize(
+    ("body", "claims"),
+    [
+        (pipeline(id=575), {}),
+        (pipeline(), {"sha": OTHER_SHA}),
+        (pipeline(), {"project_id": "9"}),
+        (tag_push("refs/tags/v2"), {}),
+        (tag_push(sha=OTHER_SHA), {}),
+        ({"object_kind": "tag_push", "project_id": 4213}, {}),
+    ],
+)
+def test_a_body_that_is_not_the_tokens_is_refused(hooks: Hooks, body: Any, claims: dict[str, Any]) -> None:
+    hooks.upload()
+    assert status(by_job(hooks, "jobs", body, **claims)) == (403, "not_allowed")
+    assert hooks.items("request#") == []
+
+
+def test_a_stages_own_limit_of_age_holds_for_tokens(hooks: Hooks) -> None:
+    hooks.upload()
+    now = int(hooks.world.clock())
+    assert by_job(hooks, "young", tag_push(), iat=now - 120)["status"] == 401
+    assert by_job(hooks, "young", tag_push())["code"] == "started"
+
+
+def test_a_token_that_leaked_deploys_nothing_else(hooks: Hooks) -> None:
+    hooks.upload()
+    first = by_job(hooks, "jobs", tag_push())
+    hooks.finish(first)
+    hooks.upload(sha256="b" * 64)
+    other = by_job(hooks, "jobs", tag_push("refs/tags/v2"), ref="v2")
+    assert status(other) == (200, "token_used")

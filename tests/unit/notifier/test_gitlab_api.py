@@ -1,0 +1,169 @@
+"""Speaking to GitLab's API over real HTTP: what is sent, and what each answer comes to."""
+
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from sluicegate.notifier.gitlab_api import GitLab, Passing, Refused, Tokens
+from stand import gitlab as stand_in
+from stand.gitlab import Fault
+
+SHA = "714a629c0b401fdce83e847fc9589983fc6f46bc"
+STATUS = {"state": "running", "name": "sluicegate/orders:prod", "pipeline_id": 574, "description": "on it"}
+DEPLOYMENT = {"environment": "prod/eu", "sha": SHA, "ref": "v1", "tag": True, "status": "running"}
+
+
+@dataclass
+class Secret:
+    text: str
+
+    def get_secret_value(self, **_: Any) -> dict[str, str]:
+        return {"SecretString": f"{self.text}\n"}
+
+
+@dataclass
+class Instance:
+    """A stand-in GitLab in this process."""
+
+    model: stand_in.GitLab
+    secret: Secret
+
+    def client(self, seconds: float = 30) -> GitLab:
+        return GitLab(self.model.issuer, "sluicegate/gitlab/corp", Tokens(self.secret), time.time() + seconds)
+
+
+@pytest.fixture
+def gitlab() -> Iterator[Instance]:
+    server = stand_in.Server(("127.0.0.1", 0), stand_in.Handler)
+    model = stand_in.GitLab(f"http://127.0.0.1:{server.server_address[1]}", "https://deploy.example.com")
+    server.RequestHandlerClass = type("Quiet", (_Quiet,), {"gitlab": model})
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+    yield Instance(model, Secret(model.api.tokens[0]))
+    server.shutdown()
+    server.server_close()
+
+
+class _Quiet(stand_in.Handler):
+    def log_message(self, format: str, *args: Any) -> None:
+        """Says nothing."""
+
+
+def test_a_commit_gets_a_status(gitlab: Instance) -> None:
+    gitlab.client().set_status("4213", SHA, STATUS)
+    [told] = gitlab.model.api.statuses
+    assert STATUS.items() <= {**told, "state": told["status"]}.items()
+
+
+def test_a_state_that_gitlab_has_already_is_fine(gitlab: Instance) -> None:
+    for _ in range(2):
+        gitlab.client().set_status("4213", SHA, STATUS)
+    gitlab.client().set_status("4213", SHA, {**STATUS, "state": "success"})
+    assert [one["history"] for one in gitlab.model.api.statuses] == [["running", "success"]]
+
+
+def test_a_deployment_is_made_found_and_ended(gitlab: Instance) -> None:
+    client = gitlab.client()
+    assert client.find_deployment("4213", DEPLOYMENT) is None
+    number = client.create_deployment("4213", DEPLOYMENT)
+    assert client.find_deployment("4213", DEPLOYMENT) == number
+    assert client.find_deployment("4213", {**DEPLOYMENT, "environment": "prod"}) is None
+    assert client.find_deployment("4213", {**DEPLOYMENT, "ref": "v2"}) is None
+    for _ in range(2):
+        client.update_deployment("4213", number, "success")
+    [made] = gitlab.model.api.deployments
+    assert (made["environment"], made["history"]) == ("prod/eu", ["running", "success"])
+
+
+def test_a_jobs_own_deployment_is_not_taken_for_ours(gitlab: Instance) -> None:
+    gitlab.client().create_deployment("4213", DEPLOYMENT)
+    gitlab.model.api.deployments[0]["deployable"] = {"id": 302}
+    assert gitlab.client().find_deployment("4213", DEPLOYMENT) is None
+
+
+@pytest.mark.parametrize(
+    ("fault", "code", "seconds"),
+    [
+        (Fault("down"), "RemoteDisconnected", 0),
+        (Fault("flood"), "more than 65536 bytes", 0),
+        (Fault("answer", status=500, body="{}"), "status 500", 0),
+        (Fault("answer", status=502, content_type="text/html", body="<html>"), "status 502", 0),
+        (Fault("answer", status=503, headers={"Retry-After": "120"}), "status 503", 120),
+        (Fault("answer", status=429, headers={"Retry-After": "60"}), "status 429", 60),
+        (
+            Fault("answer", status=429, headers={"Retry-After": "Wed, 21 Oct 2026 07:28:00 GMT"}),
+            "status 429",
+            0,
+        ),
+        (Fault("answer", status=409, body='{"message": "in progress"}'), "status 409", 0),
+        (Fault("answer", status=201, content_type="text/html", body="<html>"), "status 201", 0),
+    ],
+    ids=lambda value: f"{value.mode} {value.status}" if isinstance(value, Fault) else "",
+)
+def test_what_may_pass_comes_again(gitlab: Instance, fault: Fault, code: str, seconds: int) -> None:
+    gitlab.model.fault = fault
+    with pytest.raises(Passing) as passing:
+        gitlab.client().set_status("4213", SHA, STATUS)
+    assert passing.value.code.startswith(code)
+    assert passing.value.seconds == seconds
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "detail"),
+    [
+        (403, '{"message": "403 Forbidden"}', "403 Forbidden"),
+        (403, '{"error": "insufficient_scope", "scope": "api"}', "insufficient_scope"),
+        (404, '{"message": "404 Project Not Found"}', "404 Project Not Found"),
+        (400, '{"message": {"name": ["is too long"]}}', '{"name": ["is too long"]}'),
+        (400, '{"message": "\\u001b[31m"}', "\ufffd[31m"),
+        (422, "<html>", ""),
+        (422, "[]", ""),
+        (302, "{}", ""),
+    ],
+)
+def test_what_gitlab_refuses_is_refused_in_its_words(
+    gitlab: Instance, status: int, body: str, detail: str
+) -> None:
+    elsewhere = {"Location": f"{gitlab.model.issuer}/api/v4/elsewhere"}
+    gitlab.model.fault = Fault("answer", status=status, body=body, headers=elsewhere)
+    with pytest.raises(Refused) as refused:
+        gitlab.client().set_status("4213", SHA, STATUS)
+    assert (refused.value.code, refused.value.detail) == (f"status {status}", detail)
+    assert sum(gitlab.model.requests.values()) == 1
+
+
+def test_a_refusal_that_repeats_the_token_is_not_repeated(gitlab: Instance) -> None:
+    gitlab.model.fault = Fault("answer", status=403, body=f'{{"message": "no: {gitlab.secret.text}"}}')
+    with pytest.raises(Refused) as refused:
+        gitlab.client().set_status("4213", SHA, STATUS)
+    assert refused.value.detail == ""
+
+
+def test_a_slow_gitlab_is_given_up_in_time(gitlab: Instance) -> None:
+    gitlab.model.fault = Fault("slow", seconds=2)
+    began = time.monotonic()
+    with pytest.raises(Passing):
+        gitlab.client(seconds=0.3).set_status("4213", SHA, STATUS)
+    assert time.monotonic() - began < 1.5
+
+
+def test_nothing_is_said_when_the_time_is_over(gitlab: Instance) -> None:
+    with pytest.raises(Passing):
+        gitlab.client(seconds=0).set_status("4213", SHA, STATUS)
+    assert not gitlab.model.requests
+
+
+def test_the_proxy_of_the_environment_is_not_used(gitlab: Instance, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "https_proxy", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    gitlab.client().set_status("4213", SHA, STATUS)
+    assert gitlab.model.api.statuses
+
+
+def test_a_token_goes_over_tls_or_to_this_machine_only() -> None:
+    client = GitLab("http://gitlab.example.com", "s", Tokens(Secret("glpat-1")), time.time() + 30)
+    with pytest.raises(Passing, match="not an https URL"):
+        client.set_status("4213", SHA, STATUS)

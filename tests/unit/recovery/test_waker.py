@@ -1,0 +1,74 @@
+"""An alarm fires: who watches it wakes, also who had not quite fallen asleep."""
+
+from dataclasses import dataclass, replace
+from typing import Any, cast
+
+import pytest
+
+from sluicegate.deployment.model import Deployment, Status
+from sluicegate.deployment.plan import Target, Watch
+from sluicegate.recovery.waker import PATIENCE, Waker
+from support.world import new_deployment
+
+HERE = Target("111111111111", "eu-central-1")
+
+
+@dataclass
+class Engine:
+    """A table and Step Functions with one deployment, which waits from `waits_from` on, seconds from now."""
+
+    only: Deployment
+    waits_from: float = 0
+    ends_at: float = float("inf")
+    now: float = 0
+
+    def unfinished(self) -> list[Deployment]:
+        return [self.only]
+
+    def deployment(self, _: str) -> Deployment:
+        return replace(self.only, status=Status.ROLLING_BACK) if self.now >= self.ends_at else self.only
+
+    def waiting(self, _: str) -> str:
+        return "present" if self.now >= self.waits_from else "past"
+
+    def wake(self, token: str) -> bool:
+        return token == "present"
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+    def alarm(self, name: str = "alarm", target: Target = HERE) -> list[str]:
+        both = cast(Any, self)
+        return Waker(both, both, lambda: self.now, self.sleep).wake(name, target)
+
+
+def baking(status: Status = Status.BAKING) -> Deployment:
+    deployment = new_deployment(0, "0" * 64)
+    plan = replace(deployment.plan, target=HERE, watch=Watch(("alarm",)))
+    return replace(deployment, status=status, plan=plan)
+
+
+@pytest.mark.parametrize("status", [Status.VERIFYING, Status.SHIFTING, Status.BAKING])
+def test_who_looked_just_before_the_alarm_is_woken_once_it_waits(status: Status) -> None:
+    deployment = baking(status)
+    engine = Engine(deployment, waits_from=1.2)
+    assert engine.alarm() == [deployment.id]
+    assert 1 < engine.now < 2
+
+
+def test_who_has_seen_the_alarm_is_not_woken() -> None:
+    engine = Engine(baking(), waits_from=60, ends_at=1)
+    assert engine.alarm() == []
+    assert engine.now < 2
+
+
+def test_who_never_waits_is_left_to_its_next_look() -> None:
+    engine = Engine(baking(), waits_from=60)
+    assert engine.alarm() == []
+    assert engine.now <= PATIENCE + 1
+
+
+def test_another_alarm_another_target_and_who_has_not_begun_do_not_matter() -> None:
+    assert Engine(baking()).alarm("another") == []
+    assert Engine(baking()).alarm(target=replace(HERE, region="eu-west-1")) == []
+    assert Engine(baking(Status.QUEUED)).alarm() == []

@@ -1,0 +1,485 @@
+"""The CI/CD component, without a stand: its file, what it refuses, and how it takes trouble."""
+
+import json
+import re
+import subprocess
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from sluicegate_cli.exits import Exit
+from sluicegate_cli.strategy import parsed
+from stand import component, places
+from stand.api import package
+from stand.shells import SHELLS, Machine
+
+TOKEN = "eyJhbGciOiJSUzI1NiJ9.eyJqdGkiOiJjYW5hcnkifQ.c2lnbmF0dXJl"
+ID = "01M83C6AM7KY87WNER1QH3A4Y7"
+ABOUT = {"audience": "https://deploy.example.com", "function": "orders-api", "stage": "prod"}
+
+
+@pytest.fixture(params=SHELLS)
+def machine(request: pytest.FixtureRequest, tmp_path: Path) -> Machine:
+    return Machine.with_shell(request.param, tmp_path)
+
+
+@pytest.fixture
+def dash(tmp_path: Path) -> Machine:
+    return Machine.with_shell("dash", tmp_path)
+
+
+def job(**inputs: Any) -> component.Job:
+    return component.job(**{"url": "https://127.0.0.1:9/v1", **ABOUT, **inputs})
+
+
+# The file
+
+
+def test_is_a_component_as_the_catalog_wants_it() -> None:
+    """docs.gitlab.com/ci/components and /ci/inputs: what a spec may say, and each input described."""
+    text = component.FILE.read_text()
+    spec, jobs = yaml.safe_load_all(text)
+    assert component.FILE.parent == places.ROOT / "templates"
+    assert list(spec) == ["spec"]
+    assert list(spec["spec"]) == ["inputs"]
+    for name, about in spec["spec"]["inputs"].items():
+        assert about.keys() <= {"description", "type", "default", "options", "regex"}, name
+        assert about["description"].endswith(".") or ": " in about["description"], name
+    assert len(jobs) == 1
+
+
+def test_an_input_is_used_once_and_never_in_the_script() -> None:
+    _, body = component.FILE.read_text().split("\n---\n", 1)
+    used = re.findall(r"\$\[\[ inputs\.(\w+) \]\]", body)
+    assert sorted(used) == sorted(component.header())
+    assert "$[[" not in body[body.index("  script:") :]
+
+
+@pytest.mark.parametrize("part", ["script", "after_script"])
+def test_shellcheck_finds_nothing(part: str) -> None:
+    found = subprocess.run(
+        [
+            places.VENV / "bin/shellcheck",
+            "--shell=sh",
+            "-",
+        ],
+        input=getattr(job(), part),
+        capture_output=True,
+        text=True,
+    )
+    assert found.stdout == ""
+
+
+@pytest.mark.parametrize("name", ["release", "reason", "zip", "function", "strategy", "deployment"])
+@pytest.mark.parametrize(
+    "value",
+    [
+        "a 'b' \"c\" \\d",
+        "# no comment",
+        "'",
+        '"',
+        "a: b",
+        "- x",
+        "  spaces ",
+        "$CI_COMMIT_TAG",
+        "{a}",
+        "ü*&!|>",
+    ],
+)
+def test_any_value_of_one_line_arrives_as_it_is(name: str, value: str) -> None:
+    given = job(**{name: value})
+    assert given.variables[f"SLUICEGATE_INPUT_{name.upper()}"] == value
+    assert given.keywords == {
+        **job().keywords,
+        "variables": {**job().variables, f"SLUICEGATE_INPUT_{name.upper()}": value},
+    }
+
+
+def test_inputs_that_gitlab_refuses() -> None:
+    for wrong in (
+        {"action": "delete"},
+        {"on_busy": "wait"},
+        {"wait": "yes"},
+        {"max_wait": "soon"},
+        {"max_wait": "10m\nx: y"},
+        {"abort_on_cancel": "true"},
+        {"audience": "https://a'b"},
+        {"image": "alpine\nx: y"},
+        {"job_name": 'a"b'},
+        {"job_stage": "a\nb"},
+        {"url": ""},
+        {"nonsense": "x"},
+    ):
+        with pytest.raises(component.InputError):
+            job(**wrong)
+    with pytest.raises(yaml.YAMLError):
+        job(release="v1\nv2")
+
+
+def test_keywords_follow_the_inputs() -> None:
+    given = job(job_name="to prod: now", rules=[{"when": "manual"}], environment="review/$CI_COMMIT_REF_SLUG")
+    assert given.name == "to prod: now"
+    assert given.keywords["rules"] == [{"when": "manual"}]
+    assert given.keywords["environment"] == "review/$CI_COMMIT_REF_SLUG"
+    assert given.keywords["id_tokens"] == {"SLUICEGATE_ID_TOKEN": {"aud": ABOUT["audience"]}}
+    assert job().keywords["environment"] is None  # as if the keyword were not there (Config::Entry::Factory)
+
+
+# What it refuses by itself
+
+
+@pytest.mark.parametrize(
+    ("inputs", "said"),
+    [
+        ({"url": "http://deploy.example.com/v1"}, "must be https"),
+        ({"url": "http://localhost.example.com/v1"}, "must be https"),
+        ({"url": "https://u:p@deploy.example.com/v1"}, "plain URL"),
+        ({"url": "https://deploy.example.com/v1?x"}, "plain URL"),
+        ({"function": ""}, "needs the input function"),
+        ({"stage": "pr od"}, "input stage is not a name"),
+        ({"function": 'x", "y": "z'}, "input function is not a name"),
+        ({"zip": ""}, "needs the input zip"),
+        ({"zip": "nothing.zip"}, "names no file here"),
+        ({"zip": "text.zip"}, "names no zip archive"),
+        ({"expect_version": "41x"}, "input expect_version is not"),
+        ({"action": "rollback", "version": "$LATEST"}, "input version is not"),
+        ({"action": "promote"}, "needs the input from"),
+        ({"action": "rollback", "strategy": "canary:10"}, "input strategy is"),
+        ({"action": "approve"}, "needs the id of a deployment"),
+        ({"action": "abort", "deployment": "../whoami"}, "needs the id of a deployment"),
+        ({"max_wait": "$UNSET"}, "input max_wait is a duration"),
+    ],
+)
+def test_wrong_use_ends_before_anything_is_sent(dash: Machine, inputs: dict[str, Any], said: str) -> None:
+    (dash.directory / "text.zip").write_text("no archive")
+    ended = dash.run(job(**inputs), TOKEN)
+    assert ended.code == Exit.USAGE, ended.log
+    assert said in ended.log
+    assert TOKEN not in ended.log
+    assert dash.left() == ["project/text.zip"]
+
+
+def test_a_line_break_that_a_variable_brings_in_is_refused(machine: Machine) -> None:
+    """GitLab expands variables in variables when the job runs: no check of inputs sees what comes of it."""
+    for name in ("RELEASE", "REASON", "ZIP", "STRATEGY", "STAGE", "FUNCTION"):
+        given = replace(machine, environment={f"SLUICEGATE_INPUT_{name}": 'v1\n", "x": "y'})
+        ended = given.run(job(), TOKEN)
+        assert ended.code == Exit.USAGE, ended.log
+
+
+@pytest.mark.parametrize("token", ["", 'x"\nurl = "https://evil.example.com', "a b"])
+def test_no_token_or_none_that_is_one(dash: Machine, token: str) -> None:
+    ended = dash.run(job(), token)
+    assert ended.code == Exit.USAGE
+    assert "ID token" in ended.log
+    assert "evil" not in ended.log
+
+
+def test_a_traced_shell_is_refused_before_it_prints_the_token(machine: Machine) -> None:
+    for options, variables in (((), {"CI_DEBUG_TRACE": "true"}), (("-x",), {})):
+        ended = machine.run(job(), TOKEN, options=options, **variables)
+        assert ended.code == Exit.USAGE
+        assert "ID token" in ended.log
+        assert TOKEN not in ended.log
+    assert "CI_DEBUG_TRACE" not in machine.run(job(), TOKEN, CI_DEBUG_TRACE="false").log
+
+
+# What it makes of a strategy
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "all-at-once",
+        "canary:10:5m",
+        "linear:25:90s",
+        "steps:100",
+        "steps:5:1m,50:10m,100",
+        "steps:1:9s,100:1h",
+    ],
+)
+def test_a_strategy_means_what_it_means_to_the_command_line(machine: Machine, text: str) -> None:
+    assert json.loads(strategy(machine, text)) == parsed(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "canary",
+        "canary:10",
+        "canary:010:5m",
+        "canary:10:5",
+        "canary:10:5m:x",
+        "linear:5m:10",
+        "steps:",
+        "steps:5:1m,",
+        'all-at-once"',
+    ],
+)
+def test_what_is_no_strategy_comes_to_nothing(machine: Machine, text: str) -> None:
+    assert strategy(machine, text) == ""
+
+
+def strategy(machine: Machine, text: str) -> str:
+    functions = job().keywords["script"][0]
+    called = [*machine.shell, "-c", f'{functions}\nstrategy "$1"', "sh", text]
+    return subprocess.run(
+        called, capture_output=True, text=True, env={"PATH": machine.path}, check=True
+    ).stdout
+
+
+# How it takes trouble
+
+
+@dataclass
+class Api:
+    """An API that answers as the test says: to each call the next of `answers`, and the last for good."""
+
+    answers: list[tuple[int, dict[str, str], str]]
+    url: str = ""
+    calls: list[tuple[str, str, bytes]] = field(default_factory=list)
+
+
+@pytest.fixture
+def api() -> Iterator[Api]:
+    served = Api([])
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            body = self.rfile.read(int(self.headers.get("content-length", "0")))
+            served.calls.append((self.command, self.path, body))
+            status, headers, text = served.answers.pop(0) if len(served.answers) > 1 else served.answers[0]
+            self.send_response(status)
+            for name, value in headers.items():
+                self.send_header(name, value)
+            self.send_header("Content-Length", str(len(text.encode())))
+            self.end_headers()
+            self.wfile.write(text.encode())
+
+        do_POST = do_PUT = do_GET  # noqa: N815
+
+        def log_message(self, *_: Any) -> None:
+            """Nothing: the test says what is of interest."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        served.url = f"http://127.0.0.1:{server.server_address[1]}/v1"
+        yield served
+        server.shutdown()
+
+
+def told(status: str, final: str, **more: str) -> dict[str, str]:
+    return {
+        "Sluicegate-Id": ID,
+        "Sluicegate-Status": status,
+        "Sluicegate-Revision": "4",
+        "Sluicegate-Final": final,
+        **more,
+    }
+
+
+DONE = (
+    200,
+    told("succeeded", "true", **{"Sluicegate-Version": "42"}),
+    "2026  succeeded  alias prod serves version 42\n",
+)
+
+
+def test_after_429_and_5xx_the_very_same_request_is_sent_again(machine: Machine, api: Api) -> None:
+    api.answers = [(429, {}, ""), (503, {"Retry-After": "3"}, "unavailable: x\n"), DONE]
+    ended = machine.run(job(url=api.url, action="rollback", release="v1"), TOKEN)
+    assert ended.code == Exit.OK, ended.log
+    assert len(api.calls) == 3
+    assert len(set(api.calls)) == 1
+    assert re.findall(r"again in (\d+) s", ended.log) == ["1", "3"]
+    assert machine.dotenv() == {
+        "SLUICEGATE_ID": ID,
+        "SLUICEGATE_STATUS": "succeeded",
+        "SLUICEGATE_VERSION": "42",
+    }
+
+
+def test_a_retry_after_beyond_its_patience_ends_it(dash: Machine, api: Api) -> None:
+    api.answers = [(503, {"Retry-After": "600"}, "unavailable: later\n")]
+    ended = dash.run(job(url=api.url, action="rollback"), TOKEN)
+    assert ended.code == Exit.UNAVAILABLE
+    assert "unavailable: later" in ended.log
+    assert len(api.calls) == 1
+
+
+@pytest.mark.parametrize(
+    ("answer", "code"),
+    [
+        ((401, {}, "invalid_token: exp: the token has expired\n"), Exit.REFUSED),
+        ((403, {}, "not_allowed: no rule allows this\n"), Exit.REFUSED),
+        ((409, {}, "busy: another deployment\n"), Exit.REJECTED),
+        ((422, {}, "unprocessable: nothing to roll back to\n"), Exit.REJECTED),
+        ((302, {"Location": "http://127.0.0.1:9/login"}, "moved\n"), Exit.UNAVAILABLE),
+        ((200, {}, "<html>Welcome to our network</html>\n"), Exit.UNAVAILABLE),
+        ((200, told("succeeded; rm -rf", "true"), ""), Exit.UNAVAILABLE),
+        ((200, {**told("succeeded", "true"), "Sluicegate-Id": "x\ty"}, ""), Exit.UNAVAILABLE),
+        ((200, told("failed", "true"), ""), Exit.NOT_DEPLOYED),
+        ((200, told("rolled_back", "true"), ""), Exit.NOT_DEPLOYED),
+    ],
+)
+def test_the_exit_code_says_what_went_wrong(
+    dash: Machine, api: Api, answer: tuple[int, dict[str, str], str], code: Exit
+) -> None:
+    api.answers = [answer]
+    ended = dash.run(job(url=api.url, action="rollback"), TOKEN)
+    assert ended.code == code, ended.log
+    assert len(api.calls) == 1
+    if answer[0] >= 400:
+        assert answer[2] in ended.log
+
+
+def test_nobody_there_is_unavailable(dash: Machine) -> None:
+    """Without the two minutes of patience that it has in a job."""
+    impatient = job(url="http://127.0.0.1:9/v1", action="rollback")
+    script = [line.replace("patience=120", "patience=2") for line in impatient.keywords["script"]]
+    ended = dash.run(component.Job("x", {**impatient.keywords, "script": script}), TOKEN)
+    assert ended.code == Exit.UNAVAILABLE
+    assert "could not be reached: curl: (7)" in ended.log
+
+
+@pytest.mark.parametrize(
+    "line", ['output = "{}"', 'header = "@{}"', 'url = "file://{}"', 'upload-file = "{}"']
+)
+def test_the_api_can_tell_curl_nothing_but_where_to_upload_to(dash: Machine, api: Api, line: str) -> None:
+    (dash.directory / "orders.zip").write_bytes(package("x = 1\n"))
+    place = f'request = "PUT"\nurl = "{api.url}"\n{line.format(dash.directory / "taken")}\n'
+    api.answers = [(201, {"Sluicegate-Upload": "needed"}, place)]
+    ended = dash.run(job(url=api.url, zip="orders.zip"), TOKEN)
+    assert ended.code == Exit.UNAVAILABLE
+    assert len(api.calls) == 1
+    assert dash.left() == ["project/orders.zip"]
+
+
+def test_a_permission_that_ran_out_is_asked_for_once_more(dash: Machine, api: Api) -> None:
+    (dash.directory / "orders.zip").write_bytes(package("x = 1\n"))
+    place = f'request = "PUT"\nurl = "{api.url}/bucket?X-Amz-Signature=secret"\nheader = "x-amz-a: b"\n'
+    needed = (201, {"Sluicegate-Upload": "needed"}, place)
+    api.answers = [
+        needed,
+        (403, {}, "<Error>X-Amz-Signature=secret</Error>"),
+        needed,
+        (409, {}, ""),
+        (200, {}, ""),
+        DONE,
+    ]
+    ended = dash.run(job(url=api.url, zip="orders.zip"), TOKEN)
+    assert ended.code == Exit.OK, ended.log
+    assert [method for method, _, _ in api.calls] == ["POST", "PUT", "POST", "PUT", "PUT", "POST"]
+    assert "secret" not in ended.log
+
+
+def test_what_the_api_says_cannot_play_with_the_log(dash: Machine, api: Api) -> None:
+    api.answers = [(200, told("succeeded", "true"), "\x1b[2Jwiped\rsection_start:1:x\x07ü\n")]
+    ended = dash.run(job(url=api.url, action="rollback"), TOKEN)
+    assert "[2Jwipedsection_start:1:xü\n" in ended.log
+
+
+def test_promotes_exactly_what_the_stage_serves(machine: Machine, api: Api) -> None:
+    rows = (
+        ("function", "stage", "version", "since", "ref", "by"),
+        ("orders-api", "dev", "40", "-", "-", "-"),
+        ("orders-api", "staging", "41", "-", "v1 of it", "ada"),
+    )
+    table = "".join("\t".join(row) + "\n" for row in rows)
+    api.answers = [(200, {}, table), DONE]
+    ended = machine.run(job(url=api.url, action="promote", **{"from": "staging"}), TOKEN)
+    assert ended.code == Exit.OK, ended.log
+    assert "staging serves version 41" in ended.log
+    assert json.loads(api.calls[1][2]) == {
+        "action": "promote",
+        "function": "orders-api",
+        "stage": "prod",
+        "from": "staging",
+        "version": "41",
+    }
+    api.answers = [(200, {}, table)]
+    nothing = machine.run(job(url=api.url, action="promote", **{"from": "prod2"}), TOKEN)
+    assert nothing.code == Exit.REJECTED
+
+
+def test_the_whole_request(machine: Machine, api: Api) -> None:
+    (machine.directory / "a 'new\" [x] {y}.zip").write_bytes(package("x = 1\n"))
+    api.answers = [(200, {"Sluicegate-Upload": "present"}, ""), DONE]
+    ended = machine.run(
+        job(
+            url=api.url,
+            zip="a 'new\" [x] {y}.zip",
+            release="v1 \"x\" 'y' \\ $HOME ü",
+            reason="no `date` $(date)",
+            strategy="canary:10:5m",
+            on_busy="supersede",
+            expect_version="41",
+        ),
+        TOKEN,
+    )
+    assert ended.code == Exit.OK, ended.log
+    sent = json.loads(api.calls[1][2])
+    assert sent.pop("artifact") == {"sha256": json.loads(api.calls[0][2])["sha256"]}
+    assert sent == {
+        "action": "deploy",
+        "function": "orders-api",
+        "stage": "prod",
+        "strategy": parsed("canary:10:5m"),
+        "on_busy": "supersede",
+        "expect": {"version": "41"},
+        "release": "v1 \"x\" 'y' \\ $HOME ü",
+        "description": "no `date` $(date)",
+    }
+
+
+@pytest.mark.parametrize(
+    ("action", "status"), [("approve", "succeeded"), ("reject", "rejected"), ("abort", "aborted")]
+)
+def test_a_decision_waits_for_what_it_wants(dash: Machine, api: Api, action: str, status: str) -> None:
+    api.answers = [(202, told("baking", "false"), ""), (200, told(status, "true"), "")]
+    ended = dash.run(job(url=api.url, action=action, deployment=ID, reason='change "812"'), TOKEN)
+    assert ended.code == Exit.OK, ended.log
+    (_, path, body), (_, reading, _) = api.calls
+    assert path == f"/v1/deployments/{ID}/{action}"
+    assert json.loads(body) == {"reason": 'change "812"'}
+    assert reading.startswith(f"/v1/deployments/{ID}?after=4&wait=")
+
+
+def test_without_sha256sum_openssl_does(dash: Machine, api: Api, tmp_path: Path) -> None:
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    for name in (
+        "openssl",
+        "curl",
+        "sed",
+        "awk",
+        "tr",
+        "cat",
+        "rm",
+        "mv",
+        "head",
+        "date",
+        "mkdir",
+        "wc",
+        "dd",
+        "sleep",
+    ):
+        found = subprocess.run(
+            ["sh", "-c", f"command -v {name}"], capture_output=True, text=True
+        ).stdout.strip()
+        if not found:
+            pytest.skip(f"{name} is missing")
+        (tools / name).symlink_to(found)
+    bare = Machine(("/bin/dash",), dash.directory, str(tools), dash.temporary)
+    (bare.directory / "orders.zip").write_bytes(package("x = 1\n"))
+    api.answers = [(200, {"Sluicegate-Upload": "present"}, ""), DONE]
+    ended = bare.run(job(url=api.url, zip="orders.zip"), TOKEN)
+    assert ended.code == Exit.OK, ended.log
+    assert re.fullmatch("[0-9a-f]{64}", json.loads(api.calls[0][2])["sha256"])

@@ -1,0 +1,353 @@
+"""Attacks on rollouts that once worked: each is what an attacker, a crash or a race did, and must not do."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from sluicegate.deployment.model import AliasOutcome, Deployment, Status
+from sluicegate.deployment.plan import Smoke
+from sluicegate.gate.policy import Gate
+from sluicegate.gateway.app import ROUTES, Gateway
+from sluicegate.gateway.http import Answer, Call
+from sluicegate.gateway.problems import Problem
+from sluicegate.oidc.identity import Identity
+from sluicegate.recovery.janitor import Janitor
+from sluicegate.rollout import smoke
+from sluicegate.store.store import Upload
+from sluicegate_gatefile import compile as gatefile
+from support.lambda_model import error
+from support.world import OWN, World, world
+
+ISSUER = "https://gitlab.example.com"
+OLD, NEW, NEWEST = (hashlib.sha256(code).hexdigest() for code in (b"old", b"new", b"newest"))
+
+GATE = """\
+version: 1
+issuers:
+  corp: {url: https://gitlab.example.com, audience: https://deploy.example.com, jwks: discovery, max_age: 1h}
+stages:
+  dev: {}
+  prod:
+    strategy: {type: canary, percent: 10, bake: 5m}
+  asked:
+    max_age: 5m
+    strategy: {type: canary, percent: 10, bake: 5m}
+    approval: {expires: 1h}
+functions:
+  orders: {}
+rules:
+  - name: everything
+    claims: {project_id: "4213", ref_type: branch, ref: main, ref_protected: "true"}
+    allow:
+      actions: [deploy, promote, rollback, abort, hold, override-strategy]
+      functions: [orders]
+      stages: [dev, prod, asked]
+  - name: others
+    claims: {project_id: "4214", ref_type: branch, ref: main, ref_protected: "true"}
+    allow: {actions: [deploy], functions: [orders], stages: [dev, prod, asked]}
+  - name: second person
+    claims: {project_id: "4213", ref_type: branch, ref: main, ref_protected: "true", pipeline_source: web}
+    allow: {actions: [approve, reject], functions: [orders], stages: [asked]}
+"""
+
+
+def gate(directory: Path, text: str = GATE) -> Gate:
+    path = directory / "sluicegate.yaml"
+    path.write_text(text)
+    report = gatefile.check(path)
+    assert report.gate is not None, report
+    return report.gate
+
+
+def unheard(event: str, **facts: Any) -> None:
+    """What the gateway notes."""
+
+
+@dataclass
+class Engine:
+    """Step Functions, as far as a test needs it: what was started and woken, and what runs."""
+
+    started: list[str] = field(default_factory=list)
+    woken: list[str] = field(default_factory=list)
+    states: dict[str, str | Exception | None] = field(default_factory=dict)
+
+    def start(self, deployment: Deployment) -> None:
+        self.started.append(deployment.id)
+
+    def wake(self, token: str) -> None:
+        self.woken.append(token)
+
+    def state(self, deployment: Deployment) -> str | None:
+        found = self.states.get(deployment.id, "RUNNING")
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+
+@dataclass
+class Stand:
+    """A world with a gateway before it."""
+
+    world: World
+    gate: Gate
+    engine: Engine = field(default_factory=Engine)
+
+    @property
+    def gateway(self) -> Gateway:
+        at = self.world
+        return Gateway(
+            self.gate,
+            cast(Any, None),
+            at.store,
+            cast(Any, None),
+            cast(Any, self.engine),
+            cast(Any, None),
+            OWN,
+            unheard,
+            at.clock,
+            at.clock.sleep,
+        )
+
+    def job(self, number: int, **claims: str) -> Identity:
+        now = int(self.world.clock())
+        whole = {
+            "project_id": "4213",
+            "project_path": "acme/orders",
+            "user_id": "7",
+            "user_login": "ada",
+            "pipeline_id": str(500 + number),
+            "pipeline_source": "push",
+            "job_id": str(number),
+            "ref": "main",
+            "ref_type": "branch",
+            "ref_protected": "true",
+        } | claims
+        return Identity("id_token", ISSUER, whole, f"jti-{number}", now, now + 3_600)
+
+    def call(self, method: str, resource: str, identity: Identity, body: Any = None, **path: str) -> Answer:
+        data = b"" if body is None else json.dumps(body).encode()
+        call = Call(method, resource, path, {}, {}, data, "request")
+        return ROUTES[method, resource](self.gateway, call, identity)
+
+    def ask(self, identity: Identity, **body: Any) -> Deployment:
+        answer = self.call("POST", "/deployments", identity, {"function": "orders", **body})
+        found = self.world.store.deployment(answer.value["id"])
+        assert found is not None
+        return found
+
+    def deploy(self, identity: Identity, sha256: str, stage: str = "prod", **more: Any) -> Deployment:
+        return self.ask(identity, action="deploy", stage=stage, artifact={"sha256": sha256}, **more)
+
+    def turn(self, deployment: Deployment) -> Deployment:
+        self.world.deployer.turn(deployment.id)
+        return self.world.now(deployment)
+
+
+def second(at: Stand, number: int) -> Identity:
+    """Somebody else's job, who may approve."""
+    return at.job(number, user_id="8", user_login="bob", pipeline_source="web")
+
+
+def replaced(at: Stand, deployment: Deployment, **fields: Any) -> Deployment:
+    """The record with other fields, as an earlier gate file would have had them."""
+    after = replace(deployment, revision=deployment.revision + 1, **fields)
+    at.world.store.save(deployment, after)
+    return after
+
+
+def no_provisioned_concurrency(**_: str) -> Any:
+    raise error("ProvisionedConcurrencyConfigNotFoundException", 404)
+
+
+@pytest.fixture
+def at(tmp_path: Path) -> Iterator[Stand]:
+    with world() as made:
+        made.model.add("orders", b"code of somebody")
+        setattr(made.model, "get_provisioned_concurrency_config", no_provisioned_concurrency)  # noqa: B010
+        for code in (b"old", b"new", b"newest"):
+            sha256 = made.upload("orders", code)
+            made.store.register(Upload("orders", sha256, 1, ISSUER, "4213", "main", "0"))
+        yield Stand(made, gate(tmp_path))
+
+
+# Waits
+
+
+def test_an_approved_deployment_that_bakes_is_not_woken_every_minute(at: Stand) -> None:
+    """A bake of days was woken each minute, until executions ran out of history, and it was given up."""
+    asked = at.deploy(at.job(1), NEW, "asked")
+    at.turn(asked)
+    at.world.store.wait(asked.id, "token", 0)
+    janitor = Janitor(at.world.store, cast(Any, at.engine), at.world.clock)
+    at.call("POST", "/deployments/{id}/approve", second(at, 2), {}, id=asked.id)
+    at.engine.woken.clear()
+    at.world.clock.sleep(60)
+    assert janitor.sweep().running == 1
+    assert at.engine.woken == ["token"]  # whoever approved may have died before the wake-up call
+    baking = replace(at.world.now(asked), status=Status.BAKING, revision=99)
+    at.world.store.save(at.world.now(asked), baking)
+    at.engine.woken.clear()
+    for _ in range(10):
+        at.world.clock.sleep(60)
+        janitor.sweep()
+    assert at.engine.woken == []
+
+
+def test_a_table_in_trouble_is_waited_for_and_not_asked_again_at_once(at: Stand) -> None:
+    """An answer without a revision ended its own wait: turns without a pause, up to the history's end."""
+    deployment = at.deploy(at.job(1), NEW)
+    at.world.deployer.wait(deployment.id, 0, "token", 5)
+    assert at.world.waits.woken == []
+
+
+# The janitor
+
+
+def test_one_deployment_that_cannot_be_swept_keeps_no_other_from_it(at: Stand) -> None:
+    stuck, other, lost = (
+        at.world.accept(NEW, alias=alias, attempt=tries) for alias, tries in {"a": 1, "b": 1, "c": 5}.items()
+    )
+    at.engine.states = {
+        stuck.id: error("ThrottlingException", 400),
+        other.id: None,
+        lost.id: "FAILED",
+    }
+    at.world.clock.sleep(60)
+    swept = Janitor(at.world.store, cast(Any, at.engine), at.world.clock).sweep()
+    assert swept.started == (other.id,)
+    assert [deployment.id for deployment in swept.abandoned] == [lost.id]
+
+
+# Rollbacks
+
+
+def test_a_stage_with_a_new_name_is_rolled_back_from_what_it_serves(at: Stand) -> None:
+    """What the old name last served came first, so the way back led to where the stage was already."""
+    at.world.run(replaced(at, at.deploy(at.job(1), OLD), stage="an-old-name"))
+    for number, sha256 in enumerate((NEW, NEWEST), 2):
+        at.world.run(at.deploy(at.job(number), sha256))
+    back = at.ask(at.job(4), action="rollback", stage="prod")
+    assert back.version == "2"
+
+
+def test_a_rollback_goes_one_step_back_although_the_release_ends_meanwhile(at: Stand) -> None:
+    for number, sha256 in enumerate((OLD, NEW), 1):
+        at.world.run(at.deploy(at.job(number), sha256))
+    release = at.deploy(at.job(3), NEWEST)
+    while at.turn(release).status is not Status.BAKING:
+        pass
+    read = at.world.store.alias_lock
+
+    def ends_first(*key: Any) -> Any:
+        setattr(at.world.store, "alias_lock", read)  # noqa: B010
+        at.world.run(release)
+        return read(*key)
+
+    setattr(at.world.store, "alias_lock", ends_first)  # noqa: B010
+    with pytest.raises(Problem) as refused:
+        at.ask(at.job(4), action="rollback", stage="prod")
+    assert (refused.value.status, at.world.locks()) == (503, [])
+    back = at.world.run(at.ask(at.job(4), action="rollback", stage="prod"))
+    assert at.world.model.serves("orders", "prod") == ("2", {}), back.timeline
+
+
+def test_the_way_back_of_a_token_ends_nobody_elses_release(at: Stand) -> None:
+    """A token that has deployed may undo that; with a rollback to the very same it ended the next release."""
+    at.world.run(at.deploy(at.job(1), OLD))
+    first = at.job(2)
+    at.world.run(at.deploy(first, NEW))
+    release = at.deploy(at.job(3), NEWEST)
+    while at.turn(release).status is not Status.BAKING:
+        pass
+    with pytest.raises(Problem) as refused:
+        at.ask(first, action="rollback", stage="prod")
+    assert refused.value.code == "token_used"
+    assert at.world.now(release).abort is None
+
+
+# Approvals
+
+
+def test_an_approval_counts_only_while_the_override_is_allowed_too(at: Stand, tmp_path: Path) -> None:
+    asked = at.deploy(at.job(1), NEW, "asked", strategy={"type": "all-at-once"})
+    at.turn(asked)
+    at.gate = gate(tmp_path, GATE.replace(", override-strategy", ""))
+    with pytest.raises(Problem) as refused:
+        at.call("POST", "/deployments/{id}/approve", second(at, 2), {}, id=asked.id)
+    assert (refused.value.status, refused.value.code) == (403, "not_allowed")
+
+
+# Holds
+
+
+def test_a_token_too_old_for_a_stage_neither_holds_nor_releases_it(at: Stand) -> None:
+    old = at.job(1)
+    at.call("POST", "/stages/{stage}/hold", old, {"reason": "an incident"}, stage="asked")
+    at.world.clock.sleep(301)
+    for method, body in (("DELETE", None), ("POST", {"reason": "again"})):
+        with pytest.raises(Problem) as refused:
+            at.call(method, "/stages/{stage}/hold", old, body, stage="asked")
+        assert refused.value.code == "invalid_token"
+
+
+# The alias
+
+
+def test_a_move_that_was_held_up_comes_to_nothing_once_the_deployment_has_ended(at: Stand) -> None:
+    """The call was under way, in a retry or a slow network, while the deployment ended `untouched`."""
+    at.world.run(at.world.accept(OLD))
+    deployment = at.world.accept(NEW)
+    model = at.world.model
+
+    def ends_first(name: str) -> None:
+        if name != "UpdateAlias":
+            return
+        model.before = lambda _: None
+        at.call("POST", "/deployments/{id}/abort", at.job(9), {}, id=deployment.id)
+        at.world.run(deployment)
+
+    model.before = ends_first
+    at.turn(deployment)
+    ended = at.world.now(deployment)
+    assert (ended.status, ended.outcome) == (Status.ABORTED, AliasOutcome.UNTOUCHED)
+    assert model.serves("orders", "prod") == ("1", {})
+
+
+@pytest.mark.parametrize(
+    ("answer", "error", "told"),
+    [
+        (
+            b'{"errorMessage": "no way to postgres://app:s3cret@db", "errorType": "OperationalError"}',
+            "Unhandled",
+            "the version failed (Unhandled): OperationalError; its log says more",
+        ),
+        (b'{"errorType": "s3cret s3cret"}', "Unhandled", "an error without a type"),
+    ],
+)
+def test_an_error_of_a_function_is_told_by_its_type_alone(answer: bytes, error: str, told: str) -> None:
+    """Promise 7: what an error says may be made of the environment, and readers of the record are many."""
+    why = smoke.failed(Smoke(10, payload="{}", expect='{"status": "ok"}'), answer, error)
+    assert why is not None
+    assert told in why
+    assert "s3cret" not in why
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        (b'{"status": "down"}', 'not as expected: {"status": "down"}'),
+        (b"<p>\x1b[2Jdown</p>", "not JSON"),
+        (b'"' + b"x" * 9_000 + b'"', "x" * 100),
+    ],
+)
+def test_what_a_function_chose_to_answer_is_told_cut_and_cleaned(answer: bytes, told: str) -> None:
+    why = smoke.failed(Smoke(10, payload="{}", expect='{"status": "ok"}'), answer, None)
+    assert why is not None
+    assert told in why
+    assert len(why) < 400
+    assert "\x1b" not in why

@@ -1,0 +1,179 @@
+"""The stand stands in for GitLab and AWS; these are the ways in which it has to be like them."""
+
+import threading
+from collections.abc import Iterator
+
+import httpx
+import jwt
+import pytest
+
+from stand.claims import job_claims
+from stand.gitlab import DISCOVERY, KEYS, GitLab, Handler, Server
+from stand.issuer import Issuer
+from stand.launch_emulator import (
+    closed_token,
+    failed_records,
+    is_for_api,
+    is_timeout,
+    lambda_call,
+    wrong_weights,
+)
+
+AUDIENCE = "https://deploy.example.com"
+
+
+@pytest.fixture
+def gitlab() -> Iterator[Issuer]:
+    with Server(("127.0.0.1", 0), Handler) as server:
+        url = f"http://127.0.0.1:{server.server_address[1]}"
+        server.RequestHandlerClass = type("Instance", (Handler,), {"gitlab": GitLab(url, AUDIENCE)})
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        yield Issuer(url)
+        server.shutdown()
+
+
+def verified(gitlab: Issuer, token: str) -> dict[str, object]:
+    """The claims, if a key that is published by its `kid` signed them."""
+    key = jwt.PyJWKClient(gitlab.url + KEYS).get_signing_key_from_jwt(token)
+    claims: dict[str, object] = jwt.decode(token, key.key, algorithms=["RS256"], audience=AUDIENCE)
+    return claims
+
+
+def test_discovery_names_the_issuer_and_its_keys(gitlab: Issuer) -> None:
+    told = httpx.get(gitlab.url + DISCOVERY).json()
+    assert (told["issuer"], told["jwks_uri"]) == (gitlab.url, gitlab.url + KEYS)
+
+
+def test_a_token_is_signed_by_a_published_key(gitlab: Issuer) -> None:
+    claims = verified(gitlab, gitlab.token({"ref": "v1.2.3"}))
+    assert claims["sub"] == "project_path:acme/orders:ref_type:tag:ref:v1.2.3"
+
+
+def test_a_token_of_an_older_key_verifies_until_the_key_is_gone(gitlab: Issuer) -> None:
+    before = gitlab.token({})
+    gitlab.rotate()
+    assert verified(gitlab, before)
+    assert verified(gitlab, gitlab.token({}))
+    gitlab.rotate(keep=0)
+    with pytest.raises(jwt.PyJWKClientError):
+        verified(gitlab, before)
+
+
+def test_a_payload_is_signed_byte_for_byte(gitlab: Issuer) -> None:
+    token = gitlab.sign('{"ref": "a", "ref": "b", "exp": 1e9}')
+    assert jwt.utils.base64url_decode(token.split(".")[1]) == b'{"ref": "a", "ref": "b", "exp": 1e9}'
+
+
+def test_a_failing_gitlab_is_well_again_afterwards(gitlab: Issuer) -> None:
+    with gitlab.failing("down"), pytest.raises(httpx.RemoteProtocolError):
+        httpx.get(gitlab.url + KEYS)
+    with gitlab.failing("answer", status=503, path=KEYS):
+        assert httpx.get(gitlab.url + KEYS).status_code == 503
+        assert httpx.get(gitlab.url + DISCOVERY).status_code == 200
+    assert httpx.get(gitlab.url + KEYS).status_code == 200
+    assert gitlab.requests() == {KEYS: 3, DISCOVERY: 1}
+
+
+def test_ids_are_strings_but_the_runners() -> None:
+    claims = job_claims("https://gitlab.example.com", AUDIENCE, {})
+    ids = {name: value for name, value in claims.items() if name.endswith("_id")}
+    assert {name for name, value in ids.items() if not isinstance(value, str)} == {"runner_id"}
+
+
+def test_claims_follow_from_those_that_are_given() -> None:
+    given = {"ref": "main", "ref_type": "branch", "project_path": "acme/other", "iat": 1_800_000_000}
+    claims = job_claims("https://gitlab.example.com", AUDIENCE, given)
+    assert claims["ref_path"] == "refs/heads/main"
+    assert claims["sub"] == "project_path:acme/other:ref_type:branch:ref:main"
+    assert claims["ci_config_ref_uri"] == "gitlab.example.com/acme/other//.gitlab-ci.yml@refs/heads/main"
+    assert (claims["nbf"], claims["exp"]) == (1_799_999_995, 1_800_003_600)
+
+
+def test_a_claim_given_as_null_is_left_out() -> None:
+    assert "jti" not in job_claims("https://gitlab.example.com", AUDIENCE, {"jti": None})
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "action"),
+    [
+        ("GET", "orders/aliases", "ListAliases"),
+        ("POST", "orders/aliases", "CreateAlias"),
+        ("GET", "orders/aliases/prod", "GetAlias"),
+        ("PUT", "orders/aliases/prod", "UpdateAlias"),
+        ("DELETE", "orders/aliases/prod", "DeleteAlias"),
+        ("PATCH", "orders/aliases/prod", None),
+        ("GET", "orders/provisioned-concurrency", "GetProvisionedConcurrencyConfig"),
+        ("PUT", "orders/provisioned-concurrency", "PutProvisionedConcurrencyConfig"),
+        ("DELETE", "orders/provisioned-concurrency", "DeleteProvisionedConcurrencyConfig"),
+        ("GET", "orders/concurrency", "GetFunctionConcurrency"),
+        ("GET", "aliases", None),
+        ("PUT", "orders/code", None),
+    ],
+)
+def test_lambda_calls_are_authorised_as_what_they_are(method: str, path: str, action: str | None) -> None:
+    assert lambda_call(method, f"/2015-03-31/functions/{path}") == action
+
+
+@pytest.mark.parametrize(
+    ("version", "weights", "possible"),
+    [
+        ("1", {}, True),
+        ("$LATEST", {}, True),
+        ("1", {"2": 0.1}, True),
+        ("1", {"2": 1.0}, True),
+        ("1", {"2": 1.1}, False),
+        ("1", {"1": 0.1}, False),
+        ("1", {"2": 0.1, "3": 0.1}, False),
+        ("$LATEST", {"2": 0.1}, False),
+        ("1", {"$LATEST": 0.1}, False),
+    ],
+)
+def test_an_alias_takes_one_other_version(version: str, weights: dict[str, float], possible: bool) -> None:
+    assert (wrong_weights(version, weights) is None) is possible
+
+
+@pytest.mark.parametrize(
+    ("seconds", "is_one"),
+    [(1, True), (5.0, True), (99_999_999, True), (0, False), (1.5, False), (True, False), ("5", False)],
+)
+def test_a_timeout_is_a_whole_number_of_seconds(seconds: object, is_one: bool) -> None:
+    assert is_timeout(seconds) is is_one
+
+
+@pytest.mark.parametrize(
+    ("token", "code"),
+    [("3dd33907-f05a-4405-8cfe-cde3fc006f26", "TaskTimedOut"), ("AQBTtoken", "InvalidToken")],
+)
+def test_a_token_that_nobody_waits_for_is_refused_as_what_it_is(token: str, code: str) -> None:
+    assert closed_token(token)[0] == code
+
+
+@pytest.mark.parametrize(
+    ("body", "failed"),
+    [
+        ({"batchItemFailures": [{"itemIdentifier": "1"}]}, True),
+        ('{"batchItemFailures": [{"itemIdentifier": "1"}]}', True),
+        ({"batchItemFailures": []}, False),
+        (None, False),
+        ("no JSON", False),
+        ([], False),
+    ],
+)
+def test_failed_records_are_those_that_the_function_names(body: object, failed: bool) -> None:
+    assert failed_records({"body": body}) is failed
+
+
+@pytest.mark.parametrize(
+    ("path", "authorization", "expected"),
+    [
+        ("/v1/health", None, True),
+        ("/v1/deployments", b"Bearer e30.e30.e30", True),
+        ("/v1/deployments", b"AWS4-HMAC-SHA256 Credential=A/20260101/x/execute-api/aws4_request", True),
+        ("/v1/apis", b"AWS4-HMAC-SHA256 Credential=A/20260101/x/appsync/aws4_request", False),
+        ("/v10/health", None, False),
+        ("/2015-03-31/functions", None, False),
+    ],
+)
+def test_what_is_meant_for_the_api_reaches_it(path: str, authorization: bytes | None, expected: bool) -> None:
+    headers = [] if authorization is None else [(b"authorization", authorization)]
+    assert is_for_api({"path": path, "headers": headers}) is expected

@@ -1,0 +1,421 @@
+"""What the table's keeping promises by itself: locks that are handed over, whoever comes in between."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+from hypothesis import given
+
+from sluicegate.deployment.model import (
+    AliasOutcome,
+    AliasState,
+    Approval,
+    Deployment,
+    Reason,
+    Status,
+    timestamp,
+)
+from sluicegate.deployment.plan import Step
+from sluicegate.gate.rollout_settings import Rollout
+from sluicegate.oidc import token
+from sluicegate.rollout.analysis import breached
+from sluicegate.rollout.machine import stop
+from sluicegate.store import store
+from sluicegate.store.codec import deployment_of, marshal, record, unmarshal
+from sluicegate.store.store import (
+    AliasLock,
+    Binding,
+    Busy,
+    Changed,
+    Contended,
+    Hold,
+    Outdated,
+    RequestKnown,
+    Takeover,
+    TokenUsed,
+)
+from support.gateway_world import Site, artifact, gate_of, problem, site
+from support.plans import ABORTED, looks, plans
+from support.world import OWN, START, World, new_deployment, world
+
+pytestmark = pytest.mark.filterwarnings("ignore:No application metrics")
+
+SHA = "a" * 64
+CANARY = Rollout(steps=(Step(10, 300), Step(100, 0)))
+
+
+@pytest.fixture
+def at() -> Iterator[World]:
+    with world() as made:
+        yield made
+
+
+def lock(at: World) -> AliasLock | None:
+    return at.store.alias_lock(OWN, "orders", "prod")
+
+
+def accept(at: World, *, takeover: Takeover | None = None, **fields: Any) -> Deployment:
+    at.clock.now += 1
+    deployment = replace(new_deployment(at.clock(), SHA), **fields)
+    keywords: dict[str, Any] = {"request_key": deployment.id, "fingerprint": "f", "binding": None}
+    at.store.accept(deployment, takeover=takeover, **keywords)
+    return deployment
+
+
+def moved(at: World, deployment: Deployment, status: Status, **fields: Any) -> Deployment:
+    """Its record, changed and saved."""
+    after = deployment.changed(at.clock(), "as the test wants it", status, **fields)
+    at.store.save(deployment, after)
+    return after
+
+
+def superseding(at: World, holder: Deployment, heir: Deployment | None = None) -> Takeover:
+    """What a new deployment makes of who has the alias."""
+    found = lock(at)
+    assert found is not None
+    reason = Reason("superseded", "another one takes its place")
+    changes = []
+    for before in filter(None, (holder, heir)):
+        after = stop(before, reason, reason.message, at.clock())
+        if after is not before:
+            changes.append((before, after))
+    return Takeover(found, tuple(changes), at_once=False)
+
+
+class Interleaving:
+    """Runs something before a transaction of the table's, by its number from now; nothing inside counts."""
+
+    def __init__(self, at: World, **plans: Callable[[], object]) -> None:
+        self.plans = {int(name.removeprefix("before_")): what for name, what in plans.items()}
+        self.count = 0
+        self.inside = False
+        at.listen("before-call.dynamodb.TransactWriteItems", self)
+
+    def __call__(self, **_: Any) -> None:
+        if self.inside:
+            return
+        self.count += 1
+        if what := self.plans.get(self.count):
+            self.inside = True
+            what()
+            self.inside = False
+
+
+# Locks
+
+
+def test_a_holder_leaves_its_lock_to_its_heir(at: World) -> None:
+    holder = moved(at, accept(at), Status.SHIFTING)
+    heir = accept(at, takeover=superseding(at, holder), supersedes=holder.id)
+    assert lock(at) == AliasLock(holder.id, heir.id)
+    assert not at.store.holds_alias(heir)
+    aborted = at.now(holder)
+    assert aborted.abort is not None
+    moved(at, aborted, Status.ABORTED)
+    assert lock(at) == AliasLock(heir.id)
+    assert at.store.holds_alias(heir)
+    moved(at, heir, Status.FAILED)
+    assert lock(at) is None
+
+
+def test_an_heir_that_ends_first_leaves_the_lock_to_its_holder(at: World) -> None:
+    holder = moved(at, accept(at), Status.SHIFTING)
+    heir = accept(at, takeover=superseding(at, holder), supersedes=holder.id)
+    moved(at, heir, Status.ABORTED)
+    assert lock(at) == AliasLock(holder.id)
+    moved(at, at.now(holder), Status.ABORTED)
+    assert lock(at) is None
+
+
+@pytest.mark.parametrize("point", [1, 2, 3])
+@pytest.mark.parametrize("first", ["holder", "heir"])
+def test_holder_and_heir_that_end_at_once_leave_no_lock(at: World, point: int, first: str) -> None:
+    """One of them ends before any transaction of the other's."""
+    holder = moved(at, accept(at), Status.SHIFTING)
+    heir = accept(at, takeover=superseding(at, holder), supersedes=holder.id)
+    one, other = (at.now(holder), heir) if first == "holder" else (heir, at.now(holder))
+    plan: dict[str, Callable[[], object]] = {f"before_{point}": lambda: moved(at, other, Status.ABORTED)}
+    Interleaving(at, **plan)
+    moved(at, one, Status.ABORTED)
+    if not at.now(other).status.final:  # it needed fewer transactions
+        moved(at, other, Status.ABORTED)
+    assert lock(at) is None
+
+
+@pytest.mark.parametrize("point", [1, 2])
+def test_a_holder_that_ends_while_it_is_superseded_is_read_again(at: World, point: int) -> None:
+    holder = moved(at, accept(at), Status.SHIFTING)
+    takeover = superseding(at, holder)
+    plan: dict[str, Callable[[], object]] = {f"before_{point}": lambda: moved(at, holder, Status.FAILED)}
+    Interleaving(at, **plan)
+    if point == 1:
+        with pytest.raises(Changed):
+            accept(at, takeover=takeover)
+        assert lock(at) is None
+    else:
+        accept(at, takeover=takeover)  # one transaction was enough
+        assert lock(at) is not None
+
+
+def test_of_two_that_supersede_at_once_one_is_told_to_look_again(at: World) -> None:
+    holder = moved(at, accept(at), Status.SHIFTING)
+    first, second = superseding(at, holder), superseding(at, holder)
+    winner = accept(at, takeover=first, supersedes=holder.id)
+    with pytest.raises(Changed):
+        accept(at, takeover=second, supersedes=holder.id)
+    assert lock(at) == AliasLock(holder.id, winner.id)
+
+
+def test_a_third_takes_the_second_ones_place(at: World) -> None:
+    holder = moved(at, accept(at), Status.SHIFTING)
+    second = accept(at, takeover=superseding(at, holder), supersedes=holder.id)
+    third = accept(at, takeover=superseding(at, at.now(holder), second), supersedes=holder.id)
+    assert at.now(second).status is Status.ABORTED
+    assert lock(at) == AliasLock(holder.id, third.id)
+
+
+def test_a_lock_that_is_somebody_elses_is_not_freed(at: World) -> None:
+    holder = accept(at)
+    other = replace(new_deployment(at.clock(), SHA), id="another")
+    key = {"pk": {"S": "lock#111111111111#eu-central-1#orders"}, "sk": {"S": "alias#prod"}}
+    at.client.put_item(TableName="sluicegate", Item={**key, "deployment": {"S": other.id}})
+    moved(at, holder, Status.FAILED)
+    assert lock(at) == AliasLock(other.id)
+
+
+def conflicting(at: World, times: int) -> None:
+    """DynamoDB refuses so many transactions: another one is at the same items."""
+    left = [True] * times
+    reasons = [{"Code": "TransactionConflict"}, {"Code": "None"}]
+    answer: Any = {"Error": {"Code": "TransactionCanceledException"}, "CancellationReasons": reasons}
+
+    def refuse(**_: Any) -> None:
+        if left:
+            left.pop()
+            raise ClientError(answer, "TransactWriteItems")
+
+    at.listen("before-call.dynamodb.TransactWriteItems", refuse)
+
+
+@pytest.mark.parametrize("times", [1, 5])
+def test_transactions_in_each_others_way_are_tried_again(at: World, times: int) -> None:
+    conflicting(at, times)
+    deployment = accept(at)
+    conflicting(at, times)
+    assert moved(at, deployment, Status.SHIFTING) == at.now(deployment)
+
+
+def test_transactions_that_are_always_in_the_way_write_nothing(at: World) -> None:
+    conflicting(at, 6)
+    with pytest.raises(Contended):
+        accept(at)
+    assert at.locks() == []
+    deployment = accept(at)
+    conflicting(at, 6)
+    with pytest.raises(Contended):
+        moved(at, deployment, Status.SHIFTING)
+    assert at.now(deployment) == deployment
+
+
+def test_the_publishing_lock_is_one_deployments_until_its_lease_runs_out(at: World) -> None:
+    one = accept(at)
+    other = accept(at, plan=replace(one.plan, alias="dev"))
+    one = moved(at, one, Status.PUBLISHING)
+    with pytest.raises(Busy) as busy:
+        moved(at, other, Status.PUBLISHING)
+    assert busy.value.deployment == one.id
+    at.clock.now += store.PUBLISH_LEASE - 1
+    assert at.store.renew_publish_lock(one)
+    at.clock.now += store.PUBLISH_LEASE - 1
+    with pytest.raises(Busy):
+        moved(at, other, Status.PUBLISHING)
+    at.clock.now += 3
+    moved(at, other, Status.PUBLISHING)
+    assert not at.store.renew_publish_lock(one)
+    moved(at, one, Status.SHIFTING)  # frees nothing of the other one's
+    assert at.store.renew_publish_lock(other)
+
+
+# Requests, tokens, pipelines
+
+
+def test_a_request_is_known_for_longer_than_any_token_can_repeat_it() -> None:
+    assert store.REQUEST_KEPT > token.MAX_LIFETIME + token.LEEWAY
+
+
+def test_a_request_and_a_token_are_known_to_whom_they_belong(at: World) -> None:
+    binding = Binding("token", "fingerprint", int(START) + 3_600)
+    first = new_deployment(at.clock(), SHA)
+    at.store.accept(first, request_key="r", fingerprint="fingerprint", binding=binding)
+    moved(at, first, Status.FAILED)
+    again = replace(new_deployment(at.clock() + 1, SHA))
+    with pytest.raises(RequestKnown):
+        at.store.accept(again, request_key="r", fingerprint="fingerprint", binding=binding)
+    with pytest.raises(TokenUsed) as used:
+        at.store.accept(again, request_key="other", fingerprint="other", binding=binding)
+    assert (used.value.request.deployment, used.value.request.fingerprint) == (first.id, "fingerprint")
+    assert at.store.deployment(again.id) is None
+
+
+def test_a_token_is_bound_by_an_approval_or_the_record_stays_as_it_was(at: World) -> None:
+    binding = Binding("token", "fingerprint", int(START) + 3_600)
+    one = accept(at)
+    after = one.changed(at.clock(), "approved")
+    at.store.save(one, after, binding=binding)
+    with pytest.raises(TokenUsed):
+        at.store.save(after, after.changed(at.clock(), "approved again"), binding=binding)
+    assert at.now(one) == after
+
+
+def test_a_token_is_forgotten_an_hour_after_it_has_expired(at: World) -> None:
+    at.store.accept(
+        new_deployment(at.clock(), SHA),
+        request_key="r",
+        fingerprint="f",
+        binding=Binding("token", "f", int(START) + 600),
+    )
+    [item] = [i for i in at.client.scan(TableName="sluicegate")["Items"] if i["sk"]["S"] == "token"]
+    assert int(item["expires_at"]["N"]) == int(START) + 600 + 3_600
+
+
+def succeeded(at: World, pipeline: str, **fields: Any) -> Deployment:
+    """A deployment of this pipeline that succeeded."""
+    by = replace(new_deployment(START, SHA).requested_by, pipeline_id=pipeline)
+    deployment = accept(at, requested_by=by, **fields)
+    shifting = moved(at, deployment, Status.SHIFTING, version=fields.get("version") or "1")
+    return moved(at, shifting, Status.SUCCEEDED, outcome=AliasOutcome.MOVED)
+
+
+def test_the_newest_pipeline_that_succeeded_counts_and_never_goes_back(at: World) -> None:
+    ordered = replace(new_deployment(START, SHA).plan, ordered=True)
+    succeeded(at, "20")
+    succeeded(at, "9")  # not ordered then: it goes, and is no newer
+    with pytest.raises(Outdated):
+        succeeded(at, "19", plan=ordered)
+    succeeded(at, "20", plan=ordered)
+    succeeded(at, "100", plan=ordered)
+    with pytest.raises(Outdated):
+        succeeded(at, "99", plan=ordered)
+    succeeded(at, "1", plan=ordered, action="rollback", version="1")
+    with pytest.raises(Outdated):
+        succeeded(at, "99", plan=ordered)
+
+
+# History
+
+
+def served(at: World) -> list[tuple[str, bool]]:
+    return [(one.version, one.withdrawn) for one in at.store.served(OWN, "orders", "prod")]
+
+
+def test_a_version_that_a_rollback_leaves_is_withdrawn_until_it_succeeds_again(at: World) -> None:
+    succeeded(at, "1", version="1")
+    succeeded(at, "2", version="2", found=AliasState("1"))
+    assert served(at) == [("2", False), ("1", False)]
+    succeeded(at, "3", version="1", found=AliasState("2"), action="rollback")
+    assert served(at) == [("1", False), ("2", True)]
+    succeeded(at, "4", version="2", found=AliasState("1"))
+    assert served(at) == [("2", False), ("1", False)]
+
+
+def test_a_rollback_to_what_is_served_withdraws_nothing(at: World) -> None:
+    succeeded(at, "1", version="1")
+    succeeded(at, "2", version="1", found=AliasState("1"), action="rollback")
+    assert served(at) == [("1", False)]
+
+
+def test_a_version_that_somebody_else_put_there_is_not_in_the_history(at: World) -> None:
+    succeeded(at, "1", version="1")
+    succeeded(at, "2", version="1", found=AliasState("77"), action="rollback")
+    assert served(at) == [("1", False)]
+
+
+def test_each_alias_has_its_own_history(at: World) -> None:
+    succeeded(at, "1", version="1")
+    assert at.store.served(OWN, "orders", "dev") == []
+    assert at.store.served(replace(OWN, region="eu-west-1"), "orders", "prod") == []
+    assert at.store.served(OWN, "orders-api", "prod") == []
+
+
+def test_a_hold_is_one_per_rule_and_stage(at: World) -> None:
+    def hold(rule: str, reason: str, stage: str = "prod") -> Hold:
+        return Hold(stage, rule, ("orders*",), reason, timestamp(START), {"job_id": "1", "user_login": None})
+
+    at.store.hold(hold("a", "one"))
+    at.store.hold(hold("a", "two"))
+    at.store.hold(hold("b", "three"))
+    at.store.hold(hold("a", "other stage", "dev"))
+    assert [found.reason for found in at.store.holds("prod")] == ["two", "three"]
+    at.store.release(hold("a", "whatever"))
+    at.store.release(hold("a", "twice"))
+    assert at.store.holds("prod") == [hold("b", "three")]
+
+
+# Records
+
+
+@given(plans(), looks(None))
+def test_a_record_comes_back_as_it_was(plan: Any, seen: Any) -> None:
+    assert seen is not None
+    by = replace(new_deployment(START, SHA).requested_by, user_id="8")
+    deployment = replace(
+        new_deployment(START, SHA),
+        plan=plan,
+        abort=ABORTED,
+        approval=Approval("approved", by, "rule", timestamp(START), None),
+        found=AliasState("1", {"2": 0.07}),
+        now=AliasState("1"),
+        reason=breached(plan.watch, seen) if plan.watch else None,
+        extended=2,
+        step=1,
+    )
+    assert deployment_of(unmarshal(marshal(record(deployment)))) == deployment
+
+
+# Races of requests, through the gateway
+
+
+@pytest.fixture
+def stage() -> Iterator[Site]:
+    """Prod serves a version, and another one bakes there."""
+    with site() as made:
+        made.release(artifact(made, b"served"))
+        made.gate = gate_of({"prod": CANARY})
+        made.run_until(made.deploy(artifact(made, b"baking")), "baking")
+        yield made
+
+
+def test_two_requests_that_supersede_at_once_end_in_one_release(stage: Site) -> None:
+    one, other = artifact(stage, b"one"), artifact(stage, b"other")
+    late: list[Deployment] = []
+    Interleaving(stage, before_1=lambda: late.append(stage.deploy(other, on_busy="supersede")))
+    first = stage.deploy(one, on_busy="supersede")
+    stage.machine.run()
+    statuses = {stage.now(first).status, stage.now(late[0]).status}
+    assert statuses == {Status.SUCCEEDED, Status.ABORTED}
+    assert stage.locks() == []
+    winner = next(d for d in (stage.now(first), stage.now(late[0])) if d.status is Status.SUCCEEDED)
+    assert stage.model.serves("orders", "prod") == (winner.version, {})
+    assert winner.id == first.id  # it was the last to be accepted
+
+
+def test_a_release_that_ends_while_it_is_superseded_is_followed(stage: Site) -> None:
+    [baking] = stage.store.unfinished()
+    new = artifact(stage, b"new")
+    Interleaving(stage, before_1=lambda: stage.finish(baking))
+    after = stage.deploy(new, on_busy="supersede")
+    assert stage.now(baking).status is Status.SUCCEEDED
+    assert after.supersedes is None
+    assert stage.finish(after).status is Status.SUCCEEDED
+    assert stage.locks() == []
+
+
+def test_a_table_that_is_always_contended_is_told_and_nothing_is_accepted(stage: Site) -> None:
+    new = artifact(stage, b"new")
+    before = {d.id for d in stage.store.unfinished()}
+    conflicting(stage, 6)
+    refused = problem(stage.deploy, new, on_busy="supersede")
+    assert (refused.status, refused.headers["Retry-After"]) == (503, "1")
+    assert {d.id for d in stage.store.unfinished()} == before
