@@ -561,7 +561,7 @@ def test_the_layer_keeps_every_service_that_is_called() -> None:
     makefile = (ROOT / "layers" / "dependencies" / "Makefile").read_text()
     [kept] = re.findall(r"^SERVICES := (.*)$", makefile, re.MULTILINE)
     handlers = "".join(path.read_text() for path in (ROOT / "functions").glob("*/app.py"))
-    called = set(re.findall(r"aws\.client\(\"(\w+)\"\)", handlers))
+    called = set(re.findall(r"clients\.client\(\"(\w+)\"\)", handlers))
     assert called
     assert called <= set(kept.split())
 
