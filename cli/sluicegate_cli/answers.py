@@ -100,7 +100,7 @@ _OF_CODE: Final[Mapping[str, tuple[str, str]]] = {
         REQUEST,
         "Change what the request names: function, stage and artifact must be what the detail says.",
     ),
-    "invalid_request": (REQUEST, "Correct the named fields as docs/api.md has them."),
+    "invalid_request": (REQUEST, "Correct the named fields as docs/reference/api.md has them."),
     "too_large": (REQUEST, "Send at most 64 KiB; the code itself goes to where `POST /artifacts` says."),
     "unsupported_media_type": (REQUEST, "Send the header `Content-Type: application/json`."),
     "upload_failed": (REQUEST, "Run it again; if it stays so, look whether a proxy stands before S3."),

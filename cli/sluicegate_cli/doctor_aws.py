@@ -1,7 +1,8 @@
 """What `sluicegate doctor --function` sees in AWS: who goes past the aliases, and which can share traffic.
 
-Reads only, with the caller's own credentials, what docs/trouble.md lists. Of a function's configuration, two
-settings are taken: an environment variable's value gets no further than the library that received it.
+Reads only, with the caller's own credentials, what docs/guides/troubleshooting.md lists. Of a function's
+configuration, two settings are taken: an environment variable's value gets no further than the library that
+received it.
 """
 
 import json
@@ -64,7 +65,8 @@ def _found(lambda_: Any, function: str) -> Finding:
     try:
         known = _answers(lambda_, "get_function_configuration", FunctionName=function)
     except (BotoCoreError, ClientError) as error:
-        change = "Look with credentials that may read it (AWS_PROFILE): docs/trouble.md lists the calls."
+        calls = "docs/guides/troubleshooting.md lists the calls"
+        change = f"Look with credentials that may read it (AWS_PROFILE): {calls}."
         return Finding(FOUND, Verdict.UNKNOWN, f"AWS does not say: {error}", change)
     if known is None:
         change = "Correct the name, or give its --region and credentials of its account."

@@ -1,4 +1,4 @@
-"""What the exit codes mean. Jobs branch on them, so a number never changes its meaning (docs/cli.md)."""
+"""The exit codes (docs/reference/cli.md). Jobs branch on them, so a number never changes its meaning."""
 
 from enum import IntEnum
 

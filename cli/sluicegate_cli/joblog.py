@@ -90,7 +90,7 @@ _LINES: Final = (
         r"\bsluicegate: (?:command )?not found",
         API,
         "the job has no command `sluicegate`",
-        "Install it in `before_script` (docs/deploy.md), or use the script with curl.",
+        "Install it in `before_script` (docs/start/deploy.md), or use the script with curl.",
     ),
     (
         r"^that is no answer of Sluicegate: ",
@@ -182,7 +182,7 @@ def _of_lines(lines: list[str]) -> Iterator[Finding]:
             yield of_problem(_of_plain(match["code"], match["detail"], following))
         elif match := _ENDED.match(line):
             status, message = match["status"] or match["text_status"], match["message"] or match["text"]
-            general = "See what it says, and `sluicegate status ID`; docs/api.md (Reasons) says more."
+            general = "See what it says, and `sluicegate status ID`; more in docs/reference/api.md, Reasons."
             change = _OF_REASON.get(match["code"] or "", general)
             yield Finding(DEPLOYED, Verdict.WRONG, f"the deployment ended {status}: {message}", change)
 

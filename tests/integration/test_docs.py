@@ -1,4 +1,4 @@
-"""The pipelines that docs/connect.md gives to copy, as GitLab would read them, and the first one run."""
+"""The pipelines that docs/start/connect.md gives to copy, as GitLab would read them. The first one runs."""
 
 import re
 from pathlib import Path
@@ -11,7 +11,9 @@ from sluicegate_cli.exits import Exit
 from stand import Stand, component, package
 from stand.shells import Machine
 
-PAGES = {name: (component.FILE.parents[1] / name).read_text() for name in ("docs/connect.md", "README.md")}
+ROOT = component.FILE.parents[1]
+CONNECT = "docs/start/connect.md"
+PAGES = {name: (ROOT / name).read_text() for name in (CONNECT, "README.md")}
 
 
 def includes(page: str) -> list[dict[str, Any]]:
@@ -28,7 +30,7 @@ def test_gitlab_takes_every_documented_include(page: str) -> None:
 
 
 def test_the_page_has_every_input_with_its_default() -> None:
-    table = PAGES["docs/connect.md"].split("\n## Inputs\n")[1].split("\n## ")[0]
+    table = PAGES[CONNECT].split("\n## Inputs\n")[1].split("\n## ")[0]
     rows = re.findall(r"^\| `(\w+)` \| (?:`([^|]*)`)? ?\| (.+) \|$", table, re.M)
     documented = {name: yaml.safe_load(default) if default else "" for name, default, _ in rows}
     assert documented == {name: spec.get("default", "") for name, spec in component.header().items()}
@@ -36,7 +38,7 @@ def test_the_page_has_every_input_with_its_default() -> None:
 
 def test_the_first_include_deploys(stand: Stand, function: str, tmp_path: Path) -> None:
     machine = Machine.with_shell("dash", tmp_path)
-    first = includes("docs/connect.md")[0]
+    first = includes(CONNECT)[0]
     assert first["zip"] == "ORDERS-API.zip"
     (machine.directory / first["zip"]).write_bytes(
         package(f"def handler(event, context):\n    return {function!r}\n")
@@ -47,7 +49,7 @@ def test_the_first_include_deploys(stand: Stand, function: str, tmp_path: Path) 
     assert ended.code == Exit.OK, ended.log
     assert stand.invoke(function, alias="prod") == function
 
-    log = re.search(r"```\n(\d+ bytes.*?)```", PAGES["docs/connect.md"], re.S)
+    log = re.search(r"```\n(\d+ bytes.*?)```", PAGES[CONNECT], re.S)
     assert log
     assert shape(ended.log) == shape(log[1])
 

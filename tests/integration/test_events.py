@@ -14,7 +14,7 @@ import yaml
 from stand import Stand, package
 from stand.listener import Listener, listening
 
-DOCS = Path(__file__).parents[2] / "docs"
+DOCS = Path(__file__).parents[2] / "docs" / "reference"
 
 
 @pytest.fixture(scope="module")

@@ -885,7 +885,7 @@ def test_every_claim_that_rules_can_read_has_its_key() -> None:
 
 
 def test_the_documented_file_is_sound(check: Check) -> None:
-    text = (ROOT / "docs" / "gate-file.md").read_text().split("```yaml\n")[1].split("```")[0]
+    text = (ROOT / "docs" / "reference" / "gate-file.md").read_text().split("```yaml\n")[1].split("```")[0]
     report = check(text)
     assert report.ok
     assert report.diagnostics == ()

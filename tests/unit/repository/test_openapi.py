@@ -13,7 +13,7 @@ from sluicegate.deployment.model import AliasOutcome, Status, plan_view, view
 from sluicegate.gateway.app import ROUTES, WEBHOOK
 from sluicegate.gateway.problems import TITLES
 
-FILE = Path(__file__).parents[3] / "docs" / "openapi.yaml"
+FILE = Path(__file__).parents[3] / "docs" / "reference" / "openapi.yaml"
 
 
 @pytest.fixture(scope="module")

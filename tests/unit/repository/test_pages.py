@@ -8,7 +8,11 @@ import pytest
 from sluicegate_gatefile import compile as gatefile
 
 ROOT = Path(__file__).parents[3]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def name(page: Path) -> str:
+    return str(page.relative_to(ROOT))
 
 
 def fences(page: Path) -> list[str]:
@@ -22,7 +26,7 @@ def anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading).strip().lower().replace(" ", "-") for heading in headings}
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if fences(page)], ids=lambda page: page.name)
+@pytest.mark.parametrize("page", [page for page in PAGES if fences(page)], ids=name)
 def test_a_gate_file_of_a_page_has_no_error(page: Path, tmp_path: Path) -> None:
     for text in fences(page):
         file = tmp_path / "sluicegate.yaml"
@@ -31,7 +35,7 @@ def test_a_gate_file_of_a_page_has_no_error(page: Path, tmp_path: Path) -> None:
         assert [one.message for one in found if one.severity == "error"] == []
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=name)
 def test_every_link_of_a_page_leads_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
         if "://" in target:

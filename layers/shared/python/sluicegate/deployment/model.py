@@ -54,7 +54,7 @@ class AliasOutcome(StrEnum):
 
 @dataclass(frozen=True)
 class Reason:
-    """Why a deployment ended as it did; `code` is from the list in docs/api.md."""
+    """Why a deployment ended as it did; `code` is from the list in docs/reference/api.md."""
 
     code: str
     message: str
@@ -251,7 +251,7 @@ def plan_view(plan: Plan) -> dict[str, Any]:
 
 
 def view(deployment: Deployment) -> dict[str, Any]:
-    """The deployment as the API shows it (the shape is in docs/openapi.yaml)."""
+    """The deployment as the API shows it (the shape is in docs/reference/openapi.yaml)."""
     plan = plan_view(deployment.plan)
     reason = deployment.reason
     ends = until(deployment)

@@ -1,4 +1,4 @@
-"""What the world is told: each revision of a deployment as one EventBridge event (docs/events.md).
+"""What the world is told: each revision of a deployment as one EventBridge event (docs/reference/events.md).
 
 A plain mapping of the table's stream: the same record always makes the same event, so that whoever hears it
 twice knows it by (id, revision).
