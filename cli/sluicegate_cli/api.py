@@ -1,7 +1,8 @@
 """The API's client: timeouts everywhere, bounded retries, and errors that can be shown as they are.
 
-Every request may be sent again, because the same request again has one effect (DESIGN.md, promise 5). Neither
-the token nor a presigned URL is in any message, repr or exception of this module.
+Every request may be sent again, because the same request again has one effect
+(guarantees.md#5-one-request-one-effect). Neither the token nor a presigned URL is in any message, repr or
+exception of this module.
 """
 
 import random

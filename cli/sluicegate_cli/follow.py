@@ -86,14 +86,14 @@ def ending(deployment: Mapping[str, Any]) -> str:
     parts = [f"{deployment['status']}: {reason['message']} [{reason['code']}]"]
     if outcome := _OUTCOMES.get(alias["outcome"] or ""):
         parts.append(outcome.format(alias=alias["name"]))
-    if alias["now"]:
-        serves = words.serving(alias["now"])
+    if alias["current"]:
+        serves = words.serving(alias["current"])
         parts.append(f"{deployment['function']} serves {serves} in {deployment['stage']}")
     return "; ".join(parts)
 
 
 def _success(deployment: Mapping[str, Any]) -> str:
-    found = deployment["alias"]["found"]
+    found = deployment["alias"]["original"]
     took = seconds(deployment["finished_at"]) - seconds(deployment["created_at"])
     again = " again" if deployment["action"] == "rollback" else ""
     was = f" (was {found['version']})" if found else " (new)"

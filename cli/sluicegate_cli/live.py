@@ -101,7 +101,7 @@ def _left(deployment: Mapping[str, Any], now: float) -> str:
 
 def _bar(deployment: Mapping[str, Any], width: int, *, ascii_only: bool) -> Text | None:
     """`v41 ████████░░ v42 10 %`; None before there is a new version, and where there was none to replace."""
-    found = deployment["alias"]["found"]
+    found = deployment["alias"]["original"]
     new = deployment["version"]
     if not found or not new or new == found["version"] or width < 4:
         return None

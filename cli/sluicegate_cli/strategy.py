@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import click
 
-from sluicegate.deployment.plan import Step
+from sluicegate.deployment.plan import TrafficStep
 from sluicegate.deployment.strategy import StrategyError, canary, checked, linear
 from sluicegate_cli.times import seconds_of
 
@@ -58,7 +58,7 @@ def _steps(text: str) -> list[dict[str, Any]]:
         elif ":" in part:
             raise StrategyError(f"{part!r} has no bake after its colon")
         steps.append(step)
-    checked([Step(step["percent"], _seconds(step["bake"]) if "bake" in step else 0) for step in steps])
+    checked([TrafficStep(step["percent"], _seconds(step["bake"]) if "bake" in step else 0) for step in steps])
     return steps
 
 

@@ -1,6 +1,6 @@
 """What a gate file means as a whole: names that must exist, pins that rules must have, what is easily wrong.
 
-Takes the plain values that `gatekeys` shaped and makes gate.json's document of them. SECURITY.md, "Rules".
+Takes the plain values that `gatekeys` shaped and makes gate.json's document of them. security.md#rules.
 """
 
 import re

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from sluicegate.deployment import strategy
 from sluicegate.deployment.model import duration
-from sluicegate.deployment.plan import Limit, Metric, NoData, Smoke, Step, Watch
+from sluicegate.deployment.plan import Limit, Metric, NoData, Smoke, TrafficStep, Watch
 from sluicegate.gate import alarm_names
 from sluicegate.gate.rollout_settings import Rollout, circle
 from sluicegate_gatefile.shape import NONE, did_you_mean
@@ -157,7 +157,7 @@ class Rollouts:
 
     # Strategy
 
-    def _steps(self, at: Path, keys: Keys) -> tuple[Step, ...]:
+    def _steps(self, at: Path, keys: Keys) -> tuple[TrafficStep, ...]:
         """The strategy's steps; none after an error."""
         kind = keys["type"]
         needed = _NEEDED[kind]
@@ -245,7 +245,7 @@ class Rollouts:
         self.report("error", code, at, message)
 
 
-def _resolved(kind: str, keys: Keys) -> tuple[Step, ...]:
+def _resolved(kind: str, keys: Keys) -> tuple[TrafficStep, ...]:
     """The steps of a strategy that has the keys it needs. Raises StrategyError."""
     match kind:
         case "canary":
@@ -253,6 +253,8 @@ def _resolved(kind: str, keys: Keys) -> tuple[Step, ...]:
         case "linear":
             return strategy.linear(keys["percent"], keys["every"])
         case "steps":
-            return strategy.checked([Step(step["percent"], step.get("bake", 0)) for step in keys["steps"]])
+            return strategy.checked(
+                [TrafficStep(step["percent"], step.get("bake", 0)) for step in keys["steps"]]
+            )
         case _:
             return strategy.all_at_once(keys.get("bake", 0))

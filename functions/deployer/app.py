@@ -8,7 +8,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from sluicegate.aws import clients
 from sluicegate.aws.s3 import Artifacts
 from sluicegate.aws.stepfunctions import Executions
-from sluicegate.deployer.runner import Steps
+from sluicegate.deployer.runner import Runner
 from sluicegate.deployer.target import Targets
 from sluicegate.deployer.worker import Deployer
 from sluicegate.deployment.model import AliasOutcome, Deployment
@@ -24,7 +24,7 @@ def service() -> Deployer:
     config = Config.from_environment()
     store = Store(clients.client("dynamodb"), config.table)
     artifacts = Artifacts(clients.client("s3"), config.bucket)
-    steps = Steps(store, artifacts, Targets(config, clients.client("sts")))
+    steps = Runner(store, artifacts, Targets(config, clients.client("sts")))
     return Deployer(store, steps, Executions(clients.client("stepfunctions"), config.state_machine), told)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from sluicegate.aws import clients
 from sluicegate.gate.policy import Gate, load
 from sluicegate.notifier.gitlab_api import Tokens
-from sluicegate.notifier.ledger import Notebook
+from sluicegate.notifier.ledger import StatusLedger
 from sluicegate.notifier.notifier import Inbox, Notifier
 from sluicegate.observability import count, logger, metrics
 from sluicegate.settings import Config
@@ -27,7 +27,7 @@ def service() -> Inbox:
     table = clients.client("dynamodb")
     notifier = Notifier(
         Store(table, config.table),
-        Notebook(table, config.table),
+        StatusLedger(table, config.table),
         gate,
         Tokens(clients.client("secretsmanager")),
         note,

@@ -1,4 +1,7 @@
-"""A canary in every secret place is found nowhere afterwards (promise 7), whichever way it went."""
+"""A canary in every secret place is found nowhere afterwards.
+
+guarantees.md#7-no-secret-in-any-output., whichever way it went.
+"""
 
 import hashlib
 import json

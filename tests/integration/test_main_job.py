@@ -42,8 +42,8 @@ def test_a_job_releases_a_function(stand: Stand, function: str) -> None:
 
     done = stand.wait(told["id"], token=token)
     assert (done["status"], done["alias"]["outcome"], done["weight"]) == ("succeeded", "moved", 100)
-    assert done["alias"]["found"] is None
-    assert done["alias"]["now"] == {"version": "1", "weights": {}}
+    assert done["alias"]["original"] is None
+    assert done["alias"]["current"] == {"version": "1", "weights": {}}
     assert done["artifact"] == {"sha256": hashlib.sha256(data).hexdigest()}
     assert done["requested_by"]["user_login"] == "grace"
     assert done["requested_by"]["ref"] == "v1.4.0"
@@ -57,7 +57,7 @@ def test_a_job_releases_a_function(stand: Stand, function: str) -> None:
 def test_a_second_release_and_the_same_digest_in_another_stage(stand: Stand, function: str) -> None:
     assert release(stand, function, "dev", "one")["version"] == "1"
     second = release(stand, function, "dev", "two")
-    assert (second["version"], second["alias"]["found"]) == ("2", {"version": "1", "weights": {}})
+    assert (second["version"], second["alias"]["original"]) == ("2", {"version": "1", "weights": {}})
     third = release(stand, function, "staging", "two")
     assert third["version"] == "2"
     assert "holds this code already" in third["timeline"][2]["message"]

@@ -1,4 +1,7 @@
-"""What each role may not do, tried with its own credentials on the emulator with IAM enforced (promise 8)."""
+"""What each role may not do, tried with its own credentials on the emulator with IAM enforced.
+
+guarantees.md#8-least-privilege
+"""
 
 import base64
 import hashlib
@@ -16,7 +19,7 @@ from botocore.exceptions import ClientError
 
 from sluicegate.deployer.target import session_policy
 from sluicegate.deployment.model import Deployment, Requester, Status, timestamp
-from sluicegate.deployment.plan import Plan, Step, Target
+from sluicegate.deployment.plan import Plan, Target, TrafficStep
 from sluicegate.deployment.ulid import new_id
 from stand import Stand, package
 
@@ -150,7 +153,7 @@ def _deployment(stand: Stand, function: str) -> Deployment:
         function=function,
         stage="dev",
         sha256="0" * 64,
-        plan=Plan(Target(stand.account_id, stand.region), "dev", (Step(100, 0),), ""),
+        plan=Plan(Target(stand.account_id, stand.region), "dev", (TrafficStep(100, 0),), ""),
         rule="",
         requested_by=Requester(stand.issuer, "4213"),
         created_at=moment,

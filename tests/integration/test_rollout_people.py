@@ -239,13 +239,13 @@ def test_what_supersedes_a_bake_takes_over_once_the_alias_is_back(paths: Paths) 
         assert ended(done) == ("aborted", "superseded", "restored")
         assert done["reason"]["data"] == {"by": second}
         record = path.until(second, "baking")
-        assert record["found"] == version("1")
+        assert record["original"] == version("1")
         third = path.deploy("third", on_busy="supersede")
         fourth = path.deploy("fourth", on_busy="supersede", by=HURRIED, strategy={"type": "all-at-once"})
         assert ended(path.done(second))[:2] == ("aborted", "superseded")
         assert ended(path.done(third))[:2] == ("aborted", "superseded")
         done = path.done(fourth)
-        assert (done["status"], done["alias"]["found"]) == ("succeeded", version("1"))
+        assert (done["status"], done["alias"]["original"]) == ("succeeded", version("1"))
 
 
 @pytest.mark.concurrent

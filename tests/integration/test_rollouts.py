@@ -79,8 +79,8 @@ def test_each_strategy_takes_its_steps_and_ends_with_all_traffic(paths: Paths) -
         with paths(stage) as path:
             done = path.released("next")
             assert shares(done) == expected, done["timeline"]
-            assert path.serves == version("2") == done["alias"]["now"]
-            assert (done["alias"]["found"], done["alias"]["outcome"]) == (version("1"), "moved")
+            assert path.serves == version("2") == done["alias"]["current"]
+            assert (done["alias"]["original"], done["alias"]["outcome"]) == (version("1"), "moved")
 
     together(
         lambda: walk("at-once", [100]),
@@ -96,7 +96,7 @@ def test_the_first_release_of_a_stage_has_nothing_to_share_traffic_with(paths: P
     with paths("gradual", served=False) as path:
         done = path.released("first")
         assert shares(done) == [100]
-        assert (done["alias"]["found"], path.serves) == (None, version("1"))
+        assert (done["alias"]["original"], path.serves) == (None, version("1"))
 
 
 @pytest.mark.concurrent
@@ -197,8 +197,8 @@ def test_weights_that_lambda_would_refuse_are_seen_before_anything_moves(paths: 
             assert done["reason"]["data"] == {"because": why}
             assert path.serves == before
             done = path.done(path.deploy("at once", by=HURRIED, strategy={"type": "all-at-once"}))
-            assert (done["status"], done["alias"]["found"]) == ("succeeded", before), done
-            assert path.serves == done["alias"]["now"] == version(done["version"])
+            assert (done["status"], done["alias"]["original"]) == ("succeeded", before), done
+            assert path.serves == done["alias"]["current"] == version(done["version"])
 
     together(
         lambda: walk("provisioned_concurrency", provisioned),
@@ -341,7 +341,7 @@ def test_an_alias_that_somebody_else_moves_is_left_alone(paths: Paths) -> None:
             path.serve_by_hand("1", v2=0.25)
             done = path.done(deployment)
             assert ended(done) == ("failed", "alias_moved", "left_to_other")
-            assert path.serves == done["alias"]["now"] == version("1", v2=0.25)
+            assert path.serves == done["alias"]["current"] == version("1", v2=0.25)
 
     def before_the_way_back() -> None:
         with paths("long") as path:
@@ -374,4 +374,4 @@ def test_a_function_that_is_deleted_while_its_release_bakes_ends_it(paths: Paths
         paths.stand.delete_function(path.function)
         done = path.done(deployment)
         assert ended(done) == ("failed", "alias_moved", "left_to_other")
-        assert done["alias"]["now"] is None
+        assert done["alias"]["current"] is None

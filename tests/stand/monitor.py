@@ -179,7 +179,7 @@ def _settled(record: Record | None, before: State) -> State:
     """What the alias serves once a deployment is final."""
     if record is None or record["outcome"] in (None, "untouched"):
         return before
-    return _state(record["now"])
+    return _state(record["current"])
 
 
 def _allowed(record: Record | None, settled: State) -> list[State]:
@@ -189,7 +189,7 @@ def _allowed(record: Record | None, settled: State) -> list[State]:
     """
     if record is None or record["final"] or record["status"] in _BEFORE:
         return [settled]
-    now, status = _state(record["now"]), record["status"]
+    now, status = _state(record["current"]), record["status"]
     match status:
         case "shifting":
             return [now, _wanted(record)]
@@ -197,13 +197,13 @@ def _allowed(record: Record | None, settled: State) -> list[State]:
             # A shift that was stopped may have taken effect unseen, until the way back sees it.
             before = next(one["status"] for one in reversed(record["timeline"]) if one["status"] != status)
             stopped = [_wanted(record)] if before == "shifting" else []
-            return [now, _state(record["found"]), *stopped]
+            return [now, _state(record["original"]), *stopped]
         case _:
             return [now]
 
 
 def _wanted(record: Record) -> State:
-    found, version = record["found"], record["version"]
+    found, version = record["original"], record["version"]
     percent = record["plan"]["steps"][record["step"]]["percent"]
     if found is None or percent == 100:
         return {"version": version, "weights": {}}

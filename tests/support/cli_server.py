@@ -21,7 +21,7 @@ from sluicegate.deployment.model import (
     timestamp,
     view,
 )
-from sluicegate.deployment.plan import Plan, Step, Target
+from sluicegate.deployment.plan import Plan, Target, TrafficStep
 
 TOKEN = "eyJhbGciOiJSUzI1NiJ9.canary-of-the-token.c2lnbmF0dXJl"
 SIGNATURE = "canary-of-the-signature"
@@ -40,7 +40,7 @@ class Reply:
 
 
 @dataclass(frozen=True)
-class Asked:
+class ReceivedRequest:
     """A request as it arrived; header names are in lower case."""
 
     method: str
@@ -64,16 +64,16 @@ class Server:
         self.origin = f"http://127.0.0.1:{port}"
         self.url = f"{self.origin}/v1"
         self.replies: dict[tuple[str, str], list[Reply]] = {}
-        self.asked: list[Asked] = []
+        self.asked: list[ReceivedRequest] = []
         self.clock: Callable[[], float] = time.time
 
     def on(self, method: str, path: str, *replies: Reply) -> None:
         self.replies[method, path] = list(replies)
 
-    def calls(self, method: str, path: str) -> list[Asked]:
+    def calls(self, method: str, path: str) -> list[ReceivedRequest]:
         return [asked for asked in self.asked if (asked.method, asked.path) == (method, path)]
 
-    def take(self, asked: Asked) -> Reply:
+    def take(self, asked: ReceivedRequest) -> Reply:
         self.asked.append(asked)
         replies = self.replies.get((asked.method, asked.path))
         if not replies:
@@ -90,7 +90,7 @@ def serving() -> Iterator[Server]:
             path, _, query = self.path.partition("?")
             body = self.rfile.read(int(self.headers.get("content-length", 0)))
             headers = {name.lower(): value for name, value in self.headers.items()}
-            reply = server.take(Asked(self.command, path.removeprefix("/v1"), query, headers, body))
+            reply = server.take(ReceivedRequest(self.command, path.removeprefix("/v1"), query, headers, body))
             if reply.lost:
                 self.close_connection = True
                 return
@@ -145,7 +145,7 @@ def accepted() -> Deployment:
         function="orders-api",
         stage="prod",
         sha256="ab" * 32,
-        plan=Plan(Target("000000000000", "eu-central-1"), "prod", (Step(100, 0),), "cd" * 32),
+        plan=Plan(Target("000000000000", "eu-central-1"), "prod", (TrafficStep(100, 0),), "cd" * 32),
         rule="orders to prod",
         requested_by=Requester(
             "https://gitlab.example.com",
@@ -176,8 +176,8 @@ def succeeded() -> Deployment:
         Status.SUCCEEDED,
         version="42",
         weight=100,
-        found=AliasState("41"),
-        now=AliasState("42"),
+        original=AliasState("41"),
+        current=AliasState("42"),
         outcome=AliasOutcome.MOVED,
     )
 
@@ -224,8 +224,8 @@ def baking(**members: Any) -> dict[str, Any]:
         Status.BAKING,
         version="42",
         weight=10,
-        found=AliasState("41"),
-        now=AliasState("41", {"42": 0.1}),
+        original=AliasState("41"),
+        current=AliasState("41", {"42": 0.1}),
     )
     return document(deployment, **{"steps": STEPS, "step": 0, "until": timestamp(BEGAN + 304.9)} | members)
 
@@ -247,8 +247,8 @@ def ended(status: Status, code: str, message: str, **members: Any) -> dict[str, 
         "alias prod serves what it served before",
         status,
         version="42",
-        found=AliasState("41"),
-        now=AliasState("41"),
+        original=AliasState("41"),
+        current=AliasState("41"),
         outcome=AliasOutcome.RESTORED,
         reason=Reason(code, message),
     )

@@ -17,10 +17,10 @@ from sluicegate.deployment.model import (
     timestamp,
     until,
 )
-from sluicegate.deployment.plan import Limit, Metric, NoData, Plan, Smoke, Step, Watch
+from sluicegate.deployment.plan import Limit, Metric, NoData, Plan, Smoke, TrafficStep, Watch
 from sluicegate.gate.rollout_settings import APPROVAL
 from sluicegate.rollout import machine
-from sluicegate.rollout.analysis import AlarmState, Measured, Seen
+from sluicegate.rollout.analysis import AlarmState, Measured, Observation
 from sluicegate.rollout.machine import Outcome, advance, next_step, pause
 from support.world import OWN, START, new_deployment
 
@@ -33,11 +33,13 @@ alias_states = st.builds(
 
 
 @st.composite
-def steps(draw: st.DrawFn, most: int = strategy.MAX_STEPS, bake: int = strategy.MAX_BAKE) -> tuple[Step, ...]:
+def steps(
+    draw: st.DrawFn, most: int = strategy.MAX_STEPS, bake: int = strategy.MAX_BAKE
+) -> tuple[TrafficStep, ...]:
     shares = sorted(draw(st.sets(st.integers(1, 99), max_size=most - 1)))
     bakes = [draw(st.integers(1, bake)) for _ in shares]
-    last = Step(100, draw(st.just(0) | st.integers(0, bake)))
-    return strategy.checked([*map(Step, shares, bakes), last])
+    last = TrafficStep(100, draw(st.just(0) | st.integers(0, bake)))
+    return strategy.checked([*map(TrafficStep, shares, bakes), last])
 
 
 @st.composite
@@ -87,40 +89,40 @@ def measured(draw: st.DrawFn) -> Measured:
     )
 
 
-def looks(watch: Watch | None) -> st.SearchStrategy[Seen]:
+def looks(watch: Watch | None) -> st.SearchStrategy[Observation]:
     """What there can be to see for a watch."""
     names = watch.alarms if watch else ()
     states = st.tuples(*(st.tuples(st.just(name), st.sampled_from(AlarmState)) for name in names))
     if not watch or not watch.limits:
-        return st.builds(Seen, states)
-    return st.builds(Seen, states, measured(), st.none() | measured())
+        return st.builds(Observation, states)
+    return st.builds(Observation, states, measured(), st.none() | measured())
 
 
-def quiet(watch: Watch | None) -> Seen:
+def quiet(watch: Watch | None) -> Observation:
     """Nothing that any watch could mind."""
     names = watch.alarms if watch else ()
-    return Seen(
+    return Observation(
         tuple((name, AlarmState.OK) for name in names),
         Measured(1_000_000, 0, 0, 0.0),
         Measured(1_000_000, 0, 0, 0.0),
     )
 
 
-troubles = st.builds(machine.Trouble, st.just("ServiceException"), st.just("it failed"))
-refusals = st.builds(machine.Impossible, st.just("lambda_refused"), st.just("no"))
+troubles = st.builds(machine.TransientFailure, st.just("ServiceException"), st.just("it failed"))
+refusals = st.builds(machine.PermanentFailure, st.just("lambda_refused"), st.just("no"))
 
 
-def outcomes(step: machine.Step, deployment: Deployment) -> st.SearchStrategy[Outcome]:
+def outcomes(step: machine.Action, deployment: Deployment) -> st.SearchStrategy[Outcome]:
     """Everything that can come out of a step."""
     match step:
-        case machine.Stop():
-            return st.just(machine.Stopped())
-        case machine.Inherit(of):
-            return st.just(machine.Inherited()) | st.just(machine.Occupied(of))
+        case machine.Abort():
+            return st.just(machine.Aborted())
+        case machine.AwaitHandover(of):
+            return st.just(machine.HandedOver()) | st.just(machine.Blocked(of))
         case machine.AwaitApproval():
-            return st.just(machine.Asked())
+            return st.just(machine.ApprovalRequested())
         case machine.Lock():
-            return st.just(machine.Locked()) | st.just(machine.Occupied("other"))
+            return st.just(machine.Locked()) | st.just(machine.Blocked("other"))
         case machine.Publish():
             return st.one_of(
                 published(versions),
@@ -129,14 +131,14 @@ def outcomes(step: machine.Step, deployment: Deployment) -> st.SearchStrategy[Ou
                 troubles,
                 refusals,
             )
-        case machine.Adopt(version):
+        case machine.ReuseVersion(version):
             return published(st.just(version)) | troubles | refusals
         case machine.Verify():
             return st.just(machine.Verified()) | st.just(machine.Pending("it")) | troubles | refusals
-        case machine.Shift(wanted=wanted):
+        case machine.Shift(desired=wanted):
             return st.just(machine.Shifted(wanted, "r2")) | moved_by_another | troubles | refusals
-        case machine.Look():
-            seen = st.builds(machine.Looked, looks(deployment.plan.watch))
+        case machine.Observe():
+            seen = st.builds(machine.Observed, looks(deployment.plan.watch))
             return seen | moved_by_another | troubles | refusals
         case machine.Restore():
             return st.one_of(*restorations(step), troubles, refusals)
@@ -152,37 +154,37 @@ def published(version: st.SearchStrategy[str]) -> st.SearchStrategy[Outcome]:
 
 
 def restorations(step: machine.Restore) -> Sequence[st.SearchStrategy[Outcome]]:
-    back = AliasOutcome.RESTORED if step.found else AliasOutcome.REMOVED
-    found = st.just(machine.Restored(back if step.moved else AliasOutcome.UNTOUCHED, step.found))
+    back = AliasOutcome.RESTORED if step.original else AliasOutcome.REMOVED
+    found = st.just(machine.Restored(back if step.moved else AliasOutcome.UNTOUCHED, step.original))
     left = st.builds(machine.Restored, st.just(AliasOutcome.LEFT_TO_OTHER), st.none() | alias_states)
-    seen = [st.builds(machine.SeenMoved, st.sampled_from(step.ours))] if step.ours else []
+    seen = [st.builds(machine.FoundMoved, st.sampled_from(step.ours))] if step.ours else []
     return [found, left, *seen]
 
 
-def going_well(step: machine.Step, deployment: Deployment) -> Outcome:
+def going_well(step: machine.Action, deployment: Deployment) -> Outcome:
     """What comes out of a step where nothing is wrong."""
     match step:
-        case machine.Stop():
-            return machine.Stopped()
-        case machine.Inherit():
-            return machine.Inherited()
+        case machine.Abort():
+            return machine.Aborted()
+        case machine.AwaitHandover():
+            return machine.HandedOver()
         case machine.AwaitApproval():
-            return machine.Asked()
+            return machine.ApprovalRequested()
         case machine.Lock():
             return machine.Locked()
         case machine.Publish():
             return machine.Published("2", AliasState("1"), "r1")
-        case machine.Adopt(version):
+        case machine.ReuseVersion(version):
             return machine.Published(version, AliasState("1"), "r1", reused=True)
         case machine.Verify():
             return machine.Verified()
-        case machine.Shift(wanted=wanted):
+        case machine.Shift(desired=wanted):
             return machine.Shifted(wanted, "r2")
-        case machine.Look():
-            return machine.Looked(quiet(deployment.plan.watch))
-        case machine.Restore(found=found) if step.moved:
+        case machine.Observe():
+            return machine.Observed(quiet(deployment.plan.watch))
+        case machine.Restore(original=found) if step.moved:
             return machine.Restored(AliasOutcome.RESTORED if found else AliasOutcome.REMOVED, found)
-        case machine.Restore(found=found):
+        case machine.Restore(original=found):
             return machine.Restored(AliasOutcome.UNTOUCHED, found)
         case _:
             raise AssertionError(step)
@@ -210,13 +212,13 @@ class Walk:
     waits: int = 0
     looks: list[int] = field(default_factory=list)
     seen: list[Deployment] = field(default_factory=list)
-    done: list[machine.Step] = field(default_factory=list)
+    done: list[machine.Action] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.seen.append(self.deployment)
 
     @property
-    def step(self) -> machine.Step:
+    def step(self) -> machine.Action:
         return next_step(self.deployment)
 
     def change(self, after: Deployment) -> None:
@@ -233,7 +235,7 @@ class Walk:
     def come_out(self, outcome: Outcome, *, takes: float = 0.0, wait: bool = True) -> None:
         """The present step comes out so, and the rollout waits as it wants to, or is woken at once."""
         self.done.append(self.step)
-        if isinstance(self.step, machine.Look):
+        if isinstance(self.step, machine.Observe):
             self.looks[-1] += 1
         self.now += takes
         self.change(advance(self.deployment, outcome, self.now))
@@ -242,7 +244,11 @@ class Walk:
         seconds = pause(self.deployment, outcome, self.now)
         assert seconds >= 0
         ends = until(self.deployment)
-        if ends is not None and not isinstance(outcome, machine.Trouble) and self.deployment.abort is None:
+        if (
+            ends is not None
+            and not isinstance(outcome, machine.TransientFailure)
+            and self.deployment.abort is None
+        ):
             # A whole second at most beyond: Step Functions waits for whole seconds.
             assert 1 <= seconds < max(ends - self.now, 0) + 1.001
         if seconds:

@@ -12,11 +12,11 @@ from moto import mock_aws
 
 from sluicegate.aws.lambda_ import FunctionApi
 from sluicegate.aws.s3 import Stored
-from sluicegate.deployer.runner import Steps
+from sluicegate.deployer.runner import Runner
 from sluicegate.deployer.target import Access
 from sluicegate.deployer.worker import Deployer
 from sluicegate.deployment.model import Deployment, Entry, Requester, Status, timestamp
-from sluicegate.deployment.plan import Plan, Step, Target
+from sluicegate.deployment.plan import Plan, Target, TrafficStep
 from sluicegate.deployment.ulid import new_id
 from sluicegate.rollout.analysis import AlarmState, Measured
 from sluicegate.store.store import Store, digest
@@ -115,7 +115,7 @@ class World:
 
     def __post_init__(self) -> None:
         self.store = Store(self.client, TABLE, self.clock, self.clock.sleep)
-        self.steps = Steps(
+        self.steps = Runner(
             self.store,
             cast(Any, Bucket(self.model)),
             cast(Any, OneTarget(self.model, self.sky)),
@@ -190,7 +190,7 @@ def new_deployment(now: float, sha256: str, function: str = "orders", alias: str
         function=function,
         stage=alias,
         sha256=sha256,
-        plan=Plan(OWN, alias, (Step(100, 0),), "0" * 64),
+        plan=Plan(OWN, alias, (TrafficStep(100, 0),), "0" * 64),
         rule="a rule",
         requested_by=Requester("https://gitlab.example.com", "4213", job_id="302"),
         created_at=moment,

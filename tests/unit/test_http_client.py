@@ -1,4 +1,4 @@
-"""Fetching an issuer's keys from a real server on loopback: SECURITY.md, "Keys"."""
+"""Fetching an issuer's keys from a real server on loopback: security.md#keys."""
 
 import datetime
 import ipaddress

@@ -95,7 +95,7 @@ def test_a_terminal_without_unicode_has_a_bar_too() -> None:
 
 def test_there_is_no_bar_before_there_is_a_version_nor_where_none_was_replaced() -> None:
     new = baking()
-    new["alias"]["found"] = None
+    new["alias"]["original"] = None
 
     assert seen(document(publishing(), steps=STEPS), 0.4) == [
         "⠋ publishing  (0.4s in all)",

@@ -183,7 +183,7 @@ def test_deploy_takes_a_strategy_and_what_to_do_when_busy(run: Run, server: Serv
 @pytest.mark.parametrize("option", [(), ("--version", "41")], ids=["to the one before", "to a version"])
 def test_a_rollback_that_succeeded_is_exit_0(run: Run, server: Server, option: tuple[str, ...]) -> None:
     back = document(succeeded(), action="rollback", version="41")
-    back["alias"] = {**back["alias"], "found": {"version": "42", "weights": {}}}
+    back["alias"] = {**back["alias"], "original": {"version": "42", "weights": {}}}
     server.on("POST", "/deployments", Reply(202, back))
 
     ran = run("rollback", "orders-api", "prod", *option)
@@ -546,7 +546,7 @@ def test_what_a_server_says_is_clean_here_too(run: Run, server: Server) -> None:
     hold = {"rule": NASTY, "functions": [NASTY], "reason": NASTY, "since": NASTY, "by": by}
     plan = {**PLAN, "watch": watch, "approval": NASTY, "requires": NASTY, "order": NASTY}
     end = ended(Status.ABORTED, NASTY, NASTY, **nasty)
-    end["alias"]["now"] = {"version": NASTY, "weights": {NASTY: 0.5}}
+    end["alias"]["current"] = {"version": NASTY, "weights": {NASTY: 0.5}}
     serves(server, staging={**SERVING, "version": NASTY, "ref": NASTY})
     server.on("POST", "/deployments", Reply(200, {**WOULD, "plan": plan}))
     server.on("GET", "/stages/prod/hold", Reply(200, {"stage": NASTY, "holds": [hold]}))

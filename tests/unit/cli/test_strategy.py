@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sluicegate.deployment.plan import ALL_AT_ONCE, Step
+from sluicegate.deployment.plan import ALL_AT_ONCE, TrafficStep
 from sluicegate.deployment.strategy import MAX_BAKE, MAX_STEPS, StrategyError, canary, checked, linear
 from sluicegate_cli.strategy import parsed
 from sluicegate_cli.times import seconds_of, told
@@ -74,7 +74,7 @@ def test_what_is_wrong_is_said(text: str, message: str) -> None:
     assert message in str(raised.value)
 
 
-def resolved(strategy: dict[str, Any]) -> tuple[Step, ...]:
+def resolved(strategy: dict[str, Any]) -> tuple[TrafficStep, ...]:
     """The strategy as steps, by the words that the gate file and the API use."""
     match strategy:
         case {"type": "all-at-once"}:
@@ -84,7 +84,9 @@ def resolved(strategy: dict[str, Any]) -> tuple[Step, ...]:
         case {"type": "linear", "percent": percent, "every": every}:
             return linear(percent, seconds_of(every))
         case {"type": "steps", "steps": steps}:
-            return checked([Step(step["percent"], seconds_of(step.get("bake", "0s"))) for step in steps])
+            return checked(
+                [TrafficStep(step["percent"], seconds_of(step.get("bake", "0s"))) for step in steps]
+            )
     raise AssertionError(strategy)
 
 
@@ -118,7 +120,7 @@ def test_every_plan_has_a_word(percents: list[int], bake: int) -> None:
 
     steps = resolved(parsed(text))
 
-    assert steps == (*(Step(percent, bake) for percent in percents), Step(100, 0))
+    assert steps == (*(TrafficStep(percent, bake) for percent in percents), TrafficStep(100, 0))
 
 
 @pytest.mark.parametrize(

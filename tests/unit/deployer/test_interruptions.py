@@ -17,10 +17,10 @@ from botocore.exceptions import BotoCoreError, ClientError
 from moto.dynamodb.models import dynamodb_backends
 
 from sluicegate.deployment.model import AliasOutcome, AliasState, Deployment, Status
-from sluicegate.deployment.plan import ALL_AT_ONCE, Limit, Metric, Plan, Smoke, Step, Watch
+from sluicegate.deployment.plan import ALL_AT_ONCE, Limit, Metric, Plan, Smoke, TrafficStep, Watch
 from sluicegate.rollout.analysis import AlarmState, Measured
 from sluicegate.rollout.machine import stop
-from sluicegate.store.store import Changed
+from sluicegate.store.store import StaleRevision
 from support.lambda_model import LambdaModel, error, timeout
 from support.plans import ABORTED
 from support.world import OWN, Clock, Killed, World, world
@@ -28,7 +28,12 @@ from support.world import OWN, Clock, Killed, World, world
 SHA = [hashlib.sha256(code).hexdigest() for code in (b"one", b"two", b"three")]
 WATCH = Watch(alarms=("orders-5xx",), limits=(Limit(Metric.ERRORS, 10, most=5.0),))
 CANARY = Plan(
-    OWN, "prod", (Step(10, 5), Step(100, 0)), "0" * 64, Smoke(10, '{"ping":true}', '{"ok":true}'), WATCH
+    OWN,
+    "prod",
+    (TrafficStep(10, 5), TrafficStep(100, 0)),
+    "0" * 64,
+    Smoke(10, '{"ping":true}', '{"ok":true}'),
+    WATCH,
 )
 AT_ONCE = Plan(OWN, "prod", ALL_AT_ONCE, "0" * 64)
 ACCOUNT = "123456789012"  # moto's
@@ -122,7 +127,7 @@ def abort(at: World, deployment: Deployment) -> None:
         after = stop(current, ABORTED, "aborted by job 9", at.clock())
         if after is current:
             return
-        with suppress(Changed):
+        with suppress(StaleRevision):
             at.store.save(current, after)
             return
 
@@ -198,9 +203,9 @@ def tell_the_truth(at: World) -> None:
 
     def told(deployment: Deployment, _: object) -> None:
         at.told.append(deployment)
-        if deployment.trouble or deployment.now is None or deployment.outcome is AliasOutcome.UNKNOWN:
+        if deployment.failures or deployment.current is None or deployment.outcome is AliasOutcome.UNKNOWN:
             return  # an answer was lost: it may have moved
-        assert at.model.serves("orders", "prod") == (deployment.now.version, deployment.now.weights)
+        assert at.model.serves("orders", "prod") == (deployment.current.version, deployment.current.weights)
 
     at.deployer = replace(at.deployer, told=told)
 
@@ -215,12 +220,12 @@ def check(at: World, accepted: Deployment, scene: Scene | None) -> Deployment:
     served = at.model.serves("orders", "prod")
     assert served is not None
     assert served[1] == {}
-    assert deployment.now in (None, AliasState(served[0]))
+    assert deployment.current in (None, AliasState(served[0]))
     if deployment.status is Status.SUCCEEDED:
         assert served[0] == deployment.version
         assert at.model.code_of("orders", served[0]) == deployment.sha256
     else:
-        assert AliasState(served[0]) == deployment.found or deployment.found is None
+        assert AliasState(served[0]) == deployment.original or deployment.original is None
         assert served[0] == "2"
     if scene:
         assert (deployment.status, deployment.outcome) == (scene.status, scene.outcome)
@@ -315,5 +320,5 @@ def test_a_call_that_is_held_up_until_an_abort_is_over_has_no_effect(name: str, 
 def test_a_record_that_has_moved_on_is_never_overwritten() -> None:
     with prepared_world(SCENES["canary"]) as (at, accepted):
         run(at, accepted)
-        with pytest.raises(Changed):
+        with pytest.raises(StaleRevision):
             at.store.save(accepted, accepted.changed(at.clock(), "late", Status.PUBLISHING))

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from sluicegate.deployment.model import AliasOutcome, Deployment, Status
-from sluicegate.store.store import Changed
+from sluicegate.store.store import StaleRevision
 from support.lambda_model import timeout
 from support.world import Killed, World, world
 
@@ -44,7 +44,7 @@ def test_the_first_release_creates_the_alias(at: World) -> None:
     deployment = at.run(at.accept(NEW_SHA))
     holds_promises(at, deployment)
     assert deployment.status is Status.SUCCEEDED
-    assert (deployment.version, deployment.found, deployment.outcome) == ("1", None, AliasOutcome.MOVED)
+    assert (deployment.version, deployment.original, deployment.outcome) == ("1", None, AliasOutcome.MOVED)
     assert [entry.status for entry in deployment.timeline] == [
         Status.ACCEPTED,
         Status.PUBLISHING,
@@ -57,8 +57,8 @@ def test_a_second_release_moves_the_alias_and_says_what_was_found(at: World) -> 
     at.run(at.accept(OLD_SHA))
     deployment = at.run(at.accept(NEW_SHA))
     holds_promises(at, deployment)
-    assert deployment.found is not None
-    assert (deployment.found.version, deployment.version) == ("1", "2")
+    assert deployment.original is not None
+    assert (deployment.original.version, deployment.version) == ("1", "2")
 
 
 def test_the_same_digest_in_another_stage_is_not_published_again(at: World) -> None:
@@ -383,5 +383,5 @@ def test_a_record_that_moved_on_is_not_overwritten(at: World) -> None:
     accepted = at.accept(NEW_SHA)
     at.run(accepted)
     late = accepted.changed(at.clock(), "late", Status.PUBLISHING)
-    with pytest.raises(Changed):
+    with pytest.raises(StaleRevision):
         at.store.save(accepted, late)

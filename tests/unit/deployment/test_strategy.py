@@ -7,7 +7,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from sluicegate.deployment.plan import ALL_AT_ONCE, Step
+from sluicegate.deployment.plan import ALL_AT_ONCE, TrafficStep
 from sluicegate.deployment.strategy import (
     MAX_BAKE,
     MAX_STEPS,
@@ -24,19 +24,19 @@ BAKES = st.integers(1, 40)  # short, so that every second can be looked at
 
 
 @st.composite
-def plans(draw: st.DrawFn, most: int = 5) -> tuple[Step, ...]:
+def plans(draw: st.DrawFn, most: int = 5) -> tuple[TrafficStep, ...]:
     """Sound steps."""
     shares = sorted(draw(st.sets(PERCENTS, max_size=most - 1)))
-    steps = [Step(share, draw(BAKES)) for share in shares]
-    return checked([*steps, Step(100, draw(st.integers(0, 40)))])
+    steps = [TrafficStep(share, draw(BAKES)) for share in shares]
+    return checked([*steps, TrafficStep(100, draw(st.integers(0, 40)))])
 
 
-def exposure(steps: Sequence[Step]) -> list[int]:
+def exposure(steps: Sequence[TrafficStep]) -> list[int]:
     """Second by second, the share of traffic on the new version; 101 once nobody watches any more."""
     return [step.percent for step in steps for _ in range(step.bake)] + [101]
 
 
-def brute_force(one: Sequence[Step], other: Sequence[Step]) -> bool:
+def brute_force(one: Sequence[TrafficStep], other: Sequence[TrafficStep]) -> bool:
     a, b = exposure(one), exposure(other)
     seconds = max(len(a), len(b))
     padded = (e + [101] * (seconds - len(e)) for e in (a, b))
@@ -47,13 +47,13 @@ def brute_force(one: Sequence[Step], other: Sequence[Step]) -> bool:
 
 
 def test_all_at_once_is_one_step() -> None:
-    assert all_at_once() == ALL_AT_ONCE == (Step(100, 0),)
-    assert all_at_once(300) == (Step(100, 300),)
+    assert all_at_once() == ALL_AT_ONCE == (TrafficStep(100, 0),)
+    assert all_at_once(300) == (TrafficStep(100, 300),)
 
 
 @given(PERCENTS, st.integers(1, MAX_BAKE))
 def test_a_canary_is_a_share_and_then_all(percent: int, bake: int) -> None:
-    assert canary(percent, bake) == (Step(percent, bake), Step(100, 0))
+    assert canary(percent, bake) == (TrafficStep(percent, bake), TrafficStep(100, 0))
 
 
 @given(st.integers(5, 99), st.integers(1, MAX_BAKE))
@@ -74,13 +74,13 @@ def test_linear_may_end_with_a_smaller_share() -> None:
 
 
 @given(plans())
-def test_steps_that_are_sound_stay_as_they_are(steps: tuple[Step, ...]) -> None:
+def test_steps_that_are_sound_stay_as_they_are(steps: tuple[TrafficStep, ...]) -> None:
     assert checked(steps) == steps
     assert checked(list(steps)) == steps
 
 
-@given(st.lists(st.builds(Step, st.integers(-1, 102), st.integers(-1, 3)), max_size=4))
-def test_what_is_checked_is_sound_or_refused(steps: list[Step]) -> None:
+@given(st.lists(st.builds(TrafficStep, st.integers(-1, 102), st.integers(-1, 3)), max_size=4))
+def test_what_is_checked_is_sound_or_refused(steps: list[TrafficStep]) -> None:
     shares = [step.percent for step in steps]
     sound = (
         shares == sorted(set(shares))
@@ -100,20 +100,23 @@ def test_what_is_checked_is_sound_or_refused(steps: list[Step]) -> None:
     ("steps", "why"),
     [
         ([], "these are 0 steps"),
-        ([Step(i, 1) for i in range(1, 21)] + [Step(100, 0)], "these are 21 steps, and a plan has 1 to 20"),
-        ([Step(10, 1)], "the last step is 100 percent"),
-        ([Step(100, 1), Step(50, 0)], "the last step is 100 percent"),
-        ([Step(0, 1), Step(100, 0)], "percent is from 1 to 100"),
-        ([Step(101, 1), Step(100, 0)], "percent is from 1 to 100"),
-        ([Step(10, 1), Step(10, 1), Step(100, 0)], "more percent than the one before"),
-        ([Step(100, 1), Step(100, 0)], "more percent than the one before"),
-        ([Step(10, MAX_BAKE + 1), Step(100, 0)], "a bake is at most 7 days"),
-        ([Step(100, MAX_BAKE + 1)], "a bake is at most 7 days"),
-        ([Step(10, 0), Step(100, 0)], "each step but the last bakes for at least a second"),
-        ([Step(10, -1), Step(100, 0)], "a bake is at most 7 days"),
+        (
+            [TrafficStep(i, 1) for i in range(1, 21)] + [TrafficStep(100, 0)],
+            "these are 21 steps, and a plan has 1 to 20",
+        ),
+        ([TrafficStep(10, 1)], "the last step is 100 percent"),
+        ([TrafficStep(100, 1), TrafficStep(50, 0)], "the last step is 100 percent"),
+        ([TrafficStep(0, 1), TrafficStep(100, 0)], "percent is from 1 to 100"),
+        ([TrafficStep(101, 1), TrafficStep(100, 0)], "percent is from 1 to 100"),
+        ([TrafficStep(10, 1), TrafficStep(10, 1), TrafficStep(100, 0)], "more percent than the one before"),
+        ([TrafficStep(100, 1), TrafficStep(100, 0)], "more percent than the one before"),
+        ([TrafficStep(10, MAX_BAKE + 1), TrafficStep(100, 0)], "a bake is at most 7 days"),
+        ([TrafficStep(100, MAX_BAKE + 1)], "a bake is at most 7 days"),
+        ([TrafficStep(10, 0), TrafficStep(100, 0)], "each step but the last bakes for at least a second"),
+        ([TrafficStep(10, -1), TrafficStep(100, 0)], "a bake is at most 7 days"),
     ],
 )
-def test_steps_that_cannot_be_say_why(steps: list[Step], why: str) -> None:
+def test_steps_that_cannot_be_say_why(steps: list[TrafficStep], why: str) -> None:
     with pytest.raises(StrategyError, match=why):
         checked(steps)
 
@@ -161,29 +164,33 @@ def test_a_canary_takes_less_than_all(percent: int) -> None:
     ],
 )
 def test_one_is_as_careful_as_the_other(
-    one: tuple[Step, ...], other: tuple[Step, ...], careful: bool
+    one: tuple[TrafficStep, ...], other: tuple[TrafficStep, ...], careful: bool
 ) -> None:
     assert as_careful(one, other) is careful
 
 
 @given(plans())
-def test_everything_is_as_careful_as_itself(steps: tuple[Step, ...]) -> None:
+def test_everything_is_as_careful_as_itself(steps: tuple[TrafficStep, ...]) -> None:
     assert as_careful(steps, steps)
 
 
 @given(plans(), plans())
-def test_it_agrees_with_looking_at_every_second(one: tuple[Step, ...], other: tuple[Step, ...]) -> None:
+def test_it_agrees_with_looking_at_every_second(
+    one: tuple[TrafficStep, ...], other: tuple[TrafficStep, ...]
+) -> None:
     assert as_careful(one, other) is brute_force(one, other)
 
 
 @given(plans(), plans(), plans())
-def test_it_is_transitive(one: tuple[Step, ...], other: tuple[Step, ...], third: tuple[Step, ...]) -> None:
+def test_it_is_transitive(
+    one: tuple[TrafficStep, ...], other: tuple[TrafficStep, ...], third: tuple[TrafficStep, ...]
+) -> None:
     if as_careful(one, other) and as_careful(other, third):
         assert as_careful(one, third)
 
 
 @given(plans(), st.data())
-def test_it_is_transitive_where_it_holds(third: tuple[Step, ...], data: st.DataObject) -> None:
+def test_it_is_transitive_where_it_holds(third: tuple[TrafficStep, ...], data: st.DataObject) -> None:
     """Chains that chance would hardly find: each more careful than the one after it."""
     other = data.draw(more_careful(third))
     one = data.draw(more_careful(other))
@@ -194,48 +201,48 @@ def test_it_is_transitive_where_it_holds(third: tuple[Step, ...], data: st.DataO
 
 @given(plans(), plans())
 def test_two_that_are_as_careful_as_each_other_expose_the_same(
-    one: tuple[Step, ...], other: tuple[Step, ...]
+    one: tuple[TrafficStep, ...], other: tuple[TrafficStep, ...]
 ) -> None:
     both = as_careful(one, other) and as_careful(other, one)
     assert both is (exposure(one) == exposure(other))
 
 
 @given(plans(), st.data())
-def test_a_longer_bake_is_more_careful(steps: tuple[Step, ...], data: st.DataObject) -> None:
+def test_a_longer_bake_is_more_careful(steps: tuple[TrafficStep, ...], data: st.DataObject) -> None:
     i = data.draw(st.integers(0, len(steps) - 1))
-    longer = [*steps[:i], Step(steps[i].percent, steps[i].bake + data.draw(BAKES)), *steps[i + 1 :]]
+    longer = [*steps[:i], TrafficStep(steps[i].percent, steps[i].bake + data.draw(BAKES)), *steps[i + 1 :]]
     assert as_careful(longer, steps)
     assert not as_careful(steps, longer)
 
 
 @given(plans(), st.data())
-def test_a_lower_share_is_more_careful(steps: tuple[Step, ...], data: st.DataObject) -> None:
+def test_a_lower_share_is_more_careful(steps: tuple[TrafficStep, ...], data: st.DataObject) -> None:
     assume(len(steps) > 1)
     i = data.draw(st.integers(0, len(steps) - 2))
     floor = steps[i - 1].percent if i else 0
     assume(steps[i].percent - floor > 1)
-    lower = Step(data.draw(st.integers(floor + 1, steps[i].percent - 1)), steps[i].bake)
+    lower = TrafficStep(data.draw(st.integers(floor + 1, steps[i].percent - 1)), steps[i].bake)
     assert as_careful([*steps[:i], lower, *steps[i + 1 :]], steps)
     assert not as_careful(steps, [*steps[:i], lower, *steps[i + 1 :]])
 
 
 @given(plans())
-def test_nothing_is_less_careful_than_all_at_once(steps: tuple[Step, ...]) -> None:
+def test_nothing_is_less_careful_than_all_at_once(steps: tuple[TrafficStep, ...]) -> None:
     assert as_careful(steps, ALL_AT_ONCE)
     assert as_careful(ALL_AT_ONCE, steps) is (steps == ALL_AT_ONCE)
 
 
 @given(plans())
-def test_watching_to_the_end_makes_up_for_no_steps(steps: tuple[Step, ...]) -> None:
+def test_watching_to_the_end_makes_up_for_no_steps(steps: tuple[TrafficStep, ...]) -> None:
     total = list(accumulate(step.bake for step in steps))[-1]
     assert as_careful(steps, all_at_once(total))
     assert not as_careful(steps, all_at_once(total + 1))
 
 
 @st.composite
-def more_careful(draw: st.DrawFn, steps: tuple[Step, ...]) -> tuple[Step, ...]:
+def more_careful(draw: st.DrawFn, steps: tuple[TrafficStep, ...]) -> tuple[TrafficStep, ...]:
     """The same steps with longer bakes, and with a first step put before them."""
-    longer = [Step(step.percent, step.bake + draw(st.integers(0, 5))) for step in steps]
+    longer = [TrafficStep(step.percent, step.bake + draw(st.integers(0, 5))) for step in steps]
     if longer[0].percent > 1 and draw(st.booleans()):
-        longer.insert(0, Step(draw(st.integers(1, longer[0].percent - 1)), draw(BAKES)))
+        longer.insert(0, TrafficStep(draw(st.integers(1, longer[0].percent - 1)), draw(BAKES)))
     return checked(longer)

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sluicegate.deployment.plan import ALL_AT_ONCE, Limit, Metric, NoData, Smoke, Step, Watch
+from sluicegate.deployment.plan import ALL_AT_ONCE, Limit, Metric, NoData, Smoke, TrafficStep, Watch
 from sluicegate.gate import policy as gates
 from sluicegate.gate.policy import Decision, Deny, Failed, Gate, GateError, Nearest, Placement, Target
 from sluicegate.oidc.identity import Answers, ClaimValue, Identity, Via
@@ -435,7 +435,7 @@ def test_a_placement_has_the_whole_rollout_with_its_alarms_own_names() -> None:
     full = gate(stages=[stage("dev"), stage("prod", alias="live", rollout=FULL)])
     placed = full.place("orders-api", "prod")
     assert placed is not None
-    assert placed.steps == (Step(10, 300), Step(100, 0))
+    assert placed.steps == (TrafficStep(10, 300), TrafficStep(100, 0))
     assert placed.smoke == Smoke(10, payload='{"ping":true}', expect='"pong"')
     assert placed.watch == Watch(
         ("orders-api-live-prod-5xx",), (Limit(Metric.ERRORS, 100, 1.5, None),), NoData.EXTEND

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sluicegate.deployment.plan import ALL_AT_ONCE, Limit, Metric, NoData, Smoke, Step, Watch
+from sluicegate.deployment.plan import ALL_AT_ONCE, Limit, Metric, NoData, Smoke, TrafficStep, Watch
 from sluicegate.gate.policy import Placement
 from sluicegate_gatefile import compile as gatefile
 from sluicegate_gatefile.compile import Report
@@ -101,7 +101,7 @@ def test_without_keys_a_rollout_is_all_at_once(check: Check) -> None:
 def test_a_strategy_comes_to_steps(check: Check, strategy: str, steps: tuple[tuple[int, int], ...]) -> None:
     report = check(f"strategy: {strategy}")
     assert report.diagnostics == ()
-    assert placed(report).steps == tuple(Step(*step) for step in steps)
+    assert placed(report).steps == tuple(TrafficStep(*step) for step in steps)
 
 
 @pytest.mark.parametrize(
@@ -429,11 +429,15 @@ ERRORS = Limit(Metric.ERRORS, 200, None, 2.0)
 @pytest.mark.parametrize(
     ("override", "field", "value"),
     [
-        ("strategy: {percent: 20}", "steps", (Step(20, 300), Step(100, 0))),
-        ("strategy: {type: canary, bake: 9m}", "steps", (Step(10, 540), Step(100, 0))),
+        ("strategy: {percent: 20}", "steps", (TrafficStep(20, 300), TrafficStep(100, 0))),
+        ("strategy: {type: canary, bake: 9m}", "steps", (TrafficStep(10, 540), TrafficStep(100, 0))),
         ("strategy: {type: all-at-once}", "steps", ALL_AT_ONCE),
-        ("strategy: {type: linear, percent: 50, every: 4m}", "steps", (Step(50, 240), Step(100, 0))),
-        ("strategy: {}", "steps", (Step(10, 300), Step(100, 0))),
+        (
+            "strategy: {type: linear, percent: 50, every: 4m}",
+            "steps",
+            (TrafficStep(50, 240), TrafficStep(100, 0)),
+        ),
+        ("strategy: {}", "steps", (TrafficStep(10, 300), TrafficStep(100, 0))),
         ("smoke: {timeout: 5s}", "smoke", Smoke(5, '{"a":1,"b":2}', "1")),
         ("smoke: {payload: {a: 3}}", "smoke", Smoke(20, '{"a":3}', "1")),  # a value, not settings
         ("smoke: {expect: 2}", "smoke", Smoke(20, '{"a":1,"b":2}', "2")),
@@ -483,7 +487,7 @@ def test_overrides_add_what_the_stage_has_not(check: Check) -> None:
     report = check(entry="strategy: {bake: 5m}, smoke: {expect: 1}, watch: {alarms: [x]}, order: pipeline")
     assert report.diagnostics == ()
     placement = placed(report)
-    assert placement.steps == (Step(100, 300),)
+    assert placement.steps == (TrafficStep(100, 300),)
     assert placement.smoke == Smoke(10, "{}", "1")
     assert placement.watch == Watch(("x",))
     assert placement.ordered

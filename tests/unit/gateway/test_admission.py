@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from sluicegate.deployment.model import Status
-from sluicegate.deployment.plan import ALL_AT_ONCE, Step
+from sluicegate.deployment.plan import ALL_AT_ONCE, TrafficStep
 from sluicegate.gate.rollout_settings import Rollout
 from support.gateway_world import (
     APPROVERS,
@@ -24,7 +24,7 @@ from support.signing import ISSUER
 
 pytestmark = pytest.mark.filterwarnings("ignore:No application metrics")
 
-CANARY = (Step(10, 300), Step(100, 0))
+CANARY = (TrafficStep(10, 300), TrafficStep(100, 0))
 ADA = {"issuer": ISSUER, "claims": {"user_id": ["7"]}}
 """An entry of `deny`: who asks here, if nothing else is said."""
 
@@ -142,7 +142,7 @@ def test_a_strategy_may_be_more_careful_and_less_only_with_the_right_to(at: Site
     at.release(artifact(at, b"old"))
     refused(403, "not_allowed", at.deploy, new, strategy={"type": "all-at-once"})
     careful = at.deploy(new, strategy=CAREFUL)
-    assert careful.plan.steps == (Step(10, 600), Step(100, 0))
+    assert careful.plan.steps == (TrafficStep(10, 600), TrafficStep(100, 0))
     at.decide("abort", careful, at.job())
     at.machine.run()
     more = rule("releasers", *RELEASERS["actions"], "override-strategy")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from sluicegate.notifier.gitlab_api import GitLab, Passing, Refused, Tokens
+from sluicegate.notifier.gitlab_api import GitLab, Refused, Tokens, TransientError
 from stand import gitlab as stand_in
 from stand.gitlab import Fault
 
@@ -105,7 +105,7 @@ def test_a_jobs_own_deployment_is_not_taken_for_ours(gitlab: Instance) -> None:
 )
 def test_what_may_pass_comes_again(gitlab: Instance, fault: Fault, code: str, seconds: int) -> None:
     gitlab.model.fault = fault
-    with pytest.raises(Passing) as passing:
+    with pytest.raises(TransientError) as passing:
         gitlab.client().set_status("4213", SHA, STATUS)
     assert passing.value.code.startswith(code)
     assert passing.value.seconds == seconds
@@ -145,13 +145,13 @@ def test_a_refusal_that_repeats_the_token_is_not_repeated(gitlab: Instance) -> N
 def test_a_slow_gitlab_is_given_up_in_time(gitlab: Instance) -> None:
     gitlab.model.fault = Fault("slow", seconds=2)
     began = time.monotonic()
-    with pytest.raises(Passing):
+    with pytest.raises(TransientError):
         gitlab.client(seconds=0.3).set_status("4213", SHA, STATUS)
     assert time.monotonic() - began < 1.5
 
 
 def test_nothing_is_said_when_the_time_is_over(gitlab: Instance) -> None:
-    with pytest.raises(Passing):
+    with pytest.raises(TransientError):
         gitlab.client(seconds=0).set_status("4213", SHA, STATUS)
     assert not gitlab.model.requests
 
@@ -165,5 +165,5 @@ def test_the_proxy_of_the_environment_is_not_used(gitlab: Instance, monkeypatch:
 
 def test_a_token_goes_over_tls_or_to_this_machine_only() -> None:
     client = GitLab("http://gitlab.example.com", "s", Tokens(Secret("glpat-1")), time.time() + 30)
-    with pytest.raises(Passing, match="not an https URL"):
+    with pytest.raises(TransientError, match="not an https URL"):
         client.set_status("4213", SHA, STATUS)

@@ -20,8 +20,8 @@ from sluicegate.gate.policy import GateError
 from sluicegate.http_client import Answer, FetchError
 from sluicegate.notifier import commit_status
 from sluicegate.notifier.commit_status import STATES, Mirror, State, Subject, Told, Words
-from sluicegate.notifier.gitlab_api import Passing, Refused, Tokens
-from sluicegate.notifier.ledger import LEASE, Claimed, Notebook
+from sluicegate.notifier.gitlab_api import Refused, Tokens, TransientError
+from sluicegate.notifier.ledger import LEASE, Leased, StatusLedger
 from sluicegate.notifier.notifier import FIRST_PAUSE, LONGEST_PAUSE, Inbox, Notifier
 from sluicegate.oidc.identity import Answers, Issuer
 from sluicegate.store.codec import marshal, unmarshal
@@ -195,20 +195,20 @@ def test_a_description_is_one_line_that_gitlab_takes(message: str, status: Statu
 
 
 @pytest.fixture
-def notebook() -> Iterator[tuple[Notebook, Clock]]:
+def notebook() -> Iterator[tuple[StatusLedger, Clock]]:
     with mock_aws():
         client = boto3.client(
             "dynamodb", region_name=OWN.region, aws_access_key_id="test", aws_secret_access_key="test"
         )
         create_table(client)
         clock = Clock()
-        yield Notebook(client, TABLE, clock), clock
+        yield StatusLedger(client, TABLE, clock), clock
 
 
 SUBJECT = Subject(URL, "4213", SHA, "574", NAME)
 
 
-def test_what_was_told_is_remembered(notebook: tuple[Notebook, Clock]) -> None:
+def test_what_was_told_is_remembered(notebook: tuple[StatusLedger, Clock]) -> None:
     book, _ = notebook
     claim = book.claim(SUBJECT, book.line(SUBJECT))
     book.settle(claim, Told("01K", State.RUNNING))
@@ -219,21 +219,21 @@ def test_what_was_told_is_remembered(notebook: tuple[Notebook, Clock]) -> None:
     assert book.line(replace(SUBJECT, pipeline="575")).told is None
 
 
-def test_one_speaks_at_a_time(notebook: tuple[Notebook, Clock]) -> None:
+def test_one_speaks_at_a_time(notebook: tuple[StatusLedger, Clock]) -> None:
     book, clock = notebook
     before = book.line(SUBJECT)
     claim = book.claim(SUBJECT, before)
-    with pytest.raises(Claimed):
+    with pytest.raises(Leased):
         book.claim(SUBJECT, before)
     clock.sleep(10)
-    with pytest.raises(Claimed) as claimed:
+    with pytest.raises(Leased) as claimed:
         book.claim(SUBJECT, book.line(SUBJECT))
     assert claimed.value.seconds == LEASE - 10
     book.settle(claim, None)
     book.claim(SUBJECT, book.line(SUBJECT))
 
 
-def test_who_slept_through_the_claim_notes_nothing(notebook: tuple[Notebook, Clock]) -> None:
+def test_who_slept_through_the_claim_notes_nothing(notebook: tuple[StatusLedger, Clock]) -> None:
     book, clock = notebook
     late = book.claim(SUBJECT, book.line(SUBJECT))
     clock.sleep(LEASE)
@@ -243,7 +243,7 @@ def test_who_slept_through_the_claim_notes_nothing(notebook: tuple[Notebook, Clo
     assert book.line(SUBJECT).told == Told("01K", State.SUCCESS)
 
 
-def test_gitlabs_deployment_is_remembered(notebook: tuple[Notebook, Clock]) -> None:
+def test_gitlabs_deployment_is_remembered(notebook: tuple[StatusLedger, Clock]) -> None:
     book, _ = notebook
     assert book.mirror("01K") is None
     for mirror in (Mirror(None, State.RUNNING), Mirror(7, State.RUNNING), Mirror(7, State.SUCCESS)):
@@ -304,7 +304,7 @@ class World:
         self.secrets = Secrets(self.api.tokens[0])
         self.notifier = Notifier(
             store=self,  # type: ignore[arg-type]
-            notebook=Notebook(Table(), TABLE, self.clock),
+            notebook=StatusLedger(Table(), TABLE, self.clock),
             gate=lambda: self,  # type: ignore[arg-type, return-value]
             tokens=Tokens(self.secrets, self.clock),
             note=lambda event, **facts: self.told.append({"event": event, **facts}),
@@ -443,7 +443,7 @@ def test_while_one_speaks_the_other_comes_again_and_the_record_is_read_last(worl
 
     def another() -> None:
         world.save(running.changed(START, "served", Status.SUCCEEDED))
-        with pytest.raises(Claimed):
+        with pytest.raises(Leased):
             world.notifier.tell(running.id)
 
     world.meanwhile = another
@@ -458,10 +458,10 @@ def test_what_gitlab_does_when_nobody_listens_any_more_does_not_come_last(world:
     running = deployment(Status.PUBLISHING)
     world.save(running)
     world.faults = ["late"]
-    with pytest.raises(Passing):
+    with pytest.raises(TransientError):
         world.notifier.tell(running.id)
     world.save(running.changed(START, "served", Status.SUCCEEDED))
-    with pytest.raises(Claimed):
+    with pytest.raises(Leased):
         world.notifier.tell(running.id)
     world.sleep(LEASE)
     world.notifier.tell(running.id)
@@ -473,7 +473,7 @@ def test_a_deployment_whose_making_nobody_saw_is_looked_for(world: World, fault:
     running = deployment(Status.PUBLISHING, HOOK)
     world.save(running)
     world.faults = ["none", fault]
-    with pytest.raises((Passing, Killed)):
+    with pytest.raises((TransientError, Killed)):
         world.notifier.tell(running.id)
     world.sleep(LEASE)
     world.notifier.tell(running.id)
@@ -496,7 +496,7 @@ def delivered(world: World, deployment_id: str, pending: list[str]) -> None:
     """One event, as the queue gives it: what is not done with comes again."""
     try:
         world.notifier.tell(deployment_id)
-    except (Claimed, Passing, Killed):
+    except (Leased, TransientError, Killed):
         pending.append(deployment_id)
 
 
@@ -590,7 +590,7 @@ def test_a_revoked_token_is_refused_without_a_second_try(world: World) -> None:
 @pytest.mark.parametrize(
     ("error", "text", "raised"),
     [
-        ("ThrottlingException", "glpat-1", Passing),
+        ("ThrottlingException", "glpat-1", TransientError),
         ("ResourceNotFoundException", "glpat-1", Refused),
         ("AccessDeniedException", "glpat-1", Refused),
         ("", "", Refused),

@@ -1,4 +1,4 @@
-"""The issuers' keys: SECURITY.md, "Keys". The wall clock is held; the network of test_fetch.py is real."""
+"""The issuers' keys: security.md#keys. The wall clock is held; the network of test_fetch.py is real."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""ID tokens: SECURITY.md, "ID token", sentence by sentence."""
+"""ID tokens: security.md#id-tokens, sentence by sentence."""
 
 import hmac
 import json

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sluicegate.deployment.model import AliasOutcome, AliasState, Deployment, Reason, Status, view
-from sluicegate.deployment.plan import Step
+from sluicegate.deployment.plan import TrafficStep
 from sluicegate.relay import event as events
 from sluicegate.relay.relay import Relay
 from sluicegate.store import codec as records
@@ -86,8 +86,8 @@ def test_everything_else_has_the_names_and_values_of_the_api() -> None:
         history()[-1].changed(START + 9, "the alias was moved by somebody else", Status.FAILED),
         version="42",
         weight=10,
-        found=AliasState("41"),
-        now=AliasState("41", {"42": 0.1}),
+        original=AliasState("41"),
+        current=AliasState("41", {"42": 0.1}),
         outcome=AliasOutcome.LEFT_TO_OTHER,
         reason=Reason(
             "alias_moved", "somebody else was here", {"ratio": 0.5, "count": 3, "of": [None, True]}
@@ -157,7 +157,7 @@ def test_the_largest_deployment_fits_with_room_to_spare() -> None:
         release=long,
         description=long,
         requested_by=by,
-        plan=replace(one.plan, steps=tuple(Step(percent, 86_399) for percent in range(1, 101))),
+        plan=replace(one.plan, steps=tuple(TrafficStep(percent, 86_399) for percent in range(1, 101))),
         reason=Reason("metric", long, {"x": "y" * 16_000}),
         timeline=tuple(replace(entry, message=long) for entry in one.timeline) * 500,
     )

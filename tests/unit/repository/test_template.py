@@ -342,7 +342,7 @@ def test_what_api_gateway_answers_itself_is_a_problem(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", RESPONSES)
 def test_what_api_gateway_answers_itself_repeats_nothing_that_was_sent(kind: str) -> None:
-    """Promise 7: its own messages can have the token in them."""
+    """Its own messages can have the token in them (guarantees.md#7-no-secret-in-any-output)."""
     [template] = RESPONSES[kind]["ResponseTemplates"].values()
     assert set(re.findall(r"\$[\w.]+", template)) == {"$context.requestId"}
 

@@ -14,7 +14,7 @@ from sluicegate.rollout.analysis import (
     LOOKS,
     AlarmState,
     Measured,
-    Seen,
+    Observation,
     alarmed,
     breached,
     look_every,
@@ -55,7 +55,7 @@ SLOWER = Limit(Metric.DURATION_P95, min_samples=100, max_ratio=1.5)
     ],
 )
 def test_a_limit_is_broken_above_it(limit: Limit, new: Measured, old: Measured | None, bad: bool) -> None:
-    reason = breached(Watch(limits=(limit,)), Seen((), new, old))
+    reason = breached(Watch(limits=(limit,)), Observation((), new, old))
     assert (reason is not None) == bad
     if reason:
         assert reason.code == "metric"
@@ -65,7 +65,7 @@ def test_a_limit_is_broken_above_it(limit: Limit, new: Measured, old: Measured |
 
 def test_the_reason_names_the_gate_files_word() -> None:
     def because(limit: Limit, new: Measured, old: Measured | None = None) -> str:
-        reason = breached(Watch(limits=(limit,)), Seen((), new, old))
+        reason = breached(Watch(limits=(limit,)), Observation((), new, old))
         assert reason is not None
         assert str(reason.data["because"]) in reason.message
         return str(reason.data["because"])
@@ -90,16 +90,16 @@ def test_alarms_stop_it_where_one_fires_or_cannot_be_heard(
     named = tuple((f"alarm-{number}", state) for number, state in enumerate(states))
     reason = alarmed(named)
     assert (reason and reason.code) == code
-    assert breached(Watch(alarms=tuple(name for name, _ in named)), Seen(named)) == reason
+    assert breached(Watch(alarms=tuple(name for name, _ in named)), Observation(named)) == reason
 
 
 def test_too_few_requests_say_nothing_and_name_the_first_limit_that_wants_more() -> None:
     watch = Watch(limits=(replace(ERRORS, min_samples=10), THROTTLES))
-    reason = unmeasured(watch, Seen(new=Measured(50, 0)))
+    reason = unmeasured(watch, Observation(new=Measured(50, 0)))
     assert reason is not None
     assert reason.data == {"metric": "throttles", "samples": 50, "min_samples": 100}
-    assert unmeasured(watch, Seen(new=Measured(90, 0, throttles=10))) is None
-    assert unmeasured(Watch(alarms=("a",)), Seen()) is None
+    assert unmeasured(watch, Observation(new=Measured(90, 0, throttles=10))) is None
+    assert unmeasured(Watch(alarms=("a",)), Observation()) is None
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ def test_too_few_requests_say_nothing_and_name_the_first_limit_that_wants_more()
     ],
 )
 def test_a_bake_that_went_well_is_told_in_a_line(new: Measured, line: str) -> None:
-    assert summary(Seen(new=new)) == line
+    assert summary(Observation(new=new)) == line
 
 
 @given(limits(), measured(), st.none() | measured(), st.integers(0, 1_000))
@@ -120,8 +120,8 @@ def test_more_errors_never_make_a_version_good_enough(
 ) -> None:
     watch = Watch(limits=limited)
     worse = replace(new, errors=min(new.errors + more, new.invocations))
-    if breached(watch, Seen((), new, old)):
-        assert breached(watch, Seen((), worse, old))
+    if breached(watch, Observation((), new, old)):
+        assert breached(watch, Observation((), worse, old))
 
 
 @given(limits(), measured(), measured(), st.floats(0, 1_000_000))
@@ -129,8 +129,8 @@ def test_a_slower_answer_never_makes_a_version_good_enough(
     limited: tuple[Limit, ...], new: Measured, old: Measured, more: float
 ) -> None:
     watch = Watch(limits=limited)
-    if new.duration_p95 is not None and breached(watch, Seen((), new, old)):
-        assert breached(watch, Seen((), replace(new, duration_p95=new.duration_p95 + more), old))
+    if new.duration_p95 is not None and breached(watch, Observation((), new, old)):
+        assert breached(watch, Observation((), replace(new, duration_p95=new.duration_p95 + more), old))
 
 
 @given(limits(), measured(), measured(), st.integers(0, 1_000))
@@ -139,8 +139,8 @@ def test_an_old_version_that_was_worse_is_never_held_against_the_new(
 ) -> None:
     watch = Watch(limits=limited)
     worse = replace(old, errors=min(old.errors + more, old.invocations))
-    if not breached(watch, Seen((), new, old)):
-        assert not breached(watch, Seen((), new, worse))
+    if not breached(watch, Observation((), new, old)):
+        assert not breached(watch, Observation((), new, worse))
 
 
 @given(st.data())

@@ -330,7 +330,10 @@ def test_a_move_that_was_held_up_comes_to_nothing_once_the_deployment_has_ended(
     ],
 )
 def test_an_error_of_a_function_is_told_by_its_type_alone(answer: bytes, error: str, told: str) -> None:
-    """Promise 7: what an error says may be made of the environment, and readers of the record are many."""
+    """What an error says may be made of the environment, and readers of the record are many.
+
+    guarantees.md#7-no-secret-in-any-output
+    """
     why = smoke.failed(Smoke(10, payload="{}", expect='{"status": "ok"}'), answer, error)
     assert why is not None
     assert told in why

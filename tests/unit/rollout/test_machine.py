@@ -11,34 +11,34 @@ from hypothesis import strategies as st
 
 from sluicegate.deployer.worker import TURN
 from sluicegate.deployment.model import AliasOutcome, AliasState, Deployment, Reason, Status
-from sluicegate.deployment.plan import Limit, Metric, NoData, Plan, Step, Watch
+from sluicegate.deployment.plan import Limit, Metric, NoData, Plan, TrafficStep, Watch
 from sluicegate.deployment.strategy import MAX_BAKE, MAX_STEPS, checked
-from sluicegate.rollout.analysis import CLOSEST, LOOKS, Measured, Seen
+from sluicegate.rollout.analysis import CLOSEST, LOOKS, Measured, Observation
 from sluicegate.rollout.machine import (
     EXTENSIONS,
     PUBLISH_LIMIT,
     QUEUE_LIMIT,
     WAITING,
-    Adopt,
     AliasMoved,
+    Blocked,
     End,
-    Impossible,
+    FoundMoved,
     Lock,
     Locked,
     LockLost,
-    Look,
-    Looked,
-    Occupied,
+    Observe,
+    Observed,
     Outcome,
     Pending,
+    PermanentFailure,
     Publish,
     Published,
     Restore,
     Restored,
-    SeenMoved,
+    ReuseVersion,
     Shift,
     Shifted,
-    Trouble,
+    TransientFailure,
     Verify,
     abandon,
     advance,
@@ -57,7 +57,7 @@ def at(status: Status, **fields: Any) -> Deployment:
     return replace(new_deployment(START, "a" * 64), status=status, **fields)
 
 
-SHIFTING = at(Status.SHIFTING, version="2", found=OLD, alias_revision="r1", now=OLD)
+SHIFTING = at(Status.SHIFTING, version="2", original=OLD, alias_revision="r1", current=OLD)
 ROLLING_BACK = replace(SHIFTING, status=Status.ROLLING_BACK, reason=Reason("shift_failed", "it failed"))
 
 
@@ -69,7 +69,7 @@ ROLLING_BACK = replace(SHIFTING, status=Status.ROLLING_BACK, reason=Reason("shif
         (at(Status.PUBLISHING), Publish()),
         (SHIFTING, Shift(OLD, "r1", NEW)),
         (ROLLING_BACK, Restore(OLD, (NEW,), OLD)),
-        (replace(ROLLING_BACK, now=NEW), Restore(OLD, (NEW, NEW), NEW)),
+        (replace(ROLLING_BACK, current=NEW), Restore(OLD, (NEW, NEW), NEW)),
         (at(Status.SUCCEEDED), End()),
         (at(Status.ABORTED), End()),
     ],
@@ -82,25 +82,25 @@ def test_the_record_asks_for_one_step(deployment: Deployment, step: object) -> N
     ("before", "outcome", "status", "alias"),
     [
         (at(Status.ACCEPTED), Locked(), Status.PUBLISHING, None),
-        (at(Status.ACCEPTED), Occupied("other"), Status.QUEUED, None),
+        (at(Status.ACCEPTED), Blocked("other"), Status.QUEUED, None),
         (at(Status.PUBLISHING), LockLost(), Status.QUEUED, None),
         (at(Status.PUBLISHING), Published("2", OLD, "r1"), Status.SHIFTING, None),
         (
             at(Status.PUBLISHING),
-            Impossible("function_not_found", "gone"),
+            PermanentFailure("function_not_found", "gone"),
             Status.FAILED,
             AliasOutcome.UNTOUCHED,
         ),
         (SHIFTING, Shifted(NEW), Status.SUCCEEDED, AliasOutcome.MOVED),
         (SHIFTING, AliasMoved(AliasState("9")), Status.FAILED, AliasOutcome.LEFT_TO_OTHER),
         (SHIFTING, AliasMoved(None), Status.FAILED, AliasOutcome.LEFT_TO_OTHER),
-        (SHIFTING, Impossible("lambda_refused", "no"), Status.ROLLING_BACK, None),
-        (ROLLING_BACK, SeenMoved(NEW), Status.ROLLING_BACK, None),
+        (SHIFTING, PermanentFailure("lambda_refused", "no"), Status.ROLLING_BACK, None),
+        (ROLLING_BACK, FoundMoved(NEW), Status.ROLLING_BACK, None),
         (ROLLING_BACK, Restored(AliasOutcome.RESTORED, OLD), Status.ROLLED_BACK, AliasOutcome.RESTORED),
         (ROLLING_BACK, Restored(AliasOutcome.REMOVED, None), Status.ROLLED_BACK, AliasOutcome.REMOVED),
         (ROLLING_BACK, Restored(AliasOutcome.UNTOUCHED, OLD), Status.FAILED, AliasOutcome.UNTOUCHED),
         (ROLLING_BACK, Restored(AliasOutcome.LEFT_TO_OTHER, None), Status.FAILED, AliasOutcome.LEFT_TO_OTHER),
-        (ROLLING_BACK, Impossible("target_denied", "no"), Status.FAILED, AliasOutcome.UNKNOWN),
+        (ROLLING_BACK, PermanentFailure("target_denied", "no"), Status.FAILED, AliasOutcome.UNKNOWN),
     ],
 )
 def test_each_outcome_leads_somewhere(
@@ -119,14 +119,14 @@ def test_the_first_reason_is_kept_on_the_way_back() -> None:
 
 
 def test_a_failure_before_anything_moved_says_untouched_and_why() -> None:
-    after = advance(at(Status.PUBLISHING), Impossible("artifact_not_found", "none", {"a": "b"}), START)
+    after = advance(at(Status.PUBLISHING), PermanentFailure("artifact_not_found", "none", {"a": "b"}), START)
     assert after.reason == Reason("artifact_not_found", "none", {"a": "b"})
 
 
 def test_waiting_in_the_queue_is_told_once_and_bounded() -> None:
-    queued = advance(at(Status.ACCEPTED), Occupied("other"), START)
-    assert advance(queued, Occupied("other"), START + QUEUE_LIMIT) is queued
-    ended = advance(queued, Occupied("other"), START + QUEUE_LIMIT + 1)
+    queued = advance(at(Status.ACCEPTED), Blocked("other"), START)
+    assert advance(queued, Blocked("other"), START + QUEUE_LIMIT) is queued
+    ended = advance(queued, Blocked("other"), START + QUEUE_LIMIT + 1)
     assert (ended.status, ended.reason and ended.reason.code) == (Status.FAILED, "queue_timeout")
 
 
@@ -138,8 +138,8 @@ def test_looking_again_changes_nothing_until_it_takes_too_long() -> None:
 
 
 def test_pauses_grow_with_trouble_and_are_bounded() -> None:
-    trouble = Trouble("ThrottlingException", "throttled")
-    pauses = [pause(replace(SHIFTING, trouble=count), trouble, START) for count in range(1, 12)]
+    trouble = TransientFailure("ThrottlingException", "throttled")
+    pauses = [pause(replace(SHIFTING, failures=count), trouble, START) for count in range(1, 12)]
     assert pauses == sorted(pauses)
     assert (pauses[0], pauses[-1]) == (2, 30)
     assert pause(SHIFTING, Shifted(NEW), START) == 0
@@ -221,10 +221,10 @@ def check_end(walk: Walk) -> None:
     assert (deployment.status is Status.SUCCEEDED) == (deployment.reason is None)
     assert deployment.finished_at == deployment.updated_at
     if deployment.status is Status.SUCCEEDED:
-        assert deployment.now == AliasState(deployment.version or "")
+        assert deployment.current == AliasState(deployment.version or "")
         assert deployment.abort is None
     if deployment.outcome is AliasOutcome.RESTORED:
-        assert deployment.now == deployment.found
+        assert deployment.current == deployment.original
 
 
 def check_way(walk: Walk) -> None:
@@ -238,17 +238,17 @@ def check_way(walk: Walk) -> None:
             moved.append(after)
     shares = [step.percent for step in plan.steps]
     weights = [deployment.weight for deployment in moved]
-    if walk.deployment.found is None or shares[-1:] == weights:
+    if walk.deployment.original is None or shares[-1:] == weights:
         assert weights in ([], [100])
     else:
         assert weights == shares[: len(weights)]
     for deployment in moved:
-        version, found = deployment.version or "", deployment.found
+        version, found = deployment.version or "", deployment.original
         if deployment.weight == 100:
-            assert deployment.now == AliasState(version)
+            assert deployment.current == AliasState(version)
         else:
             assert found is not None
-            assert deployment.now == AliasState(found.version, {version: deployment.weight / 100})
+            assert deployment.current == AliasState(found.version, {version: deployment.weight / 100})
 
 
 def check_approval(walk: Walk) -> None:
@@ -256,16 +256,18 @@ def check_approval(walk: Walk) -> None:
     deployment = walk.deployment
     if deployment.plan.approval is None:
         return
-    touching = [step for step in walk.done if isinstance(step, (Lock, Publish, Adopt, Verify, Shift, Look))]
+    touching = [
+        step for step in walk.done if isinstance(step, (Lock, Publish, ReuseVersion, Verify, Shift, Observe))
+    ]
     assert not touching or deployment.approval is not None
 
 
 def test_somebody_who_moves_the_alias_to_and_fro_does_not_keep_a_rollout_going() -> None:
     canary = AliasState("1", {"2": 0.1})
-    plan = checked_plan((Step(10, 60), Step(100, 0)))
-    deployment = replace(ROLLING_BACK, plan=plan, step=1, now=canary)
+    plan = checked_plan((TrafficStep(10, 60), TrafficStep(100, 0)))
+    deployment = replace(ROLLING_BACK, plan=plan, step=1, current=canary)
     for turn in range(ENDLESS):
-        deployment = advance(deployment, SeenMoved(NEW if turn % 2 else canary), START)
+        deployment = advance(deployment, FoundMoved(NEW if turn % 2 else canary), START)
         if deployment.status.final:
             break
     assert (deployment.status, deployment.outcome) == (Status.FAILED, AliasOutcome.UNKNOWN)
@@ -327,15 +329,15 @@ def test_looks_of_a_bake_are_few_however_long_it_is(plan: Plan) -> None:
 def extended(walk: Walk) -> Outcome:
     """Every bake is prolonged as often as can be, and then there is just enough to tell."""
     deployment, step = walk.deployment, walk.step
-    if isinstance(step, Look) and deployment.extended < EXTENSIONS:
-        return Looked(Seen(new=Measured(), old=Measured()))
+    if isinstance(step, Observe) and deployment.extended < EXTENSIONS:
+        return Observed(Observation(new=Measured(), old=Measured()))
     return going_well(step, deployment)
 
 
 @pytest.mark.parametrize("bake", [MAX_BAKE, 3_600, 100])
 def test_the_worst_plan_stays_within_the_history_of_one_execution(bake: int) -> None:
     """25,000 events (Step Functions quotas). A fifth is left for trouble, and for what wakes it early."""
-    steps = tuple(Step(5 * (number + 1), bake) for number in range(MAX_STEPS))
+    steps = tuple(TrafficStep(5 * (number + 1), bake) for number in range(MAX_STEPS))
     watch = Watch(limits=(Limit(Metric.ERRORS, 200, most=1.0),), no_data=NoData.EXTEND)
     plan = replace(accepted(checked_plan(steps)).plan, watch=watch, approval=14 * 86_400)
     walk = run_well(accepted(plan), extended)
@@ -345,7 +347,7 @@ def test_the_worst_plan_stays_within_the_history_of_one_execution(bake: int) -> 
     assert (walk.waits + queue_and_publish) * EVENTS_OF_A_WAIT < 20_000
 
 
-def checked_plan(steps: tuple[Step, ...]) -> Plan:
+def checked_plan(steps: tuple[TrafficStep, ...]) -> Plan:
     return Plan(OWN, "prod", checked(steps), "0" * 64)
 
 
@@ -354,12 +356,13 @@ def test_a_bake_waits_for_its_next_look_and_never_past_its_end(
     bake: int, prolonged: int, gone: float, watched: bool
 ) -> None:
     plan = replace(
-        checked_plan((Step(10, bake), Step(100, 0))), watch=Watch(alarms=("a",)) if watched else None
+        checked_plan((TrafficStep(10, bake), TrafficStep(100, 0))),
+        watch=Watch(alarms=("a",)) if watched else None,
     )
-    deployment = replace(accepted(plan), status=Status.BAKING, version="2", found=OLD, extended=prolonged)
+    deployment = replace(accepted(plan), status=Status.BAKING, version="2", original=OLD, extended=prolonged)
     left = START + bake * (1 + prolonged) - (START + gone)
-    seconds = pause(deployment, Looked(Seen()), START + gone)
+    seconds = pause(deployment, Observed(Observation()), START + gone)
     assert 1 <= seconds < max(left, 0) + 1.001
     if watched:
         assert seconds <= max(CLOSEST, -(-bake * (1 + prolonged) // LOOKS))
-    assert pause(replace(deployment, abort=ABORTED), Looked(Seen()), START + gone) == 0
+    assert pause(replace(deployment, abort=ABORTED), Observed(Observation()), START + gone) == 0

@@ -7,7 +7,7 @@ import pytest
 
 from sluicegate.aws.stepfunctions import Executions
 from sluicegate.deployment.model import AliasOutcome, AliasState, Deployment, Status
-from sluicegate.deployment.plan import Limit, Metric, NoData, Smoke, Step, Watch
+from sluicegate.deployment.plan import Limit, Metric, NoData, Smoke, TrafficStep, Watch
 from sluicegate.gate.rollout_settings import Rollout
 from sluicegate.recovery.janitor import ATTEMPTS
 from sluicegate.rollout.analysis import AlarmState, Measured
@@ -25,7 +25,7 @@ from support.world import Killed
 
 pytestmark = pytest.mark.filterwarnings("ignore:No application metrics")
 
-CANARY = (Step(10, 300), Step(100, 0))
+CANARY = (TrafficStep(10, 300), TrafficStep(100, 0))
 ERRORS = Watch(limits=(Limit(Metric.ERRORS, 100, most=5.0),))
 ALARM = Watch(alarms=("orders-5xx",))
 APPROVAL = Rollout(approval=3_600)
@@ -60,10 +60,10 @@ def ended(
     assert all(one.status != "RUNNING" for one in at.machine.executions.values())
     assert all(one.events < MOST_EVENTS for one in at.machine.executions.values())
     alias = at.model.serves("orders", "prod")
-    if deployment.now:
-        assert alias == (deployment.now.version, deployment.now.weights)
+    if deployment.current:
+        assert alias == (deployment.current.version, deployment.current.weights)
     if outcome is AliasOutcome.RESTORED:
-        assert deployment.found == deployment.now
+        assert deployment.original == deployment.current
     return deployment
 
 
@@ -73,16 +73,20 @@ def ended(
 @pytest.mark.parametrize(
     ("steps", "weights", "seconds"),
     [
-        ((Step(100, 0),), [], 0),
-        ((Step(100, 600),), [100], 600),
+        ((TrafficStep(100, 0),), [], 0),
+        ((TrafficStep(100, 600),), [100], 600),
         (CANARY, [10], 300),
-        ((Step(25, 60), Step(50, 60), Step(75, 60), Step(100, 0)), [25, 50, 75], 180),
-        ((Step(1, 30), Step(50, 3_600), Step(100, 86_400)), [1, 50, 100], 90_030),
+        (
+            (TrafficStep(25, 60), TrafficStep(50, 60), TrafficStep(75, 60), TrafficStep(100, 0)),
+            [25, 50, 75],
+            180,
+        ),
+        ((TrafficStep(1, 30), TrafficStep(50, 3_600), TrafficStep(100, 86_400)), [1, 50, 100], 90_030),
     ],
     ids=["all-at-once", "bake at 100 %", "canary", "linear", "steps"],
 )
 def test_a_rollout_takes_its_steps(
-    at: Site, steps: tuple[Step, ...], weights: list[int], seconds: int
+    at: Site, steps: tuple[TrafficStep, ...], weights: list[int], seconds: int
 ) -> None:
     _, new = served(at, Rollout(steps=steps))
     deployment = at.deploy(new)
@@ -91,7 +95,7 @@ def test_a_rollout_takes_its_steps(
     ended(at, deployment, Status.SUCCEEDED, AliasOutcome.MOVED)
     for told in at.told:
         if told.id == deployment.id and told.status is Status.BAKING:
-            baked.append((told.weight, told.now))
+            baked.append((told.weight, told.current))
     assert [weight for weight, _ in baked] == weights
     assert all(
         state == (AliasState("2") if weight == 100 else AliasState("1", {"2": weight / 100}))
@@ -208,7 +212,7 @@ def test_a_version_that_takes_its_time_is_waited_for(at: Site) -> None:
 
 
 def test_an_alarm_ends_the_wait_and_brings_traffic_back_at_once(at: Site) -> None:
-    _, new = served(at, Rollout(steps=((Step(10, 86_400), Step(100, 0))), watch=ALARM))
+    _, new = served(at, Rollout(steps=((TrafficStep(10, 86_400), TrafficStep(100, 0))), watch=ALARM))
     at.sky.states["orders-5xx"] = AlarmState.OK
     deployment = at.run_until(at.deploy(new), "baking")
     began = at.clock.now
@@ -228,7 +232,7 @@ def fires(at: Site, alarm: str, region: str = "eu-central-1") -> list[str]:
 
 
 def test_an_alarm_that_nobody_heard_is_seen_at_the_next_look(at: Site) -> None:
-    _, new = served(at, Rollout(steps=((Step(10, 600), Step(100, 0))), watch=ALARM))
+    _, new = served(at, Rollout(steps=((TrafficStep(10, 600), TrafficStep(100, 0))), watch=ALARM))
     at.sky.states["orders-5xx"] = AlarmState.OK
     deployment = at.run_until(at.deploy(new), "baking")
     at.sky.states["orders-5xx"] = AlarmState.ALARM
@@ -356,7 +360,7 @@ def test_a_lost_wake_up_is_made_up_for_by_the_janitor(at: Site, action: str) -> 
 
 def test_the_janitor_wakes_nobody_who_has_heard(at: Site) -> None:
     """Each look is a few calls and thirteen events of a history: a bake of a week would outgrow it."""
-    _, new = served(at, Rollout(steps=(Step(10, 7 * 86_400), Step(100, 0)), approval=3_600))
+    _, new = served(at, Rollout(steps=(TrafficStep(10, 7 * 86_400), TrafficStep(100, 0)), approval=3_600))
     deployment = at.deploy(new)
     at.decide("approve", deployment)
     at.run_until(deployment, "baking")
@@ -442,7 +446,7 @@ def test_a_superseded_rollout_goes_back_and_hands_over(at: Site) -> None:
     assert (first.status, first.outcome) == (Status.ABORTED, AliasOutcome.RESTORED)
     assert first.reason is not None
     assert (first.reason.code, first.reason.data) == ("superseded", {"by": second.id})
-    assert second.found == AliasState("1")
+    assert second.original == AliasState("1")
     assert (second.version, second.created_at < (first.finished_at or "")) == ("3", True)
 
 
@@ -565,7 +569,7 @@ def test_a_deployment_whose_execution_never_began_is_started_by_the_janitor(at: 
 
 
 def test_a_token_that_cannot_be_noted_makes_for_short_waits(at: Site) -> None:
-    _, new = served(at, Rollout(steps=(Step(10, 22), Step(100, 0))))
+    _, new = served(at, Rollout(steps=(TrafficStep(10, 22), TrafficStep(100, 0))))
     deployment = at.run_until(at.deploy(new), "shifting", "publishing", "accepted", waits=False)
     real = at.invoke
     failing = [True] * 3
@@ -615,7 +619,7 @@ def test_a_table_that_cannot_be_written_is_waited_for(at: Site) -> None:
 
 def test_a_deployer_that_dies_in_every_kind_of_call_is_made_up_for(at: Site) -> None:
     """By the machine's own retries: the janitor is not needed."""
-    _, new = served(at, Rollout(steps=(Step(10, 3), Step(100, 0)), smoke=Smoke(10, "{}")))
+    _, new = served(at, Rollout(steps=(TrafficStep(10, 3), TrafficStep(100, 0)), smoke=Smoke(10, "{}")))
     died: list[str] = []
 
     def die(name: str) -> None:

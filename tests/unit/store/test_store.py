@@ -17,7 +17,7 @@ from sluicegate.deployment.model import (
     Status,
     timestamp,
 )
-from sluicegate.deployment.plan import Step
+from sluicegate.deployment.plan import TrafficStep
 from sluicegate.gate.rollout_settings import Rollout
 from sluicegate.oidc import token
 from sluicegate.rollout.analysis import breached
@@ -26,14 +26,14 @@ from sluicegate.store import store
 from sluicegate.store.codec import deployment_of, marshal, record, unmarshal
 from sluicegate.store.store import (
     AliasLock,
-    Binding,
     Busy,
-    Changed,
     Contended,
     Hold,
     Outdated,
     RequestKnown,
-    Takeover,
+    StaleRevision,
+    Supersession,
+    TokenUse,
     TokenUsed,
 )
 from support.gateway_world import Site, artifact, gate_of, problem, site
@@ -43,7 +43,7 @@ from support.world import OWN, START, World, new_deployment, world
 pytestmark = pytest.mark.filterwarnings("ignore:No application metrics")
 
 SHA = "a" * 64
-CANARY = Rollout(steps=(Step(10, 300), Step(100, 0)))
+CANARY = Rollout(steps=(TrafficStep(10, 300), TrafficStep(100, 0)))
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def lock(at: World) -> AliasLock | None:
     return at.store.alias_lock(OWN, "orders", "prod")
 
 
-def accept(at: World, *, takeover: Takeover | None = None, **fields: Any) -> Deployment:
+def accept(at: World, *, takeover: Supersession | None = None, **fields: Any) -> Deployment:
     at.clock.now += 1
     deployment = replace(new_deployment(at.clock(), SHA), **fields)
     keywords: dict[str, Any] = {"request_key": deployment.id, "fingerprint": "f", "binding": None}
@@ -71,17 +71,17 @@ def moved(at: World, deployment: Deployment, status: Status, **fields: Any) -> D
     return after
 
 
-def superseding(at: World, holder: Deployment, heir: Deployment | None = None) -> Takeover:
+def superseding(at: World, holder: Deployment, successor: Deployment | None = None) -> Supersession:
     """What a new deployment makes of who has the alias."""
     found = lock(at)
     assert found is not None
     reason = Reason("superseded", "another one takes its place")
     changes = []
-    for before in filter(None, (holder, heir)):
+    for before in filter(None, (holder, successor)):
         after = stop(before, reason, reason.message, at.clock())
         if after is not before:
             changes.append((before, after))
-    return Takeover(found, tuple(changes), at_once=False)
+    return Supersession(found, tuple(changes), at_once=False)
 
 
 class Interleaving:
@@ -108,34 +108,34 @@ class Interleaving:
 
 def test_a_holder_leaves_its_lock_to_its_heir(at: World) -> None:
     holder = moved(at, accept(at), Status.SHIFTING)
-    heir = accept(at, takeover=superseding(at, holder), supersedes=holder.id)
-    assert lock(at) == AliasLock(holder.id, heir.id)
-    assert not at.store.holds_alias(heir)
+    successor = accept(at, takeover=superseding(at, holder), supersedes=holder.id)
+    assert lock(at) == AliasLock(holder.id, successor.id)
+    assert not at.store.holds_alias(successor)
     aborted = at.now(holder)
     assert aborted.abort is not None
     moved(at, aborted, Status.ABORTED)
-    assert lock(at) == AliasLock(heir.id)
-    assert at.store.holds_alias(heir)
-    moved(at, heir, Status.FAILED)
+    assert lock(at) == AliasLock(successor.id)
+    assert at.store.holds_alias(successor)
+    moved(at, successor, Status.FAILED)
     assert lock(at) is None
 
 
 def test_an_heir_that_ends_first_leaves_the_lock_to_its_holder(at: World) -> None:
     holder = moved(at, accept(at), Status.SHIFTING)
-    heir = accept(at, takeover=superseding(at, holder), supersedes=holder.id)
-    moved(at, heir, Status.ABORTED)
+    successor = accept(at, takeover=superseding(at, holder), supersedes=holder.id)
+    moved(at, successor, Status.ABORTED)
     assert lock(at) == AliasLock(holder.id)
     moved(at, at.now(holder), Status.ABORTED)
     assert lock(at) is None
 
 
 @pytest.mark.parametrize("point", [1, 2, 3])
-@pytest.mark.parametrize("first", ["holder", "heir"])
+@pytest.mark.parametrize("first", ["holder", "successor"])
 def test_holder_and_heir_that_end_at_once_leave_no_lock(at: World, point: int, first: str) -> None:
     """One of them ends before any transaction of the other's."""
     holder = moved(at, accept(at), Status.SHIFTING)
-    heir = accept(at, takeover=superseding(at, holder), supersedes=holder.id)
-    one, other = (at.now(holder), heir) if first == "holder" else (heir, at.now(holder))
+    successor = accept(at, takeover=superseding(at, holder), supersedes=holder.id)
+    one, other = (at.now(holder), successor) if first == "holder" else (successor, at.now(holder))
     plan: dict[str, Callable[[], object]] = {f"before_{point}": lambda: moved(at, other, Status.ABORTED)}
     Interleaving(at, **plan)
     moved(at, one, Status.ABORTED)
@@ -151,7 +151,7 @@ def test_a_holder_that_ends_while_it_is_superseded_is_read_again(at: World, poin
     plan: dict[str, Callable[[], object]] = {f"before_{point}": lambda: moved(at, holder, Status.FAILED)}
     Interleaving(at, **plan)
     if point == 1:
-        with pytest.raises(Changed):
+        with pytest.raises(StaleRevision):
             accept(at, takeover=takeover)
         assert lock(at) is None
     else:
@@ -163,7 +163,7 @@ def test_of_two_that_supersede_at_once_one_is_told_to_look_again(at: World) -> N
     holder = moved(at, accept(at), Status.SHIFTING)
     first, second = superseding(at, holder), superseding(at, holder)
     winner = accept(at, takeover=first, supersedes=holder.id)
-    with pytest.raises(Changed):
+    with pytest.raises(StaleRevision):
         accept(at, takeover=second, supersedes=holder.id)
     assert lock(at) == AliasLock(holder.id, winner.id)
 
@@ -246,7 +246,7 @@ def test_a_request_is_known_for_longer_than_any_token_can_repeat_it() -> None:
 
 
 def test_a_request_and_a_token_are_known_to_whom_they_belong(at: World) -> None:
-    binding = Binding("token", "fingerprint", int(START) + 3_600)
+    binding = TokenUse("token", "fingerprint", int(START) + 3_600)
     first = new_deployment(at.clock(), SHA)
     at.store.accept(first, request_key="r", fingerprint="fingerprint", binding=binding)
     moved(at, first, Status.FAILED)
@@ -260,7 +260,7 @@ def test_a_request_and_a_token_are_known_to_whom_they_belong(at: World) -> None:
 
 
 def test_a_token_is_bound_by_an_approval_or_the_record_stays_as_it_was(at: World) -> None:
-    binding = Binding("token", "fingerprint", int(START) + 3_600)
+    binding = TokenUse("token", "fingerprint", int(START) + 3_600)
     one = accept(at)
     after = one.changed(at.clock(), "approved")
     at.store.save(one, after, binding=binding)
@@ -274,7 +274,7 @@ def test_a_token_is_forgotten_an_hour_after_it_has_expired(at: World) -> None:
         new_deployment(at.clock(), SHA),
         request_key="r",
         fingerprint="f",
-        binding=Binding("token", "f", int(START) + 600),
+        binding=TokenUse("token", "f", int(START) + 600),
     )
     [item] = [i for i in at.client.scan(TableName="sluicegate")["Items"] if i["sk"]["S"] == "token"]
     assert int(item["expires_at"]["N"]) == int(START) + 600 + 3_600
@@ -312,23 +312,23 @@ def served(at: World) -> list[tuple[str, bool]]:
 
 def test_a_version_that_a_rollback_leaves_is_withdrawn_until_it_succeeds_again(at: World) -> None:
     succeeded(at, "1", version="1")
-    succeeded(at, "2", version="2", found=AliasState("1"))
+    succeeded(at, "2", version="2", original=AliasState("1"))
     assert served(at) == [("2", False), ("1", False)]
-    succeeded(at, "3", version="1", found=AliasState("2"), action="rollback")
+    succeeded(at, "3", version="1", original=AliasState("2"), action="rollback")
     assert served(at) == [("1", False), ("2", True)]
-    succeeded(at, "4", version="2", found=AliasState("1"))
+    succeeded(at, "4", version="2", original=AliasState("1"))
     assert served(at) == [("2", False), ("1", False)]
 
 
 def test_a_rollback_to_what_is_served_withdraws_nothing(at: World) -> None:
     succeeded(at, "1", version="1")
-    succeeded(at, "2", version="1", found=AliasState("1"), action="rollback")
+    succeeded(at, "2", version="1", original=AliasState("1"), action="rollback")
     assert served(at) == [("1", False)]
 
 
 def test_a_version_that_somebody_else_put_there_is_not_in_the_history(at: World) -> None:
     succeeded(at, "1", version="1")
-    succeeded(at, "2", version="1", found=AliasState("77"), action="rollback")
+    succeeded(at, "2", version="1", original=AliasState("77"), action="rollback")
     assert served(at) == [("1", False)]
 
 
@@ -365,8 +365,8 @@ def test_a_record_comes_back_as_it_was(plan: Any, seen: Any) -> None:
         plan=plan,
         abort=ABORTED,
         approval=Approval("approved", by, "rule", timestamp(START), None),
-        found=AliasState("1", {"2": 0.07}),
-        now=AliasState("1"),
+        original=AliasState("1", {"2": 0.07}),
+        current=AliasState("1"),
         reason=breached(plan.watch, seen) if plan.watch else None,
         extended=2,
         step=1,

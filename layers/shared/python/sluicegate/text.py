@@ -14,7 +14,7 @@ def clean(text: str, limit: int = 256) -> str:
     """The text as it may be stored or printed: at most `limit` characters, unsafe ones as U+FFFD.
 
     Cleaning twice changes nothing more, so what is printed is cleaned again, wherever it came from.
-    Source: SECURITY.md, "Requests and replays".
+    Source: security.md#requests-and-replays.
     """
     text = text[:limit]
     if text.isprintable():

@@ -1,7 +1,7 @@
 """The target's Lambda API, as far as deployments need it, and nothing else that it answers.
 
 `GetFunction`, `UpdateFunctionCode` and `PublishVersion` answer with environment variables and code URLs.
-Only the fields named here leave this module (promise 7).
+Only the fields named here leave this module (guarantees.md#7-no-secret-in-any-output).
 """
 
 import base64

@@ -32,35 +32,35 @@ from sluicegate.deployer.target import Access, Targets
 from sluicegate.deployment.model import AliasOutcome, AliasState, Deployment, seconds
 from sluicegate.deployment.plan import Smoke, Watch
 from sluicegate.rollout import smoke
-from sluicegate.rollout.analysis import BASELINE, AlarmState, Seen, alarmed
+from sluicegate.rollout.analysis import BASELINE, AlarmState, Observation, alarmed
 from sluicegate.rollout.machine import (
-    Adopt,
+    Abort,
+    Aborted,
+    Action,
     AliasMoved,
-    Asked,
+    ApprovalRequested,
     AwaitApproval,
+    AwaitHandover,
+    Blocked,
     End,
-    Impossible,
-    Inherit,
-    Inherited,
+    FoundMoved,
+    HandedOver,
     Lock,
     Locked,
     LockLost,
-    Look,
-    Looked,
-    Occupied,
+    Observe,
+    Observed,
     Outcome,
     Pending,
+    PermanentFailure,
     Publish,
     Published,
     Restore,
     Restored,
-    SeenMoved,
+    ReuseVersion,
     Shift,
     Shifted,
-    Step,
-    Stop,
-    Stopped,
-    Trouble,
+    TransientFailure,
     Verified,
     Verify,
 )
@@ -71,7 +71,7 @@ _PAUSES = (0.1, 0.15, 0.25, 0.4, 0.6, 1.0, 1.5, 2.0, 2.0, 2.0)
 
 
 @dataclass(frozen=True)
-class Steps:
+class Runner:
     """What steps work with; `run` is the one way in."""
 
     store: Store
@@ -80,19 +80,19 @@ class Steps:
     sleep: Callable[[float], None] = time.sleep
     clock: Callable[[], float] = time.time
 
-    def run(self, deployment: Deployment, step: Step) -> tuple[Outcome, PublishedVersion | None]:
+    def run(self, deployment: Deployment, step: Action) -> tuple[Outcome, PublishedVersion | None]:
         """Run one step and say how it came out; never raises for what AWS answers.
 
         With the outcome of publishing comes what to remember of the version.
         """
         try:
             match step:
-                case Stop():
-                    return Stopped(), None
+                case Abort():
+                    return Aborted(), None
                 case AwaitApproval():
-                    return Asked(), None
-                case Inherit(of):
-                    return Inherited() if self.store.holds_alias(deployment) else Occupied(of), None
+                    return ApprovalRequested(), None
+                case AwaitHandover(of):
+                    return HandedOver() if self.store.holds_alias(deployment) else Blocked(of), None
                 case Lock():
                     return Locked(), None
                 case Publish():
@@ -107,16 +107,16 @@ class Steps:
             return _aws_outcome(error), None
 
     def _on_the_alias(
-        self, deployment: Deployment, access: Access, step: Adopt | Verify | Shift | Look | Restore
+        self, deployment: Deployment, access: Access, step: ReuseVersion | Verify | Shift | Observe | Restore
     ) -> Outcome:
         match step:
-            case Adopt():
+            case ReuseVersion():
                 return self._adopt(deployment, access.function, step)
             case Verify():
                 return self._verify(deployment, access, step)
             case Shift():
                 return self._shift(deployment, access.function, step)
-            case Look():
+            case Observe():
                 return self._look(deployment, access, step)
             case Restore():
                 return self._restore(deployment, access.function, step)
@@ -126,7 +126,10 @@ class Steps:
     def _publish(
         self, deployment: Deployment, function: FunctionApi
     ) -> tuple[Outcome, PublishedVersion | None]:
-        """Promise 1: the alias is only ever given a version whose code hash is the accepted digest."""
+        """The alias is only ever given a version whose code hash is the accepted digest.
+
+        guarantees.md#1-only-accepted-code
+        """
         alias = _alias(function, deployment.plan.alias)
         found, revision = (alias.state, alias.revision) if alias else (None, None)
         if wrong := _unexpected(deployment, found):
@@ -155,9 +158,9 @@ class Steps:
             return settled
         stored = self.artifacts.find(deployment.function, deployment.sha256)
         if stored is None:
-            return Impossible("artifact_not_found", f"no artifact {deployment.sha256} was uploaded")
+            return PermanentFailure("artifact_not_found", f"no artifact {deployment.sha256} was uploaded")
         if stored.sha256 != deployment.sha256:
-            return Impossible(
+            return PermanentFailure(
                 "artifact_mismatch", "the stored artifact has another checksum than its name says"
             )
         if not self.store.renew_publish_lock(deployment):
@@ -169,10 +172,12 @@ class Steps:
             settled.revision,
         )
         if updated.code_sha256 != deployment.sha256:
-            return Impossible("code_mismatch", "Lambda holds other code than was accepted")
+            return PermanentFailure("code_mismatch", "Lambda holds other code than was accepted")
         settled = self._settled(function, updated)
         if isinstance(settled, Snapshot) and settled.update == "Failed":
-            return Impossible("publish_failed", f"Lambda could not update the code: {settled.update_reason}")
+            return PermanentFailure(
+                "publish_failed", f"Lambda could not update the code: {settled.update_reason}"
+            )
         return settled
 
     def _freeze(
@@ -180,12 +185,14 @@ class Steps:
     ) -> tuple[Snapshot | Outcome, PublishedVersion | None]:
         """Publish `$LATEST` as it was read. Unchanged code and configuration give the last version again."""
         if latest.code_sha256 != deployment.sha256:
-            return Trouble("CodeChanged", "somebody else changed the function's code meanwhile"), None
+            return TransientFailure(
+                "CodeChanged", "somebody else changed the function's code meanwhile"
+            ), None
         if not self.store.renew_publish_lock(deployment):
             return LockLost(), None
         version = function.publish(deployment.sha256, latest.revision, f"sluicegate {deployment.id}")
         if version.code_sha256 != deployment.sha256:
-            return Impossible("code_mismatch", "Lambda published other code than was accepted"), None
+            return PermanentFailure("code_mismatch", "Lambda published other code than was accepted"), None
         for pause in _PAUSES:
             if version.state != "Pending":
                 break
@@ -207,8 +214,11 @@ class Steps:
             snapshot = function.snapshot()
         return Pending(f"the function's update is {snapshot.update}, its state {snapshot.state}")
 
-    def _adopt(self, deployment: Deployment, function: FunctionApi, step: Adopt) -> Outcome:
-        """Promise 1, for a version that the record knows: it exists, with the code that was accepted."""
+    def _adopt(self, deployment: Deployment, function: FunctionApi, step: ReuseVersion) -> Outcome:
+        """Reuse a recorded version.
+
+        guarantees.md#1-only-accepted-code.: it exists, with the code that was accepted.
+        """
         alias = _alias(function, deployment.plan.alias)
         found, revision = (alias.state, alias.revision) if alias else (None, None)
         if wrong := _unexpected(deployment, found):
@@ -217,13 +227,13 @@ class Steps:
             source = _alias(function, step.source)
             if source is None or source.state != AliasState(step.version):
                 message = f"alias {step.source} does not serve version {step.version} alone any more"
-                return Impossible("source_changed", message)
+                return PermanentFailure("source_changed", message)
         version = _version_of(function, step.version)
         if not isinstance(version, Snapshot):
             return version
         if version.code_sha256 != deployment.sha256:
             message = f"version {step.version} holds other code than was accepted"
-            return Impossible("code_mismatch", message)
+            return PermanentFailure("code_mismatch", message)
         return Published(step.version, found, revision, reused=True)
 
     # Before traffic
@@ -263,43 +273,46 @@ class Steps:
                 qualifier, smoke.request(test, facts), timeout=test.timeout, limit=smoke.LARGEST
             )
         except TooSlow as error:
-            return Impossible(
+            return PermanentFailure(
                 "smoke_failed", f"{'the hook' if access.hook else 'the version'} gave {error.message}"
             )
         except NotFound:
             if test.hook is None:
                 raise
-            return Impossible("smoke_failed", f"there is no function {test.hook}, which is the hook")
+            return PermanentFailure("smoke_failed", f"there is no function {test.hook}, which is the hook")
         if why := smoke.failed(test, answer.payload, answer.error):
-            return Impossible("smoke_failed", why)
+            return PermanentFailure("smoke_failed", why)
         return Verified()
 
     # The alias
 
     def _shift(self, deployment: Deployment, function: FunctionApi, step: Shift) -> Outcome:
-        """Promise 4: move the alias only from what was found, and only while its lock is ours.
+        """Move the alias only from what was found, and only while its lock is ours
+        (guarantees.md#4-failure-restores-the-alias).
 
         The revision noted when it was found spares a look: Lambda refuses the move if it is stale. After
         trouble it does look, for the move may have taken effect unseen.
         """
         if not self.store.holds_alias(deployment):
-            return Trouble("LockLost", "the alias' lock is not held")
+            return TransientFailure("LockLost", "the alias' lock is not held")
         refusal: LambdaError | None = None
-        if step.found != step.wanted and not deployment.trouble:
+        if step.original != step.desired and not deployment.failures:
             try:
                 return self._move(deployment, function, step, step.revision)
             except (Stale, InProgress, NotFound) as error:
                 refusal = error
-        alias = _alias(function, deployment.plan.alias, step.found, step.wanted)
+        alias = _alias(function, deployment.plan.alias, step.original, step.desired)
         state = alias.state if alias else None
-        if alias is not None and state == step.wanted:
-            return Shifted(step.wanted, alias.revision)
-        if state != step.found:
+        if alias is not None and state == step.desired:
+            return Shifted(step.desired, alias.revision)
+        if state != step.original:
             return AliasMoved(state)
         if isinstance(refusal, NotFound):  # the alias is as it was, so it is the version that is gone
-            return Impossible("version_not_found", f"version {step.wanted.version} does not exist any more")
+            return PermanentFailure(
+                "version_not_found", f"version {step.desired.version} does not exist any more"
+            )
         if not self._is_present(deployment):
-            return Trouble("RecordChanged", "the record has moved on")
+            return TransientFailure("RecordChanged", "the record has moved on")
         return self._move(deployment, function, step, alias.revision if alias else None)
 
     def _is_present(self, deployment: Deployment) -> bool:
@@ -313,56 +326,56 @@ class Steps:
         name = deployment.plan.alias
         if revision is None:
             about = f"Sluicegate: {deployment.stage}"
-            made = function.create_alias(name, step.wanted.version, about)
+            made = function.create_alias(name, step.desired.version, about)
         else:
-            made = function.update_alias(name, step.wanted, revision)
-        return Shifted(step.wanted, made.revision)
+            made = function.update_alias(name, step.desired, revision)
+        return Shifted(step.desired, made.revision)
 
-    def _look(self, deployment: Deployment, access: Access, step: Look) -> Outcome:
-        """Promise 4 needs the alias' own word: what somebody else has moved is no longer ours to judge."""
+    def _look(self, deployment: Deployment, access: Access, step: Observe) -> Outcome:
+        """Judge only what this deployment moved (guarantees.md#4-failure-restores-the-alias)."""
         plan = deployment.plan
         try:
-            alias = _alias(access.function, plan.alias, step.wanted)
+            alias = _alias(access.function, plan.alias, step.desired)
         except NotFound:  # somebody deleted the function, and its aliases with it
             return AliasMoved(None)
-        if alias is None or alias.state != step.wanted:
+        if alias is None or alias.state != step.desired:
             return AliasMoved(alias.state if alias else None)
         if plan.watch is None or access.cloudwatch is None:
-            return Looked(Seen())
+            return Observed(Observation())
         alarms = _alarms(access, plan.watch)
         if not plan.watch.limits:
-            return Looked(Seen(alarms))
+            return Observed(Observation(alarms))
         began = seconds(step.since)
-        since = {step.version: began} | ({step.old: began - BASELINE} if step.old else {})
+        since = {step.version: began} | ({step.baseline: began - BASELINE} if step.baseline else {})
         measured = access.cloudwatch.measured(deployment.function, plan.alias, since, self.clock())
-        old = measured[step.old] if step.old and step.old != step.version else None
-        return Looked(Seen(alarms, measured[step.version], old))
+        old = measured[step.baseline] if step.baseline and step.baseline != step.version else None
+        return Observed(Observation(alarms, measured[step.version], old))
 
     def _restore(self, deployment: Deployment, function: FunctionApi, step: Restore) -> Outcome:
         """Back to exactly what was found, unless somebody else moved it meanwhile."""
         name = deployment.plan.alias
         try:
-            alias = _alias(function, name, step.found, *step.ours)
+            alias = _alias(function, name, step.original, *step.ours)
         except NotFound:  # somebody deleted the function, and its aliases with it
             return Restored(AliasOutcome.LEFT_TO_OTHER, None)
         state = alias.state if alias else None
-        if state == step.found:
+        if state == step.original:
             if step.moved:
-                return Restored(AliasOutcome.RESTORED if step.found else AliasOutcome.REMOVED, state)
+                return Restored(AliasOutcome.RESTORED if step.original else AliasOutcome.REMOVED, state)
             if alias is not None:
                 _fence(function, name, alias)
             return Restored(AliasOutcome.UNTOUCHED, state)
         if alias is None or state not in step.ours:
             return Restored(AliasOutcome.LEFT_TO_OTHER, state)
-        if state != step.now:
-            return SeenMoved(alias.state)
+        if state != step.current:
+            return FoundMoved(alias.state)
         if not self.store.holds_alias(deployment):
-            return Trouble("LockLost", "the alias' lock is not held")
-        if step.found is None:
+            return TransientFailure("LockLost", "the alias' lock is not held")
+        if step.original is None:
             function.delete_alias(name)
             return Restored(AliasOutcome.REMOVED, None)
-        function.update_alias(name, step.found, alias.revision)
-        return Restored(AliasOutcome.RESTORED, step.found)
+        function.update_alias(name, step.original, alias.revision)
+        return Restored(AliasOutcome.RESTORED, step.original)
 
 
 def _alias(function: FunctionApi, name: str, *expected: AliasState | None) -> Alias | None:
@@ -393,33 +406,33 @@ def _alarms(access: Access, watch: Watch | None) -> tuple[tuple[str, AlarmState]
     return access.cloudwatch.alarms(watch.alarms) if watch and access.cloudwatch else ()
 
 
-def _quiet(access: Access, watch: Watch | None) -> Verified | Impossible:
+def _quiet(access: Access, watch: Watch | None) -> Verified | PermanentFailure:
     """Whether no alarm fires yet: what goes wrong already is no time for more."""
     reason = alarmed(_alarms(access, watch))
     if reason is None:
         return Verified()
-    return Impossible(reason.code, f"before anything was moved: {reason.message}", reason.data)
+    return PermanentFailure(reason.code, f"before anything was moved: {reason.message}", reason.data)
 
 
-def _version_of(function: FunctionApi, version: str) -> Snapshot | Impossible:
+def _version_of(function: FunctionApi, version: str) -> Snapshot | PermanentFailure:
     """A published version as it is; what is gone cannot be served."""
     try:
         return function.snapshot(version)
     except NotFound:
-        return Impossible("version_not_found", f"version {version} does not exist any more")
+        return PermanentFailure("version_not_found", f"version {version} does not exist any more")
 
 
-def _unable(version: Snapshot) -> Impossible:
+def _unable(version: Snapshot) -> PermanentFailure:
     """A version that does not run. Lambda puts to sleep what is idle for weeks, and wakes it by failing."""
     if version.state == "Inactive":
         message = f"version {version.version} was put to sleep by Lambda: invoke it once, then deploy again"
-        return Impossible("version_inactive", message)
-    return Impossible("publish_failed", f"version {version.version} cannot run: {version.state_reason}")
+        return PermanentFailure("version_inactive", message)
+    return PermanentFailure("publish_failed", f"version {version.version} cannot run: {version.state_reason}")
 
 
-def _unweighable(function: FunctionApi, alias: str, step: Verify, new: Snapshot) -> Impossible | None:
+def _unweighable(function: FunctionApi, alias: str, step: Verify, new: Snapshot) -> PermanentFailure | None:
     """Why Lambda would not share traffic between the two (CreateAlias' reference, RoutingConfig)."""
-    found = step.found
+    found = step.original
     if found is None:
         return None
     if found.weights:
@@ -437,16 +450,16 @@ def _unweighable(function: FunctionApi, alias: str, step: Verify, new: Snapshot)
             return None
         because, what = differing[0], f"the versions differ in their {differing[0].replace('_', ' ')}"
     message = f"traffic cannot be shared: {what}; a deployment all at once can do it"
-    return Impossible("weights_refused", message, {"because": because})
+    return PermanentFailure("weights_refused", message, {"because": because})
 
 
-def _unexpected(deployment: Deployment, found: AliasState | None) -> Impossible | None:
+def _unexpected(deployment: Deployment, found: AliasState | None) -> PermanentFailure | None:
     expected = deployment.expected_version
     if expected is None or (found == AliasState(expected)):
         return None
     serves = found.version if found else "nothing"
     message = f"the request expected version {expected}, but the stage serves {serves}"
-    return Impossible("not_as_expected", message, {"expected": expected, "found": serves})
+    return PermanentFailure("not_as_expected", message, {"expected": expected, "found": serves})
 
 
 def _changed(known: PublishedVersion, latest: Snapshot) -> tuple[str, ...]:
@@ -469,22 +482,24 @@ def _lambda_outcome(error: LambdaError, deployment: Deployment) -> Outcome:
         case NotFound():
             where = f"{deployment.plan.target.account} {deployment.plan.target.region}"
             message = f"function {deployment.function} does not exist in {where}"
-            return Impossible("function_not_found", message)
+            return PermanentFailure("function_not_found", message)
         case Denied():
             message = f"the target's role may not do this: {error.message}"
-            return Impossible("target_denied", message, {"error": error.code})
+            return PermanentFailure("target_denied", message, {"error": error.code})
         case Stale() | InProgress():
-            return Trouble(error.code, "somebody else is changing the function")
+            return TransientFailure(error.code, "somebody else is changing the function")
         case Unanswered():
-            return Trouble(error.code, f"Lambda did not do it: {error.code}")
+            return TransientFailure(error.code, f"Lambda did not do it: {error.code}")
         case _:
             message = f"Lambda refused: {error.code}: {error.message}"
-            return Impossible("lambda_refused", message, {"error": error.code})
+            return PermanentFailure("lambda_refused", message, {"error": error.code})
 
 
 def _aws_outcome(error: ClientError | BotoCoreError) -> Outcome:
     """For S3, STS and DynamoDB: a refusal is final, anything else is tried again."""
     code = clients.error_code(error)
     if code in ("AccessDenied", "AccessDeniedException", "403"):
-        return Impossible("target_denied", f"AWS refused: {clients.error_message(error)}", {"error": code})
-    return Trouble(code, f"AWS did not answer as it should: {code}")
+        return PermanentFailure(
+            "target_denied", f"AWS refused: {clients.error_message(error)}", {"error": code}
+        )
+    return TransientFailure(code, f"AWS did not answer as it should: {code}")

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from sluicegate.aws.stepfunctions import Executions
-from sluicegate.deployer.runner import Steps
+from sluicegate.deployer.runner import Runner
 from sluicegate.deployment.model import Deployment
-from sluicegate.rollout.machine import End, Occupied, Outcome, advance, next_step, pause
-from sluicegate.store.store import Busy, Changed, PublishedVersion, Store
+from sluicegate.rollout.machine import Blocked, End, Outcome, advance, next_step, pause
+from sluicegate.store.store import Busy, PublishedVersion, StaleRevision, Store
 
 TURN: Final = 20.0
 """Seconds that one turn may take before it hands over to the next; the function's timeout is far above."""
@@ -22,7 +22,7 @@ class Deployer:
     """`told` hears of every change of a record, once it is written."""
 
     store: Store
-    steps: Steps
+    steps: Runner
     executions: Executions
     told: Told
     clock: Callable[[], float] = time.time
@@ -41,7 +41,7 @@ class Deployer:
             outcome, published = self.steps.run(deployment, step)
             try:
                 deployment, outcome = self._record(deployment, outcome, published)
-            except Changed:
+            except StaleRevision:
                 deployment = self.store.deployment(deployment_id) or deployment
                 continue
             if deployment.status.final:
@@ -78,7 +78,7 @@ class Deployer:
         try:
             self.store.save(before, after, published)
         except Busy as busy:
-            return self._record(before, Occupied(busy.deployment), None)
+            return self._record(before, Blocked(busy.deployment), None)
         self.told(after, outcome)
         return after, outcome
 

@@ -15,7 +15,7 @@ from sluicegate.text import clean
 
 
 class Status(StrEnum):
-    """Where a deployment is. The last five are final, once and for all (promise 3)."""
+    """Where a deployment is. The last five are final, once and for all (guarantees.md#3-exactly-one-end)."""
 
     ACCEPTED = "accepted"
     QUEUED = "queued"
@@ -111,13 +111,13 @@ class Entry:
 class Deployment:
     """One accepted request. Each change makes the next revision and one entry of the timeline.
 
-    `found` is what the alias served before anything was moved, None where there was no alias; `now` is what
-    it was last seen or made to serve, at Lambda's revision `alias_revision`. All three mean something from
-    `verifying` on. `step` is the index into the plan's steps, `extended` how often its bake was prolonged,
-    `moved_at` (RFC 3339) when traffic first reached the version. `abort` says why it shall go no further,
-    `supersedes` whose place it waits for. `promoted_from` is a stage, and `source` its alias where that has
-    to serve the very version still. `trouble` counts the failed tries of the present step, `attempt`
-    the executions started for this deployment, `since` (RFC 3339) is when the present status began.
+    `original` is what the alias served before anything was moved, None where there was no alias; `current` is
+    what it was last seen or made to serve, at Lambda's revision `alias_revision`. All three mean something
+    from `verifying` on. `step` is the index into the plan's steps, `extended` how often its bake was
+    prolonged, `traffic_since` (RFC 3339) when traffic first reached the version. `abort` says why it shall go
+    no further, `supersedes` whose place it waits for. `promoted_from` is a stage, and `source` its alias
+    where that has to serve the very version still. `failures` counts the failed tries of the present step,
+    `attempt` the executions started for this deployment, `since` (RFC 3339) is when the present status began.
     """
 
     id: str
@@ -143,17 +143,17 @@ class Deployment:
     weight: int = 0
     step: int = 0
     extended: int = 0
-    found: AliasState | None = None
+    original: AliasState | None = None
     alias_revision: str | None = None
-    now: AliasState | None = None
-    moved_at: str | None = None
+    current: AliasState | None = None
+    traffic_since: str | None = None
     approval: Approval | None = None
     abort: Reason | None = None
     supersedes: str | None = None
     outcome: AliasOutcome | None = None
     reason: Reason | None = None
     finished_at: str | None = None
-    trouble: int = 0
+    failures: int = 0
     attempt: int = 1
 
     def changed(self, at: float, message: str, status: Status | None = None, **fields: Any) -> "Deployment":
@@ -164,7 +164,7 @@ class Deployment:
         moment = timestamp(at)
         revision = self.revision + 1
         if status is not self.status:
-            fields = {"since": moment, "trouble": 0, **fields}
+            fields = {"since": moment, "failures": 0, **fields}
         if status.final:
             fields["finished_at"] = moment
         entry = Entry(revision, moment, status, clean(message))
@@ -273,8 +273,8 @@ def view(deployment: Deployment) -> dict[str, Any]:
         "weight": deployment.weight,
         "alias": {
             "name": deployment.plan.alias,
-            "found": _alias_view(deployment.found),
-            "now": _alias_view(deployment.now),
+            "original": _alias_view(deployment.original),
+            "current": _alias_view(deployment.current),
             "outcome": deployment.outcome and deployment.outcome.value,
         },
         "rule": deployment.rule,

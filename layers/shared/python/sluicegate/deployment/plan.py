@@ -9,21 +9,24 @@ from enum import StrEnum
 
 @dataclass(frozen=True)
 class Target:
-    """Where functions live: the first part of every key and lock (promise 2)."""
+    """Where functions live: the first part of every key and lock.
+
+    guarantees.md#2-one-deployment-at-a-time
+    """
 
     account: str
     region: str
 
 
 @dataclass(frozen=True)
-class Step:
+class TrafficStep:
     """One step of a plan: `percent` (1 to 100) of the traffic, then `bake` seconds before the next."""
 
     percent: int
     bake: int
 
 
-ALL_AT_ONCE = (Step(100, 0),)
+ALL_AT_ONCE = (TrafficStep(100, 0),)
 
 
 @dataclass(frozen=True)
@@ -92,7 +95,7 @@ class Plan:
 
     target: Target
     alias: str
-    steps: tuple[Step, ...]
+    steps: tuple[TrafficStep, ...]
     gate: str
     smoke: Smoke | None = None
     watch: Watch | None = None

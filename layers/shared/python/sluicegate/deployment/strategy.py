@@ -4,10 +4,10 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Final
 
-from sluicegate.deployment.plan import ALL_AT_ONCE, Step
+from sluicegate.deployment.plan import ALL_AT_ONCE, TrafficStep
 
 MAX_STEPS: Final = 20
-"""Steps of one plan: with the looks that a bake takes, a rollout stays within Step Functions' history."""
+"""Runner of one plan: with the looks that a bake takes, a rollout stays within Step Functions' history."""
 
 MAX_BAKE: Final = 7 * 86_400
 """Seconds of one bake."""
@@ -22,25 +22,25 @@ class StrategyError(ValueError):
     """No steps can be made of it; the message says why."""
 
 
-def all_at_once(bake: int = 0) -> tuple[Step, ...]:
+def all_at_once(bake: int = 0) -> tuple[TrafficStep, ...]:
     """Everything in one step, watched for `bake` seconds after it."""
-    return ALL_AT_ONCE if not bake else checked((Step(100, bake),))
+    return ALL_AT_ONCE if not bake else checked((TrafficStep(100, bake),))
 
 
-def canary(percent: int, bake: int) -> tuple[Step, ...]:
+def canary(percent: int, bake: int) -> tuple[TrafficStep, ...]:
     """`percent` of the traffic for `bake` seconds, then all of it."""
-    return checked((Step(percent, bake), Step(100, 0)))
+    return checked((TrafficStep(percent, bake), TrafficStep(100, 0)))
 
 
-def linear(percent: int, every: int) -> tuple[Step, ...]:
+def linear(percent: int, every: int) -> tuple[TrafficStep, ...]:
     """`percent` more each `every` seconds, until it is all."""
     if not 1 <= percent <= 99:
         raise StrategyError("percent is from 1 to 99")
     shares = [*range(percent, 100, percent), 100]
-    return checked(tuple(Step(share, every if share < 100 else 0) for share in shares))
+    return checked(tuple(TrafficStep(share, every if share < 100 else 0) for share in shares))
 
 
-def checked(steps: Sequence[Step]) -> tuple[Step, ...]:
+def checked(steps: Sequence[TrafficStep]) -> tuple[TrafficStep, ...]:
     """The steps, if they can be a plan's. Raises StrategyError."""
     if not 1 <= len(steps) <= MAX_STEPS:
         raise StrategyError(f"these are {len(steps)} steps, and a plan has 1 to {MAX_STEPS}")
@@ -57,7 +57,7 @@ def checked(steps: Sequence[Step]) -> tuple[Step, ...]:
     return tuple(steps)
 
 
-def as_careful(one: Sequence[Step], other: Sequence[Step]) -> bool:
+def as_careful(one: Sequence[TrafficStep], other: Sequence[TrafficStep]) -> bool:
     """Whether `one` is as careful as `other`, or more.
 
     It is where, at every moment since the first move, no more traffic is on the new version by `one` than by
@@ -68,7 +68,7 @@ def as_careful(one: Sequence[Step], other: Sequence[Step]) -> bool:
     return all(_exposure(one, moment) <= _exposure(other, moment) for moment in moments)
 
 
-def _curve(steps: Sequence[Step]) -> Iterator[tuple[int, int]]:
+def _curve(steps: Sequence[TrafficStep]) -> Iterator[tuple[int, int]]:
     """(seconds since the first move, percent from then on), up to the end of watching."""
     start = 0
     for step in steps:
@@ -77,5 +77,5 @@ def _curve(steps: Sequence[Step]) -> Iterator[tuple[int, int]]:
     yield start, _OVER
 
 
-def _exposure(steps: Sequence[Step], moment: int) -> int:
+def _exposure(steps: Sequence[TrafficStep], moment: int) -> int:
     return max(percent for start, percent in _curve(steps) if start <= moment)

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import cast, get_args
 
-from sluicegate.deployment.plan import Smoke, Step, Watch
+from sluicegate.deployment.plan import Smoke, TrafficStep, Watch
 from sluicegate.gate import codec, rollout_settings
 from sluicegate.gate import webhooks as gatehooks
 from sluicegate.gate.codec import GateError
@@ -104,7 +104,7 @@ class Placement:
     target: Target
     protected: bool
     max_age: int | None
-    steps: tuple[Step, ...]
+    steps: tuple[TrafficStep, ...]
     smoke: Smoke | None
     watch: Watch | None
     approval: int | None

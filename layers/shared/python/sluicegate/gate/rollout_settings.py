@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from sluicegate.deployment import strategy
-from sluicegate.deployment.plan import ALL_AT_ONCE, Limit, Metric, NoData, Smoke, Step, Watch
+from sluicegate.deployment.plan import ALL_AT_ONCE, Limit, Metric, NoData, Smoke, TrafficStep, Watch
 from sluicegate.gate import alarm_names, codec
 from sluicegate.gate.codec import GateError
 from sluicegate.strict_json import JsonValue, StrictJsonError, loads
@@ -48,7 +48,7 @@ class Rollout:
     pipeline cannot overwrite a newer one.
     """
 
-    steps: tuple[Step, ...] = ALL_AT_ONCE
+    steps: tuple[TrafficStep, ...] = ALL_AT_ONCE
     smoke: Smoke | None = None
     watch: Watch | None = None
     approval: int | None = None
@@ -121,10 +121,10 @@ def read(value: JsonValue, *, own_functions: Collection[str]) -> Rollout:
     )
 
 
-def _steps(value: JsonValue) -> tuple[Step, ...]:
+def _steps(value: JsonValue) -> tuple[TrafficStep, ...]:
     found = [codec.record(item, "percent", "bake") for item in codec.items(value)]
     steps = [
-        Step(codec.whole(item["percent"], 1, 100), codec.whole(item["bake"], 0, strategy.MAX_BAKE))
+        TrafficStep(codec.whole(item["percent"], 1, 100), codec.whole(item["bake"], 0, strategy.MAX_BAKE))
         for item in found
     ]
     try:

@@ -8,10 +8,10 @@ from sluicegate.gate.patterns import Pattern
 from sluicegate.oidc.claims import LISTS
 from sluicegate.oidc.identity import Identity, Via
 
-Action = Literal[
+RuleAction = Literal[
     "deploy", "promote", "rollback", "approve", "reject", "abort", "hold", "read", "override-strategy"
 ]
-ACTIONS: tuple[Action, ...] = get_args(Action)
+ACTIONS: tuple[RuleAction, ...] = get_args(RuleAction)
 
 # Ids alone: a path can be freed and taken by somebody else, a developer writes `environment`, a project
 # chooses what `sub` is made of, and `job_project_*` say where a job ran, not whose it is.

@@ -2,7 +2,7 @@
 and what they deploy. And what a rule for them may say.
 
 A delivery that is not an ID token's says little: that a holder of the hook's secret sent it, and a maintainer
-of the project can have GitLab send what they like. SECURITY.md, "Webhooks".
+of the project can have GitLab send what they like. security.md#webhooks.
 """
 
 import re

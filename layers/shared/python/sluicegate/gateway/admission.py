@@ -16,22 +16,22 @@ from sluicegate.gate import patterns
 from sluicegate.gate.policy import Gate, Placement, Rule
 from sluicegate.gateway.problems import Problem, conflict, unavailable, unprocessable
 from sluicegate.gateway.requester import may_see, named, requester
-from sluicegate.gateway.requests import Action, DeploymentRequest
+from sluicegate.gateway.requests import DeploymentAction, DeploymentRequest
 from sluicegate.oidc.identity import Identity
 from sluicegate.rollout.machine import stop
 from sluicegate.store.store import (
     AliasLock,
-    Binding,
     Busy,
-    Changed,
     Hold,
-    Moved,
-    Once,
     Outdated,
+    PermanentClaim,
     ServedVersion,
     Serving,
+    ServingChanged,
+    StaleRevision,
     Store,
-    Takeover,
+    Supersession,
+    TokenUse,
     TokenUsed,
     digest,
 )
@@ -50,7 +50,7 @@ class Resolved:
     `leaves` is what the stage serves, where that alone says what is the way back.
     """
 
-    action: Action
+    action: DeploymentAction
     sha256: str
     plan: Plan
     rule: Rule
@@ -283,7 +283,7 @@ class Acceptance:
         fingerprint: str,
         actions: tuple[str, ...],
         leaves: Serving | None = None,
-        once: Once | None = None,
+        once: PermanentClaim | None = None,
     ) -> tuple[Deployment, tuple[Deployment, ...]]:
         """Write it, and what it supersedes; `once` is a webhook's.
 
@@ -311,7 +311,7 @@ class Acceptance:
                     leaves=leaves,
                     once=once,
                 )
-            except Changed:
+            except StaleRevision:
                 continue
             except Busy as busy:
                 # Somebody took the alias since the lock was read; or a lock was left over.
@@ -319,7 +319,7 @@ class Acceptance:
                 if not take:
                     raise
                 continue
-            except Moved:
+            except ServingChanged:
                 raise unavailable("what the stage serves has just changed: send it again", 1) from None
             except Outdated:
                 raise outdated(deployment.stage) from None
@@ -332,24 +332,24 @@ class Acceptance:
             return written, tuple(after for _, after in takeover.changes) if takeover else ()
         raise unavailable("too many requests for this stage at once: send it again", 1)
 
-    def _takeover(self, deployment: Deployment, lock: AliasLock, *, supersede: bool) -> Takeover:
+    def _takeover(self, deployment: Deployment, lock: AliasLock, *, supersede: bool) -> Supersession:
         """What becomes of who has the alias, and of who was to have it next. Raises Busy.
 
         A holder that has ended leaves its lock in the same transaction. Should one ever be left over, it
         protects nothing, and does not keep the stage for ever.
         """
         holder = self.store.deployment(lock.deployment)
-        heir = self.store.deployment(lock.heir) if lock.heir else None
+        successor = self.store.deployment(lock.successor) if lock.successor else None
         if holder is None or holder.status.final:
-            if heir is not None and not heir.status.final and not supersede:
-                raise Busy(heir.id)
+            if successor is not None and not successor.status.final and not supersede:
+                raise Busy(successor.id)
         elif not supersede or holder.action == "rollback":
             # A way back takes a second, and is nobody's to end by what it leads away from.
             raise Busy(holder.id)
         message = f"deployment {deployment.id} takes its place"
         reason = Reason("superseded", message, {"by": deployment.id})
         changes = []
-        for before in (holder, heir):
+        for before in (holder, successor):
             if before is None or before.status.final:
                 continue
             if deployment.plan.ordered and deployment.action != "rollback" and _newer(before, deployment):
@@ -362,7 +362,7 @@ class Acceptance:
             or holder.status.final
             or any(before is holder and after.status.final for before, after in changes)
         )
-        return Takeover(lock, tuple(changes), at_once)
+        return Supersession(lock, tuple(changes), at_once)
 
     def _has_ended(self, deployment_id: str) -> bool:
         holder = self.store.deployment(deployment_id)
@@ -383,9 +383,9 @@ class Acceptance:
             and serving.version != deployment.version
         )
 
-    def _binding(self, deployment: Deployment, identity: Identity, fingerprint: str) -> Binding | None:
+    def _binding(self, deployment: Deployment, identity: Identity, fingerprint: str) -> TokenUse | None:
         key = token_key(identity, deployment)
-        return None if key is None else Binding(key, fingerprint, identity.expires_at)
+        return None if key is None else TokenUse(key, fingerprint, identity.expires_at)
 
 
 def token_key(identity: Identity, deployment: Deployment) -> str | None:

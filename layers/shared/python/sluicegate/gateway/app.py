@@ -1,4 +1,5 @@
-"""The API: authenticate, authorise, accept, answer. From its own table, never from a target (promise 8).
+"""The API: authenticate, authorise, accept, answer. From its own table, never from a target
+(guarantees.md#8-least-privilege).
 
 The order of refusals is the same for every call: 413 and 415, 401, 400, 403, idempotency, 422 and 412, 409.
 """
@@ -95,7 +96,10 @@ class Gateway:
         return route(self, call, self._authenticate(call))
 
     def _authenticate(self, call: Call) -> Identity:
-        """Promise 6: no identity without a credential that verifies, and none that the gate file denies."""
+        """No identity without a credential that verifies, and none that the gate file denies.
+
+        guarantees.md#6-deny-by-default
+        """
         try:
             identity = verify(
                 call.headers.get("authorization", []),
@@ -445,7 +449,10 @@ class Gateway:
         return self._deliver(hook, told, identity)
 
     def _check_sender(self, hook: Webhook, call: Call) -> None:
-        """Promise 6: the entry's scheme, and no other, whatever else a delivery brings."""
+        """The entry's scheme, and no other, whatever else a delivery brings.
+
+        guarantees.md#6-deny-by-default
+        """
         try:
             webhooks.check_instance(hook, call.headers)
             if hook.secret is None:
@@ -578,7 +585,10 @@ class Gateway:
         return Answer(200, value, tuple(lines))
 
     def _replayed(self, request_key: str, fingerprint: str, identity: Identity) -> Answer | None:
-        """Promise 5: the same request again finds what it accepted, and starts it if its start failed."""
+        """The same request again finds what it accepted, and starts it if its start failed.
+
+        guarantees.md#5-one-request-one-effect
+        """
         known = self.store.request(request_key)
         if known is None:
             return None

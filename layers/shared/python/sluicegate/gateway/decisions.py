@@ -1,6 +1,6 @@
 """Approve, reject, abort: what people decide about a deployment that is under way.
 
-SECURITY.md, "Approval". Whatever is decided is written to the record first; then the rollout is woken.
+security.md#approvals. Whatever is decided is written to the record first; then the rollout is woken.
 """
 
 import re
@@ -17,7 +17,7 @@ from sluicegate.gateway.requester import named, requester
 from sluicegate.oidc.identity import Identity, Via
 from sluicegate.rollout.machine import WAITING, stop
 from sluicegate.store.codec import Item
-from sluicegate.store.store import Binding, Changed, Store, TokenUsed, digest
+from sluicegate.store.store import StaleRevision, Store, TokenUse, TokenUsed, digest
 from sluicegate.text import clean
 
 _TRIES: Final = 6
@@ -51,7 +51,7 @@ class Decisions:
             binding = self._binding(current, identity)
             try:
                 self.store.save(current, after, binding=binding)
-            except Changed:
+            except StaleRevision:
                 continue
             except TokenUsed:
                 raise conflict(
@@ -80,7 +80,7 @@ class Decisions:
             )
             try:
                 self.store.save(current, after)
-            except Changed:
+            except StaleRevision:
                 continue
             return after, True
         raise _contended()
@@ -100,7 +100,7 @@ class Decisions:
                 return current, False
             try:
                 self.store.save(current, after)
-            except Changed:
+            except StaleRevision:
                 continue
             return after, True
         raise _contended()
@@ -156,10 +156,10 @@ class Decisions:
         at = timestamp(self.clock())
         return Approval(decision, requester(identity), rule.name, at, reason and clean(reason))
 
-    def _binding(self, deployment: Deployment, identity: Identity) -> Binding | None:
+    def _binding(self, deployment: Deployment, identity: Identity) -> TokenUse | None:
         """A token that approved is good for nothing else there."""
         key = token_key(identity, deployment)
-        return None if key is None else Binding(key, digest("approve", deployment.id), identity.expires_at)
+        return None if key is None else TokenUse(key, digest("approve", deployment.id), identity.expires_at)
 
 
 def _identity(kept: Item) -> Identity:

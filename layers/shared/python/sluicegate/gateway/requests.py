@@ -8,7 +8,7 @@ from typing import Any, Final, Literal, TypeAlias
 from sluicegate.aws.s3 import MAX_SIZE
 from sluicegate.deployment import strategy as strategies
 from sluicegate.deployment.model import DURATION, Status, parse_duration
-from sluicegate.deployment.plan import Step
+from sluicegate.deployment.plan import TrafficStep
 from sluicegate.deployment.ulid import is_id
 from sluicegate.gateway.problems import invalid_request
 from sluicegate.strict_json import StrictJsonError, loads
@@ -21,7 +21,7 @@ MAX_WAIT: Final = 20
 
 MAX_DEPTH: Final = 16
 
-Action: TypeAlias = Literal["deploy", "promote", "rollback"]
+DeploymentAction: TypeAlias = Literal["deploy", "promote", "rollback"]
 
 _FUNCTION = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 _STAGE = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
@@ -48,13 +48,13 @@ class DeploymentRequest:
     `version`. `strategy` None leaves it to the gate file.
     """
 
-    action: Action
+    action: DeploymentAction
     function: str
     stage: str
     sha256: str | None = None
     source: str | None = None
     version: str | None = None
-    strategy: tuple[Step, ...] | None = None
+    strategy: tuple[TrafficStep, ...] | None = None
     supersede: bool = False
     expected_version: str | None = None
     release: str | None = None
@@ -177,7 +177,7 @@ def artifact(value: Any) -> ArtifactRequest:
     return ArtifactRequest(function, sha256, size)
 
 
-_ONLY: Final[Mapping[str, tuple[Action, ...]]] = {
+_ONLY: Final[Mapping[str, tuple[DeploymentAction, ...]]] = {
     "artifact": ("deploy", "promote"),
     "from": ("promote",),
     "version": ("promote", "rollback"),
@@ -189,7 +189,7 @@ _ONLY: Final[Mapping[str, tuple[Action, ...]]] = {
 def deployment(value: Any) -> DeploymentRequest:
     """Of `POST /deployments`."""
     fields = _Fields(value)
-    action: Action = fields.take("action", _action, needed=True)
+    action: DeploymentAction = fields.take("action", _action, needed=True)
     function = fields.take("function", _function, needed=True)
     stage = fields.take("stage", _stage, needed=True)
     for name, actions in _ONLY.items():
@@ -230,14 +230,14 @@ def deployment(value: Any) -> DeploymentRequest:
     )
 
 
-def _strategy(fields: _Fields) -> tuple[Step, ...] | None:
+def _strategy(fields: _Fields) -> tuple[TrafficStep, ...] | None:
     """The steps of the field `strategy`, which has the gate file's form; errors go to `fields`."""
     given = fields.nested("strategy")
     if given is None:
         return None
     kind = given.take("type", _one_of(*strategies.TYPES), needed=True)
     listed: list[_Fields] = []
-    steps: tuple[Step, ...] | None = None
+    steps: tuple[TrafficStep, ...] | None = None
     try:
         match kind:
             case "all-at-once":
@@ -254,7 +254,7 @@ def _strategy(fields: _Fields) -> tuple[Step, ...] | None:
                 items = given.take("steps", _steps, needed=True) or []
                 listed = [_Fields(item, f"{given.pointer}/steps/{i}") for i, item in enumerate(items)]
                 made = [
-                    Step(one.take("percent", _percent, needed=True) or 0, _taken_duration(one, "bake"))
+                    TrafficStep(one.take("percent", _percent, needed=True) or 0, _taken_duration(one, "bake"))
                     for one in listed
                 ]
                 if not any(one.errors for one in listed):

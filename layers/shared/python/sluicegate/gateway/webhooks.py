@@ -1,5 +1,5 @@
 """What GitLab's deliveries say: whether one is from where it says, and what it comes to for an entry of
-`webhooks`. Values in, values out. SECURITY.md, "Webhooks".
+`webhooks`. Values in, values out. security.md#webhooks.
 
 Bodies as https://docs.gitlab.com/user/project/integrations/webhook_events/ shows them. A maintainer of the
 project can have GitLab send any other (a custom template): a body is no more than a claim, about the entry's
@@ -16,7 +16,7 @@ from sluicegate.gate.webhooks import STATUS, Event, Webhook
 from sluicegate.gateway.problems import Problem, invalid_request, not_allowed
 from sluicegate.oidc.identity import Identity
 from sluicegate.oidc.token import InvalidToken
-from sluicegate.store.store import Once, digest
+from sluicegate.store.store import PermanentClaim, digest
 
 MAX_BODY: Final = 512 * 1024
 """Bytes. A pipeline's event lists its jobs, at about a kilobyte each."""
@@ -303,10 +303,10 @@ def request_key(hook: Webhook, delivery: Delivery) -> str:
     return digest("webhook", *_entry(hook), "pipeline", delivery.pipeline_id)
 
 
-def once(hook: Webhook, delivery: Delivery) -> Once:
+def once(hook: Webhook, delivery: Delivery) -> PermanentClaim:
     """That the effect is for good, and that the tag is not followed to another commit."""
     tag = digest("webhook", *_entry(hook), delivery.ref) if delivery.ref_type == "tag" else None
-    return Once(tag, delivery.sha)
+    return PermanentClaim(tag, delivery.sha)
 
 
 def _entry(hook: Webhook) -> tuple[str, str, str]:

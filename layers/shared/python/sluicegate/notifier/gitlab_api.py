@@ -31,7 +31,7 @@ _TOKEN: Final = re.compile(r"[\x21-\x7e]{1,1024}")
 _MAX_DEPTH: Final = 12
 
 
-class Passing(Exception):
+class TransientError(Exception):
     """It may have been heard or not, and may be said again later, after `seconds` at the earliest."""
 
     def __init__(self, code: str, seconds: int = 0) -> None:
@@ -60,7 +60,7 @@ class Tokens:
     def token(self, secret: str, *, other_than: str | None = None) -> str:
         """The token; read anew where the one at hand is old, or is the one that was refused.
 
-        Raises Refused where there is no usable one, Passing where nobody can say now.
+        Raises Refused where there is no usable one, TransientError where nobody can say now.
         """
         held = self._held.get(secret)
         if held and held[0] != other_than and abs(self._clock() - held[1]) < CACHED:
@@ -69,7 +69,7 @@ class Tokens:
             text = self._client.get_secret_value(SecretId=secret).get("SecretString", "")
         except (ClientError, BotoCoreError) as error:
             if clients.may_pass(error):
-                raise Passing(f"secret: {clients.error_code(error)}") from None
+                raise TransientError(f"secret: {clients.error_code(error)}") from None
             raise Refused("secret", f"{secret}: {clients.error_code(error)}") from None
         token = str(text).strip()
         if not _TOKEN.fullmatch(token):
@@ -132,7 +132,7 @@ class GitLab:
     def _send(self, method: str, path: str, fields: Mapping[str, Any] | None, token: str) -> Answer:
         left = min(DEADLINE, self.until - self.clock())
         if left <= 0:
-            raise Passing("no time left")
+            raise TransientError("no time left")
         headers = {"PRIVATE-TOKEN": token}
         body = None
         if fields is not None:
@@ -143,17 +143,17 @@ class GitLab:
                 f"{self.url}/api/v4/{path}", method, seconds=left, headers=headers, body=body
             )
         except FetchError as error:
-            raise Passing(str(error)) from None
+            raise TransientError(str(error)) from None
 
 
 def _judged(answer: Answer, token: str) -> JsonValue:
-    """What an answer says. Raises Refused or Passing."""
+    """What an answer says. Raises Refused or TransientError."""
     if answer.status in (200, 201):
         return _json(answer)
     if answer.status in _PASSING or answer.status >= 500:
         after = answer.headers.get("Retry-After", "")
         seconds = int(after) if re.fullmatch(r"[0-9]{1,5}", after) else 0
-        raise Passing(f"status {answer.status}", seconds)
+        raise TransientError(f"status {answer.status}", seconds)
     message = _message(answer, token)
     if answer.status == 400 and "cannot transition" in message.lower():
         return None
@@ -164,7 +164,7 @@ def _message(answer: Answer, token: str) -> str:
     """GitLab's own words for a refusal, for the log; none that have the token in them."""
     try:
         content = _json(answer)
-    except Passing:
+    except TransientError:
         return ""
     told = (content.get("message") or content.get("error")) if isinstance(content, dict) else None
     text = told if isinstance(told, str) else json.dumps(told)
@@ -175,11 +175,11 @@ def _json(answer: Answer) -> JsonValue:
     try:
         return loads(answer.body, max_depth=_MAX_DEPTH)
     except StrictJsonError as error:
-        raise Passing(f"status {answer.status}, {error}") from None
+        raise TransientError(f"status {answer.status}, {error}") from None
 
 
 def _id(content: JsonValue) -> int:
     number = content.get("id") if isinstance(content, dict) else None
     if type(number) is not int:
-        raise Passing("an answer without an id")
+        raise TransientError("an answer without an id")
     return number

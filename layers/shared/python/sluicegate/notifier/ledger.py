@@ -28,7 +28,7 @@ KEPT: Final = 32 * 86_400
 
 
 @dataclass(frozen=True)
-class Line:
+class LedgerEntry:
     """What is known of a subject: what was told, since how many claims, and until when somebody speaks."""
 
     told: Told | None = None
@@ -37,7 +37,7 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Claim:
+class Lease:
     """The right to speak of a subject, until then (epoch seconds)."""
 
     subject: Subject
@@ -45,7 +45,7 @@ class Claim:
     until: float
 
 
-class Claimed(Exception):
+class Leased(Exception):
     """Somebody else speaks of it; ask again after so many seconds."""
 
     def __init__(self, seconds: float) -> None:
@@ -53,7 +53,7 @@ class Claimed(Exception):
         self.seconds = seconds
 
 
-class Notebook:
+class StatusLedger:
     """Reads and writes what was told. `client` is a DynamoDB client, `clock` gives epoch seconds."""
 
     def __init__(self, client: Any, table: str, clock: Callable[[], float] = time.time) -> None:
@@ -61,26 +61,26 @@ class Notebook:
         self._table = table
         self._clock = clock
 
-    def line(self, subject: Subject) -> Line:
+    def line(self, subject: Subject) -> LedgerEntry:
         """What is known of a subject."""
         item = self._get(_status_key(subject))
         if item is None:
-            return Line()
+            return LedgerEntry()
         state = item.get("state")
         told = Told(item["deployment"], State(state)) if state else None
-        return Line(told, int(item["claims"]), float(item["until"]))
+        return LedgerEntry(told, int(item["claims"]), float(item["until"]))
 
-    def claim(self, subject: Subject, line: Line) -> Claim:
-        """Begin to speak, if nobody else has since the line was read. Raises Claimed."""
+    def claim(self, subject: Subject, line: LedgerEntry) -> Lease:
+        """Begin to speak, if nobody else has since the line was read. Raises Leased."""
         now = self._clock()
         if line.until > now:
-            raise Claimed(line.until - now)
-        claim = Claim(subject, line.claims + 1, now + LEASE)
+            raise Leased(line.until - now)
+        claim = Lease(subject, line.claims + 1, now + LEASE)
         if not self._update(subject, line.claims, {"claims": claim.number, "until": claim.until}):
-            raise Claimed(LEASE)
+            raise Leased(LEASE)
         return claim
 
-    def settle(self, claim: Claim, told: Told | None, *, until: float = 0) -> None:
+    def settle(self, claim: Lease, told: Told | None, *, until: float = 0) -> None:
         """Note what was told, and end the claim, or let it run `until` then.
 
         A claim that ran out, and is another's by now, changes nothing.

@@ -19,8 +19,8 @@ from sluicegate.deployment.ulid import is_id
 from sluicegate.gate.policy import Gate, GateError
 from sluicegate.notifier import commit_status
 from sluicegate.notifier.commit_status import Mirror, State, Told
-from sluicegate.notifier.gitlab_api import GitLab, Passing, Refused, Tokens
-from sluicegate.notifier.ledger import Claimed, Notebook
+from sluicegate.notifier.gitlab_api import GitLab, Refused, Tokens, TransientError
+from sluicegate.notifier.ledger import Leased, StatusLedger
 from sluicegate.store.store import Store
 
 FIRST_PAUSE: Final = 30
@@ -37,7 +37,7 @@ class Notifier:
     """
 
     store: Store
-    notebook: Notebook
+    notebook: StatusLedger
     gate: Callable[[], Gate]
     tokens: Tokens
     note: Callable[..., None]
@@ -46,7 +46,8 @@ class Notifier:
     def tell(self, deployment_id: str) -> None:
         """Tell GitLab what it has not been told yet, which may be nothing.
 
-        Raises Passing or Claimed where that has to be tried again, Refused where trying again is of no use.
+        Raises TransientError or Leased where that has to be tried again, Refused where trying again is of no
+        use.
         """
         deployment = self._deployment(deployment_id)
         issuer = self.gate().issuers.get(deployment.requested_by.issuer)
@@ -73,7 +74,7 @@ class Notifier:
             if words.deployment:
                 self._mirror(gitlab, deployment, words.deployment, mirror)
                 self._said("deployment", deployment, words.deployment)
-        except Passing:
+        except TransientError:
             # GitLab may be at it still: nobody says anything newer before it must be done.
             self.notebook.settle(claim, told, until=claim.until)
             raise
@@ -139,9 +140,9 @@ class Inbox:
         try:
             deployment_id = _deployment_of(message["body"])
             self.notifier.tell(deployment_id)
-        except Claimed as other:
+        except Leased as other:
             self._later(message, other.seconds)
-        except Passing as trouble:
+        except TransientError as trouble:
             seconds = max(trouble.seconds, pause(_times(message)))
             self.delayed(trouble.code, deployment=deployment_id, seconds=seconds)
             self._later(message, seconds)

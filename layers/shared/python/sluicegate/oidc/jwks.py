@@ -1,7 +1,7 @@
 """The issuers' public keys: which are usable, how long they are believed, when they are fetched again.
 
 PyJWT's PyJWKClient is not used: its cool-down is only armed by success, it serves nothing stale, and it reads
-without limit. Rules and numbers: SECURITY.md, "Keys".
+without limit. Rules and numbers: security.md#keys.
 """
 
 import logging

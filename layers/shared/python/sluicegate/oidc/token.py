@@ -1,7 +1,7 @@
 """Verifies a GitLab job's ID token, and turns it into an identity.
 
 PyJWT verifies the signature and the registered claims. What it accepts by itself, and what makes a token a
-GitLab job's, is refused here. Rules and numbers: SECURITY.md, "ID token".
+GitLab job's, is refused here. Rules and numbers: security.md#id-tokens.
 """
 
 from collections.abc import Mapping, Sequence

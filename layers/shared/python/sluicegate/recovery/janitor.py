@@ -1,4 +1,4 @@
-"""Promise 3 after a crash: what was accepted gets to its end, even if its execution never began or died."""
+"""Restart deployments whose execution never began or died (guarantees.md#3-exactly-one-end)."""
 
 import time
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from typing import Final
 from sluicegate.aws.stepfunctions import Executions
 from sluicegate.deployment.model import Deployment, Status
 from sluicegate.rollout.machine import abandon
-from sluicegate.store.store import Changed, Store, age
+from sluicegate.store.store import StaleRevision, Store, age
 
 QUIET: Final = 45
 """Seconds without a change after which an unfinished deployment is looked at."""
@@ -59,7 +59,7 @@ class Janitor:
                     abandoned.append(self._abandon(deployment, state))
                 else:
                     started.append(self._start(deployment, state))
-            except Changed:
+            except StaleRevision:
                 continue
             except Exception as error:
                 failed.append((listed.id, error))

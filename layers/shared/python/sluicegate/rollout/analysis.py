@@ -42,7 +42,7 @@ class Measured:
 
 
 @dataclass(frozen=True)
-class Seen:
+class Observation:
     """One look: every alarm of the plan with its state, and what was measured. `old` is None without one."""
 
     alarms: tuple[tuple[str, AlarmState], ...] = ()
@@ -68,7 +68,7 @@ def alarmed(alarms: Iterable[tuple[str, AlarmState]]) -> Reason | None:
     return None
 
 
-def breached(watch: Watch, seen: Seen) -> Reason | None:
+def breached(watch: Watch, seen: Observation) -> Reason | None:
     """Why the version is not good enough: which alarm, or which number broke which limit."""
     if reason := alarmed(seen.alarms):
         return reason
@@ -80,7 +80,7 @@ def breached(watch: Watch, seen: Seen) -> Reason | None:
     return None
 
 
-def unmeasured(watch: Watch, seen: Seen) -> Reason | None:
+def unmeasured(watch: Watch, seen: Observation) -> Reason | None:
     """Why nothing can be said: the first limit for which there were not enough requests."""
     requests = seen.new.invocations + seen.new.throttles
     for limit in watch.limits:
@@ -93,7 +93,7 @@ def unmeasured(watch: Watch, seen: Seen) -> Reason | None:
     return None
 
 
-def summary(seen: Seen) -> str:
+def summary(seen: Observation) -> str:
     """One line about a bake that went well, for the timeline."""
     new = seen.new
     if not new.invocations:

@@ -21,9 +21,9 @@ from sluicegate.deployment.model import (
     until,
 )
 from sluicegate.deployment.plan import NoData, Watch
-from sluicegate.rollout.analysis import Seen, breached, look_every, summary, unmeasured
+from sluicegate.rollout.analysis import Observation, breached, look_every, summary, unmeasured
 
-TROUBLE_LIMIT: Final = 12
+FAILURE_LIMIT: Final = 12
 """Failed tries of one step (throttling, timeouts, 5xx) before it is given up: about three minutes."""
 
 QUEUE_LIMIT: Final = 3_600
@@ -36,16 +36,16 @@ EXTENSIONS: Final = 3
 """How often a bake without enough requests is prolonged by its own length."""
 
 
-# Steps
+# Runner
 
 
 @dataclass(frozen=True)
-class Stop:
+class Abort:
     """It shall go no further: on the way back, if anything was moved."""
 
 
 @dataclass(frozen=True)
-class Inherit:
+class AwaitHandover:
     """Wait until the deployment that this one supersedes has ended and left the alias' lock to it."""
 
     of: str
@@ -67,7 +67,7 @@ class Publish:
 
 
 @dataclass(frozen=True)
-class Adopt:
+class ReuseVersion:
     """Find `version`, which was published before, and note what the alias serves now.
 
     `source` is the alias that must serve exactly that version, where it is promoted from one.
@@ -82,43 +82,43 @@ class Verify:
     """Before traffic: the version runs, alarms are quiet, weights can be set (`gradual`), the smoke test."""
 
     version: str
-    found: AliasState | None
+    original: AliasState | None
     gradual: bool
 
 
 @dataclass(frozen=True)
 class Shift:
-    """Move the alias from `found` (None: create it), as it was at `revision`, to `wanted`."""
+    """Move the alias from `original` (None: create it), as it was at `revision`, to `desired`."""
 
-    found: AliasState | None
+    original: AliasState | None
     revision: str | None
-    wanted: AliasState
+    desired: AliasState
 
 
 @dataclass(frozen=True)
-class Look:
-    """See how `version` does beside `old`, while the alias serves `wanted`. `since`: RFC 3339."""
+class Observe:
+    """See how `version` does beside `baseline`, while the alias serves `desired`. `since`: RFC 3339."""
 
-    wanted: AliasState
+    desired: AliasState
     version: str
-    old: str | None
+    baseline: str | None
     since: str
 
 
 @dataclass(frozen=True)
 class Restore:
-    """Bring the alias back to `found`, if it still is what this deployment made it (one of `ours`).
+    """Bring the alias back to `original`, if it still is what this deployment made it (one of `ours`).
 
-    `now` is what the record says that it serves. Only what was recorded as moved can be found restored.
+    `current` is what the record says that it serves. Only what was recorded as moved can be found restored.
     """
 
-    found: AliasState | None
+    original: AliasState | None
     ours: tuple[AliasState, ...]
-    now: AliasState | None
+    current: AliasState | None
 
     @property
     def moved(self) -> bool:
-        return self.now != self.found
+        return self.current != self.original
 
 
 @dataclass(frozen=True)
@@ -126,24 +126,36 @@ class End:
     """Nothing is left to do."""
 
 
-Step = Stop | Inherit | AwaitApproval | Lock | Publish | Adopt | Verify | Shift | Look | Restore | End
+Action = (
+    Abort
+    | AwaitHandover
+    | AwaitApproval
+    | Lock
+    | Publish
+    | ReuseVersion
+    | Verify
+    | Shift
+    | Observe
+    | Restore
+    | End
+)
 
 
 # Outcomes
 
 
 @dataclass(frozen=True)
-class Stopped:
+class Aborted:
     """It goes no further."""
 
 
 @dataclass(frozen=True)
-class Inherited:
+class HandedOver:
     """The alias' lock is this deployment's."""
 
 
 @dataclass(frozen=True)
-class Asked:
+class ApprovalRequested:
     """A second person is waited for."""
 
 
@@ -153,7 +165,7 @@ class Locked:
 
 
 @dataclass(frozen=True)
-class Occupied:
+class Blocked:
     """Another deployment has what this one needs: its turn to publish, or the alias."""
 
     by: str
@@ -180,7 +192,7 @@ class Published:
     """
 
     version: str
-    found: AliasState | None
+    original: AliasState | None
     revision: str | None
     reused: bool = False
     changed: tuple[str, ...] = ()
@@ -195,29 +207,29 @@ class Verified:
 class Shifted:
     """The alias serves what was wanted, at this revision of it."""
 
-    now: AliasState
+    current: AliasState
     revision: str | None = None
 
 
 @dataclass(frozen=True)
-class Looked:
+class Observed:
     """What there was to see while it bakes."""
 
-    seen: Seen
+    seen: Observation
 
 
 @dataclass(frozen=True)
 class AliasMoved:
     """Somebody else moved the alias; it is left alone."""
 
-    now: AliasState | None
+    current: AliasState | None
 
 
 @dataclass(frozen=True)
-class SeenMoved:
+class FoundMoved:
     """On the way back, the alias was seen as this deployment made it: recorded before it is touched."""
 
-    now: AliasState
+    current: AliasState
 
 
 @dataclass(frozen=True)
@@ -229,7 +241,7 @@ class Restored:
 
 
 @dataclass(frozen=True)
-class Impossible:
+class PermanentFailure:
     """The step can never succeed: say why and go no further."""
 
     code: str
@@ -238,7 +250,7 @@ class Impossible:
 
 
 @dataclass(frozen=True)
-class Trouble:
+class TransientFailure:
     """The step failed in a way that may pass, or may have taken effect unseen."""
 
     code: str
@@ -246,32 +258,35 @@ class Trouble:
 
 
 Outcome = (
-    Stopped
-    | Inherited
-    | Asked
+    Aborted
+    | HandedOver
+    | ApprovalRequested
     | Locked
-    | Occupied
+    | Blocked
     | LockLost
     | Pending
     | Published
     | Verified
     | Shifted
-    | Looked
+    | Observed
     | AliasMoved
-    | SeenMoved
+    | FoundMoved
     | Restored
-    | Impossible
-    | Trouble
+    | PermanentFailure
+    | TransientFailure
 )
 
 
-def next_step(deployment: Deployment) -> Step:
-    """The one step that the record asks for. Asking twice gives the same step (promise 5)."""
+def next_step(deployment: Deployment) -> Action:
+    """The one step that the record asks for. Asking twice gives the same step.
+
+    guarantees.md#5-one-request-one-effect
+    """
     status = deployment.status
     if status.final:
         return End()
     if deployment.abort is not None and status is not Status.ROLLING_BACK:
-        return Stop()
+        return Abort()
     match status:
         case Status.ACCEPTED | Status.QUEUED | Status.AWAITING_APPROVAL:
             return _first_step(deployment)
@@ -279,36 +294,36 @@ def next_step(deployment: Deployment) -> Step:
             return Publish()
         case Status.VERIFYING:
             gradual = deployment.plan.steps[deployment.step].percent < 100
-            return Verify(_version(deployment), deployment.found, gradual)
+            return Verify(_version(deployment), deployment.original, gradual)
         case Status.SHIFTING:
-            return Shift(deployment.now, deployment.alias_revision, _wanted(deployment))
+            return Shift(deployment.current, deployment.alias_revision, _wanted(deployment))
         case Status.BAKING:
-            old = deployment.found.version if deployment.found else None
-            since = deployment.moved_at or deployment.since
-            return Look(_wanted(deployment), _version(deployment), old, since)
+            old = deployment.original.version if deployment.original else None
+            since = deployment.traffic_since or deployment.since
+            return Observe(_wanted(deployment), _version(deployment), old, since)
         case _:
-            made = (_wanted(deployment), deployment.now)
-            ours = tuple(state for state in made if state is not None and state != deployment.found)
-            return Restore(deployment.found, ours, deployment.now)
+            made = (_wanted(deployment), deployment.current)
+            ours = tuple(state for state in made if state is not None and state != deployment.original)
+            return Restore(deployment.original, ours, deployment.current)
 
 
 def advance(deployment: Deployment, outcome: Outcome, at: float) -> Deployment:
     """The record after a step came out so; the same record where there is nothing to tell.
 
     `at` is in epoch seconds. Every path from every record ends: each unfinished outcome is either counted
-    (`trouble`, `extended`) or bounded by the time since the status began.
+    (`failures`, `extended`) or bounded by the time since the status began.
     """
     match outcome:
-        case Stopped():
+        case Aborted():
             return _stopped(deployment, at)
-        case Inherited():
+        case HandedOver():
             message = f"deployment {deployment.supersedes} has ended: it is this one's turn"
             return deployment.changed(at, message, Status.QUEUED, supersedes=None)
-        case Asked():
+        case ApprovalRequested():
             return _asked(deployment, at)
         case Locked():
             return deployment.changed(at, f"publishing {deployment.sha256[:12]}", Status.PUBLISHING)
-        case Occupied(by):
+        case Blocked(by):
             return _queued(deployment, by, at)
         case LockLost():
             return _queued(deployment, "another deployment", at)
@@ -320,24 +335,27 @@ def advance(deployment: Deployment, outcome: Outcome, at: float) -> Deployment:
             return deployment.changed(at, _verified(deployment), Status.SHIFTING)
         case Shifted():
             return _shifted(deployment, outcome, at)
-        case Looked(seen):
+        case Observed(seen):
             return _looked(deployment, seen, at)
         case AliasMoved(now):
             return _alias_moved(deployment, now, at)
-        case SeenMoved(now):
+        case FoundMoved(now):
             return _seen_moved(deployment, now, at)
         case Restored():
             return _restored(deployment, outcome, at)
-        case Impossible(code, message, data):
+        case PermanentFailure(code, message, data):
             return _give_up(deployment, Reason(code, message, data), at)
-        case Trouble():
+        case TransientFailure():
             return _trouble(deployment, outcome, at)
         case _ as never:
             assert_never(never)
 
 
 def abandon(deployment: Deployment, why: str, at: float) -> Deployment:
-    """The end of a deployment that nothing can run any more, so that it still has one (promise 3)."""
+    """The end of a deployment that nothing can run any more, so that it still has one.
+
+    guarantees.md#3-exactly-one-end
+    """
     moving = deployment.status in (Status.SHIFTING, Status.BAKING, Status.ROLLING_BACK)
     return deployment.changed(
         at,
@@ -371,9 +389,9 @@ def pause(deployment: Deployment, outcome: Outcome, at: float) -> int:
     A bake and the time for an approval are waited for at a stretch; what ends them early wakes the rollout.
     """
     match outcome:
-        case Trouble():
-            return min(30, 1 << min(deployment.trouble, 5))
-        case Occupied() | LockLost():
+        case TransientFailure():
+            return min(30, 1 << min(deployment.failures, 5))
+        case Blocked() | LockLost():
             return 2
         case Pending():
             return 1
@@ -388,13 +406,13 @@ def pause(deployment: Deployment, outcome: Outcome, at: float) -> int:
     return min(left, look_every(deployment.plan.watch, bake))
 
 
-def _first_step(deployment: Deployment) -> Step:
+def _first_step(deployment: Deployment) -> Action:
     if deployment.supersedes is not None:
-        return Inherit(deployment.supersedes)
+        return AwaitHandover(deployment.supersedes)
     if deployment.plan.approval is not None and deployment.approval is None:
         return AwaitApproval()
     if deployment.version is not None:
-        return Adopt(deployment.version, deployment.source)
+        return ReuseVersion(deployment.version, deployment.source)
     return Lock()
 
 
@@ -407,9 +425,9 @@ def _version(deployment: Deployment) -> str:
 def _wanted(deployment: Deployment) -> AliasState:
     """What the alias serves in the present step."""
     version, percent = _version(deployment), deployment.plan.steps[deployment.step].percent
-    if percent == 100 or deployment.found is None:
+    if percent == 100 or deployment.original is None:
         return AliasState(version)
-    return AliasState(deployment.found.version, {version: percent / 100})
+    return AliasState(deployment.original.version, {version: percent / 100})
 
 
 def _served(state: AliasState | None) -> str:
@@ -454,19 +472,19 @@ def _published(deployment: Deployment, outcome: Published, at: float) -> Deploym
     if outcome.changed:
         message += f" (configuration changed since it was last published: {', '.join(outcome.changed)})"
     plan, step = deployment.plan, 0
-    if outcome.found is None or outcome.found.version == outcome.version:
+    if outcome.original is None or outcome.original.version == outcome.version:
         # There is nothing to share traffic with.
         step = len(plan.steps) - 1
     unwatched = plan.smoke is None and plan.watch is None and plan.steps[step].percent == 100
-    serves_it = outcome.found == AliasState(outcome.version)
+    serves_it = outcome.original == AliasState(outcome.version)
     return deployment.changed(
         at,
         message,
         Status.SHIFTING if unwatched or serves_it else Status.VERIFYING,
         version=outcome.version,
-        found=outcome.found,
+        original=outcome.original,
         alias_revision=outcome.revision,
-        now=outcome.found,
+        current=outcome.original,
         step=step,
     )
 
@@ -484,26 +502,29 @@ def _shifted(deployment: Deployment, outcome: Shifted, at: float) -> Deployment:
     steps = deployment.plan.steps
     step = steps[deployment.step]
     facts: dict[str, Any] = {
-        "now": outcome.now,
+        "current": outcome.current,
         "alias_revision": outcome.revision,
         "weight": step.percent,
-        "moved_at": deployment.moved_at or timestamp(at),
+        "traffic_since": deployment.traffic_since or timestamp(at),
     }
-    message = f"alias {deployment.plan.alias} serves {_served(outcome.now)}"
+    message = f"alias {deployment.plan.alias} serves {_served(outcome.current)}"
     # What was served before and is served still needs no watching.
-    if not step.bake or deployment.now == deployment.found == AliasState(_version(deployment)):
+    if not step.bake or deployment.current == deployment.original == AliasState(_version(deployment)):
         return deployment.changed(at, message, Status.SUCCEEDED, outcome=AliasOutcome.MOVED, **facts)
     return deployment.changed(at, f"{message} for {duration(step.bake)}", Status.BAKING, extended=0, **facts)
 
 
-def _looked(deployment: Deployment, seen: Seen, at: float) -> Deployment:
-    """Promise 4's other half: a version that is not good enough does not stay."""
+def _looked(deployment: Deployment, seen: Observation, at: float) -> Deployment:
+    """Decide over one observation: a bad version does not stay.
+
+    guarantees.md#4-failure-restores-the-alias
+    """
     watch = deployment.plan.watch or Watch()
     if reason := breached(watch, seen):
         return _give_up(deployment, reason, at)
     if at < (until(deployment) or 0):
-        if deployment.trouble:
-            return deployment.changed(at, "looked again, and saw no trouble", trouble=0)
+        if deployment.failures:
+            return deployment.changed(at, "looked again, and saw no trouble", failures=0)
         return deployment
     note = summary(seen) if watch.limits else ""
     if reason := unmeasured(watch, seen):
@@ -533,7 +554,7 @@ def _alias_moved(deployment: Deployment, now: AliasState | None, at: float) -> D
         at,
         message,
         Status.FAILED,
-        now=now,
+        current=now,
         weight=0,
         outcome=AliasOutcome.LEFT_TO_OTHER,
         reason=deployment.reason or Reason("alias_moved", message),
@@ -542,10 +563,10 @@ def _alias_moved(deployment: Deployment, now: AliasState | None, at: float) -> D
 
 def _seen_moved(deployment: Deployment, now: AliasState, at: float) -> Deployment:
     """Once is how it goes. Who moves it to and fro between what this deployment made it is counted."""
-    if deployment.trouble == TROUBLE_LIMIT:
+    if deployment.failures == FAILURE_LIMIT:
         return _give_up(deployment, Reason("alias_moved", "somebody else keeps moving it"), at)
     message = f"alias {deployment.plan.alias} serves {_served(now)}: bringing it back"
-    return deployment.changed(at, message, now=now, trouble=deployment.trouble + 1)
+    return deployment.changed(at, message, current=now, failures=deployment.failures + 1)
 
 
 def _stopped(deployment: Deployment, at: float) -> Deployment:
@@ -579,7 +600,7 @@ def _restored(deployment: Deployment, outcome: Restored, at: float) -> Deploymen
     else:
         status = Status.FAILED
     message = f"alias {deployment.plan.alias} {what}"
-    return deployment.changed(at, message, status, now=outcome.now, weight=0, outcome=outcome.outcome)
+    return deployment.changed(at, message, status, current=outcome.now, weight=0, outcome=outcome.outcome)
 
 
 _GIVEN_UP: Final = {
@@ -589,18 +610,21 @@ _GIVEN_UP: Final = {
 }
 
 
-def _trouble(deployment: Deployment, outcome: Trouble, at: float) -> Deployment:
-    count = deployment.trouble + 1
-    if count > TROUBLE_LIMIT:
+def _trouble(deployment: Deployment, outcome: TransientFailure, at: float) -> Deployment:
+    count = deployment.failures + 1
+    if count > FAILURE_LIMIT:
         code = _GIVEN_UP.get(deployment.status, "publish_failed")
         return _give_up(deployment, Reason(code, outcome.message, {"error": outcome.code}), at)
     return deployment.changed(
-        at, f"{outcome.message}; trying again ({count} of {TROUBLE_LIMIT})", trouble=count
+        at, f"{outcome.message}; trying again ({count} of {FAILURE_LIMIT})", failures=count
     )
 
 
 def _give_up(deployment: Deployment, reason: Reason, at: float) -> Deployment:
-    """Promise 4: before the alias may have moved there is nothing to bring back, afterwards there is."""
+    """Before the alias may have moved there is nothing to bring back, afterwards there is.
+
+    guarantees.md#4-failure-restores-the-alias
+    """
     match deployment.status:
         case Status.SHIFTING | Status.BAKING:
             return deployment.changed(at, reason.message, Status.ROLLING_BACK, reason=reason)
@@ -610,7 +634,7 @@ def _give_up(deployment: Deployment, reason: Reason, at: float) -> Deployment:
                 f"alias {deployment.plan.alias} could not be brought back: {reason.message}",
                 Status.FAILED,
                 outcome=AliasOutcome.UNKNOWN,
-                now=None,
+                current=None,
             )
         case _:
             return deployment.changed(

@@ -30,7 +30,7 @@ def failed(smoke: Smoke, answer: bytes, error: str | None) -> str | None:
 
     `error` is Lambda's `FunctionError`. What the function chose to answer is told, cut and cleaned. Of an
     error only its type is: messages and traces are nobody's choice, and may hold what is in the environment
-    (promise 7).
+    (guarantees.md#7-no-secret-in-any-output).
     """
     told = clean(answer[: 4 * SHOWN].decode("utf-8", "replace"), SHOWN)
     if error is not None:

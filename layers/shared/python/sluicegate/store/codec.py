@@ -18,7 +18,7 @@ from sluicegate.deployment.model import (
     Requester,
     Status,
 )
-from sluicegate.deployment.plan import Limit, Metric, NoData, Plan, Smoke, Step, Target, Watch
+from sluicegate.deployment.plan import Limit, Metric, NoData, Plan, Smoke, Target, TrafficStep, Watch
 
 Item = dict[str, Any]
 
@@ -53,8 +53,8 @@ def deployment_of(item: Item) -> Deployment:
         "timeline": tuple(
             Entry(e["seq"], e["at"], Status(e["status"]), e["message"]) for e in values["timeline"]
         ),
-        "found": _alias_state(values.get("found")),
-        "now": _alias_state(values.get("now")),
+        "original": _alias_state(values.get("original")),
+        "current": _alias_state(values.get("current")),
         "outcome": values["outcome"] and AliasOutcome(values["outcome"]),
         "approval": _approval(values.get("approval")),
         "abort": _reason(values.get("abort")),
@@ -72,7 +72,7 @@ def _plan(value: Mapping[str, Any]) -> Plan:
         **{
             **value,
             "target": Target(**value["target"]),
-            "steps": tuple(Step(**step) for step in value["steps"]),
+            "steps": tuple(TrafficStep(**step) for step in value["steps"]),
             "smoke": smoke and Smoke(**smoke),
             "watch": watch
             and Watch(

@@ -7,7 +7,7 @@
     request#HASH                          request      (issuer, project, job, key) -> deployment, fingerprint
     token#HASH                            token        (issuer, jti, target, function, alias) -> deployment
     lock#ACCOUNT#REGION#FUNCTION          publish      who publishes this function (lease)
-    lock#ACCOUNT#REGION#FUNCTION          alias#ALIAS  who rolls this alias out, until it is final; its heir
+    lock#ACCOUNT#REGION#FUNCTION          alias#ALIAS  who rolls this alias out, and its successor
     versions#ACCOUNT#REGION#FUNCTION      SHA256       the version published from this digest
     artifact#FUNCTION                     SHA256#HASH  who uploaded it, for which commit
     commit#FUNCTION#HASH                  SHA256       what was uploaded for (issuer, project, commit)
@@ -18,7 +18,8 @@
     hold#STAGE                            RULE         that a rule's functions are held in the stage, and why
     told#HASH, told#ID                                 what GitLab was told of it (module `told`)
 
-Locks carry account and region (promise 2). Whatever must be true together is written together.
+Locks carry account and region (guarantees.md#2-one-deployment-at-a-time). Whatever must be true together is
+written together.
 """
 
 import hashlib
@@ -43,7 +44,7 @@ REQUEST_KEPT: Final = 32 * 86_400
 
 _CONFLICT_TRIES: Final = 6
 _CONDITION: Final = "ConditionalCheckFailed"
-_NO_HEIR: Final = " AND attribute_not_exists(heir)"
+_NO_SUCCESSOR: Final = " AND attribute_not_exists(successor)"
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,10 @@ class RequestKnown(StoreError):
 
 
 class TokenUsed(StoreError):
-    """The token has asked for something of this alias before: it is good for that one request (promise 5)."""
+    """The token has asked for something of this alias before: it is good for that one request.
+
+    guarantees.md#5-one-request-one-effect
+    """
 
     def __init__(self, request: Request) -> None:
         super().__init__(request.deployment)
@@ -86,11 +90,11 @@ class Outdated(StoreError):
     """A newer pipeline of the same project has succeeded there."""
 
 
-class Moved(StoreError):
+class ServingChanged(StoreError):
     """The alias has come to serve something else since it was read."""
 
 
-class Changed(StoreError):
+class StaleRevision(StoreError):
     """The record has moved on since it was read: read it again and decide anew."""
 
 
@@ -103,7 +107,7 @@ class PublishedVersion:
     """A version that Sluicegate published, and what the function's configuration was then.
 
     `settings` maps the name of a setting to a salted digest of its value, so that a change can be named
-    and no value is kept (promise 7).
+    and no value is kept (guarantees.md#7-no-secret-in-any-output).
     """
 
     version: str
@@ -127,11 +131,11 @@ class AliasLock:
     """Who rolls an alias out, and who takes over once that one has ended."""
 
     deployment: str
-    heir: str | None = None
+    successor: str | None = None
 
 
 @dataclass(frozen=True)
-class Binding:
+class TokenUse:
     """What a token is bound to: `key` of (issuer, jti, ...), until `expires` (epoch seconds) and an hour."""
 
     key: str
@@ -140,7 +144,7 @@ class Binding:
 
 
 @dataclass(frozen=True)
-class Once:
+class PermanentClaim:
     """That a request is known for good, and not only for as long as a token can ask again.
 
     `tag` is the key of a webhook's tag, which from then on stays at `sha`; None where it has none.
@@ -151,10 +155,10 @@ class Once:
 
 
 @dataclass(frozen=True)
-class Takeover:
+class Supersession:
     """Whose place an accepted deployment takes: the lock as it was read, and records that change with it.
 
-    `at_once`: the holder is among those that end by it; otherwise the new deployment is the lock's heir.
+    `at_once`: the holder is among those that end by it; otherwise the new deployment is the lock's successor.
     """
 
     lock: AliasLock
@@ -246,17 +250,18 @@ class Store:
         *,
         request_key: str,
         fingerprint: str,
-        binding: Binding | None,
-        takeover: Takeover | None = None,
+        binding: TokenUse | None,
+        takeover: Supersession | None = None,
         identity: Mapping[str, Any] | None = None,
         leaves: Serving | None = None,
-        once: Once | None = None,
+        once: PermanentClaim | None = None,
     ) -> None:
         """Write the record, the request, the token's binding and the alias' lock, or nothing at all.
 
         `identity` is kept with it where an approval will need it; `leaves` is what must be served still;
-        `once` has it never forgotten. Raises RequestKnown, TokenUsed, TagMoved, Outdated, Moved, Busy, or
-        Contended (nothing was written); with a takeover, Changed where its records have moved on.
+        `once` has it never forgotten. Raises RequestKnown, TokenUsed, TagMoved, Outdated, ServingChanged,
+        Busy, or Contended (nothing was written); with a takeover, StaleRevision where its records have moved
+        on.
         """
         now = int(self._clock())
         known = "attribute_not_exists(pk)"
@@ -298,11 +303,11 @@ class Store:
             if refused.get("order") == _CONDITION:
                 raise Outdated
             if refused.get("leaves") == _CONDITION:
-                raise Moved
+                raise ServingChanged
             if takeover and _CONDITION in refused.values():
                 if self._holds_or_inherits(deployment):
                     return  # took effect unseen
-                raise Changed
+                raise StaleRevision
             if holder := self.alias_lock(deployment.plan.target, deployment.function, deployment.plan.alias):
                 if holder.deployment == deployment.id:
                     return  # took effect unseen
@@ -311,21 +316,21 @@ class Store:
             self._back_off(attempt)
         raise Contended
 
-    def _take_alias(self, deployment: Deployment, takeover: Takeover | None) -> Item:
+    def _take_alias(self, deployment: Deployment, takeover: Supersession | None) -> Item:
         lock = _alias_lock(deployment)
         if takeover is None:
             return self._put({**lock, "deployment": deployment.id}, "attribute_not_exists(pk)")
         found = takeover.lock
-        values = {":holder": found.deployment} | ({":heir": found.heir} if found.heir else {})
-        same_heir = "heir = :heir" if found.heir else "attribute_not_exists(heir)"
+        values = {":holder": found.deployment} | ({":successor": found.successor} if found.successor else {})
+        same_successor = "successor = :successor" if found.successor else "attribute_not_exists(successor)"
         owners = (
             {"deployment": deployment.id}
             if takeover.at_once
-            else {"deployment": found.deployment, "heir": deployment.id}
+            else {"deployment": found.deployment, "successor": deployment.id}
         )
-        return self._put({**lock, **owners}, f"deployment = :holder AND {same_heir}", values)
+        return self._put({**lock, **owners}, f"deployment = :holder AND {same_successor}", values)
 
-    def _bind(self, deployment: Deployment, binding: Binding) -> Item:
+    def _bind(self, deployment: Deployment, binding: TokenUse) -> Item:
         item = {
             "pk": f"token#{binding.key}",
             "sk": "token",
@@ -365,7 +370,7 @@ class Store:
 
     def _holds_or_inherits(self, deployment: Deployment) -> bool:
         lock = self.alias_lock(deployment.plan.target, deployment.function, deployment.plan.alias)
-        return lock is not None and deployment.id in (lock.deployment, lock.heir)
+        return lock is not None and deployment.id in (lock.deployment, lock.successor)
 
     # The record
 
@@ -379,14 +384,14 @@ class Store:
         before: Deployment,
         after: Deployment,
         published: PublishedVersion | None = None,
-        binding: Binding | None = None,
+        binding: TokenUse | None = None,
     ) -> None:
         """Replace the record, and with it what must be true together.
 
         Entering `publishing` takes the publishing lock, leaving it frees it; a final status frees the alias'
-        lock too, or leaves it to its heir, and `succeeded` notes what the alias serves. Raises Changed where
-        the record has moved on, Busy where the publishing lock is somebody else's, TokenUsed where the
-        binding's token is bound already.
+        lock too, or leaves it to its successor, and `succeeded` notes what the alias serves. Raises
+        StaleRevision where the record has moved on, Busy where the publishing lock is somebody else's,
+        TokenUsed where the binding's token is bound already.
         """
         entering = after.status is Status.PUBLISHING and before.status is not Status.PUBLISHING
         writes = {"record": self._replace(before, after)}
@@ -395,7 +400,7 @@ class Store:
         if before.status is Status.PUBLISHING and after.status is not Status.PUBLISHING:
             writes["publish lock"] = self._free(_publish_lock(after), after.id)
         if after.status.final:
-            writes["alias lock"] = self._free(_alias_lock(after), after.id, _NO_HEIR)
+            writes["alias lock"] = self._free(_alias_lock(after), after.id, _NO_SUCCESSOR)
         if after.status is Status.SUCCEEDED:
             writes |= self._success(after)
         if published is not None:
@@ -409,7 +414,7 @@ class Store:
             if refused.get("record") == _CONDITION:
                 if self.deployment(after.id) == after:
                     return  # took effect unseen
-                raise Changed
+                raise StaleRevision
             if refused.get("turn") == _CONDITION:
                 lock = _publish_lock(after)
                 holder = self._get(lock["pk"], lock["sk"])
@@ -436,26 +441,27 @@ class Store:
         )
 
     def _leave_alias(self, deployment: Deployment) -> Item | None:
-        """The lock goes to the heir; or stays with its holder, without an heir that has ended first.
+        """The lock goes to the successor; or stays with its holder, without an successor that has ended
+        first.
 
         None where it is somebody else's altogether. It may have been left to this deployment just now.
         """
         plan, lock = deployment.plan, _alias_lock(deployment)
         found = self.alias_lock(plan.target, deployment.function, plan.alias)
-        if found is None or deployment.id not in (found.deployment, found.heir):
+        if found is None or deployment.id not in (found.deployment, found.successor):
             return None
-        if found.heir is None:
-            return self._free(lock, deployment.id, _NO_HEIR)
-        stays = found.heir if deployment.id == found.deployment else found.deployment
+        if found.successor is None:
+            return self._free(lock, deployment.id, _NO_SUCCESSOR)
+        stays = found.successor if deployment.id == found.deployment else found.deployment
         return self._put(
             {**lock, "deployment": stays},
-            "deployment = :holder AND heir = :heir",
-            {":holder": found.deployment, ":heir": found.heir},
+            "deployment = :holder AND successor = :successor",
+            {":holder": found.deployment, ":successor": found.successor},
         )
 
     def _success(self, deployment: Deployment) -> dict[str, Item]:
         """What the alias serves, that it did so, what a rollback withdrew, and how far the pipelines are."""
-        found, pipeline = deployment.found, deployment.requested_by.pipeline_id or ""
+        found, pipeline = deployment.original, deployment.requested_by.pipeline_id or ""
         writes = {
             "serving": self._put(_serving(deployment)),
             "served": self._put(
@@ -514,7 +520,7 @@ class Store:
     def alias_lock(self, target: Target, function: str, alias: str) -> AliasLock | None:
         """Who rolls this alias out, if anybody does."""
         item = self._get(_lock_key(target, function), f"alias#{alias}")
-        return AliasLock(item["deployment"], item.get("heir")) if item else None
+        return AliasLock(item["deployment"], item.get("successor")) if item else None
 
     # Waiting
 
