@@ -323,7 +323,7 @@ def test_an_abort_and_a_rejection_are_followed_to_the_end_they_want(
 
 
 def test_a_rejection_by_grace_touched_nothing(run: Run, server: Server) -> None:
-    alias = {"name": "prod", "found": None, "now": None, "outcome": "untouched"}
+    alias = {"name": "prod", "original": None, "current": None, "outcome": "untouched"}
     rejected = ended(Status.REJECTED, "rejected", "rejected by grace", alias=alias, version=None)
     server.on("POST", f"/deployments/{ID}/reject", Reply(202, rejected))
 
