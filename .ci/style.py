@@ -3,8 +3,8 @@
     python .ci/style.py            # exit 1 and a line for each finding
     python .ci/style.py --figures  # the largest modules and classes
 
-`WORDS` lists phrases that a native engineer would not write. A module over 400 lines, or a class over 250, says
-why in its docstring, in a sentence that begins "Long because".
+`WORDS` lists phrases that a native engineer would not write. A module over 400 lines, or a class over 250,
+says why in its docstring, in a sentence that begins "Long because".
 """
 
 import ast
