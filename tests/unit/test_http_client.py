@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 from cryptography import x509
@@ -22,7 +21,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sluicegate import http_client
-from sluicegate.http_client import FetchError, key_set
+from sluicegate.http_client import FetchError
+from sluicegate.oidc.discovery import fetch_key_set
 from sluicegate.oidc.identity import Issuer
 from sluicegate.oidc.jwks import Keyring, KeysUnavailable
 from sluicegate.text import clean
@@ -96,14 +96,14 @@ def server() -> Iterator[Server]:
 
 def refusal(issuer: str, seconds: float = 3) -> str:
     with pytest.raises(FetchError) as refused:
-        key_set(issuer, seconds=seconds)
+        fetch_key_set(issuer, seconds=seconds)
     assert str(refused.value) == clean(str(refused.value))
     assert len(str(refused.value)) <= 256
     return str(refused.value)
 
 
 def test_a_key_set_is_found_by_discovery(server: Server) -> None:
-    assert json.loads(key_set(server.issuer)) == {"keys": [jwk()]}
+    assert json.loads(fetch_key_set(server.issuer)) == {"keys": [jwk()]}
     assert server.paths == [DISCOVERY, KEYS]
     for _, headers in server.requests:
         assert headers["Host"] == f"127.0.0.1:{server.port}"
@@ -120,20 +120,20 @@ def test_a_keyring_fetches_by_itself(server: Server) -> None:
 
 def test_an_issuer_may_have_a_path() -> None:
     server = Server(root="/gitlab")
-    assert key_set(server.issuer)
+    assert fetch_key_set(server.issuer)
     assert server.paths == ["/gitlab" + DISCOVERY, KEYS]
     server.put("/gitlab" + DISCOVERY, {"issuer": server.issuer + "/", "jwks_uri": server.origin + KEYS})
-    assert key_set(server.issuer + "/")  # OpenID Connect Discovery, section 4: its last slash is left away
+    assert fetch_key_set(server.issuer + "/")  # section 4 of Discovery: without its last slash
     server.close()
 
 
 def test_a_jwks_uri_may_have_a_query(server: Server) -> None:
     server.discovery(jwks_uri=server.origin + "/keys?of=all#now")
     server.put("/keys?of=all", {"keys": []})
-    assert key_set(server.issuer) == b'{"keys": []}'
+    assert fetch_key_set(server.issuer) == b'{"keys": []}'
     server.discovery(jwks_uri=server.origin)
     server.put("/", {"keys": [1]})
-    assert key_set(server.issuer) == b'{"keys": [1]}'
+    assert fetch_key_set(server.issuer) == b'{"keys": [1]}'
 
 
 # What it must answer
@@ -170,14 +170,14 @@ def test_an_answer_without_a_content_type_is_not_json(server: Server) -> None:
 )
 def test_json_has_several_names(server: Server, kind: str) -> None:
     server.put(KEYS, {"keys": []}, **{"Content-Type": kind})
-    assert key_set(server.issuer) == b'{"keys": []}'
+    assert fetch_key_set(server.issuer) == b'{"keys": []}'
 
 
 @pytest.mark.parametrize("path", [DISCOVERY, KEYS])
 def test_an_answer_has_at_most_64_kib(server: Server, path: str) -> None:
     _, _, body = server.answers[path]
     server.put(path, body.ljust(64 * 1024))
-    assert key_set(server.issuer)
+    assert fetch_key_set(server.issuer)
     server.put(path, body.ljust(64 * 1024 + 1))
     assert refusal(server.issuer) == "more than 65536 bytes"
 
@@ -187,7 +187,7 @@ def test_chunks_make_an_answer_no_longer(server: Server) -> None:
     chunk = b"%x\r\n%s\r\n" % (len(body), body)
     chunked = {"Transfer-Encoding": "chunked"}
     server.put(KEYS, chunk + b"0\r\n\r\n", **chunked)
-    assert key_set(server.issuer) == body
+    assert fetch_key_set(server.issuer) == body
     blank = b"%x\r\n%s\r\n" % (1024, b" " * 1024)
     server.put(KEYS, chunk + blank * 64 + b"0\r\n\r\n", **chunked)
     assert refusal(server.issuer) == "more than 65536 bytes"
@@ -243,7 +243,7 @@ def test_jwks_uri_has_the_issuers_scheme_host_and_port(server: Server, uri: obje
 
 def test_a_port_that_is_left_out_is_the_schemes() -> None:
     def origin(url: str) -> object:
-        return http_client._origin(urlsplit(url))
+        return http_client.origin(url)
 
     assert origin("https://gitlab.example.com") == origin("HTTPS://GitLab.example.com:443/x")
     assert origin("http://localhost") == origin("http://localhost:80")
@@ -262,7 +262,7 @@ def test_what_is_no_url_is_refused(server: Server, uri: str) -> None:
 
 def test_discovery_may_be_eight_levels_deep(server: Server) -> None:
     server.discovery(more=[[[[[[[]]]]]]])
-    assert key_set(server.issuer)
+    assert fetch_key_set(server.issuer)
 
 
 # How it is reached
@@ -290,7 +290,7 @@ def test_http_is_spoken_to_localhost(server: Server) -> None:
     assert refusal("http://[::1]:9") != "not an https URL"
     server.issuer = server.origin = f"http://localhost:{server.port}"
     server.discovery()
-    assert key_set(server.issuer)
+    assert fetch_key_set(server.issuer)
 
 
 def test_the_proxy_of_the_environment_is_not_used(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -298,7 +298,7 @@ def test_the_proxy_of_the_environment_is_not_used(server: Server, monkeypatch: p
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     monkeypatch.delenv("no_proxy", raising=False)
     monkeypatch.delenv("NO_PROXY", raising=False)
-    assert key_set(server.issuer)
+    assert fetch_key_set(server.issuer)
 
 
 def certificate(folder: Path, name: x509.GeneralName) -> Path:
@@ -338,7 +338,7 @@ def test_tls_is_verified(
         monkeypatch.setenv("SSL_CERT_FILE", str(path))
     server = Server(tls=context)
     if accepted:
-        assert json.loads(key_set(server.issuer)) == {"keys": [jwk()]}
+        assert json.loads(fetch_key_set(server.issuer)) == {"keys": [jwk()]}
     else:
         assert "CERTIFICATE_VERIFY_FAILED" in refusal(server.issuer)
         assert server.paths == []
@@ -363,7 +363,7 @@ def test_the_host_header_names_no_port_where_the_url_does_not(
         return connect(("127.0.0.1", server.port), timeout)
 
     monkeypatch.setattr(socket, "create_connection", redirected)
-    assert key_set(server.issuer)
+    assert fetch_key_set(server.issuer)
     assert asked == [("127.0.0.1", 443)] * 2
     assert [headers["Host"] for _, headers in server.requests] == ["127.0.0.1"] * 2
     server.close()
@@ -439,7 +439,7 @@ def test_discovery_and_keys_share_one_deadline(server: Server) -> None:
             return super().get(path, default)
 
     server.answers = Slow(server.answers)
-    assert key_set(server.issuer, seconds=5)
+    assert fetch_key_set(server.issuer, seconds=5)
     started = time.monotonic()
     assert "TimeoutError" in refusal(server.issuer, seconds=0.4)
     assert 0.35 < time.monotonic() - started < 3
@@ -449,7 +449,7 @@ def test_the_deadline_is_three_seconds() -> None:
     server = RawServer(b"", pause=10)
     started = time.monotonic()
     with pytest.raises(FetchError):
-        key_set(server.issuer)
+        fetch_key_set(server.issuer)
     assert 2.9 < time.monotonic() - started < 6
     server.close()
 
@@ -489,7 +489,7 @@ def test_an_address_that_does_not_answer_leaves_time_for_the_next(
     server.issuer = server.origin = f"http://localhost:{server.port}"
     server.discovery()
     started = time.monotonic()
-    assert key_set(server.issuer, seconds=2)
+    assert fetch_key_set(server.issuer, seconds=2)
     assert time.monotonic() - started > 1  # half of two seconds, then half of what was left
     for each in [*fillers, silent]:
         each.close()

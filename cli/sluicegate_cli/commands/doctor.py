@@ -254,12 +254,13 @@ def _of_keys(token: Token, gate: Gate) -> Iterator[Finding]:
     known = gate.issuers.get(token.issuer)
     if known is None:
         return
-    from sluicegate.http_client import FetchError, key_set  # with cryptography
+    from sluicegate.http_client import FetchError
+    from sluicegate.oidc.discovery import fetch_key_set
     from sluicegate.oidc.jwks import InvalidKeySet, parse_jwks
 
     kid, from_file = token.header["kid"], known.jwks is not None
     try:
-        keys = parse_jwks(known.jwks if known.jwks is not None else key_set(known.url))
+        keys = parse_jwks(known.jwks if known.jwks is not None else fetch_key_set(known.url))
     except (FetchError, InvalidKeySet) as error:
         yield diagnosis.of_keys(kid, None, str(error), from_file=from_file)
     else:

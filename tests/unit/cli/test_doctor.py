@@ -484,7 +484,7 @@ def test_keys_that_the_api_cannot_fetch(ask: Doctor, server: Server, monkeypatch
 def test_no_host_that_only_the_token_names_is_connected_to(
     ask: Doctor, elsewhere: Path, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sluicegate.http_client.key_set", lambda *_: pytest.fail("connected to"))
+    monkeypatch.setattr("sluicegate.oidc.discovery.fetch_key_set", lambda *_: pytest.fail("connected to"))
     given = token({"iss": server.origin})
 
     for arguments in ((), ("--gate-file", str(gate_file(elsewhere)))):
@@ -500,7 +500,7 @@ def test_published_keys_are_those_of_the_gate_files_issuer(
         asked.append(issuer)
         return jwks(jwk("k1"))
 
-    monkeypatch.setattr("sluicegate.http_client.key_set", key_set)
+    monkeypatch.setattr("sluicegate.oidc.discovery.fetch_key_set", key_set)
     path = gate_file(elsewhere)
     deployed = compiled(path)
     path.write_text(path.read_text().replace(", jwks: keys.json", ""))

@@ -17,7 +17,7 @@ from moto import mock_aws
 from sluicegate import http_client
 from sluicegate.deployment.model import Deployment, Reason, Requester, Status
 from sluicegate.gate.policy import GateError
-from sluicegate.http_client import Answer, FetchError
+from sluicegate.http_client import FetchError, HttpResponse
 from sluicegate.notifier import commit_status
 from sluicegate.notifier.commit_status import STATES, Mirror, State, Subject, Told, Words
 from sluicegate.notifier.gitlab_api import Refused, Tokens, TransientError
@@ -331,7 +331,7 @@ class World:
 
     def exchange(
         self, url: str, method: str = "GET", *, seconds: float, headers: Any = None, body: bytes | None = None
-    ) -> Answer:
+    ) -> HttpResponse:
         assert 0 < seconds <= 5
         assert url.startswith(f"{URL}/api/v4/")
         target = url.removeprefix(URL)
@@ -339,9 +339,9 @@ class World:
         self.meanwhile()
         fault = self.faults.pop(0) if self.faults else "none"
 
-        def act() -> Answer:
+        def act() -> HttpResponse:
             status, content = self.api.answer(method, target, headers, body or b"")
-            return Answer(status, Message(), json.dumps(content).encode())
+            return HttpResponse(status, Message(), json.dumps(content).encode())
 
         match fault:
             case "unsent":
@@ -353,7 +353,7 @@ class World:
                 self.late.append((self.clock() + 15, act))
                 raise FetchError("deadline")
             case "busy":
-                return Answer(503, Message(), b"")
+                return HttpResponse(503, Message(), b"")
             case "killed before":
                 raise Killed
             case "killed after":

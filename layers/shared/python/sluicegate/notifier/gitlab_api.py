@@ -16,7 +16,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from sluicegate import http_client
 from sluicegate.aws import clients
-from sluicegate.http_client import Answer, FetchError
+from sluicegate.http_client import FetchError, HttpResponse
 from sluicegate.strict_json import JsonValue, StrictJsonError, loads
 from sluicegate.text import clean
 
@@ -129,7 +129,7 @@ class GitLab:
                 answer = self._send(method, path, fields, token)
         return _judged(answer, token)
 
-    def _send(self, method: str, path: str, fields: Mapping[str, Any] | None, token: str) -> Answer:
+    def _send(self, method: str, path: str, fields: Mapping[str, Any] | None, token: str) -> HttpResponse:
         left = min(DEADLINE, self.until - self.clock())
         if left <= 0:
             raise TransientError("no time left")
@@ -146,7 +146,7 @@ class GitLab:
             raise TransientError(str(error)) from None
 
 
-def _judged(answer: Answer, token: str) -> JsonValue:
+def _judged(answer: HttpResponse, token: str) -> JsonValue:
     """What an answer says. Raises Refused or TransientError."""
     if answer.status in (200, 201):
         return _json(answer)
@@ -160,7 +160,7 @@ def _judged(answer: Answer, token: str) -> JsonValue:
     raise Refused(f"status {answer.status}", message)
 
 
-def _message(answer: Answer, token: str) -> str:
+def _message(answer: HttpResponse, token: str) -> str:
     """GitLab's own words for a refusal, for the log; none that have the token in them."""
     try:
         content = _json(answer)
@@ -171,7 +171,7 @@ def _message(answer: Answer, token: str) -> str:
     return "" if told is None or token in text else clean(text)
 
 
-def _json(answer: Answer) -> JsonValue:
+def _json(answer: HttpResponse) -> JsonValue:
     try:
         return loads(answer.body, max_depth=_MAX_DEPTH)
     except StrictJsonError as error:

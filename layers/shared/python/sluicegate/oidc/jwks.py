@@ -14,7 +14,8 @@ from typing import Protocol
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey, RSAPublicNumbers
 
-from sluicegate.http_client import FetchError, key_set
+from sluicegate.http_client import FetchError
+from sluicegate.oidc.discovery import fetch_key_set
 from sluicegate.oidc.identity import Issuer
 from sluicegate.strict_json import JsonValue, StrictJsonError, loads
 from sluicegate.text import base64url
@@ -112,7 +113,7 @@ class Keyring:
     """
 
     def __init__(
-        self, *, fetch: Callable[[str], bytes] = key_set, clock: Callable[[], float] = time.time
+        self, *, fetch: Callable[[str], bytes] = fetch_key_set, clock: Callable[[], float] = time.time
     ) -> None:
         self._fetch = fetch
         self._clock = clock
