@@ -46,7 +46,7 @@ def gate(rules: int) -> Gate:
                 "audience": AUDIENCE,
                 "max_age": None,
                 "jwks": None,
-                "answers": None,
+                "feedback": None,
             }
         ],
         "stages": [

@@ -114,7 +114,7 @@ class Checks:
                 "audience": audience,
                 "max_age": issuer.get("max_age"),
                 "jwks": self._keys((*at, "jwks"), issuer.get("jwks", "discovery")),
-                "answers": self._answers(at, issuer),
+                "feedback": self._feedback(at, issuer),
             }
         for name, issuer in self.source["issuers"].items():
             if issuer["audience"].rstrip("/") in urls:
@@ -144,16 +144,20 @@ class Checks:
             self._error("jwks", at, f"`{jwks}`: {error}; `discovery` fetches keys from the issuer")
             return None
 
-    def _answers(self, at: Path, issuer: Mapping[str, Any]) -> Document | None:
-        if "answers" not in issuer:
+    def _feedback(self, at: Path, issuer: Mapping[str, Any]) -> Document | None:
+        if "feedback" not in issuer:
             return None
-        answers: Document = {"statuses": True, "deployments": True, **issuer["answers"]}
-        if not (answers["statuses"] or answers["deployments"]):
-            self._error("answers", (*at, "answers"), "they say nothing: leave `answers` out")
+        feedback: Document = {"commit_status": True, "deployment": True, **issuer["feedback"]}
+        if not (feedback["commit_status"] or feedback["deployment"]):
+            self._error(
+                "feedback", (*at, "feedback"), "both are false, so nothing is sent: leave `feedback` out"
+            )
         if issuer.get("jwks", "discovery") != "discovery":
-            what = "`jwks` is a file, as for a GitLab that AWS cannot reach: then no answer reaches it either"
-            self._warning("answers", (*at, "answers"), what)
-        return answers
+            what = (
+                "`jwks` is a file, as for a GitLab that AWS cannot reach: then no feedback reaches it either"
+            )
+            self._warning("feedback", (*at, "feedback"), what)
+        return feedback
 
     def _issuer_of(self, at: Path, entry: Mapping[str, Any]) -> str:
         """The url of the issuer that an entry names, or that it need not name."""

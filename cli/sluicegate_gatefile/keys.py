@@ -7,7 +7,7 @@ from sluicegate.deployment.plan import Metric, NoData
 from sluicegate.gate import alarm_names, patterns, rollout_settings, webhooks
 from sluicegate.gate.rules import ACTIONS
 from sluicegate.oidc import claims
-from sluicegate.oidc.identity import ANSWER_SECRETS
+from sluicegate.oidc.identity import FEEDBACK_SECRETS
 from sluicegate.text import clean
 from sluicegate_gatefile.shape import (
     Choice,
@@ -233,16 +233,16 @@ _ROLLOUT: dict[str, Shape] = {
 _MAX_AGE = Span("Oldest ID token, counted from `iat`, that is accepted here.")
 _OF_THE_STAGE = "belongs to the stage itself, under `stages`: it cannot differ from function to function"
 
-_ANSWERS = Record(
+_FEEDBACK = Record(
     about="What this GitLab is told of its projects' deployments; left out, nothing.",
     members={
         "secret": Text(
             "The secret in AWS Secrets Manager that holds an access token with the scope `api`.",
-            form=rf"{ANSWER_SECRETS}[A-Za-z0-9/_+=.@-]{{1,128}}",
-            wants=f"the name of a secret, which begins with {ANSWER_SECRETS}",
+            form=rf"{FEEDBACK_SECRETS}[A-Za-z0-9/_+=.@-]{{1,128}}",
+            wants=f"the name of a secret, which begins with {FEEDBACK_SECRETS}",
         ),
-        "statuses": Flag("Whether each deployment is a status of its commit; true if left out."),
-        "deployments": Flag(
+        "commit_status": Flag("Whether each deployment is a status of its commit; true if left out."),
+        "deployment": Flag(
             "Whether what a webhook started is a deployment of the environment that is called after the "
             "stage; true if left out."
         ),
@@ -271,7 +271,7 @@ _ISSUER_ENTRY = Record(
             wants="`discovery` or the path of a file beside this one",
         ),
         "max_age": Span("Oldest ID token, counted from `iat`, that is accepted; `exp` limits it too."),
-        "answers": _ANSWERS,
+        "feedback": _FEEDBACK,
     },
     required=("url", "audience"),
 )

@@ -16,7 +16,7 @@ from stand.wide import Wide
 T = TypeVar("T")
 
 pytestmark = pytest.mark.usefixtures("wide")
-"""The gate file that has `answers`."""
+"""The gate file that has `feedback`."""
 
 LOG = "/aws/lambda/sluicegate-notifier"
 

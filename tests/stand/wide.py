@@ -113,7 +113,7 @@ def _widened(own: str, issuer: str, issuers: str) -> str:
     """The stand's own gate file with more of everything. With several issuers, each rule names its own."""
     text = own.replace("http://127.0.0.1:18080", issuer)
     for old, new in (
-        ("jwks: discovery, max_age: 1h}", f"jwks: discovery, max_age: 1h, answers: {{secret: {SECRET}}}}}"),
+        ("jwks: discovery, max_age: 1h}", f"jwks: discovery, max_age: 1h, feedback: {{secret: {SECRET}}}}}"),
         ("\nstages:", f"{issuers.rstrip()}\nstages:"),
         ("\nfunctions:", f"{_MORE_STAGES.rstrip()}\nfunctions:"),
         ("\nrules:", f"{_MORE_FUNCTIONS.rstrip()}\nrules:"),

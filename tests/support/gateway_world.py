@@ -93,7 +93,7 @@ def issuer(name: str, url: str) -> Json:
         "audience": AUDIENCE,
         "max_age": None,
         "jwks": keys().decode(),
-        "answers": None,
+        "feedback": None,
     }
 
 

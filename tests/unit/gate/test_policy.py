@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from sluicegate.deployment.plan import ALL_AT_ONCE, Limit, Metric, NoData, Smoke, TrafficStep, Watch
 from sluicegate.gate import policy as gates
 from sluicegate.gate.policy import Decision, Deny, Failed, Gate, GateError, Nearest, Placement, Target
-from sluicegate.oidc.identity import Answers, ClaimValue, Identity, Via
+from sluicegate.oidc.identity import ClaimValue, Feedback, Identity, Via
 
 CORP = "https://gitlab.example.com"
 OTHER = "https://gitlab.example.org"
@@ -62,7 +62,7 @@ def stage(name: str = "dev", **changes: Any) -> dict[str, Any]:
 def document(**changes: Any) -> dict[str, Any]:
     issuers = [
         {"name": name, "url": url, "audience": "https://deploy.example.com", "max_age": 3600}
-        | {"jwks": None, "answers": None}
+        | {"jwks": None, "feedback": None}
         for name, url in (("corp", CORP), ("other", OTHER))
     ]
     stages = [
@@ -481,11 +481,13 @@ def test_issuers_are_found_by_url() -> None:
     assert loaded.stages["prod"].alias == "live"
 
 
-def test_an_issuer_is_told_what_its_answers_say() -> None:
+def test_an_issuer_is_told_what_its_feedback_says() -> None:
     corp, other = document()["issuers"]
-    loaded = gate(issuers=[corp | {"answers": ANSWERS}, other])
-    assert loaded.issuers[CORP].answers == Answers("sluicegate/gitlab/corp", statuses=True, deployments=False)
-    assert loaded.issuers[OTHER].answers is None
+    loaded = gate(issuers=[corp | {"feedback": FEEDBACK}, other])
+    assert loaded.issuers[CORP].feedback == Feedback(
+        "sluicegate/gitlab/corp", commit_status=True, deployment=False
+    )
+    assert loaded.issuers[OTHER].feedback is None
 
 
 def test_a_gate_cannot_be_changed() -> None:
@@ -511,7 +513,7 @@ def without(item: dict[str, Any], key: str) -> dict[str, Any]:
 
 
 ISSUER: dict[str, Any] = document()["issuers"][0]
-ANSWERS: dict[str, Any] = {"secret": "sluicegate/gitlab/corp", "statuses": True, "deployments": False}
+FEEDBACK: dict[str, Any] = {"secret": "sluicegate/gitlab/corp", "commit_status": True, "deployment": False}
 STAGE: dict[str, Any] = document()["stages"][0]
 FUNCTION: dict[str, Any] = document()["functions"][0]
 DENY: dict[str, Any] = {"issuer": CORP, "claims": {"jti": ["j1"]}}
@@ -537,10 +539,10 @@ MALFORMED: list[Any] = [
     document(issuers=[], rules=[rule()]),
     document(issuers=[ISSUER | {"max_age": -1}]),
     document(issuers=[ISSUER | {"max_age": 1.5}]),
-    *(document(issuers=[ISSUER | {"answers": without(ANSWERS, key)}]) for key in ANSWERS),
-    *(document(issuers=[ISSUER | {"answers": ANSWERS | {key: v}}]) for key in ANSWERS for v in NOTHINGS),
-    document(issuers=[ISSUER | {"answers": ANSWERS | {"more": 1}}]),
-    document(issuers=[ISSUER | {"answers": ANSWERS | {"secret": "sluicegate/webhooks/corp"}}]),
+    *(document(issuers=[ISSUER | {"feedback": without(FEEDBACK, key)}]) for key in FEEDBACK),
+    *(document(issuers=[ISSUER | {"feedback": FEEDBACK | {key: v}}]) for key in FEEDBACK for v in NOTHINGS),
+    document(issuers=[ISSUER | {"feedback": FEEDBACK | {"more": 1}}]),
+    document(issuers=[ISSUER | {"feedback": FEEDBACK | {"secret": "sluicegate/webhooks/corp"}}]),
     *(document(stages=[without(STAGE, key)], rules=[]) for key in STAGE),
     *(document(stages=[STAGE | {key: v}], rules=[]) for key in STAGE for v in NOTHINGS[1:]),
     document(stages=[STAGE | {"protected": "false"}], rules=[]),

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from sluicegate.gate import patterns
 from sluicegate.oidc import claims as gitlab
-from sluicegate.oidc.identity import Answers, Identity
+from sluicegate.oidc.identity import Feedback, Identity
 from sluicegate_gatefile import compile as gatefile
 from sluicegate_gatefile import keys as gatekeys
 from sluicegate_gatefile import yaml_source
@@ -97,7 +97,7 @@ def test_a_sound_file_is_compiled_without_a_word(check: Check) -> None:
                 "audience": "https://deploy.example.com",
                 "max_age": 3600,
                 "jwks": None,
-                "answers": None,
+                "feedback": None,
             }
         ],
         "stages": [
@@ -622,44 +622,48 @@ def test_a_rule_that_names_its_sources_matches_those_alone(check: Check) -> None
     assert [str(p) for p in dict(gate.rules[0].claims)["pipeline_source"]] == ["schedule"]
 
 
-ANSWERING = "jwks: discovery, answers: {secret: sluicegate/gitlab/corp}"
+FEEDBACK = "jwks: discovery, feedback: {secret: sluicegate/gitlab/corp}"
 
 
 def test_an_issuer_that_is_told_is_told_everything_unless_it_says_otherwise(check: Check) -> None:
-    report = check(changed("jwks: discovery", ANSWERING))
+    report = check(changed("jwks: discovery", FEEDBACK))
     assert report.diagnostics == ()
     assert report.gate is not None
     [issuer] = report.gate.issuers.values()
-    assert issuer.answers == Answers("sluicegate/gitlab/corp", statuses=True, deployments=True)
-    report = check(changed("jwks: discovery", ANSWERING.replace("corp}", "corp, deployments: false}")))
+    assert issuer.feedback == Feedback("sluicegate/gitlab/corp", commit_status=True, deployment=True)
+    report = check(changed("jwks: discovery", FEEDBACK.replace("corp}", "corp, deployment: false}")))
     assert report.gate is not None
     [issuer] = report.gate.issuers.values()
-    assert issuer.answers == Answers("sluicegate/gitlab/corp", statuses=True, deployments=False)
+    assert issuer.feedback == Feedback("sluicegate/gitlab/corp", commit_status=True, deployment=False)
 
 
 @pytest.mark.parametrize(
-    ("answers", "code", "message"),
+    ("feedback", "code", "message"),
     [
-        ("{statuses: true}", "missing_key", "`secret`"),
+        ("{commit_status: true}", "missing_key", "`secret`"),
         ("{secret: sluicegate/webhooks/corp}", "value", "begins with sluicegate/gitlab/"),
         ("{secret: sluicegate/gitlab/}", "value", "begins with sluicegate/gitlab/"),
         ('{secret: "sluicegate/gitlab/a b"}', "value", "the name of a secret"),
-        ('{secret: sluicegate/gitlab/a, statuses: "no"}', "type", "true or false"),
-        ("{secret: sluicegate/gitlab/a, statuses: false, deployments: false}", "answers", "say nothing"),
+        ('{secret: sluicegate/gitlab/a, commit_status: "no"}', "type", "true or false"),
+        (
+            "{secret: sluicegate/gitlab/a, commit_status: false, deployment: false}",
+            "feedback",
+            "leave `feedback` out",
+        ),
     ],
 )
-def test_answers_that_cannot_be_given_are_an_error(
-    check: Check, answers: str, code: str, message: str
+def test_feedback_that_cannot_be_given_is_an_error(
+    check: Check, feedback: str, code: str, message: str
 ) -> None:
-    report = check(changed("jwks: discovery", f"jwks: discovery, answers: {answers}"))
+    report = check(changed("jwks: discovery", f"jwks: discovery, feedback: {feedback}"))
     assert [(line, severity, code) for line, _, severity, code in found(report)] == [(3, "error", code)]
     assert message in messages(report)
 
 
-def test_answers_to_a_gitlab_that_aws_cannot_reach_are_warned_of(check: Check, directory: Path) -> None:
+def test_feedback_to_a_gitlab_that_aws_cannot_reach_is_warned_of(check: Check, directory: Path) -> None:
     (directory / "corp.json").write_text(json.dumps({"keys": [jwk()]}))
-    report = check(changed("jwks: discovery", ANSWERING.replace("discovery", "corp.json")))
-    assert [code for _, _, _, code in found(report)] == ["answers"]
+    report = check(changed("jwks: discovery", FEEDBACK.replace("discovery", "corp.json")))
+    assert [code for _, _, _, code in found(report)] == ["feedback"]
     assert report.ok
 
 

@@ -216,7 +216,7 @@ def document(**changes: Any) -> bytes:
     whole = {
         "format": gates.FORMAT,
         "issuers": [
-            {"name": "corp", "url": CORP, "audience": "x", "max_age": None, "jwks": None, "answers": None}
+            {"name": "corp", "url": CORP, "audience": "x", "max_age": None, "jwks": None, "feedback": None}
         ],
         "stages": stages,
         "functions": [{"pattern": "orders-*", "alias": {}, "max_age": {}, "rollout": {}}],

@@ -23,7 +23,7 @@ from sluicegate.notifier.commit_status import STATES, Mirror, State, Subject, To
 from sluicegate.notifier.gitlab_api import Refused, Tokens, TransientError
 from sluicegate.notifier.ledger import LEASE, Leased, StatusLedger
 from sluicegate.notifier.notifier import FIRST_PAUSE, LONGEST_PAUSE, Inbox, Notifier
-from sluicegate.oidc.identity import Answers, Issuer
+from sluicegate.oidc.identity import Feedback, Issuer
 from sluicegate.store.codec import marshal, unmarshal
 from sluicegate.store.store import digest
 from stand.gitlab_api import Api
@@ -32,7 +32,7 @@ from support.world import OWN, START, TABLE, Clock, Killed, create_table, new_de
 SHA = "714a629c0b401fdce83e847fc9589983fc6f46bc"
 URL = "https://gitlab.example.com"
 SECRET = "sluicegate/gitlab/corp"
-BOTH = Answers(SECRET, statuses=True, deployments=True)
+BOTH = Feedback(SECRET, commit_status=True, deployment=True)
 JOB = Requester(
     URL,
     "4213",
@@ -129,8 +129,8 @@ def test_what_a_webhook_started_is_a_deployment_of_gitlabs_too(
 
 def test_what_the_gate_file_leaves_out_is_not_said() -> None:
     running = deployment(Status.PUBLISHING, HOOK)
-    statuses = Answers(SECRET, statuses=True, deployments=False)
-    deployments = Answers(SECRET, statuses=False, deployments=True)
+    statuses = Feedback(SECRET, commit_status=True, deployment=False)
+    deployments = Feedback(SECRET, commit_status=False, deployment=True)
     assert commit_status.words(running, statuses, None, None) == Words(status=State.RUNNING)
     assert commit_status.words(running, deployments, None, None) == Words(deployment=State.RUNNING)
 
@@ -290,7 +290,7 @@ FAULTS = ("none", "unsent", "unseen", "late", "busy", "killed before", "killed a
 class World:
     """A record, GitLab's API, and what is between them."""
 
-    answers: Answers | None = BOTH
+    feedback: Feedback | None = BOTH
     clock: Clock = field(default_factory=Clock)
     api: Api = field(default_factory=Api)
     records: dict[str, Deployment] = field(default_factory=dict)
@@ -313,7 +313,7 @@ class World:
 
     @property
     def issuers(self) -> dict[str, Issuer]:
-        return {URL: Issuer("corp", URL, "https://deploy.example.com", answers=self.answers)}
+        return {URL: Issuer("corp", URL, "https://deploy.example.com", feedback=self.feedback)}
 
     def deployment(self, deployment_id: str) -> Deployment | None:
         return self.records.get(deployment_id)
@@ -424,7 +424,7 @@ def test_a_webhooks_deployment_is_one_of_gitlabs(world: World) -> None:
 
 
 def test_without_answers_nothing_is_said(world: World) -> None:
-    world.answers = None
+    world.feedback = None
     world.save(one := deployment(Status.SUCCEEDED))
     world.notifier.tell(one.id)
     assert (world.requests, world.secrets.reads) == ([], 0)

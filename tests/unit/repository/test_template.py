@@ -12,7 +12,7 @@ import yaml
 from sluicegate.deployer import worker
 from sluicegate.gateway import problems
 from sluicegate.notifier import ledger, notifier
-from sluicegate.oidc.identity import ANSWER_SECRETS
+from sluicegate.oidc.identity import FEEDBACK_SECRETS
 from sluicegate.relay import event as events
 from sluicegate.settings import Config
 from sluicegate.store import store
@@ -517,8 +517,8 @@ def test_the_notifier_reads_secrets_of_its_prefix_and_nobody_else_does() -> None
         for role in of_type("AWS::IAM::Role")
     }
     account = "arn:${AWS::Partition}:secretsmanager:${AWS::Region}:${AWS::AccountId}"
-    assert found.pop("NotifierRole") == [{"Fn::Sub": f"{account}:secret:{ANSWER_SECRETS}*"}]
-    assert ANSWER_SECRETS not in json.dumps(found)
+    assert found.pop("NotifierRole") == [{"Fn::Sub": f"{account}:secret:{FEEDBACK_SECRETS}*"}]
+    assert FEEDBACK_SECRETS not in json.dumps(found)
 
 
 def test_the_notifier_is_given_every_event_one_at_a_time() -> None:

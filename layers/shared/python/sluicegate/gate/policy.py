@@ -21,7 +21,7 @@ from sluicegate.gate.patterns import Pattern
 from sluicegate.gate.rollout_settings import Rollout
 from sluicegate.gate.rules import ACTIONS, DENIABLE, FOLDED, PINS, Deny, Failed, Rule, deniable
 from sluicegate.gate.webhooks import Webhook
-from sluicegate.oidc.identity import ANSWER_SECRETS, Answers, Identity, Issuer, Via
+from sluicegate.oidc.identity import FEEDBACK_SECRETS, Feedback, Identity, Issuer, Via
 from sluicegate.strict_json import JsonValue, StrictJsonError, loads
 
 __all__ = [
@@ -318,27 +318,27 @@ def _index(
 
 
 def _issuer(value: JsonValue) -> Issuer:
-    item = codec.record(value, "name", "url", "audience", "max_age", "jwks", "answers")
-    jwks, answers = item["jwks"], item["answers"]
+    item = codec.record(value, "name", "url", "audience", "max_age", "jwks", "feedback")
+    jwks, feedback = item["jwks"], item["feedback"]
     return Issuer(
         name=codec.text(item["name"]),
         url=codec.text(item["url"]),
         audience=codec.text(item["audience"]),
         max_age=codec.seconds(item["max_age"]),
         jwks=None if jwks is None else codec.text(jwks).encode(),
-        answers=None if answers is None else _answers(answers),
+        feedback=None if feedback is None else _feedback(feedback),
     )
 
 
-def _answers(value: JsonValue) -> Answers:
-    item = codec.record(value, "secret", "statuses", "deployments")
+def _feedback(value: JsonValue) -> Feedback:
+    item = codec.record(value, "secret", "commit_status", "deployment")
     secret = codec.text(item["secret"])
-    if not secret.startswith(ANSWER_SECRETS):
-        raise GateError(f"gate.json: the name of a secret does not begin with {ANSWER_SECRETS}")
-    return Answers(
+    if not secret.startswith(FEEDBACK_SECRETS):
+        raise GateError(f"gate.json: the name of a secret does not begin with {FEEDBACK_SECRETS}")
+    return Feedback(
         secret=secret,
-        statuses=codec.flag(item["statuses"], "statuses"),
-        deployments=codec.flag(item["deployments"], "deployments"),
+        commit_status=codec.flag(item["commit_status"], "commit_status"),
+        deployment=codec.flag(item["deployment"], "deployment"),
     )
 
 

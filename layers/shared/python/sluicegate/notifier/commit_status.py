@@ -13,7 +13,7 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from sluicegate.deployment.model import Deployment, Requester, Status
-from sluicegate.oidc.identity import Answers
+from sluicegate.oidc.identity import Feedback
 from sluicegate.text import clean
 
 LONGEST: Final = 255
@@ -108,7 +108,7 @@ def by_webhook(by: Requester) -> bool:
     return by.webhook is not None
 
 
-def words(deployment: Deployment, answers: Answers, told: Told | None, mirror: Mirror | None) -> Words:
+def words(deployment: Deployment, feedback: Feedback, told: Told | None, mirror: Mirror | None) -> Words:
     """What GitLab has not been told yet, of what is so now.
 
     A deployment is silent about a status of which a newer one has spoken (ids sort by time): the status
@@ -117,9 +117,9 @@ def words(deployment: Deployment, answers: Answers, told: Told | None, mirror: M
     state = STATES[deployment.status]
     said = told.state if told and told.deployment == deployment.id else None
     overtaken = told is not None and told.deployment > deployment.id
-    status = answers.statuses and not overtaken and _follows(said, state)
+    status = feedback.commit_status and not overtaken and _follows(said, state)
     mirrored = (
-        answers.deployments
+        feedback.deployment
         and by_webhook(deployment.requested_by)
         and state is not State.PENDING
         and _follows(mirror.state if mirror and mirror.number else None, state)

@@ -52,19 +52,19 @@ class Notifier:
         deployment = self._deployment(deployment_id)
         issuer = self.gate().issuers.get(deployment.requested_by.issuer)
         subject = commit_status.subject(deployment)
-        if issuer is None or issuer.answers is None or subject is None:
+        if issuer is None or issuer.feedback is None or subject is None:
             return
         line = self.notebook.line(subject)
         mirror = self.notebook.mirror(deployment.id)
-        if not commit_status.words(deployment, issuer.answers, line.told, mirror):
+        if not commit_status.words(deployment, issuer.feedback, line.told, mirror):
             return
-        self.tokens.token(issuer.answers.secret)  # before the claim, for it may take its time
+        self.tokens.token(issuer.feedback.secret)  # before the claim, for it may take its time
         claim = self.notebook.claim(subject, line)
         # Read after the claim: whoever claims next knows no less, so no older word can follow a newer one.
         deployment = self._deployment(deployment_id)
         mirror = self.notebook.mirror(deployment.id)
-        words = commit_status.words(deployment, issuer.answers, line.told, mirror)
-        gitlab = GitLab(issuer.url, issuer.answers.secret, self.tokens, claim.until, self.clock)
+        words = commit_status.words(deployment, issuer.feedback, line.told, mirror)
+        gitlab = GitLab(issuer.url, issuer.feedback.secret, self.tokens, claim.until, self.clock)
         told = line.told
         try:
             if words.status:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-ANSWER_SECRETS = "sluicegate/gitlab/"
+FEEDBACK_SECRETS = "sluicegate/gitlab/"
 """What the name of every secret begins with that holds a token for GitLab's API."""
 
 Via = Literal["id_token", "iam", "webhook"]
@@ -12,12 +12,12 @@ ClaimValue = str | tuple[str, ...]
 
 
 @dataclass(frozen=True)
-class Answers:
+class Feedback:
     """What a GitLab is told of its projects' deployments; `secret` names the secret that holds the token."""
 
     secret: str
-    statuses: bool
-    deployments: bool
+    commit_status: bool
+    deployment: bool
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Issuer:
     """A GitLab whose ID tokens are accepted, for one audience.
 
     `max_age` is in seconds since `iat`; None leaves the limit to `exp`. `jwks` is the key set itself
-    where the gate file names a file; None means discovery over HTTP. `answers` None: it is told nothing.
+    where the gate file names a file; None means discovery over HTTP. `feedback` None: it is told nothing.
     """
 
     name: str
@@ -33,7 +33,7 @@ class Issuer:
     audience: str
     max_age: int | None = None
     jwks: bytes | None = None
-    answers: Answers | None = None
+    feedback: Feedback | None = None
 
 
 @dataclass(frozen=True)
