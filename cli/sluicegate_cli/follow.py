@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
 
-from sluicegate.deployment.model import seconds
+from sluicegate.deployment.durations import seconds
 from sluicegate_cli import show, words
 from sluicegate_cli.api import Api
 from sluicegate_cli.errors import ApiError

@@ -10,7 +10,7 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.spinner import Spinner
 from rich.text import Text
 
-from sluicegate.deployment.model import seconds
+from sluicegate.deployment.durations import seconds
 from sluicegate.text import clean
 from sluicegate_cli import words
 from sluicegate_cli.times import told

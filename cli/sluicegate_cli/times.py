@@ -1,6 +1,6 @@
 """Durations as they are written (`5m`), and as people are told them (`3m20s`)."""
 
-from sluicegate.deployment.model import parse_duration
+from sluicegate.deployment.durations import parse_duration
 
 
 def seconds_of(text: str) -> int:

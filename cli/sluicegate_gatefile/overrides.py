@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from sluicegate.deployment import strategy
-from sluicegate.deployment.model import duration
+from sluicegate.deployment.durations import duration
 from sluicegate.deployment.plan import Limit, Metric, NoData, Smoke, TrafficStep, Watch
 from sluicegate.gate import alarm_names
 from sluicegate.gate.rollout_settings import Rollout, circle

@@ -12,7 +12,7 @@ from difflib import get_close_matches
 from math import isfinite
 from typing import Any, Protocol
 
-from sluicegate.deployment.model import DURATION, duration, parse_duration
+from sluicegate.deployment.durations import DURATION, duration, parse_duration
 from sluicegate_gatefile import yaml_source
 from sluicegate_gatefile.diagnostics import Findings
 from sluicegate_gatefile.yaml_source import Node, Scalar, described, quoted

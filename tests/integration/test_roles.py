@@ -18,7 +18,8 @@ import pytest
 from botocore.exceptions import ClientError
 
 from sluicegate.deployer.target import session_policy
-from sluicegate.deployment.model import Deployment, Requester, Status, timestamp
+from sluicegate.deployment.durations import timestamp
+from sluicegate.deployment.model import Deployment, Requester, Status
 from sluicegate.deployment.plan import Plan, Target, TrafficStep
 from sluicegate.deployment.ulid import new_id
 from stand import Stand, package

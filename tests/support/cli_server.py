@@ -10,18 +10,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import Any
 
-from sluicegate.deployment.model import (
-    AliasOutcome,
-    AliasState,
-    Deployment,
-    Entry,
-    Reason,
-    Requester,
-    Status,
-    timestamp,
-    view,
-)
+from sluicegate.deployment.durations import timestamp
+from sluicegate.deployment.model import AliasOutcome, AliasState, Deployment, Entry, Reason, Requester, Status
 from sluicegate.deployment.plan import Plan, Target, TrafficStep
+from sluicegate.deployment.views import view
 
 TOKEN = "eyJhbGciOiJSUzI1NiJ9.canary-of-the-token.c2lnbmF0dXJl"
 SIGNATURE = "canary-of-the-signature"

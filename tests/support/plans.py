@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from hypothesis import strategies as st
 
 from sluicegate.deployment import strategy
+from sluicegate.deployment.durations import timestamp
 from sluicegate.deployment.model import (
     AliasOutcome,
     AliasState,
@@ -14,7 +15,6 @@ from sluicegate.deployment.model import (
     Reason,
     Requester,
     Status,
-    timestamp,
     until,
 )
 from sluicegate.deployment.plan import Limit, Metric, NoData, Plan, Smoke, TrafficStep, Watch

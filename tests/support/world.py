@@ -15,7 +15,8 @@ from sluicegate.aws.s3 import Stored
 from sluicegate.deployer.runner import Runner
 from sluicegate.deployer.target import Access
 from sluicegate.deployer.worker import Deployer
-from sluicegate.deployment.model import Deployment, Entry, Requester, Status, timestamp
+from sluicegate.deployment.durations import timestamp
+from sluicegate.deployment.model import Deployment, Entry, Requester, Status
 from sluicegate.deployment.plan import Plan, Target, TrafficStep
 from sluicegate.deployment.ulid import new_id
 from sluicegate.rollout.analysis import AlarmState, Measured

@@ -8,7 +8,7 @@ from typing import Any
 import click
 from rich.text import Text
 
-from sluicegate.deployment.model import duration
+from sluicegate.deployment.durations import duration
 from sluicegate.deployment.plan import Limit, Metric, Smoke, Watch
 from sluicegate.gate import rollout_settings
 from sluicegate.gate.policy import Gate, Rollout

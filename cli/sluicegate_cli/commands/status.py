@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from sluicegate.deployment.model import seconds
+from sluicegate.deployment.durations import seconds
 from sluicegate.deployment.ulid import is_id
 from sluicegate_cli import show, words
 from sluicegate_cli.api import Api

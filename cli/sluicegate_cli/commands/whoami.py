@@ -4,7 +4,7 @@ import time
 
 import click
 
-from sluicegate.deployment.model import seconds
+from sluicegate.deployment.durations import seconds
 from sluicegate_cli.api import Api
 from sluicegate_cli.exits import Exit
 from sluicegate_cli.options import connected

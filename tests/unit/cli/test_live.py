@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from sluicegate.deployment.model import timestamp
+from sluicegate.deployment.durations import timestamp
 from sluicegate_cli.api import Api
 from sluicegate_cli.live import Reminder, Rollout
 from support.cli_server import (

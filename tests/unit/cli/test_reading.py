@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from sluicegate.deployment.model import view
+from sluicegate.deployment.views import view
 from support.cli_running import Run
 from support.cli_server import ID, Reply, Server, accepted, failed, publishing, shown, succeeded
 from support.cli_terminal import NASTY, environment, on_a_terminal

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from sluicegate.deployment.model import Status, timestamp
+from sluicegate.deployment.durations import timestamp
+from sluicegate.deployment.model import Status
 from support.cli_running import Run
 from support.cli_server import (
     BEGAN,

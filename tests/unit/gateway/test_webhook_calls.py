@@ -12,7 +12,8 @@ from botocore.exceptions import ClientError
 
 from sluicegate.aws.secrets import OVERLAP, Secrets
 from sluicegate.deployer.target import session_tags, source_identity
-from sluicegate.deployment.model import Deployment, Status, timestamp
+from sluicegate.deployment.durations import timestamp
+from sluicegate.deployment.model import Deployment, Status
 from sluicegate.gate.policy import Gate
 from sluicegate.gateway.app import Gateway
 from sluicegate.gateway.http import Answer, Call

@@ -14,8 +14,9 @@ from botocore.exceptions import ClientError, ReadTimeoutError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sluicegate.deployment.model import AliasOutcome, AliasState, Deployment, Reason, Status, view
+from sluicegate.deployment.model import AliasOutcome, AliasState, Deployment, Reason, Status
 from sluicegate.deployment.plan import TrafficStep
+from sluicegate.deployment.views import view
 from sluicegate.relay import event as events
 from sluicegate.relay.relay import Relay
 from sluicegate.store import codec as records

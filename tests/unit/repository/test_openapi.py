@@ -9,7 +9,8 @@ from openapi_spec_validator import OpenAPIV31SpecValidator, validate
 
 import sluicegate
 from sluicegate.aws.s3 import MAX_SIZE
-from sluicegate.deployment.model import AliasOutcome, Status, plan_view, view
+from sluicegate.deployment.model import AliasOutcome, Status
+from sluicegate.deployment.views import plan_view, view
 from sluicegate.gateway.app import ROUTES, WEBHOOK
 from sluicegate.gateway.problems import TITLES
 

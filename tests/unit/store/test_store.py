@@ -8,15 +8,8 @@ import pytest
 from botocore.exceptions import ClientError
 from hypothesis import given
 
-from sluicegate.deployment.model import (
-    AliasOutcome,
-    AliasState,
-    Approval,
-    Deployment,
-    Reason,
-    Status,
-    timestamp,
-)
+from sluicegate.deployment.durations import timestamp
+from sluicegate.deployment.model import AliasOutcome, AliasState, Approval, Deployment, Reason, Status
 from sluicegate.deployment.plan import TrafficStep
 from sluicegate.gate.rollout_settings import Rollout
 from sluicegate.oidc import token

@@ -29,7 +29,8 @@ from sluicegate.aws.lambda_ import (
 )
 from sluicegate.aws.s3 import Artifacts, key
 from sluicegate.deployer.target import Access, Targets
-from sluicegate.deployment.model import AliasOutcome, AliasState, Deployment, seconds
+from sluicegate.deployment.durations import seconds
+from sluicegate.deployment.model import AliasOutcome, AliasState, Deployment
 from sluicegate.deployment.plan import Smoke, Watch
 from sluicegate.rollout import smoke
 from sluicegate.rollout.analysis import BASELINE, AlarmState, Observation, alarmed

@@ -57,7 +57,7 @@ def checked(steps: Sequence[TrafficStep]) -> tuple[TrafficStep, ...]:
     return tuple(steps)
 
 
-def as_careful(one: Sequence[TrafficStep], other: Sequence[TrafficStep]) -> bool:
+def is_at_least_as_cautious(one: Sequence[TrafficStep], other: Sequence[TrafficStep]) -> bool:
     """Whether `one` is as careful as `other`, or more.
 
     It is where, at every moment since the first move, no more traffic is on the new version by `one` than by

@@ -8,9 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from sluicegate.deployment.model import Deployment, Entry, Reason, Status, timestamp
+from sluicegate.deployment.durations import timestamp
+from sluicegate.deployment.model import Deployment, Entry, Reason, Status
 from sluicegate.deployment.plan import ALL_AT_ONCE, Plan, Target
-from sluicegate.deployment.strategy import as_careful
+from sluicegate.deployment.strategy import is_at_least_as_cautious
 from sluicegate.deployment.ulid import new_id
 from sluicegate.gate import patterns
 from sluicegate.gate.policy import Gate, Placement, Rule
@@ -72,12 +73,12 @@ class Acceptance:
 
     def actions(self, wanted: DeploymentRequest, placement: Placement | None) -> tuple[str, ...]:
         """All that one rule has to grant."""
-        careless = (
+        loosens = (
             wanted.strategy is not None
             and placement is not None
-            and not as_careful(wanted.strategy, placement.steps)
+            and not is_at_least_as_cautious(wanted.strategy, placement.steps)
         )
-        return (wanted.action, "override-strategy") if careless else (wanted.action,)
+        return (wanted.action, "override-strategy") if loosens else (wanted.action,)
 
     def resolve(
         self, wanted: DeploymentRequest, rule: Rule, placement: Placement, identity: Identity

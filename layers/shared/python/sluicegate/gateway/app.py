@@ -13,8 +13,10 @@ from sluicegate import __version__
 from sluicegate.aws.s3 import UPLOAD_EXPIRES, Artifacts
 from sluicegate.aws.secrets import Secrets, SecretsUnavailable
 from sluicegate.aws.stepfunctions import Executions
-from sluicegate.deployment.model import Deployment, Status, duration, plan_view, timestamp, view
+from sluicegate.deployment.durations import duration, timestamp
+from sluicegate.deployment.model import Deployment, Status
 from sluicegate.deployment.plan import Target
+from sluicegate.deployment.views import plan_view, view
 from sluicegate.gate import patterns
 from sluicegate.gate.policy import Gate, Placement, Rule, Stage, Webhook
 from sluicegate.gateway import requester as who

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final, get_args
 
-from sluicegate.deployment.model import AliasOutcome, Approval, Deployment, Reason, Status, timestamp, until
+from sluicegate.deployment.durations import timestamp
+from sluicegate.deployment.model import AliasOutcome, Approval, Deployment, Reason, Status, until
 from sluicegate.gate import patterns
 from sluicegate.gate.policy import Gate, Rule
 from sluicegate.gateway.admission import Acceptance, held, token_key

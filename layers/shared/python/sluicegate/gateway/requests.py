@@ -7,7 +7,8 @@ from typing import Any, Final, Literal, TypeAlias
 
 from sluicegate.aws.s3 import MAX_SIZE
 from sluicegate.deployment import strategy as strategies
-from sluicegate.deployment.model import DURATION, Status, parse_duration
+from sluicegate.deployment.durations import DURATION, parse_duration
+from sluicegate.deployment.model import Status
 from sluicegate.deployment.plan import TrafficStep
 from sluicegate.deployment.ulid import is_id
 from sluicegate.gateway.problems import invalid_request

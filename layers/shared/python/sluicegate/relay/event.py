@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sluicegate.deployment.model import Deployment, view
+from sluicegate.deployment.model import Deployment
+from sluicegate.deployment.views import view
 from sluicegate.store.codec import deployment_of, unmarshal
 
 SOURCE: Final = "sluicegate"

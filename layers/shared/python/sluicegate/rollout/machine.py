@@ -9,17 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, assert_never
 
-from sluicegate.deployment.model import (
-    AliasOutcome,
-    AliasState,
-    Deployment,
-    Reason,
-    Status,
-    duration,
-    seconds,
-    timestamp,
-    until,
-)
+from sluicegate.deployment.durations import duration, seconds, timestamp
+from sluicegate.deployment.model import AliasOutcome, AliasState, Deployment, Reason, Status, until
 from sluicegate.deployment.plan import NoData, Watch
 from sluicegate.rollout.analysis import Observation, breached, look_every, summary, unmeasured
 

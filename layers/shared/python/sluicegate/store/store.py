@@ -32,7 +32,8 @@ from typing import Any, Final
 
 from botocore.exceptions import ClientError
 
-from sluicegate.deployment.model import Deployment, Status, seconds
+from sluicegate.deployment.durations import seconds
+from sluicegate.deployment.model import Deployment, Status
 from sluicegate.deployment.plan import Target
 from sluicegate.store.codec import Item, deployment_of, marshal, project_key, record, unmarshal
 

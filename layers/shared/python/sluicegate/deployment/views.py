@@ -1,0 +1,103 @@
+"""What the API and the events show of a deployment (the shape is in docs/reference/openapi.yaml)."""
+
+from dataclasses import asdict
+from typing import Any
+
+from sluicegate.deployment.durations import duration, timestamp
+from sluicegate.deployment.model import AliasState, Deployment, Status, until
+from sluicegate.deployment.plan import Plan
+
+
+def _alias_view(state: AliasState | None) -> dict[str, Any] | None:
+    return {"version": state.version, "weights": dict(state.weights)} if state else None
+
+
+def plan_view(plan: Plan) -> dict[str, Any]:
+    """The plan as the API shows it: of a smoke test that there is one, not what is sent and expected."""
+    watch = plan.watch
+    return {
+        "target": {"account": plan.target.account, "region": plan.target.region},
+        "alias": plan.alias,
+        "steps": [{"percent": step.percent, "bake": duration(step.bake)} for step in plan.steps],
+        "smoke": plan.smoke is not None,
+        "watch": watch
+        and {
+            "alarms": list(watch.alarms),
+            "limits": [
+                {
+                    "metric": limit.metric.value,
+                    "most": limit.most,
+                    "max_ratio": limit.max_ratio,
+                    "min_samples": limit.min_samples,
+                }
+                for limit in watch.limits
+            ],
+            "no_data": watch.no_data.value,
+        },
+        "approval": None if plan.approval is None else duration(plan.approval),
+        "requires": plan.requires,
+        "order": "pipeline" if plan.ordered else None,
+        "gate": plan.gate,
+    }
+
+
+def view(deployment: Deployment) -> dict[str, Any]:
+    """The deployment as the API shows it (the shape is in docs/reference/openapi.yaml)."""
+    plan = plan_view(deployment.plan)
+    reason = deployment.reason
+    ends = until(deployment)
+    moving = deployment.status in (Status.SHIFTING, Status.BAKING)
+    return {
+        "id": deployment.id,
+        "revision": deployment.revision,
+        "status": deployment.status.value,
+        "final": deployment.status.final,
+        "action": deployment.action,
+        "function": deployment.function,
+        "stage": deployment.stage,
+        "from": deployment.promoted_from,
+        "release": deployment.release,
+        "description": deployment.description,
+        "target": plan["target"],
+        "artifact": {"sha256": deployment.sha256},
+        "version": deployment.version,
+        "weight": deployment.weight,
+        "alias": {
+            "name": deployment.plan.alias,
+            "original": _alias_view(deployment.original),
+            "current": _alias_view(deployment.current),
+            "outcome": deployment.outcome and deployment.outcome.value,
+        },
+        "rule": deployment.rule,
+        "gate": plan["gate"],
+        "steps": plan["steps"],
+        "step": deployment.step if moving else None,
+        "smoke": plan["smoke"],
+        "watch": plan["watch"],
+        "approval": _approval_view(deployment),
+        "requested_by": asdict(deployment.requested_by),
+        "created_at": deployment.created_at,
+        "updated_at": deployment.updated_at,
+        "since": deployment.since,
+        "until": None if ends is None else timestamp(ends),
+        "finished_at": deployment.finished_at,
+        "reason": reason and {"code": reason.code, "message": reason.message, "data": dict(reason.data)},
+        "timeline": [
+            {"seq": entry.seq, "at": entry.at, "status": entry.status.value, "message": entry.message}
+            for entry in deployment.timeline
+        ],
+        "links": {"self": f"/v1/deployments/{deployment.id}"},
+    }
+
+
+def _approval_view(deployment: Deployment) -> dict[str, Any] | None:
+    if deployment.plan.approval is None:
+        return None
+    given = deployment.approval
+    return {
+        "expires": duration(deployment.plan.approval),
+        "decision": given and given.decision,
+        "rule": given and given.rule,
+        "by": given and asdict(given.by),
+        "reason": given and given.reason,
+    }
