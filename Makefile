@@ -10,7 +10,7 @@ export GATE_FILE CLAIMS EVENT EMULATOR_PORT GITLAB_PORT
 TESTS ?= tests/unit tests/integration
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down token invoke traffic test unit lint format bench build deploy check lock clean
+.PHONY: help setup demo up down token invoke traffic test unit lint format docs bench build deploy check lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -51,6 +51,9 @@ lint: setup ## ruff, mypy, cfn-lint, sam validate, the gate file
 format: setup ## let ruff write the format
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix --quiet .
 
+docs: setup ## build the site of docs/ into build/site; a broken link is an error
+	@$(BIN)/zensical build --strict --clean
+
 bench: setup ## print the figures
 	@for each in bench/*.py; do PYTHONPATH=layers/shared/python:tests $(BIN)/python $$each || exit 1; done
 
@@ -74,4 +77,4 @@ COMPILE = $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3
 
 clean: ## remove everything that was made, environments included
 	@if [ -x $(BIN)/python ]; then $(STAND) down; fi
-	rm -rf .venv .stand .aws-sam build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .stand .aws-sam build dist .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -15,7 +15,7 @@ FILES = sorted(
     for folder in FOLDERS
     for file in (ROOT / folder).rglob("*")
     if file.is_file() and file.suffix in SUFFIXES and file != Path(__file__)
-) + sorted({*ROOT.glob("*.yaml"), *ROOT.glob("*.toml"), *ROOT.glob("*.md"), ROOT / "Makefile"})
+) + sorted({*ROOT.glob("*.yaml"), *ROOT.glob("*.md"), ROOT / "Makefile", ROOT / "pyproject.toml"})
 
 # A path of a page, with an anchor or none; not the end of a URL or of another word.
 CITATION = re.compile(r"(?<![\w/.:-])((?:\.{0,2}/)*(?:[\w-]+/)*[\w-]+\.md)(?:#([\w-]*))?(?![\w-])")

@@ -1,12 +1,15 @@
 """What the pages give to copy is right, and what they point at is there."""
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from sluicegate_gatefile import compile as gatefile
-from support.pages import PAGES, anchors, name
+from support.pages import PAGES, ROOT, anchors, name
+
+DOCS = ROOT / "docs"
 
 
 def fences(page: Path) -> list[str]:
@@ -30,4 +33,21 @@ def test_every_link_of_a_page_leads_somewhere(page: Path) -> None:
         path, _, anchor = target.partition("#")
         file = (page.parent / path).resolve() if path else page
         assert file.exists(), target
+        # The site has nothing but docs/, and its own check sees links to pages only.
+        assert not page.is_relative_to(DOCS) or file.is_relative_to(DOCS), target
         assert not anchor or anchor in anchors(file.read_text()), target
+
+
+def test_the_site_leads_to_every_page() -> None:
+    config = tomllib.loads((ROOT / "zensical.toml").read_text())["project"]
+    listed = re.findall(r"'([^']+\.md)'", repr(config["nav"]))
+
+    assert sorted(listed) == sorted(str(page.relative_to(DOCS)) for page in DOCS.rglob("*.md"))
+
+
+def test_a_reader_of_the_site_needs_no_other_host() -> None:
+    """The theme would fetch fonts and mermaid from elsewhere: pictures are files, in docs/pictures."""
+    config = tomllib.loads((ROOT / "zensical.toml").read_text())["project"]
+
+    assert config["theme"]["font"] is False
+    assert [name(page) for page in DOCS.rglob("*.md") if "```mermaid" in page.read_text()] == []
