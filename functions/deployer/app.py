@@ -64,7 +64,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         return service().turn(deployment)
     except (ClientError, BotoCoreError) as error:
         logger.warning("the record did not answer", extra={"error": clients.error_code(error)})
-        if not clients.may_pass(error):
+        if not clients.is_retryable(error):
             raise
         return {"next": "wait", "seconds": 5, "revision": 0}
     except Contended:

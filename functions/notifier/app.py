@@ -1,13 +1,14 @@
-"""Handler of the notifier: what the bus says, to GitLab."""
+"""Lambda handler of the notifier: report deployments to GitLab, from the events on its queue."""
 
 from functools import cache
 from typing import Any
 
 from sluicegate.aws import clients
 from sluicegate.gate.policy import Gate, load
-from sluicegate.notifier.gitlab_api import Tokens
+from sluicegate.notifier.consumer import QueueConsumer
+from sluicegate.notifier.gitlab_api import AccessTokens
 from sluicegate.notifier.ledger import StatusLedger
-from sluicegate.notifier.notifier import Inbox, Notifier
+from sluicegate.notifier.notifier import Notifier
 from sluicegate.observability import count, logger, metrics
 from sluicegate.settings import Config
 from sluicegate.store.store import Store
@@ -15,44 +16,47 @@ from sluicegate.store.store import Store
 
 @cache
 def gate() -> Gate:
-    """The gate file of this version of its layer; an error is not kept."""
+    """Return the gate file of this version of its layer. An error is not cached."""
     config = Config.from_environment()
     return load(config.gate, own_functions=config.own_functions)
 
 
 @cache
-def service() -> Inbox:
-    """Made at the first event."""
+def consumer() -> QueueConsumer:
+    """Build the consumer at the first event."""
     config = Config.from_environment()
     table = clients.client("dynamodb")
     notifier = Notifier(
         Store(table, config.table),
         StatusLedger(table, config.table),
         gate,
-        Tokens(clients.client("secretsmanager")),
-        note,
+        AccessTokens(clients.client("secretsmanager")),
+        log,
     )
-    return Inbox(notifier, clients.client("sqs"), config.queue, config.dead_letters, delayed, refused)
+    return QueueConsumer(
+        notifier, clients.client("sqs"), config.queue, config.dead_letters, delayed, rejected
+    )
 
 
-def note(event: str, **facts: Any) -> None:
-    """One thing said, one event."""
-    logger.info(event, extra=facts)
+def log(event: str, **fields: Any) -> None:
+    """Log one report."""
+    logger.info(event, extra=fields)
 
 
-def delayed(code: str, **facts: Any) -> None:
-    """It comes again; how late it is, the alarm on the queue's oldest message tells."""
-    logger.warning("not told yet", extra={"error": code, **facts})
-    count("AnswersDelayed")
+def delayed(code: str, **fields: Any) -> None:
+    """Log and count a retry. The alarm on the age of the queue's oldest message covers a long delay."""
+    logger.warning("GitLab feedback delayed", extra={"error": code, **fields})
+    count("FeedbackDelayed")
 
 
-def refused(code: str, **facts: Any) -> None:
-    """It is set aside until somebody acts; the alarm on the dead letters tells."""
-    logger.error("refused", extra={"error": code, **facts})
-    count("AnswersRefused")
+def rejected(code: str, **fields: Any) -> None:
+    """Log and count a message that was set aside. The alarm on the dead letters covers it."""
+    logger.error("GitLab feedback rejected", extra={"error": code, **fields})
+    count("FeedbackRejected")
 
 
 @metrics.log_metrics
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
-    """Of a batch of the queue; the answer says which messages come again."""
-    return {"batchItemFailures": [{"itemIdentifier": one} for one in service().hear(event["Records"])]}
+    """Process a batch from the queue; return the messages that must be delivered again."""
+    failed = consumer().process(event["Records"])
+    return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in failed]}

@@ -1,4 +1,4 @@
-"""Handler of the relay: what the table's stream says, onto the bus."""
+"""Lambda handler of the relay: publish changes of deployments, from the table's stream to the event bus."""
 
 from functools import cache
 from typing import Any
@@ -10,19 +10,19 @@ from sluicegate.settings import Config
 
 
 @cache
-def service() -> Relay:
-    """Made at the first event."""
-    return Relay(clients.client("events"), Config.from_environment().bus, trouble)
+def relay() -> Relay:
+    """Build the relay at the first event."""
+    return Relay(clients.client("events"), Config.from_environment().bus, delayed)
 
 
-def trouble(code: str, **facts: Any) -> None:
-    """It comes again; how long for, the alarm on the iterator's age tells."""
-    logger.warning("not on the bus yet", extra={"error": code, **facts})
+def delayed(code: str, **fields: Any) -> None:
+    """Log and count a record that must be sent again. The alarm on the iterator's age covers a long delay."""
+    logger.warning("event delayed", extra={"error": code, **fields})
     count("EventsDelayed")
 
 
 @metrics.log_metrics
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
-    """Of a batch of the stream; the answer says from which record on it has to come again."""
-    failed = service().relay(event["Records"])
+    """Relay a batch of the stream; return the record from which it must be delivered again."""
+    failed = relay().relay(event["Records"])
     return {"batchItemFailures": [] if failed is None else [{"itemIdentifier": failed}]}

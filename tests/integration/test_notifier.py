@@ -187,7 +187,7 @@ def replay(stand: Stand) -> int:
 def test_no_token_is_in_a_log_nor_in_the_table(wide: Wide, function: str, commit: str, pipeline: str) -> None:
     stand = wide.stand
     canaries = [stand.gitlab.new_api_token() for _ in range(2)]
-    wide.put_token(canaries[0])  # revoked: it is sent, and refused
+    wide.put_token(canaries[0])  # revoked: it is sent, and rejected
     release(stand, function, commit, pipeline_id=pipeline)
     until(lambda: messages(stand, "sluicegate-notifier-dead-letters"), lambda left: left > 0)
     wide.put_token(canaries[1])
@@ -197,7 +197,7 @@ def test_no_token_is_in_a_log_nor_in_the_table(wide: Wide, function: str, commit
     pages = logs.get_paginator("filter_log_events").paginate(logGroupName=LOG)
     lines = [event["message"] for page in pages for event in page["events"]]
     table = json.dumps(stand.client("dynamodb").scan(TableName=stand.table)["Items"])
-    assert any('"told"' in line for line in lines)
-    assert any('"refused"' in line for line in lines)
+    assert any('"reported to GitLab"' in line for line in lines)
+    assert any('"GitLab feedback rejected"' in line for line in lines)
     assert not [line for line in lines if any(canary in line for canary in canaries)]
     assert not any(canary in table for canary in canaries)

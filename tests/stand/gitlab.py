@@ -1,6 +1,6 @@
 """The stand-in GitLab: an HTTP server with discovery, a key set and job tokens. `python -m stand.gitlab`.
 
-The part of its REST API that is told of deployments is in `stand.gitlab_api`.
+The part of its REST API that deployments are reported to is in `stand.gitlab_api`.
 
 What a GitLab serves is served as GitLab does. Under `/-/stand/` it does what tests ask of it: issue and sign
 tokens, rotate keys, send webhooks, count requests, and fail in the ways that servers fail. It listens on
@@ -204,8 +204,8 @@ class Handler(BaseHTTPRequestHandler):
                 self.answer(200, dict(gitlab.requests))
             case "api-token":
                 self.answer(200, {"token": gitlab.api.rotate()})
-            case "told":
-                self.answer(200, gitlab.api.told())
+            case "reported":
+                self.answer(200, gitlab.api.reported())
             case _:
                 self.answer(404, {"error": "404 Not Found"})
 

@@ -108,8 +108,8 @@ class Api:
             for older in self._latest(same):
                 older["retried"] = True
             self.statuses.append(status)
-        told: Json = {key: fields[key] for key in ("description", "target_url") if key in fields}
-        status |= {"status": state, "retried": False, "history": [*status["history"], state], **told}
+        details: Json = {key: fields[key] for key in ("description", "target_url") if key in fields}
+        status |= {"status": state, "retried": False, "history": [*status["history"], state], **details}
         return _shown(status)
 
     def _pipeline(self, project: str, sha: str, fields: Json) -> tuple[int, str]:
@@ -185,7 +185,7 @@ class Api:
             self.tokens = [new_token()]
             return self.tokens[0]
 
-    def told(self) -> Json:
+    def reported(self) -> Json:
         """All statuses and deployments, each with the states that it went through."""
         with self.lock:
             return {"statuses": self.statuses, "deployments": self.deployments}
@@ -211,8 +211,8 @@ def _fields(body: bytes) -> Json:
 
 
 def _shown(status: Json) -> Json:
-    told: Json = {"description": None, "target_url": None, "allow_failure": False, **status}
-    return {key: value for key, value in told.items() if key not in ("history", "retried", "project_id")}
+    shown: Json = {"description": None, "target_url": None, "allow_failure": False, **status}
+    return {key: value for key, value in shown.items() if key not in ("history", "retried", "project_id")}
 
 
 def _shown_deployment(deployment: Json) -> Json:

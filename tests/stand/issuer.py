@@ -42,12 +42,12 @@ class Issuer:
 
     def statuses(self, sha: str, name: str) -> list[dict[str, Any]]:
         """All statuses of this name that the commit ever had, oldest first, each with its `history`."""
-        found: list[dict[str, Any]] = self._ask("told")["statuses"]
+        found: list[dict[str, Any]] = self._ask("reported")["statuses"]
         return [one for one in found if (one["sha"], one["name"]) == (sha, name)]
 
     def deployments(self, sha: str) -> list[dict[str, Any]]:
         """GitLab's own deployments of the commit, oldest first, each with its `history`."""
-        found: list[dict[str, Any]] = self._ask("told")["deployments"]
+        found: list[dict[str, Any]] = self._ask("reported")["deployments"]
         return [one for one in found if one["sha"] == sha]
 
     @contextmanager

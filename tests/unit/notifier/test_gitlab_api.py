@@ -1,14 +1,14 @@
-"""Speaking to GitLab's API over real HTTP: what is sent, and what each answer comes to."""
+"""GitLab's API over real HTTP: what is sent, and what each response means."""
 
 import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
-from sluicegate.notifier.gitlab_api import GitLab, Refused, Tokens, TransientError
+from sluicegate.notifier.gitlab_api import AccessTokens, GitLab, PermanentError, TransientError
 from stand import gitlab as stand_in
 from stand.gitlab import Fault
 
@@ -33,7 +33,12 @@ class Instance:
     secret: Secret
 
     def client(self, seconds: float = 30) -> GitLab:
-        return GitLab(self.model.issuer, "sluicegate/gitlab/corp", Tokens(self.secret), time.time() + seconds)
+        return GitLab(
+            self.model.issuer,
+            "sluicegate/gitlab/corp",
+            AccessTokens(cast(Any, self.secret)),
+            time.time() + seconds,
+        )
 
 
 @pytest.fixture
@@ -54,8 +59,8 @@ class _Quiet(stand_in.Handler):
 
 def test_a_commit_gets_a_status(gitlab: Instance) -> None:
     gitlab.client().set_status("4213", SHA, STATUS)
-    [told] = gitlab.model.api.statuses
-    assert STATUS.items() <= {**told, "state": told["status"]}.items()
+    [status] = gitlab.model.api.statuses
+    assert STATUS.items() <= {**status, "state": status["status"]}.items()
 
 
 def test_a_state_that_gitlab_has_already_is_fine(gitlab: Instance) -> None:
@@ -103,12 +108,12 @@ def test_a_jobs_own_deployment_is_not_taken_for_ours(gitlab: Instance) -> None:
     ],
     ids=lambda value: f"{value.mode} {value.status}" if isinstance(value, Fault) else "",
 )
-def test_what_may_pass_comes_again(gitlab: Instance, fault: Fault, code: str, seconds: int) -> None:
+def test_a_transient_failure_is_retryable(gitlab: Instance, fault: Fault, code: str, seconds: int) -> None:
     gitlab.model.fault = fault
-    with pytest.raises(TransientError) as passing:
+    with pytest.raises(TransientError) as transient:
         gitlab.client().set_status("4213", SHA, STATUS)
-    assert passing.value.code.startswith(code)
-    assert passing.value.seconds == seconds
+    assert transient.value.code.startswith(code)
+    assert transient.value.retry_after == seconds
 
 
 @pytest.mark.parametrize(
@@ -124,12 +129,12 @@ def test_what_may_pass_comes_again(gitlab: Instance, fault: Fault, code: str, se
         (302, "{}", ""),
     ],
 )
-def test_what_gitlab_refuses_is_refused_in_its_words(
+def test_what_gitlab_rejects_is_a_permanent_error_with_its_message(
     gitlab: Instance, status: int, body: str, detail: str
 ) -> None:
     elsewhere = {"Location": f"{gitlab.model.issuer}/api/v4/elsewhere"}
     gitlab.model.fault = Fault("answer", status=status, body=body, headers=elsewhere)
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(PermanentError) as refused:
         gitlab.client().set_status("4213", SHA, STATUS)
     assert (refused.value.code, refused.value.detail) == (f"status {status}", detail)
     assert sum(gitlab.model.requests.values()) == 1
@@ -137,7 +142,7 @@ def test_what_gitlab_refuses_is_refused_in_its_words(
 
 def test_a_refusal_that_repeats_the_token_is_not_repeated(gitlab: Instance) -> None:
     gitlab.model.fault = Fault("answer", status=403, body=f'{{"message": "no: {gitlab.secret.text}"}}')
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(PermanentError) as refused:
         gitlab.client().set_status("4213", SHA, STATUS)
     assert refused.value.detail == ""
 
@@ -150,7 +155,7 @@ def test_a_slow_gitlab_is_given_up_in_time(gitlab: Instance) -> None:
     assert time.monotonic() - began < 1.5
 
 
-def test_nothing_is_said_when_the_time_is_over(gitlab: Instance) -> None:
+def test_nothing_is_sent_after_the_deadline(gitlab: Instance) -> None:
     with pytest.raises(TransientError):
         gitlab.client(seconds=0).set_status("4213", SHA, STATUS)
     assert not gitlab.model.requests
@@ -164,6 +169,8 @@ def test_the_proxy_of_the_environment_is_not_used(gitlab: Instance, monkeypatch:
 
 
 def test_a_token_goes_over_tls_or_to_this_machine_only() -> None:
-    client = GitLab("http://gitlab.example.com", "s", Tokens(Secret("glpat-1")), time.time() + 30)
+    client = GitLab(
+        "http://gitlab.example.com", "s", AccessTokens(cast(Any, Secret("glpat-1"))), time.time() + 30
+    )
     with pytest.raises(TransientError, match="not an https URL"):
         client.set_status("4213", SHA, STATUS)

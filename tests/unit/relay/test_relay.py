@@ -1,4 +1,4 @@
-"""What the world is told of a deployment, and how it gets there whatever fails on the way."""
+"""Each change of a deployment is an event, published at least once and in order, whatever fails."""
 
 import itertools
 import json
@@ -7,7 +7,7 @@ import sys
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from botocore.exceptions import ClientError, ReadTimeoutError
@@ -58,13 +58,13 @@ def history(function: str = "orders", revisions: int = 2) -> list[Deployment]:
     return found
 
 
-def event(deployment: Deployment) -> events.Event:
-    found = events.of_record(record(deployment))
+def event(deployment: Deployment) -> events.DeploymentEvent:
+    found = events.from_record(record(deployment))
     assert found is not None
     return found
 
 
-# What is told
+# The event
 
 
 def test_the_first_revision_has_nothing_before_it() -> None:
@@ -95,11 +95,11 @@ def test_everything_else_has_the_names_and_values_of_the_api() -> None:
         ),
         release="2026.11",
     )
-    told, shown = json.loads(event(ended).detail), view(ended)
-    assert (told.pop("version"), told.pop("previous_status")) == (events.VERSION, "publishing")
-    assert told.pop("deployed_version") == shown.pop("version") == "42"
-    assert told.pop("entry") == shown.pop("timeline")[-1]
-    assert told == shown
+    detail, shown = json.loads(event(ended).detail), view(ended)
+    assert (detail.pop("version"), detail.pop("previous_status")) == (events.VERSION, "publishing")
+    assert detail.pop("deployed_version") == shown.pop("version") == "42"
+    assert detail.pop("entry") == shown.pop("timeline")[-1]
+    assert detail == shown
 
 
 def test_the_event_is_of_the_function_and_of_when_the_change_was_made() -> None:
@@ -124,16 +124,16 @@ def test_the_same_record_makes_the_same_event() -> None:
         ({"pk": "serving", "sk": "orders#prod"}, "MODIFY"),
     ],
 )
-def test_what_is_no_deployment_is_not_told(keys: dict[str, str], name: str) -> None:
+def test_what_is_no_deployment_makes_no_event(keys: dict[str, str], name: str) -> None:
     other = record(history()[0], name=name)
     other["dynamodb"]["Keys"] = {key: {"S": value} for key, value in keys.items()}
-    assert events.of_record(other) is None
+    assert events.from_record(other) is None
 
 
-def test_a_record_that_is_removed_is_not_told() -> None:
+def test_a_removed_record_makes_no_event() -> None:
     removed = record(history()[0], name="REMOVE")
     removed["dynamodb"]["OldImage"] = removed["dynamodb"].pop("NewImage")
-    assert events.of_record(removed) is None
+    assert events.from_record(removed) is None
 
 
 def test_data_without_bounds_is_left_out() -> None:
@@ -162,18 +162,18 @@ def test_the_largest_deployment_fits_with_room_to_spare() -> None:
         reason=Reason("metric", long, {"x": "y" * 16_000}),
         timeline=tuple(replace(entry, message=long) for entry in one.timeline) * 500,
     )
-    assert event(largest).size < events.CALL_BYTES / 4
+    assert event(largest).size < events.MAX_BATCH_BYTES / 4
 
 
-# How it gets there
+# The publication
 
 
 def numbered(deployments: list[Deployment]) -> list[dict[str, Any]]:
     return [record(deployment, str(100 + i)) for i, deployment in enumerate(deployments)]
 
 
-class Bus:
-    """EventBridge, as far as PutEvents goes; `fate` says what becomes of each call."""
+class FakeBus:
+    """The PutEvents of EventBridge; `fate` decides which entries of each call succeed."""
 
     def __init__(self, fate: Any = lambda entries: [True] * len(entries)) -> None:
         self.fate = fate
@@ -196,49 +196,49 @@ class Notes:
     def __init__(self) -> None:
         self.taken: list[tuple[str, dict[str, Any]]] = []
 
-    def __call__(self, code: str, **facts: Any) -> None:
-        self.taken.append((code, facts))
+    def __call__(self, code: str, **fields: Any) -> None:
+        self.taken.append((code, fields))
 
 
 def test_a_batch_of_many_goes_out_ten_at_a_time() -> None:
-    bus = Bus()
+    bus = FakeBus()
     deployments = [history(f"orders-{i}", 1)[0] for i in range(23)]
-    assert Relay(bus, "bus", Notes()).relay(numbered(deployments)) is None
+    assert Relay(cast(Any, bus), "bus", Notes()).relay(numbered(deployments)) is None
     assert [len(call) for call in bus.calls] == [10, 10, 3]
     assert bus.heard == [(deployment.id, 1) for deployment in deployments]
 
 
 def test_two_revisions_of_a_deployment_are_never_in_one_call() -> None:
-    bus = Bus()
+    bus = FakeBus()
     one, other = history("one", 3), history("other", 1)
-    Relay(bus, "bus", Notes()).relay(numbered([one[0], *other, one[1], one[2]]))
+    Relay(cast(Any, bus), "bus", Notes()).relay(numbered([one[0], *other, one[1], one[2]]))
     assert [len(call) for call in bus.calls] == [2, 1, 1]
 
 
 def test_a_call_is_never_too_large() -> None:
     large = Reason("metric", "m", {"x": "y" * 16_000})
-    told = [
-        events.Event(str(i), str(i), 1, datetime.now(UTC), "f", "x" * 60_000) for i in range(9)
+    queued = [
+        events.DeploymentEvent(str(i), str(i), 1, datetime.now(UTC), "f", "x" * 60_000) for i in range(9)
     ]  # fmt: skip
-    assert [len(call) for call in events.calls(told)] == [4, 4, 1]
-    assert sum(len(call) for call in events.calls([event(replace(history()[0], reason=large))])) == 1
+    assert [len(call) for call in events.batches(queued)] == [4, 4, 1]
+    assert sum(len(call) for call in events.batches([event(replace(history()[0], reason=large))])) == 1
 
 
-def test_nothing_is_said_where_there_is_nothing_to_say() -> None:
-    bus = Bus()
+def test_a_batch_without_changes_publishes_nothing() -> None:
+    bus = FakeBus()
     other = record(history()[0])
     other["dynamodb"]["Keys"]["sk"] = {"S": "request"}
-    assert Relay(bus, "bus", Notes()).relay([other]) is None
+    assert Relay(cast(Any, bus), "bus", Notes()).relay([other]) is None
     assert bus.calls == []
 
 
 def test_the_first_of_those_that_failed_comes_again_and_nothing_after_its_call_was_sent() -> None:
     fates = iter([[True] * 10, [True, False, True, False] + [True] * 6])
-    bus, notes = Bus(lambda _: next(fates)), Notes()
+    bus, notes = FakeBus(lambda _: next(fates)), Notes()
     deployments = [history(f"orders-{i}", 1)[0] for i in range(25)]
-    assert Relay(bus, "bus", notes).relay(numbered(deployments)) == "111"
+    assert Relay(cast(Any, bus), "bus", notes).relay(numbered(deployments)) == "111"
     assert len(bus.calls) == 2
-    assert [(code, facts["sequence"]) for code, facts in notes.taken] == [
+    assert [(code, fields["sequence"]) for code, fields in notes.taken] == [
         ("ThrottlingException", "111"),
         ("ThrottlingException", "113"),
     ]
@@ -261,17 +261,17 @@ def test_a_call_that_fails_comes_again_from_its_first_record(error: Exception, c
             raise error
         return [True] * len(entries)
 
-    bus, notes = Bus(fate), Notes()
+    bus, notes = FakeBus(fate), Notes()
     deployments = [history(f"orders-{i}", 1)[0] for i in range(25)]
-    assert Relay(bus, "bus", notes).relay(numbered(deployments)) == "110"
-    assert [told[0] for told in notes.taken] == [code]
+    assert Relay(cast(Any, bus), "bus", notes).relay(numbered(deployments)) == "110"
+    assert [code for code, _ in notes.taken] == [code]
 
 
 def test_a_record_that_is_no_deployment_stops_what_comes_after_it_alone() -> None:
-    bus, notes = Bus(), Notes()
+    bus, notes = FakeBus(), Notes()
     records = numbered([history(f"orders-{i}", 1)[0] for i in range(4)])
     del records[2]["dynamodb"]["NewImage"]["plan"]
-    assert Relay(bus, "bus", notes).relay(records) == "102"
+    assert Relay(cast(Any, bus), "bus", notes).relay(records) == "102"
     assert len(bus.heard) == 2
     assert notes.taken == [("KeyError", {"sequence": "102"})]
 
@@ -306,13 +306,13 @@ def test_whatever_fails_nothing_is_lost_and_each_deployment_is_heard_in_order(
             raise ClientError({"Error": {"Code": "InternalException"}}, "PutEvents")
         return list(taken)
 
-    bus = Bus(fate)
+    bus = FakeBus(fate)
     records = numbered(stream)
     sequences = [one["dynamodb"]["SequenceNumber"] for one in records]
     batch, start = data.draw(st.integers(1, 20)), 0
     while start < len(records):
         given = records[start : start + batch]
-        failed = Relay(bus, "bus", Notes()).relay(given)
+        failed = Relay(cast(Any, bus), "bus", Notes()).relay(given)
         start = start + len(given) if failed is None else sequences.index(failed)
     assert {(one.id, one.revision) for one in stream} == set(bus.heard)
     for deployment in {one.id for one in stream}:

@@ -11,7 +11,7 @@ import yaml
 
 from sluicegate.deployer import worker
 from sluicegate.gateway import problems
-from sluicegate.notifier import ledger, notifier
+from sluicegate.notifier import consumer, ledger
 from sluicegate.oidc.identity import FEEDBACK_SECRETS
 from sluicegate.relay import event as events
 from sluicegate.settings import Config
@@ -502,10 +502,10 @@ def test_the_notifier_hears_one_queue_and_reads_the_record(sid: str, resource: J
     assert statement["Resource"] == resource
 
 
-def test_the_notifier_writes_what_was_told_and_nothing_else() -> None:
+def test_the_notifier_writes_its_ledger_and_nothing_else() -> None:
     for statement in statements("NotifierRole"):
         if {"dynamodb:PutItem", "dynamodb:UpdateItem"} & set(listed(statement["Action"])):
-            keys = {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": ["told#*"]}}
+            keys = {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": ["status#*"]}}
             assert statement["Condition"] == keys
 
 
@@ -547,10 +547,10 @@ def test_a_gitlab_that_is_out_for_a_day_loses_nothing() -> None:
     queue = properties("NotifierQueue")
     redrive = queue["RedrivePolicy"]
     assert redrive["deadLetterTargetArn"] == {"Fn::GetAtt": ["NotifierDeadLetters", "Arn"]}
-    pauses = (notifier.pause(times) for times in range(1, redrive["maxReceiveCount"]))
+    pauses = (consumer.backoff(times) for times in range(1, redrive["maxReceiveCount"]))
     assert 86_400 <= sum(pauses) < 2 * 86_400
     timeout = properties("NotifierFunction")["Timeout"]
-    assert timeout > ledger.LEASE + 30
+    assert timeout > ledger.LEASE_SECONDS + 30
     assert queue["VisibilityTimeout"] == 6 * timeout
     for name in ("NotifierQueue", "NotifierDeadLetters"):
         assert properties(name)["SqsManagedSseEnabled"] is True

@@ -29,7 +29,7 @@ def once(timeout: int) -> Config:
     return Config(read_timeout=timeout, retries={"mode": "standard", "total_max_attempts": 1})
 
 
-_PASSING: Final = frozenset(
+_RETRYABLE: Final = frozenset(
     {
         "InternalError",
         "InternalFailure",
@@ -68,12 +68,12 @@ def error_code(error: Exception) -> str:
     return type(error).__name__
 
 
-def may_pass(error: Exception) -> bool:
-    """Whether trying again can help: throttled, failing, or unanswered (and so perhaps in effect)."""
+def is_retryable(error: Exception) -> bool:
+    """Return whether a retry can help: throttled, failing, or unanswered (and so perhaps in effect)."""
     if not isinstance(error, ClientError):
         return isinstance(error, BotoCoreError)
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    return status >= 500 or status == 429 or error_code(error) in _PASSING
+    return status >= 500 or status == 429 or error_code(error) in _RETRYABLE
 
 
 def error_message(error: Exception) -> str:

@@ -236,7 +236,7 @@ class FunctionApi:
 
 def _kind_of(error: ClientError | BotoCoreError) -> LambdaError:
     code, message = clients.error_code(error), clients.error_message(error)
-    if clients.may_pass(error):
+    if clients.is_retryable(error):
         return Unanswered(code, message)
     return _KINDS.get(code, Refused)(code, message)
 

@@ -1,9 +1,10 @@
-"""What GitLab should be told of a deployment, given what it was told last.
+"""Decide which commit status or deployment GitLab lacks, given what was reported last.
 
-Plain decisions over plain values; `notifier` tells, `gitlab_api` speaks HTTP. GitLab's rules, from its
+Pure decisions over values; `notifier` reports, `gitlab_api` speaks HTTP. GitLab's rules, from its
 app/models/commit_status.rb and app/services/ci/create_commit_status_service.rb: a status goes from pending to
-running to its end, never back; telling it a state that it has is refused, and so changes no description; and
-what is told after its end begins a new status of the same name, which takes the first one's place.
+running to a final state, never back. GitLab refuses the state that a status already has, so a description
+cannot change without its state. A report after the final state starts a new status of the same name, which
+replaces the first one.
 """
 
 import re
@@ -16,12 +17,12 @@ from sluicegate.deployment.model import Deployment, Requester, Status
 from sluicegate.oidc.identity import Feedback
 from sluicegate.text import clean
 
-LONGEST: Final = 255
-"""Characters that GitLab takes for a description, a name or a link."""
+MAX_TEXT: Final = 255
+"""Characters that GitLab accepts for a description, a name or a link."""
 
 
-class State(StrEnum):
-    """A commit status' states, in GitLab's words; its deployments have all but the first."""
+class CommitState(StrEnum):
+    """The states of a commit status, in GitLab's words. GitLab's deployments have all but the first."""
 
     PENDING = "pending"
     RUNNING = "running"
@@ -31,30 +32,30 @@ class State(StrEnum):
 
     @property
     def rank(self) -> int:
-        """0, 1, or 2 at the end: GitLab knows no way down."""
-        return {State.PENDING: 0, State.RUNNING: 1}.get(self, 2)
+        """Return 0 or 1, or 2 for a final state. GitLab never lowers the rank."""
+        return {CommitState.PENDING: 0, CommitState.RUNNING: 1}.get(self, 2)
 
 
 STATES: Final = {
-    Status.ACCEPTED: State.PENDING,
-    Status.QUEUED: State.PENDING,
-    Status.AWAITING_APPROVAL: State.PENDING,
-    Status.PUBLISHING: State.RUNNING,
-    Status.VERIFYING: State.RUNNING,
-    Status.SHIFTING: State.RUNNING,
-    Status.BAKING: State.RUNNING,
-    Status.ROLLING_BACK: State.RUNNING,
-    Status.SUCCEEDED: State.SUCCESS,
-    Status.FAILED: State.FAILED,
-    Status.ROLLED_BACK: State.FAILED,
-    Status.REJECTED: State.CANCELED,
-    Status.ABORTED: State.CANCELED,
+    Status.ACCEPTED: CommitState.PENDING,
+    Status.QUEUED: CommitState.PENDING,
+    Status.AWAITING_APPROVAL: CommitState.PENDING,
+    Status.PUBLISHING: CommitState.RUNNING,
+    Status.VERIFYING: CommitState.RUNNING,
+    Status.SHIFTING: CommitState.RUNNING,
+    Status.BAKING: CommitState.RUNNING,
+    Status.ROLLING_BACK: CommitState.RUNNING,
+    Status.SUCCEEDED: CommitState.SUCCESS,
+    Status.FAILED: CommitState.FAILED,
+    Status.ROLLED_BACK: CommitState.FAILED,
+    Status.REJECTED: CommitState.CANCELED,
+    Status.ABORTED: CommitState.CANCELED,
 }
 
 
 @dataclass(frozen=True)
-class Subject:
-    """The one commit status that deployments share which one pipeline (or ref) asks for in one stage."""
+class CommitStatusKey:
+    """Identify a commit status. Deployments that one pipeline (or ref) requests for one stage share it."""
 
     issuer: str
     project_id: str
@@ -64,84 +65,89 @@ class Subject:
 
 
 @dataclass(frozen=True)
-class Told:
-    """What GitLab was told last of a subject, and for which deployment."""
+class ReportedState:
+    """The state last reported to GitLab for a commit status, and the deployment that it came from."""
 
     deployment: str
-    state: State
+    state: CommitState
 
 
 @dataclass(frozen=True)
-class Mirror:
-    """GitLab's own deployment for one of ours, and its state.
+class GitLabDeployment:
+    """The deployment in GitLab that mirrors one of ours, and its state.
 
-    `number` None: it was asked for, and the answer has not come, or never will.
+    `number` is None when its creation was requested and no answer has arrived, or ever will.
     """
 
     number: int | None
-    state: State
+    state: CommitState
 
 
 @dataclass(frozen=True)
-class Words:
-    """What is to be said; None where there is nothing."""
+class PendingUpdates:
+    """The states that GitLab lacks; None where it is up to date."""
 
-    status: State | None = None
-    deployment: State | None = None
+    status: CommitState | None = None
+    deployment: CommitState | None = None
 
     def __bool__(self) -> bool:
         return self.status is not None or self.deployment is not None
 
 
-def subject(deployment: Deployment) -> Subject | None:
-    """What a deployment is a status of; None where no commit of a project asked for it."""
+def status_key(deployment: Deployment) -> CommitStatusKey | None:
+    """Return the commit status that a deployment belongs to, or None if no project's commit requested it."""
     by = deployment.requested_by
     project, sha = re.fullmatch(r"[1-9][0-9]*", by.project_id), re.fullmatch(r"[0-9a-f]{40,64}", by.sha or "")
     if not (project and sha and by.sha and by.ref):
         return None
-    name = f"sluicegate/{deployment.function}:{deployment.stage}"
-    return Subject(by.issuer, by.project_id, by.sha, by.pipeline_id or f"ref {by.ref}", name)
+    name = _status_name(deployment)
+    return CommitStatusKey(by.issuer, by.project_id, by.sha, by.pipeline_id or f"ref {by.ref}", name)
 
 
-def by_webhook(by: Requester) -> bool:
-    """Whether a webhook started it. A job's own `environment:` makes GitLab's deployment for all others."""
+def is_from_webhook(by: Requester) -> bool:
+    """Return whether a webhook started it. A job makes GitLab's deployment by `environment:`."""
     return by.webhook is not None
 
 
-def words(deployment: Deployment, feedback: Feedback, told: Told | None, mirror: Mirror | None) -> Words:
-    """What GitLab has not been told yet, of what is so now.
+def pending_updates(
+    deployment: Deployment,
+    feedback: Feedback,
+    reported: ReportedState | None,
+    mirror: GitLabDeployment | None,
+) -> PendingUpdates:
+    """Return the updates that GitLab lacks.
 
-    A deployment is silent about a status of which a newer one has spoken (ids sort by time): the status
-    shows the newest, however late an older one's words come.
+    A deployment sends nothing to a status that a newer deployment has reported to (ids sort by time): the
+    status shows the newest deployment, however late an older one's events arrive.
     """
     state = STATES[deployment.status]
-    said = told.state if told and told.deployment == deployment.id else None
-    overtaken = told is not None and told.deployment > deployment.id
-    status = feedback.commit_status and not overtaken and _follows(said, state)
+    last = reported.state if reported and reported.deployment == deployment.id else None
+    superseded = reported is not None and reported.deployment > deployment.id
+    status = feedback.commit_status and not superseded and _advances(last, state)
     mirrored = (
         feedback.deployment
-        and by_webhook(deployment.requested_by)
-        and state is not State.PENDING
-        and _follows(mirror.state if mirror and mirror.number else None, state)
+        and is_from_webhook(deployment.requested_by)
+        and state is not CommitState.PENDING
+        and _advances(mirror.state if mirror and mirror.number else None, state)
     )
-    return Words(state if status else None, state if mirrored else None)
+    return PendingUpdates(state if status else None, state if mirrored else None)
 
 
-def _follows(said: State | None, state: State) -> bool:
-    return said is None or state.rank > said.rank
+def _advances(last: CommitState | None, state: CommitState) -> bool:
+    return last is None or state.rank > last.rank
 
 
 def status_fields(deployment: Deployment) -> dict[str, Any]:
-    """The body of GitLab's `POST /projects/:id/statuses/:sha`.
+    """Return the body of GitLab's `POST /projects/:id/statuses/:sha`.
 
-    Where the pipeline is known, the ref is left to it: a merge request's pipeline has another than its job's
-    token says, and GitLab finds no pipeline that has both.
+    With a known pipeline, leave out the ref: a merge request's pipeline has another ref than its job's token,
+    and GitLab finds no pipeline that has both.
     """
     by = deployment.requested_by
     fields: dict[str, Any] = {
         "state": STATES[deployment.status].value,
-        "name": f"sluicegate/{deployment.function}:{deployment.stage}",
-        "description": described(deployment),
+        "name": _status_name(deployment),
+        "description": description(deployment),
     }
     if by.pipeline_id and re.fullmatch(r"[1-9][0-9]{0,18}", by.pipeline_id):
         fields["pipeline_id"] = int(by.pipeline_id)
@@ -149,13 +155,13 @@ def status_fields(deployment: Deployment) -> dict[str, Any]:
         fields["ref"] = by.ref
     if by.project_path and by.job_id:
         link = f"{by.issuer}/{quote(by.project_path)}/-/jobs/{quote(by.job_id, safe='')}"
-        if len(link) <= LONGEST:
+        if len(link) <= MAX_TEXT:
             fields["target_url"] = link
     return fields
 
 
-def deployment_fields(deployment: Deployment, state: State) -> dict[str, Any]:
-    """The body of GitLab's `POST /projects/:id/deployments`; the environment is called after the stage."""
+def deployment_fields(deployment: Deployment, state: CommitState) -> dict[str, Any]:
+    """Return the body of GitLab's `POST /projects/:id/deployments`. The environment has the stage's name."""
     by = deployment.requested_by
     return {
         "environment": deployment.stage,
@@ -166,9 +172,13 @@ def deployment_fields(deployment: Deployment, state: State) -> dict[str, Any]:
     }
 
 
-def described(deployment: Deployment) -> str:
-    """One line for people: where it is, and the newest of its timeline."""
+def description(deployment: Deployment) -> str:
+    """Return one readable line: the status, and the newest timeline entry."""
     status = deployment.status.value.replace("_", " ")
     if deployment.status is Status.BAKING:
         status += f" {deployment.weight} %"
-    return clean(f"{status}: {deployment.timeline[-1].message}", LONGEST)
+    return clean(f"{status}: {deployment.timeline[-1].message}", MAX_TEXT)
+
+
+def _status_name(deployment: Deployment) -> str:
+    return f"sluicegate/{deployment.function}:{deployment.stage}"

@@ -1,118 +1,126 @@
-"""What GitLab was told, in the table: so that nothing is said twice, and no older word after a newer one.
+"""Record in the table what GitLab was sent, so that no state is sent twice, or after a newer one.
 
-    pk           sk            what
-    told#HASH    status        the state that a commit status has, and by which deployment; who speaks now
-    told#ID      deployment    GitLab's own deployment for this one, and its state
+    pk             sk            item
+    status#HASH    status        the state last reported for a commit status, by which deployment; its lease
+    status#ID      deployment    GitLab's own deployment for this one, and its state
 
-Whoever speaks of a status has claimed it: GitLab would take an old state for the beginning of a new status.
-A claim is a lease. One that is not settled is left to run out, for GitLab may still be at what it was asked.
-All is under `told#`: the notifier's role can write nothing else.
+A process leases a commit status before it reports: GitLab would take an old state for the start of a new
+status. A lease that is not released runs out on its own, because GitLab may still be processing the request.
+All keys start with `status#`: the notifier's role can write no others.
 """
 
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import astuple, dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from botocore.exceptions import ClientError
 
-from sluicegate.notifier.commit_status import Mirror, State, Subject, Told
+from sluicegate.notifier.commit_status import CommitState, CommitStatusKey, GitLabDeployment, ReportedState
 from sluicegate.store.codec import Item, marshal, unmarshal
 from sluicegate.store.store import digest
 
-LEASE: Final = 30
-"""Seconds of a claim. GitLab waits up to ten for its own lock, whether anybody still listens or not."""
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
 
-KEPT: Final = 32 * 86_400
-"""Seconds after which it is forgotten what was told; no event waits for that long."""
+LEASE_SECONDS: Final = 30
+"""How long a lease lasts. GitLab waits up to ten seconds for its own lock, even after the client gave up."""
+
+RETENTION_SECONDS: Final = 32 * 86_400
+"""How long an entry is kept; no event waits for that long."""
 
 
 @dataclass(frozen=True)
 class LedgerEntry:
-    """What is known of a subject: what was told, since how many claims, and until when somebody speaks."""
+    """What is known of a commit status. `leases` counts the leases so far, as the entry's revision.
 
-    told: Told | None = None
-    claims: int = 0
-    until: float = 0
+    `leased_until` is in epoch seconds; 0 or the past means that nobody holds the lease.
+    """
+
+    reported: ReportedState | None = None
+    leases: int = 0
+    leased_until: float = 0
 
 
 @dataclass(frozen=True)
 class Lease:
-    """The right to speak of a subject, until then (epoch seconds)."""
+    """The exclusive right to report to a commit status, until a time in epoch seconds."""
 
-    subject: Subject
+    key: CommitStatusKey
     number: int
     until: float
 
 
-class Leased(Exception):
-    """Somebody else speaks of it; ask again after so many seconds."""
+class LeaseHeld(Exception):
+    """Another process holds the lease. Retry after so many seconds."""
 
-    def __init__(self, seconds: float) -> None:
-        super().__init__(seconds)
-        self.seconds = seconds
+    def __init__(self, retry_after: float) -> None:
+        super().__init__(retry_after)
+        self.retry_after = retry_after
 
 
 class StatusLedger:
-    """Reads and writes what was told. `client` is a DynamoDB client, `clock` gives epoch seconds."""
+    """Reads and writes what GitLab was sent. `clock` returns epoch seconds."""
 
-    def __init__(self, client: Any, table: str, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, client: "DynamoDBClient", table: str, clock: Callable[[], float] = time.time) -> None:
         self._client = client
         self._table = table
         self._clock = clock
 
-    def line(self, subject: Subject) -> LedgerEntry:
-        """What is known of a subject."""
-        item = self._get(_status_key(subject))
+    def entry(self, key: CommitStatusKey) -> LedgerEntry:
+        """Return the entry of a commit status, empty if there is none."""
+        item = self._get(_status_item_key(key))
         if item is None:
             return LedgerEntry()
         state = item.get("state")
-        told = Told(item["deployment"], State(state)) if state else None
-        return LedgerEntry(told, int(item["claims"]), float(item["until"]))
+        reported = ReportedState(item["deployment"], CommitState(state)) if state else None
+        return LedgerEntry(reported, int(item["leases"]), float(item["leased_until"]))
 
-    def claim(self, subject: Subject, line: LedgerEntry) -> Lease:
-        """Begin to speak, if nobody else has since the line was read. Raises Leased."""
+    def acquire(self, key: CommitStatusKey, entry: LedgerEntry) -> Lease:
+        """Lease a commit status, unless another process has since the entry was read. Raises LeaseHeld."""
         now = self._clock()
-        if line.until > now:
-            raise Leased(line.until - now)
-        claim = Lease(subject, line.claims + 1, now + LEASE)
-        if not self._update(subject, line.claims, {"claims": claim.number, "until": claim.until}):
-            raise Leased(LEASE)
-        return claim
+        if entry.leased_until > now:
+            raise LeaseHeld(entry.leased_until - now)
+        lease = Lease(key, entry.leases + 1, now + LEASE_SECONDS)
+        if not self._update(key, entry.leases, {"leases": lease.number, "leased_until": lease.until}):
+            raise LeaseHeld(LEASE_SECONDS)
+        return lease
 
-    def settle(self, claim: Lease, told: Told | None, *, until: float = 0) -> None:
-        """Note what was told, and end the claim, or let it run `until` then.
+    def release(self, lease: Lease, reported: ReportedState | None, *, until: float = 0) -> None:
+        """Record what was reported, and end the lease now, or at `until`.
 
-        A claim that ran out, and is another's by now, changes nothing.
+        Changes nothing if the lease ran out and another process has taken it.
         """
-        values: dict[str, Any] = {"until": until}
-        if told is not None:
-            values |= {"deployment": told.deployment, "state": told.state}
-        self._update(claim.subject, claim.number, values)
+        values: dict[str, Any] = {"leased_until": until}
+        if reported is not None:
+            values |= {"deployment": reported.deployment, "state": reported.state}
+        self._update(lease.key, lease.number, values)
 
-    def mirror(self, deployment_id: str) -> Mirror | None:
-        """GitLab's deployment for this one, where it was ever asked for."""
-        item = self._get(_mirror_key(deployment_id))
-        return Mirror(item["number"], State(item["state"])) if item else None
+    def gitlab_deployment(self, deployment_id: str) -> GitLabDeployment | None:
+        """Return GitLab's deployment for this one, or None if its creation was never requested."""
+        item = self._get(_deployment_item_key(deployment_id))
+        return GitLabDeployment(item["number"], CommitState(item["state"])) if item else None
 
-    def note(self, deployment_id: str, mirror: Mirror) -> None:
-        """Note GitLab's deployment; by who has the claim, so that nobody else does."""
-        item = {**_mirror_key(deployment_id), "number": mirror.number, "state": mirror.state}
+    def record_gitlab_deployment(self, deployment_id: str, mirror: GitLabDeployment) -> None:
+        """Record GitLab's deployment. Call it only under the lease of its commit status."""
+        item = {**_deployment_item_key(deployment_id), "number": mirror.number, "state": mirror.state}
         self._client.put_item(TableName=self._table, Item=marshal({**item, **self._expiry()}))
 
-    def _update(self, subject: Subject, claims: int, values: Mapping[str, Any]) -> bool:
-        """Set these, unless the item has been claimed since it had so many claims."""
+    def _update(self, key: CommitStatusKey, leases: int, values: Mapping[str, Any]) -> bool:
+        """Set the values; return False if the entry has been leased since it had so many leases."""
         values = {**values, **self._expiry()}
-        given = {f":{name}": value for name, value in values.items()}
-        condition = "claims = :found" if claims else "attribute_not_exists(pk)"
+        placeholders = {f":{name}": value for name, value in values.items()}
+        condition = "leases = :expected" if leases else "attribute_not_exists(pk)"
         try:
             self._client.update_item(
                 TableName=self._table,
-                Key=marshal(_status_key(subject)),
+                Key=marshal(_status_item_key(key)),
                 UpdateExpression="SET " + ", ".join(f"#{name} = :{name}" for name in values),
                 ConditionExpression=condition,
                 ExpressionAttributeNames={f"#{name}": name for name in values},
-                ExpressionAttributeValues=marshal({**given, **({":found": claims} if claims else {})}),
+                ExpressionAttributeValues=marshal(
+                    {**placeholders, **({":expected": leases} if leases else {})}
+                ),
             )
         except ClientError as error:
             if error.response["Error"]["Code"] == "ConditionalCheckFailedException":
@@ -121,16 +129,16 @@ class StatusLedger:
         return True
 
     def _expiry(self) -> dict[str, int]:
-        return {"expires_at": int(self._clock()) + KEPT}
+        return {"expires_at": int(self._clock()) + RETENTION_SECONDS}
 
     def _get(self, key: Item) -> Item | None:
         answer = self._client.get_item(TableName=self._table, Key=marshal(key), ConsistentRead=True)
         return unmarshal(answer["Item"]) if "Item" in answer else None
 
 
-def _status_key(subject: Subject) -> Item:
-    return {"pk": f"told#{digest(*astuple(subject))}", "sk": "status"}
+def _status_item_key(key: CommitStatusKey) -> Item:
+    return {"pk": f"status#{digest(*astuple(key))}", "sk": "status"}
 
 
-def _mirror_key(deployment_id: str) -> Item:
-    return {"pk": f"told#{deployment_id}", "sk": "deployment"}
+def _deployment_item_key(deployment_id: str) -> Item:
+    return {"pk": f"status#{deployment_id}", "sk": "deployment"}

@@ -1,36 +1,39 @@
-"""What the world is told: each revision of a deployment as one EventBridge event (docs/reference/events.md).
+"""Map each revision of a deployment to one EventBridge event (docs/reference/events.md).
 
-A plain mapping of the table's stream: the same record always makes the same event, so that whoever hears it
-twice knows it by (id, revision).
+A pure function of the table's stream: the same record always makes the same event, so that a consumer
+recognizes a duplicate by (id, revision).
 """
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from sluicegate.deployment.model import Deployment
 from sluicegate.deployment.views import view
 from sluicegate.store.codec import deployment_of, unmarshal
 
+if TYPE_CHECKING:
+    from mypy_boto3_events.type_defs import PutEventsRequestEntryTypeDef
+
 SOURCE: Final = "sluicegate"
 DETAIL_TYPE: Final = "Sluicegate Deployment"
 
 VERSION: Final = 1
-"""Of the detail. It grows when a field goes or changes its meaning, not when one is added."""
+"""Version of the detail. It grows when a field is removed or changes its meaning, not when one is added."""
 
-CALL_ENTRIES: Final = 10
-CALL_BYTES: Final = 256 * 1024
-"""What one PutEvents takes at most (EventBridge API reference, PutEvents)."""
+MAX_BATCH_ENTRIES: Final = 10
+MAX_BATCH_BYTES: Final = 256 * 1024
+"""The limits of one PutEvents call (EventBridge API reference, PutEvents)."""
 
-DATA_BYTES: Final = 16 * 1024
-"""What an event has of a reason's `data`, the one part whose size nothing else bounds; beyond it, `{}`."""
+MAX_DATA_BYTES: Final = 16 * 1024
+"""The size of a reason's `data` above which an event has `{}`: nothing else limits this field."""
 
 
 @dataclass(frozen=True)
-class Event:
-    """One event, and the sequence number of the stream's record that it tells of."""
+class DeploymentEvent:
+    """An event, and the sequence number of the stream record behind it."""
 
     sequence: str
     deployment: str
@@ -39,8 +42,8 @@ class Event:
     function: str
     detail: str
 
-    def entry(self, bus: str) -> dict[str, Any]:
-        """The entry of a PutEvents call."""
+    def entry(self, bus: str) -> "PutEventsRequestEntryTypeDef":
+        """Return the event as an entry of a PutEvents call."""
         return {
             "EventBusName": bus,
             "Source": SOURCE,
@@ -52,15 +55,15 @@ class Event:
 
     @property
     def size(self) -> int:
-        """Bytes as EventBridge counts them (user guide, "Calculating PutEvents event entry size")."""
+        """Return the size in bytes (EventBridge user guide, "Calculating PutEvents event entry size")."""
         texts = (SOURCE, DETAIL_TYPE, self.function, self.detail)
         return 14 + sum(len(text.encode()) for text in texts)
 
 
-def of_record(record: Mapping[str, Any]) -> Event | None:
-    """The event of one record of the table's stream; None where it changes no deployment.
+def from_record(record: Mapping[str, Any]) -> DeploymentEvent | None:
+    """Return the event for a record of the table's stream, or None if it changes no deployment.
 
-    Raises some exception or other where what should be a deployment is none.
+    Raises an exception of any kind if the deployment in the record is malformed.
     """
     change = record["dynamodb"]
     if change["Keys"]["sk"] != {"S": "record"} or "NewImage" not in change:
@@ -68,7 +71,7 @@ def of_record(record: Mapping[str, Any]) -> Event | None:
     deployment = deployment_of(unmarshal(change["NewImage"]))
     partition = record["eventSourceARN"].split(":")[1]
     target = deployment.plan.target
-    return Event(
+    return DeploymentEvent(
         sequence=change["SequenceNumber"],
         deployment=deployment.id,
         revision=deployment.revision,
@@ -79,39 +82,39 @@ def of_record(record: Mapping[str, Any]) -> Event | None:
 
 
 def detail(deployment: Deployment) -> dict[str, Any]:
-    """The event's detail: the API's view, with the newest entry in place of the timeline.
+    """Return the event's detail: the API's view, with the newest entry in place of the timeline.
 
-    `version` is the detail's own; the API's `version`, which the deployment published, is `deployed_version`.
+    `version` is the detail's own. The API's `version`, which the deployment published, is `deployed_version`.
     """
-    told = view(deployment)
-    timeline = told.pop("timeline")
-    deployed = told.pop("version")
-    if told["reason"] and len(json.dumps(told["reason"]["data"]).encode()) > DATA_BYTES:
-        told["reason"]["data"] = {}
+    fields = view(deployment)
+    timeline = fields.pop("timeline")
+    deployed = fields.pop("version")
+    if fields["reason"] and len(json.dumps(fields["reason"]["data"]).encode()) > MAX_DATA_BYTES:
+        fields["reason"]["data"] = {}
     return {
         "version": VERSION,
-        **told,
+        **fields,
         "deployed_version": deployed,
         "previous_status": timeline[-2]["status"] if len(timeline) > 1 else None,
         "entry": timeline[-1],
     }
 
 
-def calls(events: Iterable[Event]) -> Iterator[list[Event]]:
-    """The events in their order, cut into what one PutEvents takes.
+def batches(events: Iterable[DeploymentEvent]) -> Iterator[list[DeploymentEvent]]:
+    """Split the events, in order, into batches that one PutEvents call accepts.
 
-    One call never has two revisions of a deployment: of its entries any may fail, and the later one must not
-    be heard before the earlier one is.
+    A batch never has two revisions of a deployment: any entry may fail, and the later revision must not be
+    published before the earlier one.
     """
-    call: list[Event] = []
+    batch: list[DeploymentEvent] = []
     for event in events:
-        if call and (
-            len(call) == CALL_ENTRIES
-            or sum(other.size for other in call) + event.size > CALL_BYTES
-            or event.deployment in {other.deployment for other in call}
+        if batch and (
+            len(batch) == MAX_BATCH_ENTRIES
+            or sum(queued.size for queued in batch) + event.size > MAX_BATCH_BYTES
+            or event.deployment in {queued.deployment for queued in batch}
         ):
-            yield call
-            call = []
-        call.append(event)
-    if call:
-        yield call
+            yield batch
+            batch = []
+        batch.append(event)
+    if batch:
+        yield batch

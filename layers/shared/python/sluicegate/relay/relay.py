@@ -1,65 +1,66 @@
-"""The outbox's other end: from the table's stream to the bus, at least once and in order."""
+"""The far end of the outbox: publish the table's stream to the event bus, at least once and in order."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from sluicegate.aws import clients
-from sluicegate.relay import event as events
-from sluicegate.relay.event import Event
+from sluicegate.relay.event import DeploymentEvent, batches, from_record
+
+if TYPE_CHECKING:
+    from mypy_boto3_events import EventBridgeClient
 
 
 @dataclass(frozen=True)
 class Relay:
-    """Puts what the table's stream says on the bus.
+    """Publishes the records of the table's stream to a bus.
 
-    `client` is an EventBridge client; `trouble` is told of each record that did not get there, with an error
-    code and what is known of the record.
+    `delayed` gets an error code and the known fields of each record that could not be published.
     """
 
-    client: Any
+    client: "EventBridgeClient"
     bus: str
-    trouble: Callable[..., None]
+    delayed: Callable[..., None]
 
     def relay(self, records: Iterable[Mapping[str, Any]]) -> str | None:
-        """The sequence number of the first record that has to come again, None where none has.
+        """Publish the records; return the sequence number of the first that must be retried, or None.
 
-        Whatever comes before it is on the bus; it and all after it are to be given again, in the same order.
-        Nothing is put past a record that failed, but for other deployments' in the very same call.
+        All before it are on the bus; it and all after it must be delivered again, in the same order. Nothing
+        is published past a failed record, except other deployments' events in the very same call.
         """
-        found: list[Event] = []
+        events: list[DeploymentEvent] = []
         unreadable = None
         for record in records:
             try:
-                event = events.of_record(record)
+                event = from_record(record)
             except Exception as error:
-                # A record of a later release, or a mistake of ours: what comes before it can still be told.
+                # A record of a later release, or a bug here: what comes before it can still be published.
                 unreadable = str(record["dynamodb"]["SequenceNumber"])
-                self.trouble(type(error).__name__, sequence=unreadable)
+                self.delayed(type(error).__name__, sequence=unreadable)
                 break
             if event is not None:
-                found.append(event)
-        for call in events.calls(found):
-            failed = self._put(call)
+                events.append(event)
+        for batch in batches(events):
+            failed = self._publish(batch)
             if failed is not None:
                 return failed
         return unreadable
 
-    def _put(self, call: list[Event]) -> str | None:
-        """The sequence number of the first event that EventBridge did not take."""
+    def _publish(self, batch: list[DeploymentEvent]) -> str | None:
+        """Return the sequence number of the first event that EventBridge did not accept, or None."""
         try:
-            answer = self.client.put_events(Entries=[event.entry(self.bus) for event in call])
+            answer = self.client.put_events(Entries=[event.entry(self.bus) for event in batch])
         except (ClientError, BotoCoreError) as error:
-            self._told(call[0], clients.error_code(error))
-            return call[0].sequence
+            self._report(batch[0], clients.error_code(error))
+            return batch[0].sequence
         failed = None
-        for event, result in zip(call, answer["Entries"], strict=True):
+        for event, result in zip(batch, answer["Entries"], strict=True):
             if not result.get("EventId"):
-                self._told(event, str(result.get("ErrorCode", "Unknown")))
+                self._report(event, str(result.get("ErrorCode", "Unknown")))
                 failed = failed or event.sequence
         return failed
 
-    def _told(self, event: Event, code: str) -> None:
-        self.trouble(code, sequence=event.sequence, deployment=event.deployment, revision=event.revision)
+    def _report(self, event: DeploymentEvent, code: str) -> None:
+        self.delayed(code, sequence=event.sequence, deployment=event.deployment, revision=event.revision)

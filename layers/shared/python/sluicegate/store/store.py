@@ -16,7 +16,7 @@
     served#ACCOUNT#REGION#FUNCTION#ALIAS  VERSION      a version that succeeded there; is it withdrawn?
     order#ACCOUNT#REGION#FUNCTION#ALIAS   PROJECT      the newest pipeline of a project that succeeded there
     hold#STAGE                            RULE         that a rule's functions are held in the stage, and why
-    told#HASH, told#ID                                 what GitLab was told of it (module `told`)
+    status#HASH, status#ID                             what GitLab was sent (`notifier.ledger`)
 
 Locks carry account and region (guarantees.md#2-one-deployment-at-a-time). Whatever must be true together is
 written together.

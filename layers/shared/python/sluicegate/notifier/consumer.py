@@ -1,0 +1,93 @@
+"""Consume the notifier's queue: retry what may succeed later, and set aside what cannot."""
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from math import ceil
+from typing import TYPE_CHECKING, Any, Final
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from sluicegate.aws import clients
+from sluicegate.gate.policy import GateError
+from sluicegate.notifier.gitlab_api import PermanentError, TransientError
+from sluicegate.notifier.ledger import LeaseHeld
+from sluicegate.notifier.notifier import Notifier
+
+if TYPE_CHECKING:
+    from mypy_boto3_sqs import SQSClient
+
+MIN_BACKOFF: Final = 30
+MAX_BACKOFF: Final = 900
+"""Seconds until a message is delivered again: doubled each time, from the first to this."""
+
+
+@dataclass(frozen=True)
+class QueueConsumer:
+    """Consumes the queue of events for the notifier.
+
+    `delayed` and `rejected` get a code and the known fields of each message that is retried or set aside.
+    """
+
+    notifier: Notifier
+    client: "SQSClient"
+    queue: str
+    dead_letters: str
+    delayed: Callable[..., None]
+    rejected: Callable[..., None]
+
+    def process(self, messages: Iterable[Mapping[str, Any]]) -> list[str]:
+        """Process the messages; return the ids of those that must be delivered again.
+
+        A permanent error goes to the dead letters at once: a retry cannot help before somebody acts.
+        """
+        return [message["messageId"] for message in messages if not self._is_done(message)]
+
+    def _is_done(self, message: Mapping[str, Any]) -> bool:
+        deployment_id = ""
+        try:
+            deployment_id = _deployment_of(message["body"])
+            self.notifier.sync(deployment_id)
+        except LeaseHeld as held:
+            self._retry(message, held.retry_after)
+        except TransientError as error:
+            seconds = max(error.retry_after, backoff(_receive_count(message)))
+            self.delayed(error.code, deployment=deployment_id, seconds=seconds)
+            self._retry(message, seconds)
+        except (GateError, ClientError, BotoCoreError) as error:
+            code = "gate" if isinstance(error, GateError) else clients.error_code(error)
+            seconds = backoff(_receive_count(message))
+            self.delayed(code, deployment=deployment_id, seconds=seconds)
+            self._retry(message, seconds)
+        except PermanentError as error:
+            self.client.send_message(QueueUrl=self.dead_letters, MessageBody=message["body"])
+            self.rejected(error.code, deployment=deployment_id, detail=error.detail)
+            return True
+        else:
+            return True
+        return False
+
+    def _retry(self, message: Mapping[str, Any], seconds: float) -> None:
+        self.client.change_message_visibility(
+            QueueUrl=self.queue,
+            ReceiptHandle=message["receiptHandle"],
+            VisibilityTimeout=min(ceil(seconds) + 1, MAX_BACKOFF),
+        )
+
+
+def _deployment_of(body: str) -> str:
+    """Return the id of an event's deployment, the only field used. Raises PermanentError if there is none."""
+    try:
+        return str(json.loads(body)["detail"]["id"])
+    except (KeyError, TypeError, ValueError):
+        raise PermanentError("not_an_event") from None
+
+
+def _receive_count(message: Mapping[str, Any]) -> int:
+    """Return how often the message was delivered, including this time."""
+    return int(message["attributes"]["ApproximateReceiveCount"])
+
+
+def backoff(receive_count: int) -> int:
+    """Return the seconds until a message that was delivered so often is delivered again."""
+    return int(min(MIN_BACKOFF * 2 ** min(receive_count - 1, 10), MAX_BACKOFF))

@@ -1,0 +1,169 @@
+"""A record, a notifier and a model of GitLab with the notifier's table, secret and network between them."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from email.message import Message
+from typing import Any, cast
+
+from botocore.exceptions import ClientError
+
+from sluicegate.deployment.model import Deployment, Requester, Status
+from sluicegate.http_client import FetchError, HttpResponse
+from sluicegate.notifier.gitlab_api import AccessTokens
+from sluicegate.notifier.ledger import StatusLedger
+from sluicegate.notifier.notifier import Notifier
+from sluicegate.oidc.identity import Feedback, Issuer
+from sluicegate.store.codec import marshal, unmarshal
+from stand.gitlab_api import Api
+from support.world import START, TABLE, Clock, Killed, new_deployment
+
+SHA = "714a629c0b401fdce83e847fc9589983fc6f46bc"
+URL = "https://gitlab.example.com"
+SECRET = "sluicegate/gitlab/corp"
+BOTH = Feedback(SECRET, commit_status=True, deployment=True)
+JOB = Requester(
+    URL,
+    "4213",
+    project_path="acme/orders",
+    job_id="302",
+    pipeline_id="574",
+    ref="v1.4.0",
+    ref_type="tag",
+    sha=SHA,
+)
+HOOK = replace(JOB, job_id=None, pipeline_id=None, webhook="orders-tags")
+NAME = "sluicegate/orders:prod"
+
+
+def deployment(status: Status = Status.ACCEPTED, by: Requester = JOB, at: float = START) -> Deployment:
+    accepted = replace(new_deployment(at, "a" * 64), requested_by=by)
+    return accepted if status is Status.ACCEPTED else accepted.changed(at + 1, "so it goes", status)
+
+
+class FakeTable:
+    """The calls of DynamoDB that the ledger makes."""
+
+    def __init__(self) -> None:
+        self.items: dict[tuple[str, str], dict[str, Any]] = {}
+
+    def get_item(self, *, Key: Any, **_: Any) -> dict[str, Any]:
+        item = self.items.get(_key(Key))
+        return {"Item": marshal(item)} if item else {}
+
+    def put_item(self, *, Item: Any, **_: Any) -> None:
+        self.items[_key(Item)] = unmarshal(Item)
+
+    def update_item(
+        self, *, Key: Any, ConditionExpression: str, ExpressionAttributeValues: Any, **_: Any
+    ) -> None:
+        item, values = self.items.get(_key(Key)), unmarshal(ExpressionAttributeValues)
+        expected = values.pop(":expected", None)
+        if (item or {}).get("leases") != expected:
+            raise ClientError({"Error": {"Code": "ConditionalCheckFailedException"}}, "UpdateItem")
+        assert (expected is None) == (ConditionExpression == "attribute_not_exists(pk)")
+        self.items[_key(Key)] = {**(item or unmarshal(Key)), **{name[1:]: v for name, v in values.items()}}
+
+
+def _key(item: Any) -> tuple[str, str]:
+    return item["pk"]["S"], item["sk"]["S"]
+
+
+FAULTS = ("none", "unsent", "unseen", "late", "busy", "killed before", "killed after")
+"""The ways in which a request to GitLab can end. `late`: it takes effect after the client has given up."""
+
+
+@dataclass
+class NotifierSimulation:
+    """A notifier between a store and GitLab's API, with the faults of the network in its way."""
+
+    feedback: Feedback | None = BOTH
+    clock: Clock = field(default_factory=Clock)
+    api: Api = field(default_factory=Api)
+    records: dict[str, Deployment] = field(default_factory=dict)
+    faults: list[str] = field(default_factory=list)
+    requests: list[tuple[str, str]] = field(default_factory=list)
+    late: list[tuple[float, Callable[[], object]]] = field(default_factory=list)
+    log: list[dict[str, Any]] = field(default_factory=list)
+    meanwhile: Callable[[], None] = lambda: None
+
+    def __post_init__(self) -> None:
+        self.secrets = FakeSecrets(self.api.tokens[0])
+        self.notifier = Notifier(
+            store=self,  # type: ignore[arg-type]
+            ledger=StatusLedger(cast(Any, FakeTable()), TABLE, self.clock),
+            gate=lambda: self,  # type: ignore[arg-type, return-value]
+            tokens=AccessTokens(cast(Any, self.secrets), self.clock),
+            log=lambda event, **fields: self.log.append({"event": event, **fields}),
+            clock=self.clock,
+        )
+
+    @property
+    def issuers(self) -> dict[str, Issuer]:
+        return {URL: Issuer("corp", URL, "https://deploy.example.com", feedback=self.feedback)}
+
+    def deployment(self, deployment_id: str) -> Deployment | None:
+        return self.records.get(deployment_id)
+
+    def save(self, *deployments: Deployment) -> None:
+        for one in deployments:
+            self.records[one.id] = one
+
+    def sleep(self, seconds: float) -> None:
+        self.clock.sleep(seconds)
+        due = [act for at, act in self.late if at <= self.clock()]
+        self.late = [(at, act) for at, act in self.late if at > self.clock()]
+        for act in due:
+            act()
+
+    def exchange(
+        self, url: str, method: str = "GET", *, seconds: float, headers: Any = None, body: bytes | None = None
+    ) -> HttpResponse:
+        assert 0 < seconds <= 5
+        assert url.startswith(f"{URL}/api/v4/")
+        target = url.removeprefix(URL)
+        self.requests.append((method, target))
+        self.meanwhile()
+        fault = self.faults.pop(0) if self.faults else "none"
+
+        def act() -> HttpResponse:
+            status, content = self.api.answer(method, target, headers, body or b"")
+            return HttpResponse(status, Message(), json.dumps(content).encode())
+
+        match fault:
+            case "unsent":
+                raise FetchError("deadline")
+            case "unseen":
+                act()
+                raise FetchError("deadline")
+            case "late":
+                self.late.append((self.clock() + 15, act))
+                raise FetchError("deadline")
+            case "busy":
+                return HttpResponse(503, Message(), b"")
+            case "killed before":
+                raise Killed
+            case "killed after":
+                act()
+                raise Killed
+        return act()
+
+    def shown(self) -> list[str]:
+        """Return the states of the commit's statuses as GitLab's pipeline shows them."""
+        return [one["status"] for one in self.api.statuses if not one["retried"]]
+
+
+@dataclass
+class FakeSecrets:
+    """Secrets Manager with one secret."""
+
+    text: str
+    reads: int = 0
+    error: str = ""
+
+    def get_secret_value(self, *, SecretId: str) -> dict[str, str]:
+        assert SecretId == SECRET
+        self.reads += 1
+        if self.error:
+            raise ClientError({"Error": {"Code": self.error}}, "GetSecretValue")
+        return {"SecretString": self.text}

@@ -1,0 +1,165 @@
+"""Which updates GitLab lacks, and the fields that they are sent with."""
+
+import re
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sluicegate.deployment.model import Requester, Status
+from sluicegate.notifier import commit_status
+from sluicegate.notifier.commit_status import (
+    STATES,
+    CommitState,
+    GitLabDeployment,
+    PendingUpdates,
+    ReportedState,
+)
+from sluicegate.oidc.identity import Feedback
+from support.notifier_simulation import BOTH, HOOK, JOB, NAME, SECRET, SHA, URL, deployment
+from support.world import START
+
+
+@pytest.mark.parametrize(
+    ("status", "state"),
+    [
+        (Status.ACCEPTED, "pending"),
+        (Status.QUEUED, "pending"),
+        (Status.AWAITING_APPROVAL, "pending"),
+        (Status.PUBLISHING, "running"),
+        (Status.VERIFYING, "running"),
+        (Status.SHIFTING, "running"),
+        (Status.BAKING, "running"),
+        (Status.ROLLING_BACK, "running"),
+        (Status.SUCCEEDED, "success"),
+        (Status.FAILED, "failed"),
+        (Status.ROLLED_BACK, "failed"),
+        (Status.REJECTED, "canceled"),
+        (Status.ABORTED, "canceled"),
+    ],
+)
+def test_each_status_has_a_state_of_gitlabs(status: Status, state: str) -> None:
+    assert STATES[status].value == state
+    assert commit_status.status_fields(deployment(status))["state"] == state
+
+
+def test_no_status_is_without_a_state() -> None:
+    assert set(STATES) == set(Status)
+    assert {status for status in Status if STATES[status].rank == 2} == {s for s in Status if s.final}
+
+
+@pytest.mark.parametrize(
+    ("status", "reported", "update"),
+    [
+        (Status.ACCEPTED, None, CommitState.PENDING),
+        (Status.QUEUED, CommitState.PENDING, None),
+        (Status.PUBLISHING, CommitState.PENDING, CommitState.RUNNING),
+        (Status.BAKING, CommitState.RUNNING, None),
+        (Status.QUEUED, CommitState.RUNNING, None),
+        (Status.SUCCEEDED, CommitState.RUNNING, CommitState.SUCCESS),
+        (Status.SUCCEEDED, CommitState.SUCCESS, None),
+        (Status.FAILED, None, CommitState.FAILED),
+    ],
+)
+def test_only_a_state_that_gitlab_lacks_is_reported(
+    status: Status, reported: CommitState | None, update: CommitState | None
+) -> None:
+    one = deployment(status)
+    last = ReportedState(one.id, reported) if reported else None
+    assert commit_status.pending_updates(one, BOTH, last, None) == PendingUpdates(status=update)
+
+
+def test_a_newer_deployment_supersedes_an_older_one_in_a_status() -> None:
+    older, newer = deployment(Status.FAILED), deployment(Status.ACCEPTED, at=START + 60)
+    assert not commit_status.pending_updates(older, BOTH, ReportedState(newer.id, CommitState.PENDING), None)
+    assert commit_status.pending_updates(
+        newer, BOTH, ReportedState(older.id, CommitState.FAILED), None
+    ) == PendingUpdates(CommitState.PENDING)
+
+
+@pytest.mark.parametrize(
+    ("by", "status", "mirror", "update"),
+    [
+        (JOB, Status.PUBLISHING, None, None),
+        (HOOK, Status.ACCEPTED, None, None),
+        (HOOK, Status.PUBLISHING, None, CommitState.RUNNING),
+        (HOOK, Status.BAKING, GitLabDeployment(7, CommitState.RUNNING), None),
+        (HOOK, Status.BAKING, GitLabDeployment(None, CommitState.RUNNING), CommitState.RUNNING),
+        (HOOK, Status.ROLLED_BACK, GitLabDeployment(7, CommitState.RUNNING), CommitState.FAILED),
+        (HOOK, Status.ROLLED_BACK, GitLabDeployment(7, CommitState.FAILED), None),
+        (HOOK, Status.SUCCEEDED, None, CommitState.SUCCESS),
+    ],
+)
+def test_what_a_webhook_started_is_a_deployment_of_gitlabs_too(
+    by: Requester, status: Status, mirror: GitLabDeployment | None, update: CommitState | None
+) -> None:
+    assert commit_status.pending_updates(deployment(status, by), BOTH, None, mirror).deployment is update
+
+
+def test_what_the_gate_file_leaves_out_is_not_reported() -> None:
+    running = deployment(Status.PUBLISHING, HOOK)
+    statuses = Feedback(SECRET, commit_status=True, deployment=False)
+    deployments = Feedback(SECRET, commit_status=False, deployment=True)
+    assert commit_status.pending_updates(running, statuses, None, None) == PendingUpdates(
+        status=CommitState.RUNNING
+    )
+    assert commit_status.pending_updates(running, deployments, None, None) == PendingUpdates(
+        deployment=CommitState.RUNNING
+    )
+
+
+@pytest.mark.parametrize(
+    "by",
+    [
+        replace(JOB, project_id=""),
+        replace(JOB, project_id="../1"),
+        replace(JOB, project_id="4213/hooks"),
+        replace(JOB, sha=None),
+        replace(JOB, sha="main"),
+        replace(JOB, sha=SHA + "?x"),
+        replace(JOB, ref=None),
+    ],
+)
+def test_what_no_commit_of_a_project_requested_is_not_reported(by: Requester) -> None:
+    assert commit_status.status_key(deployment(by=by)) is None
+
+
+def test_a_status_is_of_the_jobs_pipeline_and_leads_to_the_job() -> None:
+    fields = commit_status.status_fields(deployment(Status.PUBLISHING))
+    assert fields == {
+        "state": "running",
+        "name": NAME,
+        "description": "publishing: so it goes",
+        "pipeline_id": 574,
+        "target_url": f"{URL}/acme/orders/-/jobs/302",
+    }
+
+
+def test_a_status_without_a_pipeline_is_of_the_ref() -> None:
+    fields = commit_status.status_fields(deployment(Status.PUBLISHING, HOOK))
+    assert (fields["ref"], "pipeline_id" in fields, "target_url" in fields) == ("v1.4.0", False, False)
+
+
+def test_a_deployment_of_gitlabs_is_of_the_stages_environment() -> None:
+    fields = commit_status.deployment_fields(deployment(Status.PUBLISHING, HOOK), CommitState.RUNNING)
+    assert fields == {
+        "environment": "prod",
+        "sha": SHA,
+        "ref": "v1.4.0",
+        "tag": True,
+        "status": "running",
+    }
+
+
+def test_a_description_says_how_far_a_bake_is() -> None:
+    baking = replace(deployment(Status.BAKING), weight=10)
+    assert commit_status.description(baking) == "baking 10 %: so it goes"
+
+
+@given(st.text(max_size=400), st.sampled_from(sorted(Status)))
+def test_a_description_is_one_line_that_gitlab_takes(message: str, status: Status) -> None:
+    changed = deployment().changed(START, message, status if status is not Status.ACCEPTED else None)
+    text = commit_status.description(changed)
+    assert len(text) <= 255
+    assert not re.search(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]", text)

@@ -1,0 +1,133 @@
+"""The queue's consumer retries with backoff what may succeed later, and sets aside what cannot."""
+
+import json
+from dataclasses import dataclass, field, replace
+from typing import Any, cast
+
+import pytest
+
+from sluicegate.deployment.model import Deployment, Requester
+from sluicegate.gate.policy import GateError
+from sluicegate.notifier.consumer import MAX_BACKOFF, MIN_BACKOFF, QueueConsumer
+from sluicegate.notifier.gitlab_api import PermanentError
+from sluicegate.notifier.ledger import LEASE_SECONDS
+from support.notifier_simulation import JOB, NotifierSimulation, deployment
+
+
+@dataclass
+class FakeQueue:
+    """The calls of SQS that the consumer makes."""
+
+    hidden: list[int] = field(default_factory=list)
+    dead: list[str] = field(default_factory=list)
+
+    def change_message_visibility(self, *, QueueUrl: str, ReceiptHandle: str, VisibilityTimeout: int) -> None:
+        assert (QueueUrl, ReceiptHandle) == ("queue", "handle")
+        self.hidden.append(VisibilityTimeout)
+
+    def send_message(self, *, QueueUrl: str, MessageBody: str) -> None:
+        assert QueueUrl == "dead letters"
+        self.dead.append(MessageBody)
+
+
+@dataclass
+class Consumed:
+    """What the consumer did with its messages."""
+
+    simulation: NotifierSimulation
+    queue: FakeQueue = field(default_factory=FakeQueue)
+    delayed: list[Any] = field(default_factory=list)
+    rejected: list[Any] = field(default_factory=list)
+
+    def process(self, body: str, times: int = 1) -> list[str]:
+        consumer = QueueConsumer(
+            self.simulation.notifier,
+            cast(Any, self.queue),
+            "queue",
+            "dead letters",
+            lambda code, **fields: self.delayed.append((code, fields)),
+            lambda code, **fields: self.rejected.append((code, fields)),
+        )
+        message = {
+            "messageId": "m",
+            "receiptHandle": "handle",
+            "body": body,
+            "attributes": {"ApproximateReceiveCount": str(times)},
+        }
+        return consumer.process([message])
+
+
+def event(one: Deployment) -> str:
+    return json.dumps({"detail": {"id": one.id}})
+
+
+def test_a_processed_message_is_not_delivered_again(simulation: NotifierSimulation) -> None:
+    simulation.save(one := deployment())
+    consumed = Consumed(simulation)
+    assert consumed.process(event(one)) == []
+    assert (consumed.queue, consumed.delayed, consumed.rejected) == (FakeQueue(), [], [])
+
+
+@pytest.mark.parametrize(
+    ("times", "backoff"), [(1, 30), (2, 60), (3, 120), (5, 480), (6, 900), (7, 900), (99, 900)]
+)
+def test_a_gitlab_that_does_not_answer_is_retried_with_backoff(
+    simulation: NotifierSimulation, times: int, backoff: int
+) -> None:
+    simulation.save(one := deployment())
+    consumed = Consumed(simulation)
+    simulation.faults = ["busy"]
+    assert consumed.process(event(one), times) == ["m"]
+    assert consumed.delayed == [("status 503", {"deployment": one.id, "seconds": backoff})]
+    [hidden] = consumed.queue.hidden
+    assert hidden in (backoff, backoff + 1)
+    assert MIN_BACKOFF <= hidden <= MAX_BACKOFF
+
+
+def test_a_message_waits_until_the_lease_of_another_process_ends(simulation: NotifierSimulation) -> None:
+    simulation.save(one := deployment())
+    simulation.faults = ["unsent"]
+    consumed = Consumed(simulation)
+    consumed.process(event(one))
+    simulation.clock.sleep(10)
+    assert consumed.process(event(one)) == ["m"]
+    assert consumed.queue.hidden[-1] == LEASE_SECONDS - 10 + 1
+    assert len(consumed.delayed) == 1
+
+
+def test_an_unusable_gate_file_delays(simulation: NotifierSimulation) -> None:
+    def broken() -> Any:
+        raise GateError("no")
+
+    simulation.notifier = replace(simulation.notifier, gate=broken)
+    simulation.save(one := deployment())
+    consumed = Consumed(simulation)
+    assert consumed.process(event(one)) == ["m"]
+    assert consumed.delayed[0][0] == "gate"
+
+
+@pytest.mark.parametrize("body", ["", "{}", "[]", '{"detail": {}}', '{"detail": {"id": "../x"}}', "null"])
+def test_a_malformed_event_is_set_aside(simulation: NotifierSimulation, body: str) -> None:
+    consumed = Consumed(simulation)
+    assert consumed.process(body) == []
+    assert consumed.queue.dead == [body]
+    assert consumed.rejected[0][0] in ("not_an_event", "no_such_deployment")
+
+
+@pytest.mark.parametrize(
+    ("by", "why"),
+    [
+        (replace(JOB, project_id="9"), ("status 404", "404 Project Not Found")),
+        (replace(JOB, sha="0" * 40), ("status 404", "404 Commit Not Found")),
+    ],
+)
+def test_what_gitlab_rejects_is_set_aside_at_once(
+    simulation: NotifierSimulation, by: Requester, why: tuple[str, str]
+) -> None:
+    simulation.save(one := deployment(by=by))
+    consumed = Consumed(simulation)
+    assert consumed.process(event(one)) == []
+    assert consumed.queue.dead == [event(one)]
+    assert [(code, fields["detail"]) for code, fields in consumed.rejected] == [why]
+    with pytest.raises(PermanentError):
+        simulation.notifier.sync(one.id)  # and holds no lease: a replay is processed at once
