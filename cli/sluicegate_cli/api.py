@@ -19,12 +19,12 @@ from typing import Any, Final, Self
 from urllib.parse import quote, urlsplit
 
 import click
-import httpx
+import httpx2
 
 import sluicegate
 from sluicegate.text import clean
 from sluicegate_cli.errors import ApiError
-from sluicegate_cli.exits import Exit
+from sluicegate_cli.exit_codes import ExitCode
 
 _TRIES: Final = 6
 _LONGEST_PAUSE: Final = 10.0  # seconds
@@ -37,11 +37,11 @@ _PACKING: Final = frozenset({"content-encoding", "content-length", "transfer-enc
 _AGENT: Final = {"User-Agent": f"sluicegate/{sluicegate.__version__}"}
 
 # API Gateway ends a call after 29 s, and `wait` is at most 20 s.
-_TIMEOUT: Final = httpx.Timeout(connect=5, read=32, write=30, pool=5)
-_UPLOAD_TIMEOUT: Final = httpx.Timeout(connect=5, read=60, write=60, pool=5)
+_TIMEOUT: Final = httpx2.Timeout(connect=5, read=32, write=30, pool=5)
+_UPLOAD_TIMEOUT: Final = httpx2.Timeout(connect=5, read=60, write=60, pool=5)
 
 
-def _refused(response: httpx.Response) -> ApiError:
+def _refused(response: httpx2.Response) -> ApiError:
     """The answer as an error. Proxies and API Gateway do not speak RFC 9457: theirs get a document here."""
     status = response.status_code
     document = _json(response)
@@ -55,18 +55,18 @@ def _refused(response: httpx.Response) -> ApiError:
             "detail": f"{detail}: {said}" if isinstance(said, str) else detail,
         }
     if status in (401, 403):
-        return ApiError(Exit.REFUSED, document)
+        return ApiError(ExitCode.REFUSED, document)
     rejected = 400 <= status < 500 and status not in _AGAIN
-    return ApiError(Exit.REJECTED if rejected else Exit.UNAVAILABLE, document)
+    return ApiError(ExitCode.REJECTED if rejected else ExitCode.UNAVAILABLE, document)
 
 
-def not_uploaded(detail: str, exit_code: Exit) -> ApiError:
+def not_uploaded(detail: str, exit_code: ExitCode) -> ApiError:
     """The error of an upload that did not end well."""
     return ApiError(exit_code, {"code": "upload_failed", "title": "Not uploaded", "detail": detail})
 
 
 @dataclass(frozen=True)
-class Answer:
+class ApiResponse:
     """A 2xx answer: its status, and the object that it carries."""
 
     status: int
@@ -74,11 +74,11 @@ class Answer:
     replayed: bool
 
 
-class _Unusable(httpx.ReadError):
+class _Unusable(httpx2.ReadError):
     """An answer that cannot be read; its message is ours."""
 
 
-class Api:
+class ApiClient:
     """Calls the API, and uploads to where it says. `notice` is told each time it tries again.
 
     Without a token, none is sent. `tries` is how often one request is sent at most.
@@ -101,7 +101,7 @@ class Api:
         self._ahead = 0.0  # seconds that the API's clock is before ours
         # A loopback endpoint is spoken to in the clear: never through a proxy of the environment.
         # No redirect is followed: it would carry the token to a host that nobody configured.
-        self._http = httpx.Client(
+        self._http = httpx2.Client(
             timeout=_TIMEOUT, trust_env=not _is_loopback(url), follow_redirects=False, headers=_AGENT
         )
 
@@ -128,7 +128,7 @@ class Api:
             if cursor is None:
                 return
 
-    def post(self, *path: str, body: Mapping[str, Any], key: str | None = None) -> Answer:
+    def post(self, *path: str, body: Mapping[str, Any], key: str | None = None) -> ApiResponse:
         """Posts a JSON body, with an Idempotency-Key if there is one. Raises ApiError."""
         return self._call("POST", path, json=body, headers={"Idempotency-Key": key} if key else {})
 
@@ -148,11 +148,11 @@ class Api:
         """
         url = str(upload["url"])
         if not (url.startswith("https://") or (_is_loopback(url) and _is_loopback(self._url))):
-            raise not_uploaded("the address that the API gave for it is not https", Exit.REJECTED)
+            raise not_uploaded("the address that the API gave for it is not https", ExitCode.REJECTED)
         headers = {str(name): str(value) for name, value in upload["headers"].items()}
         headers["content-length"] = str(file.stat().st_size)
 
-        def put() -> httpx.Response:
+        def put() -> httpx2.Response:
             return self._http.put(url, content=_chunks(file, sent), headers=headers, timeout=_UPLOAD_TIMEOUT)
 
         # 409: another upload of the same bytes is under way at this very moment (S3, conditional writes).
@@ -167,16 +167,16 @@ class Api:
             return answer
         raise not_uploaded(
             f"the artifact store answered {answer}",
-            Exit.REJECTED if response.status_code not in _AGAIN else Exit.UNAVAILABLE,
+            ExitCode.REJECTED if response.status_code not in _AGAIN else ExitCode.UNAVAILABLE,
         )
 
-    def _call(self, method: str, path: tuple[str, ...], **request: Any) -> Answer:
+    def _call(self, method: str, path: tuple[str, ...], **request: Any) -> ApiResponse:
         url = "/".join((self._url, *(quote(part, safe="") for part in path)))
         headers = {**request.pop("headers", {}), "Accept": "application/json"}
         if self._token:
             headers["Authorization"] = f"Bearer {self._token}"
 
-        def send() -> httpx.Response:
+        def send() -> httpx2.Response:
             with self._http.stream(method, url, headers=headers, **request) as answer:
                 return _read(answer)
 
@@ -187,11 +187,11 @@ class Api:
         document = _json(response)
         if not isinstance(document, dict):  # a proxy's page, most likely
             raise _refused(response)
-        return Answer(
+        return ApiResponse(
             response.status_code, document, response.headers.get("idempotent-replayed", "").lower() == "true"
         )
 
-    def _set_clock(self, response: httpx.Response) -> None:
+    def _set_clock(self, response: httpx2.Response) -> None:
         """Takes the API's time from the `Date` of an answer.
 
         It tells whole seconds, and is as old as the way here: a small difference is no news, and following it
@@ -204,7 +204,9 @@ class Api:
         if abs(date + 0.5 - self.now()) > _COARSE:
             self._ahead = date + 0.5 - time.time()
 
-    def _tries(self, send: Callable[[], httpx.Response], again: frozenset[int], whom: str) -> httpx.Response:
+    def _tries(
+        self, send: Callable[[], httpx2.Response], again: frozenset[int], whom: str
+    ) -> httpx2.Response:
         """Sends until there is an answer that trying again would not change, `tries` times at most.
 
         Raises ApiError when there was never an answer; an answer that stays bad is returned as it is.
@@ -214,11 +216,11 @@ class Api:
             pause = random.uniform(0.5, 1) * min(_LONGEST_PAUSE, 2 ** (attempt - 2))  # noqa: S311 (jitter)
             try:
                 response = send()
-            except httpx.TransportError as error:
+            except httpx2.TransportError as error:
                 if attempt == self._most or _is_hopeless(error):
                     detail = f"{whom} could not be reached: {_trouble(error)}"
                     document = {"code": "unreachable", "title": "No answer", "detail": detail}
-                    raise ApiError(Exit.UNAVAILABLE, document) from None
+                    raise ApiError(ExitCode.UNAVAILABLE, document) from None
                 trouble = _trouble(error)
             else:
                 pause += _retry_after(response)
@@ -257,7 +259,7 @@ def _is_loopback(url: str) -> bool:
         return False
 
 
-def _read(answer: httpx.Response) -> httpx.Response:
+def _read(answer: httpx2.Response) -> httpx2.Response:
     """The answer with its body, as far as an answer of the API can go: nobody may fill our memory."""
     body = bytearray()
     try:
@@ -265,15 +267,15 @@ def _read(answer: httpx.Response) -> httpx.Response:
             body += chunk
             if len(body) > _LARGEST:
                 raise _Unusable("the answer is too large")
-    except httpx.DecodingError:
+    except httpx2.DecodingError:
         raise _Unusable("the answer cannot be unpacked") from None
     # What told how the body was packed is not true of it any more.
     headers = [pair for pair in answer.headers.multi_items() if pair[0].lower() not in _PACKING]
     reason = {name: answer.extensions[name] for name in ("reason_phrase",) if name in answer.extensions}
-    return httpx.Response(answer.status_code, headers=headers, content=bytes(body), extensions=reason)
+    return httpx2.Response(answer.status_code, headers=headers, content=bytes(body), extensions=reason)
 
 
-def _json(response: httpx.Response) -> Any:
+def _json(response: httpx2.Response) -> Any:
     try:
         return response.json()
     except (ValueError, RecursionError):
@@ -290,7 +292,7 @@ def _chunks(file: Path, sent: Callable[[int], None]) -> Iterator[bytes]:
             sent(total)
 
 
-def _retry_after(response: httpx.Response) -> float:
+def _retry_after(response: httpx2.Response) -> float:
     """Seconds of a Retry-After header, as a number or as a date (RFC 9110, 10.2.3); 0 where there is none."""
     value = response.headers.get("retry-after", "")
     try:
@@ -301,21 +303,21 @@ def _retry_after(response: httpx.Response) -> float:
         return 0.0
 
 
-def _is_hopeless(error: httpx.TransportError) -> bool:
+def _is_hopeless(error: httpx2.TransportError) -> bool:
     """Whether trying again cannot help: a certificate stays as it is."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, ssl.SSLCertVerificationError):
             return True
         cause = cause.__cause__ or cause.__context__
-    return isinstance(error, (_Unusable, httpx.UnsupportedProtocol, httpx.LocalProtocolError))
+    return isinstance(error, (_Unusable, httpx2.UnsupportedProtocol, httpx2.LocalProtocolError))
 
 
-def _trouble(error: httpx.TransportError) -> str:
+def _trouble(error: httpx2.TransportError) -> str:
     """What went wrong, in the library's words where they can have nothing of the request in them."""
-    if isinstance(error, httpx.TimeoutException):
+    if isinstance(error, httpx2.TimeoutException):
         return "no answer in time"
-    if isinstance(error, httpx.ConnectError):
+    if isinstance(error, httpx2.ConnectError):
         return clean(str(error)) or "no connection"
     if isinstance(error, _Unusable):
         return str(error)

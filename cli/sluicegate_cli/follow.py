@@ -7,13 +7,13 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 from sluicegate.deployment.durations import seconds
-from sluicegate_cli import show, words
-from sluicegate_cli.api import Api
+from sluicegate_cli import describe
+from sluicegate_cli.api import ApiClient
+from sluicegate_cli.durations import seconds_of
 from sluicegate_cli.errors import ApiError
-from sluicegate_cli.exits import Exit
-from sluicegate_cli.live import Reminder, Rollout, how_to_approve
-from sluicegate_cli.show import Screen
-from sluicegate_cli.times import seconds_of
+from sluicegate_cli.exit_codes import ExitCode
+from sluicegate_cli.rollout_view import Reminder, RolloutView, how_to_approve
+from sluicegate_cli.screen import Screen, status_style
 
 _LONG_POLL: Final = 20  # seconds, the API's limit
 _LONGEST_PAUSE: Final = 5.0  # seconds
@@ -30,13 +30,13 @@ _OUTCOMES: Final = {
 
 
 def follow(
-    api: Api,
+    api: ApiClient,
     screen: Screen,
     deployment: Mapping[str, Any],
     *,
     max_wait: float | None,
     wanted: str = "succeeded",
-) -> Exit:
+) -> ExitCode:
     """Prints the timeline as it grows, until the deployment is final or `max_wait` seconds are over.
 
     OK where it ends in the status `wanted`. Without a `max_wait` it waits as long as a healthy deployment
@@ -47,7 +47,7 @@ def follow(
     deadline = time.monotonic() + patience
     teller = _Teller(screen, api)
     pause = 0.5
-    with _goes_on(identifier), screen.live(Rollout(deployment, api.now)) as view:
+    with _goes_on(identifier), screen.live(RolloutView(deployment, api.now)) as view:
         while True:
             view.deployment = deployment
             teller.tell(deployment)
@@ -72,9 +72,9 @@ def follow(
             f"sluicegate watch {identifier}",
             "yellow",
         )
-        return Exit.STILL_RUNNING
-    screen.line(ending(deployment), show.style(deployment["status"]))
-    return Exit.OK if deployment["status"] == wanted else Exit.NOT_DEPLOYED
+        return ExitCode.STILL_RUNNING
+    screen.line(ending(deployment), status_style(deployment["status"]))
+    return ExitCode.OK if deployment["status"] == wanted else ExitCode.NOT_DEPLOYED
 
 
 def ending(deployment: Mapping[str, Any]) -> str:
@@ -87,7 +87,7 @@ def ending(deployment: Mapping[str, Any]) -> str:
     if outcome := _OUTCOMES.get(alias["outcome"] or ""):
         parts.append(outcome.format(alias=alias["name"]))
     if alias["current"]:
-        serves = words.serving(alias["current"])
+        serves = describe.serving(alias["current"])
         parts.append(f"{deployment['function']} serves {serves} in {deployment['stage']}")
     return "; ".join(parts)
 
@@ -107,7 +107,7 @@ def _success(deployment: Mapping[str, Any]) -> str:
 class _Teller:
     """Prints what is new of a deployment: its timeline, and how long it will still wait."""
 
-    def __init__(self, screen: Screen, api: Api) -> None:
+    def __init__(self, screen: Screen, api: ApiClient) -> None:
         self._screen = screen
         self._api = api
         self._shown = 0
@@ -119,7 +119,7 @@ class _Teller:
         for entry in deployment["timeline"]:
             if entry["seq"] > self._shown:
                 after = seconds(entry["at"]) - began
-                self._line(f"+{after:.1f}s", words.entry(deployment, entry))
+                self._line(f"+{after:.1f}s", describe.entry(deployment, entry))
                 self._shown = entry["seq"]
         if self._screen.is_live:
             return

@@ -10,11 +10,11 @@ from typing import Any
 
 import click
 
-from sluicegate_cli.api import Api, endpoint
+from sluicegate_cli.api import ApiClient, endpoint
+from sluicegate_cli.durations import seconds_of
 from sluicegate_cli.errors import ApiError
-from sluicegate_cli.exits import Exit
-from sluicegate_cli.show import Screen
-from sluicegate_cli.times import seconds_of
+from sluicegate_cli.exit_codes import ExitCode
+from sluicegate_cli.screen import Screen
 
 _INTERRUPTED = 128 + signal.SIGINT  # as shells say it
 
@@ -68,7 +68,7 @@ def waiting(default: bool) -> Callable[[Verb], Verb]:
     )
 
 
-def connected(verb: Callable[..., Exit]) -> Callable[..., None]:
+def connected(verb: Callable[..., ExitCode]) -> Callable[..., None]:
     """Gives a verb its `api` and `screen`, adds the shared options, and ends with the verb's exit code.
 
     Whatever the API refused or could not be asked is shown here, once, in one form.
@@ -91,7 +91,7 @@ def connected(verb: Callable[..., Exit]) -> Callable[..., None]:
         screen = Screen(as_json=as_json)
         exit_code: int
         try:
-            with Api(endpoint(url or ""), _token(token_file), notice=screen.note) as api:
+            with ApiClient(endpoint(url or ""), _token(token_file), notice=screen.note) as api:
                 exit_code = verb(api=api, screen=screen, **arguments)
         except ApiError as error:
             screen.error(error)

@@ -10,17 +10,17 @@ from typing import Any, Final
 
 import click
 
-from sluicegate_cli import words
-from sluicegate_cli.api import Api
-from sluicegate_cli.exits import Exit
+from sluicegate_cli import describe
+from sluicegate_cli.api import ApiClient
+from sluicegate_cli.exit_codes import ExitCode
 from sluicegate_cli.follow import follow
 from sluicegate_cli.options import VERSION, Verb, max_wait, waiting
-from sluicegate_cli.show import Screen
+from sluicegate_cli.screen import Screen
 from sluicegate_cli.strategy import FORMS, Compact
 
 
 @dataclass(frozen=True)
-class Request:
+class DeploymentRequest:
     """What the shared options say. `members` belong into the body; `max_wait` is in seconds."""
 
     members: Mapping[str, Any]
@@ -61,7 +61,7 @@ _STRATEGY: Final[Callable[[Verb], Verb]] = click.option(
 )
 
 
-def requesting(*, strategy: bool) -> Callable[[Verb], Verb]:
+def request_options(*, strategy: bool) -> Callable[[Verb], Verb]:
     """Gives a verb the shared options as its `request`, `--strategy` only where it may choose one."""
 
     def decorate(verb: Verb) -> Verb:
@@ -87,7 +87,9 @@ def requesting(*, strategy: bool) -> Callable[[Verb], Verb]:
                 "strategy": strategy,
             }
             given = {name: value for name, value in members.items() if value is not None}
-            return verb(request=Request(given, dry_run, idempotency_key, wait, max_wait), **arguments)
+            return verb(
+                request=DeploymentRequest(given, dry_run, idempotency_key, wait, max_wait), **arguments
+            )
 
         command: Verb = run
         for option in reversed((_STRATEGY, *_SHARED) if strategy else _SHARED):
@@ -97,7 +99,7 @@ def requesting(*, strategy: bool) -> Callable[[Verb], Verb]:
     return decorate
 
 
-def submit(api: Api, screen: Screen, request: Request, about: Mapping[str, Any]) -> Exit:
+def submit(api: ApiClient, screen: Screen, request: DeploymentRequest, about: Mapping[str, Any]) -> ExitCode:
     """Asks for the deployment that `about` is the body's own part of, and follows it. Raises ApiError."""
     body = {**about, **request.members}
     if request.dry_run:
@@ -110,10 +112,10 @@ def submit(api: Api, screen: Screen, request: Request, about: Mapping[str, Any])
         return follow(api, screen, deployment, max_wait=request.max_wait)
     screen.document(deployment)
     screen.line(f"it goes on by itself: sluicegate watch {deployment['id']}")
-    return Exit.OK
+    return ExitCode.OK
 
 
-def _would(screen: Screen, body: Mapping[str, Any], answer: Mapping[str, Any]) -> Exit:
+def _would(screen: Screen, body: Mapping[str, Any], answer: Mapping[str, Any]) -> ExitCode:
     """What a dry run found: the plan, and who is in the way."""
     screen.document(answer)
     plan = answer["plan"]
@@ -122,8 +124,8 @@ def _would(screen: Screen, body: Mapping[str, Any], answer: Mapping[str, Any]) -
     to = f" to version {answer['version']}" if answer.get("version") else ""
     screen.line(f"would move alias {plan['alias']} in {target['account']}, {target['region']}{to}")
     for step in plan["steps"]:
-        screen.line(f"  {words.step(step)}")
-    for name, fact in words.plan(plan).items():
+        screen.line(f"  {describe.step(step)}")
+    for name, fact in describe.plan(plan).items():
         screen.line(f"{name}: {fact}")
     if answer["busy"]:
         holder = answer["deployment"] or "another deployment"
@@ -134,4 +136,4 @@ def _would(screen: Screen, body: Mapping[str, Any], answer: Mapping[str, Any]) -
             else f"but now it would be refused as busy: {holder} is rolling out",
             "yellow",
         )
-    return Exit.OK
+    return ExitCode.OK

@@ -7,7 +7,7 @@ import click
 
 from sluicegate.deployment.plan import TrafficStep
 from sluicegate.deployment.strategy import StrategyError, canary, checked, linear
-from sluicegate_cli.times import seconds_of
+from sluicegate_cli.durations import seconds_of
 
 FORMS: Final = "all-at-once, canary:10:5m, linear:10:2m or steps:5:1m,50:10m,100"
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
-import httpx
+import httpx2
 import pytest
 
 from stand import Stand, package
@@ -42,20 +42,20 @@ class Scene:
         """May do nothing: on gitlab.com anybody can get a token with our audience."""
         return self.stand.token(project_id="999", project_path="mallory/orders")
 
-    def get(self, path: str, token: str, **params: str | int) -> httpx.Response:
+    def get(self, path: str, token: str, **params: str | int) -> httpx2.Response:
         return self.stand.http("GET", path, token=token, params=params)
 
 
 def deploy(
     stand: Stand, function: str, stage: str, sha256: str, token: str, *, key: str | None = None, **more: Any
-) -> httpx.Response:
+) -> httpx2.Response:
     body = {"action": "deploy", "function": function, "stage": stage, "artifact": {"sha256": sha256}, **more}
     return stand.http(
         "POST", "/deployments", body, token=token, headers={"Idempotency-Key": key} if key else {}
     )
 
 
-def without_request(answer: httpx.Response) -> tuple[int, dict[str, Any]]:
+def without_request(answer: httpx2.Response) -> tuple[int, dict[str, Any]]:
     return answer.status_code, {**answer.json(), "request_id": ""}
 
 
@@ -376,10 +376,10 @@ def test_an_idempotency_key_that_is_none(key: str, scene: Scene) -> None:
     }
     headers = [(b"Idempotency-Key", key.encode()), (b"Authorization", f"Bearer {scene.owner()}".encode())]
     try:
-        answer = httpx.post(
+        answer = httpx2.post(
             scene.stand.endpoint + "/deployments", json=body, headers=headers, trust_env=False
         )
-    except httpx.LocalProtocolError:
+    except httpx2.LocalProtocolError:
         return  # not to be said in HTTP at all
     assert answer.status_code == 400
 
@@ -396,5 +396,5 @@ def test_two_idempotency_keys_are_none(scene: Scene) -> None:
         ("Idempotency-Key", "b"),
         ("Authorization", f"Bearer {scene.owner()}"),
     ]
-    answer = httpx.post(scene.stand.endpoint + "/deployments", json=body, headers=headers, trust_env=False)
+    answer = httpx2.post(scene.stand.endpoint + "/deployments", json=body, headers=headers, trust_env=False)
     assert (answer.status_code, answer.json()["code"]) == (400, "invalid_request")

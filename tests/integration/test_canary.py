@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 from uuid import uuid4
 
-import httpx
+import httpx2
 import pytest
 
 from stand import Stand, package
@@ -78,7 +78,7 @@ def cage(stand: Stand, began: int, listener: Listener) -> Iterator[Cage]:
         stand.delete_function(function)
 
 
-def call(stand: Stand, cage: Cage, method: str, path: str, **how: Any) -> httpx.Response:
+def call(stand: Stand, cage: Cage, method: str, path: str, **how: Any) -> httpx2.Response:
     answer = stand.http(method, path, **how)
     # What a presigned URL is answered with is for its caller, and for nobody else.
     if answer.status_code != 201:
@@ -97,7 +97,7 @@ def upload(stand: Stand, cage: Cage, function: str, token: str) -> str:
     query = parse_qs(urlsplit(url).query)
     cage.keep("presigned URL, its signature", query["X-Amz-Signature"][0])
     cage.keep("presigned URL, its session", query["X-Amz-Security-Token"][0])
-    put = httpx.put(url, content=data, headers=told.json()["upload"]["headers"], trust_env=False)
+    put = httpx2.put(url, content=data, headers=told.json()["upload"]["headers"], trust_env=False)
     assert put.status_code == 200
     call(stand, cage, "POST", "/artifacts", json=body, token=token)
     return sha256

@@ -18,7 +18,7 @@ from uuid import uuid4
 
 import pytest
 
-from sluicegate_cli.exits import Exit
+from sluicegate_cli.exit_codes import ExitCode
 from stand import Stand, component, gitlab_ci_local, package
 from stand.forward import pipe
 from stand.processes import HOST
@@ -126,7 +126,7 @@ def test_deploys_and_the_same_job_again_has_no_second_effect(project: Project) -
     began = time.monotonic()
     first = machine.run(job, token)
     print(f"{machine.shell[0]}: {time.monotonic() - began:.1f} s")
-    assert first.code == Exit.OK, first.log
+    assert first.code == ExitCode.OK, first.log
     assert "alias prod serves version 1" in first.log
     assert stand.invoke(project.function, alias="prod") == release
     deployment = project.deployment()
@@ -138,7 +138,7 @@ def test_deploys_and_the_same_job_again_has_no_second_effect(project: Project) -
     }
 
     again = machine.run(job, token)
-    assert again.code == Exit.OK, again.log
+    assert again.code == ExitCode.OK, again.log
     assert "already uploaded" in again.log
     assert project.deployment() == deployment
     assert token not in first.log + again.log
@@ -152,19 +152,19 @@ def test_promotes_what_it_deployed_and_rolls_back(project: Project) -> None:
     for stage_of_promotion in ({}, {"zip": "stock.zip"}, {"version": "3"}):
         releases.append(project.build())
         deployed = machine.run(project.job(zip="stock.zip", stage="staging"), project.token())
-        assert deployed.code == Exit.OK, deployed.log
+        assert deployed.code == ExitCode.OK, deployed.log
         promotion = project.job(action="promote", **{"from": "staging"}, **stage_of_promotion)
         promoted = machine.run(promotion, project.token())
-        assert promoted.code == Exit.OK, promoted.log
+        assert promoted.code == ExitCode.OK, promoted.log
         assert stand.invoke(project.function, alias="prod") == releases[-1]
     back = machine.run(project.job(action="rollback", reason="incident 77"), project.token())
-    assert back.code == Exit.OK, back.log
+    assert back.code == ExitCode.OK, back.log
     assert stand.invoke(project.function, alias="prod") == releases[1]
     further = machine.run(project.job(action="rollback", version="1"), project.token())
-    assert further.code == Exit.OK, further.log
+    assert further.code == ExitCode.OK, further.log
     assert machine.dotenv()["SLUICEGATE_VERSION"] == "1"
     late = machine.run(project.job(action="promote", version="2", **{"from": "staging"}), project.token())
-    assert late.code == Exit.REJECTED
+    assert late.code == ExitCode.REJECTED
     assert "source_changed" in late.log
 
 
@@ -172,7 +172,7 @@ def test_refusals_name_what_is_in_the_way(in_dash: Project) -> None:
     machine = in_dash.machine
     in_dash.build()
     refused = machine.run(in_dash.job(zip="stock.zip"), in_dash.token(ref_type="branch", ref="quick-fix"))
-    assert refused.code == Exit.REFUSED
+    assert refused.code == ExitCode.REFUSED
     assert "rule 'stock from a release tag' does not match ref_type=branch" in refused.log
     expired = int(time.time()) - 7200
     for token in (
@@ -180,13 +180,13 @@ def test_refusals_name_what_is_in_the_way(in_dash: Project) -> None:
         in_dash.token(aud="https://other.example.com"),
     ):
         unknown = machine.run(in_dash.job(zip="stock.zip"), token)
-        assert unknown.code == Exit.REFUSED
+        assert unknown.code == ExitCode.REFUSED
         assert "invalid_token" in unknown.log
     assert machine.dotenv() == {}
-    assert machine.run(in_dash.job(zip="stock.zip"), in_dash.token()).code == Exit.OK
+    assert machine.run(in_dash.job(zip="stock.zip"), in_dash.token()).code == ExitCode.OK
     in_dash.build()
     expecting = machine.run(in_dash.job(zip="stock.zip", expect_version="7"), in_dash.token())
-    assert expecting.code == Exit.REJECTED
+    assert expecting.code == ExitCode.REJECTED
     assert "not_as_expected" in expecting.log
     assert machine.dotenv() == {}
     assert machine.left() == ["project/stock.zip"]
@@ -196,7 +196,7 @@ def test_a_deployment_that_fails_fails_the_job(in_dash: Project) -> None:
     nowhere = replace(in_dash, function=f"stock-none-{uuid4().hex[:8]}")
     nowhere.build()
     ended = nowhere.machine.run(nowhere.job(zip="stock.zip"), nowhere.token())
-    assert ended.code == Exit.NOT_DEPLOYED
+    assert ended.code == ExitCode.NOT_DEPLOYED
     assert "failed" in ended.log
     assert nowhere.machine.dotenv()["SLUICEGATE_STATUS"] == "failed"
 
@@ -206,7 +206,7 @@ def test_a_token_that_gets_too_old_meanwhile_leaves_it_running(in_dash: Project)
     issued = int(time.time()) - 3590
     running = in_dash.deploy_slowly(in_dash.token(iat=issued, exp=issued + 7200))
     ended = running.wait()
-    assert ended.code == Exit.STILL_RUNNING, ended.log
+    assert ended.code == ExitCode.STILL_RUNNING, ended.log
     id_ = in_dash.machine.dotenv()["SLUICEGATE_ID"]
     assert f"deployment {id_} is baking and goes on by itself" in ended.log
     assert in_dash.told(id_)["status"] == "baking"
@@ -218,15 +218,15 @@ def test_max_wait_is_the_end_of_waiting_only(in_dash: Project) -> None:
     in_dash.build()
     job = in_dash.job(zip="stock.zip", strategy=SLOW, max_wait="3s")
     ended = in_dash.machine.run(job, in_dash.token())
-    assert ended.code == Exit.STILL_RUNNING, ended.log
+    assert ended.code == ExitCode.STILL_RUNNING, ended.log
     id_ = in_dash.machine.dotenv()["SLUICEGATE_ID"]
     busy = in_dash.machine.run(in_dash.job(zip="stock.zip"), in_dash.token(), job_id="303")
-    assert busy.code == Exit.REJECTED
+    assert busy.code == ExitCode.REJECTED
     assert "busy" in busy.log
     short = in_dash.machine.run(
         in_dash.job(action="abort", deployment=id_, max_wait="1h"), in_dash.token(), CI_JOB_TIMEOUT="60"
     )
-    assert short.code == Exit.OK, short.log
+    assert short.code == ExitCode.OK, short.log
     assert in_dash.machine.dotenv()["SLUICEGATE_STATUS"] == "aborted"
 
 
@@ -234,7 +234,7 @@ def test_wait_accepted_ends_once_it_is(in_dash: Project) -> None:
     in_dash.build()
     job = in_dash.job(zip="stock.zip", wait="accepted")
     ended = in_dash.machine.run(job, in_dash.token())
-    assert ended.code == Exit.OK, ended.log
+    assert ended.code == ExitCode.OK, ended.log
     assert "goes on by itself" in ended.log
     assert in_dash.ends(in_dash.machine.dotenv()["SLUICEGATE_ID"]) == "succeeded"
 
@@ -243,17 +243,17 @@ def test_another_user_approves_in_another_pipeline(in_dash: Project) -> None:
     stand, machine = in_dash.stand, in_dash.machine
     release = in_dash.build()
     asked = machine.run(in_dash.job(zip="stock.zip", stage="gated", wait="accepted"), in_dash.token())
-    assert asked.code == Exit.OK, asked.log
+    assert asked.code == ExitCode.OK, asked.log
     id_ = machine.dotenv()["SLUICEGATE_ID"]
     web = {"ref": "main", "ref_type": "branch", "pipeline_source": "web"}
     approval = component.job(
         url=stand.endpoint, audience=stand.audience, action="approve", deployment=id_, reason="change 812"
     )
     alone = machine.run(approval, in_dash.token(**web, pipeline_id="575"))
-    assert alone.code == Exit.REFUSED
+    assert alone.code == ExitCode.REFUSED
     assert "somebody else must approve" in alone.log
     both = machine.run(approval, in_dash.token(**web, pipeline_id="576", user_id="8", user_login="grace"))
-    assert both.code == Exit.OK, both.log
+    assert both.code == ExitCode.OK, both.log
     assert stand.invoke(in_dash.function, alias="gated") == release
 
 
@@ -328,7 +328,7 @@ def test_an_endpoint_that_is_away_for_twenty_seconds_is_waited_for(project: Proj
         time.sleep(20)
         way.up()
         ended = running.wait()
-    assert ended.code == Exit.OK, ended.log
+    assert ended.code == ExitCode.OK, ended.log
     assert len(re.findall("could not|Failed to connect|Empty reply|reset", ended.log)) >= 3, ended.log
     assert project.stand.invoke(project.function, alias="prod") == release
     ids = project.stand.http("GET", "/deployments", token=token, params={"function": project.function})
@@ -434,7 +434,7 @@ def test_neither_token_nor_presigned_url_is_ever_an_argument_or_a_file(project: 
     while running.process.poll() is None:
         seen |= command_lines(running.process.pid)
     ended = running.wait()
-    assert ended.code == Exit.OK, ended.log
+    assert ended.code == ExitCode.OK, ended.log
     assert any("/deployments" in line for line in seen)
     assert any("--upload-file" in line for line in seen)
     files = [file for file in machine.directory.rglob("*") if file.is_file() and file.suffix != ".zip"]

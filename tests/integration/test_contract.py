@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 from uuid import uuid4
 
-import httpx
+import httpx2
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, settings
@@ -74,7 +74,7 @@ class Calls:
 
     def __call__(
         self, method: str, path: str, status: int, body: Any = None, *, of: str | None = None, **more: Any
-    ) -> httpx.Response:
+    ) -> httpx2.Response:
         """`of` is the path as it is documented, where that is another."""
         answer = self.stand.http(method, path, body, **more)
         assert answer.status_code == status, answer.text
@@ -95,7 +95,7 @@ class Calls:
         """A request for a deployment that is answered 409."""
         assert self.deploy(409, body, **more)["code"] == code
 
-    def decide(self, what: str, id_: str, status: int, body: Any = None, **more: Any) -> httpx.Response:
+    def decide(self, what: str, id_: str, status: int, body: Any = None, **more: Any) -> httpx2.Response:
         """`POST /deployments/{id}/approve`, `/reject`, `/abort`."""
         of = f"/deployments/{{id}}/{what}"
         return self("POST", f"/deployments/{id_}/{what}", status, body or {}, of=of, **more)
@@ -177,7 +177,7 @@ def one_release(calls: Calls, release: Release) -> str:
     calls("POST", "/artifacts", 201, announced, token=token, headers=TEXT)
     upload = calls("POST", "/artifacts", 201, announced, token=token).json()["upload"]
     calls.deploy(422, {**wanted, "artifact": {"sha256": "0" * 64}})
-    httpx.put(
+    httpx2.put(
         upload["url"], headers=upload["headers"], content=release.code, trust_env=False
     ).raise_for_status()
     calls("POST", "/artifacts", 200, announced, token=token)

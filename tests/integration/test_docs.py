@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from sluicegate_cli.exits import Exit
+from sluicegate_cli.exit_codes import ExitCode
 from stand import Stand, component, package
 from stand.shells import Machine
 
@@ -46,7 +46,7 @@ def test_the_first_include_deploys(stand: Stand, function: str, tmp_path: Path) 
     assert stand.audience == first["audience"]
     job = component.job(**{**first, "url": stand.endpoint, "function": function})
     ended = machine.run(job, stand.token(), SLUICEGATE_INPUT_RELEASE="v1.0.0")
-    assert ended.code == Exit.OK, ended.log
+    assert ended.code == ExitCode.OK, ended.log
     assert stand.invoke(function, alias="prod") == function
 
     log = re.search(r"```\n(\d+ bytes.*?)```", PAGES[CONNECT], re.S)

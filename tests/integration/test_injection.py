@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
-import httpx
+import httpx2
 import pytest
 
 from stand import Stand, package
@@ -27,7 +27,7 @@ class Written:
     stand: Stand
     function: str
     token: str
-    accepted: httpx.Response
+    accepted: httpx2.Response
     done: dict[str, Any]
 
     def get(self, path: str, **params: str | int) -> tuple[Any, list[str]]:
@@ -104,10 +104,10 @@ def test_a_refusal_that_repeats_names_stays_on_its_lines(text: bool, written: Wr
     headers = TEXT if text else {}
     typed = {**headers, "Content-Type": "application/json"}
 
-    def post(content: bytes) -> httpx.Response:
+    def post(content: bytes) -> httpx2.Response:
         return stand.http("POST", "/deployments", token=written.token, content=content, headers=typed)
 
-    def get(**params: str) -> httpx.Response:
+    def get(**params: str) -> httpx2.Response:
         return stand.http("GET", "/deployments", token=written.token, params=params, headers=headers)
 
     answers = [

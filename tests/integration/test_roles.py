@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 from uuid import uuid4
 
-import httpx
+import httpx2
 import pytest
 from botocore.exceptions import ClientError
 
@@ -551,11 +551,11 @@ def announce(stand: Stand, function: str, data: bytes) -> dict[str, Any]:
 
 def put(
     upload: dict[str, Any], data: bytes, *, url: str | None = None, **headers: str | None
-) -> httpx.Response:
+) -> httpx2.Response:
     """PUT as told, but for these headers (underscores for hyphens); None leaves one out."""
     sent = {**upload["headers"], **{name.replace("_", "-"): value for name, value in headers.items()}}
     sent["content-length"] = str(len(data))
-    return httpx.put(
+    return httpx2.put(
         url or upload["url"],
         content=data,
         headers={name: value for name, value in sent.items() if value is not None},
@@ -593,7 +593,7 @@ def test_an_upload_is_for_one_key_size_checksum_and_type(stand: Stand) -> None:
     statuses = {how: answer.status_code for how, answer in refused.items()}
     assert {how: status for how, status in statuses.items() if status not in (400, 403)} == {}
     for method in ("GET", "DELETE", "POST"):
-        assert httpx.request(method, url, timeout=30, trust_env=False).status_code in (400, 403, 405)
+        assert httpx2.request(method, url, timeout=30, trust_env=False).status_code in (400, 403, 405)
     held = stand.client("s3").list_objects_v2(Bucket=stand.artifact_bucket, Prefix=f"{function}/")
     assert held["KeyCount"] == 0
 
@@ -609,7 +609,7 @@ def test_an_upload_runs_out(names: Names, as_role: Callable[[str], Client]) -> N
         "put_object", Params={"Bucket": names.bucket, "Key": f"{names.function}/late.zip"}, ExpiresIn=1
     )
     time.sleep(2.1)
-    answer = httpx.put(url, content=b"x", trust_env=False)
+    answer = httpx2.put(url, content=b"x", trust_env=False)
     assert answer.status_code == 403
     assert "expired" in answer.text
 
@@ -619,10 +619,10 @@ def test_nobody_signs_an_upload_but_the_gateway(names: Names, as_role: Callable[
         url = as_role(role)("s3").generate_presigned_url(
             "put_object", Params={"Bucket": names.bucket, "Key": f"{names.function}/{role}.zip"}
         )
-        assert httpx.put(url, content=b"x", trust_env=False).status_code == 403, role
+        assert httpx2.put(url, content=b"x", trust_env=False).status_code == 403, role
 
 
 def test_a_stranger_reads_and_writes_nothing(stand: Stand, names: Names) -> None:
     base = f"{stand.aws_endpoint_url}/{names.bucket}"
     for method, url in (("GET", base), ("PUT", f"{base}/orders-x/0.zip"), ("GET", f"{base}/orders-x/0.zip")):
-        assert httpx.request(method, url, trust_env=False).status_code == 403
+        assert httpx2.request(method, url, trust_env=False).status_code == 403

@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 from uuid import uuid4
 
-import httpx
+import httpx2
 import jwt
 import pytest
 from cryptography.hazmat.primitives import hashes
@@ -58,7 +58,7 @@ class Forge:
         return f"{unpadded(header)}.{unpadded(json.dumps(self.claims()).encode())}"
 
     def public_key(self) -> Any:
-        published = httpx.get(self.stand.issuer + KEYS, trust_env=False).json()["keys"]
+        published = httpx2.get(self.stand.issuer + KEYS, trust_env=False).json()["keys"]
         return RSAAlgorithm.from_jwk(next(key for key in published if key["kid"] == self.kid))
 
     def hmac_with_public_key(self, encoding: Encoding, form: PublicFormat) -> str:
@@ -141,11 +141,11 @@ def refusal(wide: Wide, gateway_log: Log) -> Refusal:
     return check
 
 
-def ask(stand: Stand, authorization: str) -> httpx.Response:
+def ask(stand: Stand, authorization: str) -> httpx2.Response:
     return stand.http("GET", "/whoami", headers={"Authorization": authorization})
 
 
-def refused(answer: httpx.Response, gateway_log: Log, *, secret: str) -> str:
+def refused(answer: httpx2.Response, gateway_log: Log, *, secret: str) -> str:
     assert (answer.status_code, answer.json()["code"]) == (401, "invalid_token"), answer.text
     assert 'error="invalid_token"' in answer.headers["www-authenticate"]
     told = answer.json()
@@ -454,7 +454,9 @@ def test_the_lock_of_a_function_is_one_for_all_issuers(wide: Wide) -> None:
     stand.wait(first.json()["id"], token=ours, patience=120)
 
 
-def deploy(stand: Stand, function: str, sha256: str, token: str, *, key: str | None = None) -> httpx.Response:
+def deploy(
+    stand: Stand, function: str, sha256: str, token: str, *, key: str | None = None
+) -> httpx2.Response:
     body = {"action": "deploy", "function": function, "stage": "dev", "artifact": {"sha256": sha256}}
     headers = {"Idempotency-Key": key} if key else {}
     return stand.http("POST", "/deployments", body, token=token, headers=headers)
@@ -534,7 +536,7 @@ def failing(gitlab: Issuer, how: dict[str, Any]) -> AbstractContextManager[None]
 
 def test_one_bad_key_does_not_spoil_the_others_and_is_not_used(wide: Wide) -> None:
     """Of an attacker's making: under a kid twice, and with its private half. Both are of no use."""
-    good = httpx.get(wide.other.url + KEYS, trust_env=False).json()["keys"]
+    good = httpx2.get(wide.other.url + KEYS, trust_env=False).json()["keys"]
     twice, private = new_key(), new_key()
     entries = [
         *good,

@@ -13,7 +13,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Final, Literal, TypedDict
 
-import httpx
+import httpx2
 
 from stand import control, places
 from stand.emulator import Emulator, workers
@@ -65,7 +65,7 @@ class Stand:
 
     @property
     def emulator(self) -> Emulator:
-        return Emulator(httpx.URL(self.aws_endpoint_url).port or 80)
+        return Emulator(httpx2.URL(self.aws_endpoint_url).port or 80)
 
     def token(self, **claims: Any) -> str:
         """A job's ID token; claims given as None are left out, `aud` may be a list."""
@@ -86,12 +86,12 @@ class Stand:
         content: bytes | None = None,
         params: Mapping[str, Any] | None = None,
         timeout: float = 40,
-    ) -> httpx.Response:
+    ) -> httpx2.Response:
         """Call the API as a job would; `path` starts with a slash, after `/v1`."""
         sent = dict(headers or {})
         if token is not None:
             sent["Authorization"] = f"Bearer {token}"
-        return httpx.request(
+        return httpx2.request(
             method,
             self.endpoint + path,
             json=json,
@@ -195,14 +195,14 @@ class Stand:
         return json.loads(answer["Payload"].read() or b"null")
 
     def upload(self, function: str, data: bytes, *, token: str) -> str:
-        """Announce an artifact and upload it, as a job would; its SHA-256. Raises httpx.HTTPStatusError."""
+        """Announce an artifact and upload it, as a job would; its SHA-256. Raises httpx2.HTTPStatusError."""
         digest = hashlib.sha256(data).hexdigest()
         announced = self.http(
             "POST", "/artifacts", {"function": function, "sha256": digest, "size": len(data)}, token=token
         )
         upload = announced.raise_for_status().json()["upload"]
         if upload:
-            httpx.request(
+            httpx2.request(
                 upload["method"],
                 upload["url"],
                 headers=upload["headers"],

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-import httpx
+import httpx2
 
 from stand import places, processes, stack
 from stand.emulator import ACCOUNT, REGION, SECRET, Emulator
@@ -187,8 +187,8 @@ def wait_for_health(endpoint: str, *, patience: float = 60) -> None:
     told = "nothing"
     while time.monotonic() < deadline:
         try:
-            answer = httpx.get(f"{endpoint}/health", timeout=35, trust_env=False)
-        except httpx.HTTPError as error:
+            answer = httpx2.get(f"{endpoint}/health", timeout=35, trust_env=False)
+        except httpx2.HTTPError as error:
             told = str(error)
         else:
             if answer.is_success:

@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
-import httpx
+import httpx2
 
 from stand import places, processes
 from stand.processes import HOST, Process
@@ -61,8 +61,8 @@ class Emulator:
 
     def answers(self) -> bool:
         try:
-            return httpx.get(f"{self.url}/_ministack/health", timeout=2, trust_env=False).is_success
-        except httpx.HTTPError:
+            return httpx2.get(f"{self.url}/_ministack/health", timeout=2, trust_env=False).is_success
+        except httpx2.HTTPError:
             return False
 
     def client(

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import httpx
+import httpx2
 import yaml
 
 from stand import control, places, stack
@@ -147,7 +147,7 @@ def build() -> None:
     for issuer in compiled["issuers"]:
         if issuer["url"].startswith("http://"):
             issuer["jwks"] = (
-                httpx.get(issuer["url"] + KEYS, timeout=5, trust_env=False).raise_for_status().text
+                httpx2.get(issuer["url"] + KEYS, timeout=5, trust_env=False).raise_for_status().text
             )
     gate.write_text(json.dumps(compiled))
 

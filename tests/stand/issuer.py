@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import httpx
+import httpx2
 
 
 @dataclass(frozen=True)
@@ -62,11 +62,11 @@ class Issuer:
     def answers(self) -> bool:
         try:
             return bool(self._ask("health")["issuer"] == self.url)
-        except httpx.HTTPError:
+        except httpx2.HTTPError:
             return False
 
     def _ask(self, verb: str, **content: Any) -> dict[str, Any]:
-        answer = httpx.post(f"{self.url}/-/stand/{verb}", json=content, timeout=60, trust_env=False)
+        answer = httpx2.post(f"{self.url}/-/stand/{verb}", json=content, timeout=60, trust_env=False)
         answer.raise_for_status()
         result: dict[str, Any] = answer.json()
         return result

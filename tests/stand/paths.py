@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 from uuid import uuid4
 
-import httpx
+import httpx2
 
 from stand.api import Stand, package
 from stand.monitor import Monitor, Record, Watched, plain
@@ -77,7 +77,7 @@ class Path:
 
     def ask(
         self, action: str, *, by: Claims = JOB, stage: str = "", source: str | None = None, **fields: Any
-    ) -> httpx.Response:
+    ) -> httpx2.Response:
         """Ask for a deployment of this function to this stage, or another; `source` is where it is from."""
         body = {"action": action, "function": self.function, "stage": stage or self.stage, **fields}
         if source:
@@ -104,7 +104,7 @@ class Path:
         assert done["status"] == "succeeded", done
         return done
 
-    def decide(self, deployment: str, action: str, *, by: Claims = JOB) -> httpx.Response:
+    def decide(self, deployment: str, action: str, *, by: Claims = JOB) -> httpx2.Response:
         """Approve, reject or abort."""
         return self.stand.http(
             "POST", f"/deployments/{deployment}/{action}", {"reason": "a test"}, token=self.stand.token(**by)

@@ -14,7 +14,7 @@ import uuid
 from collections.abc import Mapping
 from typing import Any, Final
 
-import httpx
+import httpx2
 
 ZEROS: Final = "0" * 40
 TIMEOUT: Final = 10
@@ -229,8 +229,8 @@ def _send(url: str, data: bytes, sent: Mapping[str, Any]) -> dict[str, Any]:
     ]
     began = time.monotonic()
     try:
-        answer = httpx.post(url, content=data, headers=listed, timeout=TIMEOUT, trust_env=False)
-    except httpx.HTTPError as error:
+        answer = httpx2.post(url, content=data, headers=listed, timeout=TIMEOUT, trust_env=False)
+    except httpx2.HTTPError as error:
         return {"status": 0, "body": type(error).__name__, "seconds": time.monotonic() - began}
     kind = answer.headers.get("content-type", "")
     told = answer.json() if "json" in kind else answer.text

@@ -12,8 +12,8 @@ from sluicegate.deployment.durations import duration
 from sluicegate.deployment.plan import Limit, Metric, Smoke, Watch
 from sluicegate.gate import rollout_settings
 from sluicegate.gate.policy import Gate, Rollout
-from sluicegate_cli.exits import Exit
-from sluicegate_cli.show import Screen, stacked
+from sluicegate_cli.exit_codes import ExitCode
+from sluicegate_cli.screen import Screen, stacked
 from sluicegate_gatefile.compile import Report, check
 
 
@@ -54,7 +54,7 @@ def command(
         _show(screen, file, report)
         if explain and report.gate:
             _explain(screen, report.gate)
-    ctx.exit(Exit.OK if report.ok else Exit.USAGE)
+    ctx.exit(ExitCode.OK if report.ok else ExitCode.USAGE)
 
 
 def _show(screen: Screen, file: Path, report: Report) -> None:

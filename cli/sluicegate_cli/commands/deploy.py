@@ -6,11 +6,11 @@ from pathlib import Path
 
 import click
 
-from sluicegate_cli.api import Api, not_uploaded
-from sluicegate_cli.exits import Exit
+from sluicegate_cli.api import ApiClient, not_uploaded
+from sluicegate_cli.exit_codes import ExitCode
 from sluicegate_cli.options import DIGEST, connected
-from sluicegate_cli.request import Request, requesting, submit
-from sluicegate_cli.show import Progress, Screen, size
+from sluicegate_cli.request import DeploymentRequest, request_options, submit
+from sluicegate_cli.screen import Progress, Screen, size
 
 
 @click.command("deploy")
@@ -23,17 +23,17 @@ from sluicegate_cli.show import Progress, Screen, size
     help="The code; uploaded unless the same bytes are there already.",
 )
 @click.option("--artifact", type=DIGEST, metavar="SHA256", help="Code that was uploaded before.")
-@requesting(strategy=True)
+@request_options(strategy=True)
 @connected
 def command(
-    api: Api,
+    api: ApiClient,
     screen: Screen,
     function: str,
     stage: str,
     file: Path | None,
     artifact: str | None,
-    request: Request,
-) -> Exit:
+    request: DeploymentRequest,
+) -> ExitCode:
     """Deploy code to FUNCTION in STAGE.
 
     Give the code as --zip or --artifact; --dry-run uploads it, too. Exits 0 when the deployment succeeded
@@ -59,7 +59,7 @@ def command(
     return submit(api, screen, request, about)
 
 
-def _uploaded(api: Api, screen: Screen, function: str, file: Path) -> str:
+def _uploaded(api: ApiClient, screen: Screen, function: str, file: Path) -> str:
     """The zip's SHA-256, once the zip is where deployments find it. Raises ApiError."""
     if not zipfile.is_zipfile(file):
         raise click.BadParameter(f"{file} is not a zip archive", param_hint="--zip")
@@ -84,4 +84,4 @@ def _uploaded(api: Api, screen: Screen, function: str, file: Path) -> str:
         if refused is None:
             screen.line("uploaded")
             return digest
-    raise not_uploaded(f"the artifact store refused the upload twice: {refused}", Exit.REJECTED)
+    raise not_uploaded(f"the artifact store refused the upload twice: {refused}", ExitCode.REJECTED)

@@ -11,14 +11,14 @@ import click
 from rich.text import Text
 
 from sluicegate.gate.policy import Gate
-from sluicegate_cli import answers, diagnosis
-from sluicegate_cli.api import Api, endpoint
-from sluicegate_cli.diagnosis import Token
+from sluicegate_cli.api import ApiClient, endpoint
+from sluicegate_cli.doctor import api_checks, token_checks
+from sluicegate_cli.doctor.findings import FORM, GATE, ROTATION, RULES, Finding, Verdict
+from sluicegate_cli.doctor.token_checks import Token
 from sluicegate_cli.errors import ApiError
-from sluicegate_cli.exits import Exit
-from sluicegate_cli.finding import FORM, GATE, ROTATION, RULES, Finding, Verdict
+from sluicegate_cli.exit_codes import ExitCode
 from sluicegate_cli.options import Matching
-from sluicegate_cli.show import Screen
+from sluicegate_cli.screen import Screen
 
 _LOG: Final = 1_000_000  # bytes of a log that are read, from its end: what ends a job is there
 _TOKEN: Final = 65_536  # bytes of a token's file that are read
@@ -98,13 +98,13 @@ def command(
     if asked and (given is not None or not (log or function)):
         findings += _Visit(url, given, request, *_gate(screen, gate_file)).findings()
     if function:
-        from sluicegate_cli import doctor_aws  # with boto3, which nothing else here needs
+        from sluicegate_cli.doctor import aws_checks  # with boto3, which nothing else here needs
 
-        findings += doctor_aws.examine(function, region)
+        findings += aws_checks.examine(function, region)
     findings = _without(given or "", list(dict.fromkeys(findings)))
     _show(screen, findings)
     wrong = any(finding.verdict is Verdict.WRONG for finding in findings)
-    ctx.exit(Exit.NOT_DEPLOYED if wrong else Exit.OK)
+    ctx.exit(ExitCode.NOT_DEPLOYED if wrong else ExitCode.OK)
 
 
 def _token(file: Path | None) -> str | None:
@@ -119,13 +119,13 @@ def _token(file: Path | None) -> str | None:
 
 
 def _of_log(path: Path) -> list[Finding]:
-    from sluicegate_cli import joblog
+    from sluicegate_cli.doctor import job_log
 
     tail = b""
     with click.open_file(str(path), "rb") as file:
         while chunk := file.read(_LOG):
             tail = (tail + chunk)[-_LOG:]
-    found = joblog.of_log(tail.decode("utf-8", "replace"))
+    found = job_log.of_log(tail.decode("utf-8", "replace"))
     return found or [Finding("the job's log", Verdict.UNKNOWN, "it holds no refusal of Sluicegate's")]
 
 
@@ -158,7 +158,7 @@ class _Visit:
     def findings(self) -> list[Finding]:
         """In the order in which they are to be mended."""
         found = [self.gate_trouble] if self.gate_trouble else []
-        token = None if self.given is None else diagnosis.read_token(self.given)
+        token = None if self.given is None else token_checks.read_token(self.given)
         address, health, now = self._health()
         if health is None or health.verdict is not Verdict.OK or not isinstance(token, Token):
             return [*found, *self._alone(token), *([health] if health else [])]
@@ -171,12 +171,12 @@ class _Visit:
         try:
             address = endpoint(self.url)
         except click.UsageError as error:
-            return "", answers.of_address(self.url, error.message), time.time()
-        with Api(address, "", tries=1) as api:
+            return "", api_checks.of_address(self.url, error.message), time.time()
+        with ApiClient(address, "", tries=1) as api:
             try:
-                return address, answers.of_health(api.get("health"), address), api.now()
+                return address, api_checks.of_health(api.get("health"), address), api.now()
             except ApiError as error:
-                return address, answers.of_ill_health(error.document, address), time.time()
+                return address, api_checks.of_ill_health(error.document, address), time.time()
 
     def _alone(self, token: Token | Finding | None) -> list[Finding]:
         """What there is to say without the API: of the token, and of the rules once nothing else is wrong."""
@@ -193,7 +193,7 @@ class _Visit:
 
     def _local(self, token: Token, now: float, *, by_api: bool) -> Iterator[Finding]:
         issuers = list(self.gate.issuers.values()) if self.gate else []
-        for finding in diagnosis.of_token(token, issuers, now, by_api=by_api):
+        for finding in token_checks.of_token(token, issuers, now, by_api=by_api):
             yield finding
             if finding.check == ROTATION and finding.verdict is Verdict.OK and self.gate:
                 yield from _of_keys(token, self.gate)
@@ -201,29 +201,29 @@ class _Visit:
     def _together(self, address: str, token: Token, now: float, health: Finding) -> list[Finding]:
         """The token here and at the API, and what the rules give."""
         local = list(self._local(token, now, by_api=True))
-        with Api(address, self.given or "", tries=1) as api:
+        with ApiClient(address, self.given or "", tries=1) as api:
             try:
                 identity = api.get("whoami")
             except ApiError as error:
-                refusal = answers.of_problem(error.document, token)
-                if refusal.check in answers.OF_TOKEN:
-                    return [*answers.refused(local, refusal), health]
+                refusal = api_checks.of_problem(error.document, token)
+                if refusal.check in api_checks.OF_TOKEN:
+                    return [*api_checks.refused(local, refusal), health]
                 if refusal.check == RULES:  # which come after the token has been verified
-                    return [*answers.confirmed(local), health, refusal]
+                    return [*api_checks.confirmed(local), health, refusal]
                 return [*local, refusal]
             another = any(one.verdict is Verdict.WRONG for one in local)  # is said already
             rules = list(self._of_rules(api, token, identity, compare=not another))
-        return [*answers.confirmed(local), health, *rules]
+        return [*api_checks.confirmed(local), health, *rules]
 
     def _of_rules(
-        self, api: Api, token: Token, identity: Mapping[str, Any], *, compare: bool
+        self, api: ApiClient, token: Token, identity: Mapping[str, Any], *, compare: bool
     ) -> Iterator[Finding]:
         if self.gate is not None and compare:
-            other = answers.other_rules(identity, self.gate.rules_of(_identity(token)))
+            other = api_checks.other_rules(identity, self.gate.rules_of(_identity(token)))
             if other is not None:
                 yield other
         if self.request is None:
-            found = answers.of_whoami(identity)
+            found = api_checks.of_whoami(identity)
             if found.verdict is Verdict.WRONG and self.gate is not None:
                 here = self._rules(token)  # which names the nearest rule
                 found = here if here.verdict is Verdict.WRONG else found
@@ -234,19 +234,19 @@ class _Visit:
         try:
             api.post("deployments", body=body | {"artifact": {"sha256": "0" * 64}})
         except ApiError as error:
-            yield answers.of_rehearsal(error.document, function, stage)
+            yield api_checks.of_rehearsal(error.document, function, stage)
         else:
             yield Finding(RULES, Verdict.OK, f"this job may deploy {function} in {stage}")
 
     def _rules(self, token: Token) -> Finding:
         assert self.gate is not None  # noqa: S101 (asked for only where there is one)
-        return diagnosis.of_rules(self.gate, _identity(token), self.request)
+        return token_checks.of_rules(self.gate, _identity(token), self.request)
 
 
 def _identity(token: Token) -> Any:
     from sluicegate.oidc.token import rule_claims  # with PyJWT
 
-    return diagnosis.identity_of(token, rule_claims(token.claims))
+    return token_checks.identity_of(token, rule_claims(token.claims))
 
 
 def _of_keys(token: Token, gate: Gate) -> Iterator[Finding]:
@@ -262,9 +262,9 @@ def _of_keys(token: Token, gate: Gate) -> Iterator[Finding]:
     try:
         keys = parse_jwks(known.jwks if known.jwks is not None else fetch_key_set(known.url))
     except (FetchError, InvalidKeySet) as error:
-        yield diagnosis.of_keys(kid, None, str(error), from_file=from_file)
+        yield token_checks.of_keys(kid, None, str(error), from_file=from_file)
     else:
-        yield diagnosis.of_keys(kid, list(keys), from_file=from_file)
+        yield token_checks.of_keys(kid, list(keys), from_file=from_file)
 
 
 def _without(given: str, findings: Sequence[Finding]) -> list[Finding]:

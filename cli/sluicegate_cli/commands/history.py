@@ -6,11 +6,10 @@ from typing import Final
 import click
 from rich.text import Text
 
-from sluicegate_cli import show
-from sluicegate_cli.api import Api
-from sluicegate_cli.exits import Exit
+from sluicegate_cli.api import ApiClient
+from sluicegate_cli.exit_codes import ExitCode
 from sluicegate_cli.options import connected
-from sluicegate_cli.show import Screen
+from sluicegate_cli.screen import Screen, status_style
 
 _PAGE: Final = 100  # the API's limit
 
@@ -23,14 +22,14 @@ _PAGE: Final = 100  # the API's limit
 @click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True, help="At most so many.")
 @connected
 def command(
-    api: Api,
+    api: ApiClient,
     screen: Screen,
     function: str | None,
     stage: str | None,
     status: str | None,
     release: str | None,
     limit: int,
-) -> Exit:
+) -> ExitCode:
     """List deployments, newest first: those of your project, and of what your rules cover.
 
     \b
@@ -43,10 +42,10 @@ def command(
     found = list(islice(newest, limit))
     screen.document({"items": found})
     if screen.as_json:
-        return Exit.OK
+        return ExitCode.OK
     if not found:
         screen.line("no deployments that you may see")
-        return Exit.OK
+        return ExitCode.OK
     screen.table(
         ("id", "created", "action", "function", "stage", "status", "version", "ref", "by"),
         [
@@ -56,7 +55,7 @@ def command(
                 deployment["action"],
                 deployment["function"],
                 deployment["stage"],
-                Text(deployment["status"], style=show.style(deployment["status"])),
+                Text(deployment["status"], style=status_style(deployment["status"])),
                 deployment["version"] or "",
                 deployment["requested_by"]["ref"] or "",
                 deployment["requested_by"]["user_login"] or "",
@@ -64,4 +63,4 @@ def command(
             for deployment in found
         ],
     )
-    return Exit.OK
+    return ExitCode.OK

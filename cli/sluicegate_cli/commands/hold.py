@@ -5,11 +5,11 @@ from typing import Any
 
 import click
 
-from sluicegate_cli import words
-from sluicegate_cli.api import Api
-from sluicegate_cli.exits import Exit
+from sluicegate_cli import describe
+from sluicegate_cli.api import ApiClient
+from sluicegate_cli.exit_codes import ExitCode
 from sluicegate_cli.options import connected
-from sluicegate_cli.show import Screen
+from sluicegate_cli.screen import Screen
 
 
 @click.command("hold")
@@ -17,7 +17,7 @@ from sluicegate_cli.show import Screen
 @click.option("--reason", metavar="TEXT", help="Hold the stage, and tell this to whoever is refused.")
 @click.option("--release", is_flag=True, help="Let deployments go on.")
 @connected
-def command(api: Api, screen: Screen, stage: str, reason: str | None, release: bool) -> Exit:
+def command(api: ApiClient, screen: Screen, stage: str, reason: str | None, release: bool) -> ExitCode:
     """Hold STAGE with --reason, end that with --release, or show who holds it.
 
     Within seconds no new deployment is accepted there, for the functions of the rule that lets you hold it.
@@ -40,7 +40,7 @@ def command(api: Api, screen: Screen, stage: str, reason: str | None, release: b
     screen.document(document)
     if not screen.as_json:
         _show(screen, document, released=release)
-    return Exit.OK
+    return ExitCode.OK
 
 
 def _show(screen: Screen, document: Mapping[str, Any], *, released: bool) -> None:
@@ -56,7 +56,7 @@ def _show(screen: Screen, document: Mapping[str, Any], *, released: bool) -> Non
                 ", ".join(hold["functions"]),
                 hold["reason"],
                 hold["since"],
-                words.who(hold["by"]),
+                describe.requester(hold["by"]),
                 hold["rule"],
             )
             for hold in holds

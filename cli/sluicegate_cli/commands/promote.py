@@ -4,13 +4,13 @@ from typing import Any
 
 import click
 
-from sluicegate_cli import words
-from sluicegate_cli.api import Api
+from sluicegate_cli import describe
+from sluicegate_cli.api import ApiClient
 from sluicegate_cli.errors import ApiError
-from sluicegate_cli.exits import Exit
+from sluicegate_cli.exit_codes import ExitCode
 from sluicegate_cli.options import DIGEST, VERSION, connected
-from sluicegate_cli.request import Request, requesting, submit
-from sluicegate_cli.show import Screen
+from sluicegate_cli.request import DeploymentRequest, request_options, submit
+from sluicegate_cli.screen import Screen
 
 
 @click.command("promote")
@@ -19,18 +19,18 @@ from sluicegate_cli.show import Screen
 @click.option("--from", "source", metavar="STAGE", required=True, help="The stage that serves it already.")
 @click.option("--version", type=VERSION, help="Only if --from serves exactly this version; else exit 4.")
 @click.option("--artifact", type=DIGEST, metavar="SHA256", help="Only if --from serves exactly this code.")
-@requesting(strategy=True)
+@request_options(strategy=True)
 @connected
 def command(
-    api: Api,
+    api: ApiClient,
     screen: Screen,
     function: str,
     stage: str,
     source: str,
     version: str | None,
     artifact: str | None,
-    request: Request,
-) -> Exit:
+    request: DeploymentRequest,
+) -> ExitCode:
     """Deploy to STAGE what FUNCTION serves in the stage --from, once it succeeded there.
 
     With neither --version nor --artifact it looks up what --from serves, says so, and promotes exactly that:
@@ -52,13 +52,13 @@ def command(
     return submit(api, screen, request, about)
 
 
-def _served(api: Api, screen: Screen, function: str, stage: str) -> str:
+def _served(api: ApiClient, screen: Screen, function: str, stage: str) -> str:
     """The one version that the stage serves. Raises ApiError where there is none, or it serves two."""
     serving = api.get("functions", function)["stages"].get(stage)
     if serving is None:
         raise _nothing(f"{function} serves nothing in {stage} that you may see")
     if serving["weights"]:
-        raise _nothing(f"{function} serves two versions in {stage} now: {words.serving(serving)}")
+        raise _nothing(f"{function} serves two versions in {stage} now: {describe.serving(serving)}")
     ref = f" of {serving['ref']}" if serving["ref"] else ""
     screen.line(
         f"{stage} serves version {serving['version']}{ref}, sha256 {serving['artifact']['sha256'][:12]}: "
@@ -69,5 +69,5 @@ def _served(api: Api, screen: Screen, function: str, stage: str) -> str:
 
 def _nothing(detail: str) -> ApiError:
     return ApiError(
-        Exit.REJECTED, {"code": "nothing_to_promote", "title": "Nothing to promote", "detail": detail}
+        ExitCode.REJECTED, {"code": "nothing_to_promote", "title": "Nothing to promote", "detail": detail}
     )

@@ -2,19 +2,19 @@
 
 import click
 
-from sluicegate_cli.api import Api
-from sluicegate_cli.decide import decide, deciding
-from sluicegate_cli.exits import Exit
+from sluicegate_cli.api import ApiClient
+from sluicegate_cli.decisions import decide, decision_options
+from sluicegate_cli.exit_codes import ExitCode
 from sluicegate_cli.options import connected
-from sluicegate_cli.show import Screen
+from sluicegate_cli.screen import Screen
 
 
 @click.command("reject")
-@deciding(wait=True)
+@decision_options(wait=True)
 @connected
 def command(
-    api: Api, screen: Screen, deployment: str, reason: str | None, wait: bool, max_wait: float | None
-) -> Exit:
+    api: ApiClient, screen: Screen, deployment: str, reason: str | None, wait: bool, max_wait: float | None
+) -> ExitCode:
     """Reject deployment ID, which awaits an approval: it ends, and nothing of it was deployed.
 
     That takes a rule that grants reject. Exits 0 when the deployment ended rejected, 1 when it ended

@@ -4,22 +4,22 @@ from typing import Any
 
 import click
 
-from sluicegate_cli.api import Api
-from sluicegate_cli.exits import Exit
+from sluicegate_cli.api import ApiClient
+from sluicegate_cli.exit_codes import ExitCode
 from sluicegate_cli.options import VERSION, connected
-from sluicegate_cli.request import Request, requesting, submit
-from sluicegate_cli.show import Screen
+from sluicegate_cli.request import DeploymentRequest, request_options, submit
+from sluicegate_cli.screen import Screen
 
 
 @click.command("rollback")
 @click.argument("function")
 @click.argument("stage")
 @click.option("--version", type=VERSION, help="To this version, which once succeeded in this stage.")
-@requesting(strategy=False)
+@request_options(strategy=False)
 @connected
 def command(
-    api: Api, screen: Screen, function: str, stage: str, version: str | None, request: Request
-) -> Exit:
+    api: ApiClient, screen: Screen, function: str, stage: str, version: str | None, request: DeploymentRequest
+) -> ExitCode:
     """Bring FUNCTION in STAGE back to what it served before, at once.
 
     The version that it leaves counts as withdrawn there, so that the next rollback goes further back, not

@@ -7,18 +7,18 @@ import click
 
 from sluicegate.deployment.durations import seconds
 from sluicegate.deployment.ulid import is_id
-from sluicegate_cli import show, words
-from sluicegate_cli.api import Api
-from sluicegate_cli.exits import Exit
+from sluicegate_cli import describe
+from sluicegate_cli.api import ApiClient
+from sluicegate_cli.durations import format_duration
+from sluicegate_cli.exit_codes import ExitCode
 from sluicegate_cli.options import connected
-from sluicegate_cli.show import Screen
-from sluicegate_cli.times import told
+from sluicegate_cli.screen import Screen, status_style
 
 
 @click.command("status")
 @click.argument("what", metavar="[ID | FUNCTION]", required=False)
 @connected
-def command(api: Api, screen: Screen, what: str | None) -> Exit:
+def command(api: ApiClient, screen: Screen, what: str | None) -> ExitCode:
     """Show deployment ID, what FUNCTION serves in each stage, or that of every function you may see.
 
     Exits 0 whatever the status is; `sluicegate watch ID` is what a script asks how a deployment ended.
@@ -38,17 +38,17 @@ def command(api: Api, screen: Screen, what: str | None) -> Exit:
         functions = list(api.items("functions"))
         screen.document({"items": functions})
         _stages(screen, functions)
-    return Exit.OK
+    return ExitCode.OK
 
 
 def _deployment(screen: Screen, deployment: Mapping[str, Any], now: float) -> None:
     screen.document(deployment)
     if screen.as_json:
         return
-    screen.line(f"{deployment['status']}  {deployment['id']}", show.style(deployment["status"]))
+    screen.line(f"{deployment['status']}  {deployment['id']}", status_style(deployment["status"]))
     screen.table(("", ""), [(name, str(value)) for name, value in _facts(deployment, now).items() if value])
     for entry in deployment["timeline"]:
-        screen.line(f"{entry['at']}  {words.entry(deployment, entry)}")
+        screen.line(f"{entry['at']}  {describe.entry(deployment, entry)}")
 
 
 def _facts(deployment: Mapping[str, Any], now: float) -> dict[str, Any]:
@@ -64,19 +64,19 @@ def _facts(deployment: Mapping[str, Any], now: float) -> dict[str, Any]:
         "target": f"{deployment['target']['account']}, {deployment['target']['region']}",
         "artifact": deployment["artifact"]["sha256"],
         "version": deployment["version"],
-        "steps": words.steps(deployment["steps"]),
+        "steps": describe.steps(deployment["steps"]),
         "step": _step(deployment),
         "since": None if deployment["final"] else deployment.get("since"),
         "until": _until(deployment, now),
-        **words.plan(deployment),
-        "alias before": words.serving(alias["original"]),
-        "alias now": words.serving(alias["current"]),
+        **describe.plan(deployment),
+        "alias before": describe.serving(alias["original"]),
+        "alias now": describe.serving(alias["current"]),
         "outcome": alias["outcome"],
         "reason": reason and f"{reason['message']} [{reason['code']}]",
         "release": deployment["release"],
         "description": deployment["description"],
         "rule": deployment["rule"],
-        "by": words.who(by),
+        "by": describe.requester(by),
         "ref": by["ref"],
         "commit": by["sha"],
         "created": deployment["created_at"],
@@ -94,7 +94,7 @@ def _step(deployment: Mapping[str, Any]) -> str | None:
 
 def _until(deployment: Mapping[str, Any], now: float) -> str | None:
     until = deployment.get("until")
-    return until and f"{until} ({told(seconds(until) - now)} left)"
+    return until and f"{until} ({format_duration(seconds(until) - now)} left)"
 
 
 def _stages(screen: Screen, functions: list[Mapping[str, Any]]) -> None:
@@ -113,7 +113,7 @@ def _rows(function: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
         yield (
             function["function"],
             stage,
-            words.serving(serving) if serving["weights"] else f"version {serving['version']}",
+            describe.serving(serving) if serving["weights"] else f"version {serving['version']}",
             serving["artifact"]["sha256"][:12],
             serving["ref"] or "",
             serving["since"],

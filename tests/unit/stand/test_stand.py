@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Iterator
 
-import httpx
+import httpx2
 import jwt
 import pytest
 
@@ -40,7 +40,7 @@ def verified(gitlab: Issuer, token: str) -> dict[str, object]:
 
 
 def test_discovery_names_the_issuer_and_its_keys(gitlab: Issuer) -> None:
-    told = httpx.get(gitlab.url + DISCOVERY).json()
+    told = httpx2.get(gitlab.url + DISCOVERY).json()
     assert (told["issuer"], told["jwks_uri"]) == (gitlab.url, gitlab.url + KEYS)
 
 
@@ -65,12 +65,12 @@ def test_a_payload_is_signed_byte_for_byte(gitlab: Issuer) -> None:
 
 
 def test_a_failing_gitlab_is_well_again_afterwards(gitlab: Issuer) -> None:
-    with gitlab.failing("down"), pytest.raises(httpx.RemoteProtocolError):
-        httpx.get(gitlab.url + KEYS)
+    with gitlab.failing("down"), pytest.raises(httpx2.RemoteProtocolError):
+        httpx2.get(gitlab.url + KEYS)
     with gitlab.failing("answer", status=503, path=KEYS):
-        assert httpx.get(gitlab.url + KEYS).status_code == 503
-        assert httpx.get(gitlab.url + DISCOVERY).status_code == 200
-    assert httpx.get(gitlab.url + KEYS).status_code == 200
+        assert httpx2.get(gitlab.url + KEYS).status_code == 503
+        assert httpx2.get(gitlab.url + DISCOVERY).status_code == 200
+    assert httpx2.get(gitlab.url + KEYS).status_code == 200
     assert gitlab.requests() == {KEYS: 3, DISCOVERY: 1}
 
 

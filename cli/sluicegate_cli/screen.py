@@ -50,7 +50,7 @@ _HINTS: Final = {
 }
 
 
-def style(status: str) -> str:
+def status_style(status: str) -> str:
     """The style of a deployment's status."""
     return _STYLES.get(status, "cyan")
 

@@ -9,8 +9,7 @@ from urllib.parse import urlsplit
 
 from sluicegate.gate.rules import Rule
 from sluicegate.oidc.claims import REQUIRED
-from sluicegate_cli.diagnosis import ASK, Token, named, no_rule
-from sluicegate_cli.finding import (
+from sluicegate_cli.doctor.findings import (
     API,
     AUDIENCE,
     FORM,
@@ -22,6 +21,7 @@ from sluicegate_cli.finding import (
     Finding,
     Verdict,
 )
+from sluicegate_cli.doctor.token_checks import ASK, Token, named, no_rule
 
 OF_TOKEN: Final = (ISSUER, AUDIENCE, ROTATION, FORM)
 """The checks of the token, in the order in which they are shown and mended."""

@@ -16,10 +16,9 @@ from sluicegate.oidc.claims import REQUIRED
 from sluicegate.oidc.identity import Issuer
 from sluicegate.oidc.jwks import Keyring
 from sluicegate.oidc.token import InvalidToken, verify
-from sluicegate_cli import answers
-from sluicegate_cli.answers import of_problem
-from sluicegate_cli.diagnosis import Token, of_keys, of_token, read_token
-from sluicegate_cli.finding import (
+from sluicegate_cli.doctor import api_checks
+from sluicegate_cli.doctor.api_checks import of_problem
+from sluicegate_cli.doctor.findings import (
     API,
     DEPLOYED,
     FORM,
@@ -29,9 +28,10 @@ from sluicegate_cli.finding import (
     Finding,
     Verdict,
 )
-from sluicegate_cli.finding import AUDIENCE as THE_AUDIENCE
-from sluicegate_cli.finding import ISSUER as THE_ISSUER
-from sluicegate_cli.joblog import of_log
+from sluicegate_cli.doctor.findings import AUDIENCE as THE_AUDIENCE
+from sluicegate_cli.doctor.findings import ISSUER as THE_ISSUER
+from sluicegate_cli.doctor.job_log import of_log
+from sluicegate_cli.doctor.token_checks import Token, of_keys, of_token, read_token
 from support.signing import AUDIENCE, CLAIMS, ISSUER, NOW, b64, jwk, jwks, signed, token
 
 CORP = Issuer("corp", ISSUER, AUDIENCE, 3600, jwks(jwk("k1")))
@@ -374,7 +374,7 @@ def test_a_denial_and_a_web_acl_are_no_want_of_a_rule() -> None:
     ],
 )
 def test_an_address_where_the_api_is_not(document: Mapping[str, Any], words: str) -> None:
-    found = answers.of_ill_health(document, "https://x.execute-api.eu-central-1.amazonaws.com")
+    found = api_checks.of_ill_health(document, "https://x.execute-api.eu-central-1.amazonaws.com")
 
     assert found.check == API
     assert words in f"{found.seen} {found.change}"
@@ -391,7 +391,7 @@ def test_what_the_api_repeats_is_said_once() -> None:
     local = examined({"iss": f"{ISSUER}/"})
     refusal = of_problem(invalid_token("iss", "'x' is none of the gate file's issuers").body("r"))
 
-    assert answers.refused(local, refusal) == local
+    assert api_checks.refused(local, refusal) == local
 
 
 def test_what_only_the_api_knows_takes_its_place() -> None:
@@ -400,7 +400,7 @@ def test_what_only_the_api_knows_takes_its_place() -> None:
     local = list(of_token(read, [], NOW, by_api=True))
     refusal = of_problem(invalid_token("aud", "not this issuer's audience, as one string").body("r"), read)
 
-    found = answers.refused(local, refusal)
+    found = api_checks.refused(local, refusal)
 
     assert [one.check for one in found] == [THE_ISSUER, THE_AUDIENCE, ROTATION, FORM]
     assert "`aud` is https://other.example" in wrong(found)[0].seen
@@ -408,7 +408,7 @@ def test_what_only_the_api_knows_takes_its_place() -> None:
 
 @pytest.mark.parametrize("check", ["iss", "aud"])
 def test_what_the_gate_file_here_takes_and_the_api_refuses_is_another_gate_file(check: str) -> None:
-    found = wrong(answers.refused(examined(), of_problem(invalid_token(check, "no").body("r"))))
+    found = wrong(api_checks.refused(examined(), of_problem(invalid_token(check, "no").body("r"))))
 
     assert len(found) == 1
     assert "the API runs another one" in found[0].seen
@@ -418,7 +418,7 @@ def test_what_the_gate_file_here_takes_and_the_api_refuses_is_another_gate_file(
 def test_so_is_what_it_refuses_here_and_the_api_takes() -> None:
     local = examined({"iss": f"{ISSUER}/", "aud": "https://other.example", "iat": NOW - 3590})
 
-    found = list(answers.confirmed(local))
+    found = list(api_checks.confirmed(local))
 
     assert verdicts(found)[THE_ISSUER] is Verdict.WARNING
     assert not wrong(found)
@@ -429,7 +429,7 @@ def test_what_nobody_here_could_compare_the_api_confirms() -> None:
     read = read_token(token())
     assert isinstance(read, Token)
 
-    found = list(answers.confirmed(of_token(read, [], NOW, by_api=True)))
+    found = list(api_checks.confirmed(of_token(read, [], NOW, by_api=True)))
 
     assert set(verdicts(found).values()) == {Verdict.OK}
 
@@ -582,7 +582,7 @@ def sound(findings: Iterable[Finding]) -> None:
 @settings(deadline=None)
 @given(
     st.fixed_dictionaries({}, optional=dict.fromkeys(MEMBERS, values)),
-    st.sampled_from([*answers.CODES, None]),
+    st.sampled_from([*api_checks.CODES, None]),
 )
 def test_no_answer_of_any_server_gets_through(document: dict[str, Any], code: str | None) -> None:
     document |= {"code": code} if code else {}
@@ -593,11 +593,11 @@ def test_no_answer_of_any_server_gets_through(document: dict[str, Any], code: st
         [
             of_problem(document),
             of_problem(document, read),
-            answers.of_health(document, "https://x/v1"),
-            answers.of_ill_health(document, "https://x/v1"),
-            answers.of_whoami(document),
-            answers.of_rehearsal(document, "f", "prod"),
-            *filter(None, [answers.other_rules(document, [])]),
+            api_checks.of_health(document, "https://x/v1"),
+            api_checks.of_ill_health(document, "https://x/v1"),
+            api_checks.of_whoami(document),
+            api_checks.of_rehearsal(document, "f", "prod"),
+            *filter(None, [api_checks.other_rules(document, [])]),
         ]
     )
 
@@ -605,7 +605,7 @@ def test_no_answer_of_any_server_gets_through(document: dict[str, Any], code: st
 @settings(deadline=None)
 @given(st.lists(hostile | st.sampled_from([COMMAND, PLAIN, JSON, raw(COMMAND)]), max_size=6), st.data())
 def test_nothing_of_any_log_gets_through(pieces: list[str], data: st.DataObject) -> None:
-    code = data.draw(st.sampled_from(sorted(answers.CODES)))
+    code = data.draw(st.sampled_from(sorted(api_checks.CODES)))
     text = data.draw(hostile)
     forged = (
         f"{code}: {text}",

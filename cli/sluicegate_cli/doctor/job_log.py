@@ -8,9 +8,9 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from sluicegate_cli.answers import CODES, REACH, of_problem
-from sluicegate_cli.diagnosis import ASK
-from sluicegate_cli.finding import API, DEPLOYED, FORM, Finding, Verdict
+from sluicegate_cli.doctor.api_checks import CODES, REACH, of_problem
+from sluicegate_cli.doctor.findings import API, DEPLOYED, FORM, Finding, Verdict
+from sluicegate_cli.doctor.token_checks import ASK
 
 _MOST: Final = 20  # findings
 _LONGEST: Final = 64 * 1024  # characters of one JSON document

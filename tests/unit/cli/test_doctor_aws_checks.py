@@ -10,8 +10,8 @@ import click
 import pytest
 from botocore.stub import ANY, Stubber
 
-from sluicegate_cli import doctor_aws
-from sluicegate_cli.finding import Finding, Verdict
+from sluicegate_cli.doctor import aws_checks
+from sluicegate_cli.doctor.findings import Finding, Verdict
 
 NAME = "orders-api"
 ARN = f"arn:aws:lambda:eu-central-1:000000000000:function:{NAME}"
@@ -49,7 +49,7 @@ class Account:
             self._triggers(functions)
             self._metrics(metrics, functions)
             self._weights(functions)
-            return doctor_aws.look(self.lambda_, self.cloudwatch, NAME)
+            return aws_checks.look(self.lambda_, self.cloudwatch, NAME)
 
     def _triggers(self, stub: Stubber) -> None:
         for name, mappings in ((NAME, self.mappings), (f"{NAME}:$LATEST", self.latest_mappings)):
@@ -310,7 +310,7 @@ def test_what_may_not_be_seen_is_left_open(account: Account, method: str) -> Non
     found = account.look()
 
     assert len(said(found, Verdict.UNKNOWN)) == 1
-    assert found[-1].check == doctor_aws.WEIGHTS
+    assert found[-1].check == aws_checks.WEIGHTS
 
 
 @pytest.mark.parametrize(
@@ -326,9 +326,9 @@ def test_a_function_that_cannot_be_found_is_said_once(
 ) -> None:
     with Stubber(account.lambda_) as functions:
         functions.add_client_error("get_function_configuration", code)
-        [found] = doctor_aws.look(account.lambda_, account.cloudwatch, NAME)
+        [found] = aws_checks.look(account.lambda_, account.cloudwatch, NAME)
 
-    assert (found.verdict, found.check) == (verdict, doctor_aws.FOUND)
+    assert (found.verdict, found.check) == (verdict, aws_checks.FOUND)
     assert words in found.seen
     assert found.change
 
@@ -338,11 +338,11 @@ def test_without_a_region_or_boto3_it_is_wrong_use(monkeypatch: pytest.MonkeyPat
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_CONFIG_FILE", "/nonexistent")
     with pytest.raises(click.UsageError, match="region"):
-        doctor_aws.examine(NAME, None)
+        aws_checks.examine(NAME, None)
 
     monkeypatch.setitem(sys.modules, "boto3", None)
     with pytest.raises(click.UsageError, match="pip install boto3"):
-        doctor_aws.examine(NAME, "eu-central-1")
+        aws_checks.examine(NAME, "eu-central-1")
 
 
 def test_without_credentials_it_is_said_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -352,7 +352,7 @@ def test_without_credentials_it_is_said_once(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent")
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
 
-    [found] = doctor_aws.examine(NAME, "eu-central-1")
+    [found] = aws_checks.examine(NAME, "eu-central-1")
 
     assert found.verdict is Verdict.UNKNOWN
     assert "credentials" in found.seen

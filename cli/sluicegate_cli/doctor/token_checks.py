@@ -15,7 +15,7 @@ from sluicegate.oidc.claims import REQUIRED
 from sluicegate.oidc.identity import ClaimValue, Identity, Issuer
 from sluicegate.strict_json import StrictJsonError, loads
 from sluicegate.text import base64url, clean
-from sluicegate_cli.finding import AUDIENCE, FORM, ISSUER, ROTATION, RULES, Finding, Verdict, ago
+from sluicegate_cli.doctor.findings import AUDIENCE, FORM, ISSUER, ROTATION, RULES, Finding, Verdict, ago
 
 _LEEWAY: Final = 30  # seconds, as the API gives
 _LARGEST: Final = 8_192  # bytes of a token

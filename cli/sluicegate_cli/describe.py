@@ -60,10 +60,10 @@ def approval(asked: Mapping[str, Any] | str | None) -> str:
     if not decision:
         return f"by a second person within {asked['expires']}"
     reason = f": {asked['reason']}" if asked.get("reason") else ""
-    return f"{decision} by {who(asked.get('by'))}{reason}"
+    return f"{decision} by {requester(asked.get('by'))}{reason}"
 
 
-def who(by: Mapping[str, Any] | None) -> str:
+def requester(by: Mapping[str, Any] | None) -> str:
     """`ada, job 302 of acme/orders`; `webhook orders-tags of 4213`."""
     if not by:
         return "?"

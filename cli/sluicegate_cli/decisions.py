@@ -5,16 +5,16 @@ from typing import Any
 
 import click
 
-from sluicegate_cli.api import Api
-from sluicegate_cli.exits import Exit
+from sluicegate_cli.api import ApiClient
+from sluicegate_cli.exit_codes import ExitCode
 from sluicegate_cli.follow import follow
 from sluicegate_cli.options import Verb, max_wait, waiting
-from sluicegate_cli.show import Screen
+from sluicegate_cli.screen import Screen
 
 _SAID = {"approve": "approved", "reject": "rejected", "abort": "told to abort"}
 
 
-def deciding(*, wait: bool) -> Callable[[Verb], Verb]:
+def decision_options(*, wait: bool) -> Callable[[Verb], Verb]:
     """The argument and the options of a decision; `wait` is the default of `--wait`."""
 
     def decorate(verb: Verb) -> Verb:
@@ -26,7 +26,7 @@ def deciding(*, wait: bool) -> Callable[[Verb], Verb]:
 
 
 def decide(
-    api: Api,
+    api: ApiClient,
     screen: Screen,
     what: str,
     deployment: str,
@@ -35,7 +35,7 @@ def decide(
     wait: bool,
     max_wait: float | None,
     wanted: str,
-) -> Exit:
+) -> ExitCode:
     """Says it, and with `wait` follows the deployment: OK where it ends in the status `wanted`.
 
     Raises ApiError.
@@ -52,4 +52,4 @@ def decide(
         screen.line(f"it is {document['status']}")
     else:
         screen.line(f"it is {document['status']} and goes on by itself: sluicegate watch {document['id']}")
-    return Exit.OK
+    return ExitCode.OK

@@ -1,4 +1,4 @@
-"""Durations as they are written (`5m`), and as people are told them (`3m20s`)."""
+"""Read durations as people write them (`5m`), and write them as people read them (`3m20s`)."""
 
 from sluicegate.deployment.durations import parse_duration
 
@@ -11,7 +11,7 @@ def seconds_of(text: str) -> int:
     return seconds
 
 
-def told(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """Seconds in the two largest units that they have: `45s`, `3m20s`, `23h59m`, `2d3h`. Never below `0s`."""
     left = max(0, int(seconds))
     for (unit, size), (smaller, part) in (

@@ -13,7 +13,7 @@ from typing import Any, Final
 import click
 
 from sluicegate.text import clean
-from sluicegate_cli.finding import Finding, Verdict
+from sluicegate_cli.doctor.findings import Finding, Verdict
 
 FOUND: Final = "the function is there"
 ALIASED: Final = "everything invokes an alias"
@@ -58,7 +58,7 @@ def look(lambda_: Any, cloudwatch: Any, function: str) -> list[Finding]:
 
 
 def _found(lambda_: Any, function: str) -> Finding:
-    """Whether there is the function at all; and, first of all, whether AWS answers."""
+    """Whether there is the function at all; and, first of all, whether AWS api_checks."""
     from botocore.exceptions import BotoCoreError, ClientError
 
     region = lambda_.meta.region_name

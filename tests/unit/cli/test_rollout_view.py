@@ -7,8 +7,8 @@ import pytest
 from rich.console import Console
 
 from sluicegate.deployment.durations import timestamp
-from sluicegate_cli.api import Api
-from sluicegate_cli.live import Reminder, Rollout
+from sluicegate_cli.api import ApiClient
+from sluicegate_cli.rollout_view import Reminder, RolloutView
 from support.cli_server import (
     BEGAN,
     ID,
@@ -36,7 +36,7 @@ def seen(deployment: dict[str, Any], at: float, *, width: int = 80, **console: A
     """The lines of the view, `at` seconds after acceptance."""
     file = io.StringIO()
     Console(file=file, width=width, force_terminal=True, color_system=None, **console).print(
-        Rollout(deployment, lambda: BEGAN + at)
+        RolloutView(deployment, lambda: BEGAN + at)
     )
     return [line.rstrip() for line in file.getvalue().splitlines()]
 
@@ -86,7 +86,7 @@ def test_a_terminal_without_unicode_has_a_bar_too() -> None:
     file = io.TextIOWrapper(raw, encoding="ascii", errors="replace")
 
     Console(file=file, width=80, force_terminal=True, color_system=None).print(
-        Rollout(baking(), lambda: BEGAN)
+        RolloutView(baking(), lambda: BEGAN)
     )
     file.flush()
 
@@ -151,7 +151,7 @@ def test_what_the_server_says_cannot_move_the_cursor() -> None:
 
     file = io.StringIO()
     Console(file=file, width=200, force_terminal=True, color_system=None).print(
-        Rollout(deployment, lambda: BEGAN)
+        RolloutView(deployment, lambda: BEGAN)
     )
 
     assert not {"\x1b", "\u202e"} & set(file.getvalue())
@@ -200,7 +200,7 @@ def test_a_new_step_begins_a_new_minute() -> None:
 def test_the_time_left_is_by_the_apis_clock(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     server.on("GET", "/whoami", Reply(200, {}))
     monkeypatch.setattr("sluicegate_cli.api.time.time", lambda: BEGAN)
-    with Api(server.url, TOKEN) as api:
+    with ApiClient(server.url, TOKEN) as api:
         assert api.now() == BEGAN
         server.clock = lambda: BEGAN + 3_600
         api.get("whoami")
@@ -216,7 +216,7 @@ def test_an_answer_without_a_usable_date_changes_no_clock(
 ) -> None:
     server.on("GET", "/whoami", Reply(200, {}, {"Date": date}))
     monkeypatch.setattr("sluicegate_cli.api.time.time", lambda: BEGAN)
-    with Api(server.url, TOKEN) as api:
+    with ApiClient(server.url, TOKEN) as api:
         api.get("whoami")
         assert api.now() == BEGAN
 

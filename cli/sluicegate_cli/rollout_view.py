@@ -12,8 +12,8 @@ from rich.text import Text
 
 from sluicegate.deployment.durations import seconds
 from sluicegate.text import clean
-from sluicegate_cli import words
-from sluicegate_cli.times import told
+from sluicegate_cli import describe
+from sluicegate_cli.durations import format_duration
 
 _BAR: Final = 40  # cells at most
 _NEXT: Final = 4  # steps named at most
@@ -21,7 +21,7 @@ _NEXT: Final = 4  # steps named at most
 _WHAT: Final = {"baking": "left", "awaiting_approval": "left to approve it"}
 
 
-class Rollout:
+class RolloutView:
     """What is going on with a deployment, at the bottom of a terminal.
 
     `deployment` is replaced as news arrive; `clock` gives epoch seconds as the API counts them, so that the
@@ -83,7 +83,7 @@ def _head(deployment: Mapping[str, Any], now: float) -> str:
     of = f", step {step + 1} of {len(steps)}" if step is not None else ""
     to = f" to {steps[step]['percent']} %" if deployment["status"] == "shifting" and step is not None else ""
     took = max(0.0, now - seconds(deployment["created_at"]))
-    in_all = f"{took:.1f}s" if took < 60 else told(took)
+    in_all = f"{took:.1f}s" if took < 60 else format_duration(took)
     return f"{_named(deployment)}{to}{of}{_left(deployment, now)}  ({in_all} in all)"
 
 
@@ -96,7 +96,7 @@ def _left(deployment: Mapping[str, Any], now: float) -> str:
     if until is None or deployment["status"] not in _WHAT:
         return ""
     left = seconds(until) - now
-    return f", {told(left)} {_WHAT[deployment['status']]}" if left >= 1 else ", any moment now"
+    return f", {format_duration(left)} {_WHAT[deployment['status']]}" if left >= 1 else ", any moment now"
 
 
 def _bar(deployment: Mapping[str, Any], width: int, *, ascii_only: bool) -> Text | None:
@@ -127,9 +127,9 @@ def _below(deployment: Mapping[str, Any]) -> list[str]:
         return []
     step = deployment.get("step")
     coming = deployment["steps"][0 if step is None else step + 1 :]
-    lines = [f"next: {words.steps(coming, _NEXT)}"] if coming else []
+    lines = [f"next: {describe.steps(coming, _NEXT)}"] if coming else []
     if deployment["status"] in ("shifting", "baking"):
-        lines += [f"watched: {watched}" for watched in words.watch(deployment.get("watch"))]
+        lines += [f"watched: {watched}" for watched in describe.watch(deployment.get("watch"))]
     return lines
 
 
