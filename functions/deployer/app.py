@@ -13,7 +13,7 @@ from sluicegate.deployer.target import Targets
 from sluicegate.deployer.worker import Deployer
 from sluicegate.deployment.model import AliasOutcome, Deployment
 from sluicegate.observability import count, logger, metrics
-from sluicegate.rollout.machine import Outcome
+from sluicegate.rollout.outcomes import Outcome
 from sluicegate.settings import Config
 from sluicegate.store.store import Contended, Store
 

@@ -60,7 +60,7 @@ def test_a_second_release_and_the_same_digest_in_another_stage(stand: Stand, fun
     assert (second["version"], second["alias"]["original"]) == ("2", {"version": "1", "weights": {}})
     third = release(stand, function, "staging", "two")
     assert third["version"] == "2"
-    assert "holds this code already" in third["timeline"][2]["message"]
+    assert "already has this code" in third["timeline"][2]["message"]
     assert release(stand, function, "dev", "one")["version"] == "1"
 
     shown = stand.http("GET", f"/functions/{function}", token=stand.token()).json()

@@ -109,7 +109,7 @@ def test_promote_takes_exactly_what_another_stage_serves(paths: Paths) -> None:
         done = path.done(path.start("promote", source="at-once", version=number))
         assert (done["status"], done["version"], path.serves) == ("succeeded", number, version(number))
         assert done["artifact"] == source["artifact"]
-        assert any("holds this code already" in entry["message"] for entry in done["timeline"])
+        assert any("already has this code" in entry["message"] for entry in done["timeline"])
 
         lambda_ = paths.stand.client("lambda")
         lambda_.update_alias(FunctionName=path.function, Name="at-once", FunctionVersion="1")

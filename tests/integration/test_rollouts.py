@@ -162,10 +162,10 @@ def handler(event, context):
 def test_a_hook_says_yes_or_no_before_traffic(paths: Paths) -> None:
     with paths("hooked") as path:
         done = path.released("yes")
-        assert any("the hook agrees" in entry["message"] for entry in done["timeline"])
+        assert any("the hook accepted it" in entry["message"] for entry in done["timeline"])
         done = path.done(path.deploy("no"))
         assert ended(done) == ("failed", "smoke_failed", "untouched")
-        assert "the hook said no: not version 3" in done["reason"]["message"]
+        assert "the hook rejected it: not version 3" in done["reason"]["message"]
         assert path.serves == version("2")
 
 
@@ -304,7 +304,7 @@ def test_a_bake_without_requests_passes_fails_or_goes_on_as_the_gate_file_says(p
     def passes() -> None:
         with paths("no-data-passes") as path:
             done = path.released("next")
-            assert any("goes on without" in entry["message"] for entry in done["timeline"])
+            assert any("lets pass" in entry["message"] for entry in done["timeline"])
 
     def fails() -> None:
         with paths("no-data-fails") as path:
@@ -315,7 +315,7 @@ def test_a_bake_without_requests_passes_fails_or_goes_on_as_the_gate_file_says(p
         with paths("no-data-extends") as path:
             done = path.done(path.deploy("next"))
             assert ended(done) == ("rolled_back", "no_data", "restored")
-            assert sum("baking on" in entry["message"] for entry in done["timeline"]) == 3
+            assert sum("extending the bake" in entry["message"] for entry in done["timeline"]) == 3
 
     def extends_until_there_are_some() -> None:
         with paths("no-data-extends") as path:

@@ -1,4 +1,4 @@
-"""Arbitrary plans, looks and outcomes, for properties that hold whatever comes."""
+"""Arbitrary plans, observations and outcomes, for properties that hold for all of them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -19,9 +19,40 @@ from sluicegate.deployment.model import (
 )
 from sluicegate.deployment.plan import Limit, Metric, NoData, Plan, Smoke, TrafficStep, Watch
 from sluicegate.gate.rollout_settings import APPROVAL
-from sluicegate.rollout import machine
-from sluicegate.rollout.analysis import AlarmState, Measured, Observation
-from sluicegate.rollout.machine import Outcome, advance, next_step, pause
+from sluicegate.rollout.actions import (
+    Abort,
+    Action,
+    AwaitApproval,
+    AwaitHandover,
+    Lock,
+    Observe,
+    Publish,
+    Restore,
+    ReuseVersion,
+    Shift,
+    Verify,
+)
+from sluicegate.rollout.analysis import AlarmState, Observation, VersionMetrics
+from sluicegate.rollout.machine import advance, next_action, next_delay
+from sluicegate.rollout.outcomes import (
+    Aborted,
+    AliasMoved,
+    ApprovalRequested,
+    Blocked,
+    FoundMoved,
+    HandedOver,
+    Locked,
+    LockLost,
+    Observed,
+    Outcome,
+    Pending,
+    PermanentFailure,
+    Published,
+    Restored,
+    Shifted,
+    TransientFailure,
+    Verified,
+)
 from support.world import OWN, START, new_deployment
 
 ALARMS = ("orders-5xx", "orders-latency")
@@ -34,11 +65,11 @@ alias_states = st.builds(
 
 @st.composite
 def steps(
-    draw: st.DrawFn, most: int = strategy.MAX_STEPS, bake: int = strategy.MAX_BAKE
+    draw: st.DrawFn, max_steps: int = strategy.MAX_STEPS, max_bake: int = strategy.MAX_BAKE
 ) -> tuple[TrafficStep, ...]:
-    shares = sorted(draw(st.sets(st.integers(1, 99), max_size=most - 1)))
-    bakes = [draw(st.integers(1, bake)) for _ in shares]
-    last = TrafficStep(100, draw(st.just(0) | st.integers(0, bake)))
+    shares = sorted(draw(st.sets(st.integers(1, 99), max_size=max_steps - 1)))
+    bakes = [draw(st.integers(1, max_bake)) for _ in shares]
+    last = TrafficStep(100, draw(st.just(0) | st.integers(0, max_bake)))
     return strategy.checked([*map(TrafficStep, shares, bakes), last])
 
 
@@ -65,12 +96,12 @@ smokes = st.builds(Smoke, st.integers(1, 60), st.just('{"ping":true}')) | st.bui
 )
 
 
-def plans(most: int = strategy.MAX_STEPS, bake: int = strategy.MAX_BAKE) -> st.SearchStrategy[Plan]:
+def plans(max_steps: int = strategy.MAX_STEPS, max_bake: int = strategy.MAX_BAKE) -> st.SearchStrategy[Plan]:
     return st.builds(
         Plan,
         st.just(OWN),
         st.just("prod"),
-        steps(most, bake),
+        steps(max_steps, max_bake),
         st.just("0" * 64),
         st.none() | smokes,
         st.none() | watches,
@@ -79,9 +110,9 @@ def plans(most: int = strategy.MAX_STEPS, bake: int = strategy.MAX_BAKE) -> st.S
 
 
 @st.composite
-def measured(draw: st.DrawFn) -> Measured:
+def metrics(draw: st.DrawFn) -> VersionMetrics:
     invocations = draw(st.integers(0, 1_000))
-    return Measured(
+    return VersionMetrics(
         invocations,
         draw(st.integers(0, invocations)),
         draw(st.integers(0, 100)),
@@ -89,105 +120,107 @@ def measured(draw: st.DrawFn) -> Measured:
     )
 
 
-def looks(watch: Watch | None) -> st.SearchStrategy[Observation]:
-    """What there can be to see for a watch."""
+def observations(watch: Watch | None) -> st.SearchStrategy[Observation]:
+    """Everything that the watch can observe."""
     names = watch.alarms if watch else ()
     states = st.tuples(*(st.tuples(st.just(name), st.sampled_from(AlarmState)) for name in names))
     if not watch or not watch.limits:
         return st.builds(Observation, states)
-    return st.builds(Observation, states, measured(), st.none() | measured())
+    return st.builds(Observation, states, metrics(), st.none() | metrics())
 
 
-def quiet(watch: Watch | None) -> Observation:
-    """Nothing that any watch could mind."""
+def healthy(watch: Watch | None) -> Observation:
+    """An observation that breaches no watch."""
     names = watch.alarms if watch else ()
     return Observation(
         tuple((name, AlarmState.OK) for name in names),
-        Measured(1_000_000, 0, 0, 0.0),
-        Measured(1_000_000, 0, 0, 0.0),
+        VersionMetrics(1_000_000, 0, 0, 0.0),
+        VersionMetrics(1_000_000, 0, 0, 0.0),
     )
 
 
-troubles = st.builds(machine.TransientFailure, st.just("ServiceException"), st.just("it failed"))
-refusals = st.builds(machine.PermanentFailure, st.just("lambda_refused"), st.just("no"))
+transient_failures = st.builds(TransientFailure, st.just("ServiceException"), st.just("it failed"))
+permanent_failures = st.builds(PermanentFailure, st.just("lambda_refused"), st.just("no"))
 
 
-def outcomes(step: machine.Action, deployment: Deployment) -> st.SearchStrategy[Outcome]:
-    """Everything that can come out of a step."""
-    match step:
-        case machine.Abort():
-            return st.just(machine.Aborted())
-        case machine.AwaitHandover(of):
-            return st.just(machine.HandedOver()) | st.just(machine.Blocked(of))
-        case machine.AwaitApproval():
-            return st.just(machine.ApprovalRequested())
-        case machine.Lock():
-            return st.just(machine.Locked()) | st.just(machine.Blocked("other"))
-        case machine.Publish():
+def possible_outcomes(action: Action, deployment: Deployment) -> st.SearchStrategy[Outcome]:
+    """Everything that an action can result in."""
+    match action:
+        case Abort():
+            return st.just(Aborted())
+        case AwaitHandover(predecessor):
+            return st.just(HandedOver()) | st.just(Blocked(predecessor))
+        case AwaitApproval():
+            return st.just(ApprovalRequested())
+        case Lock():
+            return st.just(Locked()) | st.just(Blocked("other"))
+        case Publish():
             return st.one_of(
                 published(versions),
-                st.just(machine.LockLost()),
-                st.just(machine.Pending("it")),
-                troubles,
-                refusals,
+                st.just(LockLost()),
+                st.just(Pending("it")),
+                transient_failures,
+                permanent_failures,
             )
-        case machine.ReuseVersion(version):
-            return published(st.just(version)) | troubles | refusals
-        case machine.Verify():
-            return st.just(machine.Verified()) | st.just(machine.Pending("it")) | troubles | refusals
-        case machine.Shift(desired=wanted):
-            return st.just(machine.Shifted(wanted, "r2")) | moved_by_another | troubles | refusals
-        case machine.Observe():
-            seen = st.builds(machine.Observed, looks(deployment.plan.watch))
-            return seen | moved_by_another | troubles | refusals
-        case machine.Restore():
-            return st.one_of(*restorations(step), troubles, refusals)
+        case ReuseVersion(version):
+            return published(st.just(version)) | transient_failures | permanent_failures
+        case Verify():
+            return st.just(Verified()) | st.just(Pending("it")) | transient_failures | permanent_failures
+        case Shift(desired=desired):
+            return (
+                st.just(Shifted(desired, "r2")) | moved_by_another | transient_failures | permanent_failures
+            )
+        case Observe():
+            observed = st.builds(Observed, observations(deployment.plan.watch))
+            return observed | moved_by_another | transient_failures | permanent_failures
+        case Restore():
+            return st.one_of(*restorations(action), transient_failures, permanent_failures)
         case _:
-            raise AssertionError(step)
+            raise AssertionError(action)
 
 
-moved_by_another = st.builds(machine.AliasMoved, st.none() | alias_states)
+moved_by_another = st.builds(AliasMoved, st.none() | alias_states)
 
 
 def published(version: st.SearchStrategy[str]) -> st.SearchStrategy[Outcome]:
-    return st.builds(machine.Published, version, st.none() | alias_states, st.just("r1"), st.booleans())
+    return st.builds(Published, version, st.none() | alias_states, st.just("r1"), st.booleans())
 
 
-def restorations(step: machine.Restore) -> Sequence[st.SearchStrategy[Outcome]]:
-    back = AliasOutcome.RESTORED if step.original else AliasOutcome.REMOVED
-    found = st.just(machine.Restored(back if step.moved else AliasOutcome.UNTOUCHED, step.original))
-    left = st.builds(machine.Restored, st.just(AliasOutcome.LEFT_TO_OTHER), st.none() | alias_states)
-    seen = [st.builds(machine.FoundMoved, st.sampled_from(step.ours))] if step.ours else []
-    return [found, left, *seen]
+def restorations(action: Restore) -> Sequence[st.SearchStrategy[Outcome]]:
+    back = AliasOutcome.RESTORED if action.original else AliasOutcome.REMOVED
+    done = st.just(Restored(back if action.was_moved else AliasOutcome.UNTOUCHED, action.original))
+    left = st.builds(Restored, st.just(AliasOutcome.LEFT_TO_OTHER), st.none() | alias_states)
+    found = [st.builds(FoundMoved, st.sampled_from(action.applied))] if action.applied else []
+    return [done, left, *found]
 
 
-def going_well(step: machine.Action, deployment: Deployment) -> Outcome:
-    """What comes out of a step where nothing is wrong."""
-    match step:
-        case machine.Abort():
-            return machine.Aborted()
-        case machine.AwaitHandover():
-            return machine.HandedOver()
-        case machine.AwaitApproval():
-            return machine.ApprovalRequested()
-        case machine.Lock():
-            return machine.Locked()
-        case machine.Publish():
-            return machine.Published("2", AliasState("1"), "r1")
-        case machine.ReuseVersion(version):
-            return machine.Published(version, AliasState("1"), "r1", reused=True)
-        case machine.Verify():
-            return machine.Verified()
-        case machine.Shift(desired=wanted):
-            return machine.Shifted(wanted, "r2")
-        case machine.Observe():
-            return machine.Observed(quiet(deployment.plan.watch))
-        case machine.Restore(original=found) if step.moved:
-            return machine.Restored(AliasOutcome.RESTORED if found else AliasOutcome.REMOVED, found)
-        case machine.Restore(original=found):
-            return machine.Restored(AliasOutcome.UNTOUCHED, found)
+def successful_outcome(action: Action, deployment: Deployment) -> Outcome:
+    """What an action results in if nothing goes wrong."""
+    match action:
+        case Abort():
+            return Aborted()
+        case AwaitHandover():
+            return HandedOver()
+        case AwaitApproval():
+            return ApprovalRequested()
+        case Lock():
+            return Locked()
+        case Publish():
+            return Published("2", AliasState("1"), "r1")
+        case ReuseVersion(version):
+            return Published(version, AliasState("1"), "r1", reused=True)
+        case Verify():
+            return Verified()
+        case Shift(desired=desired):
+            return Shifted(desired, "r2")
+        case Observe():
+            return Observed(healthy(deployment.plan.watch))
+        case Restore(original=original) if action.was_moved:
+            return Restored(AliasOutcome.RESTORED if original else AliasOutcome.REMOVED, original)
+        case Restore(original=original):
+            return Restored(AliasOutcome.UNTOUCHED, original)
         case _:
-            raise AssertionError(step)
+            raise AssertionError(action)
 
 
 def accepted(plan: Plan, **fields: object) -> Deployment:
@@ -204,53 +237,53 @@ ABORTED = Reason("aborted", "aborted by job 9")
 
 
 @dataclass
-class Walk:
-    """A rollout in pure values: a clock that only waiting moves, and what has been seen of it."""
+class RolloutSimulation:
+    """A rollout in pure values, with a clock that only waiting moves.
+
+    `observations` counts the observations of each bake; `revisions` and `actions` are in order.
+    """
 
     deployment: Deployment
     now: float = START
     waits: int = 0
-    looks: list[int] = field(default_factory=list)
-    seen: list[Deployment] = field(default_factory=list)
-    done: list[machine.Action] = field(default_factory=list)
+    observations: list[int] = field(default_factory=list)
+    revisions: list[Deployment] = field(default_factory=list)
+    actions: list[Action] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.seen.append(self.deployment)
+        self.revisions.append(self.deployment)
 
     @property
-    def step(self) -> machine.Action:
-        return next_step(self.deployment)
+    def next_action(self) -> Action:
+        return next_action(self.deployment)
 
-    def change(self, after: Deployment) -> None:
-        """A new revision, whoever made it."""
+    def save(self, after: Deployment) -> None:
+        """Replace the record, whatever made the new revision."""
         before = self.deployment
         if after is before:
             return
         assert after.revision == before.revision + 1
         if after.status is Status.BAKING and before.status is not Status.BAKING:
-            self.looks.append(0)
+            self.observations.append(0)
         self.deployment = after
-        self.seen.append(after)
+        self.revisions.append(after)
 
-    def come_out(self, outcome: Outcome, *, takes: float = 0.0, wait: bool = True) -> None:
-        """The present step comes out so, and the rollout waits as it wants to, or is woken at once."""
-        self.done.append(self.step)
-        if isinstance(self.step, machine.Observe):
-            self.looks[-1] += 1
-        self.now += takes
-        self.change(advance(self.deployment, outcome, self.now))
+    def apply(self, outcome: Outcome, *, duration: float = 0.0, woken: bool = False) -> None:
+        """End the next action with this outcome, then wait as long as the rollout asks, or until woken."""
+        self.actions.append(self.next_action)
+        if isinstance(self.next_action, Observe):
+            self.observations[-1] += 1
+        self.now += duration
+        self.save(advance(self.deployment, outcome, self.now))
         if self.deployment.status.final:
             return
-        seconds = pause(self.deployment, outcome, self.now)
+        seconds = next_delay(self.deployment, outcome, self.now)
         assert seconds >= 0
-        ends = until(self.deployment)
-        if (
-            ends is not None
-            and not isinstance(outcome, machine.TransientFailure)
-            and self.deployment.abort is None
-        ):
-            # A whole second at most beyond: Step Functions waits for whole seconds.
-            assert 1 <= seconds < max(ends - self.now, 0) + 1.001
+        ends_at = until(self.deployment)
+        failed = isinstance(outcome, TransientFailure)
+        if ends_at is not None and not failed and self.deployment.abort is None:
+            # At most a whole second more: Step Functions waits for whole seconds.
+            assert 1 <= seconds < max(ends_at - self.now, 0) + 1.001
         if seconds:
             self.waits += 1
-            self.now += seconds if wait else 0.0
+            self.now += 0.0 if woken else seconds

@@ -19,7 +19,7 @@ from sluicegate.deployment.durations import timestamp
 from sluicegate.deployment.model import Deployment, Entry, Requester, Status
 from sluicegate.deployment.plan import Plan, Target, TrafficStep
 from sluicegate.deployment.ulid import new_id
-from sluicegate.rollout.analysis import AlarmState, Measured
+from sluicegate.rollout.analysis import AlarmState, VersionMetrics
 from sluicegate.store.store import Store, digest
 from support import quicker_moto
 from support.lambda_model import LambdaModel
@@ -64,16 +64,16 @@ class Sky:
     """CloudWatch as a test wants it: alarms by name, what each version measured, how often it was asked."""
 
     states: dict[str, AlarmState] = field(default_factory=dict)
-    measures: dict[str, Measured] = field(default_factory=dict)
+    measures: dict[str, VersionMetrics] = field(default_factory=dict)
     looks: int = 0
 
     def alarms(self, names: Sequence[str]) -> tuple[tuple[str, AlarmState], ...]:
         self.looks += 1
         return tuple((name, self.states.get(name, AlarmState.MISSING)) for name in names)
 
-    def measured(self, *_: object) -> dict[str, Measured]:
+    def measured(self, *_: object) -> dict[str, VersionMetrics]:
         since = cast(Mapping[str, float], _[2])
-        return {version: self.measures.get(version, Measured()) for version in since}
+        return {version: self.measures.get(version, VersionMetrics()) for version in since}
 
 
 @dataclass

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from sluicegate.aws.cloudwatch import CloudWatch
 from sluicegate.deployment.strategy import MAX_BAKE, MAX_STEPS
-from sluicegate.rollout.analysis import BASELINE, AlarmState, Measured
+from sluicegate.rollout.analysis import BASELINE_LOOKBACK, AlarmState, VersionMetrics
 
 BEGAN = 1_780_000_030.0  # half a minute past
 
@@ -76,18 +76,20 @@ def expect(stub: Stubber, version: str, since: float, until: float, period: int,
 def test_each_version_is_measured_from_its_own_beginning(client: Any, stub: Stubber) -> None:
     """What the new one did when it was deployed before is not what it does now."""
     until = BEGAN + 600
-    since = {"2": BEGAN, "1": BEGAN - BASELINE}
+    since = {"2": BEGAN, "1": BEGAN - BASELINE_LOOKBACK}
     expect(stub, "2", BEGAN, until, 720, invocations=[100.0], errors=[3.0], throttles=[1.0], duration=[12.5])
-    expect(stub, "1", BEGAN - BASELINE, until, 4_320, invocations=[900.0, 100.0], duration=[10.0, 11.0])
+    expect(
+        stub, "1", BEGAN - BASELINE_LOOKBACK, until, 4_320, invocations=[900.0, 100.0], duration=[10.0, 11.0]
+    )
     assert CloudWatch(client).measured("orders", "prod", since, until) == {
-        "2": Measured(100, 3, 1, 12.5),
-        "1": Measured(1_000, 0, 0, 11.0),
+        "2": VersionMetrics(100, 3, 1, 12.5),
+        "1": VersionMetrics(1_000, 0, 0, 11.0),
     }
 
 
 def test_nothing_measured_is_nothing(client: Any, stub: Stubber) -> None:
     expect(stub, "2", BEGAN, BEGAN, 120, invocations=[], errors=[], throttles=[], duration=[])
-    assert CloudWatch(client).measured("orders", "prod", {"2": BEGAN}, BEGAN) == {"2": Measured()}
+    assert CloudWatch(client).measured("orders", "prod", {"2": BEGAN}, BEGAN) == {"2": VersionMetrics()}
 
 
 def test_pages_are_put_together(client: Any, stub: Stubber) -> None:

@@ -18,8 +18,8 @@ from moto.dynamodb.models import dynamodb_backends
 
 from sluicegate.deployment.model import AliasOutcome, AliasState, Deployment, Status
 from sluicegate.deployment.plan import ALL_AT_ONCE, Limit, Metric, Plan, Smoke, TrafficStep, Watch
-from sluicegate.rollout.analysis import AlarmState, Measured
-from sluicegate.rollout.machine import stop
+from sluicegate.rollout.analysis import AlarmState, VersionMetrics
+from sluicegate.rollout.transitions import request_abort
 from sluicegate.store.store import StaleRevision
 from support.lambda_model import LambdaModel, error, timeout
 from support.plans import ABORTED
@@ -106,7 +106,7 @@ def prepared_world(scene: Scene) -> Iterator[tuple[World, Deployment]]:
         dynamodb_backends[ACCOUNT][OWN.region].tables = copy.deepcopy(before)
         at = World(fresh.client, copy.deepcopy(model), Clock(now), listeners=fresh.listeners)
         at.sky.states["orders-5xx"] = AlarmState.OK
-        at.sky.measures["3"] = Measured(invocations=100, errors=scene.errors)
+        at.sky.measures["3"] = VersionMetrics(invocations=100, errors=scene.errors)
         accepted = at.accept(**scene.fields)
         if scene.aborted:
             at.meanwhile = abort_when_baking(at)  # type: ignore[method-assign, assignment]
@@ -124,7 +124,7 @@ def abort_when_baking(at: World) -> Callable[[Deployment], None]:
 def abort(at: World, deployment: Deployment) -> None:
     """Somebody, through the gateway: what has moved on is read again."""
     while not (current := at.now(deployment)).status.final:
-        after = stop(current, ABORTED, "aborted by job 9", at.clock())
+        after = request_abort(current, ABORTED, "aborted by job 9", at.clock())
         if after is current:
             return
         with suppress(StaleRevision):

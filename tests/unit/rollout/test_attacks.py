@@ -324,7 +324,7 @@ def test_a_move_that_was_held_up_comes_to_nothing_once_the_deployment_has_ended(
         (
             b'{"errorMessage": "no way to postgres://app:s3cret@db", "errorType": "OperationalError"}',
             "Unhandled",
-            "the version failed (Unhandled): OperationalError; its log says more",
+            "the version failed (Unhandled): OperationalError; see its log",
         ),
         (b'{"errorType": "s3cret s3cret"}', "Unhandled", "an error without a type"),
     ],
@@ -334,7 +334,7 @@ def test_an_error_of_a_function_is_told_by_its_type_alone(answer: bytes, error: 
 
     guarantees.md#7-no-secret-in-any-output
     """
-    why = smoke.failed(Smoke(10, payload="{}", expect='{"status": "ok"}'), answer, error)
+    why = smoke.find_failure(Smoke(10, payload="{}", expect='{"status": "ok"}'), answer, error)
     assert why is not None
     assert told in why
     assert "s3cret" not in why
@@ -349,7 +349,7 @@ def test_an_error_of_a_function_is_told_by_its_type_alone(answer: bytes, error: 
     ],
 )
 def test_what_a_function_chose_to_answer_is_told_cut_and_cleaned(answer: bytes, told: str) -> None:
-    why = smoke.failed(Smoke(10, payload="{}", expect='{"status": "ok"}'), answer, None)
+    why = smoke.find_failure(Smoke(10, payload="{}", expect='{"status": "ok"}'), answer, None)
     assert why is not None
     assert told in why
     assert len(why) < 400

@@ -1,4 +1,4 @@
-"""What a smoke test's answer comes to."""
+"""When a smoke test passes."""
 
 import json
 from typing import Any
@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sluicegate.deployment.plan import Smoke
-from sluicegate.rollout.smoke import LARGEST, SHOWN, contains, failed, request
+from sluicegate.rollout.smoke import MAX_QUOTED, MAX_RESPONSE, contains, find_failure, payload
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -45,7 +45,7 @@ HOOK = Smoke(10, hook="check")
         ("ok", "OK", False),
     ],
 )
-def test_an_answer_contains_what_is_expected(value: Any, expected: Any, found: bool) -> None:
+def test_a_response_contains_what_is_expected(value: Any, expected: Any, found: bool) -> None:
     assert contains(value, expected) is found
 
 
@@ -56,12 +56,12 @@ def test_everything_contains_itself(value: Any) -> None:
 
 
 @given(st.dictionaries(st.text(), json_values), st.dictionaries(st.text(), json_values))
-def test_more_members_do_no_harm(expected: dict[str, Any], more: dict[str, Any]) -> None:
+def test_additional_members_are_ignored(expected: dict[str, Any], more: dict[str, Any]) -> None:
     assert contains(more | expected, expected)
 
 
 @given(json_values, json_values, json_values)
-def test_what_contains_what_contains_a_third_contains_the_third(one: Any, other: Any, third: Any) -> None:
+def test_containing_is_transitive(one: Any, other: Any, third: Any) -> None:
     if contains(one, other) and contains(other, third):
         assert contains(one, third)
 
@@ -84,35 +84,35 @@ def test_what_contains_what_contains_a_third_contains_the_third(one: Any, other:
         (Smoke(10, "{}", "null"), b"{}", None, "not as expected"),
         (HOOK, b'{"ok":true}', None, None),
         (HOOK, b'{"ok":true,"message":"fine"}', None, None),
-        (HOOK, b'{"ok":1}', None, "did not say ok"),
-        (HOOK, b'{"ok":"true"}', None, "did not say ok"),
-        (HOOK, b'{"ok":false}', None, "did not say ok"),
-        (HOOK, b'{"ok":false,"message":"too old"}', None, "the hook said no: too old"),
-        (HOOK, b"true", None, "did not say ok"),
-        (HOOK, b"null", None, "did not say ok"),
+        (HOOK, b'{"ok":1}', None, "did not answer"),
+        (HOOK, b'{"ok":"true"}', None, "did not answer"),
+        (HOOK, b'{"ok":false}', None, "did not answer"),
+        (HOOK, b'{"ok":false,"message":"too old"}', None, "the hook rejected it: too old"),
+        (HOOK, b"true", None, "did not answer"),
+        (HOOK, b"null", None, "did not answer"),
         (HOOK, b'{"ok":true}', "Unhandled", "the hook failed (Unhandled)"),
     ],
 )
-def test_an_answer_is_judged(smoke: Smoke, answer: bytes, error: str | None, why: str | None) -> None:
-    told = failed(smoke, answer, error)
-    assert told is None if why is None else told is not None and why in told
+def test_a_response_passes_or_fails(smoke: Smoke, answer: bytes, error: str | None, why: str | None) -> None:
+    failure = find_failure(smoke, answer, error)
+    assert failure is None if why is None else failure is not None and why in failure
 
 
 @given(st.binary(max_size=2_000), st.none() | st.text(), st.sampled_from([PING, ANY, HOOK]))
-def test_whatever_is_answered_can_be_told(answer: bytes, error: str | None, smoke: Smoke) -> None:
-    told = failed(smoke, answer, error)
-    assert told is None or (len(told) < 2 * SHOWN + 256 and "\n" not in told)
+def test_every_failure_can_be_stored(answer: bytes, error: str | None, smoke: Smoke) -> None:
+    failure = find_failure(smoke, answer, error)
+    assert failure is None or (len(failure) < 2 * MAX_QUOTED + 256 and "\n" not in failure)
 
 
-def test_an_answer_that_is_cut_off_is_no_yes() -> None:
-    long = json.dumps({"status": "ok", "more": "x" * LARGEST}).encode()
-    assert "not JSON" in (failed(PING, long[:LARGEST], None) or "")
+def test_a_truncated_response_fails() -> None:
+    long = json.dumps({"status": "ok", "more": "x" * MAX_RESPONSE}).encode()
+    assert "not JSON" in (find_failure(PING, long[:MAX_RESPONSE], None) or "")
 
 
-def test_an_answer_too_deep_to_read_is_no_yes() -> None:
-    assert "not JSON" in (failed(PING, b"[" * 5_000 + b"]" * 5_000, None) or "")
+def test_a_deeply_nested_response_fails() -> None:
+    assert "not JSON" in (find_failure(PING, b"[" * 5_000 + b"]" * 5_000, None) or "")
 
 
-def test_the_version_is_sent_the_plans_payload_and_a_hook_the_facts() -> None:
-    assert request(PING, {"deployment": "1"}) == b'{"ping":true}'
-    assert json.loads(request(HOOK, {"deployment": "1"})) == {"sluicegate": 1, "deployment": "1"}
+def test_a_version_gets_the_plans_payload_and_a_hook_the_deployment() -> None:
+    assert payload(PING, {"deployment": "1"}) == b'{"ping":true}'
+    assert json.loads(payload(HOOK, {"deployment": "1"})) == {"sluicegate": 1, "deployment": "1"}

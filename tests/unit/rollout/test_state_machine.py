@@ -10,7 +10,7 @@ from sluicegate.deployment.model import AliasOutcome, AliasState, Deployment, St
 from sluicegate.deployment.plan import Limit, Metric, NoData, Smoke, TrafficStep, Watch
 from sluicegate.gate.rollout_settings import Rollout
 from sluicegate.recovery.janitor import ATTEMPTS
-from sluicegate.rollout.analysis import AlarmState, Measured
+from sluicegate.rollout.analysis import AlarmState, VersionMetrics
 from support.gateway_world import Site, artifact, function, gate_of, problem, site
 from support.lambda_model import timeout
 from support.state_machine import (
@@ -253,7 +253,7 @@ def test_an_alarm_that_is_quiet_again_wakes_and_changes_nothing(at: Site) -> Non
 def test_a_metric_that_is_worse_than_the_limit_brings_traffic_back(at: Site) -> None:
     _, new = served(at, Rollout(steps=CANARY, watch=ERRORS))
     deployment = at.run_until(at.deploy(new), "baking")
-    at.sky.measures["2"] = Measured(invocations=100, errors=6)
+    at.sky.measures["2"] = VersionMetrics(invocations=100, errors=6)
     deployment = ended(at, deployment, Status.ROLLED_BACK, AliasOutcome.RESTORED, "metric")
     assert deployment.reason is not None
     assert deployment.reason.data["value"] == 6
@@ -284,7 +284,7 @@ def test_a_bake_that_is_prolonged_goes_on_once_there_are_requests(at: Site) -> N
     watch = Watch(limits=ERRORS.limits, no_data=NoData.EXTEND)
     _, new = served(at, Rollout(steps=CANARY, watch=watch))
     deployment = at.run_until(at.deploy(new), "baking")
-    at.machine.later(310, lambda: at.sky.measures.update({"2": Measured(invocations=200, errors=1)}))
+    at.machine.later(310, lambda: at.sky.measures.update({"2": VersionMetrics(invocations=200, errors=1)}))
     deployment = ended(at, deployment, Status.SUCCEEDED, AliasOutcome.MOVED)
     assert deployment.extended == 1
 
@@ -428,7 +428,7 @@ def occupy_publishing(at: Site) -> Deployment:
 def test_an_abort_on_the_way_back_changes_nothing(at: Site) -> None:
     _, new = served(at, Rollout(steps=CANARY, watch=ERRORS))
     deployment = at.run_until(at.deploy(new), "baking")
-    at.sky.measures["2"] = Measured(invocations=100, errors=50)
+    at.sky.measures["2"] = VersionMetrics(invocations=100, errors=50)
     in_a_call(at, "UpdateAlias", lambda: at.decide("abort", deployment, at.job()))
     ended(at, deployment, Status.ROLLED_BACK, AliasOutcome.RESTORED, "metric")
 

@@ -13,8 +13,8 @@ from sluicegate.deployment.model import AliasOutcome, AliasState, Approval, Depl
 from sluicegate.deployment.plan import TrafficStep
 from sluicegate.gate.rollout_settings import Rollout
 from sluicegate.oidc import token
-from sluicegate.rollout.analysis import breached
-from sluicegate.rollout.machine import stop
+from sluicegate.rollout.analysis import find_breach
+from sluicegate.rollout.transitions import request_abort
 from sluicegate.store import store
 from sluicegate.store.codec import deployment_of, marshal, record, unmarshal
 from sluicegate.store.store import (
@@ -30,7 +30,7 @@ from sluicegate.store.store import (
     TokenUsed,
 )
 from support.gateway_world import Site, artifact, gate_of, problem, site
-from support.plans import ABORTED, looks, plans
+from support.plans import ABORTED, observations, plans
 from support.world import OWN, START, World, new_deployment, world
 
 pytestmark = pytest.mark.filterwarnings("ignore:No application metrics")
@@ -71,7 +71,7 @@ def superseding(at: World, holder: Deployment, successor: Deployment | None = No
     reason = Reason("superseded", "another one takes its place")
     changes = []
     for before in filter(None, (holder, successor)):
-        after = stop(before, reason, reason.message, at.clock())
+        after = request_abort(before, reason, reason.message, at.clock())
         if after is not before:
             changes.append((before, after))
     return Supersession(found, tuple(changes), at_once=False)
@@ -349,7 +349,7 @@ def test_a_hold_is_one_per_rule_and_stage(at: World) -> None:
 # Records
 
 
-@given(plans(), looks(None))
+@given(plans(), observations(None))
 def test_a_record_comes_back_as_it_was(plan: Any, seen: Any) -> None:
     assert seen is not None
     by = replace(new_deployment(START, SHA).requested_by, user_id="8")
@@ -360,7 +360,7 @@ def test_a_record_comes_back_as_it_was(plan: Any, seen: Any) -> None:
         approval=Approval("approved", by, "rule", timestamp(START), None),
         original=AliasState("1", {"2": 0.07}),
         current=AliasState("1"),
-        reason=breached(plan.watch, seen) if plan.watch else None,
+        reason=find_breach(plan.watch, seen) if plan.watch else None,
         extended=2,
         step=1,
     )

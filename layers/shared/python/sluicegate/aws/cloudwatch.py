@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from sluicegate.rollout.analysis import AlarmState, Measured
+from sluicegate.rollout.analysis import AlarmState, VersionMetrics
 
 _MINUTE: Final = 60
 _METRICS: Final = (
@@ -40,7 +40,7 @@ class CloudWatch:
 
     def measured(
         self, function: str, alias: str, since: Mapping[str, float], until: float
-    ) -> dict[str, Measured]:
+    ) -> dict[str, VersionMetrics]:
         """By version, what was measured from its `since` to `until`, all in epoch seconds (GetMetricData).
 
         A call for each: one has one start, and what a version did before its own would count for it.
@@ -51,7 +51,7 @@ class CloudWatch:
             for version, began in since.items()
         }
 
-    def _measured(self, queries: Sequence[Mapping[str, Any]], since: float, until: float) -> Measured:
+    def _measured(self, queries: Sequence[Mapping[str, Any]], since: float, until: float) -> VersionMetrics:
         values: dict[str, list[float]] = {query["Id"]: [] for query in queries}
         pages = self._client.get_paginator("get_metric_data").paginate(
             MetricDataQueries=queries,
@@ -85,9 +85,9 @@ def _queries(function: str, alias: str, version: str, length: float) -> Iterator
         }
 
 
-def _summed(values: Mapping[str, Sequence[float]]) -> Measured:
+def _summed(values: Mapping[str, Sequence[float]]) -> VersionMetrics:
     """Sums over the periods that there are; of percentiles, should there be two periods, the worse."""
     invocations, errors, throttles = (
         int(sum(values[name])) for name, _, statistic in _METRICS if statistic == "Sum"
     )
-    return Measured(invocations, errors, throttles, max(values["duration"], default=None))
+    return VersionMetrics(invocations, errors, throttles, max(values["duration"], default=None))

@@ -33,37 +33,39 @@ from sluicegate.deployment.durations import seconds
 from sluicegate.deployment.model import AliasOutcome, AliasState, Deployment
 from sluicegate.deployment.plan import Smoke, Watch
 from sluicegate.rollout import smoke
-from sluicegate.rollout.analysis import BASELINE, AlarmState, Observation, alarmed
-from sluicegate.rollout.machine import (
+from sluicegate.rollout.actions import (
     Abort,
-    Aborted,
     Action,
-    AliasMoved,
-    ApprovalRequested,
     AwaitApproval,
     AwaitHandover,
-    Blocked,
     End,
+    Lock,
+    Observe,
+    Publish,
+    Restore,
+    ReuseVersion,
+    Shift,
+    Verify,
+)
+from sluicegate.rollout.analysis import BASELINE_LOOKBACK, AlarmState, Observation, find_alarm
+from sluicegate.rollout.outcomes import (
+    Aborted,
+    AliasMoved,
+    ApprovalRequested,
+    Blocked,
     FoundMoved,
     HandedOver,
-    Lock,
     Locked,
     LockLost,
-    Observe,
     Observed,
     Outcome,
     Pending,
     PermanentFailure,
-    Publish,
     Published,
-    Restore,
     Restored,
-    ReuseVersion,
-    Shift,
     Shifted,
     TransientFailure,
     Verified,
-    Verify,
 )
 from sluicegate.store.store import PublishedVersion, Store
 
@@ -92,8 +94,9 @@ class Runner:
                     return Aborted(), None
                 case AwaitApproval():
                     return ApprovalRequested(), None
-                case AwaitHandover(of):
-                    return HandedOver() if self.store.holds_alias(deployment) else Blocked(of), None
+                case AwaitHandover(predecessor):
+                    outcome = HandedOver() if self.store.holds_alias(deployment) else Blocked(predecessor)
+                    return outcome, None
                 case Lock():
                     return Locked(), None
                 case Publish():
@@ -147,7 +150,7 @@ class Runner:
             return latest_or_outcome, None
         outcome, remembered = self._freeze(deployment, function, latest_or_outcome)
         if isinstance(outcome, Snapshot):
-            return Published(outcome.version, found, revision, changed=changed), remembered
+            return Published(outcome.version, found, revision, changed_settings=changed), remembered
         return outcome, None
 
     def _bring(self, deployment: Deployment, function: FunctionApi, latest: Snapshot) -> Snapshot | Outcome:
@@ -271,7 +274,7 @@ class Runner:
         function, qualifier = (access.hook, None) if access.hook else (access.function, version)
         try:
             answer = function.invoke(
-                qualifier, smoke.request(test, facts), timeout=test.timeout, limit=smoke.LARGEST
+                qualifier, smoke.payload(test, facts), timeout=test.timeout, limit=smoke.MAX_RESPONSE
             )
         except TooSlow as error:
             return PermanentFailure(
@@ -281,7 +284,7 @@ class Runner:
             if test.hook is None:
                 raise
             return PermanentFailure("smoke_failed", f"there is no function {test.hook}, which is the hook")
-        if why := smoke.failed(test, answer.payload, answer.error):
+        if why := smoke.find_failure(test, answer.payload, answer.error):
             return PermanentFailure("smoke_failed", why)
         return Verified()
 
@@ -347,7 +350,7 @@ class Runner:
         if not plan.watch.limits:
             return Observed(Observation(alarms))
         began = seconds(step.since)
-        since = {step.version: began} | ({step.baseline: began - BASELINE} if step.baseline else {})
+        since = {step.version: began} | ({step.baseline: began - BASELINE_LOOKBACK} if step.baseline else {})
         measured = access.cloudwatch.measured(deployment.function, plan.alias, since, self.clock())
         old = measured[step.baseline] if step.baseline and step.baseline != step.version else None
         return Observed(Observation(alarms, measured[step.version], old))
@@ -356,17 +359,17 @@ class Runner:
         """Back to exactly what was found, unless somebody else moved it meanwhile."""
         name = deployment.plan.alias
         try:
-            alias = _alias(function, name, step.original, *step.ours)
+            alias = _alias(function, name, step.original, *step.applied)
         except NotFound:  # somebody deleted the function, and its aliases with it
             return Restored(AliasOutcome.LEFT_TO_OTHER, None)
         state = alias.state if alias else None
         if state == step.original:
-            if step.moved:
+            if step.was_moved:
                 return Restored(AliasOutcome.RESTORED if step.original else AliasOutcome.REMOVED, state)
             if alias is not None:
                 _fence(function, name, alias)
             return Restored(AliasOutcome.UNTOUCHED, state)
-        if alias is None or state not in step.ours:
+        if alias is None or state not in step.applied:
             return Restored(AliasOutcome.LEFT_TO_OTHER, state)
         if state != step.current:
             return FoundMoved(alias.state)
@@ -409,7 +412,7 @@ def _alarms(access: Access, watch: Watch | None) -> tuple[tuple[str, AlarmState]
 
 def _quiet(access: Access, watch: Watch | None) -> Verified | PermanentFailure:
     """Whether no alarm fires yet: what goes wrong already is no time for more."""
-    reason = alarmed(_alarms(access, watch))
+    reason = find_alarm(_alarms(access, watch))
     if reason is None:
         return Verified()
     return PermanentFailure(reason.code, f"before anything was moved: {reason.message}", reason.data)

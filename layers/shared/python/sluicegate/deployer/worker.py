@@ -8,7 +8,9 @@ from typing import Any, Final
 from sluicegate.aws.stepfunctions import Executions
 from sluicegate.deployer.runner import Runner
 from sluicegate.deployment.model import Deployment
-from sluicegate.rollout.machine import Blocked, End, Outcome, advance, next_step, pause
+from sluicegate.rollout.actions import End
+from sluicegate.rollout.machine import advance, next_action, next_delay
+from sluicegate.rollout.outcomes import Blocked, Outcome
 from sluicegate.store.store import Busy, PublishedVersion, StaleRevision, Store
 
 TURN: Final = 20.0
@@ -37,7 +39,7 @@ class Deployer:
         deployment = self.store.deployment(deployment_id)
         if deployment is None:
             return {"next": "end", "seconds": 0, "revision": 0}
-        while not isinstance(step := next_step(deployment), End):
+        while not isinstance(step := next_action(deployment), End):
             outcome, published = self.steps.run(deployment, step)
             try:
                 deployment, outcome = self._record(deployment, outcome, published)
@@ -46,7 +48,7 @@ class Deployer:
                 continue
             if deployment.status.final:
                 break
-            wait = pause(deployment, outcome, self.clock())
+            wait = next_delay(deployment, outcome, self.clock())
             left = until - self.clock()
             if left <= 0 or wait > min(left, 2):
                 return _answer("wait" if wait else "run", deployment, wait)

@@ -19,7 +19,7 @@ from sluicegate.gateway.problems import Problem, conflict, unavailable, unproces
 from sluicegate.gateway.requester import may_see, named, requester
 from sluicegate.gateway.requests import DeploymentAction, DeploymentRequest
 from sluicegate.oidc.identity import Identity
-from sluicegate.rollout.machine import stop
+from sluicegate.rollout.transitions import request_abort
 from sluicegate.store.store import (
     AliasLock,
     Busy,
@@ -355,7 +355,7 @@ class Acceptance:
                 continue
             if deployment.plan.ordered and deployment.action != "rollback" and _newer(before, deployment):
                 raise outdated(deployment.stage)
-            after = stop(before, reason, message, self.clock())
+            after = request_abort(before, reason, message, self.clock())
             if after is not before:
                 changes.append((before, after))
         at_once = (

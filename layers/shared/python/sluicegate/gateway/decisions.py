@@ -16,7 +16,7 @@ from sluicegate.gateway.admission import Acceptance, held, token_key
 from sluicegate.gateway.problems import Problem, conflict, not_allowed, unavailable
 from sluicegate.gateway.requester import named, requester
 from sluicegate.oidc.identity import Identity, Via
-from sluicegate.rollout.machine import WAITING, stop
+from sluicegate.rollout.transitions import WAITING_STATUSES, request_abort
 from sluicegate.store.codec import Item
 from sluicegate.store.store import StaleRevision, Store, TokenUse, TokenUsed, digest
 from sluicegate.text import clean
@@ -96,7 +96,7 @@ class Decisions:
             if current.status.final:
                 raise conflict("wrong_state", f"the deployment is {current.status} and stays so")
             message = clean(f"aborted by {named(requester(identity))}{_because(reason)}")
-            after = stop(current, Reason("aborted", message), message, self.clock())
+            after = request_abort(current, Reason("aborted", message), message, self.clock())
             if after is current:
                 return current, False
             try:
@@ -117,7 +117,7 @@ class Decisions:
         """There is a question, and nobody has answered it."""
         if deployment.plan.approval is None:
             raise conflict("wrong_state", "this deployment needs no approval")
-        if deployment.status not in WAITING:
+        if deployment.status not in WAITING_STATUSES:
             raise conflict("wrong_state", f"the deployment is {deployment.status}: it is too late for that")
         if deployment.approval is not None:
             raise conflict("wrong_state", f"the deployment is {deployment.approval.decision} already")

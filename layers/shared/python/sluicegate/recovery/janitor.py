@@ -7,7 +7,7 @@ from typing import Final
 
 from sluicegate.aws.stepfunctions import Executions
 from sluicegate.deployment.model import Deployment, Status
-from sluicegate.rollout.machine import abandon
+from sluicegate.rollout.transitions import force_fail
 from sluicegate.store.store import StaleRevision, Store, age
 
 QUIET: Final = 45
@@ -87,6 +87,6 @@ class Janitor:
 
     def _abandon(self, deployment: Deployment, state: str) -> Deployment:
         why = f"the rollout's execution ended {state.lower()} {ATTEMPTS} times"
-        after = abandon(deployment, why, self.clock())
+        after = force_fail(deployment, why, self.clock())
         self.store.save(deployment, after)
         return after

@@ -1,7 +1,7 @@
-"""What is seen of a version while it bakes, and whether it is good enough: pure decisions.
+"""Whether a version is good enough, from one observation of it during a bake: pure decisions.
 
-Percentages are of requests, durations in milliseconds. A rate of few requests says nothing, which is told
-apart from a good one.
+Percentages are of requests, durations are in milliseconds. A rate over too few requests says nothing: that
+is reported as missing data, not as a good rate.
 """
 
 from collections.abc import Iterable, Iterator
@@ -12,18 +12,18 @@ from typing import Any, Final
 from sluicegate.deployment.model import Reason
 from sluicegate.deployment.plan import Limit, Metric, Watch
 
-LOOKS: Final = 20
-"""Looks that one bake takes at most, however long it is: each is a few calls to AWS."""
+MAX_OBSERVATIONS: Final = 20
+"""Observations per bake, at most, however long the bake is: each costs a few calls to AWS."""
 
-CLOSEST: Final = 5
-"""Seconds between two looks, at least."""
+MIN_INTERVAL: Final = 5
+"""Seconds between two observations, at least."""
 
-BASELINE: Final = 3_600
-"""Seconds before traffic first reached the new version that count for the old one as well."""
+BASELINE_LOOKBACK: Final = 3_600
+"""Seconds before traffic first reached the new version that count for the old version as well."""
 
 
 class AlarmState(StrEnum):
-    """CloudWatch's states of an alarm, and that there is no such alarm."""
+    """CloudWatch's alarm states, and MISSING for an alarm that does not exist."""
 
     OK = "OK"
     ALARM = "ALARM"
@@ -32,70 +32,77 @@ class AlarmState(StrEnum):
 
 
 @dataclass(frozen=True)
-class Measured:
-    """What Lambda measured of one version of an alias; `duration_p95` is None where nothing ran."""
+class VersionMetrics:
+    """Lambda's metrics of one version behind an alias. `duration_p95` is None if nothing ran."""
 
     invocations: int = 0
     errors: int = 0
     throttles: int = 0
     duration_p95: float | None = None
 
+    @property
+    def requests(self) -> int:
+        """Throttled requests are not invocations (Lambda developer guide, "Types of metrics")."""
+        return self.invocations + self.throttles
+
 
 @dataclass(frozen=True)
 class Observation:
-    """One look: every alarm of the plan with its state, and what was measured. `old` is None without one."""
+    """The state of every alarm in the watch, and the metrics of the new version and of its baseline.
+
+    `baseline` is None if there is no old version to compare with.
+    """
 
     alarms: tuple[tuple[str, AlarmState], ...] = ()
-    new: Measured = Measured()
-    old: Measured | None = None
+    new: VersionMetrics = VersionMetrics()
+    baseline: VersionMetrics | None = None
 
 
-def look_every(watch: Watch | None, bake: int) -> int:
-    """Seconds from one look to the next: a bake that nobody watches takes one, at its end."""
+def observation_interval(watch: Watch | None, bake: int) -> int:
+    """Return the seconds between two observations. Without a watch, the only one is at the end."""
     if watch is None:
         return max(bake, 1)
-    return max(CLOSEST, -(-bake // LOOKS))
+    return max(MIN_INTERVAL, -(-bake // MAX_OBSERVATIONS))
 
 
-def alarmed(alarms: Iterable[tuple[str, AlarmState]]) -> Reason | None:
-    """Why these alarms stop a rollout: one that fires, or one that nobody could hear firing."""
+def find_alarm(alarms: Iterable[tuple[str, AlarmState]]) -> Reason | None:
+    """Return the first alarm that stops a rollout: one that is firing, or one that could not fire."""
     for name, state in alarms:
         if state is AlarmState.MISSING:
-            message = f"there is no alarm {name}, or it cannot be read: nobody would be warned"
+            message = f"alarm {name} does not exist or cannot be read: it would warn nobody"
             return Reason("alarm_missing", message, {"alarm": name})
         if state is AlarmState.ALARM:
-            return Reason("alarm", f"alarm {name} fires", {"alarm": name})
+            return Reason("alarm", f"alarm {name} is firing", {"alarm": name})
     return None
 
 
-def breached(watch: Watch, seen: Observation) -> Reason | None:
-    """Why the version is not good enough: which alarm, or which number broke which limit."""
-    if reason := alarmed(seen.alarms):
+def find_breach(watch: Watch, observation: Observation) -> Reason | None:
+    """Return why the version is not good enough: the alarm, or the metric and the limit it breaks."""
+    if reason := find_alarm(observation.alarms):
         return reason
     for limit in watch.limits:
-        if seen.new.invocations + seen.new.throttles >= limit.min_samples and (
-            reason := _over(limit, seen.new, seen.old)
+        if observation.new.requests >= limit.min_samples and (
+            reason := _exceeds(limit, observation.new, observation.baseline)
         ):
             return reason
     return None
 
 
-def unmeasured(watch: Watch, seen: Observation) -> Reason | None:
-    """Why nothing can be said: the first limit for which there were not enough requests."""
-    requests = seen.new.invocations + seen.new.throttles
+def find_missing_data(watch: Watch, observation: Observation) -> Reason | None:
+    """Return the first limit for which there were too few requests to judge."""
+    requests = observation.new.requests
     for limit in watch.limits:
         if requests < limit.min_samples:
-            message = (
-                f"{limit.metric.value}: {requests} requests of {limit.min_samples} that it takes to tell"
-            )
-            data = {"metric": limit.metric.value, "samples": requests, "min_samples": limit.min_samples}
+            metric = limit.metric.value
+            message = f"{metric}: {requests} requests, fewer than the {limit.min_samples} needed to judge"
+            data = {"metric": metric, "samples": requests, "min_samples": limit.min_samples}
             return Reason("no_data", message, data)
     return None
 
 
-def summary(seen: Observation) -> str:
-    """One line about a bake that went well, for the timeline."""
-    new = seen.new
+def summary(observation: Observation) -> str:
+    """Return one line for the timeline about a bake that passed."""
+    new = observation.new
     if not new.invocations:
         return "no requests"
     parts = [f"{new.invocations} requests", f"{_percent(Metric.ERRORS, new):.3g} % errors"]
@@ -104,38 +111,39 @@ def summary(seen: Observation) -> str:
     return ", ".join(parts)
 
 
-def _over(limit: Limit, new: Measured, old: Measured | None) -> Reason | None:
+def _exceeds(limit: Limit, new: VersionMetrics, baseline: VersionMetrics | None) -> Reason | None:
     value = _value(limit.metric, new)
     if value is None:
         return None
-    for most, what in _bounds(limit, old):
-        if value > most:
-            unit = _UNITS[limit.metric]
-            samples = new.invocations + new.throttles
-            told = f"{value:.3g} {unit} of {samples} requests, above {most:.3g} {unit} ({what})"
-            message = f"{limit.metric.value}: {told}"
+    metric, unit = limit.metric.value, _UNITS[limit.metric]
+    for bound, source in _bounds(limit, baseline):
+        if value > bound:
+            message = (
+                f"{metric}: {value:.3g} {unit} of {new.requests} requests, "
+                f"above {bound:.3g} {unit} ({source})"
+            )
             data: dict[str, Any] = {
-                "metric": limit.metric.value,
+                "metric": metric,
                 "value": round(value, 3),
-                "limit": round(most, 3),
-                "because": what,
-                "samples": samples,
+                "limit": round(bound, 3),
+                "because": source,
+                "samples": new.requests,
             }
             return Reason("metric", message, data)
     return None
 
 
-def _bounds(limit: Limit, old: Measured | None) -> Iterator[tuple[float, str]]:
-    """What the value must not be above, each with the gate file's name for it."""
+def _bounds(limit: Limit, baseline: VersionMetrics | None) -> Iterator[tuple[float, str]]:
+    """Yield each value that must not be exceeded, with the gate file's name for it."""
     if limit.most is not None:
         yield limit.most, "max_ms" if limit.metric is Metric.DURATION_P95 else "max_percent"
-    if limit.max_ratio is None or old is None:
+    if limit.max_ratio is None or baseline is None:
         return
-    before = _value(limit.metric, old)
+    before = _value(limit.metric, baseline)
     if before is None:
         return
     if limit.metric is not Metric.DURATION_P95:
-        # What min_samples requests cannot tell from none is not held against the new version.
+        # A rate below one in min_samples cannot be told from zero: take that as the lowest baseline.
         before = max(before, 100 / limit.min_samples)
     yield before * limit.max_ratio, f"max_ratio {limit.max_ratio:g} of the old version's {before:.3g}"
 
@@ -143,15 +151,14 @@ def _bounds(limit: Limit, old: Measured | None) -> Iterator[tuple[float, str]]:
 _UNITS: Final = {Metric.ERRORS: "%", Metric.THROTTLES: "%", Metric.DURATION_P95: "ms"}
 
 
-def _value(metric: Metric, measured: Measured) -> float | None:
-    """In percent or milliseconds; None where there was nothing to measure."""
+def _value(metric: Metric, metrics: VersionMetrics) -> float | None:
+    """Return the metric in percent or milliseconds, or None if there was nothing to measure."""
     if metric is Metric.DURATION_P95:
-        return measured.duration_p95
-    return _percent(metric, measured) if measured.invocations + measured.throttles else None
+        return metrics.duration_p95
+    return _percent(metric, metrics) if metrics.requests else None
 
 
-def _percent(metric: Metric, measured: Measured) -> float:
-    """Throttled requests are no invocations (Lambda developer guide, "Types of metrics")."""
+def _percent(metric: Metric, metrics: VersionMetrics) -> float:
     if metric is Metric.THROTTLES:
-        return 100 * measured.throttles / (measured.invocations + measured.throttles)
-    return 100 * measured.errors / measured.invocations if measured.invocations else 0.0
+        return 100 * metrics.throttles / metrics.requests
+    return 100 * metrics.errors / metrics.invocations if metrics.invocations else 0.0

@@ -1,0 +1,74 @@
+"""Text of the timeline: one line per change, for the person who follows the deployment."""
+
+from typing import Final
+
+from sluicegate.deployment.durations import duration
+from sluicegate.deployment.model import AliasOutcome, AliasState, Deployment
+from sluicegate.rollout.outcomes import Published
+
+
+def queued(deployment: Deployment, by: str | None) -> str:
+    """Say which deployment holds the lock; `by` is None if that is unknown."""
+    holder = f"deployment {by}" if by else "another deployment"
+    if by and by == deployment.supersedes:
+        return f"waiting for {holder}, which this one supersedes"
+    return f"waiting for {holder}, which is publishing {deployment.function}"
+
+
+def approval_requested(deployment: Deployment) -> str:
+    return f"waiting up to {duration(deployment.plan.approval or 0)} for approval by a second person"
+
+
+def published(outcome: Published) -> str:
+    message = f"version {outcome.version} {'already has this code' if outcome.reused else 'published'}"
+    if outcome.changed_settings:
+        names = ", ".join(outcome.changed_settings)
+        message += f" (configuration changed since it was last published: {names})"
+    return message
+
+
+def verified(deployment: Deployment) -> str:
+    parts = [f"version {deployment.version} is ready"]
+    if deployment.plan.smoke:
+        parts.append("the hook accepted it" if deployment.plan.smoke.hook else "the smoke test passed")
+    if deployment.plan.watch and deployment.plan.watch.alarms:
+        parts.append("no alarm is firing")
+    return ", ".join(parts)
+
+
+def shifted(deployment: Deployment, current: AliasState, bake_seconds: int) -> str:
+    message = f"alias {deployment.plan.alias} serves {alias_state(current)}"
+    return f"{message} for {duration(bake_seconds)}" if bake_seconds else message
+
+
+def bake_passed(percent: int, note: str) -> str:
+    return f"bake at {percent} % passed" + (f": {note}" if note else "")
+
+
+def alias_moved(deployment: Deployment, current: AliasState | None) -> str:
+    alias = deployment.plan.alias
+    if current is None:
+        return f"alias {alias} was deleted by someone else"
+    return f"alias {alias} was moved by someone else: it serves {alias_state(current)} and is left unchanged"
+
+
+def found_moved(deployment: Deployment, current: AliasState) -> str:
+    return f"alias {deployment.plan.alias} serves {alias_state(current)}: restoring it"
+
+
+def restored(deployment: Deployment, outcome: AliasOutcome) -> str:
+    return f"alias {deployment.plan.alias} {_RESTORED.get(outcome, 'is in an unknown state: check it')}"
+
+
+_RESTORED: Final = {
+    AliasOutcome.RESTORED: "serves what it served before",
+    AliasOutcome.REMOVED: "was removed again: it did not exist before",
+    AliasOutcome.UNTOUCHED: "was not moved",
+    AliasOutcome.LEFT_TO_OTHER: "was moved by someone else and is left unchanged",
+}
+
+
+def alias_state(state: AliasState) -> str:
+    """`version 1, 20 % version 2`."""
+    shares = "".join(f", {weight * 100:.3g} % version {version}" for version, weight in state.weights.items())
+    return f"version {state.version}{shares}"

@@ -1,0 +1,141 @@
+"""What an action resulted in, as plain values. `machine.advance` turns an outcome into the next record."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from sluicegate.deployment.model import AliasOutcome, AliasState
+from sluicegate.rollout.analysis import Observation
+
+
+@dataclass(frozen=True)
+class Aborted:
+    """The deployment goes no further."""
+
+
+@dataclass(frozen=True)
+class HandedOver:
+    """This deployment holds the alias lock."""
+
+
+@dataclass(frozen=True)
+class ApprovalRequested:
+    """The deployment waits for a second person's decision."""
+
+
+@dataclass(frozen=True)
+class Locked:
+    """This deployment holds the publishing lock."""
+
+
+@dataclass(frozen=True)
+class Blocked:
+    """The deployment `by` holds a lock that this one needs: the publishing lock or the alias lock."""
+
+    by: str
+
+
+@dataclass(frozen=True)
+class LockLost:
+    """The publishing lock expired and another deployment took it. Queue for it again."""
+
+
+@dataclass(frozen=True)
+class Pending:
+    """Lambda has not finished. The same action checks again."""
+
+    detail: str
+
+
+@dataclass(frozen=True)
+class Published:
+    """The version that holds exactly the accepted code, and what the alias served before.
+
+    `changed_settings` names the settings that differ from those of an earlier version with this digest,
+    which is why that version was not reused.
+    """
+
+    version: str
+    original: AliasState | None
+    revision: str | None
+    reused: bool = False
+    changed_settings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Verified:
+    """The version may get traffic."""
+
+
+@dataclass(frozen=True)
+class Shifted:
+    """The alias serves what was desired, at this revision of the alias."""
+
+    current: AliasState
+    revision: str | None = None
+
+
+@dataclass(frozen=True)
+class Observed:
+    """Alarms and metrics were read during a bake."""
+
+    observation: Observation
+
+
+@dataclass(frozen=True)
+class AliasMoved:
+    """Someone else moved the alias. Leave it unchanged."""
+
+    current: AliasState | None
+
+
+@dataclass(frozen=True)
+class FoundMoved:
+    """While restoring, the alias was found moved by this deployment. Record that before touching it."""
+
+    current: AliasState
+
+
+@dataclass(frozen=True)
+class Restored:
+    """Restoring is done: what happened to the alias, and what it serves."""
+
+    outcome: AliasOutcome
+    current: AliasState | None
+
+
+@dataclass(frozen=True)
+class PermanentFailure:
+    """The action can never succeed. Record the reason and go no further."""
+
+    code: str
+    message: str
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class TransientFailure:
+    """The action failed and is worth retrying, or it took effect and the response was lost."""
+
+    code: str
+    message: str
+
+
+Outcome = (
+    Aborted
+    | HandedOver
+    | ApprovalRequested
+    | Locked
+    | Blocked
+    | LockLost
+    | Pending
+    | Published
+    | Verified
+    | Shifted
+    | Observed
+    | AliasMoved
+    | FoundMoved
+    | Restored
+    | PermanentFailure
+    | TransientFailure
+)

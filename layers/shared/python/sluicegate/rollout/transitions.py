@@ -1,0 +1,267 @@
+"""What a record becomes: one pure function for each outcome, and for each decision from outside."""
+
+from typing import Any, Final
+
+from sluicegate.deployment.durations import duration, seconds, timestamp
+from sluicegate.deployment.model import AliasOutcome, AliasState, Deployment, Reason, Status, until
+from sluicegate.deployment.plan import NoData, Watch
+from sluicegate.rollout import messages
+from sluicegate.rollout.analysis import Observation, find_breach, find_missing_data, summary
+from sluicegate.rollout.outcomes import Published, Restored, Shifted, TransientFailure
+
+MAX_FAILURES: Final = 12
+"""Attempts in a row at one action that may fail (throttling, timeouts, 5xx): about three minutes."""
+
+QUEUE_TIMEOUT: Final = 3_600
+"""Seconds since acceptance, or approval, within which a deployment must get the publishing lock."""
+
+PUBLISH_TIMEOUT: Final = 900
+"""Seconds that Lambda may take to update and publish a version (SnapStart takes minutes)."""
+
+MAX_EXTENSIONS: Final = 3
+"""How often a bake without enough requests is extended by its own length."""
+
+WAITING_STATUSES: Final = frozenset({Status.ACCEPTED, Status.QUEUED, Status.AWAITING_APPROVAL})
+"""Statuses in which nothing in the target has been touched and no action is running."""
+
+
+# Decisions from outside
+
+
+def request_abort(deployment: Deployment, reason: Reason, message: str, now: float) -> Deployment:
+    """Return the record after a request to go no further.
+
+    A deployment that has touched nothing ends at once. Any other is stopped by the deployer at its next
+    action. One that is rolling back already is returned unchanged.
+    """
+    if deployment.status in WAITING_STATUSES:
+        return _end_aborted(deployment, reason, message, now)
+    if deployment.abort is not None or deployment.status is Status.ROLLING_BACK:
+        return deployment
+    return deployment.changed(now, message, abort=reason)
+
+
+def force_fail(deployment: Deployment, message: str, now: float) -> Deployment:
+    """End a deployment that no execution can finish.
+
+    guarantees.md#3-exactly-one-end
+    """
+    moving = deployment.status in (Status.SHIFTING, Status.BAKING, Status.ROLLING_BACK)
+    return deployment.changed(
+        now,
+        message,
+        Status.FAILED,
+        reason=deployment.reason or Reason("engine_failed", message),
+        outcome=AliasOutcome.UNKNOWN if moving else AliasOutcome.UNTOUCHED,
+    )
+
+
+# Before traffic
+
+
+def aborted(deployment: Deployment, now: float) -> Deployment:
+    reason = deployment.abort or Reason("aborted", "it was aborted")
+    if deployment.status in (Status.SHIFTING, Status.BAKING):
+        message = f"restoring alias {deployment.plan.alias} to what it served before"
+        return deployment.changed(now, message, Status.ROLLING_BACK, reason=reason)
+    return _end_aborted(deployment, reason, reason.message, now)
+
+
+def handed_over(deployment: Deployment, now: float) -> Deployment:
+    message = f"deployment {deployment.supersedes} has ended: this one is next"
+    return deployment.changed(now, message, Status.QUEUED, supersedes=None)
+
+
+def approval_requested(deployment: Deployment, now: float) -> Deployment:
+    if deployment.status is not Status.AWAITING_APPROVAL:
+        return deployment.changed(now, messages.approval_requested(deployment), Status.AWAITING_APPROVAL)
+    if now < (until(deployment) or 0):
+        return deployment
+    return fail(deployment, Reason("approval_expired", "nobody approved it in time"), now)
+
+
+def locked(deployment: Deployment, now: float) -> Deployment:
+    return deployment.changed(now, f"publishing {deployment.sha256[:12]}", Status.PUBLISHING)
+
+
+def queued(deployment: Deployment, by: str | None, now: float) -> Deployment:
+    """Wait for a lock, within QUEUE_TIMEOUT. `by` is the deployment that holds it, None if unknown."""
+    waiting_since = deployment.approval.at if deployment.approval else deployment.created_at
+    if now - seconds(waiting_since) > QUEUE_TIMEOUT:
+        message = f"another deployment of {deployment.function} did not finish in time"
+        return fail(deployment, Reason("queue_timeout", message, {"by": by or "another deployment"}), now)
+    if deployment.status is Status.QUEUED:
+        return deployment
+    return deployment.changed(now, messages.queued(deployment, by), Status.QUEUED)
+
+
+def pending(deployment: Deployment, detail: str, now: float) -> Deployment:
+    if now - seconds(deployment.since) <= PUBLISH_TIMEOUT:
+        return deployment
+    message = f"Lambda did not finish within {duration(PUBLISH_TIMEOUT)}: {detail}"
+    return fail(deployment, Reason("publish_timeout", message), now)
+
+
+def published(deployment: Deployment, outcome: Published, now: float) -> Deployment:
+    plan, step = deployment.plan, 0
+    if outcome.original is None or outcome.original.version == outcome.version:
+        # There is no other version to share traffic with.
+        step = len(plan.steps) - 1
+    nothing_to_verify = plan.smoke is None and plan.watch is None and plan.steps[step].percent == 100
+    already_served = outcome.original == AliasState(outcome.version)
+    return deployment.changed(
+        now,
+        messages.published(outcome),
+        Status.SHIFTING if nothing_to_verify or already_served else Status.VERIFYING,
+        version=outcome.version,
+        original=outcome.original,
+        alias_revision=outcome.revision,
+        current=outcome.original,
+        step=step,
+    )
+
+
+def verified(deployment: Deployment, now: float) -> Deployment:
+    return deployment.changed(now, messages.verified(deployment), Status.SHIFTING)
+
+
+# With traffic
+
+
+def shifted(deployment: Deployment, outcome: Shifted, now: float) -> Deployment:
+    step = deployment.plan.steps[deployment.step]
+    fields: dict[str, Any] = {
+        "current": outcome.current,
+        "alias_revision": outcome.revision,
+        "weight": step.percent,
+        "traffic_since": deployment.traffic_since or timestamp(now),
+    }
+    # A version that was served before and is still served needs no bake.
+    unchanged = deployment.current == deployment.original == AliasState(deployment.version or "")
+    if not step.bake or unchanged:
+        message = messages.shifted(deployment, outcome.current, 0)
+        return deployment.changed(now, message, Status.SUCCEEDED, outcome=AliasOutcome.MOVED, **fields)
+    message = messages.shifted(deployment, outcome.current, step.bake)
+    return deployment.changed(now, message, Status.BAKING, extended=0, **fields)
+
+
+def observed(deployment: Deployment, observation: Observation, now: float) -> Deployment:
+    """Decide on one observation. A version that breaches the watch does not stay.
+
+    guarantees.md#4-failure-restores-the-alias
+    """
+    watch = deployment.plan.watch or Watch()
+    if reason := find_breach(watch, observation):
+        return fail(deployment, reason, now)
+    if now < (until(deployment) or 0):
+        if deployment.failures:
+            return deployment.changed(now, "observed again, nothing wrong", failures=0)
+        return deployment
+    note = summary(observation) if watch.limits else ""
+    if reason := find_missing_data(watch, observation):
+        extensions_used_up = deployment.extended == MAX_EXTENSIONS
+        if watch.no_data is NoData.FAIL or (watch.no_data is NoData.EXTEND and extensions_used_up):
+            return fail(deployment, reason, now)
+        if watch.no_data is NoData.EXTEND:
+            count = f"{deployment.extended + 1} of {MAX_EXTENSIONS}"
+            message = f"{reason.message}: extending the bake ({count})"
+            return deployment.changed(now, message, extended=deployment.extended + 1)
+        note = f"{reason.message}, which the gate file lets pass"
+    return _end_bake(deployment, note, now)
+
+
+def _end_bake(deployment: Deployment, note: str, now: float) -> Deployment:
+    percent = deployment.plan.steps[deployment.step].percent
+    message = messages.bake_passed(percent, note)
+    if percent == 100:
+        return deployment.changed(now, message, Status.SUCCEEDED, outcome=AliasOutcome.MOVED)
+    return deployment.changed(now, message, Status.SHIFTING, step=deployment.step + 1)
+
+
+def alias_moved(deployment: Deployment, current: AliasState | None, now: float) -> Deployment:
+    message = messages.alias_moved(deployment, current)
+    return deployment.changed(
+        now,
+        message,
+        Status.FAILED,
+        current=current,
+        weight=0,
+        outcome=AliasOutcome.LEFT_TO_OTHER,
+        reason=deployment.reason or Reason("alias_moved", message),
+    )
+
+
+# Restoring
+
+
+def found_moved(deployment: Deployment, current: AliasState, now: float) -> Deployment:
+    """Record what the alias serves before it is restored.
+
+    This happens once, unless someone keeps moving the alias between states that this deployment applied:
+    that is bounded by MAX_FAILURES.
+    """
+    if deployment.failures == MAX_FAILURES:
+        return fail(deployment, Reason("alias_moved", "someone else keeps moving it"), now)
+    message = messages.found_moved(deployment, current)
+    return deployment.changed(now, message, current=current, failures=deployment.failures + 1)
+
+
+def restored(deployment: Deployment, outcome: Restored, now: float) -> Deployment:
+    if deployment.abort is not None:
+        status = Status.ABORTED
+    elif outcome.outcome in (AliasOutcome.RESTORED, AliasOutcome.REMOVED):
+        status = Status.ROLLED_BACK
+    else:
+        status = Status.FAILED
+    message = messages.restored(deployment, outcome.outcome)
+    return deployment.changed(
+        now, message, status, current=outcome.current, weight=0, outcome=outcome.outcome
+    )
+
+
+# Failures
+
+
+def retry(deployment: Deployment, outcome: TransientFailure, now: float) -> Deployment:
+    """Count the failed attempt. After MAX_FAILURES of them in a row, fail."""
+    count = deployment.failures + 1
+    if count > MAX_FAILURES:
+        code = _CODES_AFTER_RETRIES.get(deployment.status, "publish_failed")
+        return fail(deployment, Reason(code, outcome.message, {"error": outcome.code}), now)
+    message = f"{outcome.message}; retrying ({count} of {MAX_FAILURES})"
+    return deployment.changed(now, message, failures=count)
+
+
+_CODES_AFTER_RETRIES: Final = {
+    Status.VERIFYING: "verify_failed",
+    Status.SHIFTING: "shift_failed",
+    Status.BAKING: "watch_failed",
+}
+
+
+def fail(deployment: Deployment, reason: Reason, now: float) -> Deployment:
+    """Fail, and roll back if the alias may have moved.
+
+    guarantees.md#4-failure-restores-the-alias
+    """
+    match deployment.status:
+        case Status.SHIFTING | Status.BAKING:
+            return deployment.changed(now, reason.message, Status.ROLLING_BACK, reason=reason)
+        case Status.ROLLING_BACK:
+            return deployment.changed(
+                now,
+                f"alias {deployment.plan.alias} could not be restored: {reason.message}",
+                Status.FAILED,
+                outcome=AliasOutcome.UNKNOWN,
+                current=None,
+            )
+        case _:
+            return deployment.changed(
+                now, reason.message, Status.FAILED, reason=reason, outcome=AliasOutcome.UNTOUCHED
+            )
+
+
+def _end_aborted(deployment: Deployment, reason: Reason, message: str, now: float) -> Deployment:
+    return deployment.changed(
+        now, message, Status.ABORTED, reason=reason, abort=reason, outcome=AliasOutcome.UNTOUCHED
+    )
