@@ -9,7 +9,10 @@ import jwt
 from jwt.types import Options
 
 from sluicegate.gate import rollout_settings
-from sluicegate.gate.policy import FORMAT, Gate, Rollout, parse
+from sluicegate.gate.codec import parse
+from sluicegate.gate.policy import Gate
+from sluicegate.gate.records import FORMAT
+from sluicegate.gate.rollout_settings import Rollout
 from sluicegate.oidc.identity import Issuer
 from sluicegate.oidc.jwks import Keyring
 from sluicegate.oidc.token import verify

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from sluicegate.gate import patterns, rollout_settings
-from sluicegate.gate.policy import FORMAT
+from sluicegate.gate.records import FORMAT
 from sluicegate.gate.rollout_settings import Rollout
 from sluicegate.gate.rules import DENIABLE, PINS
 from sluicegate_gatefile.keys import ID

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from sluicegate.aws import permissions
-from sluicegate.gate import policy as compiled
+from sluicegate.gate import codec
 from sluicegate.gate.policy import Decision, Gate
 from sluicegate.oidc.identity import Identity
 from sluicegate.text import clean
@@ -72,7 +72,7 @@ def check(path: str | Path, *, allow_loopback: bool = False, stack_name: str = "
     document = _json(checks.document())
     if any(diagnostic.severity == "error" for diagnostic in findings.found):
         return Report(None, None, findings.in_order(), ())
-    gate = compiled.parse(document, own_functions=own_functions)
+    gate = codec.parse(document, own_functions=own_functions)
     try:
         permissions.of(gate)
     except permissions.PolicyError as error:

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sluicegate.gate import patterns, webhooks
+from sluicegate.gate import patterns
 from sluicegate.gate.webhooks import ACTIONS, CLAIMS, EVENTS
 from sluicegate_gatefile.overrides import no_stage
 from sluicegate_gatefile.yaml_source import Path, Report
@@ -33,7 +33,17 @@ class WebhookChecks:
             what = "is a pipeline's: take it out; of a tag, the pipeline's success counts in any case"
             self._error("webhook", (*at, "status"), f"`status` {what}")
         self._deploys((*at, "deploy"), entry["deploy"]["function"], entry["deploy"]["stage"])
-        return webhooks.document(name, entry, issuer)
+        return {
+            "name": name,
+            "issuer": issuer,
+            "project_id": entry["project_id"],
+            "scheme": entry["scheme"],
+            "secret": entry.get("secret"),
+            "event": entry["event"],
+            "ref": entry["ref"],
+            "function": entry["deploy"]["function"],
+            "stage": entry["deploy"]["stage"],
+        }
 
     def secrets_differ(self, entries: Sequence[Keys]) -> None:
         """Reports a secret with which the maintainers of one project could speak for another."""

@@ -9,7 +9,8 @@ from sluicegate.aws import clients
 from sluicegate.aws.s3 import Artifacts
 from sluicegate.aws.secrets import Secrets
 from sluicegate.aws.stepfunctions import Executions
-from sluicegate.gate.policy import Gate, GateError, load
+from sluicegate.gate.codec import GateError, load
+from sluicegate.gate.policy import Gate
 from sluicegate.gateway import app, http
 from sluicegate.gateway.problems import Problem, unavailable
 from sluicegate.observability import count, logger, metrics

@@ -4,7 +4,8 @@ from functools import cache
 from typing import Any
 
 from sluicegate.aws import clients
-from sluicegate.gate.policy import Gate, load
+from sluicegate.gate.codec import load
+from sluicegate.gate.policy import Gate
 from sluicegate.notifier.consumer import QueueConsumer
 from sluicegate.notifier.gitlab_api import AccessTokens
 from sluicegate.notifier.ledger import StatusLedger

@@ -19,9 +19,9 @@ from moto import mock_aws
 
 from sluicegate.deployer.worker import Deployer
 from sluicegate.deployment.model import Deployment
-from sluicegate.gate import policy as gates
-from sluicegate.gate import rollout_settings
+from sluicegate.gate import codec, rollout_settings
 from sluicegate.gate.policy import Gate
+from sluicegate.gate.records import FORMAT
 from sluicegate.gate.rollout_settings import Rollout
 from sluicegate.gateway.app import Gateway
 from sluicegate.gateway.http import Answer, Call
@@ -65,7 +65,7 @@ def gate_of(
     """A gate of two issuers with the same keys, the stages `dev` and `prod`, and functions `orders*`."""
     rollouts = {"dev": Rollout(), "prod": Rollout()} | dict(stages or {})
     document = {
-        "format": gates.FORMAT,
+        "format": FORMAT,
         "issuers": [issuer("corp", ISSUER), issuer("other", OTHER)],
         "stages": [
             {
@@ -82,7 +82,7 @@ def gate_of(
         "deny": [],
         "webhooks": [],
     } | more
-    return gates.parse(json.dumps(document).encode(), own_functions=("sluicegate-gateway",))
+    return codec.parse(json.dumps(document).encode(), own_functions=("sluicegate-gateway",))
 
 
 def issuer(name: str, url: str) -> Json:

@@ -11,7 +11,8 @@ from rich.text import Text
 from sluicegate.deployment.durations import duration
 from sluicegate.deployment.plan import Limit, Metric, Smoke, Watch
 from sluicegate.gate import rollout_settings
-from sluicegate.gate.policy import Gate, Rollout
+from sluicegate.gate.policy import Gate
+from sluicegate.gate.rollout_settings import Rollout
 from sluicegate_cli.exit_codes import ExitCode
 from sluicegate_cli.screen import Screen, stacked
 from sluicegate_gatefile.compile import Report, check

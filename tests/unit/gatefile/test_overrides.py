@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sluicegate.deployment.plan import ALL_AT_ONCE, Limit, Metric, NoData, Smoke, TrafficStep, Watch
-from sluicegate.gate.policy import Placement
+from sluicegate.gate.model import Placement
 from sluicegate_gatefile import compile as gatefile
 from sluicegate_gatefile.compile import Report
 from sluicegate_gatefile.overrides import merged

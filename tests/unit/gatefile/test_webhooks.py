@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from sluicegate.gate import policy as gates
-from sluicegate.gate.policy import GateError
+from sluicegate.gate import codec
+from sluicegate.gate.codec import GateError
+from sluicegate.gate.records import FORMAT
 from sluicegate_gatefile import compile as gatefile
 from sluicegate_gatefile.compile import Report
 
@@ -214,7 +215,7 @@ def document(**changes: Any) -> bytes:
         for name in ("dev", "prod")
     ]
     whole = {
-        "format": gates.FORMAT,
+        "format": FORMAT,
         "issuers": [
             {"name": "corp", "url": CORP, "audience": "x", "max_age": None, "jwks": None, "feedback": None}
         ],
@@ -261,9 +262,9 @@ NOTHINGS: tuple[Any, ...] = ("", 7, [], {}, "***")
 
 
 def test_the_sound_document_is_sound() -> None:
-    assert list(gates.parse(document(), own_functions=()).webhooks) == ["orders-tags"]
+    assert list(codec.parse(document(), own_functions=()).webhooks) == ["orders-tags"]
     by_token = webhook(scheme="id_token", secret=None)
-    assert gates.parse(document(webhooks=[by_token]), own_functions=()).webhooks["orders-tags"].secret is None
+    assert codec.parse(document(webhooks=[by_token]), own_functions=()).webhooks["orders-tags"].secret is None
 
 
 @pytest.mark.parametrize(
@@ -297,4 +298,4 @@ def test_the_sound_document_is_sound() -> None:
 )
 def test_a_document_that_says_more_than_it_may_is_refused_whole(changes: dict[str, Any]) -> None:
     with pytest.raises(GateError):
-        gates.parse(document(**changes), own_functions=("orders-own",))
+        codec.parse(document(**changes), own_functions=("orders-own",))

@@ -1,12 +1,43 @@
-"""gate.json's smallest parts, read back: each is exactly as it must be, or GateError is raised."""
+"""Read gate.json, the compiled gate file. It is refused whole if anything in it is wrong: an error denies.
 
-from collections.abc import Collection, Iterable, Mapping
+guarantees.md#6-deny-by-default
+"""
+
+import hashlib
+import json
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from types import MappingProxyType
 from typing import TypeVar
 
-from sluicegate.gate import patterns
+import msgspec
+
+from sluicegate.deployment import strategy
+from sluicegate.deployment.plan import Smoke, Watch
+from sluicegate.gate import alarm_names, patterns, rollout_settings, webhooks
+from sluicegate.gate.model import OWN_TARGET, FunctionEntry, Stage
 from sluicegate.gate.patterns import Pattern
-from sluicegate.strict_json import JsonValue
+from sluicegate.gate.policy import Gate
+from sluicegate.gate.records import (
+    FORMAT,
+    DenyRecord,
+    Document,
+    FunctionRecord,
+    IssuerRecord,
+    RolloutRecord,
+    RuleRecord,
+    StageRecord,
+    WebhookRecord,
+)
+from sluicegate.gate.rollout_settings import Rollout
+from sluicegate.gate.rules import FOLDED, PINS, Deny, Rule
+from sluicegate.gate.webhooks import Webhook
+from sluicegate.oidc.identity import Feedback, Issuer
+from sluicegate.strict_json import StrictJsonError, loads
+from sluicegate.text import clean
+
+MAX_DEPTH = 8
 
 _T = TypeVar("_T")
 
@@ -15,93 +46,246 @@ class GateError(Exception):
     """There is no usable gate.json: nothing can be decided, so everything is denied. The message says why."""
 
 
-def members(value: JsonValue) -> dict[str, JsonValue]:
-    """An object, whatever its members."""
-    if not isinstance(value, dict):
-        raise GateError("gate.json: an object is missing")
-    return value
+def load(path: str | Path, *, own_functions: Collection[str]) -> Gate:
+    """Read gate.json. `own_functions`, the stack's, are never covered, placed or granted, whatever it says.
 
-
-def record(value: JsonValue, *names: str) -> dict[str, JsonValue]:
-    """An object with exactly these members."""
-    item = members(value)
-    if item.keys() != set(names):
-        raise GateError(f"gate.json: an object has not exactly the members {', '.join(names)}")
-    return item
-
-
-def items(value: JsonValue) -> list[JsonValue]:
-    """A list, which may be empty."""
-    if not isinstance(value, list):
-        raise GateError("gate.json: a list is missing")
-    return value
-
-
-def text(value: JsonValue) -> str:
-    """A text that is not empty."""
-    if not isinstance(value, str) or not value:
-        raise GateError("gate.json: a text is missing")
-    return value
-
-
-def texts(value: JsonValue) -> tuple[str, ...]:
-    """A list of texts, at least one."""
-    if not (found := items(value)):
-        raise GateError("gate.json: a list is empty")
-    return tuple(map(text, found))
-
-
-def flag(value: JsonValue, name: str) -> bool:
-    """true or false."""
-    if not isinstance(value, bool):
-        raise GateError(f"gate.json: {name} is true or false")
-    return value
-
-
-def whole(value: JsonValue, least: int, most: int) -> int:
-    """A whole number from `least` to `most`."""
-    if type(value) is not int or not least <= value <= most:  # `type`: true is an int
-        raise GateError(f"gate.json: a whole number from {least} to {most} is missing")
-    return value
-
-
-def number(value: JsonValue, least: float, most: float) -> float:
-    """A number from `least` to `most`."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
-        raise GateError(f"gate.json: a number from {least:g} to {most:g} is missing")
-    return float(value)
-
-
-def positive(value: JsonValue) -> int:
-    """A number of seconds."""
-    if type(value) is not int or value < 1:
-        raise GateError("gate.json: a number of seconds is missing")
-    return value
-
-
-def seconds(value: JsonValue) -> int | None:
-    """A number of seconds, or null where there is no limit."""
-    return None if value is None else positive(value)
-
-
-def pattern(value: JsonValue, *, fold: bool = False) -> Pattern:
-    """A pattern that compiles."""
-    form = text(value)
+    Raises GateError for anything that is not a whole and sound gate.json of this version.
+    """
     try:
-        return patterns.compile(form, fold=fold)
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise GateError(f"cannot read the gate: {error.strerror}") from error
+    return parse(data, own_functions=own_functions)
+
+
+def parse(data: bytes, *, own_functions: Collection[str]) -> Gate:
+    """Return the gate in gate.json's bytes; see `load`."""
+    document = _document(data)
+    return _Reader(document, own_functions).gate(hashlib.sha256(data).hexdigest())
+
+
+def _document(data: bytes) -> Document:
+    """Return the records of gate.json: strict JSON first, as msgspec takes the last of two equal names."""
+    try:
+        value = loads(data, max_depth=MAX_DEPTH)
+    except StrictJsonError as error:
+        raise GateError(f"gate.json: {error}") from error
+    if isinstance(value, dict) and value.get("format", FORMAT) != FORMAT:
+        raise GateError(f"gate.json is not of format {FORMAT}: build it again with this version")
+    try:
+        return msgspec.convert(value, Document)
+    except msgspec.ValidationError as error:
+        raise GateError(f"gate.json: {clean(str(error), 512)}") from error
+
+
+@dataclass(frozen=True)
+class _Reader:
+    """Makes values of the records, and refuses what their types cannot say."""
+
+    document: Document
+    own_functions: Collection[str]
+
+    def gate(self, digest: str) -> Gate:
+        document = self.document
+        issuers = _unique("issuer", ((each.url, _issuer(each)) for each in document.issuers))
+        stages = _unique("stage", ((each.name, self._stage(each)) for each in document.stages))
+        functions = tuple(self._function(each, stages) for each in document.functions)
+        _check_requirements(stages, functions)
+        rules = tuple(_rule(each, issuers, stages) for each in document.rules)
+        deny = tuple(_deny(each, issuers) for each in document.deny)
+        gate = Gate(
+            digest=digest,
+            issuers=issuers,
+            stages=stages,
+            functions=functions,
+            rules=rules,
+            deny=deny,
+            webhooks=_unique("webhook", ((each.name, _webhook(each, issuers)) for each in document.webhooks)),
+            own_functions=frozenset(self.own_functions),
+            _rules_by_pin=_index((rule.issuer, *_first_pin(rule)) for rule in rules),
+            _deny_by_first=_index((entry.issuer, *entry.claims[0]) for entry in deny),
+        )
+        for webhook in gate.webhooks.values():
+            placement = gate.place(webhook.function, webhook.stage)
+            if placement is None or placement.protected:
+                raise GateError(f"gate.json: the webhook {webhook.name!r} deploys where it may not")
+        return gate
+
+    def _stage(self, record: StageRecord) -> Stage:
+        return Stage(
+            name=record.name,
+            alias=record.alias,
+            target=OWN_TARGET,
+            protected=record.protected,
+            max_age=record.max_age,
+            rollout=self._rollout(record.rollout),
+        )
+
+    def _function(self, record: FunctionRecord, stages: Mapping[str, Stage]) -> FunctionEntry:
+        for stage in (*record.alias, *record.max_age, *record.rollout):
+            _known("stage", stage, stages)
+        return FunctionEntry(
+            pattern=_pattern(record.pattern),
+            alias=MappingProxyType(record.alias),
+            max_age=MappingProxyType(record.max_age),
+            rollout=MappingProxyType({stage: self._rollout(each) for stage, each in record.rollout.items()}),
+        )
+
+    def _rollout(self, record: RolloutRecord) -> Rollout:
+        rollout = msgspec.convert(record, Rollout, from_attributes=True)
+        try:
+            strategy.checked(rollout.steps)
+        except strategy.StrategyError as error:
+            raise GateError(f"gate.json: {error}") from error
+        if rollout.smoke:
+            self._check_smoke(rollout.smoke)
+        if rollout.watch:
+            _check_watch(rollout.watch)
+        return rollout
+
+    def _check_smoke(self, smoke: Smoke) -> None:
+        if (smoke.payload is None) == (smoke.hook is None) or (smoke.expect and smoke.hook):
+            raise GateError(
+                "gate.json: a smoke test has a payload or a hook, and expects with a payload only"
+            )
+        if smoke.hook in self.own_functions:
+            raise GateError(f"gate.json: {smoke.hook!r} is no function that can be a hook")
+        for text in filter(None, (smoke.payload, smoke.expect)):
+            _check_json(text)
+
+
+def _issuer(record: IssuerRecord) -> Issuer:
+    feedback = record.feedback
+    return Issuer(
+        name=record.name,
+        url=record.url,
+        audience=record.audience,
+        max_age=record.max_age,
+        jwks=None if record.jwks is None else record.jwks.encode(),
+        feedback=None if feedback is None else msgspec.convert(feedback, Feedback, from_attributes=True),
+    )
+
+
+def _check_json(text: str) -> None:
+    """Raise GateError where a payload or an expectation is not compact JSON."""
+    try:
+        compact = json.dumps(
+            loads(text.encode(), max_depth=rollout_settings.MAX_DEPTH), separators=(",", ":")
+        )
+    except StrictJsonError as error:
+        raise GateError(f"gate.json: a payload or an expectation: {error}") from error
+    if text != compact:
+        raise GateError("gate.json: a payload or an expectation is not compact JSON")
+
+
+def _check_watch(watch: Watch) -> None:
+    if not (watch.alarms or watch.limits):
+        raise GateError("gate.json: a watch watches nothing")
+    for name in watch.alarms:
+        if problem := alarm_names.complaint(name):
+            raise GateError(f"gate.json: the alarm {name[:64]!r} {problem}")
+    _unique("metric", ((limit.metric.value, limit) for limit in watch.limits))
+    for limit in watch.limits:
+        least, most = rollout_settings.LEAST, rollout_settings.MOST[limit.metric]
+        if limit.most is None and limit.max_ratio is None:
+            raise GateError(f"gate.json: nothing limits the metric {limit.metric.value}")
+        if limit.most is not None and not least <= limit.most <= most:
+            raise GateError(f"gate.json: the most of {limit.metric.value} is not from {least:g} to {most}")
+
+
+def _check_requirements(stages: Mapping[str, Stage], functions: Collection[FunctionEntry]) -> None:
+    """Raise GateError where a function's stages require an unknown stage, or one another in a circle."""
+    own = {name: stage.rollout.requires for name, stage in stages.items()}
+    merged = (
+        {name: entry.rollout_in(stage).requires for name, stage in stages.items()} for entry in functions
+    )
+    for requires in (own, *merged):
+        for stage, required in requires.items():
+            if required is not None:
+                _known("stage", required, stages)
+            if rollout_settings.circle(requires, stage):
+                raise GateError(f"gate.json: the stage {stage!r} requires itself")
+
+
+def _rule(record: RuleRecord, issuers: Mapping[str, Issuer], stages: Mapping[str, Stage]) -> Rule:
+    if record.via != "iam" and "pipeline_source" not in record.claims:
+        raise GateError("gate.json: a rule leaves pipeline_source open, which lets forks in")
+    rule = Rule(
+        name=record.name,
+        issuer=_known("issuer", record.issuer, issuers),
+        via=record.via,
+        claims=tuple(
+            (claim, tuple(_pattern(text, fold=claim in FOLDED) for text in wanted))
+            for claim, wanted in record.claims.items()
+        ),
+        actions=frozenset(record.actions),
+        functions=tuple(map(_pattern, record.functions)),
+        stages=tuple(_known("stage", stage, stages) for stage in record.stages),
+    )
+    if rule.via == "webhook":
+        protected = [stage.name for stage in stages.values() if stage.protected]
+        if problem := webhooks.excess(rule, protected):
+            raise GateError(f"gate.json: rule {rule.name!r} {problem}")
+    if "approve" in rule.actions and not rule.asks_a_person:
+        raise GateError(
+            f"gate.json: rule {rule.name!r} approves without pinning what says that a person asks"
+        )
+    return rule
+
+
+def _deny(record: DenyRecord, issuers: Mapping[str, Issuer]) -> Deny:
+    return Deny(_known("issuer", record.issuer, issuers), tuple(record.claims.items()))
+
+
+def _webhook(record: WebhookRecord, issuers: Mapping[str, Issuer]) -> Webhook:
+    if (record.secret is None) != (record.scheme == "id_token"):
+        raise GateError("gate.json: a webhook has a secret, or its scheme is id_token")
+    return Webhook(
+        name=record.name,
+        issuer=_known("issuer", record.issuer, issuers),
+        project_id=record.project_id,
+        scheme=record.scheme,
+        secret=record.secret,
+        event=record.event,
+        ref=_pattern(record.ref),
+        function=record.function,
+        stage=record.stage,
+    )
+
+
+def _first_pin(rule: Rule) -> tuple[str, tuple[str, ...]]:
+    for claim in PINS:
+        if pinned := rule.pinned(claim):
+            return claim, pinned
+    raise GateError(f"gate.json: rule {rule.name!r} pins neither project_id nor namespace_id")
+
+
+def _index(
+    keys: Iterable[tuple[str, str, tuple[str, ...]]],
+) -> Mapping[tuple[str, str, str], Sequence[int]]:
+    """Map (issuer, claim, value) to the positions that have it, ascending, each once."""
+    index: dict[tuple[str, str, str], list[int]] = {}
+    for position, (issuer, claim, values) in enumerate(keys):
+        for value in dict.fromkeys(values):
+            index.setdefault((issuer, claim, value), []).append(position)
+    return MappingProxyType(index)
+
+
+def _pattern(text: str, *, fold: bool = False) -> Pattern:
+    try:
+        return patterns.compile(text, fold=fold)
     except patterns.PatternError as error:
-        raise GateError(f"gate.json: the pattern {form[:64]!r} {error}") from error
+        raise GateError(f"gate.json: the pattern {text[:64]!r} {error}") from error
 
 
-def known(what: str, name: str, names: Collection[str]) -> str:
-    """One of the names that there are."""
+def _known(what: str, name: str, names: Collection[str]) -> str:
     if name not in names:
         raise GateError(f"gate.json: there is no {what} {name!r}")
     return name
 
 
-def unique(what: str, pairs: Iterable[tuple[str, _T]]) -> Mapping[str, _T]:
-    """A mapping of pairs of which no two have one name."""
+def _unique(what: str, pairs: Iterable[tuple[str, _T]]) -> Mapping[str, _T]:
+    """Return a mapping of the pairs, of which no two may have one name."""
     found: dict[str, _T] = {}
     for name, item in pairs:
         if name in found:

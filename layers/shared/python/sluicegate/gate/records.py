@@ -1,0 +1,171 @@
+"""gate.json's records: the members that each object has, their types and limits.
+
+Every member is required, and no other is accepted. The compiler writes these records, `codec` reads them.
+"""
+
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+from msgspec import Meta
+
+from sluicegate.deployment import strategy
+from sluicegate.deployment.plan import Metric, NoData
+from sluicegate.gate import alarm_names, rollout_settings, webhooks
+from sluicegate.gate.rules import RuleAction
+from sluicegate.gate.webhooks import Event, Scheme
+from sluicegate.oidc.identity import FEEDBACK_SECRETS, Via
+
+FORMAT: Final = 3
+"""The format of gate.json. Another one is refused."""
+
+Text = Annotated[str, Meta(min_length=1)]
+Texts = Annotated[tuple[Text, ...], Meta(min_length=1)]
+Seconds = Annotated[int, Meta(ge=1)]
+Deniable = Literal["project_id", "user_id", "pipeline_id", "jti"]
+
+_HOOK = Annotated[str, Meta(pattern=rf"\A(?:{rollout_settings.FUNCTION})\Z")]
+_PERCENT = Annotated[int, Meta(ge=1, le=100)]
+_BAKE = Annotated[int, Meta(ge=0, le=strategy.MAX_BAKE)]
+_SMOKE_SECONDS = Annotated[int, Meta(ge=1, le=rollout_settings.MAX_SMOKE)]
+_JSON = Annotated[str, Meta(min_length=1, max_length=rollout_settings.MAX_PAYLOAD)]
+_SAMPLES = Annotated[int, Meta(ge=1, le=rollout_settings.MAX_SAMPLES)]
+_RATIO = Annotated[float, Meta(ge=1, le=rollout_settings.MAX_RATIO)]
+_ALARMS = Annotated[tuple[Text, ...], Meta(max_length=alarm_names.MAX_ALARMS)]
+_APPROVAL = Annotated[int, Meta(ge=rollout_settings.APPROVAL[0], le=rollout_settings.APPROVAL[1])]
+
+
+class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An object of gate.json."""
+
+
+class FeedbackRecord(Record, frozen=True):
+    """An issuer's `feedback`."""
+
+    secret: Annotated[str, Meta(pattern=rf"\A{FEEDBACK_SECRETS}")]
+    commit_status: bool
+    deployment: bool
+
+
+class IssuerRecord(Record, frozen=True):
+    """An issuer. `jwks` is the text of a key set."""
+
+    name: Text
+    url: Text
+    audience: Text
+    max_age: Seconds | None
+    jwks: Text | None
+    feedback: FeedbackRecord | None
+
+
+class StepRecord(Record, frozen=True):
+    """One step of a strategy."""
+
+    percent: _PERCENT
+    bake: _BAKE
+
+
+class SmokeRecord(Record, frozen=True):
+    """A smoke test."""
+
+    timeout: _SMOKE_SECONDS
+    payload: _JSON | None
+    expect: _JSON | None
+    hook: _HOOK | None
+
+
+class LimitRecord(Record, frozen=True):
+    """A limit on one metric."""
+
+    metric: Metric
+    min_samples: _SAMPLES
+    most: float | None
+    max_ratio: _RATIO | None
+
+
+class WatchRecord(Record, frozen=True):
+    """What is watched during a bake."""
+
+    alarms: _ALARMS
+    limits: tuple[LimitRecord, ...]
+    no_data: NoData
+
+
+class RolloutRecord(Record, frozen=True):
+    """How a deployment goes in a stage."""
+
+    steps: tuple[StepRecord, ...]
+    smoke: SmokeRecord | None
+    watch: WatchRecord | None
+    approval: _APPROVAL | None
+    requires: Text | None
+    ordered: bool
+
+
+class StageRecord(Record, frozen=True):
+    """A stage."""
+
+    name: Text
+    alias: Text
+    protected: bool
+    max_age: Seconds | None
+    rollout: RolloutRecord
+
+
+class FunctionRecord(Record, frozen=True):
+    """An entry of `functions`; the mappings are by stage."""
+
+    pattern: Text
+    alias: dict[str, Text]
+    max_age: dict[str, Seconds]
+    rollout: dict[str, RolloutRecord]
+
+
+class RuleRecord(Record, frozen=True):
+    """A rule."""
+
+    name: Text
+    issuer: Text
+    via: Via
+    claims: dict[str, Texts]
+    actions: Annotated[tuple[RuleAction, ...], Meta(min_length=1)]
+    functions: Texts
+    stages: Texts
+
+
+class DenyRecord(Record, frozen=True):
+    """An entry of `deny`."""
+
+    issuer: Text
+    claims: Annotated[dict[Deniable, Texts], Meta(min_length=1)]
+
+
+class WebhookRecord(Record, frozen=True):
+    """An entry of `webhooks`."""
+
+    name: Annotated[str, Meta(pattern=rf"\A(?:{webhooks.NAME})\Z")]
+    issuer: Text
+    project_id: Annotated[str, Meta(pattern=r"\A[1-9][0-9]*\Z")]
+    scheme: Scheme
+    secret: Annotated[str, Meta(pattern=rf"\A(?:{webhooks.SECRET})\Z")] | None
+    event: Event
+    ref: Text
+    function: _HOOK
+    stage: Text
+
+
+class Document(Record, frozen=True):
+    """The whole of gate.json."""
+
+    format: Literal[3]
+    issuers: tuple[IssuerRecord, ...]
+    stages: tuple[StageRecord, ...]
+    functions: tuple[FunctionRecord, ...]
+    rules: tuple[RuleRecord, ...]
+    deny: tuple[DenyRecord, ...]
+    webhooks: tuple[WebhookRecord, ...]
+
+
+def plain(record: Record) -> dict[str, Any]:
+    """Return the record as JSON's types, its members in their order."""
+    found: dict[str, Any] = msgspec.to_builtins(record)
+    return found
