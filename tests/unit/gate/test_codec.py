@@ -257,7 +257,7 @@ TAMPERED: list[tuple[Any, str]] = [
     (FULL | {"watch": WATCH | {"alarms": ["{function"]}}, "no placeholder"),
     (FULL | {"watch": WATCH | {"alarms": ["a" * 256]}}, "longer than 255"),
     *((FULL | {"watch": WATCH | {"limits": value}}, "") for value in each(None, "x", {}, [None], [[]], [{}])),
-    *((FULL | {"watch": WATCH | {"limits": [without(LIMIT, key)]}}, "missing required field") for key in LIMIT),
+    *((FULL | {"watch": WATCH | {"limits": [without(LIMIT, key)]}}, "missing required") for key in LIMIT),
     (FULL | {"watch": WATCH | {"limits": [LIMIT | {"more": 1}]}}, "unknown field `more`"),
     (FULL | {"watch": WATCH | {"limits": [LIMIT, LIMIT]}}, "metric 'errors' occurs twice"),
     (FULL | {"watch": WATCH | {"limits": [LIMIT | {"most": None}]}}, "nothing limits the metric errors"),
