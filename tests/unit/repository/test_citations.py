@@ -20,6 +20,11 @@ FILES = sorted(
 # A path of a page, with an anchor or none; not the end of a URL or of another word.
 CITATION = re.compile(r"(?<![\w/.:-])((?:\.{0,2}/)*(?:[\w-]+/)*[\w-]+\.md)(?:#([\w-]*))?(?![\w-])")
 
+# How the law was cited before it was in the repository.
+OLD = re.compile(
+    r'\bpromise [1-9]|\bSECURITY\.md, ?["“]|\b(?:DESIGN|STYLE|HOUSE|FAULTS)\.md\b', re.IGNORECASE
+)
+
 
 def citations(text: str) -> Iterator[tuple[str, str]]:
     """Yield each page that the text cites, with its anchor, or an empty one."""
@@ -78,6 +83,20 @@ def test_every_citation_leads_somewhere() -> None:
         f"{name(file)}: {found}"
         for file in FILES
         for path, anchor in citations(file.read_text())
-        if path != "DESIGN.md" and (found := problem(path, anchor, file))
+        if (found := problem(path, anchor, file))
     ]
     assert wrong == []
+
+
+@pytest.mark.parametrize("text", ["(promise 5)", "Promise 6: no", 'SECURITY.md, "Keys"', "see DESIGN.md"])
+def test_knows_the_old_forms(text: str) -> None:
+    assert OLD.search(text)
+
+
+@pytest.mark.parametrize("text", ["a promise", "nine promises", "as SECURITY.md says", "security.md#keys"])
+def test_lets_other_text_alone(text: str) -> None:
+    assert not OLD.search(text)
+
+
+def test_nothing_cites_in_the_old_forms() -> None:
+    assert [f"{name(file)}: {found[0]}" for file in FILES if (found := OLD.search(file.read_text()))] == []
