@@ -15,7 +15,8 @@ from sluicegate.deployment.model import AliasOutcome, Deployment
 from sluicegate.observability import count, logger, metrics
 from sluicegate.rollout.outcomes import Outcome
 from sluicegate.settings import Config
-from sluicegate.store.store import Contended, Store
+from sluicegate.store.errors import Contended
+from sluicegate.store.store import Store
 
 
 @cache

@@ -226,7 +226,7 @@ class Site(World):
         )
 
     def of(self, answer: Answer) -> Deployment:
-        found = self.store.deployment(answer.value["id"])
+        found = self.store.deployments.get(answer.value["id"])
         assert found is not None
         return found
 

@@ -20,7 +20,8 @@ from sluicegate.deployment.model import Deployment, Entry, Requester, Status
 from sluicegate.deployment.plan import Plan, Target, TrafficStep
 from sluicegate.deployment.ulid import new_id
 from sluicegate.rollout.analysis import AlarmState, VersionMetrics
-from sluicegate.store.store import Store, digest
+from sluicegate.store.keys import digest
+from sluicegate.store.store import Store
 from support import quicker_moto
 from support.lambda_model import LambdaModel
 
@@ -144,11 +145,11 @@ class World:
         """A deployment as the gateway accepts it."""
         self.clock.now += 1
         deployment = replace(new_deployment(self.clock(), sha256, function, alias), **fields)
-        self.store.accept(
+        self.store.deployments.accept(
             deployment,
             request_key=digest(deployment.id),
             fingerprint="fingerprint",
-            binding=None,
+            token_use=None,
         )
         return deployment
 
@@ -167,7 +168,7 @@ class World:
         """What happens while the rollout waits; a test puts its own here."""
 
     def now(self, deployment: Deployment) -> Deployment:
-        found = self.store.deployment(deployment.id)
+        found = self.store.deployments.get(deployment.id)
         assert found is not None
         return found
 

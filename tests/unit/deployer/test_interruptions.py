@@ -20,7 +20,7 @@ from sluicegate.deployment.model import AliasOutcome, AliasState, Deployment, St
 from sluicegate.deployment.plan import ALL_AT_ONCE, Limit, Metric, Plan, Smoke, TrafficStep, Watch
 from sluicegate.rollout.analysis import AlarmState, VersionMetrics
 from sluicegate.rollout.transitions import request_abort
-from sluicegate.store.store import StaleRevision
+from sluicegate.store.errors import StaleRevision
 from support.lambda_model import LambdaModel, error, timeout
 from support.plans import ABORTED
 from support.world import OWN, Clock, Killed, World, world
@@ -128,7 +128,7 @@ def abort(at: World, deployment: Deployment) -> None:
         if after is current:
             return
         with suppress(StaleRevision):
-            at.store.save(current, after)
+            at.store.deployments.save(current, after)
             return
 
 
@@ -321,4 +321,4 @@ def test_a_record_that_has_moved_on_is_never_overwritten() -> None:
     with prepared_world(SCENES["canary"]) as (at, accepted):
         run(at, accepted)
         with pytest.raises(StaleRevision):
-            at.store.save(accepted, accepted.changed(at.clock(), "late", Status.PUBLISHING))
+            at.store.deployments.save(accepted, accepted.changed(at.clock(), "late", Status.PUBLISHING))

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from sluicegate.deployment.model import AliasOutcome, Deployment, Status
-from sluicegate.store.store import StaleRevision
+from sluicegate.store.errors import StaleRevision
 from support.lambda_model import timeout
 from support.world import Killed, World, world
 
@@ -384,4 +384,4 @@ def test_a_record_that_moved_on_is_not_overwritten(at: World) -> None:
     at.run(accepted)
     late = accepted.changed(at.clock(), "late", Status.PUBLISHING)
     with pytest.raises(StaleRevision):
-        at.store.save(accepted, late)
+        at.store.deployments.save(accepted, late)

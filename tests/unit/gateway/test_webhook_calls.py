@@ -19,7 +19,8 @@ from sluicegate.gateway.app import Gateway
 from sluicegate.gateway.http import Answer, Call
 from sluicegate.gateway.problems import Problem
 from sluicegate.oidc.jwks import Keyring
-from sluicegate.store.store import Hold, Upload
+from sluicegate.store.holds import Hold
+from sluicegate.store.uploads import Upload
 from sluicegate_gatefile import compile as gatefile
 from support.deliveries import ISSUER, OTHER_SHA, SECRET, SHA, headers, pipeline, raw, sign, tag_push
 from support.signing import AUDIENCE, jwk, jwks
@@ -165,7 +166,7 @@ class Hooks:
 
     def upload(self, sha: str = SHA, sha256: str = "a" * 64, *, there: bool = True, **changes: Any) -> str:
         self.world.clock.now += 1
-        self.world.store.register(
+        self.world.store.uploads.add(
             replace(Upload("orders-api", sha256, 10, ISSUER, "4213", "v1.0.0", sha), **changes)
         )
         if there:
@@ -173,14 +174,14 @@ class Hooks:
         return sha256
 
     def deployment(self, told: dict[str, Any]) -> Deployment:
-        found = self.world.store.deployment(told["deployment"])
+        found = self.world.store.deployments.get(told["deployment"])
         assert found is not None
         return found
 
     def finish(self, told: dict[str, Any], status: Status = Status.SUCCEEDED) -> None:
         before = self.deployment(told)
         after = before.changed(self.world.clock(), "done", status, version="1")
-        self.world.store.save(before, after)
+        self.world.store.deployments.save(before, after)
 
     def items(self, prefix: str) -> list[dict[str, Any]]:
         items = self.world.client.scan(TableName=TABLE)["Items"]
@@ -356,11 +357,11 @@ def test_what_cannot_be_done_now_binds_nothing(hooks: Hooks) -> None:
     assert status(hooks.send("tags", other)) == (200, "busy")
     hooks.finish(first)
     hold = Hold("dev", "by job", ("orders-*",), "because", timestamp(hooks.world.clock()), {})
-    hooks.world.store.hold(hold)
+    hooks.world.store.holds.place(hold)
     told = hooks.send("tags", other)
     assert status(told) == (200, "held")
     assert "because" in told["why"]
-    hooks.world.store.release(hold)
+    hooks.world.store.holds.release(hold)
     assert status(hooks.send("tags", other)) == (200, "started")
 
 

@@ -9,7 +9,7 @@ from moto import mock_aws
 
 from sluicegate.notifier.commit_status import CommitState, CommitStatusKey, GitLabDeployment, ReportedState
 from sluicegate.notifier.ledger import LEASE_SECONDS, LeaseHeld, StatusLedger
-from sluicegate.store.store import digest
+from sluicegate.store.keys import digest
 from support.notifier_simulation import NAME, SHA, URL
 from support.world import OWN, TABLE, Clock, create_table
 

@@ -22,13 +22,21 @@ class Engine:
     ends_at: float = float("inf")
     now: float = 0
 
+    @property
+    def deployments(self) -> "Engine":
+        return self
+
+    @property
+    def waits(self) -> "Engine":
+        return self
+
     def unfinished(self) -> list[Deployment]:
         return [self.only]
 
-    def deployment(self, _: str) -> Deployment:
+    def get(self, _: str) -> Deployment:
         return replace(self.only, status=Status.ROLLING_BACK) if self.now >= self.ends_at else self.only
 
-    def waiting(self, _: str) -> str:
+    def token(self, _: str) -> str:
         return "present" if self.now >= self.waits_from else "past"
 
     def wake(self, token: str) -> bool:

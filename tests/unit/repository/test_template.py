@@ -15,7 +15,7 @@ from sluicegate.notifier import consumer, ledger
 from sluicegate.oidc.identity import FEEDBACK_SECRETS
 from sluicegate.relay import event as events
 from sluicegate.settings import Config
-from sluicegate.store import store
+from sluicegate.store import locks
 
 ROOT: Final = Path(__file__).resolve().parents[3]
 FUNCTIONS: Final = ("Gateway", "Watcher", "Deployer", "Janitor", "Relay", "Waker", "Notifier")
@@ -627,7 +627,7 @@ def test_the_rollout_retries_wherever_it_runs() -> None:
 
 def test_a_turn_fits_the_function_the_task_and_the_lease() -> None:
     function = properties("DeployerFunction")["Timeout"]
-    assert worker.TURN * 2 < function < MACHINE["States"]["Run"]["TimeoutSeconds"] < store.PUBLISH_LEASE
+    assert worker.TURN * 2 < function < MACHINE["States"]["Run"]["TimeoutSeconds"] < locks.PUBLISH_LEASE
 
 
 def test_every_substitution_of_the_rollout_is_given() -> None:

@@ -18,7 +18,7 @@ from sluicegate.gateway.problems import Problem
 from sluicegate.oidc.identity import Identity
 from sluicegate.recovery.janitor import Janitor
 from sluicegate.rollout import smoke
-from sluicegate.store.store import Upload
+from sluicegate.store.uploads import Upload
 from sluicegate_gatefile import compile as gatefile
 from support.lambda_model import error
 from support.world import OWN, World, world
@@ -136,7 +136,7 @@ class Stand:
 
     def ask(self, identity: Identity, **body: Any) -> Deployment:
         answer = self.call("POST", "/deployments", identity, {"function": "orders", **body})
-        found = self.world.store.deployment(answer.value["id"])
+        found = self.world.store.deployments.get(answer.value["id"])
         assert found is not None
         return found
 
@@ -156,7 +156,7 @@ def second(at: Stand, number: int) -> Identity:
 def replaced(at: Stand, deployment: Deployment, **fields: Any) -> Deployment:
     """The record with other fields, as an earlier gate file would have had them."""
     after = replace(deployment, revision=deployment.revision + 1, **fields)
-    at.world.store.save(deployment, after)
+    at.world.store.deployments.save(deployment, after)
     return after
 
 
@@ -171,7 +171,7 @@ def at(tmp_path: Path) -> Iterator[Stand]:
         setattr(made.model, "get_provisioned_concurrency_config", no_provisioned_concurrency)  # noqa: B010
         for code in (b"old", b"new", b"newest"):
             sha256 = made.upload("orders", code)
-            made.store.register(Upload("orders", sha256, 1, ISSUER, "4213", "main", "0"))
+            made.store.uploads.add(Upload("orders", sha256, 1, ISSUER, "4213", "main", "0"))
         yield Stand(made, gate(tmp_path))
 
 
@@ -182,7 +182,7 @@ def test_an_approved_deployment_that_bakes_is_not_woken_every_minute(at: Stand) 
     """A bake of days was woken each minute, until executions ran out of history, and it was given up."""
     asked = at.deploy(at.job(1), NEW, "asked")
     at.turn(asked)
-    at.world.store.wait(asked.id, "token", 0)
+    at.world.store.waits.add(asked.id, "token", 0)
     janitor = Janitor(at.world.store, cast(Any, at.engine), at.world.clock)
     at.call("POST", "/deployments/{id}/approve", second(at, 2), {}, id=asked.id)
     at.engine.woken.clear()
@@ -190,7 +190,7 @@ def test_an_approved_deployment_that_bakes_is_not_woken_every_minute(at: Stand) 
     assert janitor.sweep().running == 1
     assert at.engine.woken == ["token"]  # whoever approved may have died before the wake-up call
     baking = replace(at.world.now(asked), status=Status.BAKING, revision=99)
-    at.world.store.save(at.world.now(asked), baking)
+    at.world.store.deployments.save(at.world.now(asked), baking)
     at.engine.woken.clear()
     for _ in range(10):
         at.world.clock.sleep(60)
@@ -241,14 +241,14 @@ def test_a_rollback_goes_one_step_back_although_the_release_ends_meanwhile(at: S
     release = at.deploy(at.job(3), NEWEST)
     while at.turn(release).status is not Status.BAKING:
         pass
-    read = at.world.store.alias_lock
+    read = at.world.store.locks.alias_lock
 
     def ends_first(*key: Any) -> Any:
-        setattr(at.world.store, "alias_lock", read)  # noqa: B010
+        setattr(at.world.store.locks, "alias_lock", read)  # noqa: B010
         at.world.run(release)
         return read(*key)
 
-    setattr(at.world.store, "alias_lock", ends_first)  # noqa: B010
+    setattr(at.world.store.locks, "alias_lock", ends_first)  # noqa: B010
     with pytest.raises(Problem) as refused:
         at.ask(at.job(4), action="rollback", stage="prod")
     assert (refused.value.status, at.world.locks()) == (503, [])

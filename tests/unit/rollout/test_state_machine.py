@@ -421,7 +421,7 @@ def occupy_publishing(at: Site) -> Deployment:
     """Another stage of the function is publishing, and does not get on until its execution is started."""
     other = at.deploy(artifact(at, b"another"), stage="dev")
     at.machine.executions.clear()
-    at.store.save(other, other.changed(at.clock(), "publishing", Status.PUBLISHING))
+    at.store.deployments.save(other, other.changed(at.clock(), "publishing", Status.PUBLISHING))
     return other
 
 

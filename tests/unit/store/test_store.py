@@ -6,31 +6,19 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from hypothesis import given
 
 from sluicegate.deployment.durations import timestamp
-from sluicegate.deployment.model import AliasOutcome, AliasState, Approval, Deployment, Reason, Status
+from sluicegate.deployment.model import AliasOutcome, AliasState, Deployment, Reason, Status
 from sluicegate.deployment.plan import TrafficStep
 from sluicegate.gate.rollout_settings import Rollout
 from sluicegate.oidc import token
-from sluicegate.rollout.analysis import find_breach
 from sluicegate.rollout.transitions import request_abort
-from sluicegate.store import store
-from sluicegate.store.codec import deployment_of, marshal, record, unmarshal
-from sluicegate.store.store import (
-    AliasLock,
-    Busy,
-    Contended,
-    Hold,
-    Outdated,
-    RequestKnown,
-    StaleRevision,
-    Supersession,
-    TokenUse,
-    TokenUsed,
-)
+from sluicegate.store import locks, requests
+from sluicegate.store.errors import Busy, Contended, Outdated, RequestKnown, StaleRevision, TokenUsed
+from sluicegate.store.holds import Hold
+from sluicegate.store.locks import AliasLock, Supersession
+from sluicegate.store.requests import TokenUse
 from support.gateway_world import Site, artifact, gate_of, problem, site
-from support.plans import ABORTED, observations, plans
 from support.world import OWN, START, World, new_deployment, world
 
 pytestmark = pytest.mark.filterwarnings("ignore:No application metrics")
@@ -46,21 +34,21 @@ def at() -> Iterator[World]:
 
 
 def lock(at: World) -> AliasLock | None:
-    return at.store.alias_lock(OWN, "orders", "prod")
+    return at.store.locks.alias_lock(OWN, "orders", "prod")
 
 
-def accept(at: World, *, takeover: Supersession | None = None, **fields: Any) -> Deployment:
+def accept(at: World, *, supersession: Supersession | None = None, **fields: Any) -> Deployment:
     at.clock.now += 1
     deployment = replace(new_deployment(at.clock(), SHA), **fields)
-    keywords: dict[str, Any] = {"request_key": deployment.id, "fingerprint": "f", "binding": None}
-    at.store.accept(deployment, takeover=takeover, **keywords)
+    keywords: dict[str, Any] = {"request_key": deployment.id, "fingerprint": "f", "token_use": None}
+    at.store.deployments.accept(deployment, supersession=supersession, **keywords)
     return deployment
 
 
 def moved(at: World, deployment: Deployment, status: Status, **fields: Any) -> Deployment:
     """Its record, changed and saved."""
     after = deployment.changed(at.clock(), "as the test wants it", status, **fields)
-    at.store.save(deployment, after)
+    at.store.deployments.save(deployment, after)
     return after
 
 
@@ -101,21 +89,21 @@ class Interleaving:
 
 def test_a_holder_leaves_its_lock_to_its_heir(at: World) -> None:
     holder = moved(at, accept(at), Status.SHIFTING)
-    successor = accept(at, takeover=superseding(at, holder), supersedes=holder.id)
+    successor = accept(at, supersession=superseding(at, holder), supersedes=holder.id)
     assert lock(at) == AliasLock(holder.id, successor.id)
-    assert not at.store.holds_alias(successor)
+    assert not at.store.locks.holds_alias(successor)
     aborted = at.now(holder)
     assert aborted.abort is not None
     moved(at, aborted, Status.ABORTED)
     assert lock(at) == AliasLock(successor.id)
-    assert at.store.holds_alias(successor)
+    assert at.store.locks.holds_alias(successor)
     moved(at, successor, Status.FAILED)
     assert lock(at) is None
 
 
 def test_an_heir_that_ends_first_leaves_the_lock_to_its_holder(at: World) -> None:
     holder = moved(at, accept(at), Status.SHIFTING)
-    successor = accept(at, takeover=superseding(at, holder), supersedes=holder.id)
+    successor = accept(at, supersession=superseding(at, holder), supersedes=holder.id)
     moved(at, successor, Status.ABORTED)
     assert lock(at) == AliasLock(holder.id)
     moved(at, at.now(holder), Status.ABORTED)
@@ -127,7 +115,7 @@ def test_an_heir_that_ends_first_leaves_the_lock_to_its_holder(at: World) -> Non
 def test_holder_and_heir_that_end_at_once_leave_no_lock(at: World, point: int, first: str) -> None:
     """One of them ends before any transaction of the other's."""
     holder = moved(at, accept(at), Status.SHIFTING)
-    successor = accept(at, takeover=superseding(at, holder), supersedes=holder.id)
+    successor = accept(at, supersession=superseding(at, holder), supersedes=holder.id)
     one, other = (at.now(holder), successor) if first == "holder" else (successor, at.now(holder))
     plan: dict[str, Callable[[], object]] = {f"before_{point}": lambda: moved(at, other, Status.ABORTED)}
     Interleaving(at, **plan)
@@ -145,26 +133,26 @@ def test_a_holder_that_ends_while_it_is_superseded_is_read_again(at: World, poin
     Interleaving(at, **plan)
     if point == 1:
         with pytest.raises(StaleRevision):
-            accept(at, takeover=takeover)
+            accept(at, supersession=takeover)
         assert lock(at) is None
     else:
-        accept(at, takeover=takeover)  # one transaction was enough
+        accept(at, supersession=takeover)  # one transaction was enough
         assert lock(at) is not None
 
 
 def test_of_two_that_supersede_at_once_one_is_told_to_look_again(at: World) -> None:
     holder = moved(at, accept(at), Status.SHIFTING)
     first, second = superseding(at, holder), superseding(at, holder)
-    winner = accept(at, takeover=first, supersedes=holder.id)
+    winner = accept(at, supersession=first, supersedes=holder.id)
     with pytest.raises(StaleRevision):
-        accept(at, takeover=second, supersedes=holder.id)
+        accept(at, supersession=second, supersedes=holder.id)
     assert lock(at) == AliasLock(holder.id, winner.id)
 
 
 def test_a_third_takes_the_second_ones_place(at: World) -> None:
     holder = moved(at, accept(at), Status.SHIFTING)
-    second = accept(at, takeover=superseding(at, holder), supersedes=holder.id)
-    third = accept(at, takeover=superseding(at, at.now(holder), second), supersedes=holder.id)
+    second = accept(at, supersession=superseding(at, holder), supersedes=holder.id)
+    third = accept(at, supersession=superseding(at, at.now(holder), second), supersedes=holder.id)
     assert at.now(second).status is Status.ABORTED
     assert lock(at) == AliasLock(holder.id, third.id)
 
@@ -219,55 +207,55 @@ def test_the_publishing_lock_is_one_deployments_until_its_lease_runs_out(at: Wor
     with pytest.raises(Busy) as busy:
         moved(at, other, Status.PUBLISHING)
     assert busy.value.deployment == one.id
-    at.clock.now += store.PUBLISH_LEASE - 1
-    assert at.store.renew_publish_lock(one)
-    at.clock.now += store.PUBLISH_LEASE - 1
+    at.clock.now += locks.PUBLISH_LEASE - 1
+    assert at.store.locks.renew_publish_lock(one)
+    at.clock.now += locks.PUBLISH_LEASE - 1
     with pytest.raises(Busy):
         moved(at, other, Status.PUBLISHING)
     at.clock.now += 3
     moved(at, other, Status.PUBLISHING)
-    assert not at.store.renew_publish_lock(one)
+    assert not at.store.locks.renew_publish_lock(one)
     moved(at, one, Status.SHIFTING)  # frees nothing of the other one's
-    assert at.store.renew_publish_lock(other)
+    assert at.store.locks.renew_publish_lock(other)
 
 
 # Requests, tokens, pipelines
 
 
 def test_a_request_is_known_for_longer_than_any_token_can_repeat_it() -> None:
-    assert store.REQUEST_KEPT > token.MAX_LIFETIME + token.LEEWAY
+    assert requests.REQUEST_KEPT > token.MAX_LIFETIME + token.LEEWAY
 
 
 def test_a_request_and_a_token_are_known_to_whom_they_belong(at: World) -> None:
     binding = TokenUse("token", "fingerprint", int(START) + 3_600)
     first = new_deployment(at.clock(), SHA)
-    at.store.accept(first, request_key="r", fingerprint="fingerprint", binding=binding)
+    at.store.deployments.accept(first, request_key="r", fingerprint="fingerprint", token_use=binding)
     moved(at, first, Status.FAILED)
     again = replace(new_deployment(at.clock() + 1, SHA))
     with pytest.raises(RequestKnown):
-        at.store.accept(again, request_key="r", fingerprint="fingerprint", binding=binding)
+        at.store.deployments.accept(again, request_key="r", fingerprint="fingerprint", token_use=binding)
     with pytest.raises(TokenUsed) as used:
-        at.store.accept(again, request_key="other", fingerprint="other", binding=binding)
+        at.store.deployments.accept(again, request_key="other", fingerprint="other", token_use=binding)
     assert (used.value.request.deployment, used.value.request.fingerprint) == (first.id, "fingerprint")
-    assert at.store.deployment(again.id) is None
+    assert at.store.deployments.get(again.id) is None
 
 
 def test_a_token_is_bound_by_an_approval_or_the_record_stays_as_it_was(at: World) -> None:
     binding = TokenUse("token", "fingerprint", int(START) + 3_600)
     one = accept(at)
     after = one.changed(at.clock(), "approved")
-    at.store.save(one, after, binding=binding)
+    at.store.deployments.save(one, after, token_use=binding)
     with pytest.raises(TokenUsed):
-        at.store.save(after, after.changed(at.clock(), "approved again"), binding=binding)
+        at.store.deployments.save(after, after.changed(at.clock(), "approved again"), token_use=binding)
     assert at.now(one) == after
 
 
 def test_a_token_is_forgotten_an_hour_after_it_has_expired(at: World) -> None:
-    at.store.accept(
+    at.store.deployments.accept(
         new_deployment(at.clock(), SHA),
         request_key="r",
         fingerprint="f",
-        binding=TokenUse("token", "f", int(START) + 600),
+        token_use=TokenUse("token", "f", int(START) + 600),
     )
     [item] = [i for i in at.client.scan(TableName="sluicegate")["Items"] if i["sk"]["S"] == "token"]
     assert int(item["expires_at"]["N"]) == int(START) + 600 + 3_600
@@ -300,7 +288,7 @@ def test_the_newest_pipeline_that_succeeded_counts_and_never_goes_back(at: World
 
 
 def served(at: World) -> list[tuple[str, bool]]:
-    return [(one.version, one.withdrawn) for one in at.store.served(OWN, "orders", "prod")]
+    return [(one.version, one.withdrawn) for one in at.store.versions.served(OWN, "orders", "prod")]
 
 
 def test_a_version_that_a_rollback_leaves_is_withdrawn_until_it_succeeds_again(at: World) -> None:
@@ -327,44 +315,23 @@ def test_a_version_that_somebody_else_put_there_is_not_in_the_history(at: World)
 
 def test_each_alias_has_its_own_history(at: World) -> None:
     succeeded(at, "1", version="1")
-    assert at.store.served(OWN, "orders", "dev") == []
-    assert at.store.served(replace(OWN, region="eu-west-1"), "orders", "prod") == []
-    assert at.store.served(OWN, "orders-api", "prod") == []
+    assert at.store.versions.served(OWN, "orders", "dev") == []
+    assert at.store.versions.served(replace(OWN, region="eu-west-1"), "orders", "prod") == []
+    assert at.store.versions.served(OWN, "orders-api", "prod") == []
 
 
 def test_a_hold_is_one_per_rule_and_stage(at: World) -> None:
     def hold(rule: str, reason: str, stage: str = "prod") -> Hold:
         return Hold(stage, rule, ("orders*",), reason, timestamp(START), {"job_id": "1", "user_login": None})
 
-    at.store.hold(hold("a", "one"))
-    at.store.hold(hold("a", "two"))
-    at.store.hold(hold("b", "three"))
-    at.store.hold(hold("a", "other stage", "dev"))
-    assert [found.reason for found in at.store.holds("prod")] == ["two", "three"]
-    at.store.release(hold("a", "whatever"))
-    at.store.release(hold("a", "twice"))
-    assert at.store.holds("prod") == [hold("b", "three")]
-
-
-# Records
-
-
-@given(plans(), observations(None))
-def test_a_record_comes_back_as_it_was(plan: Any, seen: Any) -> None:
-    assert seen is not None
-    by = replace(new_deployment(START, SHA).requested_by, user_id="8")
-    deployment = replace(
-        new_deployment(START, SHA),
-        plan=plan,
-        abort=ABORTED,
-        approval=Approval("approved", by, "rule", timestamp(START), None),
-        original=AliasState("1", {"2": 0.07}),
-        current=AliasState("1"),
-        reason=find_breach(plan.watch, seen) if plan.watch else None,
-        extended=2,
-        step=1,
-    )
-    assert deployment_of(unmarshal(marshal(record(deployment)))) == deployment
+    at.store.holds.place(hold("a", "one"))
+    at.store.holds.place(hold("a", "two"))
+    at.store.holds.place(hold("b", "three"))
+    at.store.holds.place(hold("a", "other stage", "dev"))
+    assert [found.reason for found in at.store.holds.of_stage("prod")] == ["two", "three"]
+    at.store.holds.release(hold("a", "whatever"))
+    at.store.holds.release(hold("a", "twice"))
+    assert at.store.holds.of_stage("prod") == [hold("b", "three")]
 
 
 # Races of requests, through the gateway
@@ -395,7 +362,7 @@ def test_two_requests_that_supersede_at_once_end_in_one_release(stage: Site) -> 
 
 
 def test_a_release_that_ends_while_it_is_superseded_is_followed(stage: Site) -> None:
-    [baking] = stage.store.unfinished()
+    [baking] = stage.store.deployments.unfinished()
     new = artifact(stage, b"new")
     Interleaving(stage, before_1=lambda: stage.finish(baking))
     after = stage.deploy(new, on_busy="supersede")
@@ -407,8 +374,8 @@ def test_a_release_that_ends_while_it_is_superseded_is_followed(stage: Site) -> 
 
 def test_a_table_that_is_always_contended_is_told_and_nothing_is_accepted(stage: Site) -> None:
     new = artifact(stage, b"new")
-    before = {d.id for d in stage.store.unfinished()}
+    before = {d.id for d in stage.store.deployments.unfinished()}
     conflicting(stage, 6)
     refused = problem(stage.deploy, new, on_busy="supersede")
     assert (refused.status, refused.headers["Retry-After"]) == (503, "1")
-    assert {d.id for d in stage.store.unfinished()} == before
+    assert {d.id for d in stage.store.deployments.unfinished()} == before

@@ -67,7 +67,8 @@ from sluicegate.rollout.outcomes import (
     TransientFailure,
     Verified,
 )
-from sluicegate.store.store import PublishedVersion, Store
+from sluicegate.store.store import Store
+from sluicegate.store.versions import PublishedVersion
 
 _PAUSES = (0.1, 0.15, 0.25, 0.4, 0.6, 1.0, 1.5, 2.0, 2.0, 2.0)
 """Seconds between looks at an update; a small zip takes half a second. Longer waits are for later turns."""
@@ -95,7 +96,9 @@ class Runner:
                 case AwaitApproval():
                     return ApprovalRequested(), None
                 case AwaitHandover(predecessor):
-                    outcome = HandedOver() if self.store.holds_alias(deployment) else Blocked(predecessor)
+                    outcome = (
+                        HandedOver() if self.store.locks.holds_alias(deployment) else Blocked(predecessor)
+                    )
                     return outcome, None
                 case Lock():
                     return Locked(), None
@@ -139,7 +142,7 @@ class Runner:
         if wrong := _unexpected(deployment, found):
             return wrong, None
         latest = function.snapshot()
-        known = self.store.published(deployment.plan.target, deployment.function, deployment.sha256)
+        known = self.store.versions.published(deployment.plan.target, deployment.function, deployment.sha256)
         changed: tuple[str, ...] = ()
         if known:
             changed = _changed(known, latest)
@@ -167,7 +170,7 @@ class Runner:
             return PermanentFailure(
                 "artifact_mismatch", "the stored artifact has another checksum than its name says"
             )
-        if not self.store.renew_publish_lock(deployment):
+        if not self.store.locks.renew_publish_lock(deployment):
             return LockLost()
         updated = function.update_code(
             self.artifacts.bucket,
@@ -192,7 +195,7 @@ class Runner:
             return TransientFailure(
                 "CodeChanged", "somebody else changed the function's code meanwhile"
             ), None
-        if not self.store.renew_publish_lock(deployment):
+        if not self.store.locks.renew_publish_lock(deployment):
             return LockLost(), None
         version = function.publish(deployment.sha256, latest.revision, f"sluicegate {deployment.id}")
         if version.code_sha256 != deployment.sha256:
@@ -297,7 +300,7 @@ class Runner:
         The revision noted when it was found spares a look: Lambda refuses the move if it is stale. After
         trouble it does look, for the move may have taken effect unseen.
         """
-        if not self.store.holds_alias(deployment):
+        if not self.store.locks.holds_alias(deployment):
             return TransientFailure("LockLost", "the alias' lock is not held")
         refusal: LambdaError | None = None
         if step.original != step.desired and not deployment.failures:
@@ -321,7 +324,7 @@ class Runner:
 
     def _is_present(self, deployment: Deployment) -> bool:
         """Whether nothing has been decided since; after a look, which may have seen what a way back left."""
-        found = self.store.deployment(deployment.id)
+        found = self.store.deployments.get(deployment.id)
         return found is not None and found.revision == deployment.revision
 
     def _move(
@@ -373,7 +376,7 @@ class Runner:
             return Restored(AliasOutcome.LEFT_TO_OTHER, state)
         if state != step.current:
             return FoundMoved(alias.state)
-        if not self.store.holds_alias(deployment):
+        if not self.store.locks.holds_alias(deployment):
             return TransientFailure("LockLost", "the alias' lock is not held")
         if step.original is None:
             function.delete_alias(name)

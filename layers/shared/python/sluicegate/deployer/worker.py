@@ -11,7 +11,9 @@ from sluicegate.deployment.model import Deployment
 from sluicegate.rollout.actions import End
 from sluicegate.rollout.machine import advance, next_action, next_delay
 from sluicegate.rollout.outcomes import Blocked, Outcome
-from sluicegate.store.store import Busy, PublishedVersion, StaleRevision, Store
+from sluicegate.store.errors import Busy, StaleRevision
+from sluicegate.store.store import Store
+from sluicegate.store.versions import PublishedVersion
 
 TURN: Final = 20.0
 """Seconds that one turn may take before it hands over to the next; the function's timeout is far above."""
@@ -36,7 +38,7 @@ class Deployer:
         May run twice at once: whoever writes second finds the record changed, and goes on from there.
         """
         until = self.clock() + TURN
-        deployment = self.store.deployment(deployment_id)
+        deployment = self.store.deployments.get(deployment_id)
         if deployment is None:
             return {"next": "end", "seconds": 0, "revision": 0}
         while not isinstance(step := next_action(deployment), End):
@@ -44,7 +46,7 @@ class Deployer:
             try:
                 deployment, outcome = self._record(deployment, outcome, published)
             except StaleRevision:
-                deployment = self.store.deployment(deployment_id) or deployment
+                deployment = self.store.deployments.get(deployment_id) or deployment
                 continue
             if deployment.status.final:
                 break
@@ -55,7 +57,7 @@ class Deployer:
             if wait:
                 self.sleep(wait / 4)
                 # Whoever aborts writes to the record.
-                deployment = self.store.deployment(deployment_id) or deployment
+                deployment = self.store.deployments.get(deployment_id) or deployment
         return _answer("end", deployment)
 
     def wait(self, deployment_id: str, revision: int, token: str, seconds: int) -> None:
@@ -66,8 +68,8 @@ class Deployer:
         Whoever changes the record looks for the token after that, and here the record is read after the token
         is written: one of the two sees the other.
         """
-        self.store.wait(deployment_id, token, int(self.clock()) + seconds + 3_600)
-        deployment = self.store.deployment(deployment_id)
+        self.store.waits.add(deployment_id, token, int(self.clock()) + seconds + 3_600)
+        deployment = self.store.deployments.get(deployment_id)
         if deployment is None or revision not in (0, deployment.revision):
             self.executions.wake(token)
 
@@ -78,7 +80,7 @@ class Deployer:
         if after is before:
             return before, outcome
         try:
-            self.store.save(before, after, published)
+            self.store.deployments.save(before, after, published)
         except Busy as busy:
             return self._record(before, Blocked(busy.deployment), None)
         self.told(after, outcome)

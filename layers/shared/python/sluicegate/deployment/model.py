@@ -65,7 +65,7 @@ class AliasState:
     """What an alias serves: one version, and weights (0 to 1) of at most one other."""
 
     version: str
-    weights: Mapping[str, float] = field(default_factory=dict)
+    weights: Mapping[str, int | float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -63,8 +63,8 @@ class Limit:
 
     metric: Metric
     min_samples: int
-    most: float | None = None
-    max_ratio: float | None = None
+    most: int | float | None = None
+    max_ratio: int | float | None = None
 
 
 class NoData(StrEnum):

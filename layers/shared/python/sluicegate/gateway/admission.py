@@ -20,22 +20,13 @@ from sluicegate.gateway.requester import may_see, named, requester
 from sluicegate.gateway.requests import DeploymentAction, DeploymentRequest
 from sluicegate.oidc.identity import Identity
 from sluicegate.rollout.transitions import request_abort
-from sluicegate.store.store import (
-    AliasLock,
-    Busy,
-    Hold,
-    Outdated,
-    PermanentClaim,
-    ServedVersion,
-    Serving,
-    ServingChanged,
-    StaleRevision,
-    Store,
-    Supersession,
-    TokenUse,
-    TokenUsed,
-    digest,
-)
+from sluicegate.store.errors import Busy, Outdated, ServingChanged, StaleRevision, TokenUsed
+from sluicegate.store.holds import Hold
+from sluicegate.store.keys import digest
+from sluicegate.store.locks import AliasLock, Supersession
+from sluicegate.store.requests import PermanentClaim, TokenUse
+from sluicegate.store.store import Store
+from sluicegate.store.versions import ServedVersion, Serving
 from sluicegate.text import clean
 
 _TRIES: Final = 6
@@ -114,7 +105,7 @@ class Acceptance:
     ) -> Resolved:
         """GitLab's buttons run an old job again: with a rule that also grants it, that is a rollback."""
         sha256 = wanted.sha256 or ""
-        if not self.store.registered(wanted.function, sha256):
+        if not self.store.uploads.is_registered(wanted.function, sha256):
             raise unprocessable(
                 f"no artifact {sha256[:12]} of {wanted.function} is there: POST /v1/artifacts first"
             )
@@ -209,16 +200,20 @@ class Acceptance:
     def _serving(self, target: Target, function: str, alias: str) -> Serving | None:
         """By whatever stage it was deployed: the gate file may have had another name for it."""
         here = (target.account, target.region, alias)
-        found = [one for one in self.store.serving(function) if (one.account, one.region, one.alias) == here]
+        found = [
+            one
+            for one in self.store.versions.serving(function)
+            if (one.account, one.region, one.alias) == here
+        ]
         return max(found, key=lambda one: one.deployment, default=None)
 
     def _served(self, function: str, placement: Placement) -> list[ServedVersion]:
         """The versions that succeeded there, the last one first."""
-        return self.store.served(self.target(placement), function, placement.alias)
+        return self.store.versions.served(self.target(placement), function, placement.alias)
 
     def _rolling_out(self, target: Target, function: str, alias: str) -> Deployment | None:
-        lock = self.store.alias_lock(target, function, alias)
-        return self.store.deployment(lock.deployment) if lock else None
+        lock = self.store.locks.alias_lock(target, function, alias)
+        return self.store.deployments.get(lock.deployment) if lock else None
 
     def _check_required(self, resolved: Resolved, function: str) -> None:
         stage = resolved.plan.requires
@@ -237,7 +232,7 @@ class Acceptance:
 
     def held(self, function: str, stage: str) -> Hold | None:
         """The hold that stops new deployments of this function to this stage."""
-        for hold in self.store.holds(stage):
+        for hold in self.store.holds.of_stage(stage):
             if any(patterns.compile(text).matches(function) for text in hold.functions):
                 return hold
         return None
@@ -296,21 +291,21 @@ class Acceptance:
         first = binding = self._binding(deployment, identity, fingerprint)
         take = supersede
         for _ in range(_TRIES):
-            lock = self.store.alias_lock(plan.target, deployment.function, plan.alias) if take else None
+            lock = self.store.locks.alias_lock(plan.target, deployment.function, plan.alias) if take else None
             takeover = self._takeover(deployment, lock, supersede=supersede) if lock else None
             written = deployment
             if takeover and not takeover.at_once:
                 written = replace(deployment, supersedes=takeover.lock.deployment)
             try:
-                self.store.accept(
+                self.store.deployments.accept(
                     written,
                     request_key=request_key,
                     fingerprint=fingerprint,
-                    binding=binding,
-                    takeover=takeover,
+                    token_use=binding,
+                    supersession=takeover,
                     identity=_kept(identity, actions) if plan.approval is not None else None,
-                    leaves=leaves,
-                    once=once,
+                    still_serving=leaves,
+                    claim=once,
                 )
             except StaleRevision:
                 continue
@@ -339,8 +334,8 @@ class Acceptance:
         A holder that has ended leaves its lock in the same transaction. Should one ever be left over, it
         protects nothing, and does not keep the stage for ever.
         """
-        holder = self.store.deployment(lock.deployment)
-        successor = self.store.deployment(lock.successor) if lock.successor else None
+        holder = self.store.deployments.get(lock.deployment)
+        successor = self.store.deployments.get(lock.successor) if lock.successor else None
         if holder is None or holder.status.final:
             if successor is not None and not successor.status.final and not supersede:
                 raise Busy(successor.id)
@@ -366,7 +361,7 @@ class Acceptance:
         return Supersession(lock, tuple(changes), at_once)
 
     def _has_ended(self, deployment_id: str) -> bool:
-        holder = self.store.deployment(deployment_id)
+        holder = self.store.deployments.get(deployment_id)
         return holder is None or holder.status.final
 
     def _way_back(self, deployment: Deployment, used: TokenUsed) -> bool:

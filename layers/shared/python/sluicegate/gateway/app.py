@@ -38,19 +38,13 @@ from sluicegate.gateway.webhooks import Delivery, Nothing
 from sluicegate.oidc.identity import Identity
 from sluicegate.oidc.jwks import KeySource, KeysUnavailable
 from sluicegate.oidc.token import InvalidToken, verify
-from sluicegate.store.codec import project_key
-from sluicegate.store.store import (
-    Busy,
-    Contended,
-    Hold,
-    RequestKnown,
-    Serving,
-    Store,
-    TagMoved,
-    TokenUsed,
-    Upload,
-    digest,
-)
+from sluicegate.store.deployments import Index
+from sluicegate.store.errors import Busy, Contended, RequestKnown, TagMoved, TokenUsed
+from sluicegate.store.holds import Hold
+from sluicegate.store.keys import digest, project_key
+from sluicegate.store.store import Store
+from sluicegate.store.uploads import Upload
+from sluicegate.store.versions import Serving
 from sluicegate.text import clean
 
 EXAMINED: Final = 500
@@ -133,7 +127,7 @@ class Gateway:
         if not self.gate.covers(wanted.function):
             raise _not_covered(wanted.function)
         issuer, project = identity.project
-        self.store.register(
+        self.store.uploads.add(
             Upload(
                 function=wanted.function,
                 sha256=wanted.sha256,
@@ -248,7 +242,7 @@ class Gateway:
         while deployment.revision <= wanted.after and not deployment.status.final and self.clock() < until:
             self.sleep(min(pause, max(0.0, until - self.clock())))
             pause = min(1.0, pause * 1.25)
-            deployment = self.store.deployment(wanted.id) or deployment
+            deployment = self.store.deployments.get(wanted.id) or deployment
         return self._shown(deployment, 200, wanted.after)
 
     def list_deployments(self, call: Call, identity: Identity) -> Answer:
@@ -257,7 +251,7 @@ class Gateway:
         index, key = self._listed(wanted.function, identity)
         items: list[Deployment] = []
         cursor: str | None = None
-        for examined, deployment in enumerate(self.store.deployments(index, key, wanted.cursor), 1):
+        for examined, deployment in enumerate(self.store.deployments.newest(index, key, wanted.cursor), 1):
             if _matches(deployment, wanted) and self._may_see(deployment, identity):
                 items.append(deployment)
             if len(items) == wanted.limit or examined == EXAMINED:
@@ -274,7 +268,7 @@ class Gateway:
             _next(cursor),
         )
 
-    def _listed(self, function: str | None, identity: Identity) -> tuple[str, str]:
+    def _listed(self, function: str | None, identity: Identity) -> tuple[Index, str]:
         """The index to read, and its key: no wider than it must be, for `next_cursor` tells what was read."""
         rules = self.gate.rules_of(identity)
         if function and any(rule.grants(("read",), function, None) for rule in rules):
@@ -299,7 +293,7 @@ class Gateway:
             since=timestamp(self.clock()),
             by={"project_path": by.project_path, "user_login": by.user_login, "job_id": by.job_id},
         )
-        self.store.hold(hold)
+        self.store.holds.place(hold)
         self.note("held", stage=stage, rule=hold.rule, reason=hold.reason, **who.facts(identity))
         return self._held(stage, identity)
 
@@ -307,9 +301,9 @@ class Gateway:
         """`DELETE /stages/{stage}/hold`: takes away each hold that a rule of the caller's reaches all of."""
         requests.no_query(call.query)
         stage, rules = self._holding(call, identity)
-        for hold in self.store.holds(stage):
+        for hold in self.store.holds.of_stage(stage):
             if any(_reaches(rule, hold) for rule in rules):
-                self.store.release(hold)
+                self.store.holds.release(hold)
                 self.note("released", stage=stage, rule=hold.rule, **who.facts(identity))
         return self._held(stage, identity)
 
@@ -335,7 +329,9 @@ class Gateway:
 
     def _held(self, stage: str, identity: Identity) -> Answer:
         rules = [rule for rule in self.gate.rules_of(identity) if stage in rule.stages]
-        seen = [hold for hold in self.store.holds(stage) if any(_touches(rule, hold) for rule in rules)]
+        seen = [
+            hold for hold in self.store.holds.of_stage(stage) if any(_touches(rule, hold) for rule in rules)
+        ]
         items = [
             {
                 "rule": hold.rule,
@@ -364,7 +360,7 @@ class Gateway:
         """`GET /functions/{name}`: what each stage serves, as far as the caller may see it."""
         requests.no_query(call.query)
         name = requests.function_name(call.path)
-        served = [s for s in self.store.serving(name) if self._may_see(s, identity)] if name else []
+        served = [s for s in self.store.versions.serving(name) if self._may_see(s, identity)] if name else []
         if not served:
             raise not_found()
         return Answer(200, _function_view(served), _served_table(served))
@@ -374,7 +370,7 @@ class Gateway:
         stage, after = requests.functions(call.query)
         functions: dict[str, list[Serving]] = {}
         cursor: str | None = None
-        for serving in self.store.serving(after=after):
+        for serving in self.store.versions.serving(after=after):
             if stage not in (None, serving.stage) or not self._may_see(serving, identity):
                 continue
             if serving.function not in functions and len(functions) == FUNCTIONS:
@@ -476,7 +472,7 @@ class Gateway:
         rule = self._authorise(identity, ("deploy",), hook.function, hook.stage)
         self._check_age(identity, placement)
         request_key = webhooks.request_key(hook, delivery)
-        if known := self.store.request(request_key):
+        if known := self.store.requests.get(request_key):
             return self._delivered(known.deployment, identity)
         sha256 = self._uploaded(hook, delivery)
         if sha256 is None:
@@ -495,7 +491,7 @@ class Gateway:
                 once=webhooks.once(hook, delivery),
             )
         except RequestKnown:  # another delivery of the same, at the same time
-            if known := self.store.request(request_key):
+            if known := self.store.requests.get(request_key):
                 return self._delivered(known.deployment, identity)
             raise unavailable("the same is being accepted: send it again", 1) from None
         except Contended:
@@ -508,7 +504,7 @@ class Gateway:
 
     def _uploaded(self, hook: Webhook, delivery: Delivery) -> str | None:
         """What a job of the same project announced for the commit last, and really uploaded."""
-        announced = self.store.of_commit(hook.function, hook.issuer, hook.project_id, delivery.sha)
+        announced = self.store.uploads.of_commit(hook.function, hook.issuer, hook.project_id, delivery.sha)
         there = (sha256 for sha256 in announced[:UPLOADS] if self.artifacts.find(hook.function, sha256))
         return next(there, None)
 
@@ -565,7 +561,7 @@ class Gateway:
         """A dry run: the same checks, and nothing bound or written."""
         resolved = self._acceptance.resolve(wanted, rule, placement, identity)
         plan = resolved.plan
-        lock = self.store.alias_lock(plan.target, wanted.function, plan.alias)
+        lock = self.store.locks.alias_lock(plan.target, wanted.function, plan.alias)
         busy = lock.deployment if lock and self._visible(lock.deployment, identity) else None
         value = {
             "dry_run": True,
@@ -591,7 +587,7 @@ class Gateway:
 
         guarantees.md#5-one-request-one-effect
         """
-        known = self.store.request(request_key)
+        known = self.store.requests.get(request_key)
         if known is None:
             return None
         if known.fingerprint != fingerprint:
@@ -599,7 +595,7 @@ class Gateway:
         return self._again(known.deployment, identity)
 
     def _again(self, deployment_id: str, identity: Identity) -> Answer:
-        deployment = self.store.deployment(deployment_id)
+        deployment = self.store.deployments.get(deployment_id)
         if deployment is None:
             raise unavailable("the record of this request cannot be read: send it again")
         self.note("replayed", deployment=deployment.id, **who.facts(identity))
@@ -620,7 +616,7 @@ class Gateway:
     def _wake(self, deployment: Deployment) -> None:
         """A wake-up call that fails loses nothing: the wait ends by itself, or the sweep makes up for it."""
         try:
-            if token := self.store.waiting(deployment.id):
+            if token := self.store.waits.token(deployment.id):
                 self.executions.wake(token)
         except Exception as error:
             self.note("not woken", deployment=deployment.id, error=type(error).__name__)
@@ -631,7 +627,7 @@ class Gateway:
         return conflict("busy", "another deployment of this function to this stage is not final yet", members)
 
     def _visible(self, deployment_id: str, identity: Identity) -> Deployment | None:
-        deployment = self.store.deployment(deployment_id)
+        deployment = self.store.deployments.get(deployment_id)
         return deployment if deployment and self._may_see(deployment, identity) else None
 
     def _may_see(self, seen: Deployment | Serving, identity: Identity) -> bool:

@@ -18,7 +18,10 @@ from sluicegate.gateway.requester import named, requester
 from sluicegate.oidc.identity import Identity, Via
 from sluicegate.rollout.transitions import WAITING_STATUSES, request_abort
 from sluicegate.store.codec import Item
-from sluicegate.store.store import StaleRevision, Store, TokenUse, TokenUsed, digest
+from sluicegate.store.errors import StaleRevision, TokenUsed
+from sluicegate.store.keys import digest
+from sluicegate.store.requests import TokenUse
+from sluicegate.store.store import Store
 from sluicegate.text import clean
 
 _TRIES: Final = 6
@@ -51,7 +54,7 @@ class Decisions:
             after = current.changed(self.clock(), clean(message), approval=approval)
             binding = self._binding(current, identity)
             try:
-                self.store.save(current, after, binding=binding)
+                self.store.deployments.save(current, after, token_use=binding)
             except StaleRevision:
                 continue
             except TokenUsed:
@@ -80,7 +83,7 @@ class Decisions:
                 outcome=AliasOutcome.UNTOUCHED,
             )
             try:
-                self.store.save(current, after)
+                self.store.deployments.save(current, after)
             except StaleRevision:
                 continue
             return after, True
@@ -100,7 +103,7 @@ class Decisions:
             if after is current:
                 return current, False
             try:
-                self.store.save(current, after)
+                self.store.deployments.save(current, after)
             except StaleRevision:
                 continue
             return after, True
@@ -110,7 +113,7 @@ class Decisions:
         """The record, and again as it is by then, a few times: somebody else may write in between."""
         yield deployment
         for _ in range(_TRIES):
-            if current := self.store.deployment(deployment.id):
+            if current := self.store.deployments.get(deployment.id):
                 yield current
 
     def _check_open(self, deployment: Deployment) -> None:
@@ -143,7 +146,7 @@ class Decisions:
 
     def _check_requester(self, deployment: Deployment) -> None:
         """The gate file in force still allows it to who asked."""
-        kept = self.store.identity(deployment.id)
+        kept = self.store.deployments.identity(deployment.id)
         decision = kept and self.gate.decide(
             _identity(kept),
             actions=kept.get("actions") or (deployment.action,),

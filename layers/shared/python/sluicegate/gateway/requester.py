@@ -3,7 +3,7 @@
 from sluicegate.deployment.model import Deployment, Requester
 from sluicegate.gate.policy import Gate
 from sluicegate.oidc.identity import Identity
-from sluicegate.store.store import Serving
+from sluicegate.store.versions import Serving
 from sluicegate.text import clean
 
 

@@ -16,7 +16,8 @@ from sluicegate.gate.webhooks import STATUS, Event, Webhook
 from sluicegate.gateway.problems import Problem, invalid_request, not_allowed
 from sluicegate.oidc.identity import Identity
 from sluicegate.oidc.token import InvalidToken
-from sluicegate.store.store import PermanentClaim, digest
+from sluicegate.store.keys import digest
+from sluicegate.store.requests import PermanentClaim
 
 MAX_BODY: Final = 512 * 1024
 """Bytes. A pipeline's event lists its jobs, at about a kilobyte each."""

@@ -18,7 +18,7 @@ from botocore.exceptions import ClientError
 
 from sluicegate.notifier.commit_status import CommitState, CommitStatusKey, GitLabDeployment, ReportedState
 from sluicegate.store.codec import Item, marshal, unmarshal
-from sluicegate.store.store import digest
+from sluicegate.store.keys import digest
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

@@ -89,7 +89,7 @@ class Notifier:
         self.ledger.record_gitlab_deployment(deployment.id, GitLabDeployment(number, state))
 
     def _deployment(self, deployment_id: str) -> Deployment:
-        deployment = self.store.deployment(deployment_id) if is_id(deployment_id) else None
+        deployment = self.store.deployments.get(deployment_id) if is_id(deployment_id) else None
         if deployment is None:
             raise PermanentError("no_such_deployment")
         return deployment

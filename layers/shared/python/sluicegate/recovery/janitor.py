@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from sluicegate.aws.stepfunctions import Executions
+from sluicegate.deployment.durations import seconds
 from sluicegate.deployment.model import Deployment, Status
 from sluicegate.rollout.transitions import force_fail
-from sluicegate.store.store import StaleRevision, Store, age
+from sluicegate.store.errors import StaleRevision
+from sluicegate.store.store import Store
 
 QUIET: Final = 45
 """Seconds without a change after which an unfinished deployment is looked at."""
@@ -44,11 +46,11 @@ class Janitor:
         abandoned: list[Deployment] = []
         failed: list[tuple[str, Exception]] = []
         running = 0
-        for listed in self.store.unfinished():
-            if age(listed, self.clock()) < QUIET:
+        for listed in self.store.deployments.unfinished():
+            if self.clock() - seconds(listed.updated_at) < QUIET:
                 continue
             try:
-                deployment = self.store.deployment(listed.id)  # the index lags behind
+                deployment = self.store.deployments.get(listed.id)  # the index lags behind
                 if deployment is None or deployment.status.final:
                     continue
                 state = self.executions.state(deployment)
@@ -72,7 +74,7 @@ class Janitor:
         """
         approved = deployment.status is Status.AWAITING_APPROVAL and deployment.approval is not None
         aborted = deployment.status is not Status.ROLLING_BACK and deployment.abort is not None
-        if (approved or aborted) and (token := self.store.waiting(deployment.id)):
+        if (approved or aborted) and (token := self.store.waits.token(deployment.id)):
             self.executions.wake(token)
 
     def _start(self, deployment: Deployment, state: str | None) -> str:
@@ -80,7 +82,7 @@ class Janitor:
             again = deployment.attempt + 1
             message = f"the rollout's execution ended {state.lower()}; starting it again"
             after = deployment.changed(self.clock(), message, attempt=again)
-            self.store.save(deployment, after)
+            self.store.deployments.save(deployment, after)
             deployment = after
         self.executions.start(deployment)
         return deployment.id
@@ -88,5 +90,5 @@ class Janitor:
     def _abandon(self, deployment: Deployment, state: str) -> Deployment:
         why = f"the rollout's execution ended {state.lower()} {ATTEMPTS} times"
         after = force_fail(deployment, why, self.clock())
-        self.store.save(deployment, after)
+        self.store.deployments.save(deployment, after)
         return after

@@ -31,7 +31,7 @@ class Waker:
         Who looked just before the alarm and has not begun to wait yet would see it at the next look only,
         which can be hours away: such a one is tried again until it waits, or has seen it.
         """
-        left = [one.id for one in self.store.unfinished() if _watches(one, alarm, target)]
+        left = [one.id for one in self.store.deployments.unfinished() if _watches(one, alarm, target)]
         woken: list[str] = []
         until = self.clock() + PATIENCE
         while left:
@@ -43,11 +43,11 @@ class Waker:
         return woken
 
     def _wake(self, deployment_id: str) -> bool:
-        token = self.store.waiting(deployment_id)
+        token = self.store.waits.token(deployment_id)
         return token is not None and self.executions.wake(token)
 
     def _may_sleep(self, deployment_id: str) -> bool:
-        deployment = self.store.deployment(deployment_id)
+        deployment = self.store.deployments.get(deployment_id)
         return deployment is not None and deployment.status in _AWAKE
 
 

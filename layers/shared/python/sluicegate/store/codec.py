@@ -1,41 +1,33 @@
-"""The record as DynamoDB keeps it: items of plain values, and back to the words of a deployment."""
+"""Items of plain values, to and from DynamoDB's types and the dataclasses that they hold.
+
+Readers ignore attributes that they do not know and take the default of those that are missing: during an
+update, instances of the earlier version read what the later one wrote, and the other way round.
+"""
 
 from collections.abc import Mapping
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from decimal import Decimal
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
+import msgspec
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 
-from sluicegate.deployment.model import (
-    AliasOutcome,
-    AliasState,
-    Approval,
-    Deployment,
-    Entry,
-    Reason,
-    Requester,
-    Status,
-)
-from sluicegate.deployment.plan import Limit, Metric, NoData, Plan, Smoke, Target, TrafficStep, Watch
+from sluicegate.deployment.model import Deployment
+from sluicegate.store import keys
 
 Item = dict[str, Any]
 
-
-def project_key(issuer: str, project_id: str | None) -> str:
-    """The index key of a project: always with its issuer."""
-    return f"{project_id}@{issuer}"
+T = TypeVar("T")
 
 
 def record(deployment: Deployment) -> Item:
-    """The deployment's item. Only one that is not final is in the index `open`."""
+    """Return the deployment's item. Only a deployment that is not final is in the index `open`."""
     item = asdict(deployment)
     by = deployment.requested_by
     item |= {
-        "pk": f"deployment#{deployment.id}",
-        "sk": "record",
-        "project": project_key(by.issuer, by.project_id),
+        **keys.record(deployment.id),
+        "project": keys.project_key(by.issuer, by.project_id),
         "all": "deployments",
     }
     if not deployment.status.final:
@@ -43,61 +35,18 @@ def record(deployment: Deployment) -> Item:
     return item
 
 
-def deployment_of(item: Item) -> Deployment:
-    """The deployment in an item; what an earlier version did not write yet is as it was then: absent."""
-    values = {key: value for key, value in item.items() if key in _FIELDS}
-    values |= {
-        "status": Status(values["status"]),
-        "plan": _plan(values["plan"]),
-        "requested_by": Requester(**values["requested_by"]),
-        "timeline": tuple(
-            Entry(e["seq"], e["at"], Status(e["status"]), e["message"]) for e in values["timeline"]
-        ),
-        "original": _alias_state(values.get("original")),
-        "current": _alias_state(values.get("current")),
-        "outcome": values["outcome"] and AliasOutcome(values["outcome"]),
-        "approval": _approval(values.get("approval")),
-        "abort": _reason(values.get("abort")),
-        "reason": _reason(values.get("reason")),
-    }
-    return Deployment(**values)
+def deployment_of(item: Mapping[str, Any]) -> Deployment:
+    """Return the deployment in an item."""
+    return read(item, Deployment)
 
 
-_FIELDS: Final = frozenset(field.name for field in fields(Deployment))
-
-
-def _plan(value: Mapping[str, Any]) -> Plan:
-    smoke, watch = value.get("smoke"), value.get("watch")
-    return Plan(
-        **{
-            **value,
-            "target": Target(**value["target"]),
-            "steps": tuple(TrafficStep(**step) for step in value["steps"]),
-            "smoke": smoke and Smoke(**smoke),
-            "watch": watch
-            and Watch(
-                tuple(watch["alarms"]),
-                tuple(Limit(**{**limit, "metric": Metric(limit["metric"])}) for limit in watch["limits"]),
-                NoData(watch["no_data"]),
-            ),
-        }
-    )
-
-
-def _approval(value: Mapping[str, Any] | None) -> Approval | None:
-    return Approval(**{**value, "by": Requester(**value["by"])}) if value else None
-
-
-def _reason(value: Mapping[str, Any] | None) -> Reason | None:
-    return Reason(**value) if value else None
-
-
-def _alias_state(value: Mapping[str, Any] | None) -> AliasState | None:
-    return AliasState(value["version"], dict(value["weights"])) if value else None
+def read(item: Mapping[str, Any], kind: type[T]) -> T:
+    """Return the value in an item. Raises msgspec.ValidationError where a required attribute is missing."""
+    return msgspec.convert(item, kind)
 
 
 def _plain(value: Any) -> Any:
-    """To what boto3's serializer takes: decimals for floats, lists for tuples, plain strings for enums."""
+    """Convert to what boto3's serializer takes: decimals for floats, lists for tuples, strings for enums."""
     match value:
         case float():
             return Decimal(str(value))
@@ -112,6 +61,7 @@ def _plain(value: Any) -> Any:
 
 
 def _python(value: Any) -> Any:
+    """Convert from boto3's decimals: whole numbers are ints."""
     match value:
         case Decimal():
             return int(value) if value == value.to_integral_value() else float(value)
@@ -128,10 +78,10 @@ _deserializer: Final = TypeDeserializer()
 
 
 def marshal(item: Mapping[str, Any]) -> Item:
-    """To DynamoDB's types."""
+    """Convert an item to DynamoDB's types."""
     return {key: _serializer.serialize(_plain(value)) for key, value in item.items()}
 
 
 def unmarshal(item: Mapping[str, Any]) -> Item:
-    """From DynamoDB's types."""
+    """Convert an item from DynamoDB's types."""
     return {key: _python(_deserializer.deserialize(value)) for key, value in item.items()}

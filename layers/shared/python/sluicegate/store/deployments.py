@@ -1,0 +1,141 @@
+"""The records of deployments, and the two transactions that create and change them."""
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from typing import Any, Literal
+
+from sluicegate.deployment.model import Deployment, Status
+from sluicegate.store import keys
+from sluicegate.store.codec import Item, deployment_of, record
+from sluicegate.store.errors import StaleRevision, StoreError
+from sluicegate.store.locks import Locks, Supersession
+from sluicegate.store.requests import REQUEST_KEPT, AcceptedRequest, PermanentClaim, Requests, TokenUse
+from sluicegate.store.table import ABSENT, Condition, Resolution, Table
+from sluicegate.store.versions import PublishedVersion, Serving, Versions
+
+Index = Literal["by_function", "by_project", "by_time"]
+"""An index of deployments, by time within one function, within one project, or within all."""
+
+_PARTITIONS: Mapping[Index, str] = {"by_function": "function", "by_project": "project", "by_time": "all"}
+
+
+class Deployments:
+    """All reads and writes of records. Whatever must be true together with a record is written with it."""
+
+    def __init__(
+        self, table: Table, locks: Locks, versions: Versions, requests: Requests, clock: Callable[[], float]
+    ) -> None:
+        self._table = table
+        self._locks = locks
+        self._versions = versions
+        self._requests = requests
+        self._clock = clock
+
+    def get(self, deployment_id: str) -> Deployment | None:
+        """Return the deployment as it is now (a consistent read), or None."""
+        item = self._table.get(keys.record(deployment_id))
+        return deployment_of(item) if item else None
+
+    def identity(self, deployment_id: str) -> Item | None:
+        """Return the requester's identity, as `accept` was given it."""
+        return self._table.get(keys.identity(deployment_id))
+
+    def newest(self, index: Index, key: str, before: str | None) -> Iterator[Deployment]:
+        """Yield deployments of one function, one project or all, newest first, older than the id `before`."""
+        values = {":key": key} | ({":before": before} if before else {})
+        condition = Condition("#key = :key" + (" AND id < :before" if before else ""), values)
+        items = self._table.query(
+            condition, index=index, names={"#key": _PARTITIONS[index]}, newest_first=True
+        )
+        yield from map(deployment_of, items)
+
+    def unfinished(self) -> Iterator[Deployment]:
+        """Yield the deployments that are not final, oldest first (an index, so a moment old)."""
+        condition = Condition("#key = :key", {":key": "open"})
+        yield from map(deployment_of, self._table.query(condition, index="open", names={"#key": "open"}))
+
+    def accept(
+        self,
+        deployment: Deployment,
+        *,
+        request_key: str,
+        fingerprint: str,
+        token_use: TokenUse | None,
+        supersession: Supersession | None = None,
+        identity: Mapping[str, Any] | None = None,
+        still_serving: Serving | None = None,
+        claim: PermanentClaim | None = None,
+    ) -> None:
+        """Write the record, the request, the use of the token and the alias' lock, or nothing at all.
+
+        `identity` is kept with it where an approval will need it; `still_serving` is what the alias must
+        still serve; `claim` has the request never forgotten.
+
+        Raises, and where several apply the first of: RequestKnown, TokenUsed, TagMoved, Outdated,
+        ServingChanged; then, with a supersession, StaleRevision where the lock or a record of it has changed,
+        and without one, Busy where another deployment has the alias. Contended where other transactions were
+        at the same items at every attempt. Nothing was written then.
+        """
+        tx = self._table.transaction()
+        self._requests.add(tx, request_key, AcceptedRequest(deployment.id, fingerprint), claim)
+        if token_use is not None:
+            self._requests.use_token(tx, deployment.id, token_use)
+        if claim is not None:
+            self._requests.pin_tag(tx, claim)
+        if deployment.plan.ordered and deployment.action != "rollback":
+            self._versions.check_pipeline(tx, deployment)
+        if still_serving is not None:
+            self._versions.check_serving(tx, still_serving)
+        self._locks.take_alias(tx, deployment, supersession)
+        alias_conflict = partial(self._locks.alias_conflict, deployment, supersession)
+        tx.put(record(deployment), ABSENT, on_conflict=alias_conflict)
+        for before, after in supersession.changes if supersession else ():
+            tx.put(record(after), _unchanged(before), on_conflict=alias_conflict)
+        if identity is not None:
+            tx.put(self._identity_item(deployment, identity))
+        tx.commit()
+
+    def save(
+        self,
+        before: Deployment,
+        after: Deployment,
+        published: PublishedVersion | None = None,
+        token_use: TokenUse | None = None,
+    ) -> None:
+        """Replace the record, and with it what must be true together.
+
+        Entering `publishing` takes the publishing lock, leaving it frees it; a final status frees the alias'
+        lock too, or leaves it to its successor, and `succeeded` notes what the alias serves.
+
+        Raises, and where several apply the first of: StaleRevision where the record has changed, Busy where
+        another deployment has the publishing lock, TokenUsed where the token was used before. Contended where
+        other transactions were at the same items at every attempt.
+        """
+        tx = self._table.transaction()
+        tx.put(record(after), _unchanged(before), on_conflict=partial(self._changed, after))
+        if after.status is Status.PUBLISHING and before.status is not Status.PUBLISHING:
+            self._locks.take_publish_lock(tx, after)
+        if token_use is not None:
+            self._requests.use_token(tx, after.id, token_use)
+        if before.status is Status.PUBLISHING and after.status is not Status.PUBLISHING:
+            self._locks.release_publish_lock(tx, after)
+        if after.status.final:
+            self._locks.release_alias(tx, after)
+        if after.status is Status.SUCCEEDED:
+            self._versions.add_success(tx, after)
+        if published is not None:
+            self._versions.add_published(tx, after, published)
+        tx.commit()
+
+    def _changed(self, after: Deployment) -> StoreError | Resolution:
+        """Say why the record is no longer at the revision that was read."""
+        return Resolution.TOOK_EFFECT if self.get(after.id) == after else StaleRevision()
+
+    def _identity_item(self, deployment: Deployment, identity: Mapping[str, Any]) -> Item:
+        expires = int(self._clock()) + (deployment.plan.approval or 0) + REQUEST_KEPT
+        return {**keys.identity(deployment.id), **identity, "expires_at": expires}
+
+
+def _unchanged(deployment: Deployment) -> Condition:
+    """The record is still at the revision that was read."""
+    return Condition("revision = :revision", {":revision": deployment.revision})

@@ -1,0 +1,53 @@
+"""What the store raises instead of writing. Nothing was written, except where an error says otherwise."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sluicegate.store.requests import AcceptedRequest
+
+
+class StoreError(Exception):
+    """Base class of the store's errors."""
+
+
+class RequestKnown(StoreError):
+    """This request was accepted before."""
+
+
+class TokenUsed(StoreError):
+    """The token has been used for another request to this alias: it is good for one only.
+
+    guarantees.md#5-one-request-one-effect
+    """
+
+    def __init__(self, request: "AcceptedRequest") -> None:
+        super().__init__(request.deployment)
+        self.request = request
+
+
+class Busy(StoreError):
+    """Another deployment has the lock."""
+
+    def __init__(self, deployment: str) -> None:
+        super().__init__(deployment)
+        self.deployment = deployment
+
+
+class TagMoved(StoreError):
+    """A webhook has deployed this tag at another commit before."""
+
+
+class Outdated(StoreError):
+    """A newer pipeline of the same project has succeeded there."""
+
+
+class ServingChanged(StoreError):
+    """The alias serves something else than when it was read."""
+
+
+class StaleRevision(StoreError):
+    """A record or a lock has changed since it was read: read it again, and decide again."""
+
+
+class Contended(StoreError):
+    """Other transactions were at the same items at every attempt."""

@@ -1,0 +1,138 @@
+"""The keys of every item in the table.
+
+    pk                                    sk           item
+    deployment#ID                         record       the deployment; the truth about it
+    deployment#ID                         wait         the task token of its rollout, while that waits
+    deployment#ID                         identity     the requester's claims, where an approval needs them
+    request#HASH                          request      (issuer, project, job, key) -> deployment, fingerprint
+    token#HASH                            token        (issuer, jti, target, function, alias) -> deployment
+    lock#ACCOUNT#REGION#FUNCTION          publish      the deployment that publishes this function (lease)
+    lock#ACCOUNT#REGION#FUNCTION          alias#ALIAS  the deployment that moves this alias, and its successor
+    versions#ACCOUNT#REGION#FUNCTION      SHA256       the version published from this digest
+    artifact#FUNCTION                     SHA256#HASH  the job that announced it, and for which commit
+    commit#FUNCTION#HASH                  SHA256       what was announced for (issuer, project, commit)
+    tag#HASH                              tag          (webhook, tag) -> the commit that it was deployed at
+    serving                               FUNCTION#... what each alias serves, as far as Sluicegate moved it
+    served#ACCOUNT#REGION#FUNCTION#ALIAS  VERSION      a version that succeeded there; is it withdrawn?
+    order#ACCOUNT#REGION#FUNCTION#ALIAS   PROJECT      the newest pipeline of a project that succeeded there
+    hold#STAGE                            RULE         that a rule holds its functions in the stage, and why
+    status#HASH, status#ID                             what GitLab was sent (`notifier.ledger`)
+
+Locks carry account and region (guarantees.md#2-one-deployment-at-a-time).
+"""
+
+import hashlib
+import json
+
+from sluicegate.deployment.model import Deployment
+from sluicegate.deployment.plan import Target
+
+Key = dict[str, str]
+"""The primary key of an item: `pk` and `sk`."""
+
+
+def digest(*parts: str | None) -> str:
+    """Return the SHA-256 of the parts, unambiguously: a key of fixed length from values of any length."""
+    return hashlib.sha256(json.dumps(parts, ensure_ascii=True).encode()).hexdigest()
+
+
+def project_key(issuer: str, project_id: str | None) -> str:
+    """Return the index key of a project: always with its issuer."""
+    return f"{project_id}@{issuer}"
+
+
+def record(deployment_id: str) -> Key:
+    """The deployment itself."""
+    return {"pk": f"deployment#{deployment_id}", "sk": "record"}
+
+
+def wait(deployment_id: str) -> Key:
+    """The rollout's task token."""
+    return {"pk": f"deployment#{deployment_id}", "sk": "wait"}
+
+
+def identity(deployment_id: str) -> Key:
+    """The requester's verified claims."""
+    return {"pk": f"deployment#{deployment_id}", "sk": "identity"}
+
+
+def request(request_key: str) -> Key:
+    """An accepted request."""
+    return {"pk": f"request#{request_key}", "sk": "request"}
+
+
+def token(token_key: str) -> Key:
+    """The one use of a token."""
+    return {"pk": f"token#{token_key}", "sk": "token"}
+
+
+def tag(tag_key: str) -> Key:
+    """The commit of a webhook's tag."""
+    return {"pk": f"tag#{tag_key}", "sk": "tag"}
+
+
+def publish_lock(target: Target, function: str) -> Key:
+    """The right to publish a function."""
+    return {"pk": f"lock#{target.account}#{target.region}#{function}", "sk": "publish"}
+
+
+def alias_lock(target: Target, function: str, alias: str) -> Key:
+    """The right to move an alias."""
+    return {"pk": f"lock#{target.account}#{target.region}#{function}", "sk": f"alias#{alias}"}
+
+
+def published(target: Target, function: str, sha256: str) -> Key:
+    """The version that was published from a digest."""
+    return {"pk": f"versions#{target.account}#{target.region}#{function}", "sk": sha256}
+
+
+def served(target: Target, function: str, alias: str, version: str) -> Key:
+    """A version that succeeded behind an alias."""
+    return {"pk": served_partition(target, function, alias), "sk": version}
+
+
+def served_partition(target: Target, function: str, alias: str) -> str:
+    """All versions that succeeded behind an alias."""
+    return f"served#{target.account}#{target.region}#{function}#{alias}"
+
+
+def serving(target: Target, function: str, stage: str, alias: str) -> Key:
+    """What an alias serves. All aliases are in one partition, sorted by function."""
+    return {"pk": "serving", "sk": "#".join((function, stage, target.account, target.region, alias))}
+
+
+def newest_pipeline(deployment: Deployment) -> Key:
+    """The newest pipeline of the deployment's project that succeeded behind its alias."""
+    target, by = deployment.plan.target, deployment.requested_by
+    pk = f"order#{target.account}#{target.region}#{deployment.function}#{deployment.plan.alias}"
+    return {"pk": pk, "sk": project_key(by.issuer, by.project_id)}
+
+
+def hold(stage: str, rule: str) -> Key:
+    """The hold that a rule put on a stage."""
+    return {"pk": holds_partition(stage), "sk": rule}
+
+
+def holds_partition(stage: str) -> str:
+    """All holds of a stage."""
+    return f"hold#{stage}"
+
+
+def artifact(function: str, sha256: str, owner: str) -> Key:
+    """An announced artifact; `owner` is a digest of the job that announced it."""
+    return {"pk": artifacts_partition(function), "sk": f"{sha256}#{owner}"}
+
+
+def artifacts_partition(function: str) -> str:
+    """All announced artifacts of a function."""
+    return f"artifact#{function}"
+
+
+def commit(function: str, issuer: str, project_id: str, sha: str, sha256: str) -> Key:
+    """An artifact of a commit."""
+    return {"pk": commit_partition(function, issuer, project_id, sha), "sk": sha256}
+
+
+def commit_partition(function: str, issuer: str, project_id: str, sha: str) -> str:
+    """All artifacts of a commit."""
+    return f"commit#{function}#{digest(issuer, project_id, sha)}"

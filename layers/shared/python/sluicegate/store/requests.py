@@ -1,0 +1,93 @@
+"""Accepted requests, the one use of each token, and what is known for good.
+
+guarantees.md#5-one-request-one-effect
+"""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any, Final
+
+from sluicegate.store import keys
+from sluicegate.store.codec import read
+from sluicegate.store.errors import RequestKnown, TagMoved, TokenUsed
+from sluicegate.store.table import ABSENT, Condition, Table, Transaction
+
+REQUEST_KEPT: Final = 32 * 86_400
+"""Seconds after which a request is forgotten. No token verifies for that long, so none can ask twice."""
+
+_TOKEN_KEPT: Final = 3_600
+"""Seconds for which the use of an expired token is remembered."""
+
+
+@dataclass(frozen=True)
+class AcceptedRequest:
+    """The deployment that an idempotency key, or a token, stands for, and what was asked."""
+
+    deployment: str
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class TokenUse:
+    """The one thing that a token is used for: `key` of (issuer, jti, ...), `expires` in epoch seconds."""
+
+    key: str
+    fingerprint: str
+    expires: int
+
+
+@dataclass(frozen=True)
+class PermanentClaim:
+    """That a request is known for good, and not only for as long as a token can ask again.
+
+    `tag` is the key of a webhook's tag, which from then on stays at `sha`; None where it has none.
+    """
+
+    tag: str | None
+    sha: str
+
+
+class Requests:
+    """Idempotency: what was accepted for which request and which token."""
+
+    def __init__(self, table: Table, clock: Callable[[], float]) -> None:
+        self._table = table
+        self._clock = clock
+
+    def get(self, request_key: str) -> AcceptedRequest | None:
+        """Return what this request has accepted before, or None."""
+        item = self._table.get(keys.request(request_key))
+        return read(item, AcceptedRequest) if item else None
+
+    def add(
+        self, tx: Transaction, request_key: str, request: AcceptedRequest, claim: PermanentClaim | None
+    ) -> None:
+        """Remember a request, with a claim for good. A conflict means RequestKnown."""
+        item: dict[str, Any] = {**keys.request(request_key), **asdict(request)}
+        if claim is None:
+            item["expires_at"] = int(self._clock()) + REQUEST_KEPT
+        tx.put(item, ABSENT, on_conflict=RequestKnown)
+
+    def use_token(self, tx: Transaction, deployment_id: str, use: TokenUse) -> None:
+        """Bind a token to its one use. A conflict means TokenUsed.
+
+        It is bound also against the same request under another key, which would undo what came after it.
+        """
+        item = {
+            **keys.token(use.key),
+            "deployment": deployment_id,
+            "fingerprint": use.fingerprint,
+            "expires_at": use.expires + _TOKEN_KEPT,
+        }
+        tx.put(item, ABSENT, on_conflict=partial(self._token_used, use))
+
+    def pin_tag(self, tx: Transaction, claim: PermanentClaim) -> None:
+        """Fix a webhook's tag to its commit. A conflict means TagMoved."""
+        if claim.tag is not None:
+            unmoved = Condition("attribute_not_exists(pk) OR sha = :sha", {":sha": claim.sha})
+            tx.put({**keys.tag(claim.tag), "sha": claim.sha}, unmoved, on_conflict=TagMoved)
+
+    def _token_used(self, use: TokenUse) -> TokenUsed:
+        item = self._table.get(keys.token(use.key))
+        return TokenUsed(read(item, AcceptedRequest) if item else AcceptedRequest("", ""))

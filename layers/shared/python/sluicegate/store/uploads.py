@@ -1,0 +1,54 @@
+"""Artifacts that jobs announced: by which job, and for which commit."""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+
+from sluicegate.store import keys
+from sluicegate.store.keys import digest
+from sluicegate.store.table import Condition, Table
+
+
+@dataclass(frozen=True)
+class Upload:
+    """An artifact that a job may upload."""
+
+    function: str
+    sha256: str
+    size: int
+    issuer: str
+    project_id: str
+    ref: str
+    sha: str
+
+
+class Uploads:
+    """Announced artifacts, by function and by commit."""
+
+    def __init__(self, table: Table, clock: Callable[[], float]) -> None:
+        self._table = table
+        self._clock = clock
+
+    def add(self, upload: Upload) -> None:
+        """Note who announced an artifact, and for which commit. Twice is once."""
+        owner = digest(upload.issuer, upload.project_id, upload.ref, upload.sha)
+        created = {"created_at": int(self._clock())}
+        item = {**keys.artifact(upload.function, upload.sha256, owner), **created, **asdict(upload)}
+        # `function` is the key of an index of deployments; an upload must not appear there.
+        item.pop("function")
+        self._table.put(item)
+        if upload.sha:
+            key = keys.commit(upload.function, upload.issuer, upload.project_id, upload.sha, upload.sha256)
+            self._table.put({**key, **created})
+
+    def is_registered(self, function: str, sha256: str) -> bool:
+        """Say whether a job announced this digest for this function."""
+        partition = keys.artifacts_partition(function)
+        condition = Condition("pk = :pk AND begins_with(sk, :sk)", {":pk": partition, ":sk": f"{sha256}#"})
+        return any(True for _ in self._table.query(condition, consistent=True, page=1))
+
+    def of_commit(self, function: str, issuer: str, project_id: str, sha: str) -> list[str]:
+        """Return the SHA-256 of what jobs of the project announced for a commit, the newest first."""
+        partition = keys.commit_partition(function, issuer, project_id, sha)
+        items = self._table.query(Condition("pk = :pk", {":pk": partition}), consistent=True)
+        found = sorted(items, key=lambda item: (item["created_at"], item["sk"]), reverse=True)
+        return [item["sk"] for item in found]

@@ -1,0 +1,98 @@
+"""Records to and from DynamoDB: exact, and readable across versions of Sluicegate."""
+
+from dataclasses import replace
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+
+from sluicegate.deployment.durations import timestamp
+from sluicegate.deployment.model import AliasState, Approval, Deployment, Reason
+from sluicegate.rollout.analysis import find_breach
+from sluicegate.store.codec import deployment_of, marshal, read, record, unmarshal
+from sluicegate.store.holds import Hold
+from support.plans import ABORTED, observations, plans
+from support.world import START, new_deployment
+
+SHA = "a" * 64
+
+
+def returned(deployment: Deployment) -> Deployment:
+    return deployment_of(unmarshal(marshal(record(deployment))))
+
+
+@given(plans(), observations(None))
+def test_a_record_comes_back_as_it_was(plan: Any, seen: Any) -> None:
+    assert seen is not None
+    by = replace(new_deployment(START, SHA).requested_by, user_id="8")
+    deployment = replace(
+        new_deployment(START, SHA),
+        plan=plan,
+        abort=ABORTED,
+        approval=Approval("approved", by, "rule", timestamp(START), None),
+        original=AliasState("1", {"2": 0.07}),
+        current=AliasState("1"),
+        reason=find_breach(plan.watch, seen) if plan.watch else None,
+        extended=2,
+        step=1,
+    )
+    assert returned(deployment) == deployment
+
+
+@pytest.mark.parametrize(
+    ("written", "read_back"), [(1, "1"), (1.0, "1"), (0.5, "0.5"), (0.1 + 0.2, "0.30000000000000004")]
+)
+def test_numbers_come_back_exactly_and_whole_ones_as_integers(written: float, read_back: str) -> None:
+    data = {"value": written, "list": [written, {"nested": written}]}
+    deployment = replace(
+        new_deployment(START, SHA), original=AliasState("1", {"2": written}), reason=Reason("c", "m", data)
+    )
+    found = returned(deployment)
+    assert found.original is not None
+    assert found.reason is not None
+    assert [repr(weight) for weight in found.original.weights.values()] == [read_back]
+    assert repr(found.reason.data["list"]) == f"[{read_back}, {{'nested': {read_back}}}]"
+
+
+def test_a_later_versions_record_is_read_without_what_is_unknown() -> None:
+    deployment = new_deployment(START, SHA)
+    item = record(deployment)
+    item["of_a_later_version"] = {"x": 1}
+    item["plan"]["of_a_later_version"] = True
+    item["requested_by"]["of_a_later_version"] = "x"
+    assert deployment_of(item) == deployment
+
+
+def test_an_earlier_versions_record_has_the_defaults_of_what_is_missing() -> None:
+    deployment = new_deployment(START, SHA)
+    item = record(deployment)
+    for name in ("approval", "attempt", "failures", "outcome", "supersedes"):
+        del item[name]
+    del item["plan"]["ordered"]
+    assert deployment_of(item) == deployment
+
+
+def test_a_record_that_lacks_what_it_must_have_is_none() -> None:
+    item = record(new_deployment(START, SHA))
+    del item["status"]
+    with pytest.raises(msgspec.ValidationError):
+        deployment_of(item)
+
+
+@pytest.mark.parametrize(("name", "value"), [("status", "unheard-of"), ("revision", "1"), ("plan", None)])
+def test_a_record_of_other_types_is_none(name: str, value: Any) -> None:
+    with pytest.raises(msgspec.ValidationError):
+        deployment_of(record(new_deployment(START, SHA)) | {name: value})
+
+
+def test_only_an_unfinished_deployment_is_in_the_index_of_those() -> None:
+    deployment = new_deployment(START, SHA)
+    assert record(deployment)["open"] == "open"
+    assert "open" not in record(replace(deployment, status=deployment.status.FAILED))
+
+
+def test_a_value_is_read_from_its_item() -> None:
+    item = {"pk": "hold#prod", "sk": "a", "stage": "prod", "rule": "a", "functions": ["orders*"]}
+    hold = read({**item, "reason": "r", "since": "s", "by": {"job_id": None}}, Hold)
+    assert hold == Hold("prod", "a", ("orders*",), "r", "s", {"job_id": None})
