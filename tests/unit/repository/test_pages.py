@@ -51,3 +51,13 @@ def test_a_reader_of_the_site_needs_no_other_host() -> None:
 
     assert config["theme"]["font"] is False
     assert [name(page) for page in DOCS.rglob("*.md") if "```mermaid" in page.read_text()] == []
+
+
+def test_the_page_for_new_accounts_has_the_figures_of_the_template() -> None:
+    page, template = (DOCS / "start/deploy.md").read_text(), (ROOT / "template.yaml").read_text()
+    reserved = dict(re.findall(r"^  (\w+Concurrency):\n(?:    .*\n)*?    Default: (\d+)$", template, re.M))
+    (command,) = re.findall(r"^make deploy ARGS='--parameter-overrides (.*Concurrency.*)'$", page, re.M)
+    total = sum(map(int, reserved.values()))
+
+    assert set(command.split()) == {f"{parameter}=0" for parameter in reserved}
+    assert f"reserve {total}, and AWS wants at least 100 unreserved: from a limit of {total + 100} on" in page
