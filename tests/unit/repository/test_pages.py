@@ -54,7 +54,7 @@ def test_a_reader_of_the_site_needs_no_other_host() -> None:
 
 
 def test_the_page_for_new_accounts_has_the_figures_of_the_template() -> None:
-    page, template = (DOCS / "start/deploy.md").read_text(), (ROOT / "template.yaml").read_text()
+    page, template = (DOCS / "start" / "deploy.md").read_text(), (ROOT / "template.yaml").read_text()
     reserved = dict(re.findall(r"^  (\w+Concurrency):\n(?:    .*\n)*?    Default: (\d+)$", template, re.M))
     (command,) = re.findall(r"^make deploy ARGS='--parameter-overrides (.*Concurrency.*)'$", page, re.M)
     total = sum(map(int, reserved.values()))
