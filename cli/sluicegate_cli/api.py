@@ -1,8 +1,8 @@
-"""The API's client: timeouts everywhere, bounded retries, and errors that can be shown as they are.
+"""The client of the API: timeouts everywhere, bounded retries, and errors that can be shown unchanged.
 
-Every request may be sent again, because the same request again has one effect
-(guarantees.md#5-one-request-one-effect). Neither the token nor a presigned URL is in any message, repr or
-exception of this module.
+Every request is safe to retry, because the same request has one effect
+(guarantees.md#5-one-request-one-effect). No message, repr or exception of this module contains the token or a
+presigned URL.
 """
 
 import random
@@ -26,14 +26,14 @@ from sluicegate.text import clean
 from sluicegate_cli.errors import ApiError
 from sluicegate_cli.exit_codes import ExitCode
 
-_TRIES: Final = 6
-_LONGEST_PAUSE: Final = 10.0  # seconds
-_PATIENCE: Final = 120.0  # seconds of pauses for one request, Retry-After included
-_AGAIN: Final = frozenset({429, 500, 502, 503, 504})
-_COARSE: Final = 1.5  # seconds by which `Date` may be off
+_ATTEMPTS: Final = 6
+_MAX_BACKOFF: Final = 10.0  # seconds
+_MAX_WAIT: Final = 120.0  # seconds of backoff for one request, including Retry-After
+_RETRYABLE: Final = frozenset({429, 500, 502, 503, 504})
+_CLOCK_TOLERANCE: Final = 1.5  # seconds, the precision of `Date`
 _CHUNK: Final = 256 * 1024  # bytes
-_LARGEST: Final = 10_000_000  # bytes of an answer; API Gateway sends no more
-_PACKING: Final = frozenset({"content-encoding", "content-length", "transfer-encoding"})
+_MAX_BODY: Final = 10_000_000  # bytes of a response; the limit of API Gateway
+_ENCODING_HEADERS: Final = frozenset({"content-encoding", "content-length", "transfer-encoding"})
 _AGENT: Final = {"User-Agent": f"sluicegate/{sluicegate.__version__}"}
 
 # API Gateway ends a call after 29 s, and `wait` is at most 20 s.
@@ -41,33 +41,33 @@ _TIMEOUT: Final = httpx2.Timeout(connect=5, read=32, write=30, pool=5)
 _UPLOAD_TIMEOUT: Final = httpx2.Timeout(connect=5, read=60, write=60, pool=5)
 
 
-def _refused(response: httpx2.Response) -> ApiError:
-    """The answer as an error. Proxies and API Gateway do not speak RFC 9457: theirs get a document here."""
+def _error(response: httpx2.Response) -> ApiError:
+    """Turn a response into an error. For those of proxies and API Gateway, build the document here."""
     status = response.status_code
     document = _json(response)
     if not isinstance(document, dict) or not isinstance(document.get("code"), str):
         said = document.get("message") if isinstance(document, dict) else None
-        detail = f"the endpoint answered {status} {response.reason_phrase}"
+        detail = f"the endpoint responded with {status} {response.reason_phrase}"
         document = {
             "status": status,
             "code": "unexpected_answer",
-            "title": "Not an answer of the API",
+            "title": "Unexpected response",
             "detail": f"{detail}: {said}" if isinstance(said, str) else detail,
         }
     if status in (401, 403):
         return ApiError(ExitCode.REFUSED, document)
-    rejected = 400 <= status < 500 and status not in _AGAIN
+    rejected = 400 <= status < 500 and status not in _RETRYABLE
     return ApiError(ExitCode.REJECTED if rejected else ExitCode.UNAVAILABLE, document)
 
 
 def not_uploaded(detail: str, exit_code: ExitCode) -> ApiError:
-    """The error of an upload that did not end well."""
-    return ApiError(exit_code, {"code": "upload_failed", "title": "Not uploaded", "detail": detail})
+    """Return the error of a failed upload."""
+    return ApiError(exit_code, {"code": "upload_failed", "title": "Upload failed", "detail": detail})
 
 
 @dataclass(frozen=True)
 class ApiResponse:
-    """A 2xx answer: its status, and the object that it carries."""
+    """A 2xx response: its status and its JSON object. `replayed`: the request had been made before."""
 
     status: int
     document: Mapping[str, Any]
@@ -75,13 +75,13 @@ class ApiResponse:
 
 
 class _Unusable(httpx2.ReadError):
-    """An answer that cannot be read; its message is ours."""
+    """A response that cannot be read; the message is this module's own."""
 
 
 class ApiClient:
-    """Calls the API, and uploads to where it says. `notice` is told each time it tries again.
+    """Calls the API, and uploads artifacts. `notice` gets a line before each retry.
 
-    Without a token, none is sent. `tries` is how often one request is sent at most.
+    An empty token is not sent. `attempts` limits how often one request is sent.
     """
 
     def __init__(
@@ -91,16 +91,16 @@ class ApiClient:
         *,
         notice: Callable[[str], None] = lambda _: None,
         sleep: Callable[[float], None] = time.sleep,
-        tries: int = _TRIES,
+        attempts: int = _ATTEMPTS,
     ) -> None:
-        self._most = tries
+        self._max_attempts = attempts
         self._url = url
         self._token = token
         self._notice = notice
         self._sleep = sleep
-        self._ahead = 0.0  # seconds that the API's clock is before ours
-        # A loopback endpoint is spoken to in the clear: never through a proxy of the environment.
-        # No redirect is followed: it would carry the token to a host that nobody configured.
+        self._offset = 0.0  # seconds that the API's clock is ahead of this one
+        # A loopback endpoint has no TLS: never use a proxy from the environment for it.
+        # Follow no redirect: it would send the token to a host that nobody configured.
         self._http = httpx2.Client(
             timeout=_TIMEOUT, trust_env=not _is_loopback(url), follow_redirects=False, headers=_AGENT
         )
@@ -114,12 +114,12 @@ class ApiClient:
         self._http.close()
 
     def get(self, *path: str, **query: str | int | None) -> Mapping[str, Any]:
-        """The document at a path, whose parts are escaped here. Raises ApiError."""
+        """Get the document at a path, whose parts are escaped here. Raises ApiError."""
         given = {name: value for name, value in query.items() if value is not None}
         return self._call("GET", path, params=given).document
 
     def items(self, path: str, **query: str | int | None) -> Iterator[Mapping[str, Any]]:
-        """The items of a list, page by page as they are taken. Raises ApiError."""
+        """Yield the items of a list, requesting pages as needed. Raises ApiError."""
         cursor = None
         while True:
             page = self.get(path, **query, cursor=cursor)
@@ -129,45 +129,45 @@ class ApiClient:
                 return
 
     def post(self, *path: str, body: Mapping[str, Any], key: str | None = None) -> ApiResponse:
-        """Posts a JSON body, with an Idempotency-Key if there is one. Raises ApiError."""
+        """Post a JSON body, with an Idempotency-Key if given. Raises ApiError."""
         return self._call("POST", path, json=body, headers={"Idempotency-Key": key} if key else {})
 
     def delete(self, *path: str) -> Mapping[str, Any]:
-        """Deletes what is at a path, and answers what is left. Raises ApiError."""
+        """Delete the resource at a path, and return what is left. Raises ApiError."""
         return self._call("DELETE", path).document
 
     def now(self) -> float:
-        """Epoch seconds by the API's clock, as its last answer told it; ours before the first one."""
-        return time.time() + self._ahead
+        """Return epoch seconds by the API's clock, or by this machine's before the first response."""
+        return time.time() + self._offset
 
     def upload(self, upload: Mapping[str, Any], file: Path, sent: Callable[[int], None]) -> str | None:
-        """Puts the file where an answer of `POST /artifacts` says; `sent` is told how many bytes have gone.
+        """Upload the file as a response of `POST /artifacts` says; `sent` gets the number of bytes sent.
 
-        None once it is there; the store's word for it when it refused, as it does when the permission ran out
-        first: ask for another. Raises ApiError.
+        Return None on success, or the store's error code if it denied the upload, as it does after the URL
+        expired: request another one. Raises ApiError.
         """
         url = str(upload["url"])
         if not (url.startswith("https://") or (_is_loopback(url) and _is_loopback(self._url))):
-            raise not_uploaded("the address that the API gave for it is not https", ExitCode.REJECTED)
+            raise not_uploaded("the upload URL from the API is not https", ExitCode.REJECTED)
         headers = {str(name): str(value) for name, value in upload["headers"].items()}
         headers["content-length"] = str(file.stat().st_size)
 
         def put() -> httpx2.Response:
             return self._http.put(url, content=_chunks(file, sent), headers=headers, timeout=_UPLOAD_TIMEOUT)
 
-        # 409: another upload of the same bytes is under way at this very moment (S3, conditional writes).
-        response = self._tries(put, _AGAIN | {409}, "the upload")
-        # 412: `if-none-match: *` met an object. Its key is its digest, so what is there is what we have.
+        # 409: another upload of the same bytes is in progress (S3, conditional writes).
+        response = self._with_retries(put, _RETRYABLE | {409}, "the artifact store")
+        # 412: `if-none-match: *` found an object. Its key is its digest, so it has the same bytes.
         if response.is_success or response.status_code == 412:
             return None
-        # S3's error documents quote the signed request: of those, only the code's own letters are taken.
+        # S3's error documents quote the signed request: take only the letters of the error code.
         found = re.search(r"<Code>([A-Za-z]{1,64})</Code>", response.text)
         answer = f"{response.status_code} {found[1]}" if found else str(response.status_code)
         if response.status_code == 403:
             return answer
         raise not_uploaded(
-            f"the artifact store answered {answer}",
-            ExitCode.REJECTED if response.status_code not in _AGAIN else ExitCode.UNAVAILABLE,
+            f"the artifact store responded with {answer}",
+            ExitCode.REJECTED if response.status_code not in _RETRYABLE else ExitCode.UNAVAILABLE,
         )
 
     def _call(self, method: str, path: tuple[str, ...], **request: Any) -> ApiResponse:
@@ -180,72 +180,80 @@ class ApiClient:
             with self._http.stream(method, url, headers=headers, **request) as answer:
                 return _read(answer)
 
-        response = self._tries(send, _AGAIN, "the API")
+        response = self._with_retries(send, _RETRYABLE, "the API")
         self._set_clock(response)
         if not response.is_success:
-            raise _refused(response)
+            raise _error(response)
         document = _json(response)
-        if not isinstance(document, dict):  # a proxy's page, most likely
-            raise _refused(response)
+        if not isinstance(document, dict):  # most likely a proxy's page
+            raise _error(response)
         return ApiResponse(
             response.status_code, document, response.headers.get("idempotent-replayed", "").lower() == "true"
         )
 
     def _set_clock(self, response: httpx2.Response) -> None:
-        """Takes the API's time from the `Date` of an answer.
+        """Set the clock from the `Date` of a response.
 
-        It tells whole seconds, and is as old as the way here: a small difference is no news, and following it
-        would let a countdown jump with every answer.
+        It has whole seconds, and is as old as the network delay. Ignore small differences: following them
+        would let a countdown jump with every response.
         """
         try:
             date = parsedate_to_datetime(response.headers.get("date", "")).timestamp()
         except ValueError:
             return
-        if abs(date + 0.5 - self.now()) > _COARSE:
-            self._ahead = date + 0.5 - time.time()
+        if abs(date + 0.5 - self.now()) > _CLOCK_TOLERANCE:
+            self._offset = date + 0.5 - time.time()
 
-    def _tries(
-        self, send: Callable[[], httpx2.Response], again: frozenset[int], whom: str
+    def _with_retries(
+        self, send: Callable[[], httpx2.Response], retryable: frozenset[int], server: str
     ) -> httpx2.Response:
-        """Sends until there is an answer that trying again would not change, `tries` times at most.
+        """Send until the response is not retryable, at most `attempts` times.
 
-        Raises ApiError when there was never an answer; an answer that stays bad is returned as it is.
+        Raises ApiError if there was never a response. The last response is returned even if it is retryable.
         """
         waited = 0.0
-        for attempt in range(1, self._most + 1):
-            pause = random.uniform(0.5, 1) * min(_LONGEST_PAUSE, 2 ** (attempt - 2))  # noqa: S311 (jitter)
+        for attempt in range(1, self._max_attempts + 1):
+            pause = random.uniform(0.5, 1) * min(_MAX_BACKOFF, 2 ** (attempt - 2))  # noqa: S311 (jitter)
             try:
                 response = send()
             except httpx2.TransportError as error:
-                if attempt == self._most or _is_hopeless(error):
-                    detail = f"{whom} could not be reached: {_trouble(error)}"
-                    document = {"code": "unreachable", "title": "No answer", "detail": detail}
+                if attempt == self._max_attempts or _is_permanent(error):
+                    detail = f"{server} could not be reached: {_failure(error)}"
+                    document = {"code": "unreachable", "title": "No response", "detail": detail}
                     raise ApiError(ExitCode.UNAVAILABLE, document) from None
-                trouble = _trouble(error)
+                failure = _failure(error)
             else:
                 pause += _retry_after(response)
-                if response.status_code not in again or attempt == self._most or waited + pause > _PATIENCE:
+                if (
+                    response.status_code not in retryable
+                    or attempt == self._max_attempts
+                    or waited + pause > _MAX_WAIT
+                ):
                     return response
-                trouble = f"answered {response.status_code}"
-            self._notice(f"{whom}: {trouble}; again in {pause:.1f} s ({attempt} of {self._most - 1})")
+                failure = f"responded with {response.status_code}"
+            self._notice(
+                f"{server}: {failure}; retrying in {pause:.1f} s ({attempt} of {self._max_attempts - 1})"
+            )
             self._sleep(pause)
             waited += pause
-        raise AssertionError("the last try returns or raises")
+        raise AssertionError("the last attempt returns or raises")
 
 
 def endpoint(url: str) -> str:
-    """The API's URL without a slash at its end. Raises UsageError unless a token may be sent there."""
+    """Return the API's URL without a trailing slash. Raises UsageError unless a token may be sent there."""
     if not url:
-        raise click.UsageError("no endpoint. Set SLUICEGATE_URL or give --url, up to and including /v1.")
+        raise click.UsageError(
+            "no endpoint. Set SLUICEGATE_URL or --url to the API's URL, up to and including /v1."
+        )
     try:
         parts = urlsplit(url)
         parts.port  # noqa: B018 (raises ValueError for a port that is none)
     except ValueError:
         raise click.UsageError("the endpoint is not a URL") from None
     if not parts.hostname or parts.username is not None or parts.query or parts.fragment:
-        raise click.UsageError("the endpoint is a plain URL such as https://deploy.example.com/v1")
+        raise click.UsageError("the endpoint must be a plain URL such as https://deploy.example.com/v1")
     if parts.scheme != "https" and not _is_loopback(url):
-        raise click.UsageError("the endpoint must be https: an ID token is never sent in the clear")
+        raise click.UsageError("the endpoint must be https: an ID token is never sent unencrypted")
     return url.rstrip("/")
 
 
@@ -260,17 +268,17 @@ def _is_loopback(url: str) -> bool:
 
 
 def _read(answer: httpx2.Response) -> httpx2.Response:
-    """The answer with its body, as far as an answer of the API can go: nobody may fill our memory."""
+    """Read the response up to the size limit, so that no server can fill the memory."""
     body = bytearray()
     try:
         for chunk in answer.iter_bytes(_CHUNK):
             body += chunk
-            if len(body) > _LARGEST:
-                raise _Unusable("the answer is too large")
+            if len(body) > _MAX_BODY:
+                raise _Unusable("the response is too large")
     except httpx2.DecodingError:
-        raise _Unusable("the answer cannot be unpacked") from None
-    # What told how the body was packed is not true of it any more.
-    headers = [pair for pair in answer.headers.multi_items() if pair[0].lower() not in _PACKING]
+        raise _Unusable("the response cannot be decompressed") from None
+    # The body is decompressed now, so its encoding headers are no longer true.
+    headers = [pair for pair in answer.headers.multi_items() if pair[0].lower() not in _ENCODING_HEADERS]
     reason = {name: answer.extensions[name] for name in ("reason_phrase",) if name in answer.extensions}
     return httpx2.Response(answer.status_code, headers=headers, content=bytes(body), extensions=reason)
 
@@ -283,7 +291,7 @@ def _json(response: httpx2.Response) -> Any:
 
 
 def _chunks(file: Path, sent: Callable[[int], None]) -> Iterator[bytes]:
-    """The file in pieces. Each try reads it from its beginning."""
+    """Yield the file in chunks. Each attempt reads it from the start."""
     total = 0
     with file.open("rb") as source:
         while chunk := source.read(_CHUNK):
@@ -293,7 +301,7 @@ def _chunks(file: Path, sent: Callable[[int], None]) -> Iterator[bytes]:
 
 
 def _retry_after(response: httpx2.Response) -> float:
-    """Seconds of a Retry-After header, as a number or as a date (RFC 9110, 10.2.3); 0 where there is none."""
+    """Return the seconds of a Retry-After header, a number or a date (RFC 9110, 10.2.3), or 0 without one."""
     value = response.headers.get("retry-after", "")
     try:
         if re.fullmatch(r"[0-9]{1,9}", value):
@@ -303,8 +311,8 @@ def _retry_after(response: httpx2.Response) -> float:
         return 0.0
 
 
-def _is_hopeless(error: httpx2.TransportError) -> bool:
-    """Whether trying again cannot help: a certificate stays as it is."""
+def _is_permanent(error: httpx2.TransportError) -> bool:
+    """Return whether a retry cannot help, as with an untrusted certificate."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, ssl.SSLCertVerificationError):
@@ -313,12 +321,12 @@ def _is_hopeless(error: httpx2.TransportError) -> bool:
     return isinstance(error, (_Unusable, httpx2.UnsupportedProtocol, httpx2.LocalProtocolError))
 
 
-def _trouble(error: httpx2.TransportError) -> str:
-    """What went wrong, in the library's words where they can have nothing of the request in them."""
+def _failure(error: httpx2.TransportError) -> str:
+    """Describe the failure, in the library's words only where they contain nothing of the request."""
     if isinstance(error, httpx2.TimeoutException):
-        return "no answer in time"
+        return "the request timed out"
     if isinstance(error, httpx2.ConnectError):
-        return clean(str(error)) or "no connection"
+        return clean(str(error)) or "the connection failed"
     if isinstance(error, _Unusable):
         return str(error)
     return "the connection was lost"

@@ -1,6 +1,6 @@
-"""The facts of a deployment in words, for `status`, for a dry run and for whoever follows one.
+"""Describe parts of a deployment in words, for `status`, `watch` and dry runs.
 
-Documents of an API that does not know a member yet read as if it were null.
+A member that an older API does not send yet counts as null.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,17 +9,17 @@ from typing import Any, Final
 _LIMITS: Final = {
     "errors": ("errors", " %"),
     "throttles": ("throttles", " %"),
-    "duration_p95": ("p95 of the duration", " ms"),
+    "duration_p95": ("p95 duration", " ms"),
 }
 _NO_DATA: Final = {
-    "pass": "too few requests count as fine",
+    "pass": "too few requests count as healthy",
     "fail": "too few requests count as a breach",
-    "extend": "with too few requests it bakes longer",
+    "extend": "too few requests extend the bake",
 }
 
 
 def serving(state: Mapping[str, Any] | None) -> str:
-    """What an alias serves: `version 41, version 42: 10%`; empty where that is not known, or nothing."""
+    """Describe what an alias serves: `version 41, version 42: 10%`; empty for nothing or unknown."""
     if not state:
         return ""
     others = (f"version {version}: {weight:.0%}" for version, weight in state["weights"].items())
@@ -27,44 +27,44 @@ def serving(state: Mapping[str, Any] | None) -> str:
 
 
 def entry(deployment: Mapping[str, Any], one: Mapping[str, Any]) -> str:
-    """A line of the timeline, in columns; the longest status occurs only where an approval is asked for."""
+    """Format a timeline entry in columns. The longest status occurs only with an approval."""
     width = len("awaiting_approval") if deployment.get("approval") else len("rolling_back")
     return f"{one['status']:<{width}}  {one['message']}"
 
 
 def step(one: Mapping[str, Any]) -> str:
-    """`10 % for 5m`, or `100 %`."""
+    """Describe a step: `10 % for 5m`, or `100 %`."""
     bake = one.get("bake") or "0s"
     return f"{one['percent']} %" if bake == "0s" else f"{one['percent']} % for {bake}"
 
 
 def steps(several: Sequence[Mapping[str, Any]], most: int | None = None) -> str:
-    """The steps in their order; beyond `most` of them, only how it ends."""
+    """Describe the steps in order; of more than `most`, only the first ones and the last."""
     if most is not None and len(several) > most:
         return ", ".join((*map(step, several[: most - 1]), "…", step(several[-1])))
     return ", ".join(map(step, several))
 
 
 def watch(watched: Mapping[str, Any] | None) -> tuple[str, ...]:
-    """The alarms and limits of a bake, one by one; nothing where nothing is watched."""
+    """Describe the alarms and limits of a bake, one by one; empty if nothing is watched."""
     return tuple(_watched(watched)) if watched else ()
 
 
-def approval(asked: Mapping[str, Any] | str | None) -> str:
-    """Within which time a second person must agree, and what they said; empty where nobody is asked."""
-    if not asked:
+def approval(required: Mapping[str, Any] | str | None) -> str:
+    """Describe an approval: its deadline or its decision; empty if none is required."""
+    if not required:
         return ""
-    if isinstance(asked, str):
-        return f"by a second person within {asked}"
-    decision = asked.get("decision")
+    if isinstance(required, str):
+        return f"by a second person within {required}"
+    decision = required.get("decision")
     if not decision:
-        return f"by a second person within {asked['expires']}"
-    reason = f": {asked['reason']}" if asked.get("reason") else ""
-    return f"{decision} by {requester(asked.get('by'))}{reason}"
+        return f"by a second person within {required['expires']}"
+    reason = f": {required['reason']}" if required.get("reason") else ""
+    return f"{decision} by {requester(required.get('by'))}{reason}"
 
 
 def requester(by: Mapping[str, Any] | None) -> str:
-    """`ada, job 302 of acme/orders`; `webhook orders-tags of 4213`."""
+    """Describe a requester: `ada, job 302 of acme/orders`; `webhook orders-tags of 4213`."""
     if not by:
         return "?"
     place = by.get("project_path") or by.get("project_id") or "?"
@@ -75,14 +75,16 @@ def requester(by: Mapping[str, Any] | None) -> str:
 
 
 def plan(document: Mapping[str, Any]) -> dict[str, str]:
-    """What a plan asks for besides its steps, by name; only what it has."""
+    """Describe the requirements of a plan besides its steps, by name; omit those that it lacks."""
     requires = document.get("requires")
     order = document.get("order")
     facts = {
-        "smoke": "the new version has to answer well before it gets traffic" if document.get("smoke") else "",
+        "smoke": "the new version must pass a smoke test before it gets traffic"
+        if document.get("smoke")
+        else "",
         "watch": "; ".join(watch(document.get("watch"))),
         "approval": approval(document.get("approval")),
-        "requires": f"to have succeeded in {_stage(requires)}" if requires else "",
+        "requires": f"the same code must have succeeded in {_stage(requires)}" if requires else "",
         "order": "an older pipeline cannot overwrite a newer one" if order else "",
     }
     return {name: fact for name, fact in facts.items() if fact}
@@ -102,7 +104,7 @@ def _watched(watched: Mapping[str, Any]) -> Iterator[str]:
         if limit.get("most") is not None:
             bounds.append(f"at most {limit['most']:g}{unit}")
         if limit.get("max_ratio") is not None:
-            bounds.append(f"at most {limit['max_ratio']:g} times those of the version before")
-        yield f"{name} {' and '.join(bounds)}, from {limit['min_samples']} requests on"
+            bounds.append(f"at most {limit['max_ratio']:g} times the previous version's")
+        yield f"{name} {' and '.join(bounds)}, with at least {limit['min_samples']} requests"
     if limits and watched.get("no_data") in _NO_DATA:
         yield _NO_DATA[watched["no_data"]]

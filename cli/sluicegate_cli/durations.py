@@ -4,7 +4,7 @@ from sluicegate.deployment.durations import parse_duration
 
 
 def seconds_of(text: str) -> int:
-    """Seconds of `90s`, `5m`, `2h`, `1d`, as in the gate file, or `0s`. Raises ValueError for all else."""
+    """Return the seconds of `90s`, `5m`, `2h` or `1d`, as in the gate file, or of `0s`. Raises ValueError."""
     seconds = 0 if text == "0s" else parse_duration(text)
     if seconds is None:
         raise ValueError(f"{text!r} is not a duration such as 90s, 5m or 2h")
@@ -12,7 +12,7 @@ def seconds_of(text: str) -> int:
 
 
 def format_duration(seconds: float) -> str:
-    """Seconds in the two largest units that they have: `45s`, `3m20s`, `23h59m`, `2d3h`. Never below `0s`."""
+    """Format seconds in their two largest units: `45s`, `3m20s`, `23h59m`, `2d3h`. Negative is `0s`."""
     left = max(0, int(seconds))
     for (unit, size), (smaller, part) in (
         (("d", 86_400), ("h", 3_600)),

@@ -1,4 +1,4 @@
-"""What a command ends with when the API refuses, or cannot be asked."""
+"""The error of a command that the API rejected, or could not be asked."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,11 +7,11 @@ from sluicegate_cli.exit_codes import ExitCode
 
 
 class ApiError(Exception):
-    """A command cannot go on. `document` is what `--json` prints, `exit` the exit code."""
+    """A command cannot continue. `document` is the output of `--json`, `exit` the exit code."""
 
     def __init__(self, exit_code: ExitCode, document: Mapping[str, Any], note: str = "") -> None:
         super().__init__(str(document.get("code")))
         self.exit = exit_code
         self.document = document
         self.note = note
-        """What the reader should know besides: a deployment that goes on by itself."""
+        """Further information for the reader, such as that a deployment continues on its own."""

@@ -8,14 +8,14 @@ class ExitCode(IntEnum):
 
     OK = 0
     NOT_DEPLOYED = 1
-    """The deployment ended otherwise than asked for: not in `succeeded`; of `abort`, not in `aborted`, ..."""
+    """The deployment ended in another status than `succeeded`, or for `abort` than `aborted`."""
     USAGE = 2
     """Wrong use of the command, or an error in the gate file."""
     REFUSED = 3
-    """401 or 403: the token does not verify, or no rule allows it."""
+    """401 or 403: the token does not verify, or no rule allows the request."""
     REJECTED = 4
-    """Any other 4xx: busy, not found, not as expected, ..."""
+    """Any other 4xx: busy, not found, another version than expected, ..."""
     UNAVAILABLE = 5
-    """No answer, 429 or 5xx, after the retries. The same command may be run again."""
+    """No response, 429 or 5xx, after all retries. It is safe to run the same command again."""
     STILL_RUNNING = 6
-    """`--max-wait` was over first. The deployment goes on."""
+    """`--max-wait` passed first. The deployment continues."""

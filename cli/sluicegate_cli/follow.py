@@ -1,4 +1,4 @@
-"""Follows a deployment's timeline to its end: what every verb that waits shares."""
+"""Follow a deployment to its end; shared by every command that waits."""
 
 import random
 import time
@@ -12,20 +12,20 @@ from sluicegate_cli.api import ApiClient
 from sluicegate_cli.durations import seconds_of
 from sluicegate_cli.errors import ApiError
 from sluicegate_cli.exit_codes import ExitCode
-from sluicegate_cli.rollout_view import Reminder, RolloutView, how_to_approve
+from sluicegate_cli.rollout_view import Reminder, RolloutView, approval_instructions
 from sluicegate_cli.screen import Screen, status_style
 
 _LONG_POLL: Final = 20  # seconds, the API's limit
-_LONGEST_PAUSE: Final = 5.0  # seconds
-_MAX_WAIT: Final = 600.0  # seconds, and what the steps bake
+_MAX_PAUSE: Final = 5.0  # seconds
+_MAX_WAIT: Final = 600.0  # seconds, plus the bake time of the steps
 
 _OUTCOMES: Final = {
-    "untouched": "alias {alias} was not touched",
+    "untouched": "alias {alias} was not changed",
     "moved": "alias {alias} was moved",
-    "restored": "alias {alias} is as it was found",
-    "left_to_other": "somebody else moved alias {alias} meanwhile; it was left as it is",
-    "removed": "alias {alias}, made by this deployment, was removed again",
-    "unknown": "what alias {alias} serves is not known: look at it",
+    "restored": "alias {alias} was restored",
+    "left_to_other": "alias {alias} was changed by somebody else meanwhile, and left as it is",
+    "removed": "alias {alias}, created by this deployment, was deleted",
+    "unknown": "what alias {alias} serves is unknown; check the alias in AWS",
 }
 
 
@@ -37,20 +37,20 @@ def follow(
     max_wait: float | None,
     wanted: str = "succeeded",
 ) -> ExitCode:
-    """Prints the timeline as it grows, until the deployment is final or `max_wait` seconds are over.
+    """Print the timeline as it grows, until the deployment is final or `max_wait` seconds have passed.
 
-    OK where it ends in the status `wanted`. Without a `max_wait` it waits as long as a healthy deployment
-    takes at most: as its steps bake, and ten minutes. Raises ApiError, with a note that it goes on.
+    Return OK if it ends in the status `wanted`. Without `max_wait`, wait as long as a healthy deployment can
+    take: the bake time of its steps plus ten minutes. Raises ApiError, with a note that it continues.
     """
     identifier = str(deployment["id"])
-    patience = _patience(deployment) if max_wait is None else max_wait
-    deadline = time.monotonic() + patience
-    teller = _Teller(screen, api)
+    timeout = _timeout(deployment) if max_wait is None else max_wait
+    deadline = time.monotonic() + timeout
+    printer = _TimelinePrinter(screen, api)
     pause = 0.5
-    with _goes_on(identifier), screen.live(RolloutView(deployment, api.now)) as view:
+    with _continues(identifier), screen.live(RolloutView(deployment, api.now)) as view:
         while True:
             view.deployment = deployment
-            teller.tell(deployment)
+            printer.update(deployment)
             asked = time.monotonic()
             left = deadline - asked
             if deployment["final"] or left <= 0:
@@ -62,14 +62,14 @@ def follow(
             if deployment["revision"] > before:
                 pause = 0.5
             elif time.monotonic() - asked < 1:
-                # Under load the API answers at once instead of waiting: then the waiting is ours.
+                # Under load the API responds at once instead of waiting, so the client waits.
                 time.sleep(min(pause * random.uniform(0.5, 1), max(0.0, deadline - time.monotonic())))  # noqa: S311
-                pause = min(_LONGEST_PAUSE, pause * 2)
+                pause = min(_MAX_PAUSE, pause * 2)
     screen.document(deployment)
     if not deployment["final"]:
         screen.line(
-            f"still {deployment['status']} after {patience:.0f} s; it goes on by itself: "
-            f"sluicegate watch {identifier}",
+            f"still {deployment['status']} after {timeout:.0f} s; it continues on its own. "
+            f"To follow it: sluicegate watch {identifier}",
             "yellow",
         )
         return ExitCode.STILL_RUNNING
@@ -78,7 +78,7 @@ def follow(
 
 
 def ending(deployment: Mapping[str, Any]) -> str:
-    """One sentence: what serves now, and what went wrong if anything did."""
+    """Summarize the end in one sentence: what is served now, and what failed."""
     if deployment["status"] == "succeeded":
         return _success(deployment)
     alias = deployment["alias"]
@@ -93,10 +93,10 @@ def ending(deployment: Mapping[str, Any]) -> str:
 
 
 def _success(deployment: Mapping[str, Any]) -> str:
-    found = deployment["alias"]["original"]
+    original = deployment["alias"]["original"]
     took = seconds(deployment["finished_at"]) - seconds(deployment["created_at"])
     again = " again" if deployment["action"] == "rollback" else ""
-    was = f" (was {found['version']})" if found else " (new)"
+    was = f" (was {original['version']})" if original else " (new)"
     source = f", promoted from {deployment['from']}" if deployment.get("from") else ""
     return (
         f"succeeded: {deployment['function']} serves version {deployment['version']}{again}"
@@ -104,17 +104,17 @@ def _success(deployment: Mapping[str, Any]) -> str:
     )
 
 
-class _Teller:
-    """Prints what is new of a deployment: its timeline, and how long it will still wait."""
+class _TimelinePrinter:
+    """Print what is new in a deployment: timeline entries, and in a log the remaining time."""
 
     def __init__(self, screen: Screen, api: ApiClient) -> None:
         self._screen = screen
         self._api = api
         self._shown = 0
         self._reminder = Reminder()
-        self._asked = False
+        self._instructed = False
 
-    def tell(self, deployment: Mapping[str, Any]) -> None:
+    def update(self, deployment: Mapping[str, Any]) -> None:
         began = seconds(deployment["created_at"])
         for entry in deployment["timeline"]:
             if entry["seq"] > self._shown:
@@ -123,9 +123,9 @@ class _Teller:
                 self._shown = entry["seq"]
         if self._screen.is_live:
             return
-        if not self._asked:
-            for line in how_to_approve(deployment):
-                self._asked = True
+        if not self._instructed:
+            for line in approval_instructions(deployment):
+                self._instructed = True
                 self._line("", line)
         if reminder := self._reminder.due(deployment, self._api.now()):
             self._line("", reminder)
@@ -134,15 +134,17 @@ class _Teller:
         self._screen.line(f"{at:>8}  {what}")
 
 
-def _patience(deployment: Mapping[str, Any]) -> float:
+def _timeout(deployment: Mapping[str, Any]) -> float:
     return _MAX_WAIT + sum(seconds_of(step["bake"]) for step in deployment["steps"])
 
 
 @contextmanager
-def _goes_on(deployment: str) -> Iterator[None]:
-    """Says, with any error in its block, that a deployment which was accepted does not depend on us."""
+def _continues(deployment: str) -> Iterator[None]:
+    """Add to every ApiError of the block that an accepted deployment continues without this client."""
     try:
         yield
     except ApiError as error:
-        error.note = f"deployment {deployment} goes on by itself; see: sluicegate watch {deployment}"
+        error.note = (
+            f"deployment {deployment} continues on its own. To follow it: sluicegate watch {deployment}"
+        )
         raise

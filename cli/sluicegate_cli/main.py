@@ -1,59 +1,84 @@
-"""The entry point. A verb's module is imported when that verb is called, and no other is."""
+"""The entry point. Only the module of the called command is imported."""
 
 import sys
 from importlib import import_module
 from io import TextIOWrapper
+from typing import Final
 
 import click
 
 import sluicegate
 
-_VERBS = {
-    "abort": "End a deployment that is under way, and bring back what it moved.",
-    "approve": "Let a deployment go on that awaits approval.",
-    "check": "Check a gate file and run its tests.",
-    "deploy": "Deploy an artifact to a stage and follow it to its end.",
-    "doctor": "Say why it does not work, and what to change.",
-    "history": "List deployments, newest first.",
-    "hold": "Stop new deployments of a stage, or let them go on.",
-    "promote": "Deploy to a stage what another stage serves.",
-    "reject": "End a deployment that awaits approval.",
-    "rollback": "Bring a stage back to what it served before.",
-    "status": "Show a deployment, or what functions serve in each stage.",
-    "watch": "Follow a deployment to its end.",
-    "whoami": "Show who the API takes you for, and what the rules allow.",
+_GROUPS: Final = {
+    "Deploy": {
+        "deploy": "Deploy an artifact to a stage, and follow it to its end.",
+        "promote": "Deploy to a stage what another stage serves.",
+        "rollback": "Return a stage to what it served before.",
+        "abort": "Stop a running deployment and restore the alias.",
+    },
+    "Approve": {
+        "approve": "Approve a deployment that awaits approval.",
+        "reject": "Reject a deployment that awaits approval.",
+        "hold": "Block new deployments to a stage, or lift the block.",
+    },
+    "Look": {
+        "status": "Show a deployment, or what functions serve in each stage.",
+        "history": "List deployments, newest first.",
+        "watch": "Follow a deployment to its end.",
+        "whoami": "Show the identity that the API sees, and what the rules allow.",
+    },
+    "Check": {
+        "check": "Check a gate file and run its tests.",
+        "doctor": "Find out why a job cannot deploy, and how to fix it.",
+    },
 }
+_COMMANDS: Final = [name for commands in _GROUPS.values() for name in commands]
 
 
-class _Verbs(click.Group):
-    """A group that knows its commands by name: `--help` and one verb never pay for the others' imports."""
+class _LazyGroup(click.Group):
+    """A group that knows its commands by name: `--help` and one command never import the others."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 (click's signature)
-        return list(_VERBS)
+        return _COMMANDS
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:  # noqa: ARG002
-        if name not in _VERBS:
+        if name not in _COMMANDS:
             return None
         command = import_module(f"sluicegate_cli.commands.{name}").command
-        assert isinstance(command, click.Command)  # noqa: S101 (each verb's module has one)
+        assert isinstance(command, click.Command)  # noqa: S101 (each command's module has one)
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if name not in _COMMANDS and not name.startswith("-"):
+            from difflib import get_close_matches
+
+            close = get_close_matches(name.lower(), _COMMANDS, n=1)
+            suggestion = f" Did you mean {close[0]!r}?" if close else ""
+            ctx.fail(f"No such command {name!r}.{suggestion}")
+        return super().resolve_command(ctx, args)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
-        with formatter.section("Commands"):
-            formatter.write_dl(list(_VERBS.items()))
+        width = max(map(len, _COMMANDS))
+        for title, commands in _GROUPS.items():
+            with formatter.section(title):
+                formatter.write_dl([(name.ljust(width), text) for name, text in commands.items()])
 
 
 @click.group(
-    cls=_Verbs,
+    cls=_LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Exit codes: 0 done, 1 ended otherwise, 2 usage or gate file, 3 refused, 4 rejected, "
-    "5 unavailable after retries, 6 still running.",
+    epilog="Exit codes: 0 success, 1 the deployment ended otherwise, 2 usage or gate file error, "
+    "3 unauthorized, 4 request rejected, 5 API unavailable after retries, 6 still running.",
 )
 @click.version_option(sluicegate.__version__, prog_name="sluicegate")
 def cli() -> None:
     """Deploy AWS Lambda functions from GitLab pipelines, with no AWS key in GitLab.
 
-    The endpoint comes from SLUICEGATE_URL or --url, the job's ID token from SLUICEGATE_TOKEN or --token-file.
+    The API's URL comes from SLUICEGATE_URL or --url, the job's ID token from SLUICEGATE_TOKEN or
+    --token-file.
 
     \b
       deploy:
@@ -63,9 +88,9 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Runs the command line; never returns."""
+    """Run the command line; never return."""
     for stream in (sys.stdout, sys.stderr):
-        # A terminal that cannot show a character must not end a deployment's report half way.
+        # A character that the terminal cannot show must not end a deployment's report half way.
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")
     cli(prog_name="sluicegate")

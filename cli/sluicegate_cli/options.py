@@ -1,4 +1,4 @@
-"""The options that every verb of the API shares, and the kinds of values that they take."""
+"""The options that every API command shares, and the types of their values."""
 
 import os
 import re
@@ -16,11 +16,11 @@ from sluicegate_cli.errors import ApiError
 from sluicegate_cli.exit_codes import ExitCode
 from sluicegate_cli.screen import Screen
 
-_INTERRUPTED = 128 + signal.SIGINT  # as shells say it
+_INTERRUPTED = 128 + signal.SIGINT  # the convention of shells
 
 
-class Duration(click.ParamType):
-    """`90s`, `5m`, `2h`, `1d`, as in the gate file; the value is in seconds."""
+class DurationParam(click.ParamType):
+    """A duration such as `90s`, `5m`, `2h` or `1d`, as in the gate file; the value is in seconds."""
 
     name = "duration"
 
@@ -33,8 +33,8 @@ class Duration(click.ParamType):
             self.fail(str(error), param, ctx)
 
 
-class Matching(click.ParamType):
-    """A string that must have a form, with an example of it for who gets it wrong."""
+class PatternParam(click.ParamType):
+    """A string that must match a pattern; the error message shows an example."""
 
     def __init__(self, name: str, pattern: str, example: str) -> None:
         self.name = name
@@ -47,57 +47,59 @@ class Matching(click.ParamType):
         return str(value)
 
 
-Verb = Callable[..., Any]
-"""A verb's function, with as many of its options taken as there are."""
+CommandFunction = Callable[..., Any]
+"""A command's function, at any stage of its decoration with options."""
 
-DIGEST = Matching("sha256", r"[0-9a-f]{64}", "the 64 lower-case hex digits of a SHA-256")
-VERSION = Matching("version", r"[1-9][0-9]{0,17}", "a published version's number, such as 41")
+DIGEST = PatternParam("sha256", r"[0-9a-f]{64}", "the 64 lower-case hex digits of a SHA-256")
+VERSION = PatternParam("version", r"[1-9][0-9]{0,17}", "a published version's number, such as 41")
 
-max_wait = click.option(
+max_wait_option = click.option(
     "--max-wait",
-    type=Duration(),
-    show_default="10m, and what the steps bake",
-    help="Stop following after this long (exit 6). The deployment itself goes on.",
+    type=DurationParam(),
+    show_default="10m plus the bake time of all steps",
+    help="Stop following after this time (exit code 6). The deployment continues.",
 )
 
 
-def waiting(default: bool) -> Callable[[Verb], Verb]:
-    """`--wait/--no-wait`."""
+def wait_option(default: bool) -> Callable[[CommandFunction], CommandFunction]:
+    """Add `--wait/--no-wait`."""
     return click.option(
         "--wait/--no-wait", default=default, show_default=True, help="Follow the deployment to its end."
     )
 
 
-def connected(verb: Callable[..., ExitCode]) -> Callable[..., None]:
-    """Gives a verb its `api` and `screen`, adds the shared options, and ends with the verb's exit code.
+def api_command(function: Callable[..., ExitCode]) -> Callable[..., None]:
+    """Pass `api` and `screen` to a command, add the shared options, and exit with the returned code.
 
-    Whatever the API refused or could not be asked is shown here, once, in one form.
+    All API errors are shown here, in one form.
     """
 
     @click.option(
         "--url",
         envvar="SLUICEGATE_URL",
         show_envvar=True,
-        help="The API, up to and including /v1. https, unless it is on this machine.",
+        help="The URL of the API, up to and including /v1. Must be https, except on this machine.",
     )
     @click.option(
         "--token-file",
         type=click.Path(exists=True, dir_okay=False, path_type=Path),
         help="Read the ID token from this file instead of SLUICEGATE_TOKEN.",
     )
-    @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout; progress on stderr.")
-    @wraps(verb)
+    @click.option(
+        "--json", "as_json", is_flag=True, help="Print one JSON document to stdout, and progress to stderr."
+    )
+    @wraps(function)
     def run(url: str | None, token_file: Path | None, as_json: bool, **arguments: Any) -> None:
         screen = Screen(as_json=as_json)
         exit_code: int
         try:
             with ApiClient(endpoint(url or ""), _token(token_file), notice=screen.note) as api:
-                exit_code = verb(api=api, screen=screen, **arguments)
+                exit_code = function(api=api, screen=screen, **arguments)
         except ApiError as error:
             screen.error(error)
             exit_code = error.exit
         except KeyboardInterrupt:
-            screen.note("interrupted; a deployment that was accepted goes on by itself")
+            screen.note("interrupted; an accepted deployment continues on its own")
             exit_code = _INTERRUPTED
         click.get_current_context().exit(exit_code)
 
@@ -105,14 +107,16 @@ def connected(verb: Callable[..., ExitCode]) -> Callable[..., None]:
 
 
 def _token(file: Path | None) -> str:
-    """The ID token, from the file or the environment; never an argument, which every process list shows."""
+    """Read the ID token from a file or the environment, never from an argument, which process lists show."""
     token = (file.read_text("utf-8", "replace") if file else os.environ.get("SLUICEGATE_TOKEN", "")).strip()
     if not token:
         raise click.UsageError(
-            "no ID token. Let the job ask for one (id_tokens: {SLUICEGATE_TOKEN: {aud: ...}}), "
-            "or give a file with --token-file."
+            "no ID token. Request one in the job (id_tokens: {SLUICEGATE_TOKEN: {aud: ...}}), "
+            "or name a file with --token-file."
         )
-    # Refused here, without showing it: a header cannot carry it, and an HTTP library's message would show it.
+    # Rejected here, without showing it: no header can carry it, and an HTTP library's error would show it.
     if not (token.isascii() and token.isprintable()) or " " in token:
-        raise click.UsageError("what was given as ID token is not one: it has spaces or special characters")
+        raise click.UsageError(
+            "the value given as the ID token is not one: it contains spaces or special characters"
+        )
     return token

@@ -1,7 +1,4 @@
-"""What `deploy`, `promote` and `rollback` share: their options, and asking for a deployment.
-
-A verb says what its request is about; everything else about it is here.
-"""
+"""Shared by `deploy`, `promote` and `rollback`: their common options, and the request for a deployment."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,14 +11,14 @@ from sluicegate_cli import describe
 from sluicegate_cli.api import ApiClient
 from sluicegate_cli.exit_codes import ExitCode
 from sluicegate_cli.follow import follow
-from sluicegate_cli.options import VERSION, Verb, max_wait, waiting
+from sluicegate_cli.options import VERSION, CommandFunction, max_wait_option, wait_option
 from sluicegate_cli.screen import Screen
-from sluicegate_cli.strategy import FORMS, Compact
+from sluicegate_cli.strategy import FORMS, StrategyParam
 
 
 @dataclass(frozen=True)
 class DeploymentRequest:
-    """What the shared options say. `members` belong into the body; `max_wait` is in seconds."""
+    """The values of the shared options. `members` go into the body; `max_wait` is in seconds."""
 
     members: Mapping[str, Any]
     dry_run: bool
@@ -30,42 +27,42 @@ class DeploymentRequest:
     max_wait: float | None
 
 
-_SHARED: Final[tuple[Callable[[Verb], Verb], ...]] = (
+_SHARED: Final[tuple[Callable[[CommandFunction], CommandFunction], ...]] = (
     click.option("--release", metavar="LABEL", help="A label to find the deployment by."),
-    click.option("--description", metavar="TEXT", help="A sentence for the record."),
+    click.option("--description", metavar="TEXT", help="A description, for the record."),
     click.option(
         "--expect-version",
         type=VERSION,
-        help="Only if the stage serves this version now; else exit 4.",
+        help="Deploy only if the stage serves this version now; otherwise exit with code 4.",
     ),
     click.option(
         "--on-busy",
         type=click.Choice(("fail", "supersede")),
-        help="While another deployment is under way there: be refused, or end that one and take over. "
-        "A rollback takes over unless told otherwise.",
+        help="If another deployment is in progress for the stage, fail, or abort it and continue. "
+        "The default is fail; for a rollback, supersede.",
     ),
-    click.option("--dry-run", is_flag=True, help="Say what would happen, and deploy nothing."),
+    click.option("--dry-run", is_flag=True, help="Show what would happen, and deploy nothing."),
     click.option(
         "--idempotency-key",
         metavar="KEY",
-        help="Without one, the same command again in the same job finds the deployment that it started.",
+        help="Identify the request. By default, repeating the command in the same job finds its deployment.",
     ),
-    waiting(True),
-    max_wait,
+    wait_option(True),
+    max_wait_option,
 )
-_STRATEGY: Final[Callable[[Verb], Verb]] = click.option(
+_STRATEGY: Final[Callable[[CommandFunction], CommandFunction]] = click.option(
     "--strategy",
-    type=Compact(),
-    help=f"How traffic moves, if not as the stage says: {FORMS}. Less careful than the stage's own needs a "
-    "rule with override-strategy.",
+    type=StrategyParam(),
+    help=f"Shift traffic in this way instead of the stage's: {FORMS}. A less cautious strategy than the "
+    "stage's needs a rule with override-strategy.",
 )
 
 
-def request_options(*, strategy: bool) -> Callable[[Verb], Verb]:
-    """Gives a verb the shared options as its `request`, `--strategy` only where it may choose one."""
+def request_options(*, strategy: bool) -> Callable[[CommandFunction], CommandFunction]:
+    """Pass the shared options to a command as its `request`; include `--strategy` if it may choose one."""
 
-    def decorate(verb: Verb) -> Verb:
-        @wraps(verb)
+    def decorate(function: CommandFunction) -> CommandFunction:
+        @wraps(function)
         def run(
             *,
             release: str | None,
@@ -87,11 +84,11 @@ def request_options(*, strategy: bool) -> Callable[[Verb], Verb]:
                 "strategy": strategy,
             }
             given = {name: value for name, value in members.items() if value is not None}
-            return verb(
+            return function(
                 request=DeploymentRequest(given, dry_run, idempotency_key, wait, max_wait), **arguments
             )
 
-        command: Verb = run
+        command: CommandFunction = run
         for option in reversed((_STRATEGY, *_SHARED) if strategy else _SHARED):
             command = option(command)
         return command
@@ -100,23 +97,25 @@ def request_options(*, strategy: bool) -> Callable[[Verb], Verb]:
 
 
 def submit(api: ApiClient, screen: Screen, request: DeploymentRequest, about: Mapping[str, Any]) -> ExitCode:
-    """Asks for the deployment that `about` is the body's own part of, and follows it. Raises ApiError."""
+    """Request the deployment that `about` describes, and follow it. Raises ApiError."""
     body = {**about, **request.members}
     if request.dry_run:
-        return _would(screen, body, api.post("deployments", body={**body, "dry_run": True}).document)
+        return _dry_run_summary(
+            screen, body, api.post("deployments", body={**body, "dry_run": True}).document
+        )
     answer = api.post("deployments", body=body, key=request.key)
     deployment = answer.document
-    again = " before, by this same request" if answer.replayed else ""
-    screen.line(f"deployment {deployment['id']} accepted{again}, by rule {deployment['rule']!r}", "bold")
+    again = " (already requested)" if answer.replayed else ""
+    screen.line(f"deployment {deployment['id']} accepted by rule {deployment['rule']!r}{again}", "bold")
     if request.wait:
         return follow(api, screen, deployment, max_wait=request.max_wait)
     screen.document(deployment)
-    screen.line(f"it goes on by itself: sluicegate watch {deployment['id']}")
+    screen.line(f"it continues on its own. To follow it: sluicegate watch {deployment['id']}")
     return ExitCode.OK
 
 
-def _would(screen: Screen, body: Mapping[str, Any], answer: Mapping[str, Any]) -> ExitCode:
-    """What a dry run found: the plan, and who is in the way."""
+def _dry_run_summary(screen: Screen, body: Mapping[str, Any], answer: Mapping[str, Any]) -> ExitCode:
+    """Show the result of a dry run: the plan, and a deployment that blocks it."""
     screen.document(answer)
     plan = answer["plan"]
     target = plan["target"]
@@ -131,9 +130,9 @@ def _would(screen: Screen, body: Mapping[str, Any], answer: Mapping[str, Any]) -
         holder = answer["deployment"] or "another deployment"
         on_busy = body.get("on_busy") or ("supersede" if body["action"] == "rollback" else "fail")
         screen.line(
-            f"{holder} is rolling out; it would be ended first"
+            f"{holder} is in progress and would be aborted first"
             if on_busy == "supersede"
-            else f"but now it would be refused as busy: {holder} is rolling out",
+            else f"the request would be rejected as busy now: {holder} is in progress",
             "yellow",
         )
     return ExitCode.OK

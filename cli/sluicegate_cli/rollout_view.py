@@ -1,6 +1,6 @@
-"""A rollout as somebody at a terminal sees it, and the same in one plain line for a log.
+"""Render a rollout for a terminal, and as one plain line for a log.
 
-Only rendering: a document of the API and a clock in, lines out.
+Pure rendering: the input is a document of the API and a clock, the output is lines.
 """
 
 from collections.abc import Callable, Mapping
@@ -18,14 +18,14 @@ from sluicegate_cli.durations import format_duration
 _BAR: Final = 40  # cells at most
 _NEXT: Final = 4  # steps named at most
 
-_WHAT: Final = {"baking": "left", "awaiting_approval": "left to approve it"}
+_REMAINING: Final = {"baking": "left", "awaiting_approval": "left to approve it"}
 
 
 class RolloutView:
-    """What is going on with a deployment, at the bottom of a terminal.
+    """A deployment's current state, at the bottom of a terminal.
 
-    `deployment` is replaced as news arrive; `clock` gives epoch seconds as the API counts them, so that the
-    time left is right on a machine whose clock is not.
+    `deployment` is replaced as updates arrive. `clock` returns epoch seconds by the API's clock, so that the
+    remaining time is right even if this machine's clock is wrong.
     """
 
     def __init__(self, deployment: Mapping[str, Any], clock: Callable[[], float]) -> None:
@@ -42,12 +42,12 @@ class RolloutView:
             yield bar
         for line in _below(deployment):
             yield _text(f"  {line}", "dim")
-        for line in how_to_approve(deployment):
+        for line in approval_instructions(deployment):
             yield _text(f"  {line}", "yellow")
 
 
-def how_to_approve(deployment: Mapping[str, Any]) -> tuple[str, ...]:
-    """What somebody else does to let it go on; nothing where nobody has to."""
+def approval_instructions(deployment: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the instructions for the approver; empty if no approval is awaited."""
     if deployment["status"] != "awaiting_approval" or (deployment.get("approval") or {}).get("decision"):
         return ()
     return (
@@ -57,53 +57,53 @@ def how_to_approve(deployment: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 class Reminder:
-    """The plain line of a log: once a minute at most, while a deployment only waits."""
+    """The reminder in a log: at most one line a minute while a deployment waits."""
 
     def __init__(self, every: float = 60) -> None:
         self._every = every
-        self._told: tuple[Any, ...] | None = None
+        self._state: tuple[Any, ...] | None = None
         self._at = 0.0
 
     def due(self, deployment: Mapping[str, Any], now: float) -> str | None:
-        """The line that is due at `now` (epoch seconds), or None. What is new is in the timeline itself."""
+        """Return the line that is due at `now` (epoch seconds), or None. News are in the timeline itself."""
         state = (deployment["status"], deployment.get("step"))
-        if state != self._told:
-            self._told, self._at = state, seconds(deployment.get("since") or deployment["updated_at"])
-        if deployment["status"] not in _WHAT or now - self._at < self._every:
+        if state != self._state:
+            self._state, self._at = state, seconds(deployment.get("since") or deployment["updated_at"])
+        if deployment["status"] not in _REMAINING or now - self._at < self._every:
             return None
         self._at = now
         share = f" {deployment['weight']} %" if deployment["status"] == "baking" else ""
-        return f"{_named(deployment)}{share}{_left(deployment, now)}"
+        return f"{_status(deployment)}{share}{_left(deployment, now)}"
 
 
 def _head(deployment: Mapping[str, Any], now: float) -> str:
-    """`baking, step 1 of 3, 3m20s left  (1m5s in all)`"""
+    """Format `baking, step 1 of 3, 3m20s left  (1m5s total)`."""
     step = deployment.get("step")
     steps = deployment["steps"]
     of = f", step {step + 1} of {len(steps)}" if step is not None else ""
     to = f" to {steps[step]['percent']} %" if deployment["status"] == "shifting" and step is not None else ""
     took = max(0.0, now - seconds(deployment["created_at"]))
-    in_all = f"{took:.1f}s" if took < 60 else format_duration(took)
-    return f"{_named(deployment)}{to}{of}{_left(deployment, now)}  ({in_all} in all)"
+    total = f"{took:.1f}s" if took < 60 else format_duration(took)
+    return f"{_status(deployment)}{to}{of}{_left(deployment, now)}  ({total} total)"
 
 
-def _named(deployment: Mapping[str, Any]) -> str:
+def _status(deployment: Mapping[str, Any]) -> str:
     return str(deployment["status"]).replace("_", " ")
 
 
 def _left(deployment: Mapping[str, Any], now: float) -> str:
     until = deployment.get("until")
-    if until is None or deployment["status"] not in _WHAT:
+    if until is None or deployment["status"] not in _REMAINING:
         return ""
     left = seconds(until) - now
-    return f", {format_duration(left)} {_WHAT[deployment['status']]}" if left >= 1 else ", any moment now"
+    return f", {format_duration(left)} {_REMAINING[deployment['status']]}" if left >= 1 else ", due now"
 
 
 def _bar(deployment: Mapping[str, Any], width: int, *, ascii_only: bool) -> Text | None:
-    """`v41 ████████░░ v42 10 %`; None before there is a new version, and where there was none to replace."""
-    found = deployment["alias"]["original"]
+    """Format `v41 ████████░░ v42 10 %`; None without a new version, or without one to replace."""
+    original = deployment["alias"]["original"]
     new = deployment["version"]
-    if not found or not new or new == found["version"] or width < 4:
+    if not original or not new or new == original["version"] or width < 4:
         return None
     weight = deployment["weight"]
     cells = round(width * weight / 100)
@@ -112,7 +112,7 @@ def _bar(deployment: Mapping[str, Any], width: int, *, ascii_only: bool) -> Text
     old_cell, new_cell = "#-" if ascii_only else "█░"
     back = deployment["status"] == "rolling_back"
     return Text.assemble(
-        f"  v{clean(str(found['version']))} ",
+        f"  v{clean(str(original['version']))} ",
         (old_cell * (width - cells), "blue"),
         (new_cell * cells, "yellow" if back else "green"),
         (f" v{clean(str(new))} {weight} %", "bold yellow" if back else "bold green"),
@@ -122,7 +122,7 @@ def _bar(deployment: Mapping[str, Any], width: int, *, ascii_only: bool) -> Text
 
 
 def _below(deployment: Mapping[str, Any]) -> list[str]:
-    """The steps to come, and what is watched meanwhile."""
+    """Describe the next steps, and what is watched now."""
     if deployment["final"] or deployment["status"] == "rolling_back":
         return []
     step = deployment.get("step")

@@ -1,7 +1,7 @@
-"""What people and machines see: live on a terminal, plain lines in a log, one JSON document with `--json`.
+"""Write output: live on a terminal, plain lines in a log, one JSON document with `--json`.
 
-Everything that comes from a server is cleaned here, on its way out: a value must not be able to end a line
-and forge the next, or to move a cursor.
+All text from a server is cleaned here: a value must not be able to end a line and forge the next one, or to
+move the cursor.
 """
 
 import json
@@ -31,27 +31,27 @@ _STYLES: Final = {
 _LOG_WIDTH: Final = 160  # columns of a table in a log
 
 _HINTS: Final = {
-    "invalid_token": "Is the token fresh, and for this API's audience (id_tokens: ... aud)?",
-    "not_allowed": "`sluicegate whoami` shows the claims of this job and what the rules allow it.",
-    "not_found": "It does not exist, or this project may not see it; both look the same from outside.",
-    "busy": "Wait for the deployment that is under way, then run this again; or --on-busy supersede ends it.",
-    "key_reused": "This Idempotency-Key was used for another request of this job: take another key.",
-    "token_used": "This job's token has asked for something else there: use a job of its own for each.",
-    "source_changed": "What the source stage serves is not what was asked for: `sluicegate status FUNCTION`.",
-    "wrong_state": "The deployment is past that point, or not there yet: `sluicegate status ID`.",
-    "outdated": "A newer pipeline has deployed there. To bring an older version back: `sluicegate rollback`.",
-    "held": "`sluicegate hold STAGE` shows who holds it and why; `sluicegate rollback` stays possible.",
-    "not_as_expected": "The stage serves another version than expected: `sluicegate status FUNCTION`.",
-    "unprocessable": "What the request names does not fit what is recorded: `sluicegate status FUNCTION`.",
-    "throttled": "Running this again, a little later, is safe.",
-    "unavailable": "Running this again, a little later, is safe.",
-    "unreachable": "Is SLUICEGATE_URL right, and is it reachable from here? Running this again is safe.",
-    "unexpected_answer": "Does SLUICEGATE_URL end in /v1, and is there a proxy in between?",
+    "invalid_token": "Check that the token is fresh, and has this API's audience (id_tokens: ... aud).",
+    "not_allowed": "`sluicegate whoami` shows the claims of this job and what the rules allow.",
+    "not_found": "It does not exist, or this project may not see it; the API does not reveal which.",
+    "busy": "Wait for the deployment in progress, then run this again; or abort it with --on-busy supersede.",
+    "key_reused": "This Idempotency-Key was used for another request of this job. Use another key.",
+    "token_used": "This job's token was used for another request there. Use one job for each deployment.",
+    "source_changed": "The source stage serves something else. See `sluicegate status FUNCTION`.",
+    "wrong_state": "It is too late or too early for this. See `sluicegate status ID`.",
+    "outdated": "A newer pipeline has deployed there. To go back on purpose, use `sluicegate rollback`.",
+    "held": "`sluicegate hold STAGE` shows who holds it and why. A rollback is still possible.",
+    "not_as_expected": "The stage serves another version than expected. See `sluicegate status FUNCTION`.",
+    "unprocessable": "The request does not match what is recorded. See `sluicegate status FUNCTION`.",
+    "throttled": "It is safe to run this again in a moment.",
+    "unavailable": "It is safe to run this again in a moment.",
+    "unreachable": "Check SLUICEGATE_URL, and that it is reachable from here. It is safe to run this again.",
+    "unexpected_answer": "Check that SLUICEGATE_URL ends in /v1, and whether a proxy is in between.",
 }
 
 
 def status_style(status: str) -> str:
-    """The style of a deployment's status."""
+    """Return the style of a deployment's status."""
     return _STYLES.get(status, "cyan")
 
 
@@ -59,7 +59,7 @@ _View = TypeVar("_View", bound=RenderableType)
 
 
 class Screen:
-    """Where a command writes. With `as_json`, stdout is for the one document and the rest goes to stderr."""
+    """The output of a command. With `as_json`, stdout gets only the document, and stderr the rest."""
 
     def __init__(self, *, as_json: bool) -> None:
         self.as_json = as_json
@@ -68,32 +68,32 @@ class Screen:
 
     @property
     def is_live(self) -> bool:
-        """Whether somebody watches."""
+        """Return whether the output is a terminal."""
         return self._console.is_terminal
 
     def line(self, text: str, style: str = "") -> None:
-        """One line. Text from a server is cleaned, and never read as markup."""
+        """Print one line. Text from a server is cleaned, and never read as markup."""
         self._console.print(Text(clean(text, 1024), style=style), soft_wrap=True)
 
     def text(self, text: Text) -> None:
-        """One line of parts that have their own styles; whoever makes it cleans them."""
+        """Print one line of styled parts, which the caller has cleaned."""
         self._console.print(text, soft_wrap=True)
 
     def note(self, text: str) -> None:
-        """One line on stderr, beside the point."""
+        """Print one line of secondary information to stderr."""
         self._errors.print(Text(clean(text, 1024), style="dim"), soft_wrap=True)
 
     def document(self, document: object) -> None:
-        """The one document of `--json`: ASCII, so that nothing in it can touch a terminal. Silent without."""
+        """With `--json`, print the document, in ASCII, so that it cannot affect a terminal."""
         if self.as_json:
             click.echo(json.dumps(document, indent=2))
 
     def table(self, head: Sequence[str], rows: Iterable[Sequence[str | Text]]) -> None:
-        """Rows under headings; on a terminal as wide as that, in a log never broken."""
+        """Print rows under headings, as wide as the terminal; never wrapped in a log."""
         self._console.print(_table(head, rows))
 
     def error(self, error: ApiError) -> None:
-        """What went wrong and what to do next, on stderr; with `--json` also as the one document."""
+        """Print an error and what to do about it to stderr; with `--json`, also the document."""
         document = error.document
         code = _text(document.get("code"))
         status = document.get("status")
@@ -115,7 +115,7 @@ class Screen:
                 )
             )
         if nearest := list(_nearest(document)):
-            self._errors.print(_table(("nearest rule", "claim that failed", "this job has"), nearest))
+            self._errors.print(_table(("nearest rule", "failed claim", "this job has"), nearest))
         for label, text in (
             ("failed check", document.get("check")),
             ("running", document.get("deployment")),
@@ -129,7 +129,7 @@ class Screen:
 
     @contextmanager
     def live(self, view: _View) -> Iterator[_View]:
-        """Shows the view at the bottom of a terminal, below what is printed meanwhile; not in a log."""
+        """Show the view at the bottom of a terminal, below other output; do nothing in a log."""
         if not self.is_live:
             yield view
             return
@@ -138,7 +138,7 @@ class Screen:
 
 
 class Progress:
-    """A spinner, what is being done, and for how long."""
+    """A spinner with a label and the elapsed time."""
 
     def __init__(self, label: str) -> None:
         self.label = label
@@ -152,19 +152,19 @@ class Progress:
 
 
 def stacked(parts: Iterable[str]) -> Text:
-    """A cell of a table with one part below the other."""
+    """Return a table cell with one part per line."""
     return Text("\n".join(clean(part) for part in parts))
 
 
-def size(count: int) -> str:
-    """Bytes for people: `812 B`, `4.2 MB`."""
+def format_size(count: int) -> str:
+    """Format bytes: `812 B`, `4.2 MB`."""
     if count < 1000:
         return f"{count} B"
     return f"{count / 1000:.1f} kB" if count < 1_000_000 else f"{count / 1_000_000:.1f} MB"
 
 
 def _console(stream: Any) -> Console:
-    """Rich decides on colours by NO_COLOR and TERM; whether there is a terminal at all, the stream knows."""
+    """Create a console: colours by NO_COLOR and TERM, and a terminal only if the stream is one."""
     terminal = stream.isatty()
     return Console(
         file=stream,
@@ -195,7 +195,7 @@ def _items(document: Mapping[str, Any], name: str) -> Sequence[Any]:
 
 
 def _nearest(document: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
-    """One row per failed claim of each nearest rule."""
+    """Yield one row per failed claim of each nearest rule."""
     for rule in _items(document, "nearest"):
         name = _text(rule.get("rule"))
         for failed in _items(rule, "failed"):

@@ -1,4 +1,4 @@
-"""A strategy in one word of a shell: `canary:10:5m`, and what the API takes for it."""
+"""Parse a compact strategy such as `canary:10:5m` into the API's JSON."""
 
 import re
 from typing import Any, Final
@@ -12,8 +12,8 @@ from sluicegate_cli.durations import seconds_of
 FORMS: Final = "all-at-once, canary:10:5m, linear:10:2m or steps:5:1m,50:10m,100"
 
 
-class Compact(click.ParamType):
-    """A strategy; the value is the API's JSON for it. What no plan could have is refused here."""
+class StrategyParam(click.ParamType):
+    """A strategy; the value is the API's JSON. An invalid strategy is an error here, before any request."""
 
     name = "strategy"
 
@@ -21,18 +21,20 @@ class Compact(click.ParamType):
         if isinstance(value, dict):
             return value
         try:
-            return parsed(value)
+            return parse_strategy(value)
         except StrategyError as error:
             self.fail(f"{value!r}: {error}", param, ctx)
 
 
-def parsed(text: str) -> dict[str, Any]:
-    """The API's JSON for a compact strategy. Raises StrategyError, which says what is wrong."""
+def parse_strategy(text: str) -> dict[str, Any]:
+    """Return the API's JSON for a compact strategy. Raises StrategyError, which explains what is wrong."""
     kind, _, rest = text.partition(":")
     match kind:
         case "all-at-once":
             if rest:
-                raise StrategyError(f"all-at-once has nothing after it; to watch it: steps:100:{rest}")
+                raise StrategyError(
+                    f"all-at-once takes no parameters; to watch it after the shift, use steps:100:{rest}"
+                )
             return {"type": kind}
         case "canary":
             percent, bake = _share(rest, f"{kind}:PERCENT:BAKE, such as canary:10:5m")
@@ -44,7 +46,7 @@ def parsed(text: str) -> dict[str, Any]:
             return {"type": kind, "percent": percent, "every": every}
         case "steps":
             return {"type": kind, "steps": _steps(rest)}
-    raise StrategyError(f"it is one of {FORMS}")
+    raise StrategyError(f"a strategy is one of {FORMS}")
 
 
 def _steps(text: str) -> list[dict[str, Any]]:
@@ -56,17 +58,17 @@ def _steps(text: str) -> list[dict[str, Any]]:
             _seconds(bake)
             step["bake"] = bake
         elif ":" in part:
-            raise StrategyError(f"{part!r} has no bake after its colon")
+            raise StrategyError(f"{part!r} has no bake time after its colon")
         steps.append(step)
     checked([TrafficStep(step["percent"], _seconds(step["bake"]) if "bake" in step else 0) for step in steps])
     return steps
 
 
 def _share(text: str, form: str) -> tuple[int, str]:
-    """Exactly a percentage and a duration."""
+    """Split text into a percentage and a duration."""
     parts = text.split(":")
     if len(parts) != 2:
-        raise StrategyError(f"it is {form}")
+        raise StrategyError(f"the form is {form}")
     _seconds(parts[1])
     return _percent(parts[0]), parts[1]
 
@@ -79,7 +81,7 @@ def _seconds(text: str) -> int:
     return seconds_of(_matching(r"[1-9][0-9]{0,8}[smhd]", text, "a duration such as 90s, 5m or 2h"))
 
 
-def _matching(pattern: str, text: str, what: str) -> str:
+def _matching(pattern: str, text: str, description: str) -> str:
     if not re.fullmatch(pattern, text, re.ASCII):
-        raise StrategyError(f"{text!r} is not {what}")
+        raise StrategyError(f"{text!r} is not {description}")
     return text

@@ -62,7 +62,7 @@ def test_a_job_deploys_and_sees_it_happen(stand: Stand, function: str, zipped: P
 
     assert again.returncode == 0
     assert "already uploaded" in again.stdout
-    assert "accepted before, by this same request" in again.stdout
+    assert "(already requested)" in again.stdout
 
     elsewhere = json.loads(job("deploy", function, "prod", "--zip", zipped, "--json").stdout)
 

@@ -1,4 +1,4 @@
-"""`sluicegate deploy`: uploads what is not there yet, asks for a deployment, follows it to its end."""
+"""`sluicegate deploy`: upload the code if needed, request a deployment, and follow it to its end."""
 
 import hashlib
 import zipfile
@@ -8,9 +8,9 @@ import click
 
 from sluicegate_cli.api import ApiClient, not_uploaded
 from sluicegate_cli.exit_codes import ExitCode
-from sluicegate_cli.options import DIGEST, connected
+from sluicegate_cli.options import DIGEST, api_command
 from sluicegate_cli.request import DeploymentRequest, request_options, submit
-from sluicegate_cli.screen import Progress, Screen, size
+from sluicegate_cli.screen import Progress, Screen, format_size
 
 
 @click.command("deploy")
@@ -20,11 +20,13 @@ from sluicegate_cli.screen import Progress, Screen, size
     "--zip",
     "file",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="The code; uploaded unless the same bytes are there already.",
+    help="The code. It is uploaded unless the same bytes were uploaded before.",
 )
-@click.option("--artifact", type=DIGEST, metavar="SHA256", help="Code that was uploaded before.")
+@click.option(
+    "--artifact", type=DIGEST, metavar="SHA256", help="The digest of code that was uploaded before."
+)
 @request_options(strategy=True)
-@connected
+@api_command
 def command(
     api: ApiClient,
     screen: Screen,
@@ -36,9 +38,9 @@ def command(
 ) -> ExitCode:
     """Deploy code to FUNCTION in STAGE.
 
-    Give the code as --zip or --artifact; --dry-run uploads it, too. Exits 0 when the deployment succeeded
-    (with --no-wait: was accepted), 1 when it ended otherwise, and 6 when --max-wait was over first. Running
-    the same command again is safe: the same request has one effect.
+    The code is either --zip or --artifact; --dry-run uploads it, too. Exit codes: 0 if the deployment
+    succeeded (with --no-wait: was accepted), 1 if it ended otherwise, 6 if --max-wait passed first. It is
+    safe to run the same command again: the same request has one effect.
 
     \b
       sluicegate deploy orders-api dev --zip orders-api.zip
@@ -47,7 +49,7 @@ def command(
       sluicegate deploy orders-api prod --artifact 9f86d081884c7d65… --no-wait --json
     """
     if (file is None) == (artifact is None):
-        raise click.UsageError("give the code as one of --zip and --artifact")
+        raise click.UsageError("specify the code as either --zip or --artifact")
     if file:
         artifact = _uploaded(api, screen, function, file)
     about = {
@@ -60,14 +62,14 @@ def command(
 
 
 def _uploaded(api: ApiClient, screen: Screen, function: str, file: Path) -> str:
-    """The zip's SHA-256, once the zip is where deployments find it. Raises ApiError."""
+    """Upload the zip, unless it is there already, and return its SHA-256. Raises ApiError."""
     if not zipfile.is_zipfile(file):
         raise click.BadParameter(f"{file} is not a zip archive", param_hint="--zip")
     with file.open("rb") as source:
         digest = hashlib.file_digest(source, "sha256").hexdigest()
     total = file.stat().st_size
-    screen.line(f"{file.name}: {size(total)}, sha256 {digest}")
-    # A permission lasts for minutes: one that ran out on a slow line is asked for once more.
+    screen.line(f"{file.name}: {format_size(total)}, sha256 {digest}")
+    # A presigned URL lasts for minutes: if it expires on a slow connection, request another one, once.
     refused: str | None = None
     for _ in range(2):
         answer = api.post("artifacts", body={"function": function, "sha256": digest, "size": total})
@@ -78,10 +80,10 @@ def _uploaded(api: ApiClient, screen: Screen, function: str, file: Path) -> str:
         with screen.live(Progress("uploading")) as progress:
 
             def sent(count: int) -> None:
-                progress.label = f"uploading {size(count)} of {size(total)}"
+                progress.label = f"uploading {format_size(count)} of {format_size(total)}"
 
             refused = api.upload(upload, file, sent)
         if refused is None:
             screen.line("uploaded")
             return digest
-    raise not_uploaded(f"the artifact store refused the upload twice: {refused}", ExitCode.REJECTED)
+    raise not_uploaded(f"the artifact store rejected the upload twice: {refused}", ExitCode.REJECTED)

@@ -17,7 +17,7 @@ from sluicegate_cli.doctor.findings import FORM, GATE, ROTATION, RULES, Finding,
 from sluicegate_cli.doctor.token_checks import Token
 from sluicegate_cli.errors import ApiError
 from sluicegate_cli.exit_codes import ExitCode
-from sluicegate_cli.options import Matching
+from sluicegate_cli.options import PatternParam
 from sluicegate_cli.screen import Screen
 
 _LOG: Final = 1_000_000  # bytes of a log that are read, from its end: what ends a job is there
@@ -31,7 +31,7 @@ _MARKS: Final = {
     Verdict.UNKNOWN: ("?", "dim"),
 }
 _FILE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
-_FUNCTION: Final = Matching("name", r"[A-Za-z0-9_-]{1,64}", "a function's name, without ARN or alias")
+_FUNCTION: Final = PatternParam("name", r"[A-Za-z0-9_-]{1,64}", "a function's name, without ARN or alias")
 
 
 @click.command("doctor")
@@ -172,7 +172,7 @@ class _Visit:
             address = endpoint(self.url)
         except click.UsageError as error:
             return "", api_checks.of_address(self.url, error.message), time.time()
-        with ApiClient(address, "", tries=1) as api:
+        with ApiClient(address, "", attempts=1) as api:
             try:
                 return address, api_checks.of_health(api.get("health"), address), api.now()
             except ApiError as error:
@@ -201,7 +201,7 @@ class _Visit:
     def _together(self, address: str, token: Token, now: float, health: Finding) -> list[Finding]:
         """The token here and at the API, and what the rules give."""
         local = list(self._local(token, now, by_api=True))
-        with ApiClient(address, self.given or "", tries=1) as api:
+        with ApiClient(address, self.given or "", attempts=1) as api:
             try:
                 identity = api.get("whoami")
             except ApiError as error:

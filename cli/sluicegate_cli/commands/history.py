@@ -1,4 +1,4 @@
-"""`sluicegate history`: the deployments that one may see, newest first."""
+"""`sluicegate history`: list the deployments that the caller may see, newest first."""
 
 from itertools import islice
 from typing import Final
@@ -8,19 +8,21 @@ from rich.text import Text
 
 from sluicegate_cli.api import ApiClient
 from sluicegate_cli.exit_codes import ExitCode
-from sluicegate_cli.options import connected
+from sluicegate_cli.options import api_command
 from sluicegate_cli.screen import Screen, status_style
 
 _PAGE: Final = 100  # the API's limit
 
 
 @click.command("history")
-@click.option("--function", help="Only of this function.")
-@click.option("--stage", help="Only to this stage.")
-@click.option("--status", help="Only with this status, such as failed.")
-@click.option("--release", help="Only with this release label.")
-@click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True, help="At most so many.")
-@connected
+@click.option("--function", help="Show only this function.")
+@click.option("--stage", help="Show only this stage.")
+@click.option("--status", help="Show only this status, such as failed.")
+@click.option("--release", help="Show only this release label.")
+@click.option(
+    "--limit", type=click.IntRange(1, 1000), default=20, show_default=True, help="Show at most this many."
+)
+@api_command
 def command(
     api: ApiClient,
     screen: Screen,
@@ -30,7 +32,7 @@ def command(
     release: str | None,
     limit: int,
 ) -> ExitCode:
-    """List deployments, newest first: those of your project, and of what your rules cover.
+    """List deployments, newest first: those of your project, and those that your rules cover.
 
     \b
       sluicegate history --function orders-api --stage prod
@@ -44,7 +46,7 @@ def command(
     if screen.as_json:
         return ExitCode.OK
     if not found:
-        screen.line("no deployments that you may see")
+        screen.line("no deployments that you may see match")
         return ExitCode.OK
     screen.table(
         ("id", "created", "action", "function", "stage", "status", "version", "ref", "by"),

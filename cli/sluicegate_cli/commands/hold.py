@@ -1,4 +1,4 @@
-"""`sluicegate hold`: stops new deployments of a stage, lets them go on, or shows who stopped them."""
+"""`sluicegate hold`: block new deployments to a stage, lift the block, or show it."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,20 +8,25 @@ import click
 from sluicegate_cli import describe
 from sluicegate_cli.api import ApiClient
 from sluicegate_cli.exit_codes import ExitCode
-from sluicegate_cli.options import connected
+from sluicegate_cli.options import api_command
 from sluicegate_cli.screen import Screen
 
 
 @click.command("hold")
 @click.argument("stage")
-@click.option("--reason", metavar="TEXT", help="Hold the stage, and tell this to whoever is refused.")
-@click.option("--release", is_flag=True, help="Let deployments go on.")
-@connected
+@click.option(
+    "--reason",
+    metavar="TEXT",
+    help="Hold the stage for this reason. Rejected requests get it in their error.",
+)
+@click.option("--release", is_flag=True, help="Release the stage.")
+@api_command
 def command(api: ApiClient, screen: Screen, stage: str, reason: str | None, release: bool) -> ExitCode:
-    """Hold STAGE with --reason, end that with --release, or show who holds it.
+    """Hold STAGE with --reason, release it with --release, or show who holds it.
 
-    Within seconds no new deployment is accepted there, for the functions of the rule that lets you hold it.
-    What is under way goes on, and a rollback stays possible. Exits 0, held or not.
+    A hold takes effect within seconds: new deployments are rejected, for the functions of the rule that lets
+    you hold the stage. Running deployments continue, and rollbacks remain possible. Exits with code 0, held
+    or not.
 
     \b
       sluicegate hold prod
@@ -29,7 +34,7 @@ def command(api: ApiClient, screen: Screen, stage: str, reason: str | None, rele
       sluicegate hold prod --release
     """
     if reason is not None and release:
-        raise click.UsageError("give one of --reason, which holds the stage, and --release")
+        raise click.UsageError("use either --reason, which holds the stage, or --release")
     path = ("stages", stage, "hold")
     if reason is not None:
         document = api.post(*path, body={"reason": reason}).document

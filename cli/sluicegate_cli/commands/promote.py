@@ -1,4 +1,4 @@
-"""`sluicegate promote`: a stage serves what another stage serves already."""
+"""`sluicegate promote`: deploy to a stage what another stage serves."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from sluicegate_cli import describe
 from sluicegate_cli.api import ApiClient
 from sluicegate_cli.errors import ApiError
 from sluicegate_cli.exit_codes import ExitCode
-from sluicegate_cli.options import DIGEST, VERSION, connected
+from sluicegate_cli.options import DIGEST, VERSION, api_command
 from sluicegate_cli.request import DeploymentRequest, request_options, submit
 from sluicegate_cli.screen import Screen
 
@@ -16,11 +16,17 @@ from sluicegate_cli.screen import Screen
 @click.command("promote")
 @click.argument("function")
 @click.argument("stage")
-@click.option("--from", "source", metavar="STAGE", required=True, help="The stage that serves it already.")
-@click.option("--version", type=VERSION, help="Only if --from serves exactly this version; else exit 4.")
-@click.option("--artifact", type=DIGEST, metavar="SHA256", help="Only if --from serves exactly this code.")
+@click.option("--from", "source", metavar="STAGE", required=True, help="The stage that serves it now.")
+@click.option(
+    "--version",
+    type=VERSION,
+    help="Promote only if --from serves exactly this version; otherwise exit with code 4.",
+)
+@click.option(
+    "--artifact", type=DIGEST, metavar="SHA256", help="Promote only if --from serves exactly this code."
+)
 @request_options(strategy=True)
-@connected
+@api_command
 def command(
     api: ApiClient,
     screen: Screen,
@@ -31,11 +37,12 @@ def command(
     artifact: str | None,
     request: DeploymentRequest,
 ) -> ExitCode:
-    """Deploy to STAGE what FUNCTION serves in the stage --from, once it succeeded there.
+    """Deploy to STAGE what FUNCTION serves in the stage --from, after it succeeded there.
 
-    With neither --version nor --artifact it looks up what --from serves, says so, and promotes exactly that:
-    if it changes before the request arrives, that is refused. Exits 0 when the deployment succeeded (with
-    --no-wait: was accepted), 1 when it ended otherwise, and 6 when --max-wait was over first.
+    Without --version and --artifact, the command looks up what --from serves, prints it, and promotes
+    exactly that: if it changes before the request arrives, the request is rejected. Exit codes: 0 if the
+    deployment succeeded (with --no-wait: was accepted), 1 if it ended otherwise, 6 if --max-wait passed
+    first.
 
     \b
       sluicegate promote orders-api prod --from staging
@@ -43,7 +50,7 @@ def command(
       sluicegate promote orders-api prod --from staging --artifact 9f86d081884c7d65… --on-busy supersede
     """
     if version and artifact:
-        raise click.UsageError("give what --from has to serve as one of --version and --artifact")
+        raise click.UsageError("specify what --from must serve as either --version or --artifact")
     about: dict[str, Any] = {"action": "promote", "function": function, "stage": stage, "from": source}
     if artifact:
         about["artifact"] = {"sha256": artifact}
@@ -53,21 +60,23 @@ def command(
 
 
 def _served(api: ApiClient, screen: Screen, function: str, stage: str) -> str:
-    """The one version that the stage serves. Raises ApiError where there is none, or it serves two."""
+    """Return the version that the stage serves. Raises ApiError if it serves none or two."""
     serving = api.get("functions", function)["stages"].get(stage)
     if serving is None:
-        raise _nothing(f"{function} serves nothing in {stage} that you may see")
+        raise _nothing_to_promote(f"{function} serves nothing in {stage} that you may see")
     if serving["weights"]:
-        raise _nothing(f"{function} serves two versions in {stage} now: {describe.serving(serving)}")
+        raise _nothing_to_promote(
+            f"{function} serves two versions in {stage} now: {describe.serving(serving)}"
+        )
     ref = f" of {serving['ref']}" if serving["ref"] else ""
     screen.line(
         f"{stage} serves version {serving['version']}{ref}, sha256 {serving['artifact']['sha256'][:12]}: "
-        "promoting exactly that"
+        "promoting it"
     )
     return str(serving["version"])
 
 
-def _nothing(detail: str) -> ApiError:
+def _nothing_to_promote(detail: str) -> ApiError:
     return ApiError(
         ExitCode.REJECTED, {"code": "nothing_to_promote", "title": "Nothing to promote", "detail": detail}
     )

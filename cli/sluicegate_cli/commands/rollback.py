@@ -1,4 +1,4 @@
-"""`sluicegate rollback`: a stage serves again what it served before."""
+"""`sluicegate rollback`: return a stage to what it served before."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import click
 
 from sluicegate_cli.api import ApiClient
 from sluicegate_cli.exit_codes import ExitCode
-from sluicegate_cli.options import VERSION, connected
+from sluicegate_cli.options import VERSION, api_command
 from sluicegate_cli.request import DeploymentRequest, request_options, submit
 from sluicegate_cli.screen import Screen
 
@@ -14,17 +14,19 @@ from sluicegate_cli.screen import Screen
 @click.command("rollback")
 @click.argument("function")
 @click.argument("stage")
-@click.option("--version", type=VERSION, help="To this version, which once succeeded in this stage.")
+@click.option(
+    "--version", type=VERSION, help="Return to this version, which must have succeeded in this stage before."
+)
 @request_options(strategy=False)
-@connected
+@api_command
 def command(
     api: ApiClient, screen: Screen, function: str, stage: str, version: str | None, request: DeploymentRequest
 ) -> ExitCode:
-    """Bring FUNCTION in STAGE back to what it served before, at once.
+    """Return FUNCTION in STAGE to what it served before, at once.
 
-    The version that it leaves counts as withdrawn there, so that the next rollback goes further back, not
-    forth. Neither an approval nor a hold stops it, and a deployment that is under way there is ended
-    first. Exits 0 when the rollback succeeded.
+    The current version counts as withdrawn from then on, so that the next rollback goes further back, not
+    forward again. A rollback needs no approval and ignores holds, and a running deployment is aborted
+    first. Exits with code 0 if the rollback succeeded.
 
     \b
       sluicegate rollback orders-api prod

@@ -1,4 +1,4 @@
-"""`sluicegate status`: one deployment as it is now, or what functions serve in each stage."""
+"""`sluicegate status`: show one deployment, or what functions serve in each stage."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -11,17 +11,17 @@ from sluicegate_cli import describe
 from sluicegate_cli.api import ApiClient
 from sluicegate_cli.durations import format_duration
 from sluicegate_cli.exit_codes import ExitCode
-from sluicegate_cli.options import connected
+from sluicegate_cli.options import api_command
 from sluicegate_cli.screen import Screen, status_style
 
 
 @click.command("status")
 @click.argument("what", metavar="[ID | FUNCTION]", required=False)
-@connected
+@api_command
 def command(api: ApiClient, screen: Screen, what: str | None) -> ExitCode:
-    """Show deployment ID, what FUNCTION serves in each stage, or that of every function you may see.
+    """Show deployment ID, or what FUNCTION (default: every function that you may see) serves in each stage.
 
-    Exits 0 whatever the status is; `sluicegate watch ID` is what a script asks how a deployment ended.
+    Exits with code 0 for every status. A script that needs the outcome uses `sluicegate watch ID`.
 
     \b
       sluicegate status
@@ -52,7 +52,7 @@ def _deployment(screen: Screen, deployment: Mapping[str, Any], now: float) -> No
 
 
 def _facts(deployment: Mapping[str, Any], now: float) -> dict[str, Any]:
-    """What there is to know, in the order in which people ask."""
+    """Return the fields to show, the most important first."""
     by = deployment["requested_by"]
     alias = deployment["alias"]
     reason = deployment["reason"]
@@ -102,7 +102,7 @@ def _stages(screen: Screen, functions: list[Mapping[str, Any]]) -> None:
         return
     rows = [row for function in functions for row in _rows(function)]
     if not rows:
-        screen.line("nothing has been deployed that you may see")
+        screen.line("nothing that you may see has been deployed")
         return
     screen.table(("function", "stage", "serves", "artifact", "ref", "since", "by"), rows)
 

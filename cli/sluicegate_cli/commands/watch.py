@@ -1,24 +1,24 @@
-"""`sluicegate watch`: follows a deployment that somebody else, or an earlier job, started."""
+"""`sluicegate watch`: follow a deployment that another job or person started."""
 
 import click
 
 from sluicegate_cli.api import ApiClient
 from sluicegate_cli.exit_codes import ExitCode
 from sluicegate_cli.follow import follow
-from sluicegate_cli.options import connected, max_wait
+from sluicegate_cli.options import api_command, max_wait_option
 from sluicegate_cli.screen import Screen
 
 
 @click.command("watch")
 @click.argument("deployment", metavar="ID")
-@max_wait
-@connected
+@max_wait_option
+@api_command
 def command(api: ApiClient, screen: Screen, deployment: str, max_wait: float | None) -> ExitCode:
-    """Follow deployment ID to its end, from its beginning.
+    """Follow deployment ID from its start to its end.
 
-    On a terminal it shows where the traffic goes, the time left, and the steps to come; in a log, one line
-    for each thing that happens, and one a minute while it bakes or awaits an approval. Exits 0 when it
-    succeeds, 1 when it ends otherwise, and 6 when --max-wait was over first.
+    On a terminal it shows the traffic split, the remaining time and the next steps; in a log, one line for
+    each event, and one a minute while the deployment bakes or awaits approval. Exit codes: 0 if it
+    succeeded, 1 if it ended otherwise, 6 if --max-wait passed first.
 
     \b
       sluicegate watch 01KAQ3ZV6N8T4R1F0C2H7M5XWE

@@ -1,4 +1,4 @@
-"""`sluicegate whoami`: the identity that the API sees, and what each rule of theirs allows."""
+"""`sluicegate whoami`: show the identity that the API sees, and what its rules allow."""
 
 import time
 
@@ -7,16 +7,16 @@ import click
 from sluicegate.deployment.durations import seconds
 from sluicegate_cli.api import ApiClient
 from sluicegate_cli.exit_codes import ExitCode
-from sluicegate_cli.options import connected
+from sluicegate_cli.options import api_command
 from sluicegate_cli.screen import Screen
 
 
 @click.command("whoami")
-@connected
+@api_command
 def command(api: ApiClient, screen: Screen) -> ExitCode:
-    """Show who the API takes this job for, the claims that rules read, and what the rules allow.
+    """Show the identity that the API sees, the claims that rules can match, and what the rules allow.
 
-    Exits 0 also when no rule is this job's. A token that does not verify exits 3, with the check that failed.
+    Exit codes: 0 even if no rule matches, 3 if the token does not verify, with the failed check.
 
     \b
       sluicegate whoami
@@ -43,7 +43,7 @@ def command(api: ApiClient, screen: Screen) -> ExitCode:
     screen.line("")
     rules = identity["rules"]
     if not rules:
-        screen.line("No rule matches these claims: nothing is allowed.", "yellow")
+        screen.line("No rule matches these claims, so nothing is allowed.", "yellow")
         return ExitCode.OK
     screen.table(
         ("rule", "actions", "functions", "stages"),

@@ -63,7 +63,7 @@ _CURL: Final = "^(?:error: the API could not be reached: )?"
 _LINES: Final = (
     (r"^Error: no ID token", FORM, "the job has no ID token", ASK),
     (
-        r"^Error: what was given as ID token is not one",
+        r"^Error: the value given as the ID token is not one",
         FORM,
         "what the job has as ID token has spaces or special characters",
         ASK,
@@ -197,7 +197,7 @@ def _of_command(code: str, following: list[str]) -> Mapping[str, Any]:
             document[_MEMBERS.get(label[1], "hint")] = label[2]
             claims = 0
         elif line.startswith("nearest rule "):
-            claims, values = line.find("claim that failed"), line.find("this job has")
+            claims, values = line.find("failed claim"), line.find("this job has")
         elif claims > 0 and line:
             if name := line[:claims].strip():
                 rules.append({"rule": name, "failed": []})

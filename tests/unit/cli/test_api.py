@@ -151,8 +151,8 @@ def test_a_certificate_that_does_not_verify_is_not_tried_again(
 @pytest.mark.parametrize(
     ("document", "headers", "said"),
     [
-        (b"[" + b" " * 10_000_000, {}, "the answer is too large"),
-        (b"not gzip", {"Content-Encoding": "gzip"}, "the answer cannot be unpacked"),
+        (b"[" + b" " * 10_000_000, {}, "the response is too large"),
+        (b"not gzip", {"Content-Encoding": "gzip"}, "the response cannot be decompressed"),
     ],
 )
 def test_an_answer_that_cannot_be_the_apis_is_not_read_to_its_end(
@@ -176,7 +176,7 @@ def test_a_packed_answer_is_unpacked(api: ApiClient, server: Server) -> None:
 def test_without_a_token_none_is_sent(server: Server) -> None:
     server.on("GET", "/health", Reply(200, {"status": "ok"}))
 
-    with ApiClient(server.url, "", tries=1) as api:
+    with ApiClient(server.url, "", attempts=1) as api:
         assert api.get("health") == {"status": "ok"}
 
     assert "authorization" not in server.asked[0].headers

@@ -156,9 +156,9 @@ def test_a_503_is_tried_again_and_so_is_an_answer_that_got_lost(run: Run, server
     asked = server.calls("POST", "/deployments")
     assert len(asked) == 3
     assert len({(one.body, one.headers["idempotency-key"]) for one in asked}) == 1
-    assert "answered 503; again in" in ended.err
-    assert "the connection was lost; again in" in ended.err
-    assert "accepted before, by this same request" in ended.out
+    assert "responded with 503; retrying in" in ended.err
+    assert "the connection was lost; retrying in" in ended.err
+    assert "(already requested)" in ended.out
 
 
 def test_without_a_key_the_request_itself_says_which_it_is(run: Run, server: Server) -> None:
@@ -222,7 +222,7 @@ def test_a_deployment_that_fails_is_exit_1_with_its_reason(run: Run, server: Ser
 
     assert ended.code == 1
     assert ended.out.splitlines()[-1] == (
-        "failed: there is no function orders-api [function_not_found]; alias prod was not touched"
+        "failed: there is no function orders-api [function_not_found]; alias prod was not changed"
     )
 
 
@@ -246,7 +246,7 @@ def test_losing_sight_of_an_accepted_deployment_says_that_it_goes_on(run: Run, s
     ended = run("deploy", "orders-api", "prod", "--artifact", SHA)
 
     assert ended.code == 3
-    assert f"deployment {ID} goes on by itself" in ended.err
+    assert f"deployment {ID} continues on its own" in ended.err
 
 
 def test_no_wait_ends_with_acceptance(run: Run, server: Server) -> None:

@@ -443,11 +443,11 @@ NOT_ALLOWED = Problem(
 COMMAND = """\
 error: No rule allows this [not_allowed (403)]
   no rule allows this identity to deploy orders-api in prod
-nearest rule    claim that failed  this job has
-orders to prod  ref_type           branch
-                ref                quick-fix
-                environment        (not in the token)
-  hint: `sluicegate whoami` shows the claims of this job and what the rules allow it.
+nearest rule    failed claim  this job has
+orders to prod  ref_type      branch
+                ref           quick-fix
+                environment   (not in the token)
+  hint: `sluicegate whoami` shows the claims of this job and what the rules allow.
   request id: 5c0e
 Cleaning up project directory and file based variables
 """

@@ -113,7 +113,7 @@ def test_promotes_exactly_what_the_source_serves_and_says_so(run: Run, server: S
     assert posted(server)["version"] == "42"
     assert "artifact" not in posted(server)
     assert ran.out.splitlines()[0] == (
-        f"staging serves version 42 of v1.4.0, sha256 {SHA[:12]}: promoting exactly that"
+        f"staging serves version 42 of v1.4.0, sha256 {SHA[:12]}: promoting it"
     )
 
 
@@ -200,12 +200,12 @@ def test_a_rollback_that_succeeded_is_exit_0(run: Run, server: Server, option: t
 @pytest.mark.parametrize(
     ("verb", "says"),
     [
-        (("rollback", "orders-api", "prod"), f"{ID} is rolling out; it would be ended first"),
-        (("rollback", "orders-api", "prod", "--on-busy", "fail"), "refused as busy"),
-        (("deploy", "orders-api", "prod", "--artifact", SHA), "refused as busy"),
+        (("rollback", "orders-api", "prod"), f"{ID} is in progress and would be aborted first"),
+        (("rollback", "orders-api", "prod", "--on-busy", "fail"), "rejected as busy"),
+        (("deploy", "orders-api", "prod", "--artifact", SHA), "rejected as busy"),
         (
             ("deploy", "orders-api", "prod", "--artifact", SHA, "--on-busy", "supersede"),
-            f"{ID} is rolling out; it would be ended first",
+            f"{ID} is in progress and would be aborted first",
         ),
     ],
     ids=lambda value: " ".join(value).replace(SHA, "SHA") if isinstance(value, tuple) else "",
@@ -240,12 +240,12 @@ def test_a_dry_run_shows_all_that_the_plan_asks_for(run: Run, server: Server) ->
         "  10 % for 5m",
         "  50 % for 10m",
         "  100 %",
-        "smoke: the new version has to answer well before it gets traffic",
-        "watch: alarm orders-5xx; errors at most 1.5 % and at most 2 times those of the version before, from "
-        "200 requests on; p95 of the duration at most 800 ms, from 50 requests on; "
-        "with too few requests it bakes longer",
+        "smoke: the new version must pass a smoke test before it gets traffic",
+        "watch: alarm orders-5xx; errors at most 1.5 % and at most 2 times the previous version's, with at "
+        "least 200 requests; p95 duration at most 800 ms, with at least 50 requests; "
+        "too few requests extend the bake",
         "approval: by a second person within 24h",
-        "requires: to have succeeded in dev",
+        "requires: the same code must have succeeded in dev",
         "order: an older pipeline cannot overwrite a newer one",
     ]
 
@@ -266,7 +266,7 @@ def test_a_decision_is_one_post(
 
     assert ran.code == 0
     assert posted(server, f"/deployments/{ID}/{verb}") == body
-    assert f"it is publishing and goes on by itself: sluicegate watch {ID}" in ran.out
+    assert f"status: publishing; it continues on its own. To follow it: sluicegate watch {ID}" in ran.out
     assert not server.calls("GET", f"/deployments/{ID}")
 
 
@@ -295,7 +295,7 @@ def test_the_same_decision_again_says_so(run: Run, server: Server) -> None:
     ran = run("approve", ID)
 
     assert ran.code == 0
-    assert ran.out.splitlines() == [f"deployment {ID} approved before", "it is succeeded"]
+    assert ran.out.splitlines() == [f"deployment {ID} approved (already requested)", "status: succeeded"]
 
 
 @pytest.mark.parametrize(
@@ -318,7 +318,7 @@ def test_an_abort_and_a_rejection_are_followed_to_the_end_they_want(
 
     assert ran.code == exit_code
     assert ran.out.splitlines()[-1] == (
-        f"{status}: grace: wrong branch [{code}]; alias prod is as it was found; "
+        f"{status}: grace: wrong branch [{code}]; alias prod was restored; "
         "orders-api serves version 41 in prod"
     )
 
@@ -329,7 +329,7 @@ def test_a_rejection_by_grace_touched_nothing(run: Run, server: Server) -> None:
     server.on("POST", f"/deployments/{ID}/reject", Reply(202, rejected))
 
     assert run("reject", ID).out.splitlines()[-1] == (
-        "rejected: rejected by grace [rejected]; alias prod was not touched"
+        "rejected: rejected by grace [rejected]; alias prod was not changed"
     )
 
 
@@ -338,9 +338,9 @@ def test_a_rejection_by_grace_touched_nothing(run: Run, server: Server) -> None:
     [
         ("approve", 403, "not_allowed", 3, "sluicegate whoami"),
         ("approve", 409, "wrong_state", 4, "sluicegate status ID"),
-        ("reject", 409, "wrong_state", 4, "past that point"),
-        ("abort", 409, "wrong_state", 4, "past that point"),
-        ("abort", 404, "not_found", 4, "look the same from outside"),
+        ("reject", 409, "wrong_state", 4, "too late or too early"),
+        ("abort", 409, "wrong_state", 4, "too late or too early"),
+        ("abort", 404, "not_found", 4, "does not reveal which"),
     ],
 )
 def test_a_decision_that_is_refused(
@@ -525,7 +525,7 @@ def test_status_shows_where_a_rollout_is(run: Run, server: Server) -> None:
     assert facts["until"].startswith(f"{timestamp(BEGAN + 304.9)} (")
     assert re.search(r"\((4m0|3m5[0-9])s left\)$", facts["until"])
     assert facts["approval"] == "approved by grace, job 9 of acme/ops: change 812"
-    assert facts["smoke"] == "the new version has to answer well before it gets traffic"
+    assert facts["smoke"] == "the new version must pass a smoke test before it gets traffic"
     assert facts["watch"].startswith("alarm orders-5xx; errors at most 1.5 %")
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from sluicegate.deployment.views import view
+from sluicegate_cli.exit_codes import ExitCode
 from support.cli_running import Run
 from support.cli_server import ID, Reply, Server, accepted, failed, publishing, shown, succeeded
 from support.cli_terminal import NASTY, environment, on_a_terminal
@@ -51,7 +52,7 @@ def test_watch_of_what_may_not_be_seen_is_exit_4(run: Run) -> None:
     ended = run("watch", ID)
 
     assert ended.code == 4
-    assert "look the same from outside" in ended.err
+    assert "does not reveal which" in ended.err
 
 
 def test_status_of_a_deployment_is_exit_0_however_it_ended(run: Run, server: Server) -> None:
@@ -197,7 +198,7 @@ def test_an_interrupt_is_no_failed_deployment(server: Server) -> None:
 
     _, said = process.communicate(timeout=10)
     assert process.returncode == 130
-    assert "goes on by itself" in said
+    assert "continues on its own" in said
 
 
 VERBS = (
@@ -215,12 +216,29 @@ def test_help_has_what_the_command_does_and_examples(run: Run, arguments: tuple[
     assert f"\n    sluicegate {' '.join(arguments)}" in said or not arguments
 
 
-def test_help_lists_every_verb(run: Run) -> None:
-    listed = run("--help").out.split("Commands:")[1]
+def test_help_groups_the_commands_by_purpose(run: Run) -> None:
+    groups = run("--help").out.split("-h, --help")[1]
 
-    assert [line.split()[0] for line in listed.splitlines() if line.startswith("  ")][: len(VERBS)] == [
-        *VERBS
+    lines = [line.split()[0] for line in groups.splitlines()[1:] if line.strip()]
+    assert lines[: len(VERBS) + 4] == [
+        *("Deploy:", "deploy", "promote", "rollback", "abort"),
+        *("Approve:", "approve", "reject", "hold"),
+        *("Look:", "status", "history", "watch", "whoami"),
+        *("Check:", "check", "doctor"),
     ]
+    assert set(VERBS) <= set(lines)
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"), [("deplyo", "deploy"), ("statuss", "status"), ("Promote", "promote"), ("xyz", None)]
+)
+def test_a_typo_in_a_command_gets_a_suggestion(run: Run, typed: str, meant: str | None) -> None:
+    ended = run(typed, "--json")
+
+    assert ended.code == ExitCode.USAGE
+    assert f"No such command {typed!r}." in ended.err
+    assert ("Did you mean" in ended.err) == (meant is not None)
+    assert meant is None or f"Did you mean {meant!r}?" in ended.err
 
 
 def test_help_imports_neither_the_http_client_nor_the_terminal_library(server: Server) -> None:

@@ -43,25 +43,25 @@ def seen(deployment: dict[str, Any], at: float, *, width: int = 80, **console: A
 
 def test_a_bake_shows_the_weights_the_step_the_time_left_and_what_is_next() -> None:
     assert seen(baking(watch=WATCH), 104.9, width=100) == [
-        "⠋ baking, step 1 of 3, 3m20s left  (1m44s in all)",
+        "⠋ baking, step 1 of 3, 3m20s left  (1m44s total)",
         f"  v41 {'█' * 36}{'░' * 4} v42 10 %",
         "  next: 50 % for 10m, 100 %",
         "  watched: alarms orders-5xx, orders-slow",
-        "  watched: errors at most 2 times those of the version before, from 200 requests on",
-        "  watched: too few requests count as fine",
+        "  watched: errors at most 2 times the previous version's, with at least 200 requests",
+        "  watched: too few requests count as healthy",
     ]
-    assert seen(baking(watch=WATCH), 104.9, width=60)[4].endswith("of the version befo…")
+    assert seen(baking(watch=WATCH), 104.9, width=60)[4].endswith("the previous version's, w…")
 
 
 def test_the_time_left_is_counted_down_between_answers() -> None:
     heads = [seen(baking(), at)[0].split(", ")[-1] for at in (5, 6, 250, 304, 310)]
 
     assert heads == [
-        "4m59s left  (5.0s in all)",
-        "4m58s left  (6.0s in all)",
-        "54s left  (4m10s in all)",
-        "any moment now  (5m4s in all)",
-        "any moment now  (5m10s in all)",
+        "4m59s left  (5.0s total)",
+        "4m58s left  (6.0s total)",
+        "54s left  (4m10s total)",
+        "due now  (5m4s total)",
+        "due now  (5m10s total)",
     ]
 
 
@@ -98,7 +98,7 @@ def test_there_is_no_bar_before_there_is_a_version_nor_where_none_was_replaced()
     new["alias"]["original"] = None
 
     assert seen(document(publishing(), steps=STEPS), 0.4) == [
-        "⠋ publishing  (0.4s in all)",
+        "⠋ publishing  (0.4s total)",
         "  next: 10 % for 5m, 50 % for 10m, 100 %",
     ]
     assert not any("v42" in line for line in seen(new, 10))
@@ -108,9 +108,9 @@ def test_a_shift_says_where_it_goes_and_a_way_back_has_no_next() -> None:
     shifting = baking(status="shifting", step=1, until=None)
     back = baking(status="rolling_back", step=None, until=None, watch=WATCH)
 
-    assert seen(shifting, 310)[0] == "⠋ shifting to 50 %, step 2 of 3  (5m10s in all)"
+    assert seen(shifting, 310)[0] == "⠋ shifting to 50 %, step 2 of 3  (5m10s total)"
     assert seen(document(succeeded_deployment(), steps=STEPS), 2)[1:] == [f"  v41 {'░' * 40} v42 100 %"]
-    assert seen(back, 20) == ["⠋ rolling back  (20.0s in all)", f"  v41 {'█' * 36}{'░' * 4} v42 10 %"]
+    assert seen(back, 20) == ["⠋ rolling back  (20.0s total)", f"  v41 {'█' * 36}{'░' * 4} v42 10 %"]
 
 
 def test_of_many_steps_the_next_ones_and_the_last_are_named() -> None:
@@ -122,7 +122,7 @@ def test_of_many_steps_the_next_ones_and_the_last_are_named() -> None:
 
 def test_an_approval_says_how_by_whom_and_until_when() -> None:
     assert seen(awaiting(), 60.2) == [
-        "⠋ awaiting approval, 23h59m left to approve it  (1m0s in all)",
+        "⠋ awaiting approval, 23h59m left to approve it  (1m0s total)",
         "  next: 10 % for 5m, 50 % for 10m, 100 %",
         "  to approve it (or reject it), as another user and in another pipeline:",
         f"  sluicegate approve {ID}",
@@ -140,7 +140,7 @@ def test_documents_without_the_new_members_are_shown_too() -> None:
     for name in ("since", "until", "step", "approval", "smoke", "watch", "from"):
         del old[name]
 
-    assert seen(old, 10)[0] == "⠋ baking  (10.0s in all)"
+    assert seen(old, 10)[0] == "⠋ baking  (10.0s total)"
     assert Reminder().due(old, BEGAN + 90) == "baking 10 %"
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sluicegate.deployment.plan import ALL_AT_ONCE, TrafficStep
 from sluicegate.deployment.strategy import MAX_BAKE, MAX_STEPS, StrategyError, canary, checked, linear
 from sluicegate_cli.durations import format_duration, seconds_of
-from sluicegate_cli.strategy import parsed
+from sluicegate_cli.strategy import parse_strategy
 
 
 @pytest.mark.parametrize(
@@ -32,16 +32,16 @@ from sluicegate_cli.strategy import parsed
     ],
 )
 def test_each_form_is_the_apis_json(text: str, strategy: dict[str, Any]) -> None:
-    assert parsed(text) == strategy
+    assert parse_strategy(text) == strategy
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "it is one of all-at-once, canary:10:5m"),
-        ("blue-green", "it is one of all-at-once, canary:10:5m"),
-        ("Canary:10:5m", "it is one of"),
-        ("all-at-once:5m", "to watch it: steps:100:5m"),
+        ("", "a strategy is one of all-at-once, canary:10:5m"),
+        ("blue-green", "a strategy is one of all-at-once, canary:10:5m"),
+        ("Canary:10:5m", "a strategy is one of"),
+        ("all-at-once:5m", "to watch it after the shift, use steps:100:5m"),
         ("canary", "canary:PERCENT:BAKE, such as canary:10:5m"),
         ("canary:10", "canary:PERCENT:BAKE"),
         ("canary:10:5m:1m", "canary:PERCENT:BAKE"),
@@ -61,7 +61,7 @@ def test_each_form_is_the_apis_json(text: str, strategy: dict[str, Any]) -> None
         ("steps:5:1m,50:10m", "the last step is 100 percent"),
         ("steps:5,100", "each step but the last bakes for at least a second"),
         ("steps:50:1m,5:1m,100", "each step has more percent than the one before"),
-        ("steps:5:,100", "'5:' has no bake after its colon"),
+        ("steps:5:,100", "'5:' has no bake time after its colon"),
         ("steps:5:1m, 100", "' 100' is not a percentage"),
         ("steps:5:1m:2m,100", "'1m:2m' is not a duration"),
         ("steps:999", "the last step is 100 percent"),
@@ -69,7 +69,7 @@ def test_each_form_is_the_apis_json(text: str, strategy: dict[str, Any]) -> None
 )
 def test_what_is_wrong_is_said(text: str, message: str) -> None:
     with pytest.raises(StrategyError) as raised:
-        parsed(text)
+        parse_strategy(text)
 
     assert message in str(raised.value)
 
@@ -105,7 +105,7 @@ words = st.one_of(
 @given(words)
 def test_what_is_read_resolves_and_everything_else_is_refused(text: str) -> None:
     try:
-        strategy = parsed(text)
+        strategy = parse_strategy(text)
     except StrategyError:
         return
     assert 1 <= len(resolved(strategy)) <= MAX_STEPS
@@ -118,7 +118,7 @@ plans = st.lists(st.integers(1, 99), unique=True, max_size=MAX_STEPS - 1).map(so
 def test_every_plan_has_a_word(percents: list[int], bake: int) -> None:
     text = "steps:" + ",".join((*(f"{percent}:{bake}s" for percent in percents), "100"))
 
-    steps = resolved(parsed(text))
+    steps = resolved(parse_strategy(text))
 
     assert steps == (*(TrafficStep(percent, bake) for percent in percents), TrafficStep(100, 0))
 

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from sluicegate_cli.exit_codes import ExitCode
-from sluicegate_cli.strategy import parsed
+from sluicegate_cli.strategy import parse_strategy
 from stand import component, places
 from stand.api import package
 from stand.shells import SHELLS, Machine
@@ -205,7 +205,7 @@ def test_a_traced_shell_is_refused_before_it_prints_the_token(machine: Machine) 
     ],
 )
 def test_a_strategy_means_what_it_means_to_the_command_line(machine: Machine, text: str) -> None:
-    assert json.loads(strategy(machine, text)) == parsed(text)
+    assert json.loads(strategy(machine, text)) == parse_strategy(text)
 
 
 @pytest.mark.parametrize(
@@ -431,7 +431,7 @@ def test_the_whole_request(machine: Machine, api: Api) -> None:
         "action": "deploy",
         "function": "orders-api",
         "stage": "prod",
-        "strategy": parsed("canary:10:5m"),
+        "strategy": parse_strategy("canary:10:5m"),
         "on_busy": "supersede",
         "expect": {"version": "41"},
         "release": "v1 \"x\" 'y' \\ $HOME ü",
