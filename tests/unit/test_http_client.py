@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -22,6 +23,7 @@ from hypothesis import strategies as st
 
 from sluicegate import http_client
 from sluicegate.http_client import FetchError
+from sluicegate.oidc import discovery
 from sluicegate.oidc.discovery import fetch_key_set
 from sluicegate.oidc.identity import Issuer
 from sluicegate.oidc.jwks import Keyring, KeysUnavailable
@@ -113,9 +115,10 @@ def test_a_key_set_is_found_by_discovery(server: Server) -> None:
 def test_a_keyring_fetches_by_itself(server: Server) -> None:
     issuer = Issuer(name="corp", url=server.issuer, audience="https://deploy.example.com")
     keyring = Keyring()
+    began = time.time()
     assert keyring.key(issuer, "k1") == keyring.key(issuer, "k1") == key().public_key()
     assert server.paths == [DISCOVERY, KEYS]
-    assert 0 <= time.time() - keyring._sets[issuer.url].fetched_at < 5
+    assert began <= keyring._sets[issuer.url].fetched_at <= time.time()
 
 
 def test_an_issuer_may_have_a_path() -> None:
@@ -417,18 +420,14 @@ HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 )
 def test_a_server_that_drips_is_left_at_the_deadline(writes: list[bytes]) -> None:
     server = RawServer(*writes, pause=0.02)
-    started = time.monotonic()
     assert refusal(server.issuer, seconds=0.3) in ("TimeoutError: deadline", "TimeoutError: timed out")
-    assert 0.25 < time.monotonic() - started < 3
-    assert server.gone.wait(2), "the connection is still open"
+    assert server.gone.wait(30), "the connection is still open"
     server.close()
 
 
 def test_a_server_that_is_silent_is_left_at_the_deadline() -> None:
-    server = RawServer(b"", pause=5)
-    started = time.monotonic()
+    server = RawServer(b"", pause=60)
     assert "TimeoutError" in refusal(server.issuer, seconds=0.2)
-    assert 0.15 < time.monotonic() - started < 3
     server.close()
 
 
@@ -439,60 +438,64 @@ def test_discovery_and_keys_share_one_deadline(server: Server) -> None:
             return super().get(path, default)
 
     server.answers = Slow(server.answers)
-    assert fetch_key_set(server.issuer, seconds=5)
-    started = time.monotonic()
-    assert "TimeoutError" in refusal(server.issuer, seconds=0.4)
-    assert 0.35 < time.monotonic() - started < 3
+    assert fetch_key_set(server.issuer, seconds=60)
+    assert "TimeoutError" in refusal(server.issuer, seconds=0.4)  # enough for each by itself
 
 
-def test_the_deadline_is_three_seconds() -> None:
-    server = RawServer(b"", pause=10)
-    started = time.monotonic()
-    with pytest.raises(FetchError):
-        fetch_key_set(server.issuer)
-    assert 2.9 < time.monotonic() - started < 6
-    server.close()
+def test_the_deadline_is_three_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    issuer, now = "https://gitlab.example.com", 100.0
+    given: list[float] = []
+
+    def get_json(_url: str, *, seconds: float) -> bytes:
+        nonlocal now
+        now += 1
+        given.append(seconds)
+        return json.dumps({"issuer": issuer, "jwks_uri": f"{issuer}{KEYS}"}).encode()
+
+    monkeypatch.setattr(discovery, "time", SimpleNamespace(monotonic=lambda: now))
+    monkeypatch.setattr(discovery, "get_json", get_json)
+    fetch_key_set(issuer)
+    assert given == [3.0, 2.0]
 
 
 def test_a_resolver_that_hangs_is_left_at_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
     release = threading.Event()
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_args, **_names: release.wait(10))
-    started = time.monotonic()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_args, **_names: release.wait(60))
     assert "TimeoutError" in refusal("https://gitlab.example.com", seconds=0.2)
-    assert 0.15 < time.monotonic() - started < 3
     release.set()
 
 
 def test_a_tls_handshake_that_hangs_is_left_at_the_deadline() -> None:
-    server = RawServer(b"", pause=5)
-    started = time.monotonic()
+    server = RawServer(b"", pause=60)
     assert "TimeoutError" in refusal(server.issuer.replace("http:", "https:"), seconds=0.2)
-    assert 0.15 < time.monotonic() - started < 3
     server.close()
 
 
 def test_an_address_that_does_not_answer_leaves_time_for_the_next(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    silent = socket.create_server(("127.0.0.2", server.port), backlog=0)
-    fillers = [socket.socket() for _ in range(3)]
-    for each in fillers:  # with a full backlog the kernel drops what else comes, as a firewall does
-        each.setblocking(False)
-        each.connect_ex(silent.getsockname())
-    look_up = socket.getaddrinfo
+    look_up, connect = socket.getaddrinfo, socket.create_connection
+    asked: list[tuple[str, float]] = []
 
     def both(host: str, *args: Any, **names: Any) -> list[Any]:
         hosts = ["127.0.0.2", "127.0.0.1"] if host == "localhost" else [host]
         return [info for each in hosts for info in look_up(each, *args, **names)]
 
+    def connected(address: tuple[str, int], timeout: float) -> socket.socket:
+        asked.append((address[0], timeout))
+        if address[0] == "127.0.0.2":
+            raise TimeoutError("timed out")
+        return connect(address, timeout)
+
     monkeypatch.setattr(socket, "getaddrinfo", both)
+    monkeypatch.setattr(socket, "create_connection", connected)
     server.issuer = server.origin = f"http://localhost:{server.port}"
     server.discovery()
-    started = time.monotonic()
-    assert fetch_key_set(server.issuer, seconds=2)
-    assert time.monotonic() - started > 1  # half of two seconds, then half of what was left
-    for each in [*fillers, silent]:
-        each.close()
+    assert fetch_key_set(server.issuer, seconds=60)
+    assert [host for host, _ in asked] == ["127.0.0.2", "127.0.0.1"] * 2
+    assert all(timeout <= 30 for host, timeout in asked if host == "127.0.0.2"), (
+        "at most half of what is left"
+    )
 
 
 def test_a_refused_connection_is_an_error_like_others() -> None:

