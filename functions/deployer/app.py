@@ -7,14 +7,14 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from sluicegate.aws import clients
 from sluicegate.aws.s3 import Artifacts
-from sluicegate.aws.stepfunctions import Executions
+from sluicegate.aws.stepfunctions import TaskTokens
 from sluicegate.deployer.runner import Runner
 from sluicegate.deployer.target import Targets
 from sluicegate.deployer.worker import Deployer
 from sluicegate.deployment.model import AliasOutcome, Deployment
 from sluicegate.observability import count, logger, metrics
 from sluicegate.rollout.outcomes import Outcome
-from sluicegate.settings import Config
+from sluicegate.settings import DeployerSettings
 from sluicegate.store.errors import Contended
 from sluicegate.store.store import Store
 
@@ -22,11 +22,11 @@ from sluicegate.store.store import Store
 @cache
 def service() -> Deployer:
     """Made at the first event."""
-    config = Config.from_environment()
-    store = Store(clients.client("dynamodb"), config.table)
-    artifacts = Artifacts(clients.client("s3"), config.bucket)
-    steps = Runner(store, artifacts, Targets(config, clients.client("sts")))
-    return Deployer(store, steps, Executions(clients.client("stepfunctions"), config.state_machine), told)
+    settings = DeployerSettings.from_environment()
+    store = Store(clients.client("dynamodb"), settings.table)
+    artifacts = Artifacts(clients.client("s3"), settings.bucket)
+    steps = Runner(store, artifacts, Targets(settings, clients.client("sts")))
+    return Deployer(store, steps, TaskTokens(clients.client("stepfunctions")), told)
 
 
 def told(deployment: Deployment, outcome: Outcome) -> None:

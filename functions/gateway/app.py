@@ -15,7 +15,7 @@ from sluicegate.gateway import app, http
 from sluicegate.gateway.problems import Problem, unavailable
 from sluicegate.observability import count, logger, metrics
 from sluicegate.oidc.jwks import Keyring
-from sluicegate.settings import Config
+from sluicegate.settings import GatewaySettings, MissingSetting
 from sluicegate.store.store import Store
 
 
@@ -28,22 +28,22 @@ def keyring() -> Keyring:
 @cache
 def gate() -> Gate:
     """The gate file of this version of its layer; an error is not kept, and denies every time."""
-    config = Config.from_environment()
-    return load(config.gate, own_functions=config.own_functions)
+    settings = GatewaySettings.from_environment()
+    return load(settings.gate, own_functions=settings.own_functions)
 
 
 @cache
 def service() -> app.Gateway:
     """Made at the first request, so that a snapshot holds neither connections nor keys."""
-    config = Config.from_environment()
+    settings = GatewaySettings.from_environment()
     return app.Gateway(
         gate=gate(),
         keys=keyring(),
-        store=Store(clients.client("dynamodb"), config.table),
-        artifacts=Artifacts(clients.client("s3"), config.bucket),
-        executions=Executions(clients.client("stepfunctions"), config.state_machine),
+        store=Store(clients.client("dynamodb"), settings.table),
+        artifacts=Artifacts(clients.client("s3"), settings.bucket),
+        executions=Executions(clients.client("stepfunctions"), settings.state_machine),
         secrets=Secrets(lambda: clients.client("secretsmanager")),
-        own=config.own,
+        own=settings.own,
         note=note,
     )
 
@@ -75,6 +75,9 @@ def _answer(call: http.Call) -> http.Answer:
     except GateError as error:
         logger.error("gate file unusable: everything is denied", extra={"error": str(error)})
         raise unavailable("the gate file cannot be used: everything is denied", 60) from None
+    except MissingSetting as error:
+        logger.error("setting missing: everything is denied", extra={"error": str(error)})
+        raise unavailable("Sluicegate is not set up: everything is denied", 60) from None
     except (ClientError, BotoCoreError) as error:
         logger.error(
             "AWS call failed",

@@ -1,4 +1,4 @@
-"""Handler of the janitor: every minute, see that what was accepted is on its way."""
+"""Lambda handler of the janitor: every minute, restart deployments that do not run."""
 
 from functools import cache
 from typing import Any
@@ -8,23 +8,23 @@ from sluicegate.aws.stepfunctions import Executions
 from sluicegate.deployment.model import AliasOutcome
 from sluicegate.observability import count, logger, metrics
 from sluicegate.recovery.janitor import Janitor
-from sluicegate.settings import Config
+from sluicegate.settings import JanitorSettings
 from sluicegate.store.store import Store
 
 
 @cache
 def service() -> Janitor:
-    """Made at the first event."""
-    config = Config.from_environment()
+    """Build the janitor at the first event."""
+    settings = JanitorSettings.from_environment()
     return Janitor(
-        Store(clients.client("dynamodb"), config.table),
-        Executions(clients.client("stepfunctions"), config.state_machine),
+        Store(clients.client("dynamodb"), settings.table),
+        Executions(clients.client("stepfunctions"), settings.state_machine),
     )
 
 
 @metrics.log_metrics
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
-    """Of the schedule's event, whose content does not matter. Raises what went wrong once all is told."""
+    """Sweep at each event of the schedule. Raises the first error once all deployments are swept."""
     swept = service().sweep()
     for deployment_id in swept.started:
         logger.warning("started what was not running", extra={"deployment": deployment_id})

@@ -11,31 +11,31 @@ from sluicegate.notifier.gitlab_api import AccessTokens
 from sluicegate.notifier.ledger import StatusLedger
 from sluicegate.notifier.notifier import Notifier
 from sluicegate.observability import count, logger, metrics
-from sluicegate.settings import Config
+from sluicegate.settings import NotifierSettings
 from sluicegate.store.store import Store
 
 
 @cache
 def gate() -> Gate:
     """Return the gate file of this version of its layer. An error is not cached."""
-    config = Config.from_environment()
-    return load(config.gate, own_functions=config.own_functions)
+    settings = NotifierSettings.from_environment()
+    return load(settings.gate, own_functions=settings.own_functions)
 
 
 @cache
 def consumer() -> QueueConsumer:
     """Build the consumer at the first event."""
-    config = Config.from_environment()
+    settings = NotifierSettings.from_environment()
     table = clients.client("dynamodb")
     notifier = Notifier(
-        Store(table, config.table),
-        StatusLedger(table, config.table),
+        Store(table, settings.table),
+        StatusLedger(table, settings.table),
         gate,
         AccessTokens(clients.client("secretsmanager")),
         log,
     )
     return QueueConsumer(
-        notifier, clients.client("sqs"), config.queue, config.dead_letters, delayed, rejected
+        notifier, clients.client("sqs"), settings.queue, settings.dead_letters, delayed, rejected
     )
 
 

@@ -6,13 +6,13 @@ from typing import Any
 from sluicegate.aws import clients
 from sluicegate.observability import count, logger, metrics
 from sluicegate.relay.relay import Relay
-from sluicegate.settings import Config
+from sluicegate.settings import RelaySettings
 
 
 @cache
 def relay() -> Relay:
     """Build the relay at the first event."""
-    return Relay(clients.client("events"), Config.from_environment().bus, delayed)
+    return Relay(clients.client("events"), RelaySettings.from_environment().bus, delayed)
 
 
 def delayed(code: str, **fields: Any) -> None:

@@ -1,28 +1,28 @@
-"""Handler of the waker: an alarm fired, so the rollouts that watch it look at once."""
+"""Lambda handler of the waker: an alarm fired, so the rollouts that watch it look at once."""
 
 from functools import cache
 from typing import Any
 
 from sluicegate.aws import clients
-from sluicegate.aws.stepfunctions import Executions
+from sluicegate.aws.stepfunctions import TaskTokens
 from sluicegate.deployment.plan import Target
 from sluicegate.observability import logger
 from sluicegate.recovery.waker import Waker
-from sluicegate.settings import Config
+from sluicegate.settings import WakerSettings
 from sluicegate.store.store import Store
 
 
 @cache
 def service() -> Waker:
-    """Made at the first event."""
-    config = Config.from_environment()
+    """Build the waker at the first event."""
+    settings = WakerSettings.from_environment()
     return Waker(
-        Store(clients.client("dynamodb"), config.table), Executions(clients.client("stepfunctions"), "")
+        Store(clients.client("dynamodb"), settings.table), TaskTokens(clients.client("stepfunctions"))
     )
 
 
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
-    """Of EventBridge's `CloudWatch Alarm State Change`. What follows is for the rollout to decide."""
+    """Handle EventBridge's `CloudWatch Alarm State Change`. The rollout decides what follows from it."""
     alarm, target = str(event["detail"]["alarmName"]), Target(str(event["account"]), str(event["region"]))
     woken = service().wake(alarm, target)
     for deployment_id in woken:

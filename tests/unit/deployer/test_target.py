@@ -10,24 +10,12 @@ from hypothesis import given
 
 from sluicegate.aws import permissions
 from sluicegate.deployer.target import Targets, session_policy
-from sluicegate.deployment.plan import Plan, Smoke, Target, Watch
-from sluicegate.settings import Config
+from sluicegate.deployment.plan import Plan, Smoke, Watch
+from sluicegate.settings import DeployerSettings
 from support.plans import plans
 from support.world import new_deployment
 
-CONFIG = Config(
-    table="",
-    bucket="bucket",
-    bus="",
-    queue="",
-    dead_letters="",
-    state_machine="",
-    own=Target("111111111111", "eu-central-1"),
-    target_role="target",
-    external_id="",
-    gate="",
-    own_functions=(),
-)
+SETTINGS = DeployerSettings(table="table", bucket="bucket", target_role="target", external_id="stack")
 
 
 class Sts:
@@ -39,7 +27,7 @@ class Sts:
 
 def test_each_deployment_of_a_busy_deployer_keeps_little_memory() -> None:
     """A deployer has 512 MB, and keeps its way into a target for thirteen minutes."""
-    targets = Targets(CONFIG, Sts())
+    targets = Targets(SETTINGS, Sts())
 
     def enter(number: int) -> None:
         deployment = new_deployment(0, "0" * 64)

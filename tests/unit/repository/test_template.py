@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,7 +14,15 @@ from sluicegate.gateway import problems
 from sluicegate.notifier import consumer, ledger
 from sluicegate.oidc.identity import FEEDBACK_SECRETS
 from sluicegate.relay import event as events
-from sluicegate.settings import Config
+from sluicegate.settings import (
+    DeployerSettings,
+    GatewaySettings,
+    JanitorSettings,
+    MissingSetting,
+    NotifierSettings,
+    RelaySettings,
+    WakerSettings,
+)
 from sluicegate.store import locks
 
 ROOT: Final = Path(__file__).resolve().parents[3]
@@ -231,16 +239,27 @@ def test_the_functions_are_called_what_the_gate_refuses_to_deploy() -> None:
         assert own["Fn::Sub"].split(",") == names
 
 
+SETTINGS: Final[dict[str, Callable[[Mapping[str, str]], object]]] = {
+    "Gateway": GatewaySettings.from_environment,
+    "Watcher": GatewaySettings.from_environment,
+    "Deployer": DeployerSettings.from_environment,
+    "Janitor": JanitorSettings.from_environment,
+    "Relay": RelaySettings.from_environment,
+    "Waker": WakerSettings.from_environment,
+    "Notifier": NotifierSettings.from_environment,
+}
+
+
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_a_function_is_told_all_that_it_reads(name: str) -> None:
+def test_a_function_is_given_all_that_it_reads_and_nothing_else(name: str) -> None:
     shared = TEMPLATE["Globals"]["Function"]["Environment"]["Variables"]
-    given = {**shared, **properties(f"{name}Function").get("Environment", {}).get("Variables", {})}
-    config = Config.from_environment({**dict.fromkeys(given, "told"), "AWS_REGION": "eu-central-1"})
-    assert config.table == "told"
-    assert bool(config.state_machine) == (name in {"Gateway", "Watcher", "Janitor"})
-    assert bool(config.bus) == (name == "Relay")
-    assert bool(config.queue) == bool(config.dead_letters) == (name == "Notifier")
-    assert bool(config.target_role) == bool(config.external_id) == (name == "Deployer")
+    own = properties(f"{name}Function").get("Environment", {}).get("Variables", {})
+    given = {**dict.fromkeys({**shared, **own}, "given"), "AWS_REGION": "eu-central-1"}
+    SETTINGS[name](given)
+    for variable in own:
+        with pytest.raises(MissingSetting) as missing:
+            SETTINGS[name]({key: value for key, value in given.items() if key != variable})
+        assert missing.value.name == variable
 
 
 def test_each_function_has_concurrency_of_its_own_that_can_be_left_out() -> None:

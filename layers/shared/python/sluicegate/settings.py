@@ -1,41 +1,139 @@
-"""What the template tells a function through its environment."""
+"""The environment variables that the template sets, one class for each function.
+
+A function reads its settings at its first event, never at import. Every variable is required: one that is
+missing or empty is an error that names it.
+"""
 
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Self
 
 from sluicegate.deployment.plan import Target
 
 
+class MissingSetting(Exception):
+    """An environment variable is missing or empty."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"environment variable {name} is not set; template.yaml sets it for this function")
+        self.name = name
+
+
 @dataclass(frozen=True)
-class Config:
-    """Names of the stack's own resources; empty where a function has no business with one."""
+class GatewaySettings:
+    """The gateway's and the watcher's: they are one code. `own` is the account and region of the stack."""
 
     table: str
     bucket: str
-    bus: str
     state_machine: str
     own: Target
-    target_role: str
-    external_id: str
     gate: str
     own_functions: tuple[str, ...]
-    queue: str = ""
-    dead_letters: str = ""
 
     @classmethod
-    def from_environment(cls, environ: Mapping[str, str] = os.environ) -> "Config":
-        """Read once per process, at its first use and never at import."""
+    def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Self:
+        """Read the variables. Raises MissingSetting."""
         return cls(
-            table=environ["SLUICEGATE_TABLE"],
-            bucket=environ.get("SLUICEGATE_BUCKET", ""),
-            bus=environ.get("SLUICEGATE_BUS", ""),
-            state_machine=environ.get("SLUICEGATE_STATE_MACHINE_ARN", ""),
-            own=Target(environ["SLUICEGATE_ACCOUNT"], environ["AWS_REGION"]),
-            target_role=environ.get("SLUICEGATE_TARGET_ROLE", ""),
-            external_id=environ.get("SLUICEGATE_EXTERNAL_ID", ""),
-            gate=environ.get("SLUICEGATE_GATE", "/opt/sluicegate/gate.json"),
-            queue=environ.get("SLUICEGATE_QUEUE", ""),
-            dead_letters=environ.get("SLUICEGATE_DEAD_LETTERS", ""),
-            own_functions=tuple(filter(None, environ.get("SLUICEGATE_OWN_FUNCTIONS", "").split(","))),
+            table=_required(environ, "SLUICEGATE_TABLE"),
+            bucket=_required(environ, "SLUICEGATE_BUCKET"),
+            state_machine=_required(environ, "SLUICEGATE_STATE_MACHINE_ARN"),
+            own=Target(_required(environ, "SLUICEGATE_ACCOUNT"), _required(environ, "AWS_REGION")),
+            gate=_required(environ, "SLUICEGATE_GATE"),
+            own_functions=_names(environ, "SLUICEGATE_OWN_FUNCTIONS"),
         )
+
+
+@dataclass(frozen=True)
+class DeployerSettings:
+    """The deployer's. `target_role` and `external_id` let it enter a target account."""
+
+    table: str
+    bucket: str
+    target_role: str
+    external_id: str
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Self:
+        """Read the variables. Raises MissingSetting."""
+        return cls(
+            table=_required(environ, "SLUICEGATE_TABLE"),
+            bucket=_required(environ, "SLUICEGATE_BUCKET"),
+            target_role=_required(environ, "SLUICEGATE_TARGET_ROLE"),
+            external_id=_required(environ, "SLUICEGATE_EXTERNAL_ID"),
+        )
+
+
+@dataclass(frozen=True)
+class JanitorSettings:
+    """The janitor's."""
+
+    table: str
+    state_machine: str
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Self:
+        """Read the variables. Raises MissingSetting."""
+        return cls(
+            table=_required(environ, "SLUICEGATE_TABLE"),
+            state_machine=_required(environ, "SLUICEGATE_STATE_MACHINE_ARN"),
+        )
+
+
+@dataclass(frozen=True)
+class WakerSettings:
+    """The waker's."""
+
+    table: str
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Self:
+        """Read the variables. Raises MissingSetting."""
+        return cls(table=_required(environ, "SLUICEGATE_TABLE"))
+
+
+@dataclass(frozen=True)
+class RelaySettings:
+    """The relay's."""
+
+    bus: str
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Self:
+        """Read the variables. Raises MissingSetting."""
+        return cls(bus=_required(environ, "SLUICEGATE_BUS"))
+
+
+@dataclass(frozen=True)
+class NotifierSettings:
+    """The notifier's. `queue` and `dead_letters` are the URLs of its queues."""
+
+    table: str
+    queue: str
+    dead_letters: str
+    gate: str
+    own_functions: tuple[str, ...]
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Self:
+        """Read the variables. Raises MissingSetting."""
+        return cls(
+            table=_required(environ, "SLUICEGATE_TABLE"),
+            queue=_required(environ, "SLUICEGATE_QUEUE"),
+            dead_letters=_required(environ, "SLUICEGATE_DEAD_LETTERS"),
+            gate=_required(environ, "SLUICEGATE_GATE"),
+            own_functions=_names(environ, "SLUICEGATE_OWN_FUNCTIONS"),
+        )
+
+
+def _required(environ: Mapping[str, str], name: str) -> str:
+    if value := environ.get(name):
+        return value
+    raise MissingSetting(name)
+
+
+def _names(environ: Mapping[str, str], name: str) -> tuple[str, ...]:
+    """Return a list of names, separated by commas; none at all is an error too."""
+    if names := tuple(filter(None, _required(environ, name).split(","))):
+        return names
+    raise MissingSetting(name)

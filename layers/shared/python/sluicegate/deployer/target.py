@@ -17,7 +17,7 @@ from sluicegate.aws import clients, permissions
 from sluicegate.aws.cloudwatch import CloudWatch
 from sluicegate.aws.lambda_ import FunctionApi
 from sluicegate.deployment.model import Deployment, Requester
-from sluicegate.settings import Config
+from sluicegate.settings import DeployerSettings
 
 SESSION: Final = 900
 """Seconds: the shortest session that STS grants."""
@@ -35,7 +35,7 @@ class Access:
 class Targets:
     """Sessions in targets, kept until they run out."""
 
-    def __init__(self, config: Config, sts: Any, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, config: DeployerSettings, sts: Any, clock: Callable[[], float] = time.time) -> None:
         self._config = config
         self._sts = sts
         self._clock = clock

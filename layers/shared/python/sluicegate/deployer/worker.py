@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sluicegate.aws.stepfunctions import Executions
+from sluicegate.aws.stepfunctions import TaskTokens
 from sluicegate.deployer.runner import Runner
 from sluicegate.deployment.model import Deployment
 from sluicegate.rollout.actions import End
@@ -27,7 +27,7 @@ class Deployer:
 
     store: Store
     steps: Runner
-    executions: Executions
+    task_tokens: TaskTokens
     told: Told
     clock: Callable[[], float] = time.time
     sleep: Callable[[float], None] = time.sleep
@@ -71,7 +71,7 @@ class Deployer:
         self.store.waits.add(deployment_id, token, int(self.clock()) + seconds + 3_600)
         deployment = self.store.deployments.get(deployment_id)
         if deployment is None or revision not in (0, deployment.revision):
-            self.executions.wake(token)
+            self.task_tokens.wake(token)
 
     def _record(
         self, before: Deployment, outcome: Outcome, published: PublishedVersion | None

@@ -13,15 +13,15 @@ from sluicegate.store.errors import StaleRevision
 from sluicegate.store.store import Store
 
 QUIET: Final = 45
-"""Seconds without a change after which an unfinished deployment is looked at."""
+"""Seconds without a change after which the janitor looks at an unfinished deployment."""
 
 ATTEMPTS: Final = 5
-"""Executions that a deployment may use up before it is given up."""
+"""Executions of one deployment that may die before the janitor gives it up."""
 
 
 @dataclass(frozen=True)
 class Swept:
-    """What one sweep did, by deployment id, and what went wrong with which."""
+    """The result of one sweep: ids that were started, records that were given up, and errors by id."""
 
     started: tuple[str, ...]
     abandoned: tuple[Deployment, ...]
@@ -38,9 +38,9 @@ class Janitor:
     clock: Callable[[], float] = time.time
 
     def sweep(self) -> Swept:
-        """Start what is not running; give up what has used up its attempts, and free its locks.
+        """Start every deployment that does not run; give up those that have used up their attempts.
 
-        What goes wrong with one of them keeps no other from it.
+        An error with one deployment does not keep the others from being swept.
         """
         started: list[str] = []
         abandoned: list[Deployment] = []
@@ -56,21 +56,22 @@ class Janitor:
                 state = self.executions.state(deployment)
                 if state == "RUNNING":
                     running += 1
-                    self._nudge(deployment)
+                    self._wake_if_missed(deployment)
                 elif state is not None and deployment.attempt >= ATTEMPTS:
                     abandoned.append(self._abandon(deployment, state))
                 else:
                     started.append(self._start(deployment, state))
             except StaleRevision:
-                continue
+                continue  # it moves
             except Exception as error:
                 failed.append((listed.id, error))
         return Swept(tuple(started), tuple(abandoned), running, tuple(failed))
 
-    def _nudge(self, deployment: Deployment) -> None:
-        """What changed a record and died before it woke the rollout is made up for.
+    def _wake_if_missed(self, deployment: Deployment) -> None:
+        """Wake a rollout whose record has an approval or an abort that it may not have noticed.
 
-        Only while it waits for that: each wake-up call is a turn, and an execution has only so many.
+        The process that wrote the decision may have died before it woke the rollout. A rollout that waits for
+        nothing of the kind is left alone: each wake-up is a turn, and an execution has only so many.
         """
         approved = deployment.status is Status.AWAITING_APPROVAL and deployment.approval is not None
         aborted = deployment.status is not Status.ROLLING_BACK and deployment.abort is not None
@@ -78,17 +79,19 @@ class Janitor:
             self.executions.wake(token)
 
     def _start(self, deployment: Deployment, state: str | None) -> str:
+        """Start the first execution, or the next one after an execution that ended as `state`."""
         if state is not None:
-            again = deployment.attempt + 1
+            attempt = deployment.attempt + 1
             message = f"the rollout's execution ended {state.lower()}; starting it again"
-            after = deployment.changed(self.clock(), message, attempt=again)
+            after = deployment.changed(self.clock(), message, attempt=attempt)
             self.store.deployments.save(deployment, after)
             deployment = after
         self.executions.start(deployment)
         return deployment.id
 
     def _abandon(self, deployment: Deployment, state: str) -> Deployment:
-        why = f"the rollout's execution ended {state.lower()} {ATTEMPTS} times"
-        after = force_fail(deployment, why, self.clock())
+        """End the deployment as failed, which frees its locks."""
+        message = f"the rollout's execution ended {state.lower()} {ATTEMPTS} times"
+        after = force_fail(deployment, message, self.clock())
         self.store.deployments.save(deployment, after)
         return after
