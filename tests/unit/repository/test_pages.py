@@ -61,3 +61,10 @@ def test_the_page_for_new_accounts_has_the_figures_of_the_template() -> None:
 
     assert set(command.split()) == {f"{parameter}=0" for parameter in reserved}
     assert f"reserve {total}, and AWS wants at least 100 unreserved: from a limit of {total + 100} on" in page
+
+
+def test_the_glossary_has_every_word_once_and_in_order() -> None:
+    rows = re.findall(r"^\| (.+?) \| ", (DOCS / "contributing" / "glossary.md").read_text(), re.M)[2:]
+    words = [re.sub(r"[`$]", "", row).lower() for row in rows]
+
+    assert words == sorted(set(words))
