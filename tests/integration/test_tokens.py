@@ -150,7 +150,7 @@ def refused(answer: httpx2.Response, gateway_log: Log, *, secret: str) -> str:
     assert 'error="invalid_token"' in answer.headers["www-authenticate"]
     told = answer.json()
     events = gateway_log(told["request_id"])
-    assert [event["check"] for event in events if event["message"] == "refused"] == [told["check"]]
+    assert [event["check"] for event in events if event["message"] == "request_refused"] == [told["check"]]
     everything = json.dumps([told, events])
     for part in secret.replace("Bearer ", "").split("."):
         assert len(part) < 16 or part not in everything
@@ -524,7 +524,7 @@ def test_without_keys_nobody_gets_in_and_all_are_told_to_come_again(
     assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
     assert 1 <= int(answer.headers["retry-after"]) <= 30
     events = gateway_log(answer.json()["request_id"])
-    assert [event["check"] for event in events if event["message"] == "refused"] == ["keys"]
+    assert [event["check"] for event in events if event["message"] == "request_refused"] == ["keys"]
     # The other issuer's outage is its own.
     assert ask(wide.stand, f"Bearer {wide.stand.token()}").status_code == 200
 

@@ -391,6 +391,6 @@ def test_nothing_of_a_body_and_no_secret_is_logged(
     refused(told, 400)
     wrong = hooks.deliver(**given, signing_token=OTHERS_SIGNER)
     logged = json.dumps([gateway_log(one["request_id"]) for one in (told, wrong)])
-    assert "refused" in logged
+    assert "request_refused" in logged
     for secret in (variables[0]["value"], "PASSWORD", SIGNER[6:], OTHERS_SIGNER[6:], "Round to cents", sha):
         assert secret not in logged

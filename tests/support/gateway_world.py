@@ -23,8 +23,9 @@ from sluicegate.gate import codec, rollout_settings
 from sluicegate.gate.policy import Gate
 from sluicegate.gate.records import FORMAT
 from sluicegate.gate.rollout_settings import Rollout
-from sluicegate.gateway.app import Gateway
-from sluicegate.gateway.http import Answer, Call
+from sluicegate.gateway.app import dispatch
+from sluicegate.gateway.context import Context
+from sluicegate.gateway.http import ApiRequest, ApiResponse
 from sluicegate.gateway.problems import Problem
 from sluicegate.oidc.jwks import Keyring
 from sluicegate.recovery.janitor import Janitor, Swept
@@ -147,8 +148,8 @@ class Site(World):
         return function("deployer").handler(payload, None)
 
     @property
-    def gateway(self) -> Gateway:
-        return Gateway(
+    def context(self) -> Context:
+        return Context(
             gate=self.gate,
             keys=Keyring(clock=self.clock),
             store=self.store,
@@ -156,7 +157,7 @@ class Site(World):
             executions=cast(Any, self.machine),
             secrets=cast(Any, None),
             own=OWN,
-            note=lambda event, **facts: self.notes.append((event, facts)),
+            log=lambda event, **facts: self.notes.append((event, facts)),
             clock=self.clock,
             sleep=self.clock.sleep,
         )
@@ -191,14 +192,14 @@ class Site(World):
         body: Any = None,
         key: str | None = None,
         **path: str,
-    ) -> Answer:
+    ) -> ApiResponse:
         headers = {"authorization": [f"Bearer {token(claims)}"], "content-type": ["application/json"]}
         if key:
             headers["idempotency-key"] = [key]
         data = json.dumps(body if body is not None else {}).encode()
-        return self.gateway.answer(Call(method, resource, path, {}, headers, data, "request"))
+        return dispatch(self.context, ApiRequest(method, resource, path, {}, headers, data, "request"))
 
-    def request(self, claims: Json | None = None, key: str | None = None, **body: Any) -> Answer:
+    def request(self, claims: Json | None = None, key: str | None = None, **body: Any) -> ApiResponse:
         """`POST /deployments` of `orders`."""
         wanted = {"function": "orders", "stage": "prod"} | body
         return self.ask("POST", "/deployments", claims or self.job(), wanted, key)
@@ -214,18 +215,18 @@ class Site(World):
 
     def decide(
         self, action: str, deployment: Deployment, claims: Json | None = None, reason: str | None = None
-    ) -> Answer:
+    ) -> ApiResponse:
         body = {"reason": reason} if reason else {}
         return self.ask(
             "POST", f"/deployments/{{id}}/{action}", claims or self.person(), body, id=deployment.id
         )
 
-    def hold(self, claims: Json | None = None, stage: str = "prod") -> Answer:
+    def hold(self, claims: Json | None = None, stage: str = "prod") -> ApiResponse:
         return self.ask(
             "POST", "/stages/{stage}/hold", claims or self.job(), {"reason": "freeze"}, stage=stage
         )
 
-    def of(self, answer: Answer) -> Deployment:
+    def of(self, answer: ApiResponse) -> Deployment:
         found = self.store.deployments.get(answer.value["id"])
         assert found is not None
         return found

@@ -13,8 +13,10 @@ import pytest
 
 from sluicegate.deployment.plan import Target
 from sluicegate.gate.policy import Gate
-from sluicegate.gateway import app, http
-from sluicegate.gateway.http import Call
+from sluicegate.gateway.app import dispatch
+from sluicegate.gateway.context import Context
+from sluicegate.gateway.endpoints import health
+from sluicegate.gateway.http import ApiRequest, ApiResponse
 from sluicegate.gateway.problems import Problem, conflict, unprocessable
 from sluicegate.oidc.jwks import Keyring
 from sluicegate_gatefile import compile as gatefile
@@ -84,7 +86,7 @@ def ask(
         rehearsal: Problem | None = None,
     ) -> Ended:
         server.clock = lambda: now
-        server.on("GET", "/health", _reply(app.health()))
+        server.on("GET", "/health", _reply(health.read()))
         monkeypatch.setenv("SLUICEGATE_URL", server.url)
         if token is not None:
             monkeypatch.setenv("SLUICEGATE_TOKEN", token)
@@ -102,7 +104,7 @@ def ask(
 
 def _answered(gate: Gate, given: str, now: float) -> Reply:
     """What the gateway answers to `GET /whoami`."""
-    service = app.Gateway(
+    context = Context(
         gate=gate,
         keys=Keyring(),
         store=cast(Any, None),
@@ -110,17 +112,17 @@ def _answered(gate: Gate, given: str, now: float) -> Reply:
         executions=cast(Any, None),
         secrets=cast(Any, None),
         own=Target("000000000000", "eu-central-1"),
-        note=lambda *_, **__: None,
+        log=lambda *_, **__: None,
         clock=lambda: now,
     )
-    call = Call("GET", "/whoami", {}, {}, {"authorization": [f"Bearer {given}"]}, b"", "request-1")
+    request = ApiRequest("GET", "/whoami", {}, {}, {"authorization": [f"Bearer {given}"]}, b"", "request-1")
     try:
-        return _reply(service.answer(call))
+        return _reply(dispatch(context, request))
     except Problem as error:
         return Reply(error.status, error.body("request-1"))
 
 
-def _reply(answer: http.Answer) -> Reply:
+def _reply(answer: ApiResponse) -> Reply:
     return Reply(answer.status, answer.value)
 
 
@@ -465,7 +467,7 @@ def test_an_api_that_is_down(ask: Doctor) -> None:
 
 
 def test_keys_that_the_api_cannot_fetch(ask: Doctor, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    down = problem(503, "unavailable", "the issuer's keys cannot be had at the moment")
+    down = problem(503, "unavailable", "The issuer's signing keys are temporarily unavailable")
     real = server.on
     monkeypatch.setattr(
         server,

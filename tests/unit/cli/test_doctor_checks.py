@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sluicegate.gateway.http import problem as in_both_forms
 from sluicegate.gateway.problems import TITLES, Problem, conflict, invalid_token, unavailable, unprocessable
+from sluicegate.gateway.render import problem_response
 from sluicegate.oidc.claims import REQUIRED
 from sluicegate.oidc.identity import Issuer
 from sluicegate.oidc.jwks import Keyring
@@ -285,9 +285,13 @@ def test_every_code_of_the_api_has_a_place() -> None:
         (conflict("source_changed", "x"), REQUEST, "sluicegate status"),
         (conflict("wrong_state", "x"), REQUEST, "sluicegate status"),
         (unprocessable("no entry of `functions` in the gate file covers x"), REQUEST, "`functions`"),
-        (unavailable("the issuer's keys cannot be had at the moment"), ROTATION, "jwks: FILE"),
-        (unavailable("the gate file cannot be used: everything is denied"), API, "make deploy"),
-        (unavailable("AWS did not answer"), API, "alarms"),
+        (
+            unavailable("The issuer's signing keys are temporarily unavailable"),
+            ROTATION,
+            "jwks: FILE",
+        ),
+        (unavailable("The gate file is unusable: every request is denied."), API, "make deploy"),
+        (unavailable("An AWS service is temporarily unavailable. Retry the request."), API, "alarms"),
     ],
 )
 def test_what_to_change_is_the_causes_own(problem: Problem, check: str, words: str) -> None:
@@ -451,7 +455,7 @@ orders to prod  ref_type      branch
   request id: 5c0e
 Cleaning up project directory and file based variables
 """
-PLAIN = "\n".join(in_both_forms(NOT_ALLOWED, "r").lines)
+PLAIN = "\n".join(problem_response(NOT_ALLOWED, "r").lines)
 JSON = json.dumps(NOT_ALLOWED.body("5c0e"))
 PRETTY = json.dumps(NOT_ALLOWED.body("5c0e"), indent=2, sort_keys=True)
 

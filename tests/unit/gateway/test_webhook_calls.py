@@ -15,8 +15,9 @@ from sluicegate.deployer.target import session_tags, source_identity
 from sluicegate.deployment.durations import timestamp
 from sluicegate.deployment.model import Deployment, Status
 from sluicegate.gate.policy import Gate
-from sluicegate.gateway.app import Gateway
-from sluicegate.gateway.http import Answer, Call
+from sluicegate.gateway.app import dispatch
+from sluicegate.gateway.context import Context
+from sluicegate.gateway.http import ApiRequest, ApiResponse
 from sluicegate.gateway.problems import Problem
 from sluicegate.oidc.jwks import Keyring
 from sluicegate.store.holds import Hold
@@ -133,7 +134,7 @@ class Hooks:
     noted: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.gateway = Gateway(
+        self.context = Context(
             gate=self.gate,
             keys=Keyring(clock=self.world.clock),
             store=self.world.store,
@@ -141,7 +142,7 @@ class Hooks:
             executions=cast(Any, self.started),
             secrets=Secrets(lambda: self.manager, self.world.clock),
             own=OWN,
-            note=lambda event, **facts: self.noted.append((event, facts)),
+            log=lambda event, **facts: self.noted.append((event, facts)),
             clock=self.world.clock,
             sleep=self.world.clock.sleep,
         )
@@ -155,11 +156,11 @@ class Hooks:
         return self.call(name, data, headers(known, **more) | sign(data, secret, at=self.world.clock()))
 
     def call(self, name: str, data: bytes, sent: dict[str, list[str]], **more: Any) -> dict[str, Any]:
-        call = Call(
+        call = ApiRequest(
             "POST", "/webhooks/gitlab/{name}", {"name": name}, more.get("query", {}), sent, data, "r1"
         )
         try:
-            answer: Answer = self.gateway.answer(call)
+            answer: ApiResponse = dispatch(self.context, call)
         except Problem as problem:
             return problem.body("r1")
         return {"status": answer.status, **answer.value}
@@ -214,7 +215,7 @@ def test_a_tag_deploys_what_a_job_uploaded_for_its_commit(hooks: Hooks) -> None:
     assert (by.job_id, by.user_id, by.pipeline_id) == (None, None, None)
     assert made.timeline[0].message == "accepted by rule 'by webhook' for webhook tags of project 4213"
     assert hooks.started.deployments == [made.id]
-    assert [event for event, _ in hooks.noted] == ["accepted"]
+    assert [event for event, _ in hooks.noted] == ["deployment_accepted"]
 
 
 def test_cloudtrail_will_say_which_webhook_it_was(hooks: Hooks) -> None:
@@ -475,7 +476,7 @@ def test_without_a_secret_nobody_can_say(hooks: Hooks) -> None:
     hooks.manager.secrets.clear()
     told = hooks.send("tags", tag_push())
     assert status(told) == (503, "unavailable")
-    assert [event for event, _ in hooks.noted] == ["refused"]
+    assert [event for event, _ in hooks.noted] == ["request_refused"]
 
 
 def test_text_of_a_body_makes_no_key(hooks: Hooks) -> None:

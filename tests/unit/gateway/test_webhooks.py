@@ -13,9 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from standardwebhooks import Webhook as Signer
 
-from sluicegate.gateway import webhooks
 from sluicegate.gateway.problems import Problem
-from sluicegate.gateway.webhooks import Delivery, Nothing, read
+from sluicegate.gateway.webhooks import delivery as deliveries
+from sluicegate.gateway.webhooks import verification
+from sluicegate.gateway.webhooks.delivery import Delivery, Ignored, read
 from sluicegate.oidc.identity import Identity
 from sluicegate.oidc.token import InvalidToken
 from sluicegate.strict_json import StrictJsonError, loads
@@ -55,7 +56,7 @@ def clock(monkeypatch: pytest.MonkeyPatch, now: float) -> None:
 
 
 def verifies(sent: dict[str, list[str]], body: bytes = BODY, secret: str = SECRET) -> bool:
-    return webhooks.signature(sent, body)(secret)
+    return verification.signature_check(sent, body)(secret)
 
 
 # Signatures
@@ -173,19 +174,19 @@ def test_a_body_that_is_no_text_verifies_nothing() -> None:
 
 
 def test_the_token_is_the_secret() -> None:
-    assert webhooks.token({"x-gitlab-token": ["sécret"]})("sécret")
+    assert verification.token_check({"x-gitlab-token": ["sécret"]})("sécret")
     for other in ("", "secret", "sécret ", "SÉCRET"):
-        assert not webhooks.token({"x-gitlab-token": ["sécret"]})(other)
+        assert not verification.token_check({"x-gitlab-token": ["sécret"]})(other)
 
 
 @pytest.mark.parametrize("values", [[], [""], ["s", "s"], ["s" * 5000]])
 def test_a_token_is_sent_once_and_not_empty(values: list[str]) -> None:
     with pytest.raises(InvalidToken, match="x-gitlab-token"):
-        webhooks.token({"x-gitlab-token": values})
+        verification.token_check({"x-gitlab-token": values})
 
 
 def test_an_empty_secret_is_no_secret() -> None:
-    assert not webhooks.token({"x-gitlab-token": ["x"]})("")
+    assert not verification.token_check({"x-gitlab-token": ["x"]})("")
 
 
 @pytest.mark.parametrize(
@@ -204,10 +205,10 @@ def test_an_empty_secret_is_no_secret() -> None:
 def test_the_instance_is_the_issuers(issuer: str, instance: list[str], fits: bool) -> None:
     hook = webhook(issuer=issuer)
     if fits:
-        webhooks.check_instance(hook, {"x-gitlab-instance": instance})
+        verification.check_instance(hook, {"x-gitlab-instance": instance})
         return
     with pytest.raises(InvalidToken, match="x-gitlab-instance"):
-        webhooks.check_instance(hook, {"x-gitlab-instance": instance})
+        verification.check_instance(hook, {"x-gitlab-instance": instance})
 
 
 # Bodies
@@ -216,7 +217,7 @@ PUSHED = Delivery("tag_push", "v1.0.0", "tag", SHA, None, "push")
 SUCCEEDED = Delivery("pipeline", "v1.0.0", "tag", SHA, "574", "push")
 
 
-def told(body: Any, **hook: Any) -> Delivery | Nothing:
+def told(body: Any, **hook: Any) -> Delivery | Ignored:
     return read(webhook(**hook), headers(body), body)
 
 
@@ -266,7 +267,7 @@ def test_what_is_to_be_deployed(body: Any, hook: dict[str, Any], expected: Deliv
 )
 def test_where_there_is_nothing_to_do(body: Any, hook: dict[str, Any], code: str) -> None:
     found = told(body, **hook)
-    assert isinstance(found, Nothing)
+    assert isinstance(found, Ignored)
     assert found.code == code
     assert found.why
 
@@ -274,7 +275,7 @@ def test_where_there_is_nothing_to_do(body: Any, hook: dict[str, Any], code: str
 def test_gitlabs_test_button_sends_a_push_as_a_tags() -> None:
     body = tag_push("refs/heads/main", object_kind="push")
     found = read(webhook(), headers(body, x_gitlab_event="Tag Push Hook"), body)
-    assert isinstance(found, Nothing)
+    assert isinstance(found, Ignored)
     assert found.code == "other_event"
 
 
@@ -391,7 +392,7 @@ def test_whatever_a_field_is_the_answer_is_one_of_ours(
     if pointer.startswith(f"{AT}/") and AT[1:] not in body:
         return
     found = answered(read, webhook(ref="**"), headers(body), put(body, pointer, value))
-    assert found in (400, 403) or isinstance(found, Nothing | Delivery)
+    assert found in (400, 403) or isinstance(found, Ignored | Delivery)
     if isinstance(found, Delivery):
         assert found.ref.isprintable()
         assert len(found.sha) in (40, 64)
@@ -412,7 +413,7 @@ def test_any_body_is_strict_json_or_refused(data: bytes) -> None:
 
 
 def test_the_identity_is_what_the_delivery_says_of_the_hooks_own_project() -> None:
-    who = webhooks.identity(webhook(), SUCCEEDED, now=1000.0)
+    who = deliveries.identity(webhook(), SUCCEEDED, now=1000.0)
     assert (who.via, who.project, who.jti, who.webhook) == ("webhook", (ISSUER, "4213"), None, "orders-tags")
     assert dict(who.claims) == {
         "project_id": "4213",
@@ -423,7 +424,7 @@ def test_the_identity_is_what_the_delivery_says_of_the_hooks_own_project() -> No
         "pipeline_source": "push",
         "event": "pipeline",
     }
-    assert "pipeline_id" not in webhooks.identity(webhook(), PUSHED, now=1000.0).claims
+    assert "pipeline_id" not in deliveries.identity(webhook(), PUSHED, now=1000.0).claims
 
 
 def token(issuer: str = ISSUER, **changes: str | None) -> Identity:
@@ -434,10 +435,10 @@ def token(issuer: str = ISSUER, **changes: str | None) -> Identity:
 
 def test_a_token_and_a_body_that_agree_are_fine() -> None:
     hook = webhook("id_token")
-    webhooks.check_agrees(hook, tag_push(), token())
-    webhooks.check_agrees(hook, pipeline(), token())
-    webhooks.check_agrees(hook, pipeline(tag=False, ref="main"), token(ref="main", ref_type="branch"))
-    webhooks.check_agrees(hook, {"object_kind": "push"}, token())
+    deliveries.check_agrees(hook, tag_push(), token())
+    deliveries.check_agrees(hook, pipeline(), token())
+    deliveries.check_agrees(hook, pipeline(tag=False, ref="main"), token(ref="main", ref_type="branch"))
+    deliveries.check_agrees(hook, {"object_kind": "push"}, token())
 
 
 @pytest.mark.parametrize(
@@ -461,7 +462,7 @@ def test_a_token_and_a_body_that_agree_are_fine() -> None:
 )
 def test_a_body_that_says_otherwise_than_the_token_is_refused(body: Any, who: Identity) -> None:
     with pytest.raises(Problem) as refused:
-        webhooks.check_agrees(webhook("id_token"), body, who)
+        deliveries.check_agrees(webhook("id_token"), body, who)
     assert (refused.value.status, refused.value.code) == (403, "not_allowed")
 
 
@@ -470,8 +471,8 @@ def test_a_body_that_says_otherwise_than_the_token_is_refused(body: Any, who: Id
 
 def test_a_tag_is_known_by_its_commit_whatever_tells_of_it() -> None:
     hook = webhook()
-    assert webhooks.request_key(hook, PUSHED) == webhooks.request_key(hook, SUCCEEDED)
-    assert webhooks.once(hook, PUSHED) == webhooks.once(hook, SUCCEEDED)
+    assert deliveries.request_key(hook, PUSHED) == deliveries.request_key(hook, SUCCEEDED)
+    assert deliveries.permanent_claim(hook, PUSHED) == deliveries.permanent_claim(hook, SUCCEEDED)
 
 
 def test_what_differs_has_another_key() -> None:
@@ -486,17 +487,19 @@ def test_what_differs_has_another_key() -> None:
         (webhook(), branch),
         (webhook(), Delivery("pipeline", "main", "branch", SHA, "575", "push")),
     ]
-    keys = [webhooks.request_key(hook, delivery) for hook, delivery in asked]
+    keys = [deliveries.request_key(hook, delivery) for hook, delivery in asked]
     assert len({*keys}) == len(asked)
     assert all(len(key) == 64 for key in keys)
-    assert webhooks.once(webhook(), branch).tag is None
+    assert deliveries.permanent_claim(webhook(), branch).tag is None
     moved = Delivery("tag_push", "v1.0.0", "tag", OTHER_SHA, None, "push")
-    assert webhooks.once(webhook(), moved).tag == webhooks.once(webhook(), PUSHED).tag
+    assert (
+        deliveries.permanent_claim(webhook(), moved).tag == deliveries.permanent_claim(webhook(), PUSHED).tag
+    )
 
 
 @settings(deadline=None)
 @given(st.text(max_size=300))
 def test_no_key_has_text_of_a_body_in_it(ref: str) -> None:
     delivery = Delivery("tag_push", ref, "tag", SHA, None, "push")
-    keys = (webhooks.request_key(webhook(), delivery), webhooks.once(webhook(), delivery).tag)
+    keys = (deliveries.request_key(webhook(), delivery), deliveries.permanent_claim(webhook(), delivery).tag)
     assert all(key and set(key) <= set("0123456789abcdef") for key in keys)

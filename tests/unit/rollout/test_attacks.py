@@ -12,8 +12,9 @@ import pytest
 from sluicegate.deployment.model import AliasOutcome, Deployment, Status
 from sluicegate.deployment.plan import Smoke
 from sluicegate.gate.policy import Gate
-from sluicegate.gateway.app import ROUTES, Gateway
-from sluicegate.gateway.http import Answer, Call
+from sluicegate.gateway.app import ENDPOINTS
+from sluicegate.gateway.context import Context
+from sluicegate.gateway.http import ApiRequest, ApiResponse
 from sluicegate.gateway.problems import Problem
 from sluicegate.oidc.identity import Identity
 from sluicegate.recovery.janitor import Janitor
@@ -98,9 +99,9 @@ class Stand:
     engine: Engine = field(default_factory=Engine)
 
     @property
-    def gateway(self) -> Gateway:
+    def context(self) -> Context:
         at = self.world
-        return Gateway(
+        return Context(
             self.gate,
             cast(Any, None),
             at.store,
@@ -129,10 +130,12 @@ class Stand:
         } | claims
         return Identity("id_token", ISSUER, whole, f"jti-{number}", now, now + 3_600)
 
-    def call(self, method: str, resource: str, identity: Identity, body: Any = None, **path: str) -> Answer:
+    def call(
+        self, method: str, resource: str, identity: Identity, body: Any = None, **path: str
+    ) -> ApiResponse:
         data = b"" if body is None else json.dumps(body).encode()
-        call = Call(method, resource, path, {}, {}, data, "request")
-        return ROUTES[method, resource](self.gateway, call, identity)
+        call = ApiRequest(method, resource, path, {}, {}, data, "request")
+        return ENDPOINTS[method, resource](self.context, call, identity)
 
     def ask(self, identity: Identity, **body: Any) -> Deployment:
         answer = self.call("POST", "/deployments", identity, {"function": "orders", **body})

@@ -1,4 +1,4 @@
-"""Between API Gateway's proxy events and the gateway's own values."""
+"""Translate between API Gateway's proxy events and the gateway's own requests and responses."""
 
 import base64
 import binascii
@@ -7,11 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sluicegate.gateway.problems import Problem
-
 
 @dataclass(frozen=True)
-class Call:
+class ApiRequest:
     """A request as it arrived. Header names are in lower case; every value that was sent is there."""
 
     method: str
@@ -23,12 +21,12 @@ class Call:
     request_id: str
 
     def header(self, name: str) -> str:
-        """The header's only or first value, empty where it was not sent."""
+        """Return the header's first value, or "" if it was not sent."""
         return (self.headers.get(name) or [""])[0]
 
     @property
     def wants_text(self) -> bool:
-        """Whether `Accept` asks for text/plain: the first of the two that it names decides."""
+        """Whether `Accept` asks for text/plain: the first of the two types that it names decides."""
         for part in ",".join(self.headers.get("accept", [])).lower().split(","):
             match part.split(";")[0].strip():
                 case "text/plain" | "text/*":
@@ -39,7 +37,7 @@ class Call:
 
 
 @dataclass(frozen=True)
-class Answer:
+class ApiResponse:
     """A response in both forms: `value` for JSON, `lines` for shells."""
 
     status: int
@@ -48,12 +46,15 @@ class Answer:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-def call(event: Mapping[str, Any]) -> Call:
-    """Of a REST API's proxy event (format 1.0). A body that is not base64 where it claims to be is empty."""
+def read_event(event: Mapping[str, Any]) -> ApiRequest:
+    """Return the request in a REST API's proxy event (format 1.0).
+
+    A body that is declared base64 and is not is read as empty.
+    """
     headers: dict[str, list[str]] = {}
     for name, values in (event.get("multiValueHeaders") or {}).items():
         headers.setdefault(name.lower(), []).extend(values)
-    return Call(
+    return ApiRequest(
         method=event["httpMethod"],
         resource=event["resource"],
         path=event.get("pathParameters") or {},
@@ -75,29 +76,17 @@ def _body(event: Mapping[str, Any]) -> bytes:
         return b""
 
 
-def response(answer: Answer, *, text: bool) -> dict[str, Any]:
-    """The proxy response. Nothing is cached, nothing is sniffed."""
+def proxy_response(response: ApiResponse, *, text: bool) -> dict[str, Any]:
+    """Return the proxy response. Nothing is cached, and no content type is guessed."""
     if text:
-        kind, body = "text/plain; charset=utf-8", "".join(f"{line}\n" for line in answer.lines)
+        kind, body = "text/plain; charset=utf-8", "".join(f"{line}\n" for line in response.lines)
     else:
-        problem = answer.status >= 400
-        kind = "application/problem+json" if problem else "application/json"
-        body = json.dumps(answer.value, ensure_ascii=False, separators=(",", ":"))
+        kind = "application/problem+json" if response.status >= 400 else "application/json"
+        body = json.dumps(response.value, ensure_ascii=False, separators=(",", ":"))
     headers = {
         "Content-Type": kind,
         "Cache-Control": "no-store",
         "X-Content-Type-Options": "nosniff",
-        **answer.headers,
+        **response.headers,
     }
-    return {"statusCode": answer.status, "headers": headers, "body": body, "isBase64Encoded": False}
-
-
-def problem(error: Problem, request_id: str) -> Answer:
-    """A problem in both forms."""
-    lines = [f"{error.code}: {error.detail}"]
-    lines += [f"{item['pointer']}: {item['detail']}" for item in error.members.get("errors", ())]
-    for rule in error.members.get("nearest", ()):
-        failed = ", ".join(f"{item['claim']}={item['value']}" for item in rule["failed"])
-        why = f"does not match {failed}" if failed else "matches, but does not grant this"
-        lines.append(f"rule {rule['rule']!r} {why}")
-    return Answer(error.status, error.body(request_id), tuple(lines), error.headers)
+    return {"statusCode": response.status, "headers": headers, "body": body, "isBase64Encoded": False}

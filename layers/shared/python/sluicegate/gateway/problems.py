@@ -100,6 +100,11 @@ def unprocessable(detail: str) -> Problem:
     return Problem(422, "unprocessable", detail)
 
 
+def function_not_covered(function: str) -> Problem:
+    """422: the gate file does not deploy the function."""
+    return unprocessable(f"no entry of `functions` in the gate file covers {function}")
+
+
 def unavailable(detail: str, retry_after: int = 5) -> Problem:
     """503: nothing was accepted, or the same request again finds what was. `retry_after` in seconds."""
     return Problem(503, "unavailable", detail, headers={"Retry-After": str(retry_after)})

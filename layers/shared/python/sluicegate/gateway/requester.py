@@ -1,14 +1,12 @@
-"""Who asks, in the words of the record and of the log, and what they may see."""
+"""The requester: a verified identity as the record keeps it, and as logs and messages show it."""
 
-from sluicegate.deployment.model import Deployment, Requester
-from sluicegate.gate.policy import Gate
+from sluicegate.deployment.model import Requester
 from sluicegate.oidc.identity import Identity
-from sluicegate.store.versions import Serving
 from sluicegate.text import clean
 
 
 def requester(identity: Identity) -> Requester:
-    """Of a verified identity, what the record keeps; cleaned."""
+    """Return what the record keeps of a verified identity; cleaned."""
 
     def text(claim: str) -> str | None:
         value = identity.text(claim)
@@ -29,8 +27,8 @@ def requester(identity: Identity) -> Requester:
     )
 
 
-def facts(identity: Identity) -> dict[str, str | None]:
-    """For an event in the log."""
+def log_fields(identity: Identity) -> dict[str, str | None]:
+    """Return the fields that identify the requester in a log event."""
     by = requester(identity)
     return {
         "issuer": by.issuer,
@@ -43,15 +41,8 @@ def facts(identity: Identity) -> dict[str, str | None]:
     }
 
 
-def named(by: Requester) -> str:
-    """For a sentence: `job 302 of project 4213 (ada)`, `webhook orders-tags of project 4213`."""
+def display_name(by: Requester) -> str:
+    """Return the name for a sentence: `job 302 of project 4213 (ada)`, `webhook tags of project 4213`."""
     if by.job_id is None and by.webhook:
         return f"webhook {by.webhook} of project {by.project_id}"
     return f"job {by.job_id} of project {by.project_id}" + (f" ({by.user_login})" if by.user_login else "")
-
-
-def may_see(gate: Gate, identity: Identity, seen: Deployment | Serving) -> bool:
-    """Visible to its own (issuer, project), and to who has a rule on that function and stage."""
-    by = seen.requested_by if isinstance(seen, Deployment) else seen
-    own = (by.issuer, by.project_id) == identity.project
-    return own or gate.may_see(identity, function=seen.function, stage=seen.stage)

@@ -1,30 +1,24 @@
-"""What GitLab's deliveries say: whether one is from where it says, and what it comes to for an entry of
-`webhooks`. Values in, values out. security.md#webhooks.
+"""Read GitLab's deliveries: what one means for an entry of `webhooks`. Values in, values out.
 
 Bodies as https://docs.gitlab.com/user/project/integrations/webhook_events/ shows them. A maintainer of the
-project can have GitLab send any other (a custom template): a body is no more than a claim, about the entry's
-own project.
+project can have GitLab send any other (a custom template): a body is no more than a claim about the entry's
+own project. security.md#webhooks
 """
 
-import hmac
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from sluicegate.gate.webhooks import STATUS, Event, Webhook
 from sluicegate.gateway.problems import Problem, invalid_request, not_allowed
+from sluicegate.gateway.webhooks.verification import Headers
 from sluicegate.oidc.identity import Identity
-from sluicegate.oidc.token import InvalidToken
 from sluicegate.store.keys import digest
 from sluicegate.store.requests import PermanentClaim
 
 MAX_BODY: Final = 512 * 1024
 """Bytes. A pipeline's event lists its jobs, at about a kilobyte each."""
-
-Headers = Mapping[str, Sequence[str]]
-Check = Callable[[str], bool]
-"""Whether a delivery verifies with a secret."""
 
 _HOOKS: Final[Mapping[str, tuple[str, ...]]] = {
     # GitLab's test button sends the last push as a tag's (gitlab-org/gitlab#343508).
@@ -32,23 +26,19 @@ _HOOKS: Final[Mapping[str, tuple[str, ...]]] = {
     "tag_push": ("Tag Push Hook",),
     "pipeline": ("Pipeline Hook",),
 }
-"""`X-Gitlab-Event` by `object_kind`, of the kinds that are looked into."""
+"""`X-Gitlab-Event` by `object_kind`, of the kinds that are read."""
 
 _OF_MERGE_REQUESTS: Final = ("merge_request_event", "external_pull_request_event", "parent_pipeline")
-"""Sources whose pipelines run what a merge request brings; its author may be anybody who can fork."""
+"""Sources whose pipelines run a merge request's code; anybody who can fork can be its author."""
 
 _TAGS: Final = "refs/tags/"
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}", re.ASCII)
-_ID: Final = re.compile(r"[\x21-\x7e]{1,256}", re.ASCII)
-_TIMESTAMP: Final = re.compile(r"[1-9][0-9]{0,11}", re.ASCII)
-_SIGNATURES: Final = re.compile(r"[\x20-\x7e]{1,2048}", re.ASCII)
-_TOKEN: Final = re.compile(r"[\s\S]{1,4096}")
 _MAX_REF: Final = 256
 
 
 @dataclass(frozen=True)
 class Delivery:
-    """That something may be deployed: a tag was pushed, or a pipeline succeeded. `ref` is the bare name."""
+    """A pushed tag or a successful pipeline, for which something is deployed. `ref` is the bare name."""
 
     event: Event
     ref: str
@@ -59,120 +49,66 @@ class Delivery:
 
 
 @dataclass(frozen=True)
-class Nothing:
-    """That there is nothing to do, and why: `code` for machines, `why` for whoever reads GitLab's log."""
+class Ignored:
+    """A delivery for which nothing is deployed: `code` for machines, `why` for GitLab's log."""
 
     code: str
     why: str
 
 
-# Where it is from
+# Reading
 
 
-def signature(headers: Headers, body: bytes) -> Check:
-    """A check of Standard Webhooks' signature (https://www.standardwebhooks.com/) with a `whsec_` secret.
+def read(hook: Webhook, headers: Headers, body: Any) -> Delivery | Ignored:
+    """Return what a delivery means for the entry; `body` is its JSON value.
 
-    The library tolerates five minutes by the system's clock. Raises InvalidToken where nothing can verify.
-    """
-    sent = {
-        "webhook-id": _only(headers, "webhook-id", _ID),
-        "webhook-timestamp": _only(headers, "webhook-timestamp", _TIMESTAMP),
-        "webhook-signature": _only(headers, "webhook-signature", _SIGNATURES),
-    }
-    _check_key(headers, sent["webhook-id"])
-
-    def verifies(secret: str) -> bool:
-        from standardwebhooks import Webhook as Verifier  # here, for no other path needs it
-
-        try:
-            Verifier(secret).verify(body, sent, json_parse=False)
-        except Exception:  # not only its own: whatever it raises, nothing was verified
-            return False
-        return True
-
-    return verifies
-
-
-def token(headers: Headers) -> Check:
-    """A check of `X-Gitlab-Token`, in constant time. Raises InvalidToken where nothing can verify."""
-    sent = _only(headers, "x-gitlab-token", _TOKEN).encode("utf-8", "surrogatepass")
-    return lambda secret: bool(secret) and hmac.compare_digest(sent, secret.encode("utf-8", "surrogatepass"))
-
-
-def check_instance(hook: Webhook, headers: Headers) -> None:
-    """`X-Gitlab-Instance`, where it is sent, is the issuer's. Nobody signs it, so it proves nothing.
-
-    It has no path, even where GitLab is at one (`Gitlab.config.gitlab.base_url`).
-    """
-    for instance in headers.get("x-gitlab-instance", ()):
-        if hook.issuer != instance and not hook.issuer.startswith(f"{instance}/"):
-            raise InvalidToken("x-gitlab-instance", "not the webhook's issuer")
-
-
-def _check_key(headers: Headers, identifier: str) -> None:
-    """GitLab sends one id under two names. Only one of them is signed, so the other must not differ."""
-    keys = headers.get("idempotency-key", ())
-    if len(keys) > 1 or any(key != identifier for key in keys):
-        raise InvalidToken("idempotency-key", "not the webhook-id that is signed")
-
-
-def _only(headers: Headers, name: str, form: re.Pattern[str]) -> str:
-    values = headers.get(name, ())
-    if len(values) != 1:  # of two, somebody before us might have looked at the other
-        raise InvalidToken(name, f"{len(values)} headers, not one")
-    if not form.fullmatch(values[0]):
-        raise InvalidToken(name, "malformed")
-    return values[0]
-
-
-# What it says
-
-
-def read(hook: Webhook, headers: Headers, body: Any) -> Delivery | Nothing:
-    """What a delivery comes to for the entry; `body` is its JSON value.
-
-    Raises a Problem: 400 where it lacks what GitLab always sends, 403 where it is of another project.
+    Raises a Problem: 400 if it lacks what GitLab always sends, 403 if it is of another project.
     """
     kind = _member(body, "/object_kind", str)
     _check_event(headers, kind)
     _check_project(hook, body)
     match kind:
         case "tag_push" if hook.event == "tag_push":
-            return _fitting(hook, _tag_push(body))
+            return _matching(hook, _tag_push(body))
         case "pipeline":
-            return _fitting(hook, _pipeline(hook, body))
+            return _matching(hook, _pipeline(hook, body))
         case _:
-            return Nothing("other_event", f"this webhook waits for {hook.event}, and this is another event")
+            return Ignored("other_event", f"this webhook waits for {hook.event}, and this is another event")
 
 
-def _tag_push(body: Any) -> Delivery | Nothing:
-    """`checkout_sha` is the commit; `after` is an annotated tag's own id. Neither where it is deleted."""
+def _tag_push(body: Any) -> Delivery | Ignored:
+    """Read a tag's push. `checkout_sha` is the commit, `after` an annotated tag's own id.
+
+    Neither is set if the tag was deleted.
+    """
     ref, after = _ref(body, "/ref"), body.get("after")
     if not ref.startswith(_TAGS) or ref == _TAGS:
         raise invalid_request([("/ref", f"is not {_TAGS} and a tag")])
     if body.get("checkout_sha", "") is None or (isinstance(after, str) and set(after) == {"0"}):
-        return Nothing("tag_deleted", "the tag was deleted")
+        return Ignored("tag_deleted", "the tag was deleted")
     sha = _commit(body, "/checkout_sha")
     return Delivery("tag_push", ref.removeprefix(_TAGS), "tag", sha, None, "push")
 
 
-def _pipeline(hook: Webhook, body: Any) -> Delivery | Nothing:
+def _pipeline(hook: Webhook, body: Any) -> Delivery | Ignored:
     at = "/object_attributes"
     status, source = _member(body, f"{at}/status", str), _member(body, f"{at}/source", str)
     tag, number = _member(body, f"{at}/tag", bool), _number(body, f"{at}/id")
     ref, sha = _ref(body, f"{at}/ref"), _commit(body, f"{at}/sha")
     if status != STATUS:
-        return Nothing("other_status", f"the pipeline's status is not {STATUS}")
+        return Ignored("other_status", f"the pipeline's status is not {STATUS}")
     if source in _OF_MERGE_REQUESTS or body.get("merge_request") is not None:
-        return Nothing("merge_request", "the pipeline runs what a merge request or another pipeline brings")
+        return Ignored(
+            "merge_request", "the pipeline runs the code of a merge request or of a parent pipeline"
+        )
     if hook.event == "tag_push" and not tag:
-        return Nothing("other_ref", "the pipeline is a branch's, and this webhook waits for tags")
+        return Ignored("other_ref", "the pipeline is a branch's, and this webhook waits for tags")
     return Delivery("pipeline", ref, "tag" if tag else "branch", sha, number, source)
 
 
-def _fitting(hook: Webhook, delivery: Delivery | Nothing) -> Delivery | Nothing:
+def _matching(hook: Webhook, delivery: Delivery | Ignored) -> Delivery | Ignored:
     if isinstance(delivery, Delivery) and not hook.ref.matches(delivery.ref):
-        return Nothing("other_ref", "the branch or tag is not one that this webhook waits for")
+        return Ignored("other_ref", "the branch or tag is not one that this webhook waits for")
     return delivery
 
 
@@ -185,7 +121,7 @@ def _check_event(headers: Headers, kind: str) -> None:
 
 
 def _check_project(hook: Webhook, body: Any) -> None:
-    """Both places in which GitLab names the project, or the one that there is."""
+    """Compare both places in which GitLab names the project, or the one that there is."""
     project = body.get("project")
     named = [_number(body, "/project_id")] if "project_id" in body else []
     if not named or (isinstance(project, dict) and "id" in project):
@@ -195,17 +131,17 @@ def _check_project(hook: Webhook, body: Any) -> None:
 
 
 def _member(body: Any, pointer: str, kind: type) -> Any:
-    """What is at a JSON pointer, and exactly of that type. Raises the Problem that says what is missing."""
+    """Return the value at a JSON pointer if it is exactly of that type. Raises 400 otherwise."""
     value = body
     for name in pointer[1:].split("/"):
         value = value.get(name) if isinstance(value, dict) else None
     if type(value) is not kind:  # true is an int too
-        raise invalid_request([(pointer, "is not there, or not as GitLab sends it")])
+        raise invalid_request([(pointer, "is missing, or not as GitLab sends it")])
     return value
 
 
 def _number(body: Any, pointer: str) -> str:
-    """An id, as its digits."""
+    """Return an id's digits."""
     number = _member(body, pointer, int)
     if not 1 <= number < 10**18:
         raise invalid_request([(pointer, "is not an id")])
@@ -226,11 +162,11 @@ def _commit(body: Any, pointer: str) -> str:
     return sha
 
 
-# Who asks, and for what
+# The identity, and what it may claim
 
 
 def identity(hook: Webhook, delivery: Delivery, now: float) -> Identity:
-    """Of a delivery that a holder of the hook's secret sent: what it says, of the entry's own project."""
+    """Return the identity of a delivery from a holder of the hook's secret, for the entry's own project."""
     claims = {
         "project_id": hook.project_id,
         "ref": delivery.ref,
@@ -252,9 +188,9 @@ def identity(hook: Webhook, delivery: Delivery, now: float) -> Identity:
 
 
 def check_agrees(hook: Webhook, body: Any, token: Identity) -> None:
-    """Raises 403 where the entry or the body is not the token's: the identity is the token's alone.
+    """Raise 403 if the entry or the body differs from the token: the identity is the token's alone.
 
-    A tag's push knows no pipeline; whatever else is missing differs.
+    A tag's push has no pipeline; anything else that is missing differs.
     """
     if token.project != (hook.issuer, hook.project_id):
         raise not_allowed("the token is of another project than the webhook's")
@@ -264,7 +200,7 @@ def check_agrees(hook: Webhook, body: Any, token: Identity) -> None:
 
 
 def _claimed(body: Any) -> dict[str, str | None]:
-    """What a body says of what its token says too; None for what is missing or malformed."""
+    """Return what a body says that its token says too; None for what is missing or malformed."""
 
     def said(pointer: str, kind: type) -> str | None:
         try:
@@ -272,7 +208,7 @@ def _claimed(body: Any) -> dict[str, str | None]:
         except Problem:
             return None
 
-    match _kind(body):
+    match body.get("object_kind") if isinstance(body, dict) else None:
         case "tag_push":
             return {
                 "project_id": said("/project_id", int),
@@ -293,19 +229,18 @@ def _claimed(body: Any) -> dict[str, str | None]:
             return {}
 
 
-def _kind(body: Any) -> Any:
-    return body.get("object_kind") if isinstance(body, dict) else None
+# One effect
 
 
 def request_key(hook: Webhook, delivery: Delivery) -> str:
-    """One effect per (entry, tag, commit), whatever tells of it; per (entry, pipeline) of a branch."""
+    """Return the key of (entry, tag, commit), or of (entry, pipeline) for a branch: each has one effect."""
     if delivery.ref_type == "tag":
         return digest("webhook", *_entry(hook), "tag", delivery.ref, delivery.sha)
     return digest("webhook", *_entry(hook), "pipeline", delivery.pipeline_id)
 
 
-def once(hook: Webhook, delivery: Delivery) -> PermanentClaim:
-    """That the effect is for good, and that the tag is not followed to another commit."""
+def permanent_claim(hook: Webhook, delivery: Delivery) -> PermanentClaim:
+    """Return the claim that keeps the request for good, and the tag at this commit."""
     tag = digest("webhook", *_entry(hook), delivery.ref) if delivery.ref_type == "tag" else None
     return PermanentClaim(tag, delivery.sha)
 

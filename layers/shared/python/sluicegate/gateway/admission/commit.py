@@ -1,0 +1,143 @@
+"""Commit an accepted deployment: everything that must be true together, in one transaction, or nothing."""
+
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from sluicegate.deployment.model import Deployment
+from sluicegate.gateway.admission.resolve import serving_of
+from sluicegate.gateway.admission.supersede import has_ended, outdated, supersede
+from sluicegate.gateway.context import Context
+from sluicegate.gateway.problems import unavailable
+from sluicegate.oidc.identity import Identity
+from sluicegate.store.errors import Busy, Outdated, ServingChanged, StaleRevision, TokenUsed
+from sluicegate.store.keys import digest
+from sluicegate.store.locks import Supersession
+from sluicegate.store.requests import PermanentClaim, TokenUse
+from sluicegate.store.versions import Serving
+
+_TRIES: Final = 6
+
+
+@dataclass(frozen=True)
+class Acceptance:
+    """A deployment to write, and what is written or must still be true with it.
+
+    `actions` are those that a rule must still grant when it is approved; the alias must still serve
+    `still_serving`; `claim` keeps the request for good.
+    """
+
+    deployment: Deployment
+    identity: Identity
+    actions: tuple[str, ...]
+    request_key: str
+    fingerprint: str
+    supersede: bool
+    still_serving: Serving | None
+    claim: PermanentClaim | None
+
+
+def commit(context: Context, acceptance: Acceptance) -> tuple[Deployment, tuple[Deployment, ...]]:
+    """Return the deployment as written, and the superseded ones as they are now.
+
+    Raises RequestKnown, TokenUsed, TagMoved, Busy, Contended or a Problem.
+    """
+    first = use = token_use(acceptance.identity, acceptance.deployment, acceptance.fingerprint)
+    take_lock = acceptance.supersede
+    for _ in range(_TRIES):
+        supersession = _supersession(context, acceptance) if take_lock else None
+        try:
+            return _write(context, acceptance, use, supersession)
+        except StaleRevision:
+            continue
+        except Busy as busy:
+            # Another deployment took the alias since the lock was read; or a lock was left over.
+            take_lock = acceptance.supersede or has_ended(context, busy.deployment)
+            if not take_lock:
+                raise
+        except ServingChanged:
+            raise unavailable("What the stage serves has just changed. Retry the request.", 1) from None
+        except Outdated:
+            raise outdated(acceptance.deployment.stage) from None
+        except TokenUsed as used:
+            # Only once: the key of the rollback is used up like the first.
+            if use is None or use is not first or not _rolls_back_its_own(context, acceptance, used):
+                raise
+            use = replace(use, key=digest("way back", use.key))
+    raise contended()
+
+
+def contended() -> Exception:
+    """503: nothing was written."""
+    return unavailable("Too many requests for this stage at once. Retry the request.", 1)
+
+
+def _supersession(context: Context, acceptance: Acceptance) -> Supersession | None:
+    deployment, plan = acceptance.deployment, acceptance.deployment.plan
+    lock = context.store.locks.alias_lock(plan.target, deployment.function, plan.alias)
+    return supersede(context, deployment, lock, allowed=acceptance.supersede) if lock else None
+
+
+def _write(
+    context: Context, acceptance: Acceptance, use: TokenUse | None, supersession: Supersession | None
+) -> tuple[Deployment, tuple[Deployment, ...]]:
+    deployment = acceptance.deployment
+    if supersession and not supersession.at_once:
+        deployment = replace(deployment, supersedes=supersession.lock.deployment)
+    context.store.deployments.accept(
+        deployment,
+        request_key=acceptance.request_key,
+        fingerprint=acceptance.fingerprint,
+        token_use=use,
+        supersession=supersession,
+        identity=_kept_identity(acceptance) if deployment.plan.approval is not None else None,
+        still_serving=acceptance.still_serving,
+        claim=acceptance.claim,
+    )
+    return deployment, tuple(after for _, after in supersession.changes) if supersession else ()
+
+
+def token_use(identity: Identity, deployment: Deployment, fingerprint: str) -> TokenUse | None:
+    """Return the use of the token for this one request; None for an identity without a `jti`.
+
+    Its key has (issuer, jti) with account, region, function and alias; never the token's bytes, which vary.
+    """
+    if identity.jti is None:
+        return None
+    plan = deployment.plan
+    key = digest(
+        identity.issuer,
+        identity.jti,
+        plan.target.account,
+        plan.target.region,
+        deployment.function,
+        plan.alias,
+    )
+    return TokenUse(key, fingerprint, identity.expires_at)
+
+
+def _rolls_back_its_own(context: Context, acceptance: Acceptance, used: TokenUsed) -> bool:
+    """Return whether the request rolls back what its token deployed: the one more use that a token has.
+
+    A rollback to what the token deployed does not count: it would only end another job's rollout.
+    """
+    deployment, plan = acceptance.deployment, acceptance.deployment.plan
+    if deployment.action != "rollback":
+        return False
+    serving = serving_of(context, plan.target, deployment.function, plan.alias)
+    return (
+        serving is not None
+        and serving.deployment == used.request.deployment
+        and serving.version != deployment.version
+    )
+
+
+def _kept_identity(acceptance: Acceptance) -> dict[str, Any]:
+    """Return the requester and the actions, for the check of the rules in force at the approval."""
+    identity = acceptance.identity
+    return {
+        "actions": acceptance.actions,
+        "via": identity.via,
+        "issuer": identity.issuer,
+        "jti": identity.jti,
+        "claims": dict(identity.claims),
+    }

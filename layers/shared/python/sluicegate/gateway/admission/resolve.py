@@ -1,0 +1,272 @@
+"""Resolve an authorized request by the record and the gate file in force: what would it do, and can it?"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from sluicegate.deployment.model import Deployment, Status
+from sluicegate.deployment.plan import ALL_AT_ONCE, Plan, Target
+from sluicegate.deployment.strategy import is_at_least_as_cautious
+from sluicegate.gate import patterns
+from sluicegate.gate.policy import Placement, Rule
+from sluicegate.gateway.authorization import may_see
+from sluicegate.gateway.context import Context
+from sluicegate.gateway.problems import Problem, conflict, function_not_covered, unprocessable
+from sluicegate.gateway.requests.bodies import DeploymentAction, DeploymentRequest
+from sluicegate.oidc.identity import Identity
+from sluicegate.store.holds import Hold
+from sluicegate.store.versions import ServedVersion, Serving
+from sluicegate.text import clean
+
+_MOVING: Final = frozenset({Status.SHIFTING, Status.BAKING, Status.ROLLING_BACK})
+"""Statuses in which the alias may serve what the record does not list as served yet."""
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """What a request would do. `version` is set where none has to be published; `source` is an alias.
+
+    `still_serving` is what the stage serves, where the version to go back to depends on it.
+    """
+
+    action: DeploymentAction
+    sha256: str
+    plan: Plan
+    rule: Rule
+    version: str | None = None
+    source: str | None = None
+    still_serving: Serving | None = None
+
+
+def required_actions(request: DeploymentRequest, placement: Placement | None) -> tuple[str, ...]:
+    """Return all the actions that one rule has to grant."""
+    loosens = (
+        request.strategy is not None
+        and placement is not None
+        and not is_at_least_as_cautious(request.strategy, placement.steps)
+    )
+    return (request.action, "override-strategy") if loosens else (request.action,)
+
+
+def resolve(
+    context: Context,
+    request: DeploymentRequest,
+    rule: Rule,
+    placement: Placement | None,
+    identity: Identity,
+) -> Resolved:
+    """Return what the request would do. Raises 422, 412 or 409 where the record shows that it cannot."""
+    if placement is None:
+        raise function_not_covered(request.function)
+    serving = serving_of(context, target_of(context, placement), request.function, placement.alias)
+    match request.action:
+        case "deploy":
+            resolved = _deploy(context, request, rule, placement, serving, identity)
+        case "promote":
+            resolved = _promote(context, request, rule, placement, identity)
+        case "rollback":
+            resolved = _rollback(context, request, rule, placement, serving)
+    _check_expected(request, serving)
+    if resolved.action != "rollback":
+        _check_required(context, resolved, request.function)
+        if hold := hold_on(context, request.function, request.stage):
+            raise held(hold)
+    return resolved
+
+
+def target_of(context: Context, placement: Placement) -> Target:
+    """Return the account and region of the placement."""
+    target = placement.target
+    return Target(target.account or context.own.account, target.region or context.own.region)
+
+
+def serving_of(context: Context, target: Target, function: str, alias: str) -> Serving | None:
+    """Return what the alias serves, under any stage: the gate file may have renamed the stage since."""
+    here = (target.account, target.region, alias)
+    found = [
+        one
+        for one in context.store.versions.serving(function)
+        if (one.account, one.region, one.alias) == here
+    ]
+    return max(found, key=lambda one: one.deployment, default=None)
+
+
+def hold_on(context: Context, function: str, stage: str) -> Hold | None:
+    """Return the hold that stops new deployments of this function to this stage."""
+    for hold in context.store.holds.of_stage(stage):
+        if any(patterns.compile(text).matches(function) for text in hold.functions):
+            return hold
+    return None
+
+
+def held(hold: Hold) -> Problem:
+    """409: new deployments of a stage are held."""
+    members = {"since": hold.since, "reason": clean(hold.reason)}
+    detail = f"{hold.stage} is held since {hold.since}: {clean(hold.reason)}"
+    return conflict("held", detail, members)
+
+
+# The three actions
+
+
+def _deploy(
+    context: Context,
+    request: DeploymentRequest,
+    rule: Rule,
+    placement: Placement,
+    serving: Serving | None,
+    identity: Identity,
+) -> Resolved:
+    """Resolve a deploy. GitLab's buttons run an old job again: if a rule grants both, that is a rollback."""
+    sha256 = request.sha256 or ""
+    if not context.store.uploads.is_registered(request.function, sha256):
+        raise unprocessable(
+            f"no artifact {sha256[:12]} of {request.function} is there: POST /v1/artifacts first"
+        )
+    served = _served(context, request.function, placement)
+    before = next((one for one in served if one.sha256 == sha256 and not one.withdrawn), None)
+    if before and serving and serving.sha256 != sha256 and request.strategy is None:
+        decision = context.gate.decide(
+            identity, actions=("deploy", "rollback"), function=request.function, stage=request.stage
+        )
+        if decision.rule:
+            plan = _rollback_plan(context, placement)
+            return Resolved("rollback", sha256, plan, decision.rule, before.version)
+    return Resolved("deploy", sha256, _plan(context, request, placement), rule)
+
+
+def _promote(
+    context: Context, request: DeploymentRequest, rule: Rule, placement: Placement, identity: Identity
+) -> Resolved:
+    """Resolve a promotion: of exactly what another stage serves, whose code was tried there."""
+    stage = request.source or ""
+    source = context.gate.place(request.function, stage)
+    if source is None:
+        raise unprocessable(f"the gate file has no stage {stage}")
+    target = target_of(context, source)
+    serving = serving_of(context, target, request.function, source.alias)
+    if (
+        serving is None
+        or not may_see(context.gate, identity, serving)
+        or request.version not in (None, serving.version)
+        or request.sha256 not in (None, serving.sha256)
+    ):
+        wanted = (
+            f"version {request.version}" if request.version else f"artifact {(request.sha256 or '')[:12]}"
+        )
+        raise conflict("source_changed", f"{stage} does not serve {wanted} of {request.function}")
+    holder = _rolling_out(context, target, request.function, source.alias)
+    if holder and holder.status in _MOVING:
+        raise conflict("source_changed", f"a deployment to {stage} is rolling out")
+    plan = _plan(context, request, placement)
+    if plan.target != target:
+        return Resolved("promote", serving.sha256, plan, rule)
+    return Resolved("promote", serving.sha256, plan, rule, serving.version, source.alias)
+
+
+def _rollback(
+    context: Context,
+    request: DeploymentRequest,
+    rule: Rule,
+    placement: Placement,
+    serving: Serving | None,
+) -> Resolved:
+    """Resolve a rollback: to the named version, or to the one that the stage served before."""
+    if serving is None:
+        raise unprocessable(
+            f"nothing has been deployed of {request.function} in {request.stage}: there is nothing to roll"
+            " back to"
+        )
+    served = _served(context, request.function, placement)
+    if request.version is not None:
+        found = _named_version(request, served)
+    else:
+        found = _earlier_version(context, request, placement, serving, served)
+    still_serving = serving if request.version is None else None
+    plan = _rollback_plan(context, placement)
+    return Resolved("rollback", found.sha256, plan, rule, found.version, still_serving=still_serving)
+
+
+def _named_version(request: DeploymentRequest, served: list[ServedVersion]) -> ServedVersion:
+    found = next((one for one in served if one.version == request.version), None)
+    if found is None:
+        raise unprocessable(
+            f"version {request.version} never succeeded for {request.function} in {request.stage}"
+        )
+    return found
+
+
+def _earlier_version(
+    context: Context,
+    request: DeploymentRequest,
+    placement: Placement,
+    serving: Serving,
+    served: list[ServedVersion],
+) -> ServedVersion:
+    """Return what the stage served before; while a deployment is in progress, what it serves without it."""
+    holder = _rolling_out(context, target_of(context, placement), request.function, placement.alias)
+    if holder is not None and _undone_by_rollback(holder):
+        found = next((one for one in served if one.version == serving.version), None)
+    else:
+        found = next((one for one in served if not one.withdrawn and one.version != serving.version), None)
+    if found is None:
+        raise unprocessable(
+            f"there is no earlier version of {request.function} in {request.stage} that was not withdrawn"
+        )
+    return found
+
+
+def _undone_by_rollback(deployment: Deployment) -> bool:
+    """Return whether a rollback undoes it: not if it waits for an approval, or is a rollback itself."""
+    waits = deployment.status.final or deployment.status is Status.AWAITING_APPROVAL
+    return not waits and deployment.action != "rollback"
+
+
+# Parts
+
+
+def _plan(context: Context, request: DeploymentRequest, placement: Placement) -> Plan:
+    return Plan(
+        target=target_of(context, placement),
+        alias=placement.alias,
+        steps=request.strategy or placement.steps,
+        gate=context.gate.digest,
+        smoke=placement.smoke,
+        watch=placement.watch,
+        approval=placement.approval,
+        requires=placement.requires,
+        ordered=placement.ordered,
+    )
+
+
+def _rollback_plan(context: Context, placement: Placement) -> Plan:
+    """Return the plan of a rollback: at once, and without approval, for the version was served before."""
+    return Plan(target_of(context, placement), placement.alias, ALL_AT_ONCE, context.gate.digest)
+
+
+def _served(context: Context, function: str, placement: Placement) -> list[ServedVersion]:
+    """Return the versions that succeeded there, the latest first."""
+    return context.store.versions.served(target_of(context, placement), function, placement.alias)
+
+
+def _rolling_out(context: Context, target: Target, function: str, alias: str) -> Deployment | None:
+    lock = context.store.locks.alias_lock(target, function, alias)
+    return context.store.deployments.get(lock.deployment) if lock else None
+
+
+def _check_expected(request: DeploymentRequest, serving: Serving | None) -> None:
+    if request.expected_version is None or serving is None or serving.version == request.expected_version:
+        return
+    detail = f"{request.stage} serves version {serving.version}, not {request.expected_version}"
+    raise Problem(412, "not_as_expected", detail, {"version": serving.version})
+
+
+def _check_required(context: Context, resolved: Resolved, function: str) -> None:
+    stage = resolved.plan.requires
+    if stage is None:
+        return
+    placement = context.gate.place(function, stage)
+    if placement:
+        served = _served(context, function, placement)
+        if any(one.sha256 == resolved.sha256 and not one.withdrawn for one in served):
+            return
+    raise unprocessable(f"artifact {resolved.sha256[:12]} has not succeeded in {stage} first")

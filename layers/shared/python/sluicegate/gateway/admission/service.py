@@ -1,0 +1,171 @@
+"""Admit deployments: the one way in, for requests to the API and for webhooks.
+
+guarantees.md#5-one-request-one-effect
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sluicegate.deployment.durations import timestamp
+from sluicegate.deployment.model import Deployment, Entry, Status
+from sluicegate.deployment.ulid import new_id
+from sluicegate.gate.policy import Placement, Rule
+from sluicegate.gateway import execution
+from sluicegate.gateway.admission.commit import Acceptance, commit, contended
+from sluicegate.gateway.admission.resolve import Resolved, resolve
+from sluicegate.gateway.authorization import visible_deployment
+from sluicegate.gateway.context import Context
+from sluicegate.gateway.problems import Problem, conflict, unavailable
+from sluicegate.gateway.requester import display_name, log_fields, requester
+from sluicegate.gateway.requests.bodies import DeploymentRequest
+from sluicegate.oidc.identity import Identity
+from sluicegate.store.errors import Busy, Contended, RequestKnown, TokenUsed
+from sluicegate.store.keys import digest
+from sluicegate.store.requests import PermanentClaim
+from sluicegate.text import clean
+
+
+@dataclass(frozen=True)
+class Submission:
+    """An authorized request. Two submissions with one `request_key` are the same request.
+
+    `request` is only called if the request is new. `fingerprint` must be equal in a repetition; None where
+    the key says it all. `claim` keeps the request for good, not only while a token could repeat it.
+    """
+
+    identity: Identity
+    rule: Rule
+    placement: Placement | None
+    actions: tuple[str, ...]
+    request_key: str
+    fingerprint: str | None
+    request: Callable[[], DeploymentRequest]
+    claim: PermanentClaim | None = None
+
+
+@dataclass(frozen=True)
+class Admission:
+    """The deployment of a submission; `replayed` if an earlier submission made it."""
+
+    deployment: Deployment
+    replayed: bool
+
+
+def submit(context: Context, submission: Submission) -> Admission:
+    """Accept and start the deployment, or return the one that the same request made before.
+
+    Raises a Problem, and TagMoved for a submission with a `claim` tag. Nothing is written if it raises,
+    but for a 503 that says that the deployment was accepted.
+    """
+    if replayed := _replay(context, submission):
+        return replayed
+    request = submission.request()
+    resolved = resolve(context, request, submission.rule, submission.placement, submission.identity)
+    fingerprint = digest(*request.effect)
+    acceptance = Acceptance(
+        deployment=_new_deployment(context, request, resolved, submission.identity),
+        identity=submission.identity,
+        actions=submission.actions,
+        request_key=submission.request_key,
+        fingerprint=fingerprint,
+        supersede=request.supersede,
+        still_serving=resolved.still_serving,
+        claim=submission.claim,
+    )
+    try:
+        deployment, superseded = commit(context, acceptance)
+    except RequestKnown:  # the same request, at the same time
+        if replayed := _replay(context, submission):
+            return replayed
+        raise unavailable("The same request is being accepted. Retry it.", 1) from None
+    except TokenUsed as used:
+        if submission.fingerprint is not None and used.request.fingerprint == fingerprint:
+            return _replayed(context, used.request.deployment, submission.identity)
+        raise conflict(
+            "token_used",
+            "this token was used for another request to this stage: a job deploys one thing to one stage",
+        ) from None
+    except Busy as error:
+        raise _busy(context, error.deployment, submission.identity) from None
+    except Contended:
+        raise contended() from None
+    context.log(
+        "deployment_accepted",
+        deployment=deployment.id,
+        **_log_fields(deployment),
+        **log_fields(submission.identity),
+    )
+    for ended in superseded:
+        execution.wake(context, ended)
+    execution.start(context, deployment)
+    return Admission(deployment, replayed=False)
+
+
+def _replay(context: Context, submission: Submission) -> Admission | None:
+    """Return what the same request made before, if it did."""
+    known = context.store.requests.get(submission.request_key)
+    if known is None:
+        return None
+    if submission.fingerprint is not None and known.fingerprint != submission.fingerprint:
+        raise conflict("key_reused", "this Idempotency-Key was sent with another body before")
+    return _replayed(context, known.deployment, submission.identity)
+
+
+def _replayed(context: Context, deployment_id: str, identity: Identity) -> Admission:
+    """Return the deployment as it is now, and start it if its start failed."""
+    deployment = context.store.deployments.get(deployment_id)
+    if deployment is None:
+        raise unavailable("The record of this request is temporarily unavailable. Retry the request.")
+    context.log("request_replayed", deployment=deployment.id, **log_fields(identity))
+    if deployment.status is Status.ACCEPTED:
+        execution.start(context, deployment)
+    return Admission(deployment, replayed=True)
+
+
+def _busy(context: Context, holder: str, identity: Identity) -> Problem:
+    members = {"deployment": holder} if visible_deployment(context, holder, identity) else {}
+    return conflict("busy", "another deployment of this function to this stage is not final yet", members)
+
+
+def _new_deployment(
+    context: Context, request: DeploymentRequest, resolved: Resolved, identity: Identity
+) -> Deployment:
+    """Return the first revision of a deployment."""
+    now = context.clock()
+    moment, by, rule = timestamp(now), requester(identity), clean(resolved.rule.name)
+    message = f"accepted by rule {rule!r} for {display_name(by)}"
+    if resolved.action != request.action:
+        message += f"; version {resolved.version} served this stage before: rolling back to it"
+    return Deployment(
+        id=new_id(now),
+        revision=1,
+        status=Status.ACCEPTED,
+        action=resolved.action,
+        function=request.function,
+        stage=request.stage,
+        sha256=resolved.sha256,
+        plan=resolved.plan,
+        rule=resolved.rule.name,
+        requested_by=by,
+        created_at=moment,
+        updated_at=moment,
+        since=moment,
+        timeline=(Entry(1, moment, Status.ACCEPTED, clean(message)),),
+        release=request.release and clean(request.release),
+        description=request.description and clean(request.description),
+        expected_version=request.expected_version,
+        promoted_from=request.source,
+        source=resolved.source,
+        version=resolved.version,
+    )
+
+
+def _log_fields(deployment: Deployment) -> dict[str, str | None]:
+    return {
+        "rule": deployment.rule,
+        "action": deployment.action,
+        "function": deployment.function,
+        "stage": deployment.stage,
+        "sha256": deployment.sha256,
+        "version": deployment.version,
+    }

@@ -1,0 +1,61 @@
+"""Authorize an identity by the gate file: the deny list, rules, a stage's maximum age, and visibility."""
+
+from sluicegate.deployment.durations import duration
+from sluicegate.deployment.model import Deployment
+from sluicegate.gate.policy import Gate, Placement, Rule, Stage
+from sluicegate.gateway.context import Context
+from sluicegate.gateway.problems import invalid_token, not_allowed
+from sluicegate.gateway.requester import log_fields
+from sluicegate.oidc.identity import Identity
+from sluicegate.store.versions import Serving
+
+
+def check_denied(context: Context, identity: Identity) -> None:
+    """Raise 403 if the gate file's `deny` lists the identity."""
+    if denied := context.gate.denied(identity):
+        context.log("request_refused", code="not_allowed", denied=denied, **log_fields(identity))
+        raise not_allowed(f"the gate file denies this {denied}")
+
+
+def authorize(
+    context: Context, identity: Identity, actions: tuple[str, ...], function: str, stage: str | None
+) -> Rule:
+    """Return the rule that grants all of the actions. Raises 403 if there is none."""
+    decision = context.gate.decide(identity, actions=actions, function=function, stage=stage)
+    if decision.rule is not None:
+        return decision.rule
+    action = " and ".join(actions)
+    context.log(
+        "request_refused",
+        code="not_allowed",
+        action=action,
+        function=function,
+        stage=stage,
+        **log_fields(identity),
+    )
+    where = f" in {stage}" if stage else ""
+    raise not_allowed(f"no rule allows this identity to {action} {function}{where}", decision.nearest)
+
+
+def check_age(context: Context, identity: Identity, placement: Placement | Stage | None) -> None:
+    """Raise 401 if the token is older than the stage's own `max_age`, without leeway.
+
+    Call it after `authorize`: only callers that may deploy there learn the limit.
+    """
+    limit = placement.max_age if placement else None
+    if limit is not None and context.clock() - identity.issued_at > limit:
+        context.log("request_refused", code="invalid_token", check="max_age", **log_fields(identity))
+        raise invalid_token("max_age", f"the token is older than the stage allows ({duration(limit)})")
+
+
+def may_see(gate: Gate, identity: Identity, item: Deployment | Serving) -> bool:
+    """Return whether the identity may see it: its own (issuer, project) may, and a rule there lets others."""
+    by = item.requested_by if isinstance(item, Deployment) else item
+    own = (by.issuer, by.project_id) == identity.project
+    return own or gate.may_see(identity, function=item.function, stage=item.stage)
+
+
+def visible_deployment(context: Context, deployment_id: str, identity: Identity) -> Deployment | None:
+    """Return the deployment, or None if there is none that the identity may see."""
+    deployment = context.store.deployments.get(deployment_id)
+    return deployment if deployment and may_see(context.gate, identity, deployment) else None

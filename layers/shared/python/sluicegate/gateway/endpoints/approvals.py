@@ -1,0 +1,43 @@
+"""`POST /deployments/{id}/approve`, `/reject` and `/abort`."""
+
+from sluicegate.gateway import decisions, execution
+from sluicegate.gateway.authorization import authorize, check_age, visible_deployment
+from sluicegate.gateway.context import Context
+from sluicegate.gateway.http import ApiRequest, ApiResponse
+from sluicegate.gateway.problems import not_found
+from sluicegate.gateway.render import deployment_response
+from sluicegate.gateway.requester import log_fields
+from sluicegate.gateway.requests import bodies, queries
+from sluicegate.oidc.identity import Identity
+
+
+def decide(context: Context, call: ApiRequest, identity: Identity) -> ApiResponse:
+    """Record the decision that the path names, then wake the rollout."""
+    queries.no_query(call.query)
+    action = call.resource.rpartition("/")[2]
+    reason = bodies.reason(bodies.parse(call.body))
+    deployment_id = queries.deployment_id(call.path)
+    deployment = visible_deployment(context, deployment_id, identity) if deployment_id else None
+    if deployment is None:
+        raise not_found()
+    rule = authorize(context, identity, (action,), deployment.function, deployment.stage)
+    check_age(context, identity, context.gate.place(deployment.function, deployment.stage))
+    match action:
+        case "approve":
+            decided = decisions.approve(context, deployment, identity, rule, reason)
+        case "reject":
+            decided = decisions.reject(context, deployment, identity, rule, reason)
+        case _:
+            decided = decisions.abort(context, deployment, identity, reason)
+    context.log(
+        "decision_recorded",
+        decision=action,
+        deployment=decided.deployment.id,
+        rule=rule.name,
+        replayed=decided.replayed,
+        **log_fields(identity),
+    )
+    execution.wake(context, decided.deployment)
+    return deployment_response(
+        decided.deployment, 200 if decided.replayed else 202, replayed=decided.replayed
+    )

@@ -1,0 +1,44 @@
+"""`POST /artifacts`: a place to upload code to. security.md#artifacts"""
+
+from sluicegate.aws.s3 import UPLOAD_EXPIRES
+from sluicegate.deployment.durations import timestamp
+from sluicegate.gateway.authorization import authorize
+from sluicegate.gateway.context import Context
+from sluicegate.gateway.http import ApiRequest, ApiResponse
+from sluicegate.gateway.problems import function_not_covered
+from sluicegate.gateway.render import artifact_response
+from sluicegate.gateway.requester import log_fields
+from sluicegate.gateway.requests import bodies, queries
+from sluicegate.oidc.identity import Identity
+from sluicegate.store.uploads import Upload
+from sluicegate.text import clean
+
+
+def create(context: Context, call: ApiRequest, identity: Identity) -> ApiResponse:
+    """Register the upload, and return a presigned request unless the artifact is there already."""
+    queries.no_query(call.query)
+    request = bodies.artifact(bodies.parse(call.body))
+    rule = authorize(context, identity, ("deploy",), request.function, None)
+    if not context.gate.covers(request.function):
+        raise function_not_covered(request.function)
+    issuer, project = identity.project
+    context.store.uploads.add(
+        Upload(
+            function=request.function,
+            sha256=request.sha256,
+            size=request.size,
+            issuer=issuer,
+            project_id=project or "",
+            ref=clean(identity.text("ref") or ""),
+            sha=clean(identity.text("sha") or ""),
+        )
+    )
+    artifact = {"function": request.function, "sha256": request.sha256, "size": request.size}
+    present = context.artifacts.find(request.function, request.sha256) is not None
+    context.log("artifact_requested", present=present, rule=rule.name, **artifact, **log_fields(identity))
+    if present:
+        return artifact_response(artifact, None)
+    expires = timestamp(context.clock() + UPLOAD_EXPIRES)
+    url, headers = context.artifacts.presign(request.function, request.sha256, request.size)
+    upload = {"method": "PUT", "url": url, "headers": headers, "expires_at": expires}
+    return artifact_response(artifact, upload)

@@ -1,0 +1,118 @@
+"""`/deployments`: create, read and list."""
+
+from typing import Final
+
+from sluicegate.deployment.model import Deployment
+from sluicegate.gate.policy import Placement, Rule
+from sluicegate.gateway.admission.resolve import required_actions, resolve
+from sluicegate.gateway.admission.service import Submission, submit
+from sluicegate.gateway.authorization import authorize, check_age, may_see, visible_deployment
+from sluicegate.gateway.context import Context
+from sluicegate.gateway.http import ApiRequest, ApiResponse
+from sluicegate.gateway.problems import not_found
+from sluicegate.gateway.render import deployment_list, deployment_response, dry_run_response
+from sluicegate.gateway.requests import bodies, queries
+from sluicegate.gateway.requests.bodies import DeploymentRequest
+from sluicegate.gateway.requests.queries import ListRequest
+from sluicegate.oidc.identity import Identity
+from sluicegate.store.deployments import Index
+from sluicegate.store.keys import digest, project_key
+
+EXAMINED: Final = 500
+"""Records that one list request reads at most; `next_cursor` continues from there."""
+
+
+def create(context: Context, call: ApiRequest, identity: Identity) -> ApiResponse:
+    """Accept a deployment in one transaction, or return what a dry run finds."""
+    queries.no_query(call.query)
+    request = bodies.deployment(bodies.parse(call.body))
+    key = queries.idempotency_key(call.headers.get("idempotency-key", []))
+    placement = context.gate.place(request.function, request.stage)
+    actions = required_actions(request, placement)
+    rule = authorize(context, identity, actions, request.function, request.stage)
+    check_age(context, identity, placement)
+    if request.dry_run:
+        return _dry_run(context, request, rule, placement, identity)
+    fingerprint = digest(*request.effect)
+    issuer, project = identity.project
+    job, kind = identity.text("job_id"), "key" if key else "body"
+    admission = submit(
+        context,
+        Submission(
+            identity=identity,
+            rule=rule,
+            placement=placement,
+            actions=actions,
+            request_key=digest(issuer, project, job, kind, key or fingerprint),
+            fingerprint=fingerprint,
+            request=lambda: request,
+        ),
+    )
+    return deployment_response(
+        admission.deployment, 200 if admission.replayed else 202, replayed=admission.replayed
+    )
+
+
+def _dry_run(
+    context: Context,
+    request: DeploymentRequest,
+    rule: Rule,
+    placement: Placement | None,
+    identity: Identity,
+) -> ApiResponse:
+    """Run the same checks, and write nothing: neither the request nor the token's use."""
+    resolved = resolve(context, request, rule, placement, identity)
+    plan = resolved.plan
+    lock = context.store.locks.alias_lock(plan.target, request.function, plan.alias)
+    visible = lock is not None and visible_deployment(context, lock.deployment, identity) is not None
+    return dry_run_response(
+        request, resolved, busy=lock is not None, holder=lock.deployment if lock and visible else None
+    )
+
+
+def read(context: Context, call: ApiRequest, identity: Identity) -> ApiResponse:
+    """Return the deployment as soon as it is past a revision. The caller is authorized before any wait."""
+    request = queries.read(call.path, call.query)
+    deployment = visible_deployment(context, request.id, identity) if request else None
+    if request is None or deployment is None:
+        raise not_found()
+    until, pause = context.clock() + request.wait, 0.1
+    while deployment.revision <= request.after and not deployment.status.final and context.clock() < until:
+        context.sleep(min(pause, max(0.0, until - context.clock())))
+        pause = min(1.0, pause * 1.25)
+        deployment = context.store.deployments.get(request.id) or deployment
+    return deployment_response(deployment, 200, after=request.after)
+
+
+def list_(context: Context, call: ApiRequest, identity: Identity) -> ApiResponse:
+    """Return a page of the deployments that the caller may see, newest first."""
+    request = queries.listing(call.query)
+    index, key = _index(context, request.function, identity)
+    items: list[Deployment] = []
+    cursor: str | None = None
+    for examined, deployment in enumerate(context.store.deployments.newest(index, key, request.cursor), 1):
+        if _matches(deployment, request) and may_see(context.gate, identity, deployment):
+            items.append(deployment)
+        if len(items) == request.limit or examined == EXAMINED:
+            cursor = deployment.id
+            break
+    return deployment_list(items, cursor)
+
+
+def _index(context: Context, function: str | None, identity: Identity) -> tuple[Index, str]:
+    """Return the index to read, and its key: no wider than needed, as `next_cursor` shows what was read."""
+    rules = context.gate.rules_of(identity)
+    if function and any(rule.grants(("read",), function, None) for rule in rules):
+        return "by_function", function
+    if function or not rules:
+        return "by_project", project_key(*identity.project)
+    return "by_time", "deployments"
+
+
+def _matches(deployment: Deployment, request: ListRequest) -> bool:
+    return (
+        request.function in (None, deployment.function)
+        and request.stage in (None, deployment.stage)
+        and request.status in (None, deployment.status)
+        and request.release in (None, deployment.release)
+    )

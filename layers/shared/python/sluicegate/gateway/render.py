@@ -1,0 +1,192 @@
+"""Render responses in both forms: JSON members for programs, lines of text for shells."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sluicegate.deployment.durations import duration
+from sluicegate.deployment.model import Deployment
+from sluicegate.deployment.views import plan_view, view
+from sluicegate.gateway.admission.resolve import Resolved
+from sluicegate.gateway.http import ApiResponse
+from sluicegate.gateway.problems import Problem
+from sluicegate.gateway.requests.bodies import DeploymentRequest
+from sluicegate.store.holds import Hold
+from sluicegate.store.versions import Serving
+from sluicegate.text import clean
+
+
+def problem_response(problem: Problem, request_id: str) -> ApiResponse:
+    """Render a problem."""
+    lines = [f"{problem.code}: {problem.detail}"]
+    lines += [f"{item['pointer']}: {item['detail']}" for item in problem.members.get("errors", ())]
+    for rule in problem.members.get("nearest", ()):
+        failed = ", ".join(f"{item['claim']}={item['value']}" for item in rule["failed"])
+        why = f"does not match {failed}" if failed else "matches, but does not grant this"
+        lines.append(f"rule {rule['rule']!r} {why}")
+    return ApiResponse(problem.status, problem.body(request_id), tuple(lines), problem.headers)
+
+
+def deployment_response(
+    deployment: Deployment, status: int, *, after: int = 0, replayed: bool = False
+) -> ApiResponse:
+    """Render a deployment; the lines are the timeline's entries past revision `after`."""
+    value = view(deployment)
+    lines = [
+        f"{entry.at}  {entry.status.value:<12}  {clean(entry.message)}"
+        for entry in deployment.timeline
+        if entry.seq > after
+    ]
+    headers = {
+        "Location": value["links"]["self"],
+        "Sluicegate-Id": deployment.id,
+        "Sluicegate-Status": deployment.status.value,
+        "Sluicegate-Revision": str(deployment.revision),
+        "Sluicegate-Final": "true" if deployment.status.final else "false",
+    }
+    if deployment.version:
+        headers["Sluicegate-Version"] = deployment.version
+    if replayed:
+        headers["Idempotent-Replayed"] = "true"
+    return ApiResponse(status, value, tuple(lines), headers)
+
+
+def deployment_list(deployments: Sequence[Deployment], cursor: str | None) -> ApiResponse:
+    """Render a page of deployments."""
+    rows = [("id", "status", "action", "function", "stage", "version", "created_at", "requested_by")]
+    rows += [
+        (
+            item.id,
+            item.status.value,
+            item.action,
+            item.function,
+            item.stage,
+            item.version or "-",
+            item.created_at,
+            item.requested_by.user_login or "-",
+        )
+        for item in deployments
+    ]
+    value = {"items": [view(item) for item in deployments], "next_cursor": cursor}
+    return ApiResponse(200, value, _table(rows), _next_cursor(cursor))
+
+
+def dry_run_response(
+    request: DeploymentRequest, resolved: Resolved, *, busy: bool, holder: str | None
+) -> ApiResponse:
+    """Render what the request would do. `holder` is the deployment in its way, if the caller may see it."""
+    plan = resolved.plan
+    value = {
+        "dry_run": True,
+        "allowed": True,
+        "rule": resolved.rule.name,
+        "action": resolved.action,
+        "version": resolved.version,
+        "plan": plan_view(plan),
+        "busy": busy,
+        "deployment": holder,
+    }
+    lines = [f"allowed by rule {resolved.rule.name!r}", _dry_run_summary(request, resolved)]
+    lines += [f"  {step.percent} % for {duration(step.bake)}" for step in plan.steps if step.bake]
+    if plan.approval is not None:
+        lines.append(f"after another person's approval, within {duration(plan.approval)}")
+    if busy:
+        does = "would be superseded" if request.supersede else "is rolling out"
+        lines.append(f"busy: {holder or 'another deployment'} {does}")
+    return ApiResponse(200, value, tuple(lines))
+
+
+def _dry_run_summary(request: DeploymentRequest, resolved: Resolved) -> str:
+    plan = resolved.plan
+    version = f"version {resolved.version}" if resolved.version else resolved.sha256[:12]
+    alias = f"alias {plan.alias} of {request.function} in {plan.target.account} {plan.target.region}"
+    return f"would {resolved.action} {version} to {alias}"
+
+
+def artifact_response(artifact: Mapping[str, Any], upload: Mapping[str, Any] | None) -> ApiResponse:
+    """Render where to upload an artifact, or that it is there already."""
+    value = {"artifact": artifact, "upload": upload}
+    if upload is None:
+        return ApiResponse(200, value, (), {"Sluicegate-Upload": "present"})
+    lines = _curl_config(upload["url"], upload["headers"])
+    return ApiResponse(201, value, lines, {"Sluicegate-Upload": "needed"})
+
+
+def _curl_config(url: str, headers: Mapping[str, str]) -> tuple[str, ...]:
+    """Return input for `curl --config -`: the URL is never an argument, which other processes could read."""
+    sent = [f'header = "{name}: {value}"' for name, value in headers.items() if name != "content-length"]
+    return ('request = "PUT"', f'url = "{url}"', *sent)
+
+
+def hold_list(stage: str, holds: Sequence[Hold]) -> ApiResponse:
+    """Render the holds of a stage."""
+    items = [
+        {
+            "rule": hold.rule,
+            "functions": list(hold.functions),
+            "reason": hold.reason,
+            "since": hold.since,
+            "by": dict(hold.by),
+        }
+        for hold in holds
+    ]
+    rows = [("functions", "since", "by", "reason")]
+    rows += [
+        (",".join(hold.functions), hold.since, clean(hold.by.get("user_login") or "-"), clean(hold.reason))
+        for hold in holds
+    ]
+    return ApiResponse(200, {"stage": stage, "holds": items}, _table(rows))
+
+
+def function_response(serving: Sequence[Serving]) -> ApiResponse:
+    """Render what the stages of one function serve."""
+    return ApiResponse(200, _function_view(serving), _serving_table(serving))
+
+
+def function_list(functions: Sequence[Sequence[Serving]], cursor: str | None) -> ApiResponse:
+    """Render what the stages of each function serve."""
+    value = {"items": [_function_view(serving) for serving in functions], "next_cursor": cursor}
+    listed = [one for serving in functions for one in serving]
+    return ApiResponse(200, value, _serving_table(listed), _next_cursor(cursor))
+
+
+def _function_view(serving: Sequence[Serving]) -> dict[str, Any]:
+    stages = {
+        one.stage: {
+            "version": one.version,
+            "artifact": {"sha256": one.sha256},
+            "weights": dict(one.weights),
+            "alias": one.alias,
+            "target": {"account": one.account, "region": one.region},
+            "deployment": one.deployment,
+            "sha": one.sha,
+            "ref": one.ref,
+            "since": one.since,
+            "by": {"project_path": one.project_path, "user_login": one.user_login},
+        }
+        for one in serving
+    }
+    return {"function": serving[0].function, "stages": stages}
+
+
+def _serving_table(serving: Sequence[Serving]) -> tuple[str, ...]:
+    rows = [("function", "stage", "version", "since", "ref", "by")]
+    rows += [
+        (
+            one.function,
+            one.stage,
+            one.version,
+            one.since,
+            clean(one.ref or "-"),
+            clean(one.user_login or "-"),
+        )
+        for one in serving
+    ]
+    return _table(rows)
+
+
+def _table(rows: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
+    return tuple("\t".join(row) for row in rows)
+
+
+def _next_cursor(cursor: str | None) -> dict[str, str]:
+    return {"Sluicegate-Next-Cursor": cursor} if cursor else {}
