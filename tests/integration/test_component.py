@@ -208,7 +208,7 @@ def test_a_token_that_gets_too_old_meanwhile_leaves_it_running(in_dash: Project)
     ended = running.wait()
     assert ended.code == ExitCode.STILL_RUNNING, ended.log
     id_ = in_dash.machine.dotenv()["SLUICEGATE_ID"]
-    assert f"deployment {id_} is baking and goes on by itself" in ended.log
+    assert f"deployment {id_} is baking and continues on its own" in ended.log
     assert in_dash.told(id_)["status"] == "baking"
     abort(in_dash, id_)
 
@@ -235,7 +235,7 @@ def test_wait_accepted_ends_once_it_is(in_dash: Project) -> None:
     job = in_dash.job(zip="stock.zip", wait="accepted")
     ended = in_dash.machine.run(job, in_dash.token())
     assert ended.code == ExitCode.OK, ended.log
-    assert "goes on by itself" in ended.log
+    assert "continues on its own" in ended.log
     assert in_dash.ends(in_dash.machine.dotenv()["SLUICEGATE_ID"]) == "succeeded"
 
 
@@ -321,7 +321,7 @@ def test_an_endpoint_that_is_away_for_twenty_seconds_is_waited_for(project: Proj
         running = project.machine.start(
             project.job(url=url, zip="stock.zip", strategy="canary:10:15s"), token
         )
-        until(lambda: "again in 2 s" in running.read(), running)
+        until(lambda: "retrying in 2 s" in running.read(), running)
         way.up()
         until(lambda: "  baking" in running.read(), running)
         way.down()
@@ -361,7 +361,7 @@ def test_a_cancelled_job_leaves_its_deployment_alone_otherwise(project: Project)
     running.wait(30)
     id_ = machine.dotenv()["SLUICEGATE_ID"]
     after = machine.after(project.job(), token, "canceled")
-    assert after == Ended(0, f"the job was cancelled; the deployment {id_} goes on by itself\n")
+    assert after == Ended(0, f"the job was cancelled; the deployment {id_} continues on its own\n")
     assert project.told(id_)["status"] == "baking"
     assert machine.left() == ["project/sluicegate.env", "project/stock.zip"]
     abort(project, id_)

@@ -93,7 +93,7 @@ _LINES: Final = (
         "Install it in `before_script` (docs/start/deploy.md), or use the script with curl.",
     ),
     (
-        r"^that is no answer of Sluicegate: ",
+        r"^this is not a response of Sluicegate: ",
         API,
         "what answers is not Sluicegate",
         "Make the input `url` the stack's output `Endpoint`, up to and including /v1.",

@@ -142,18 +142,18 @@ def test_keywords_follow_the_inputs() -> None:
         ({"url": "https://u:p@deploy.example.com/v1"}, "plain URL"),
         ({"url": "https://deploy.example.com/v1?x"}, "plain URL"),
         ({"function": ""}, "needs the input function"),
-        ({"stage": "pr od"}, "input stage is not a name"),
-        ({"function": 'x", "y": "z'}, "input function is not a name"),
+        ({"stage": "pr od"}, "input stage must be a name"),
+        ({"function": 'x", "y": "z'}, "input function must be a name"),
         ({"zip": ""}, "needs the input zip"),
-        ({"zip": "nothing.zip"}, "names no file here"),
-        ({"zip": "text.zip"}, "names no zip archive"),
-        ({"expect_version": "41x"}, "input expect_version is not"),
-        ({"action": "rollback", "version": "$LATEST"}, "input version is not"),
+        ({"zip": "nothing.zip"}, "input zip does not exist"),
+        ({"zip": "text.zip"}, "is not a zip archive"),
+        ({"expect_version": "41x"}, "input expect_version must be"),
+        ({"action": "rollback", "version": "$LATEST"}, "input version must be"),
         ({"action": "promote"}, "needs the input from"),
-        ({"action": "rollback", "strategy": "canary:10"}, "input strategy is"),
+        ({"action": "rollback", "strategy": "canary:10"}, "input strategy must be"),
         ({"action": "approve"}, "needs the id of a deployment"),
         ({"action": "abort", "deployment": "../whoami"}, "needs the id of a deployment"),
-        ({"max_wait": "$UNSET"}, "input max_wait is a duration"),
+        ({"max_wait": "$UNSET"}, "input max_wait must be a duration"),
     ],
 )
 def test_wrong_use_ends_before_anything_is_sent(dash: Machine, inputs: dict[str, Any], said: str) -> None:
@@ -298,7 +298,7 @@ def test_after_429_and_5xx_the_very_same_request_is_sent_again(machine: Machine,
     assert ended.code == ExitCode.OK, ended.log
     assert len(api.calls) == 3
     assert len(set(api.calls)) == 1
-    assert re.findall(r"again in (\d+) s", ended.log) == ["1", "3"]
+    assert re.findall(r"retrying in (\d+) s", ended.log) == ["1", "3"]
     assert machine.dotenv() == {
         "SLUICEGATE_ID": ID,
         "SLUICEGATE_STATUS": "succeeded",
