@@ -5,7 +5,8 @@ from collections.abc import Iterator
 import pytest
 
 from sluicegate.deployment.model import Deployment, Status
-from sluicegate.gateway.http import Call
+from sluicegate.gateway.app import dispatch
+from sluicegate.gateway.http import ApiRequest
 from support.gateway_world import Site, artifact, problem, site
 from support.signing import token
 
@@ -23,8 +24,8 @@ def read(at: Site, deployment: Deployment, *, after: int, **claims: str) -> floa
     began = at.clock()
     headers = {"authorization": [f"Bearer {token(at.job(**claims))}"]}
     query = {"after": [str(after)], "wait": ["20"]}
-    call = Call("GET", "/deployments/{id}", {"id": deployment.id}, query, headers, b"", "request")
-    answer = at.gateway.answer(call)
+    call = ApiRequest("GET", "/deployments/{id}", {"id": deployment.id}, query, headers, b"", "request")
+    answer = dispatch(at.context, call)
     assert (answer.status, answer.value["id"]) == (200, deployment.id)
     return at.clock() - began
 
