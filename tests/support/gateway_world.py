@@ -32,8 +32,8 @@ from sluicegate.recovery.janitor import Janitor, Swept
 from sluicegate.recovery.waker import Waker
 from support.lambda_model import LambdaModel
 from support.signing import AUDIENCE, ISSUER, NOW, jwk, jwks, token
+from support.simulation import OWN, Bucket, Clock, Simulation, create_table, dynamodb
 from support.state_machine import Machine
-from support.world import OWN, Bucket, Clock, World, create_table, dynamodb
 
 OTHER = "https://gitlab.example.org"
 ROOT = Path(__file__).parents[2]
@@ -117,8 +117,8 @@ def function(name: str) -> ModuleType:
 
 
 @dataclass
-class Site(World):
-    """A world with a gateway, whose rollouts run in the real state machine. `gate` may be replaced."""
+class Site(Simulation):
+    """A simulation with a gateway, whose rollouts run in the real state machine. `gate` may be replaced."""
 
     gate: Gate = field(default_factory=gate_of)
     notes: list[tuple[str, Json]] = field(default_factory=list)

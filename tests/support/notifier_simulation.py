@@ -16,7 +16,7 @@ from sluicegate.notifier.notifier import Notifier
 from sluicegate.oidc.identity import Feedback, Issuer
 from sluicegate.store.codec import marshal, unmarshal
 from stand.gitlab_api import Api
-from support.world import START, TABLE, Clock, Killed, new_deployment
+from support.simulation import START, TABLE, Clock, Killed, new_deployment
 
 SHA = "714a629c0b401fdce83e847fc9589983fc6f46bc"
 URL = "https://gitlab.example.com"

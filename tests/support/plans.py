@@ -53,7 +53,7 @@ from sluicegate.rollout.outcomes import (
     TransientFailure,
     Verified,
 )
-from support.world import OWN, START, new_deployment
+from support.simulation import OWN, START, new_deployment
 
 ALARMS = ("orders-5xx", "orders-latency")
 

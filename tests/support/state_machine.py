@@ -15,7 +15,7 @@ from typing import Any, Final
 import yaml
 
 from sluicegate.deployment.model import Deployment
-from support.world import Clock, Killed
+from support.simulation import Clock, Killed
 
 DEFINITION: Final = Path(__file__).parents[2] / "functions" / "rollout.asl.yaml"
 MOST_EVENTS: Final = 25_000

@@ -8,7 +8,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from sluicegate.aws.secrets import COOL_DOWN, FRESH, OVERLAP, Secrets, SecretsUnavailable
-from support.world import START, Clock
+from support.simulation import START, Clock
 
 NAME = "sluicegate/webhooks/orders"
 

@@ -23,7 +23,7 @@ from sluicegate.rollout.transitions import request_abort
 from sluicegate.store.errors import StaleRevision
 from support.lambda_model import LambdaModel, error, timeout
 from support.plans import ABORTED
-from support.world import OWN, Clock, Killed, World, world
+from support.simulation import OWN, Clock, Killed, Simulation, simulation
 
 SHA = [hashlib.sha256(code).hexdigest() for code in (b"one", b"two", b"three")]
 WATCH = Watch(alarms=("orders-5xx",), limits=(Limit(Metric.ERRORS, 10, most=5.0),))
@@ -86,7 +86,7 @@ SCENES = {
 @cache
 def prepared() -> tuple[Any, LambdaModel, float]:
     """Three versions are published, prod serves the second one: the table, Lambda and the time then."""
-    with world() as at:
+    with simulation() as at:
         at.model.add("orders", b"code of somebody")
         for code, alias in ((b"one", "prod"), (b"two", "prod"), (b"three", "dev")):
             at.run(at.accept(at.upload("orders", code), alias=alias))
@@ -99,21 +99,21 @@ def tables() -> Any:
 
 
 @contextmanager
-def prepared_world(scene: Scene) -> Iterator[tuple[World, Deployment]]:
-    """A world of its own, with the scene's deployment accepted."""
+def prepared_simulation(scene: Scene) -> Iterator[tuple[Simulation, Deployment]]:
+    """A simulation of its own, with the scene's deployment accepted."""
     before, model, now = prepared()
-    with world() as fresh:
+    with simulation() as fresh:
         dynamodb_backends[ACCOUNT][OWN.region].tables = copy.deepcopy(before)
-        at = World(fresh.client, copy.deepcopy(model), Clock(now), listeners=fresh.listeners)
-        at.sky.states["orders-5xx"] = AlarmState.OK
-        at.sky.measures["3"] = VersionMetrics(invocations=100, errors=scene.errors)
+        at = Simulation(fresh.client, copy.deepcopy(model), Clock(now), listeners=fresh.listeners)
+        at.cloudwatch.states["orders-5xx"] = AlarmState.OK
+        at.cloudwatch.measures["3"] = VersionMetrics(invocations=100, errors=scene.errors)
         accepted = at.accept(**scene.fields)
         if scene.aborted:
             at.meanwhile = abort_when_baking(at)  # type: ignore[method-assign, assignment]
         yield at, accepted
 
 
-def abort_when_baking(at: World) -> Callable[[Deployment], None]:
+def abort_when_baking(at: Simulation) -> Callable[[Deployment], None]:
     def meanwhile(deployment: Deployment) -> None:
         if deployment.status is Status.BAKING:
             abort(at, deployment)
@@ -121,7 +121,7 @@ def abort_when_baking(at: World) -> Callable[[Deployment], None]:
     return meanwhile
 
 
-def abort(at: World, deployment: Deployment) -> None:
+def abort(at: Simulation, deployment: Deployment) -> None:
     """Somebody, through the gateway: what has moved on is read again."""
     while not (current := at.now(deployment)).status.final:
         after = request_abort(current, ABORTED, "aborted by job 9", at.clock())
@@ -139,7 +139,7 @@ HARMLESS = ("GetItem", "Query", "GetAlias", "GetFunction", "GetProvisionedConcur
 class Interruption:
     """Does something at one call, by its number: before it, after it, or both."""
 
-    def __init__(self, at: World, point: int | None, *, before: Any = None, after: Any = None) -> None:
+    def __init__(self, at: Simulation, point: int | None, *, before: Any = None, after: Any = None) -> None:
         self.names: list[str] = []
         self._point, self._before, self._after = point, before, after
         self._inside = False
@@ -182,13 +182,13 @@ def lose() -> None:
 @cache
 def calls(scene: str) -> tuple[str, ...]:
     """Every call of the scene, in order, where nothing interrupts it."""
-    with prepared_world(SCENES[scene]) as (at, accepted):
+    with prepared_simulation(SCENES[scene]) as (at, accepted):
         interruption = Interruption(at, None)
         run(at, accepted)
         return tuple(interruption.names)
 
 
-def run(at: World, accepted: Deployment) -> Deployment:
+def run(at: Simulation, accepted: Deployment) -> Deployment:
     """The state machine: what dies or fails is run again."""
     for _ in range(5):
         try:
@@ -198,7 +198,7 @@ def run(at: World, accepted: Deployment) -> Deployment:
     raise AssertionError("it fails again and again")
 
 
-def tell_the_truth(at: World) -> None:
+def tell_the_truth(at: Simulation) -> None:
     """At the end of every step, what the record says is what the alias serves."""
 
     def told(deployment: Deployment, _: object) -> None:
@@ -210,7 +210,7 @@ def tell_the_truth(at: World) -> None:
     at.deployer = replace(at.deployer, told=told)
 
 
-def check(at: World, accepted: Deployment, scene: Scene | None) -> Deployment:
+def check(at: Simulation, accepted: Deployment, scene: Scene | None) -> Deployment:
     """The promises of a deployment that has ended."""
     deployment = at.now(accepted)
     assert deployment.status.final
@@ -248,7 +248,7 @@ def points(*scenes: str, harmless: bool = True) -> list[Any]:
 
 @pytest.mark.parametrize("name", SCENES)
 def test_a_scene_goes_as_it_is_told(name: str) -> None:
-    with prepared_world(SCENES[name]) as (at, accepted):
+    with prepared_simulation(SCENES[name]) as (at, accepted):
         tell_the_truth(at)
         at.run(accepted)
         check(at, accepted, SCENES[name])
@@ -257,7 +257,7 @@ def test_a_scene_goes_as_it_is_told(name: str) -> None:
 @pytest.mark.parametrize(("name", "point"), points(harmless=False))
 def test_a_deployer_that_dies_after_any_call_changes_nothing_in_the_end(name: str, point: int) -> None:
     """Of those that change something: before a call, and after a look, it is as after the last of them."""
-    with prepared_world(SCENES[name]) as (at, accepted):
+    with prepared_simulation(SCENES[name]) as (at, accepted):
         tell_the_truth(at)
         Interruption(at, point, after=die)
         with pytest.raises(Killed):
@@ -268,7 +268,7 @@ def test_a_deployer_that_dies_after_any_call_changes_nothing_in_the_end(name: st
 
 @pytest.mark.parametrize(("name", "point"), points())
 def test_a_call_that_fails_is_made_up_for(name: str, point: int) -> None:
-    with prepared_world(SCENES[name]) as (at, accepted):
+    with prepared_simulation(SCENES[name]) as (at, accepted):
         tell_the_truth(at)
         Interruption(at, point, before=fail)
         run(at, accepted)
@@ -277,7 +277,7 @@ def test_a_call_that_fails_is_made_up_for(name: str, point: int) -> None:
 
 @pytest.mark.parametrize(("name", "point"), points(harmless=False))
 def test_an_answer_that_is_lost_is_made_up_for(name: str, point: int) -> None:
-    with prepared_world(SCENES[name]) as (at, accepted):
+    with prepared_simulation(SCENES[name]) as (at, accepted):
         tell_the_truth(at)
         Interruption(at, point, after=lose)
         run(at, accepted)
@@ -286,7 +286,7 @@ def test_an_answer_that_is_lost_is_made_up_for(name: str, point: int) -> None:
 
 @pytest.mark.parametrize(("name", "point"), points())
 def test_a_second_deployer_that_wakes_up_in_any_call_comes_to_the_same_end(name: str, point: int) -> None:
-    with prepared_world(SCENES[name]) as (at, accepted):
+    with prepared_simulation(SCENES[name]) as (at, accepted):
         Interruption(at, point, before=lambda: run(at, accepted))
         run(at, accepted)
         check(at, accepted, SCENES[name])
@@ -294,7 +294,7 @@ def test_a_second_deployer_that_wakes_up_in_any_call_comes_to_the_same_end(name:
 
 @pytest.mark.parametrize(("name", "point"), points("canary"))
 def test_an_abort_in_any_call_ends_it_where_it_began(name: str, point: int) -> None:
-    with prepared_world(SCENES[name]) as (at, accepted):
+    with prepared_simulation(SCENES[name]) as (at, accepted):
         Interruption(at, point, before=lambda: abort(at, accepted))
         run(at, accepted)
         deployment = check(at, accepted, None)
@@ -310,7 +310,7 @@ def test_a_call_that_is_held_up_until_an_abort_is_over_has_no_effect(name: str, 
         abort(at, accepted)
         run(at, accepted)
 
-    with prepared_world(SCENES[name]) as (at, accepted):
+    with prepared_simulation(SCENES[name]) as (at, accepted):
         Interruption(at, point, before=meanwhile)
         run(at, accepted)
         deployment = check(at, accepted, None)
@@ -318,7 +318,7 @@ def test_a_call_that_is_held_up_until_an_abort_is_over_has_no_effect(name: str, 
 
 
 def test_a_record_that_has_moved_on_is_never_overwritten() -> None:
-    with prepared_world(SCENES["canary"]) as (at, accepted):
+    with prepared_simulation(SCENES["canary"]) as (at, accepted):
         run(at, accepted)
         with pytest.raises(StaleRevision):
             at.store.deployments.save(accepted, accepted.changed(at.clock(), "late", Status.PUBLISHING))

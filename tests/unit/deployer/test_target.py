@@ -13,7 +13,7 @@ from sluicegate.deployer.target import Targets, session_policy
 from sluicegate.deployment.plan import Plan, Smoke, Watch
 from sluicegate.settings import DeployerSettings
 from support.plans import plans
-from support.world import new_deployment
+from support.simulation import new_deployment
 
 SETTINGS = DeployerSettings(table="table", bucket="bucket", target_role="target", external_id="stack")
 

@@ -11,22 +11,22 @@ import pytest
 from sluicegate.deployment.model import AliasOutcome, Deployment, Status
 from sluicegate.store.errors import StaleRevision
 from support.lambda_model import timeout
-from support.world import Killed, World, world
+from support.simulation import Killed, Simulation, simulation
 
 OLD, NEW = b"old code", b"new code"
 OLD_SHA, NEW_SHA = (hashlib.sha256(code).hexdigest() for code in (OLD, NEW))
 
 
 @pytest.fixture
-def at() -> Iterator[World]:
-    with world() as made:
+def at() -> Iterator[Simulation]:
+    with simulation() as made:
         made.model.add("orders", b"code of somebody")
         made.upload("orders", OLD)
         made.upload("orders", NEW)
         yield made
 
 
-def holds_promises(at: World, deployment: Deployment) -> None:
+def holds_promises(at: Simulation, deployment: Deployment) -> None:
     """What must be true of a deployment that has ended, however it went."""
     assert deployment.status.final
     assert at.locks() == []
@@ -40,7 +40,7 @@ def holds_promises(at: World, deployment: Deployment) -> None:
         assert served[0] != "$LATEST"
 
 
-def test_the_first_release_creates_the_alias(at: World) -> None:
+def test_the_first_release_creates_the_alias(at: Simulation) -> None:
     deployment = at.run(at.accept(NEW_SHA))
     holds_promises(at, deployment)
     assert deployment.status is Status.SUCCEEDED
@@ -53,7 +53,7 @@ def test_the_first_release_creates_the_alias(at: World) -> None:
     ]
 
 
-def test_a_second_release_moves_the_alias_and_says_what_was_found(at: World) -> None:
+def test_a_second_release_moves_the_alias_and_says_what_was_found(at: Simulation) -> None:
     at.run(at.accept(OLD_SHA))
     deployment = at.run(at.accept(NEW_SHA))
     holds_promises(at, deployment)
@@ -61,7 +61,7 @@ def test_a_second_release_moves_the_alias_and_says_what_was_found(at: World) -> 
     assert (deployment.original.version, deployment.version) == ("1", "2")
 
 
-def test_the_same_digest_in_another_stage_is_not_published_again(at: World) -> None:
+def test_the_same_digest_in_another_stage_is_not_published_again(at: Simulation) -> None:
     at.run(at.accept(NEW_SHA, alias="dev"))
     at.model.calls.clear()
     deployment = at.run(at.accept(NEW_SHA, alias="prod"))
@@ -70,7 +70,7 @@ def test_the_same_digest_in_another_stage_is_not_published_again(at: World) -> N
     assert at.model.calls == ["GetAlias", "GetFunction", "GetFunction", "CreateAlias"]
 
 
-def test_an_older_digest_is_reused_although_latest_has_newer_code(at: World) -> None:
+def test_an_older_digest_is_reused_although_latest_has_newer_code(at: Simulation) -> None:
     at.run(at.accept(OLD_SHA))
     at.run(at.accept(NEW_SHA))
     at.model.calls.clear()
@@ -79,7 +79,7 @@ def test_an_older_digest_is_reused_although_latest_has_newer_code(at: World) -> 
     assert "UpdateFunctionCode" not in at.model.calls
 
 
-def test_another_configuration_is_published_anew_and_named_without_its_values(at: World) -> None:
+def test_another_configuration_is_published_anew_and_named_without_its_values(at: Simulation) -> None:
     at.run(at.accept(NEW_SHA))
     at.model.configure("orders", MemorySize=256, Environment={"Variables": {"PASSWORD": "canary-value"}})
     deployment = at.run(at.accept(NEW_SHA, alias="dev"))
@@ -88,7 +88,7 @@ def test_another_configuration_is_published_anew_and_named_without_its_values(at
     assert "canary-value" not in str(at.client.scan(TableName="sluicegate"))
 
 
-def test_a_version_that_was_deleted_is_published_again(at: World) -> None:
+def test_a_version_that_was_deleted_is_published_again(at: Simulation) -> None:
     at.run(at.accept(NEW_SHA))
     at.model.functions["orders"]["versions"].clear()
     deployment = at.run(at.accept(NEW_SHA, alias="dev"))
@@ -105,7 +105,7 @@ def test_a_version_that_was_deleted_is_published_again(at: World) -> None:
     ],
 )
 def test_what_cannot_work_ends_failed_with_its_reason(
-    at: World, break_it: Callable[[World], object], code: str
+    at: Simulation, break_it: Callable[[Simulation], object], code: str
 ) -> None:
     accepted = at.accept(NEW_SHA)
     break_it(at)
@@ -116,7 +116,7 @@ def test_what_cannot_work_ends_failed_with_its_reason(
     assert at.locks() == []
 
 
-def test_an_expected_version_that_is_not_served_stops_before_anything_changes(at: World) -> None:
+def test_an_expected_version_that_is_not_served_stops_before_anything_changes(at: Simulation) -> None:
     at.run(at.accept(OLD_SHA))
     at.model.calls.clear()
     deployment = at.run(at.accept(NEW_SHA, expected_version="7"))
@@ -125,7 +125,7 @@ def test_an_expected_version_that_is_not_served_stops_before_anything_changes(at
     assert at.model.calls == ["GetAlias"]
 
 
-def test_an_alias_that_somebody_else_moved_is_left_alone(at: World) -> None:
+def test_an_alias_that_somebody_else_moved_is_left_alone(at: Simulation) -> None:
     at.run(at.accept(OLD_SHA))
     at.run(at.accept(NEW_SHA))
     accepted = at.accept(OLD_SHA)
@@ -140,7 +140,7 @@ def test_an_alias_that_somebody_else_moved_is_left_alone(at: World) -> None:
     assert at.model.serves("orders", "prod") == ("2", {"1": 0.5})
 
 
-def test_an_alias_moved_between_the_look_and_the_move_is_not_overwritten(at: World) -> None:
+def test_an_alias_moved_between_the_look_and_the_move_is_not_overwritten(at: Simulation) -> None:
     at.run(at.accept(OLD_SHA))
     at.run(at.accept(NEW_SHA))
     accepted = at.accept(OLD_SHA)
@@ -156,7 +156,7 @@ def test_an_alias_moved_between_the_look_and_the_move_is_not_overwritten(at: Wor
     assert at.model.serves("orders", "prod") == ("1", {"2": 0.5})
 
 
-def test_code_that_somebody_else_updates_meanwhile_is_never_published_as_ours(at: World) -> None:
+def test_code_that_somebody_else_updates_meanwhile_is_never_published_as_ours(at: Simulation) -> None:
     accepted = at.accept(NEW_SHA)
 
     def update(name: str) -> None:
@@ -170,7 +170,7 @@ def test_code_that_somebody_else_updates_meanwhile_is_never_published_as_ours(at
     assert deployment.status is Status.SUCCEEDED
 
 
-def test_a_function_deleted_midway_frees_the_locks(at: World) -> None:
+def test_a_function_deleted_midway_frees_the_locks(at: Simulation) -> None:
     accepted = at.accept(NEW_SHA)
     at.model.before = lambda name: at.model.functions.clear() if name == "PublishVersion" else None
     deployment = at.run(accepted)
@@ -179,7 +179,7 @@ def test_a_function_deleted_midway_frees_the_locks(at: World) -> None:
     assert at.locks() == []
 
 
-def test_a_function_deleted_before_the_alias_moves_is_told_truly(at: World) -> None:
+def test_a_function_deleted_before_the_alias_moves_is_told_truly(at: Simulation) -> None:
     at.run(at.accept(OLD_SHA))
     accepted = at.accept(NEW_SHA)
     at.model.before = lambda name: at.model.functions.clear() if name == "UpdateAlias" else None
@@ -188,7 +188,7 @@ def test_a_function_deleted_before_the_alias_moves_is_told_truly(at: World) -> N
     assert at.locks() == []
 
 
-def test_lambda_down_for_good_ends_failed_and_untouched(at: World) -> None:
+def test_lambda_down_for_good_ends_failed_and_untouched(at: Simulation) -> None:
     at.run(at.accept(OLD_SHA))
     accepted = at.accept(NEW_SHA)
 
@@ -204,7 +204,7 @@ def test_lambda_down_for_good_ends_failed_and_untouched(at: World) -> None:
 
 
 @pytest.mark.parametrize("first", [True, False])
-def test_a_move_whose_answers_are_all_lost_is_still_told_truly(at: World, first: bool) -> None:
+def test_a_move_whose_answers_are_all_lost_is_still_told_truly(at: Simulation, first: bool) -> None:
     """The alias moves, but every answer to it is lost: the next look sees that it has."""
     if not first:
         at.run(at.accept(OLD_SHA))
@@ -221,7 +221,7 @@ def test_a_move_whose_answers_are_all_lost_is_still_told_truly(at: World, first:
 
 
 @pytest.mark.parametrize("first", [True, False])
-def test_what_moved_but_cannot_be_confirmed_is_brought_back(at: World, first: bool) -> None:
+def test_what_moved_but_cannot_be_confirmed_is_brought_back(at: Simulation, first: bool) -> None:
     """After the move Lambda fails until the deployer gives up; then the alias is as it was found."""
     if not first:
         at.run(at.accept(OLD_SHA))
@@ -246,7 +246,7 @@ def test_what_moved_but_cannot_be_confirmed_is_brought_back(at: World, first: bo
 
 def calls_of_a_release() -> list[str]:
     """Every call of a second release to Lambda and to the table, in order: the points at which it can die."""
-    with world() as at:
+    with simulation() as at:
         prepare(at)
         accepted = at.accept(NEW_SHA)
         names = record_calls(at)
@@ -254,14 +254,14 @@ def calls_of_a_release() -> list[str]:
         return names
 
 
-def prepare(at: World) -> None:
+def prepare(at: Simulation) -> None:
     at.model.add("orders", b"code of somebody")
     at.upload("orders", OLD)
     at.upload("orders", NEW)
     at.run(at.accept(OLD_SHA))
 
 
-def record_calls(at: World, die_at: int | None = None, how: str = "") -> list[str]:
+def record_calls(at: Simulation, die_at: int | None = None, how: str = "") -> list[str]:
     """Note each call to Lambda and to the table; at one of them, die or lose the answer."""
     names: list[str] = []
 
@@ -290,7 +290,7 @@ RELEASE = calls_of_a_release()
 @pytest.mark.parametrize("how", ["dies before", "dies after"])
 @pytest.mark.parametrize("point", range(len(RELEASE)), ids=lambda i: f"{i}-{RELEASE[i]}")
 def test_a_deployer_that_dies_at_any_point_changes_nothing_in_the_outcome(point: int, how: str) -> None:
-    with world() as at:
+    with simulation() as at:
         prepare(at)
         accepted = at.accept(NEW_SHA)
         record_calls(at, point, how)
@@ -307,7 +307,7 @@ def test_a_deployer_that_dies_at_any_point_changes_nothing_in_the_outcome(point:
     "point", [i for i, name in enumerate(RELEASE) if name[0].isupper()], ids=lambda i: f"{i}-{RELEASE[i]}"
 )
 def test_a_call_that_fails_or_whose_answer_is_lost_is_made_up_for(point: int, how: str) -> None:
-    with world() as at:
+    with simulation() as at:
         prepare(at)
         accepted = at.accept(NEW_SHA)
         record_calls(at, point, how)
@@ -324,7 +324,7 @@ def test_a_call_that_fails_or_whose_answer_is_lost_is_made_up_for(point: int, ho
 )
 def test_a_step_that_runs_twice_at_once_has_one_outcome(point: int) -> None:
     """A second deployer wakes up inside a call of the first one, and runs the deployment to its end."""
-    with world() as at:
+    with simulation() as at:
         prepare(at)
         accepted = at.accept(NEW_SHA)
         names: list[str] = []
@@ -342,7 +342,7 @@ def test_a_step_that_runs_twice_at_once_has_one_outcome(point: int) -> None:
         assert len(at.model.functions["orders"]["versions"]) == 2
 
 
-def test_two_stages_at_once_publish_one_after_the_other(at: World) -> None:
+def test_two_stages_at_once_publish_one_after_the_other(at: Simulation) -> None:
     one, other = at.accept(OLD_SHA, alias="dev"), at.accept(NEW_SHA, alias="prod")
     woken: list[str] = []
 
@@ -361,7 +361,7 @@ def test_two_stages_at_once_publish_one_after_the_other(at: World) -> None:
     assert at.model.code_of("orders", second.version or "") == NEW_SHA
 
 
-def test_a_lease_that_ran_out_is_taken_over_and_the_sleeper_does_no_harm(at: World) -> None:
+def test_a_lease_that_ran_out_is_taken_over_and_the_sleeper_does_no_harm(at: Simulation) -> None:
     """One deployment sleeps past its lease right before it updates the code; another one publishes."""
     sleeper, other = at.accept(OLD_SHA, alias="dev"), at.accept(NEW_SHA, alias="prod")
     slept: list[str] = []
@@ -379,7 +379,7 @@ def test_a_lease_that_ran_out_is_taken_over_and_the_sleeper_does_no_harm(at: Wor
     assert at.model.code_of("orders", at.now(other).version or "") == NEW_SHA
 
 
-def test_a_record_that_moved_on_is_not_overwritten(at: World) -> None:
+def test_a_record_that_moved_on_is_not_overwritten(at: Simulation) -> None:
     accepted = at.accept(NEW_SHA)
     at.run(accepted)
     late = accepted.changed(at.clock(), "late", Status.PUBLISHING)

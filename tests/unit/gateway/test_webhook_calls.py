@@ -26,7 +26,7 @@ from sluicegate_gatefile import compile as gatefile
 from support.deliveries import ISSUER, OTHER_SHA, SECRET, SHA, headers, pipeline, raw, sign, tag_push
 from support.signing import AUDIENCE, jwk, jwks
 from support.signing import token as id_token
-from support.world import OWN, TABLE, World, world
+from support.simulation import OWN, TABLE, Simulation, simulation
 
 GATE = f"""\
 version: 1
@@ -126,7 +126,7 @@ class Bucket:
 class Hooks:
     """A gateway, and what it is told."""
 
-    world: World
+    simulation: Simulation
     gate: Gate
     manager: Manager
     started: Started = field(default_factory=Started)
@@ -136,15 +136,15 @@ class Hooks:
     def __post_init__(self) -> None:
         self.context = Context(
             gate=self.gate,
-            keys=Keyring(clock=self.world.clock),
-            store=self.world.store,
+            keys=Keyring(clock=self.simulation.clock),
+            store=self.simulation.store,
             artifacts=cast(Any, self.bucket),
             executions=cast(Any, self.started),
-            secrets=Secrets(lambda: self.manager, self.world.clock),
+            secrets=Secrets(lambda: self.manager, self.simulation.clock),
             own=OWN,
             log=lambda event, **facts: self.noted.append((event, facts)),
-            clock=self.world.clock,
-            sleep=self.world.clock.sleep,
+            clock=self.simulation.clock,
+            sleep=self.simulation.clock.sleep,
         )
 
     def send(
@@ -153,7 +153,7 @@ class Hooks:
         """A signed delivery's answer; of a Problem its members, with its status."""
         data = raw(body) if data is None else data
         known = body if isinstance(body, dict) else {}
-        return self.call(name, data, headers(known, **more) | sign(data, secret, at=self.world.clock()))
+        return self.call(name, data, headers(known, **more) | sign(data, secret, at=self.simulation.clock()))
 
     def call(self, name: str, data: bytes, sent: dict[str, list[str]], **more: Any) -> dict[str, Any]:
         call = ApiRequest(
@@ -166,8 +166,8 @@ class Hooks:
         return {"status": answer.status, **answer.value}
 
     def upload(self, sha: str = SHA, sha256: str = "a" * 64, *, there: bool = True, **changes: Any) -> str:
-        self.world.clock.now += 1
-        self.world.store.uploads.add(
+        self.simulation.clock.now += 1
+        self.simulation.store.uploads.add(
             replace(Upload("orders-api", sha256, 10, ISSUER, "4213", "v1.0.0", sha), **changes)
         )
         if there:
@@ -175,23 +175,23 @@ class Hooks:
         return sha256
 
     def deployment(self, told: dict[str, Any]) -> Deployment:
-        found = self.world.store.deployments.get(told["deployment"])
+        found = self.simulation.store.deployments.get(told["deployment"])
         assert found is not None
         return found
 
     def finish(self, told: dict[str, Any], status: Status = Status.SUCCEEDED) -> None:
         before = self.deployment(told)
-        after = before.changed(self.world.clock(), "done", status, version="1")
-        self.world.store.deployments.save(before, after)
+        after = before.changed(self.simulation.clock(), "done", status, version="1")
+        self.simulation.store.deployments.save(before, after)
 
     def items(self, prefix: str) -> list[dict[str, Any]]:
-        items = self.world.client.scan(TableName=TABLE)["Items"]
+        items = self.simulation.client.scan(TableName=TABLE)["Items"]
         return [item for item in items if item["pk"]["S"].startswith(prefix)]
 
 
 @pytest.fixture
 def hooks(gate: Gate) -> Iterator[Hooks]:
-    with world() as made:
+    with simulation() as made:
         made.clock.now = time.time()  # the library has a clock of its own
         yield Hooks(made, gate, Manager(made.clock, rotated_at=made.clock.now - 86_400))
 
@@ -236,7 +236,7 @@ def test_cloudtrail_will_say_which_webhook_it_was(hooks: Hooks) -> None:
 def test_an_answer_takes_few_calls(hooks: Hooks) -> None:
     hooks.upload()
     calls: list[str] = []
-    events = hooks.world.client.meta.events
+    events = hooks.simulation.client.meta.events
     events.register("before-call.dynamodb", lambda model, **_: calls.append(model.name))
     assert hooks.send("tags", tag_push())["code"] == "started"
     assert calls.count("TransactWriteItems") == 1
@@ -357,12 +357,12 @@ def test_what_cannot_be_done_now_binds_nothing(hooks: Hooks) -> None:
     other = tag_push("refs/tags/v2", OTHER_SHA)
     assert status(hooks.send("tags", other)) == (200, "busy")
     hooks.finish(first)
-    hold = Hold("dev", "by job", ("orders-*",), "because", timestamp(hooks.world.clock()), {})
-    hooks.world.store.holds.place(hold)
+    hold = Hold("dev", "by job", ("orders-*",), "because", timestamp(hooks.simulation.clock()), {})
+    hooks.simulation.store.holds.place(hold)
     told = hooks.send("tags", other)
     assert status(told) == (200, "held")
     assert "because" in told["why"]
-    hooks.world.store.holds.release(hold)
+    hooks.simulation.store.holds.release(hold)
     assert status(hooks.send("tags", other)) == (200, "started")
 
 
@@ -415,7 +415,7 @@ def test_refusals_come_in_their_order(hooks: Hooks) -> None:
     assert status(hooks.send("tags", {}, data=b"[" * 40 + b"]" * 40))[0] == 400
     assert status(hooks.send("tags", {}, data=b'{"object_kind": NaN}'))[0] == 400
     assert status(hooks.send("tags", tag_push(project_id=9)))[0] == 403
-    sent = headers(tag_push()) | sign(good, at=hooks.world.clock())
+    sent = headers(tag_push()) | sign(good, at=hooks.simulation.clock())
     assert status(hooks.call("tags", good, sent, query={"x": ["1"]}))[0] == 400
 
 
@@ -461,14 +461,14 @@ def test_headers_that_disagree_are_refused(hooks: Hooks) -> None:
 def test_the_secret_before_is_valid_for_a_day(hooks: Hooks) -> None:
     hooks.upload()
     hooks.manager.secrets["sluicegate/webhooks/b"] = ["the new one", CLEAR]
-    hooks.manager.rotated_at = hooks.world.clock()
+    hooks.manager.rotated_at = hooks.simulation.clock()
 
     def sent(token: str) -> int:
         return int(hooks.call("clear", raw(tag_push()), headers(tag_push(), x_gitlab_token=token))["status"])
 
-    hooks.world.clock.now += OVERLAP - 60
+    hooks.simulation.clock.now += OVERLAP - 60
     assert (sent(CLEAR), sent("the new one")) == (200, 200)
-    hooks.world.clock.now += 3_600
+    hooks.simulation.clock.now += 3_600
     assert (sent(CLEAR), sent("the new one")) == (401, 200)
 
 
@@ -503,7 +503,7 @@ def test_nothing_of_a_body_or_a_secret_is_noted(hooks: Hooks) -> None:
 
 
 def job(hooks: Hooks, **changes: Any) -> str:
-    now = int(hooks.world.clock())
+    now = int(hooks.simulation.clock())
     claims = {
         "ref": "v1.0.0",
         "ref_type": "tag",
@@ -550,7 +550,7 @@ def test_a_body_that_is_not_the_tokens_is_refused(hooks: Hooks, body: Any, claim
 
 def test_a_stages_own_limit_of_age_holds_for_tokens(hooks: Hooks) -> None:
     hooks.upload()
-    now = int(hooks.world.clock())
+    now = int(hooks.simulation.clock())
     assert by_job(hooks, "young", tag_push(), iat=now - 120)["status"] == 401
     assert by_job(hooks, "young", tag_push())["code"] == "started"
 

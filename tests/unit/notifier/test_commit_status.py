@@ -18,7 +18,7 @@ from sluicegate.notifier.commit_status import (
 )
 from sluicegate.oidc.identity import Feedback
 from support.notifier_simulation import BOTH, HOOK, JOB, NAME, SECRET, SHA, URL, deployment
-from support.world import START
+from support.simulation import START
 
 
 @pytest.mark.parametrize(

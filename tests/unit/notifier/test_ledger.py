@@ -11,7 +11,7 @@ from sluicegate.notifier.commit_status import CommitState, CommitStatusKey, GitL
 from sluicegate.notifier.ledger import LEASE_SECONDS, LeaseHeld, StatusLedger
 from sluicegate.store.keys import digest
 from support.notifier_simulation import NAME, SHA, URL
-from support.world import OWN, TABLE, Clock, create_table
+from support.simulation import OWN, TABLE, Clock, create_table
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from sluicegate.notifier.commit_status import STATES
 from sluicegate.notifier.gitlab_api import PermanentError, TransientError
 from sluicegate.notifier.ledger import LEASE_SECONDS, LeaseHeld
 from support.notifier_simulation import FAULTS, HOOK, JOB, SECRET, SHA, NotifierSimulation, deployment
-from support.world import START, Killed
+from support.simulation import START, Killed
 
 
 def test_a_deployment_is_reported_from_pending_to_its_end(simulation: NotifierSimulation) -> None:

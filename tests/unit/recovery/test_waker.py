@@ -1,4 +1,4 @@
-"""An alarm fires: who watches it wakes, also who had not quite fallen asleep."""
+"""An alarm fires: every rollout that watches it wakes, also one that had not begun to wait."""
 
 from dataclasses import dataclass, replace
 from typing import Any, cast
@@ -8,7 +8,7 @@ import pytest
 from sluicegate.deployment.model import Deployment, Status
 from sluicegate.deployment.plan import Target, Watch
 from sluicegate.recovery.waker import PATIENCE, Waker
-from support.world import new_deployment
+from support.simulation import new_deployment
 
 HERE = Target("111111111111", "eu-central-1")
 

@@ -20,7 +20,7 @@ from sluicegate.deployment.views import view
 from sluicegate.relay import event as events
 from sluicegate.relay.relay import Relay
 from sluicegate.store import codec as records
-from support.world import START, new_deployment
+from support.simulation import START, new_deployment
 
 ROOT = Path(__file__).parents[3]
 STREAM = "arn:aws-cn:dynamodb:eu-central-1:111111111111:table/sluicegate/stream/2026-11-01T00:00:00.000"

@@ -22,7 +22,7 @@ from sluicegate.rollout import smoke
 from sluicegate.store.uploads import Upload
 from sluicegate_gatefile import compile as gatefile
 from support.lambda_model import error
-from support.world import OWN, World, world
+from support.simulation import OWN, Simulation, simulation
 
 ISSUER = "https://gitlab.example.com"
 OLD, NEW, NEWEST = (hashlib.sha256(code).hexdigest() for code in (b"old", b"new", b"newest"))
@@ -92,15 +92,15 @@ class Engine:
 
 @dataclass
 class Stand:
-    """A world with a gateway before it."""
+    """A simulation with a gateway before it."""
 
-    world: World
+    simulation: Simulation
     gate: Gate
     engine: Engine = field(default_factory=Engine)
 
     @property
     def context(self) -> Context:
-        at = self.world
+        at = self.simulation
         return Context(
             self.gate,
             cast(Any, None),
@@ -115,7 +115,7 @@ class Stand:
         )
 
     def job(self, number: int, **claims: str) -> Identity:
-        now = int(self.world.clock())
+        now = int(self.simulation.clock())
         whole = {
             "project_id": "4213",
             "project_path": "acme/orders",
@@ -139,7 +139,7 @@ class Stand:
 
     def ask(self, identity: Identity, **body: Any) -> Deployment:
         answer = self.call("POST", "/deployments", identity, {"function": "orders", **body})
-        found = self.world.store.deployments.get(answer.value["id"])
+        found = self.simulation.store.deployments.get(answer.value["id"])
         assert found is not None
         return found
 
@@ -147,8 +147,8 @@ class Stand:
         return self.ask(identity, action="deploy", stage=stage, artifact={"sha256": sha256}, **more)
 
     def turn(self, deployment: Deployment) -> Deployment:
-        self.world.deployer.turn(deployment.id)
-        return self.world.now(deployment)
+        self.simulation.deployer.turn(deployment.id)
+        return self.simulation.now(deployment)
 
 
 def second(at: Stand, number: int) -> Identity:
@@ -159,7 +159,7 @@ def second(at: Stand, number: int) -> Identity:
 def replaced(at: Stand, deployment: Deployment, **fields: Any) -> Deployment:
     """The record with other fields, as an earlier gate file would have had them."""
     after = replace(deployment, revision=deployment.revision + 1, **fields)
-    at.world.store.deployments.save(deployment, after)
+    at.simulation.store.deployments.save(deployment, after)
     return after
 
 
@@ -169,7 +169,7 @@ def no_provisioned_concurrency(**_: str) -> Any:
 
 @pytest.fixture
 def at(tmp_path: Path) -> Iterator[Stand]:
-    with world() as made:
+    with simulation() as made:
         made.model.add("orders", b"code of somebody")
         setattr(made.model, "get_provisioned_concurrency_config", no_provisioned_concurrency)  # noqa: B010
         for code in (b"old", b"new", b"newest"):
@@ -185,18 +185,18 @@ def test_an_approved_deployment_that_bakes_is_not_woken_every_minute(at: Stand) 
     """A bake of days was woken each minute, until executions ran out of history, and it was given up."""
     asked = at.deploy(at.job(1), NEW, "asked")
     at.turn(asked)
-    at.world.store.waits.add(asked.id, "token", 0)
-    janitor = Janitor(at.world.store, cast(Any, at.engine), at.world.clock)
+    at.simulation.store.waits.add(asked.id, "token", 0)
+    janitor = Janitor(at.simulation.store, cast(Any, at.engine), at.simulation.clock)
     at.call("POST", "/deployments/{id}/approve", second(at, 2), {}, id=asked.id)
     at.engine.woken.clear()
-    at.world.clock.sleep(60)
+    at.simulation.clock.sleep(60)
     assert janitor.sweep().running == 1
     assert at.engine.woken == ["token"]  # whoever approved may have died before the wake-up call
-    baking = replace(at.world.now(asked), status=Status.BAKING, revision=99)
-    at.world.store.deployments.save(at.world.now(asked), baking)
+    baking = replace(at.simulation.now(asked), status=Status.BAKING, revision=99)
+    at.simulation.store.deployments.save(at.simulation.now(asked), baking)
     at.engine.woken.clear()
     for _ in range(10):
-        at.world.clock.sleep(60)
+        at.simulation.clock.sleep(60)
         janitor.sweep()
     assert at.engine.woken == []
 
@@ -204,8 +204,8 @@ def test_an_approved_deployment_that_bakes_is_not_woken_every_minute(at: Stand) 
 def test_a_table_in_trouble_is_waited_for_and_not_asked_again_at_once(at: Stand) -> None:
     """An answer without a revision ended its own wait: turns without a pause, up to the history's end."""
     deployment = at.deploy(at.job(1), NEW)
-    at.world.deployer.wait(deployment.id, 0, "token", 5)
-    assert at.world.waits.woken == []
+    at.simulation.deployer.wait(deployment.id, 0, "token", 5)
+    assert at.simulation.waits.woken == []
 
 
 # The janitor
@@ -213,15 +213,16 @@ def test_a_table_in_trouble_is_waited_for_and_not_asked_again_at_once(at: Stand)
 
 def test_one_deployment_that_cannot_be_swept_keeps_no_other_from_it(at: Stand) -> None:
     stuck, other, lost = (
-        at.world.accept(NEW, alias=alias, attempt=tries) for alias, tries in {"a": 1, "b": 1, "c": 5}.items()
+        at.simulation.accept(NEW, alias=alias, attempt=tries)
+        for alias, tries in {"a": 1, "b": 1, "c": 5}.items()
     )
     at.engine.states = {
         stuck.id: error("ThrottlingException", 400),
         other.id: None,
         lost.id: "FAILED",
     }
-    at.world.clock.sleep(60)
-    swept = Janitor(at.world.store, cast(Any, at.engine), at.world.clock).sweep()
+    at.simulation.clock.sleep(60)
+    swept = Janitor(at.simulation.store, cast(Any, at.engine), at.simulation.clock).sweep()
     assert swept.started == (other.id,)
     assert [deployment.id for deployment in swept.abandoned] == [lost.id]
 
@@ -231,46 +232,46 @@ def test_one_deployment_that_cannot_be_swept_keeps_no_other_from_it(at: Stand) -
 
 def test_a_stage_with_a_new_name_is_rolled_back_from_what_it_serves(at: Stand) -> None:
     """What the old name last served came first, so the way back led to where the stage was already."""
-    at.world.run(replaced(at, at.deploy(at.job(1), OLD), stage="an-old-name"))
+    at.simulation.run(replaced(at, at.deploy(at.job(1), OLD), stage="an-old-name"))
     for number, sha256 in enumerate((NEW, NEWEST), 2):
-        at.world.run(at.deploy(at.job(number), sha256))
+        at.simulation.run(at.deploy(at.job(number), sha256))
     back = at.ask(at.job(4), action="rollback", stage="prod")
     assert back.version == "2"
 
 
 def test_a_rollback_goes_one_step_back_although_the_release_ends_meanwhile(at: Stand) -> None:
     for number, sha256 in enumerate((OLD, NEW), 1):
-        at.world.run(at.deploy(at.job(number), sha256))
+        at.simulation.run(at.deploy(at.job(number), sha256))
     release = at.deploy(at.job(3), NEWEST)
     while at.turn(release).status is not Status.BAKING:
         pass
-    read = at.world.store.locks.alias_lock
+    read = at.simulation.store.locks.alias_lock
 
     def ends_first(*key: Any) -> Any:
-        setattr(at.world.store.locks, "alias_lock", read)  # noqa: B010
-        at.world.run(release)
+        setattr(at.simulation.store.locks, "alias_lock", read)  # noqa: B010
+        at.simulation.run(release)
         return read(*key)
 
-    setattr(at.world.store.locks, "alias_lock", ends_first)  # noqa: B010
+    setattr(at.simulation.store.locks, "alias_lock", ends_first)  # noqa: B010
     with pytest.raises(Problem) as refused:
         at.ask(at.job(4), action="rollback", stage="prod")
-    assert (refused.value.status, at.world.locks()) == (503, [])
-    back = at.world.run(at.ask(at.job(4), action="rollback", stage="prod"))
-    assert at.world.model.serves("orders", "prod") == ("2", {}), back.timeline
+    assert (refused.value.status, at.simulation.locks()) == (503, [])
+    back = at.simulation.run(at.ask(at.job(4), action="rollback", stage="prod"))
+    assert at.simulation.model.serves("orders", "prod") == ("2", {}), back.timeline
 
 
 def test_the_way_back_of_a_token_ends_nobody_elses_release(at: Stand) -> None:
     """A token that has deployed may undo that; with a rollback to the very same it ended the next release."""
-    at.world.run(at.deploy(at.job(1), OLD))
+    at.simulation.run(at.deploy(at.job(1), OLD))
     first = at.job(2)
-    at.world.run(at.deploy(first, NEW))
+    at.simulation.run(at.deploy(first, NEW))
     release = at.deploy(at.job(3), NEWEST)
     while at.turn(release).status is not Status.BAKING:
         pass
     with pytest.raises(Problem) as refused:
         at.ask(first, action="rollback", stage="prod")
     assert refused.value.code == "token_used"
-    assert at.world.now(release).abort is None
+    assert at.simulation.now(release).abort is None
 
 
 # Approvals
@@ -291,7 +292,7 @@ def test_an_approval_counts_only_while_the_override_is_allowed_too(at: Stand, tm
 def test_a_token_too_old_for_a_stage_neither_holds_nor_releases_it(at: Stand) -> None:
     old = at.job(1)
     at.call("POST", "/stages/{stage}/hold", old, {"reason": "an incident"}, stage="asked")
-    at.world.clock.sleep(301)
+    at.simulation.clock.sleep(301)
     for method, body in (("DELETE", None), ("POST", {"reason": "again"})):
         with pytest.raises(Problem) as refused:
             at.call(method, "/stages/{stage}/hold", old, body, stage="asked")
@@ -303,20 +304,20 @@ def test_a_token_too_old_for_a_stage_neither_holds_nor_releases_it(at: Stand) ->
 
 def test_a_move_that_was_held_up_comes_to_nothing_once_the_deployment_has_ended(at: Stand) -> None:
     """The call was under way, in a retry or a slow network, while the deployment ended `untouched`."""
-    at.world.run(at.world.accept(OLD))
-    deployment = at.world.accept(NEW)
-    model = at.world.model
+    at.simulation.run(at.simulation.accept(OLD))
+    deployment = at.simulation.accept(NEW)
+    model = at.simulation.model
 
     def ends_first(name: str) -> None:
         if name != "UpdateAlias":
             return
         model.before = lambda _: None
         at.call("POST", "/deployments/{id}/abort", at.job(9), {}, id=deployment.id)
-        at.world.run(deployment)
+        at.simulation.run(deployment)
 
     model.before = ends_first
     at.turn(deployment)
-    ended = at.world.now(deployment)
+    ended = at.simulation.now(deployment)
     assert (ended.status, ended.outcome) == (Status.ABORTED, AliasOutcome.UNTOUCHED)
     assert model.serves("orders", "prod") == ("1", {})
 

@@ -49,8 +49,8 @@ from support.plans import (
     successful_outcome,
     versions,
 )
+from support.simulation import OWN, START, new_deployment
 from support.state_machine import EVENTS_OF_A_WAIT
-from support.world import OWN, START, new_deployment
 
 OLD, NEW = AliasState("1"), AliasState("2")
 

@@ -13,7 +13,7 @@ from sluicegate.rollout.analysis import find_breach
 from sluicegate.store.codec import deployment_of, marshal, read, record, unmarshal
 from sluicegate.store.holds import Hold
 from support.plans import ABORTED, observations, plans
-from support.world import START, new_deployment
+from support.simulation import START, new_deployment
 
 SHA = "a" * 64
 

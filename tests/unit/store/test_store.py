@@ -1,4 +1,4 @@
-"""What the table's keeping promises by itself: locks that are handed over, whoever comes in between."""
+"""The guarantees of the table alone: locks that are handed over, whatever happens in between."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -19,7 +19,7 @@ from sluicegate.store.holds import Hold
 from sluicegate.store.locks import AliasLock, Supersession
 from sluicegate.store.requests import TokenUse
 from support.gateway_world import Site, artifact, gate_of, problem, site
-from support.world import OWN, START, World, new_deployment, world
+from support.simulation import OWN, START, Simulation, new_deployment, simulation
 
 pytestmark = pytest.mark.filterwarnings("ignore:No application metrics")
 
@@ -28,16 +28,16 @@ CANARY = Rollout(steps=(TrafficStep(10, 300), TrafficStep(100, 0)))
 
 
 @pytest.fixture
-def at() -> Iterator[World]:
-    with world() as made:
+def at() -> Iterator[Simulation]:
+    with simulation() as made:
         yield made
 
 
-def lock(at: World) -> AliasLock | None:
+def lock(at: Simulation) -> AliasLock | None:
     return at.store.locks.alias_lock(OWN, "orders", "prod")
 
 
-def accept(at: World, *, supersession: Supersession | None = None, **fields: Any) -> Deployment:
+def accept(at: Simulation, *, supersession: Supersession | None = None, **fields: Any) -> Deployment:
     at.clock.now += 1
     deployment = replace(new_deployment(at.clock(), SHA), **fields)
     keywords: dict[str, Any] = {"request_key": deployment.id, "fingerprint": "f", "token_use": None}
@@ -45,15 +45,15 @@ def accept(at: World, *, supersession: Supersession | None = None, **fields: Any
     return deployment
 
 
-def moved(at: World, deployment: Deployment, status: Status, **fields: Any) -> Deployment:
+def moved(at: Simulation, deployment: Deployment, status: Status, **fields: Any) -> Deployment:
     """Its record, changed and saved."""
     after = deployment.changed(at.clock(), "as the test wants it", status, **fields)
     at.store.deployments.save(deployment, after)
     return after
 
 
-def superseding(at: World, holder: Deployment, successor: Deployment | None = None) -> Supersession:
-    """What a new deployment makes of who has the alias."""
+def superseding(at: Simulation, holder: Deployment, successor: Deployment | None = None) -> Supersession:
+    """How a new deployment replaces the one that has the alias."""
     found = lock(at)
     assert found is not None
     reason = Reason("superseded", "another one takes its place")
@@ -68,7 +68,7 @@ def superseding(at: World, holder: Deployment, successor: Deployment | None = No
 class Interleaving:
     """Runs something before a transaction of the table's, by its number from now; nothing inside counts."""
 
-    def __init__(self, at: World, **plans: Callable[[], object]) -> None:
+    def __init__(self, at: Simulation, **plans: Callable[[], object]) -> None:
         self.plans = {int(name.removeprefix("before_")): what for name, what in plans.items()}
         self.count = 0
         self.inside = False
@@ -87,7 +87,7 @@ class Interleaving:
 # Locks
 
 
-def test_a_holder_leaves_its_lock_to_its_heir(at: World) -> None:
+def test_a_holder_leaves_its_lock_to_its_heir(at: Simulation) -> None:
     holder = moved(at, accept(at), Status.SHIFTING)
     successor = accept(at, supersession=superseding(at, holder), supersedes=holder.id)
     assert lock(at) == AliasLock(holder.id, successor.id)
@@ -101,7 +101,7 @@ def test_a_holder_leaves_its_lock_to_its_heir(at: World) -> None:
     assert lock(at) is None
 
 
-def test_an_heir_that_ends_first_leaves_the_lock_to_its_holder(at: World) -> None:
+def test_an_heir_that_ends_first_leaves_the_lock_to_its_holder(at: Simulation) -> None:
     holder = moved(at, accept(at), Status.SHIFTING)
     successor = accept(at, supersession=superseding(at, holder), supersedes=holder.id)
     moved(at, successor, Status.ABORTED)
@@ -112,7 +112,7 @@ def test_an_heir_that_ends_first_leaves_the_lock_to_its_holder(at: World) -> Non
 
 @pytest.mark.parametrize("point", [1, 2, 3])
 @pytest.mark.parametrize("first", ["holder", "successor"])
-def test_holder_and_heir_that_end_at_once_leave_no_lock(at: World, point: int, first: str) -> None:
+def test_holder_and_heir_that_end_at_once_leave_no_lock(at: Simulation, point: int, first: str) -> None:
     """One of them ends before any transaction of the other's."""
     holder = moved(at, accept(at), Status.SHIFTING)
     successor = accept(at, supersession=superseding(at, holder), supersedes=holder.id)
@@ -126,7 +126,7 @@ def test_holder_and_heir_that_end_at_once_leave_no_lock(at: World, point: int, f
 
 
 @pytest.mark.parametrize("point", [1, 2])
-def test_a_holder_that_ends_while_it_is_superseded_is_read_again(at: World, point: int) -> None:
+def test_a_holder_that_ends_while_it_is_superseded_is_read_again(at: Simulation, point: int) -> None:
     holder = moved(at, accept(at), Status.SHIFTING)
     takeover = superseding(at, holder)
     plan: dict[str, Callable[[], object]] = {f"before_{point}": lambda: moved(at, holder, Status.FAILED)}
@@ -140,7 +140,7 @@ def test_a_holder_that_ends_while_it_is_superseded_is_read_again(at: World, poin
         assert lock(at) is not None
 
 
-def test_of_two_that_supersede_at_once_one_is_told_to_look_again(at: World) -> None:
+def test_of_two_that_supersede_at_once_one_is_told_to_look_again(at: Simulation) -> None:
     holder = moved(at, accept(at), Status.SHIFTING)
     first, second = superseding(at, holder), superseding(at, holder)
     winner = accept(at, supersession=first, supersedes=holder.id)
@@ -149,7 +149,7 @@ def test_of_two_that_supersede_at_once_one_is_told_to_look_again(at: World) -> N
     assert lock(at) == AliasLock(holder.id, winner.id)
 
 
-def test_a_third_takes_the_second_ones_place(at: World) -> None:
+def test_a_third_takes_the_second_ones_place(at: Simulation) -> None:
     holder = moved(at, accept(at), Status.SHIFTING)
     second = accept(at, supersession=superseding(at, holder), supersedes=holder.id)
     third = accept(at, supersession=superseding(at, at.now(holder), second), supersedes=holder.id)
@@ -157,7 +157,7 @@ def test_a_third_takes_the_second_ones_place(at: World) -> None:
     assert lock(at) == AliasLock(holder.id, third.id)
 
 
-def test_a_lock_that_is_somebody_elses_is_not_freed(at: World) -> None:
+def test_a_lock_that_is_somebody_elses_is_not_freed(at: Simulation) -> None:
     holder = accept(at)
     other = replace(new_deployment(at.clock(), SHA), id="another")
     key = {"pk": {"S": "lock#111111111111#eu-central-1#orders"}, "sk": {"S": "alias#prod"}}
@@ -166,7 +166,7 @@ def test_a_lock_that_is_somebody_elses_is_not_freed(at: World) -> None:
     assert lock(at) == AliasLock(other.id)
 
 
-def conflicting(at: World, times: int) -> None:
+def conflicting(at: Simulation, times: int) -> None:
     """DynamoDB refuses so many transactions: another one is at the same items."""
     left = [True] * times
     reasons = [{"Code": "TransactionConflict"}, {"Code": "None"}]
@@ -181,14 +181,14 @@ def conflicting(at: World, times: int) -> None:
 
 
 @pytest.mark.parametrize("times", [1, 5])
-def test_transactions_in_each_others_way_are_tried_again(at: World, times: int) -> None:
+def test_transactions_in_each_others_way_are_tried_again(at: Simulation, times: int) -> None:
     conflicting(at, times)
     deployment = accept(at)
     conflicting(at, times)
     assert moved(at, deployment, Status.SHIFTING) == at.now(deployment)
 
 
-def test_transactions_that_are_always_in_the_way_write_nothing(at: World) -> None:
+def test_transactions_that_are_always_in_the_way_write_nothing(at: Simulation) -> None:
     conflicting(at, 6)
     with pytest.raises(Contended):
         accept(at)
@@ -200,7 +200,7 @@ def test_transactions_that_are_always_in_the_way_write_nothing(at: World) -> Non
     assert at.now(deployment) == deployment
 
 
-def test_the_publishing_lock_is_one_deployments_until_its_lease_runs_out(at: World) -> None:
+def test_the_publishing_lock_is_one_deployments_until_its_lease_runs_out(at: Simulation) -> None:
     one = accept(at)
     other = accept(at, plan=replace(one.plan, alias="dev"))
     one = moved(at, one, Status.PUBLISHING)
@@ -226,7 +226,7 @@ def test_a_request_is_known_for_longer_than_any_token_can_repeat_it() -> None:
     assert requests.REQUEST_KEPT > token.MAX_LIFETIME + token.LEEWAY
 
 
-def test_a_request_and_a_token_are_known_to_whom_they_belong(at: World) -> None:
+def test_a_request_and_a_token_are_known_to_whom_they_belong(at: Simulation) -> None:
     binding = TokenUse("token", "fingerprint", int(START) + 3_600)
     first = new_deployment(at.clock(), SHA)
     at.store.deployments.accept(first, request_key="r", fingerprint="fingerprint", token_use=binding)
@@ -240,7 +240,7 @@ def test_a_request_and_a_token_are_known_to_whom_they_belong(at: World) -> None:
     assert at.store.deployments.get(again.id) is None
 
 
-def test_a_token_is_bound_by_an_approval_or_the_record_stays_as_it_was(at: World) -> None:
+def test_a_token_is_bound_by_an_approval_or_the_record_stays_as_it_was(at: Simulation) -> None:
     binding = TokenUse("token", "fingerprint", int(START) + 3_600)
     one = accept(at)
     after = one.changed(at.clock(), "approved")
@@ -250,7 +250,7 @@ def test_a_token_is_bound_by_an_approval_or_the_record_stays_as_it_was(at: World
     assert at.now(one) == after
 
 
-def test_a_token_is_forgotten_an_hour_after_it_has_expired(at: World) -> None:
+def test_a_token_is_forgotten_an_hour_after_it_has_expired(at: Simulation) -> None:
     at.store.deployments.accept(
         new_deployment(at.clock(), SHA),
         request_key="r",
@@ -261,7 +261,7 @@ def test_a_token_is_forgotten_an_hour_after_it_has_expired(at: World) -> None:
     assert int(item["expires_at"]["N"]) == int(START) + 600 + 3_600
 
 
-def succeeded(at: World, pipeline: str, **fields: Any) -> Deployment:
+def succeeded(at: Simulation, pipeline: str, **fields: Any) -> Deployment:
     """A deployment of this pipeline that succeeded."""
     by = replace(new_deployment(START, SHA).requested_by, pipeline_id=pipeline)
     deployment = accept(at, requested_by=by, **fields)
@@ -269,7 +269,7 @@ def succeeded(at: World, pipeline: str, **fields: Any) -> Deployment:
     return moved(at, shifting, Status.SUCCEEDED, outcome=AliasOutcome.MOVED)
 
 
-def test_the_newest_pipeline_that_succeeded_counts_and_never_goes_back(at: World) -> None:
+def test_the_newest_pipeline_that_succeeded_counts_and_never_goes_back(at: Simulation) -> None:
     ordered = replace(new_deployment(START, SHA).plan, ordered=True)
     succeeded(at, "20")
     succeeded(at, "9")  # not ordered then: it goes, and is no newer
@@ -287,11 +287,11 @@ def test_the_newest_pipeline_that_succeeded_counts_and_never_goes_back(at: World
 # History
 
 
-def served(at: World) -> list[tuple[str, bool]]:
+def served(at: Simulation) -> list[tuple[str, bool]]:
     return [(one.version, one.withdrawn) for one in at.store.versions.served(OWN, "orders", "prod")]
 
 
-def test_a_version_that_a_rollback_leaves_is_withdrawn_until_it_succeeds_again(at: World) -> None:
+def test_a_version_that_a_rollback_leaves_is_withdrawn_until_it_succeeds_again(at: Simulation) -> None:
     succeeded(at, "1", version="1")
     succeeded(at, "2", version="2", original=AliasState("1"))
     assert served(at) == [("2", False), ("1", False)]
@@ -301,26 +301,26 @@ def test_a_version_that_a_rollback_leaves_is_withdrawn_until_it_succeeds_again(a
     assert served(at) == [("2", False), ("1", False)]
 
 
-def test_a_rollback_to_what_is_served_withdraws_nothing(at: World) -> None:
+def test_a_rollback_to_what_is_served_withdraws_nothing(at: Simulation) -> None:
     succeeded(at, "1", version="1")
     succeeded(at, "2", version="1", original=AliasState("1"), action="rollback")
     assert served(at) == [("1", False)]
 
 
-def test_a_version_that_somebody_else_put_there_is_not_in_the_history(at: World) -> None:
+def test_a_version_that_somebody_else_put_there_is_not_in_the_history(at: Simulation) -> None:
     succeeded(at, "1", version="1")
     succeeded(at, "2", version="1", original=AliasState("77"), action="rollback")
     assert served(at) == [("1", False)]
 
 
-def test_each_alias_has_its_own_history(at: World) -> None:
+def test_each_alias_has_its_own_history(at: Simulation) -> None:
     succeeded(at, "1", version="1")
     assert at.store.versions.served(OWN, "orders", "dev") == []
     assert at.store.versions.served(replace(OWN, region="eu-west-1"), "orders", "prod") == []
     assert at.store.versions.served(OWN, "orders-api", "prod") == []
 
 
-def test_a_hold_is_one_per_rule_and_stage(at: World) -> None:
+def test_a_hold_is_one_per_rule_and_stage(at: Simulation) -> None:
     def hold(rule: str, reason: str, stage: str = "prod") -> Hold:
         return Hold(stage, rule, ("orders*",), reason, timestamp(START), {"job_id": "1", "user_login": None})
 

@@ -8,30 +8,30 @@ from botocore.exceptions import ClientError
 
 from sluicegate.store.errors import Contended, Outdated, RequestKnown, TagMoved
 from sluicegate.store.table import ABSENT, ATTEMPTS, PRESENT, Condition, Resolution, Table, Transaction
-from support.world import TABLE, World, world
+from support.simulation import TABLE, Simulation, simulation
 
 ONE, OTHER = {"pk": "one", "sk": "x"}, {"pk": "other", "sk": "x"}
 
 
 @pytest.fixture
-def at() -> Iterator[World]:
-    with world() as made:
+def at() -> Iterator[Simulation]:
+    with simulation() as made:
         yield made
 
 
 @pytest.fixture
-def table(at: World) -> Table:
+def table(at: Simulation) -> Table:
     return Table(at.client, TABLE, at.clock.sleep)
 
 
-def sent(at: World) -> list[None]:
+def sent(at: Simulation) -> list[None]:
     """Grows with each transaction that is sent."""
     calls: list[None] = []
     at.listen("before-call.dynamodb.TransactWriteItems", lambda **_: calls.append(None))
     return calls
 
 
-def refusing(at: World, code: str, **reasons: Any) -> None:
+def refusing(at: Simulation, code: str, **reasons: Any) -> None:
     def refuse(**_: Any) -> None:
         answer: Any = {"Error": {"Code": code}, **reasons}
         raise ClientError(answer, "TransactWriteItems")
@@ -72,14 +72,14 @@ def test_a_function_says_what_a_conflict_means(table: Table) -> None:
         both(table, lambda: Outdated("newer"), TagMoved).commit()
 
 
-def test_a_write_whose_answer_was_lost_is_done(at: World, table: Table) -> None:
+def test_a_write_whose_answer_was_lost_is_done(at: Simulation, table: Table) -> None:
     table.put(dict(ONE))
     calls = sent(at)
     both(table, lambda: Resolution.TOOK_EFFECT, TagMoved).commit()
     assert len(calls) == 1
 
 
-def test_a_write_is_dropped_and_the_rest_is_sent_at_once(at: World, table: Table) -> None:
+def test_a_write_is_dropped_and_the_rest_is_sent_at_once(at: Simulation, table: Table) -> None:
     table.put({**ONE, "value": 1})
     before, calls = at.clock(), sent(at)
     both(table, Resolution.DROP, TagMoved).commit()
@@ -101,7 +101,7 @@ def test_a_write_is_replaced_by_what_its_conflict_adds(table: Table) -> None:
     assert table.get(ONE) == {**ONE, "value": 3}
 
 
-def test_a_condition_that_is_met_after_a_pause_is_no_conflict(at: World, table: Table) -> None:
+def test_a_condition_that_is_met_after_a_pause_is_no_conflict(at: Simulation, table: Table) -> None:
     table.put(dict(ONE))
     before = at.clock()
 
@@ -126,7 +126,7 @@ def test_a_check_writes_nothing(table: Table) -> None:
 
 
 @pytest.mark.parametrize("code", ["TransactionConflict", "ThrottlingError"])
-def test_a_transaction_that_is_always_in_the_way_is_given_up(at: World, table: Table, code: str) -> None:
+def test_a_transaction_that_is_always_in_the_way_is_given_up(at: Simulation, table: Table, code: str) -> None:
     calls = sent(at)
     refusing(at, "TransactionCanceledException", CancellationReasons=[{"Code": code}, {"Code": "None"}])
     with pytest.raises(Contended):
@@ -134,13 +134,13 @@ def test_a_transaction_that_is_always_in_the_way_is_given_up(at: World, table: T
     assert len(calls) == ATTEMPTS
 
 
-def test_an_error_of_the_table_is_raised_as_it_is(at: World, table: Table) -> None:
+def test_an_error_of_the_table_is_raised_as_it_is(at: Simulation, table: Table) -> None:
     refusing(at, "AccessDeniedException")
     with pytest.raises(ClientError):
         both(table, RequestKnown, TagMoved).commit()
 
 
-def test_an_update_says_whether_its_condition_held(at: World, table: Table) -> None:
+def test_an_update_says_whether_its_condition_held(at: Simulation, table: Table) -> None:
     mine = Condition("claims = :found", {":found": 1})
     assert not table.update(ONE, {"state": "x", "claims": 2}, mine)
     table.put({**ONE, "claims": 1})

@@ -1,6 +1,6 @@
-"""The words of a deployment: what was accepted, by which plan, and what has happened since.
+"""A deployment: what was accepted, by which plan, and what has happened since.
 
-Values only. `rollout` decides over them, `store` keeps them, `view` shows them.
+Values only. `rollout` decides on them, `store` keeps them, `views` shows them.
 """
 
 from collections.abc import Mapping
@@ -41,7 +41,7 @@ _FINAL: Final = frozenset(
 
 
 class AliasOutcome(StrEnum):
-    """What became of the alias, told once a deployment is final. `unknown` raises an alarm."""
+    """What became of the alias, once a deployment is final. `unknown` raises an alarm."""
 
     UNTOUCHED = "untouched"
     MOVED = "moved"
@@ -70,7 +70,7 @@ class AliasState:
 
 @dataclass(frozen=True)
 class Requester:
-    """Who asked, as their verified token says; or the webhook's delivery, then `webhook` is its name."""
+    """The job that asked, as its verified token says; or a webhook's delivery, then `webhook` is its name."""
 
     issuer: str
     project_id: str
@@ -87,7 +87,7 @@ class Requester:
 
 @dataclass(frozen=True)
 class Approval:
-    """A second person's word, by which rule it counts, and when it came (RFC 3339)."""
+    """A second person's decision, the rule by which it counts, and when it was made (RFC 3339)."""
 
     decision: str
     by: Requester
@@ -111,12 +111,13 @@ class Deployment:
     """One accepted request. Each change makes the next revision and one entry of the timeline.
 
     `original` is what the alias served before anything was moved, None where there was no alias; `current` is
-    what it was last seen or made to serve, at Lambda's revision `alias_revision`. All three mean something
-    from `verifying` on. `step` is the index into the plan's steps, `extended` how often its bake was
-    prolonged, `traffic_since` (RFC 3339) when traffic first reached the version. `abort` says why it shall go
-    no further, `supersedes` whose place it waits for. `promoted_from` is a stage, and `source` its alias
-    where that has to serve the very version still. `failures` counts the failed tries of the present step,
-    `attempt` the executions started for this deployment, `since` (RFC 3339) is when the present status began.
+    what it was last observed or made to serve, at Lambda's revision `alias_revision`. All three are set from
+    `verifying` on. `step` is the index into the plan's steps, `extended` how often its bake was extended,
+    `traffic_since` (RFC 3339) when traffic first reached the version. `abort` says why it must stop,
+    `supersedes` is the id of the deployment that it replaces. `promoted_from` is a stage, and `source` its
+    alias, where that must still serve the same version. `failures` counts the failed attempts at the current
+    action, `attempt` the executions started for this deployment. `since` (RFC 3339) is when the current
+    status began.
     """
 
     id: str
@@ -156,7 +157,7 @@ class Deployment:
     attempt: int = 1
 
     def changed(self, at: float, message: str, status: Status | None = None, **fields: Any) -> "Deployment":
-        """The next revision, with its entry in the timeline. A final deployment has no next one."""
+        """Return the next revision, with its timeline entry. Raises ValueError if this one is final."""
         if self.status.final:
             raise ValueError(f"deployment {self.id} is {self.status} and stays so")
         status = status or self.status
@@ -178,7 +179,7 @@ class Deployment:
 
 
 def until(deployment: Deployment) -> float | None:
-    """Epoch seconds at which the present bake, or the time for an approval, is over; None elsewhere."""
+    """Return when the current bake, or the time for an approval, ends (epoch seconds), or None."""
     began = seconds(deployment.since)
     match deployment.status:
         case Status.BAKING:

@@ -1,4 +1,4 @@
-"""The words of a plan: what acceptance fixes for a deployment, from the gate file in force at that moment.
+"""A plan: what acceptance fixes for a deployment, from the gate file in force at that moment.
 
 Values only. `gate` holds them per stage and function, `rollout` decides by them.
 """
@@ -31,11 +31,11 @@ ALL_AT_ONCE = (TrafficStep(100, 0),)
 
 @dataclass(frozen=True)
 class Smoke:
-    """What has to go well before traffic reaches a new version.
+    """The test that a new version must pass before traffic reaches it.
 
-    The version itself is invoked with `payload` and must answer what contains `expect` (both JSON texts; an
-    `expect` of None takes every answer but an error). Or the function `hook`, of the same target, is told
-    which version it is, and decides. `timeout` is in seconds.
+    The version itself is invoked with `payload`, and its answer must contain `expect` (both JSON texts; with
+    an `expect` of None every answer but an error passes). Or the function `hook`, of the same target, is
+    invoked with the version's number, and decides. `timeout` is in seconds.
     """
 
     timeout: int
@@ -68,7 +68,7 @@ class Limit:
 
 
 class NoData(StrEnum):
-    """What a bake without enough requests comes to."""
+    """How a bake without enough requests ends."""
 
     PASS = "pass"  # noqa: S105 (not a password)
     FAIL = "fail"
@@ -89,8 +89,8 @@ class Plan:
     """What acceptance fixed. A later edit of the gate file does not change it.
 
     `gate` is the digest of the gate file, `approval` the seconds within which a second person must agree
-    (None: nobody is asked), `requires` the stage where the digest must have succeeded, `ordered` whether an
-    older pipeline of the same project is refused.
+    (None: no approval is needed), `requires` the stage where the digest must have succeeded, `ordered`
+    whether an older pipeline of the same project is refused.
     """
 
     target: Target

@@ -1,4 +1,4 @@
-"""How traffic moves: strategies resolved to steps, and which of two strategies is the more careful one."""
+"""How traffic moves: the steps of each strategy, and whether one strategy is as cautious as another."""
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
@@ -7,33 +7,33 @@ from typing import Final
 from sluicegate.deployment.plan import ALL_AT_ONCE, TrafficStep
 
 MAX_STEPS: Final = 20
-"""Runner of one plan: with the looks that a bake takes, a rollout stays within Step Functions' history."""
+"""Steps of one plan: with the observations of its bakes, a rollout stays within Step Functions' history."""
 
 MAX_BAKE: Final = 7 * 86_400
-"""Seconds of one bake."""
+"""The longest bake, in seconds."""
 
 TYPES: Final = ("all-at-once", "canary", "linear", "steps")
 
 _OVER: Final = 101
-"""Above every percentage: the new version has all traffic, and nobody watches any more."""
+"""Above every percentage: the new version has all traffic, and nothing is watched any more."""
 
 
 class StrategyError(ValueError):
-    """No steps can be made of it; the message says why."""
+    """The steps cannot be a plan's; the message says why."""
 
 
 def all_at_once(bake: int = 0) -> tuple[TrafficStep, ...]:
-    """Everything in one step, watched for `bake` seconds after it."""
+    """Return one step with all traffic, watched for `bake` seconds."""
     return ALL_AT_ONCE if not bake else checked((TrafficStep(100, bake),))
 
 
 def canary(percent: int, bake: int) -> tuple[TrafficStep, ...]:
-    """`percent` of the traffic for `bake` seconds, then all of it."""
+    """Return `percent` of the traffic for `bake` seconds, then all of it."""
     return checked((TrafficStep(percent, bake), TrafficStep(100, 0)))
 
 
 def linear(percent: int, every: int) -> tuple[TrafficStep, ...]:
-    """`percent` more each `every` seconds, until it is all."""
+    """Return `percent` more every `every` seconds, until it is all."""
     if not 1 <= percent <= 99:
         raise StrategyError("percent is from 1 to 99")
     shares = [*range(percent, 100, percent), 100]
@@ -41,7 +41,7 @@ def linear(percent: int, every: int) -> tuple[TrafficStep, ...]:
 
 
 def checked(steps: Sequence[TrafficStep]) -> tuple[TrafficStep, ...]:
-    """The steps, if they can be a plan's. Raises StrategyError."""
+    """Return the steps, if they can be a plan's. Raises StrategyError."""
     if not 1 <= len(steps) <= MAX_STEPS:
         raise StrategyError(f"these are {len(steps)} steps, and a plan has 1 to {MAX_STEPS}")
     if steps[-1].percent != 100:
@@ -58,18 +58,18 @@ def checked(steps: Sequence[TrafficStep]) -> tuple[TrafficStep, ...]:
 
 
 def is_at_least_as_cautious(one: Sequence[TrafficStep], other: Sequence[TrafficStep]) -> bool:
-    """Whether `one` is as careful as `other`, or more.
+    """Say whether `one` is as cautious as `other`, or more.
 
-    It is where, at every moment since the first move, no more traffic is on the new version by `one` than by
-    `other`, and `one` still watches whenever `other` does. That is a partial order: of two, one may
-    be more careful at first and the other later; then neither is as careful as the other.
+    It is if, at every moment since traffic first moved, `one` has no more traffic on the new version than
+    `other`, and `one` still watches whenever `other` does. That is a partial order: one of two strategies may
+    be more cautious at first and the other later; then neither is at least as cautious as the other.
     """
     moments = {start for steps in (one, other) for start, _ in _curve(steps)}
     return all(_exposure(one, moment) <= _exposure(other, moment) for moment in moments)
 
 
 def _curve(steps: Sequence[TrafficStep]) -> Iterator[tuple[int, int]]:
-    """(seconds since the first move, percent from then on), up to the end of watching."""
+    """Yield (seconds since traffic first moved, percent from then on), up to the end of watching."""
     start = 0
     for step in steps:
         yield start, step.percent

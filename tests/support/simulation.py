@@ -1,4 +1,4 @@
-"""A small world for rollouts: a table (moto's), Lambda's model, and a clock that only sleeping moves."""
+"""A simulation of rollouts: a table (moto's), a model of Lambda, and a clock that only sleeping moves."""
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -61,7 +61,7 @@ class Bucket:
 
 
 @dataclass
-class Sky:
+class FakeCloudWatch:
     """CloudWatch as a test wants it: alarms by name, what each version measured, how often it was asked."""
 
     states: dict[str, AlarmState] = field(default_factory=dict)
@@ -78,9 +78,9 @@ class Sky:
 
 
 @dataclass
-class OneTarget:
+class FakeTargets:
     model: LambdaModel
-    sky: Sky
+    cloudwatch: FakeCloudWatch
 
     def enter(self, deployment: Deployment) -> Access:
         smoke = deployment.plan.smoke
@@ -88,7 +88,7 @@ class OneTarget:
         return Access(
             FunctionApi(self.model, deployment.function, self._patient),
             hook,
-            cast(Any, self.sky) if deployment.plan.watch else None,
+            cast(Any, self.cloudwatch) if deployment.plan.watch else None,
         )
 
     def _patient(self, timeout: int) -> LambdaModel:
@@ -107,11 +107,11 @@ class Waits:
 
 
 @dataclass
-class World:
+class Simulation:
     client: Any
     model: LambdaModel = field(default_factory=LambdaModel)
     clock: Clock = field(default_factory=Clock)
-    sky: Sky = field(default_factory=Sky)
+    cloudwatch: FakeCloudWatch = field(default_factory=FakeCloudWatch)
     waits: Waits = field(default_factory=Waits)
     listeners: list[tuple[str, Callable[..., None]]] = field(default_factory=list)
 
@@ -120,7 +120,7 @@ class World:
         self.steps = Runner(
             self.store,
             cast(Any, Bucket(self.model)),
-            cast(Any, OneTarget(self.model, self.sky)),
+            cast(Any, FakeTargets(self.model, self.cloudwatch)),
             self.clock.sleep,
             self.clock,
         )
@@ -173,7 +173,7 @@ class World:
         return found
 
     def listen(self, event: str, listener: Callable[..., None]) -> None:
-        """Hear an event of the table's client, as long as this world lasts."""
+        """Hear an event of the table's client, as long as this simulation lasts."""
         self.client.meta.events.register(event, listener)
         self.listeners.append((event, listener))
 
@@ -204,18 +204,18 @@ def new_deployment(now: float, sha256: str, function: str = "orders", alias: str
 
 @cache
 def dynamodb() -> Any:
-    """One client for all worlds: making one takes longer than most tests."""
+    """One client for all simulations: making one takes longer than most tests."""
     return boto3.client(
         "dynamodb", region_name=OWN.region, aws_access_key_id="test", aws_secret_access_key="test"
     )
 
 
 @contextmanager
-def world() -> Iterator[World]:
+def simulation() -> Iterator[Simulation]:
     with mock_aws():
         client = dynamodb()
         create_table(client)
-        made = World(client)
+        made = Simulation(client)
         try:
             yield made
         finally:
