@@ -521,7 +521,7 @@ def test_the_relay_may_only_read_the_stream_and_set_aside(stand: Stand, names: N
     for action, resource in (
         ("dynamodb:GetRecords", f"{table}-other/stream/2026-11-01T00:00:00.000"),
         ("dynamodb:GetItem", table),
-        ("dynamodb:Query", f"{table}/index/open"),
+        ("dynamodb:Query", f"{table}/index/unfinished"),
         ("events:PutEvents", f"arn:aws:events:{names.region}:{names.account}:event-bus/default"),
         ("sqs:ReceiveMessage", queue),
         ("sqs:SendMessage", f"{queue}-other"),

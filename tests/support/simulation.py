@@ -224,7 +224,12 @@ def simulation() -> Iterator[Simulation]:
 
 
 def create_table(client: Any) -> None:
-    indexes = {"by_function": "function", "by_project": "project", "by_time": "all", "open": "open"}
+    indexes = {
+        "by_function": "function",
+        "by_project": "project",
+        "by_time": "kind",
+        "unfinished": "unfinished",
+    }
     names = {"pk", "sk", "id", *indexes.values()}
     client.create_table(
         TableName=TABLE,

@@ -415,8 +415,8 @@ def test_the_table_has_the_indexes_that_the_store_asks() -> None:
     assert indexes == {
         "by_function": ["function", "id"],
         "by_project": ["project", "id"],
-        "by_time": ["all", "id"],
-        "open": ["open", "id"],
+        "by_time": ["kind", "id"],
+        "unfinished": ["unfinished", "id"],
     }
 
 

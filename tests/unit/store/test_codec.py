@@ -88,8 +88,8 @@ def test_a_record_of_other_types_is_none(name: str, value: Any) -> None:
 
 def test_only_an_unfinished_deployment_is_in_the_index_of_those() -> None:
     deployment = new_deployment(START, SHA)
-    assert record(deployment)["open"] == "open"
-    assert "open" not in record(replace(deployment, status=deployment.status.FAILED))
+    assert record(deployment)["unfinished"] == "yes"
+    assert "unfinished" not in record(replace(deployment, status=deployment.status.FAILED))
 
 
 def test_a_value_is_read_from_its_item() -> None:

@@ -87,7 +87,7 @@ class Interleaving:
 # Locks
 
 
-def test_a_holder_leaves_its_lock_to_its_heir(at: Simulation) -> None:
+def test_a_holder_leaves_its_lock_to_its_successor(at: Simulation) -> None:
     holder = moved(at, accept(at), Status.SHIFTING)
     successor = accept(at, supersession=superseding(at, holder), supersedes=holder.id)
     assert lock(at) == AliasLock(holder.id, successor.id)
@@ -101,7 +101,7 @@ def test_a_holder_leaves_its_lock_to_its_heir(at: Simulation) -> None:
     assert lock(at) is None
 
 
-def test_an_heir_that_ends_first_leaves_the_lock_to_its_holder(at: Simulation) -> None:
+def test_a_successor_that_ends_first_leaves_the_lock_to_its_holder(at: Simulation) -> None:
     holder = moved(at, accept(at), Status.SHIFTING)
     successor = accept(at, supersession=superseding(at, holder), supersedes=holder.id)
     moved(at, successor, Status.ABORTED)
@@ -112,7 +112,7 @@ def test_an_heir_that_ends_first_leaves_the_lock_to_its_holder(at: Simulation) -
 
 @pytest.mark.parametrize("point", [1, 2, 3])
 @pytest.mark.parametrize("first", ["holder", "successor"])
-def test_holder_and_heir_that_end_at_once_leave_no_lock(at: Simulation, point: int, first: str) -> None:
+def test_holder_and_successor_that_end_at_once_leave_no_lock(at: Simulation, point: int, first: str) -> None:
     """One of them ends before any transaction of the other's."""
     holder = moved(at, accept(at), Status.SHIFTING)
     successor = accept(at, supersession=superseding(at, holder), supersedes=holder.id)
@@ -140,7 +140,7 @@ def test_a_holder_that_ends_while_it_is_superseded_is_read_again(at: Simulation,
         assert lock(at) is not None
 
 
-def test_of_two_that_supersede_at_once_one_is_told_to_look_again(at: Simulation) -> None:
+def test_of_two_that_supersede_at_once_one_has_to_read_again(at: Simulation) -> None:
     holder = moved(at, accept(at), Status.SHIFTING)
     first, second = superseding(at, holder), superseding(at, holder)
     winner = accept(at, supersession=first, supersedes=holder.id)
@@ -372,7 +372,7 @@ def test_a_release_that_ends_while_it_is_superseded_is_followed(stage: Site) -> 
     assert stage.locks() == []
 
 
-def test_a_table_that_is_always_contended_is_told_and_nothing_is_accepted(stage: Site) -> None:
+def test_a_table_that_is_always_contended_is_a_503_and_nothing_is_accepted(stage: Site) -> None:
     new = artifact(stage, b"new")
     before = {d.id for d in stage.store.deployments.unfinished()}
     conflicting(stage, 6)

@@ -16,7 +16,7 @@ from sluicegate.store.versions import PublishedVersion, Serving, Versions
 Index = Literal["by_function", "by_project", "by_time"]
 """An index of deployments, by time within one function, within one project, or within all."""
 
-_PARTITIONS: Mapping[Index, str] = {"by_function": "function", "by_project": "project", "by_time": "all"}
+_PARTITIONS: Mapping[Index, str] = {"by_function": "function", "by_project": "project", "by_time": "kind"}
 
 
 class Deployments:
@@ -51,8 +51,8 @@ class Deployments:
 
     def unfinished(self) -> Iterator[Deployment]:
         """Yield the deployments that are not final, oldest first (an index, so a moment old)."""
-        condition = Condition("#key = :key", {":key": "open"})
-        yield from map(deployment_of, self._table.query(condition, index="open", names={"#key": "open"}))
+        condition = Condition("unfinished = :yes", {":yes": keys.UNFINISHED})
+        yield from map(deployment_of, self._table.query(condition, index="unfinished"))
 
     def accept(
         self,

@@ -14,21 +14,35 @@
     tag#HASH                              tag          (webhook, tag) -> the commit that it was deployed at
     serving                               FUNCTION#... what each alias serves, as far as Sluicegate moved it
     served#ACCOUNT#REGION#FUNCTION#ALIAS  VERSION      a version that succeeded there; is it withdrawn?
-    order#ACCOUNT#REGION#FUNCTION#ALIAS   PROJECT      the newest pipeline of a project that succeeded there
+    newest-pipeline#ACCOUNT#REGION#...    PROJECT      the newest pipeline of a project that succeeded there
     hold#STAGE                            RULE         that a rule holds its functions in the stage, and why
     status#HASH, status#ID                             what GitLab was sent (`notifier.ledger`)
 
-Locks carry account and region (guarantees.md#2-one-deployment-at-a-time).
+    index         attributes      items
+    by_function   function, id    the deployments of a function, by time
+    by_project    project, id     the deployments of a project, by time
+    by_time       kind, id        all deployments, by time
+    unfinished    unfinished, id  the deployments that are not final
+
+No other item has `function`, `project`, `kind` or `unfinished`. Locks carry account and region
+(guarantees.md#2-one-deployment-at-a-time).
 """
 
 import hashlib
 import json
+from typing import Final
 
 from sluicegate.deployment.model import Deployment
 from sluicegate.deployment.plan import Target
 
 Key = dict[str, str]
 """The primary key of an item: `pk` and `sk`."""
+
+ALL_DEPLOYMENTS: Final = "deployment"
+"""The key of all deployments in the index `by_time`: their `kind`."""
+
+UNFINISHED: Final = "yes"
+"""The one key of the index `unfinished`."""
 
 
 def digest(*parts: str | None) -> str:
@@ -104,7 +118,7 @@ def serving(target: Target, function: str, stage: str, alias: str) -> Key:
 def newest_pipeline(deployment: Deployment) -> Key:
     """The newest pipeline of the deployment's project that succeeded behind its alias."""
     target, by = deployment.plan.target, deployment.requested_by
-    pk = f"order#{target.account}#{target.region}#{deployment.function}#{deployment.plan.alias}"
+    pk = f"newest-pipeline#{target.account}#{target.region}#{deployment.function}#{deployment.plan.alias}"
     return {"pk": pk, "sk": project_key(by.issuer, by.project_id)}
 
 

@@ -16,7 +16,7 @@ from sluicegate.gateway.requests.bodies import DeploymentRequest
 from sluicegate.gateway.requests.queries import ListRequest
 from sluicegate.oidc.identity import Identity
 from sluicegate.store.deployments import Index
-from sluicegate.store.keys import digest, project_key
+from sluicegate.store.keys import ALL_DEPLOYMENTS, digest, project_key
 
 EXAMINED: Final = 500
 """Records that one list request reads at most; `next_cursor` continues from there."""
@@ -106,7 +106,7 @@ def _index(context: Context, function: str | None, identity: Identity) -> tuple[
         return "by_function", function
     if function or not rules:
         return "by_project", project_key(*identity.project)
-    return "by_time", "deployments"
+    return "by_time", ALL_DEPLOYMENTS
 
 
 def _matches(deployment: Deployment, request: ListRequest) -> bool:
