@@ -13,9 +13,9 @@ from sluicegate.gate import patterns, rollout_settings
 from sluicegate.gate.records import FORMAT
 from sluicegate.gate.rollout_settings import Rollout
 from sluicegate.gate.rules import DENIABLE, PINS
-from sluicegate_gatefile.keys import ID
+from sluicegate_gatefile.diagnostics import did_you_mean
 from sluicegate_gatefile.overrides import Rollouts, no_stage
-from sluicegate_gatefile.shape import did_you_mean
+from sluicegate_gatefile.schema.base import ID
 from sluicegate_gatefile.webhook_checks import WebhookChecks
 from sluicegate_gatefile.yaml_source import Path, Report
 

@@ -17,10 +17,10 @@ from sluicegate.gate import codec
 from sluicegate.gate.policy import Decision, Gate
 from sluicegate.oidc.identity import Identity
 from sluicegate.text import clean
-from sluicegate_gatefile import keys, yaml_source
+from sluicegate_gatefile import reading, yaml_source
 from sluicegate_gatefile.checks import OWN_FUNCTIONS, Checks
 from sluicegate_gatefile.diagnostics import Diagnostic, Findings, Mark, Severity
-from sluicegate_gatefile.shape import UNSUPPORTED
+from sluicegate_gatefile.reading import UNSUPPORTED
 
 MAX_JWKS = 65_536  # bytes, as for keys that are fetched
 
@@ -66,7 +66,7 @@ def check(path: str | Path, *, allow_loopback: bool = False, stack_name: str = "
     own_functions = tuple(f"{stack_name}-{name}" for name in OWN_FUNCTIONS)
 
     def report(severity: Severity, code: str, at: yaml_source.Path, message: str) -> None:
-        findings.add(severity, code, yaml_source.place(tree, at), message)
+        findings.add(severity, code, tree.shown(at), message)
 
     checks = Checks(source, report, partial(_keys_beside, path.parent), allow_loopback, own_functions)
     document = _json(checks.document())
@@ -80,7 +80,7 @@ def check(path: str | Path, *, allow_loopback: bool = False, stack_name: str = "
         return Report(None, None, findings.in_order(), ())
     _warn_of_waiting(gate, report)
     tests = enumerate(source.get("tests", ()))
-    results = tuple(_ask(gate, test, yaml_source.place(tree, ("tests", i))) for i, test in tests)
+    results = tuple(_ask(gate, test, tree.shown(("tests", i))) for i, test in tests)
     return Report(gate, document, findings.in_order(), results)
 
 
@@ -93,16 +93,7 @@ def _warn_of_waiting(gate: Gate, report: yaml_source.Report) -> None:
             report("warning", "approval", ("webhooks", hook.name, "deploy", "stage"), what)
 
 
-def schema() -> dict[str, Any]:
-    """The gate file as JSON Schema, for editors."""
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "Sluicegate gate file",
-        **keys.GATE_FILE.schema(),
-    }
-
-
-def _source(path: Path, findings: Findings) -> tuple[yaml_source.Node, dict[str, Any]] | None:
+def _source(path: Path, findings: Findings) -> tuple[yaml_source.Source, dict[str, Any]] | None:
     """The file's nodes, for their places, and its values; None where it has not the shape of a gate file."""
     try:
         text = path.read_bytes().decode("utf-8")
@@ -115,10 +106,10 @@ def _source(path: Path, findings: Findings) -> tuple[yaml_source.Node, dict[str,
     tree = yaml_source.read(text, findings)
     if tree is None:
         return None
-    source = keys.GATE_FILE.read(tree, findings)
+    source = reading.read(tree, findings)
     if source is None or any(found.code != UNSUPPORTED for found in findings.found):
         return None
-    return tree, source
+    return tree, source.given()
 
 
 def _keys_beside(directory: Path, name: str) -> str:
@@ -190,7 +181,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--stack-name", default="sluicegate")
     options = parser.parse_args(arguments)
     if options.schema:
-        print(json.dumps(schema(), indent=2, ensure_ascii=False))
+        from sluicegate_gatefile.schema.editors import json_schema  # which nothing else needs
+
+        print(json.dumps(json_schema(), indent=2, ensure_ascii=False))
         return 0
     report = check(options.file, allow_loopback=options.allow_loopback, stack_name=options.stack_name)
     for diagnostic in report.diagnostics:

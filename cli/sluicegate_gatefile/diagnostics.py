@@ -1,6 +1,8 @@
 """What is said about a gate file, and where in it."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from typing import Literal
 
 from sluicegate.text import clean
@@ -47,3 +49,16 @@ class Findings:
     def in_order(self) -> tuple[Diagnostic, ...]:
         """Each once, in the order of the file."""
         return tuple(sorted(dict.fromkeys(self.found), key=lambda found: (found.line, found.column)))
+
+
+def did_you_mean(name: str, names: Collection[str]) -> str:
+    """Return the end of a message about an unknown name; empty if no name is near."""
+    near = get_close_matches(name.lower().replace("-", "_"), names, n=1) or get_close_matches(
+        name, names, n=1
+    )
+    return f"; did you mean `{near[0]}`?" if near else ""
+
+
+def listed(names: Collection[str]) -> str:
+    """Return names for a message."""
+    return ", ".join(f"`{name}`" for name in names)

@@ -12,7 +12,8 @@ from sluicegate.deployment.durations import duration
 from sluicegate.deployment.plan import Limit, Metric, NoData, Smoke, TrafficStep, Watch
 from sluicegate.gate import alarm_names
 from sluicegate.gate.rollout_settings import Rollout, circle
-from sluicegate_gatefile.shape import NONE, did_you_mean
+from sluicegate_gatefile.diagnostics import did_you_mean
+from sluicegate_gatefile.fields import NONE
 from sluicegate_gatefile.yaml_source import Path, Report
 
 Keys = Mapping[str, Any]

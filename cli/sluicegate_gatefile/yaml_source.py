@@ -1,13 +1,15 @@
-"""YAML that reads the same to everybody, with each value's place in the text.
+"""YAML with one reading only, and each value's place in the text.
 
 YAML turns `4213`, `on`, `1e10` and `2025-01-01` into things that are no strings, and readers do not agree on
-which. So a scalar keeps its text and what an unquoted one could be taken for; what may stand where is for
-`gateshape` to say. Anchors, aliases, merge keys, tags, directives, equal keys and further documents are
-errors: each lets a file mean something else than what a reviewer sees.
+which. So a scalar keeps its text and what an unquoted one could be taken for; `schema` says what may stand
+where. Anchors, aliases, merge keys, tags, directives, equal keys and further documents are errors: each lets
+a file mean something else than what a reviewer sees.
+
+It reads the parser's events: libyaml's composer is C and cannot be told to refuse any of these.
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
@@ -18,14 +20,13 @@ from sluicegate_gatefile.diagnostics import Findings, Mark, Severity
 
 Kind = Literal["string", "number", "boolean", "date", "null"]
 Path: TypeAlias = tuple[str | int, ...]
-# Takes severity, code, path and message of what is found.
+# Takes severity, code, path and message of a finding.
 Report: TypeAlias = Callable[[Severity, str, Path, str], None]
 
 MAX_DEPTH = 16
 
-_LOADER = getattr(
-    yaml, "CSafeLoader", yaml.SafeLoader
-)  # libyaml's parser is ten times faster where it is there
+# libyaml's parser is ten times faster, where it is installed.
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _KINDS: dict[str, Kind] = {
     "tag:yaml.org,2002:null": "null",
     "tag:yaml.org,2002:bool": "boolean",
@@ -33,7 +34,7 @@ _KINDS: dict[str, Kind] = {
     "tag:yaml.org,2002:float": "number",
     "tag:yaml.org,2002:timestamp": "date",
 }
-# PyYAML speaks YAML 1.1. These are numbers to YAML 1.2 only (its core schema, section 10.3.2).
+# PyYAML reads YAML 1.1. These are numbers in YAML 1.2 only (its core schema, section 10.3.2).
 _NUMBER_1_2 = re.compile(r"0o[0-7]+|[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 
@@ -42,7 +43,6 @@ _SURROGATE = re.compile(r"[\ud800-\udfff]")
 class Scalar:
     """A text; `kind` is what a reader could take it for, always "string" for a quoted one."""
 
-    mark: Mark
     text: str
     kind: Kind
 
@@ -53,85 +53,72 @@ class Scalar:
 
 
 @dataclass(frozen=True)
-class Sequence:
-    """A list."""
-
-    mark: Mark
-    items: tuple["Node", ...]
-
-
-@dataclass(frozen=True)
-class Member:
-    """A key's place and its value."""
-
-    mark: Mark
-    value: "Node"
-
-
-@dataclass(frozen=True)
-class Mapping:
-    """Keys and values, in the text's order."""
-
-    mark: Mark
-    members: dict[str, Member]
-
-
-@dataclass(frozen=True)
 class Unusable:
     """Stands where an error has been reported already."""
 
-    mark: Mark
+
+Value: TypeAlias = "Scalar | Unusable | list[Value] | dict[str, Value]"
 
 
-Node: TypeAlias = Scalar | Sequence | Mapping | Unusable
+@dataclass(frozen=True)
+class Place:
+    """Where a value begins, and where its key does; what has no key is its own key."""
+
+    key: Mark
+    value: Mark
+    scalar: bool
+
+
+@dataclass(frozen=True)
+class Source:
+    """A document's values, with the place of each by its path."""
+
+    value: Value
+    places: Mapping[Path, Place]
+
+    def at(self, path: Path) -> Place:
+        """Return the place of the value at the path, or of the nearest one around it."""
+        while path not in self.places:
+            path = path[:-1]
+        return self.places[path]
+
+    def shown(self, path: Path) -> Mark:
+        """Return where a finding about the value is shown: lists and mappings at their key."""
+        place = self.at(path)
+        return place.value if place.scalar else place.key
 
 
 class _TooDeepError(Exception):
     """Nested deeper than MAX_DEPTH."""
 
 
-def read(text: str, findings: Findings) -> Node | None:
-    """The one document of a text, or None where nothing can be read. What is wrong goes to `findings`."""
+def read(text: str, findings: Findings) -> Source | None:
+    """Return the one document of a text, or None if it cannot be read. Errors go to `findings`."""
     reader = _Reader(text, findings)
     try:
         return reader.document()
     except yaml.reader.ReaderError as error:
         findings.add("error", "syntax", _mark_at(text, error.position), f"not YAML: {error.reason}")
     except yaml.MarkedYAMLError as error:
-        what = " ".join(part for part in (error.context, error.problem) if part)
-        if "alias" in what:
-            what += "; a pattern that begins with `*` needs quotes"
-        findings.add("error", "syntax", _mark(error.problem_mark), f"not YAML: {what}")
+        problem = " ".join(part for part in (error.context, error.problem) if part)
+        if "alias" in problem:
+            problem += "; a pattern that begins with `*` needs quotes"
+        findings.add("error", "syntax", _mark(error.problem_mark), f"not YAML: {problem}")
     except _TooDeepError:
         findings.add("error", "depth", reader.mark, f"nested deeper than {MAX_DEPTH} levels")
     return None
 
 
-def place(node: Node, path: Path) -> Mark:
-    """Where the value at the path is, or what comes nearest. Lists and mappings are where their key is."""
-    mark = node.mark
-    for step in path:
-        if isinstance(node, Mapping) and isinstance(step, str) and step in node.members:
-            member = node.members[step]
-            node = member.value
-            mark = node.mark if isinstance(node, Scalar) else member.mark
-        elif isinstance(node, Sequence) and isinstance(step, int) and step < len(node.items):
-            node = node.items[step]
-            mark = node.mark
-        else:
-            break
-    return mark
-
-
 class _Reader:
-    """Builds the nodes of one document from the parser's events."""
+    """Builds the values of one document from the parser's events."""
 
     def __init__(self, text: str, findings: Findings) -> None:
         self._events: Iterator[Any] = yaml.parse(text, Loader=_LOADER)
         self._findings = findings
+        self._places: dict[Path, Place] = {}
         self.mark = Mark()
 
-    def document(self) -> Node | None:
+    def document(self) -> Source | None:
         self._next()  # the stream's start
         start = self._next()
         if not isinstance(start, yaml.DocumentStartEvent):
@@ -139,66 +126,73 @@ class _Reader:
             return None
         if start.version or start.tags:
             self._error("directive", "take the %YAML or %TAG line out")
-        root = self._node(self._next(), MAX_DEPTH)
+        event = self._next()
+        root = self._value(event, (), self.mark)
         self._next()  # the document's end
         if isinstance(self._next(), yaml.DocumentStartEvent):
             self._error("documents", "a second document begins here; a gate file has one")
-        return root
+        return Source(root, self._places)
 
-    def _node(self, event: Any, levels: int) -> Node:
-        if levels == 0:
+    def _value(self, event: Any, path: Path, key: Mark | None = None) -> Value:
+        if len(path) == MAX_DEPTH:
             raise _TooDeepError
-        mark = self.mark
+        scalar = isinstance(event, yaml.ScalarEvent)
+        self._places[path] = Place(key or self.mark, self.mark, scalar)
         if isinstance(event, yaml.AliasEvent):
             self._error("anchor", f'this is an alias; a pattern needs quotes: "*{event.anchor}"')
-            return Unusable(mark)
+            return Unusable()
         if event.anchor is not None:
             self._error("anchor", f"take the anchor `&{event.anchor}` out; write each value where it belongs")
         if event.tag is not None:
             self._error("tag", f"take the tag `{event.tag}` out; write texts in quotes")
         if isinstance(event, yaml.MappingStartEvent):
-            return Mapping(mark, self._members(levels - 1))
+            return self._mapping(path)
         if isinstance(event, yaml.SequenceStartEvent):
-            return Sequence(mark, tuple(self._items(levels - 1)))
+            return list(self._items(path))
         return self._scalar(event)
 
-    def _items(self, levels: int) -> Iterator[Node]:
+    def _items(self, path: Path) -> Iterator[Value]:
+        i = 0
         while not isinstance(event := self._next(), yaml.SequenceEndEvent):
-            yield self._node(event, levels)
+            yield self._value(event, (*path, i))
+            i += 1
 
-    def _members(self, levels: int) -> dict[str, Member]:
-        members: dict[str, Member] = {}
+    def _mapping(self, path: Path) -> dict[str, Value]:
+        members: dict[str, Value] = {}
+        unnamed = 0  # paths of what has no usable key: numbers, which no key is
         while not isinstance(event := self._next(), yaml.MappingEndEvent):
             mark = self.mark
-            key = self._key(event, levels)
+            key = self._key(event, (*path, unnamed))
             if key in members:
                 self._error("duplicate_key", f"`{key}` is here for the second time", mark)
                 key = None
-            value = self._node(self._next(), levels)
-            if key is not None:
-                members[key] = Member(mark, value)
+            value = self._value(self._next(), (*path, unnamed if key is None else key), mark)
+            if key is None:
+                unnamed += 1
+            else:
+                members[key] = value
         return members
 
-    def _key(self, event: Any, levels: int) -> str | None:
-        """A key's text; None where it is an error, which is reported."""
+    def _key(self, event: Any, path: Path) -> str | None:
+        """Return a key's text; None for an error, which is reported."""
         mark = self.mark
         if isinstance(event, yaml.ScalarEvent) and event.implicit[0] and event.value == "<<":
             self._error("merge_key", "write the keys out instead of merging them with `<<`")
             return None
-        node = self._node(event, levels)
-        if isinstance(node, Scalar):
-            if node.kind == "string":
-                return node.text
-            self._error("unquoted", f"a key is a text, and this is {described(node)}: {quoted(node)}", mark)
-        elif not isinstance(node, Unusable):
+        key = self._value(event, path)
+        if isinstance(key, Scalar):
+            if key.kind == "string":
+                return key.text
+            self._error("unquoted", f"a key is a text, and this is {described(key)}: {quoted(key)}", mark)
+        elif not isinstance(key, Unusable):
             self._error("key", "a key is a text, not a list or a mapping", mark)
         return None
 
-    def _scalar(self, event: yaml.ScalarEvent) -> Node:
+    def _scalar(self, event: yaml.ScalarEvent) -> Value:
         if _SURROGATE.search(event.value):
             self._error("text", "half of a surrogate pair is no character; write the character itself")
-            return Unusable(self.mark)
-        return Scalar(self.mark, event.value, _kind(event.value) if event.implicit[0] else "string")
+            return Unusable()
+        return Scalar(event.value, _kind(event.value) if event.implicit[0] else "string")
 
     def _next(self) -> Any:
         event = next(self._events)
@@ -209,20 +203,20 @@ class _Reader:
         self._findings.add("error", code, mark or self.mark, message)
 
 
-def described(node: Node) -> str:
-    """What a node is, in words for a message."""
-    if isinstance(node, Mapping):
+def described(value: object) -> str:
+    """Say what a value is, for a message."""
+    if isinstance(value, dict):
         return "a mapping"
-    if isinstance(node, Sequence):
+    if isinstance(value, list):
         return "a list"
-    if isinstance(node, Scalar) and node.kind != "string":
-        return "empty" if node.kind == "null" else f"a {node.kind}"
+    if isinstance(value, Scalar) and value.kind != "string":
+        return "empty" if value.kind == "null" else f"a {value.kind}"
     return "a text"
 
 
-def quoted(node: Scalar) -> str:
-    """What to do about an unquoted scalar that should be a text."""
-    return "write a text" if node.kind == "null" else f'write "{node.text}"'
+def quoted(scalar: Scalar) -> str:
+    """Say how to make a text of an unquoted scalar."""
+    return "write a text" if scalar.kind == "null" else f'write "{scalar.text}"'
 
 
 def _kind(text: str) -> Kind:

@@ -15,10 +15,11 @@ from sluicegate.gate import patterns
 from sluicegate.oidc import claims as gitlab
 from sluicegate.oidc.identity import Feedback, Identity
 from sluicegate_gatefile import compile as gatefile
-from sluicegate_gatefile import keys as gatekeys
-from sluicegate_gatefile import yaml_source
+from sluicegate_gatefile import reading, yaml_source
 from sluicegate_gatefile.compile import Report
 from sluicegate_gatefile.diagnostics import Findings
+from sluicegate_gatefile.schema.editors import json_schema
+from sluicegate_gatefile.schema.stages import StageSection
 from support.signing import jwk
 
 ROOT = Path(__file__).parents[3]
@@ -235,9 +236,9 @@ def test_quoted_and_block_texts_are_texts(check: Check, value: str) -> None:
 @given(st.text())
 def test_any_text_is_read_or_found_at_fault(text: str) -> None:
     findings = Findings("f")
-    tree = yaml_source.read(text, findings)
-    source = gatekeys.GATE_FILE.read(tree, findings) if tree is not None else None
-    assert findings.found or source is not None
+    source = yaml_source.read(text, findings)
+    gate_file = reading.read(source, findings) if source is not None else None
+    assert findings.found or gate_file is not None
 
 
 # Keys and values
@@ -820,15 +821,13 @@ FULL = changed(
 
 def test_the_schema_in_the_repository_is_in_step() -> None:
     kept = json.loads((ROOT / "sluicegate.schema.json").read_text())
-    assert kept == gatefile.schema(), (
-        "python -m sluicegate_gatefile.compile --schema > sluicegate.schema.json"
-    )
+    assert kept == json_schema(), "python -m sluicegate_gatefile.compile --schema > sluicegate.schema.json"
     jsonschema.Draft202012Validator.check_schema(kept)
 
 
 @pytest.mark.parametrize("text", [SOUND, TWO, with_test(), FULL, (ROOT / "sluicegate.yaml").read_text()])
 def test_the_schema_takes_what_is_sound(text: str) -> None:
-    assert list(jsonschema.Draft202012Validator(gatefile.schema()).iter_errors(yaml.safe_load(text))) == []
+    assert list(jsonschema.Draft202012Validator(json_schema()).iter_errors(yaml.safe_load(text))) == []
 
 
 @pytest.mark.parametrize(
@@ -867,13 +866,13 @@ def test_the_schema_takes_what_is_sound(text: str) -> None:
 )
 def test_the_schema_refuses_what_the_check_refuses(check: Check, old: str, new: str) -> None:
     text = changed(old, new)
-    assert list(jsonschema.Draft202012Validator(gatefile.schema()).iter_errors(yaml.safe_load(text)))
+    assert list(jsonschema.Draft202012Validator(json_schema()).iter_errors(yaml.safe_load(text)))
     assert not check(text).ok
 
 
 @given(st.lists(st.sampled_from(["a", "*", "**", "/", "\n"]), max_size=12).map("".join))
 def test_the_schemas_pattern_agrees_with_the_matchers(text: str) -> None:
-    claim = gatekeys.GATE_FILE.schema()["properties"]["rules"]["items"]["properties"]["claims"]
+    claim = json_schema()["$defs"]["Claims"]
     fits = jsonschema.Draft202012Validator(claim["properties"]["ref"]).is_valid(text)
     try:
         patterns.compile(text)
@@ -884,7 +883,7 @@ def test_the_schemas_pattern_agrees_with_the_matchers(text: str) -> None:
 
 
 def test_every_claim_that_rules_can_read_has_its_key() -> None:
-    claim = gatekeys.GATE_FILE.schema()["properties"]["rules"]["items"]["properties"]["claims"]
+    claim = json_schema()["$defs"]["Claims"]
     assert claim["properties"].keys() == gitlab.READABLE | {"event"}
 
 
@@ -893,8 +892,7 @@ def test_the_documented_file_is_sound(check: Check) -> None:
     report = check(text)
     assert report.ok
     assert report.diagnostics == ()
-    stages = gatekeys.GATE_FILE.schema()["properties"]["stages"]["additionalProperties"]["properties"]
-    assert yaml.safe_load(text)["stages"]["prod"].keys() == stages.keys() - {"target"}
+    assert yaml.safe_load(text)["stages"]["prod"].keys() == StageSection.model_fields.keys() - {"target"}
 
 
 def test_the_example_does_what_it_says() -> None:
@@ -956,7 +954,7 @@ def test_the_build_takes_the_stands_options(directory: Path, check: Check) -> No
 
 def test_the_schema_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     assert gatefile.main(["--schema"]) == 0
-    assert json.loads(capsys.readouterr().out) == gatefile.schema()
+    assert json.loads(capsys.readouterr().out) == json_schema()
 
 
 def test_what_a_message_quotes_is_safe_to_print(check: Check) -> None:

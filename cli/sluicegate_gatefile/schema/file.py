@@ -1,0 +1,102 @@
+"""The whole gate file."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from sluicegate.oidc.identity import FEEDBACK_SECRETS
+from sluicegate_gatefile.fields import TEXT, Duration, Exactly, Form, Later, OrEmpty
+from sluicegate_gatefile.schema.base import Flag, FunctionPattern, Section, ShortName, StageName, unprintable
+from sluicegate_gatefile.schema.rules import DenySection, RuleSection, TestSection, WebhookSection
+from sluicegate_gatefile.schema.stages import FunctionSection, StageSection
+
+
+class FeedbackSection(Section):
+    """What this GitLab is told of its projects' deployments; left out, nothing."""
+
+    secret: Annotated[
+        str,
+        TEXT,
+        Form(
+            rf"{FEEDBACK_SECRETS}[A-Za-z0-9/_+=.@-]{{1,128}}",
+            f"the name of a secret, which begins with {FEEDBACK_SECRETS}",
+        ),
+    ] = Field(
+        description="The secret in AWS Secrets Manager that holds an access token with the scope `api`."
+    )
+    commit_status: Flag = Field(
+        True, description="Whether each deployment is a status of its commit; true if left out."
+    )
+    deployment: Flag = Field(
+        True,
+        description="Whether what a webhook started is a deployment of the environment that is called after "
+        "the stage; true if left out.",
+    )
+
+
+class IssuerSection(Section):
+    """A GitLab whose ID tokens are accepted."""
+
+    url: Annotated[
+        str,
+        TEXT,
+        Form(
+            r"https?://[^\s?#@]*[^\s?#@/]",
+            "an https URL without a slash at the end, user, query or fragment",
+            unprintable,
+        ),
+    ] = Field(description="The GitLab's URL, exactly as its tokens say in `iss`: https, no slash at the end.")
+    audience: Annotated[
+        str,
+        TEXT,
+        Form(r"[\x21-\x7e]{1,256}", "an audience: up to 256 printable ASCII characters without spaces"),
+    ] = Field(
+        description="The `aud` that jobs ask their token for: a text of your own that no other service "
+        "accepts."
+    )
+    jwks: Annotated[
+        str,
+        TEXT,
+        Form(
+            r"(?!/)(?!.*(?:^|/)\.\.(?:/|$))(?!.*:)[^\\\x00-\x1f]+",
+            "`discovery` or the path of a file beside this one",
+        ),
+    ] = Field(
+        "discovery",
+        description="`discovery` (the default): keys are fetched from the issuer. Or a file beside this one "
+        "with its JWK set, for a GitLab that AWS cannot reach.",
+    )
+    max_age: Annotated[int, Duration()] | None = Field(
+        None, description="Oldest ID token, counted from `iat`, that is accepted; `exp` limits it too."
+    )
+    feedback: FeedbackSection | None = None
+
+
+class GateFile(Section):
+    """Sluicegate's gate file: who may deploy which function to which stage."""
+
+    version: Annotated[Literal[1], Exactly(1)] = Field(description="The format of this file.")
+    issuers: Annotated[dict[ShortName, IssuerSection], Field(min_length=1)] = Field(
+        description="GitLabs whose ID tokens are accepted."
+    )
+    targets: Annotated[Any, Later(section=True)] = Field(
+        None, description="Other accounts, regions and roles. Not supported yet."
+    )
+    stages: Annotated[dict[StageName, StageSection], Field(min_length=1)] = Field(
+        description="Stages, by name."
+    )
+    functions: Annotated[dict[FunctionPattern, FunctionSection], OrEmpty()] = Field(
+        description="The functions that can be deployed. An exact name beats the longest pattern."
+    )
+    rules: Annotated[list[RuleSection], OrEmpty()] = Field(
+        description="Who may do what. The first rule that grants all that is asked decides."
+    )
+    deny: Annotated[list[DenySection], OrEmpty()] = Field(
+        [], description="Who may do nothing at all, whatever the rules say."
+    )
+    webhooks: Annotated[dict[ShortName, WebhookSection], OrEmpty()] = Field(
+        {}, description="Webhooks that start deployments, by name."
+    )
+    tests: Annotated[list[TestSection], OrEmpty()] = Field(
+        [], description="Questions to the rules, asked by `sluicegate check` and before each build."
+    )

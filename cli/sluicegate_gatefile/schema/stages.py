@@ -1,0 +1,205 @@
+"""Stages, and what functions override of them."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field
+
+from sluicegate.deployment import strategy
+from sluicegate.deployment.plan import Metric
+from sluicegate.gate import alarm_names, rollout_settings
+from sluicegate.gate.rollout_settings import LEAST, MAX_PAYLOAD, MAX_RATIO, MAX_SAMPLES, MAX_SMOKE, MOST
+from sluicegate_gatefile.fields import TEXT, AtMost, Duration, Json, Later, Number, OrEmpty, OrNone
+from sluicegate_gatefile.schema.base import AlarmName, Alias, Flag, FunctionName, Section, StageName
+
+Bake = Annotated[
+    int,
+    Duration(most=strategy.MAX_BAKE),
+    Field(description="How long the new version is watched before the next step."),
+]
+MaxAge = Annotated[
+    int, Duration(), Field(description="Oldest ID token, counted from `iat`, that is accepted here.")
+]
+JsonText = Annotated[str, Json(MAX_PAYLOAD)]
+
+
+StrategyType = Literal["all-at-once", "canary", "linear", "steps"]
+
+
+class StepSection(Section):
+    """A step; only the last may go without a `bake`."""
+
+    percent: Annotated[int, Number(1, 100)] = Field(description="The new version's share of the traffic.")
+    bake: Bake | None = None
+
+
+class StrategyOverride(Section):
+    """How traffic moves to the new version."""
+
+    type: Annotated[StrategyType, TEXT] | None = Field(
+        None,
+        description="`all-at-once`: the alias is moved in one step. `canary`: a share first, then all. "
+        "`linear`: a share more each time. `steps`: as they are listed.",
+    )
+    percent: Annotated[int, Number(1, 99)] | None = Field(
+        None, description="The canary's share of the traffic; of `linear`, how much more each time."
+    )
+    bake: Bake | None = None
+    every: Annotated[int, Duration(most=strategy.MAX_BAKE)] | None = Field(
+        None, description="Of `linear`: the time between two moves."
+    )
+    steps: Annotated[list[StepSection], Field(min_length=1), AtMost(strategy.MAX_STEPS)] | None = Field(
+        None, description="Of `steps`: each with more percent than the one before, the last with 100."
+    )
+
+
+class StrategySection(StrategyOverride):
+    """How traffic moves to the new version."""
+
+    type: Annotated[StrategyType, TEXT] = Field(description=StrategyOverride.model_fields["type"].description)
+
+
+class SmokeSection(Section):
+    """What has to go well before traffic reaches a new version: it answers a payload, or a hook agrees."""
+
+    payload: JsonText | None = Field(
+        None, description="The event that the version is invoked with; `{}` if left out."
+    )
+    expect: JsonText | None = Field(None, description="What its answer must contain.")
+    hook: FunctionName | None = Field(None, description="A function that is told the version, and decides.")
+    timeout: Annotated[int, Duration(most=MAX_SMOKE)] | None = Field(
+        None, description="How long it may take; 10s if left out."
+    )
+
+
+Ratio = Annotated[
+    float,
+    Number(1, MAX_RATIO, whole=False),
+    Field(description="The most, against the version that is replaced."),
+]
+Samples = Annotated[
+    int,
+    Number(1, MAX_SAMPLES),
+    Field(description="Fewer requests of the new version say nothing; 100 if left out."),
+]
+
+
+class ErrorsSection(Section):
+    """Failed invocations."""
+
+    max_percent: Annotated[float, Number(LEAST, MOST[Metric.ERRORS], whole=False)] | None = Field(
+        None, description="The most, of all invocations."
+    )
+    max_ratio: Ratio | None = None
+    min_samples: Samples | None = None
+
+
+class ThrottlesSection(Section):
+    """Throttled requests."""
+
+    max_percent: Annotated[float, Number(LEAST, MOST[Metric.THROTTLES], whole=False)] | None = Field(
+        None, description="The most, of all requests."
+    )
+    max_ratio: Ratio | None = None
+    min_samples: Samples | None = None
+
+
+class DurationSection(Section):
+    """How long 95 of 100 invocations take at most."""
+
+    max_ms: Annotated[float, Number(LEAST, MOST[Metric.DURATION_P95], whole=False)] | None = Field(
+        None, description="Milliseconds."
+    )
+    max_ratio: Ratio | None = None
+    min_samples: Samples | None = None
+
+
+class WatchSection(Section):
+    """What rolls a deployment back while it bakes: alarms, and limits on Lambda's own metrics."""
+
+    alarms: Annotated[list[AlarmName], AtMost(alarm_names.MAX_ALARMS), OrEmpty()] | None = Field(
+        None, description="CloudWatch alarms, by name."
+    )
+    errors: ErrorsSection | None = None
+    throttles: ThrottlesSection | None = None
+    duration_p95: DurationSection | None = None
+    no_data: Annotated[Literal["pass", "fail", "extend"], TEXT] | None = Field(
+        None,
+        description="A bake that ends with too few requests: `pass` (the default), `fail`, or `extend` it.",
+    )
+
+
+class ApprovalSection(Section):
+    """A second person has to agree before anything of the new code reaches the target."""
+
+    expires: Annotated[int, Duration(*rollout_settings.APPROVAL)] | None = Field(
+        None, description="How long it waits for them; 24h if left out."
+    )
+
+
+class RequiresSection(Section):
+    """What must have succeeded first."""
+
+    succeeded_in: StageName = Field(description="The stage where the digest must have succeeded.")
+
+
+Order = Annotated[Literal["pipeline"], TEXT]
+_ABOUT_ORDER = "`pipeline`: an older pipeline of the same project cannot overwrite a newer one."
+
+
+class StageSection(Section):
+    """A stage: a named alias on functions."""
+
+    alias: Alias | None = Field(None, description="The Lambda alias; the stage's name if left out.")
+    target: Annotated[Any, Later()] = Field(
+        None,
+        description="Another account, region or role; left out, it is the stack's own. Not supported yet.",
+    )
+    protected: Flag = Field(
+        False, description='Rules that grant it must pin project_id and ref_protected: "true".'
+    )
+    max_age: MaxAge | None = None
+    strategy: StrategySection | None = None
+    smoke: SmokeSection | None = None
+    watch: WatchSection | None = None
+    approval: ApprovalSection | None = None
+    requires: RequiresSection | None = None
+    order: Order | None = Field(None, description=_ABOUT_ORDER)
+
+
+_OF_THE_STAGE = "belongs to the stage itself, under `stages`: it cannot differ from function to function"
+_None = Literal["none"]
+
+
+class OverrideSection(Section):
+    """What replaces the stage's own."""
+
+    refused: ClassVar[Mapping[str, str]] = {"protected": _OF_THE_STAGE, "target": _OF_THE_STAGE}
+
+    alias: Alias | None = Field(None, description="The name of a Lambda alias.")
+    max_age: MaxAge | None = None
+    strategy: StrategyOverride | None = None
+    smoke: Annotated[SmokeSection | _None, OrNone()] | None = Field(
+        None, description=f"{SmokeSection.__doc__} Or `none`."
+    )
+    watch: Annotated[WatchSection | _None, OrNone()] | None = Field(
+        None, description=f"{WatchSection.__doc__} Or `none`."
+    )
+    approval: Annotated[ApprovalSection | _None, OrNone()] | None = Field(
+        None, description=f"{ApprovalSection.__doc__} Or `none`."
+    )
+    requires: Annotated[RequiresSection | _None, OrNone()] | None = Field(
+        None, description=f"{RequiresSection.__doc__} Or `none`."
+    )
+    order: Annotated[Order | _None, OrNone()] | None = Field(None, description=f"{_ABOUT_ORDER} Or `none`.")
+
+
+class FunctionSection(Section):
+    """What is different for these functions."""
+
+    stages: Annotated[dict[StageName, OverrideSection], OrEmpty()] = Field(
+        {}, description="By stage, what replaces the stage's own; mappings merge, lists replace."
+    )
+    images: Annotated[Any, Later()] = Field(
+        None, description="Repositories of which images may be deployed. Not supported yet."
+    )
