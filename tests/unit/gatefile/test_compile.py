@@ -1,6 +1,8 @@
 """The gate file: what is an error, what is a warning and where, and what it is compiled to."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -950,6 +952,35 @@ def test_the_build_takes_the_stands_options(directory: Path, check: Check) -> No
     assert gatefile.main(arguments) == 1
     assert gatefile.main([*arguments, "--allow-loopback"]) == 0
     assert gatefile.main([*arguments, "--allow-loopback", "--stack-name", "orders"]) == 1
+
+
+def test_the_layers_build_writes_gate_and_policy(directory: Path, check: Check) -> None:
+    report = check(SOUND)
+    ended = make_layer(directory / "sluicegate.yaml", directory / "layer", python=sys.executable)
+    assert ended.returncode == 0, ended.stderr
+    assert (directory / "layer" / "sluicegate" / "gate.json").read_bytes() == report.document
+    assert json.loads((directory / "layer-policy.json").read_text())["Version"] == "2012-10-17"
+
+
+def test_the_layers_build_names_the_packages_that_it_misses(directory: Path) -> None:
+    bare = directory / "bare-python"
+    bare.write_text(f'#!/bin/sh\nexec "{sys.executable}" -S "$@"\n')
+    bare.chmod(0o755)
+    ended = make_layer(directory / "sluicegate.yaml", directory / "never-made", python=str(bare))
+    assert ended.returncode != 0
+    assert "needs PyJWT, msgspec, pydantic, PyYAML to compile the gate file: make setup" in ended.stderr
+    assert not (directory / "never-made").exists()
+
+
+def make_layer(gate: Path, out: Path, python: str) -> subprocess.CompletedProcess[str]:
+    options = [f"PYTHON={python}", f"ARTIFACTS_DIR={out}", f"SLUICEGATE_GATE_FILE={gate}"]
+    policy = f"SLUICEGATE_TARGET_POLICY={out}-policy.json"
+    return subprocess.run(
+        ["make", "--directory", ROOT / "layers" / "gate", "build-GateLayer", *options, policy],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 def test_the_schema_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
