@@ -6,6 +6,7 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from sluicegate.aws import clients
+from sluicegate.aws.errors import error_code, is_retryable
 from sluicegate.aws.s3 import Artifacts
 from sluicegate.aws.stepfunctions import TaskTokens
 from sluicegate.deployer.runner import Runner
@@ -21,16 +22,16 @@ from sluicegate.store.store import Store
 
 @cache
 def service() -> Deployer:
-    """Made at the first event."""
+    """Return the process's deployer, made at the first event."""
     settings = DeployerSettings.from_environment()
     store = Store(clients.client("dynamodb"), settings.table)
     artifacts = Artifacts(clients.client("s3"), settings.bucket)
-    steps = Runner(store, artifacts, Targets(settings, clients.client("sts")))
-    return Deployer(store, steps, TaskTokens(clients.client("stepfunctions")), told)
+    runner = Runner(store, artifacts, Targets(settings, clients.client("sts")))
+    return Deployer(store, runner, TaskTokens(clients.client("stepfunctions")), log_change)
 
 
-def told(deployment: Deployment, outcome: Outcome) -> None:
-    """One change, one event; an alias in an unknown state raises the alarm."""
+def log_change(deployment: Deployment, outcome: Outcome) -> None:
+    """Log each change once. An alias in an unknown state raises an alarm."""
     reason = deployment.reason
     logger.info(
         deployment.timeline[-1].message,
@@ -40,7 +41,7 @@ def told(deployment: Deployment, outcome: Outcome) -> None:
             "status": deployment.status.value,
             "function": deployment.function,
             "stage": deployment.stage,
-            "step": type(outcome).__name__,
+            "outcome": type(outcome).__name__,
             "reason": reason and reason.code,
         },
     )
@@ -52,20 +53,21 @@ def told(deployment: Deployment, outcome: Outcome) -> None:
 
 @metrics.log_metrics
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
-    """Of the state machine: `{"id"}` runs a turn, and the answer says what comes next; a `token` is noted.
+    """Run a turn for `{"id"}`, and return what comes next. With a `token`, store it instead.
 
-    A table that does not answer is an outcome like any other: the turn changed nothing, or its repetition
-    sees what it changed. What trying again cannot help is raised, and ends the execution.
+    If the table fails, wait and run another turn: it sees what this one changed. An error that a retry
+    cannot help is raised, and fails the execution.
     """
     deployment = str(event["id"])
     if "token" in event:
-        service().wait(deployment, int(event["revision"]), str(event["token"]), int(event["seconds"]))
+        revision, seconds = int(event["revision"]), int(event["seconds"])
+        service().register_wait(deployment, revision, str(event["token"]), seconds)
         return {}
     try:
-        return service().turn(deployment)
+        return service().run_turn(deployment)
     except (ClientError, BotoCoreError) as error:
-        logger.warning("the record did not answer", extra={"error": clients.error_code(error)})
-        if not clients.is_retryable(error):
+        logger.warning("the table is unavailable", extra={"error": error_code(error)})
+        if not is_retryable(error):
             raise
         return {"next": "wait", "seconds": 5, "revision": 0}
     except Contended:

@@ -4,6 +4,7 @@ from functools import cache
 from typing import Any
 
 from sluicegate.aws import clients
+from sluicegate.aws.errors import error_code
 from sluicegate.aws.stepfunctions import Executions
 from sluicegate.deployment.model import AliasOutcome
 from sluicegate.observability import count, logger, metrics
@@ -34,7 +35,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
             count("OutcomeUnknown")
     count("Stuck", len(swept.abandoned))
     for deployment_id, error in swept.failed:
-        logger.warning("not swept", extra={"deployment": deployment_id, "error": clients.error_code(error)})
+        logger.warning("not swept", extra={"deployment": deployment_id, "error": error_code(error)})
     if swept.failed:
         raise swept.failed[0][1]
     return {

@@ -130,7 +130,7 @@ class Site(Simulation):
         self.machine = Machine(self.invoke, self.clock)
         self.deployer = Deployer(
             self.store,
-            self.steps,
+            self.runner,
             cast(Any, self.machine),
             lambda d, _: self.told.append(d),
             self.clock,

@@ -11,9 +11,9 @@ import boto3
 from moto import mock_aws
 
 from sluicegate.aws.lambda_ import FunctionApi
-from sluicegate.aws.s3 import Stored
+from sluicegate.aws.s3 import StoredArtifact
 from sluicegate.deployer.runner import Runner
-from sluicegate.deployer.target import Access
+from sluicegate.deployer.target import TargetAccess
 from sluicegate.deployer.worker import Deployer
 from sluicegate.deployment.durations import timestamp
 from sluicegate.deployment.model import Deployment, Entry, Requester, Status
@@ -55,43 +55,47 @@ class Bucket:
     model: LambdaModel
     bucket: str = "artifacts"
 
-    def find(self, function: str, sha256: str) -> Stored | None:
+    def find(self, function: str, sha256: str) -> StoredArtifact | None:
         code = self.model.code.get(f"{function}/{sha256}.zip")
-        return code if code is None else Stored("version-1", hashlib.sha256(code).hexdigest())
+        return code if code is None else StoredArtifact("version-1", hashlib.sha256(code).hexdigest())
 
 
 @dataclass
 class FakeCloudWatch:
-    """CloudWatch as a test wants it: alarms by name, what each version measured, how often it was asked."""
+    """CloudWatch as a test sets it: alarms by name, metrics by version. `reads` counts alarm reads."""
 
-    states: dict[str, AlarmState] = field(default_factory=dict)
-    measures: dict[str, VersionMetrics] = field(default_factory=dict)
-    looks: int = 0
+    alarms: dict[str, AlarmState] = field(default_factory=dict)
+    metrics: dict[str, VersionMetrics] = field(default_factory=dict)
+    reads: int = 0
 
-    def alarms(self, names: Sequence[str]) -> tuple[tuple[str, AlarmState], ...]:
-        self.looks += 1
-        return tuple((name, self.states.get(name, AlarmState.MISSING)) for name in names)
+    def alarm_states(self, names: Sequence[str]) -> tuple[tuple[str, AlarmState], ...]:
+        self.reads += 1
+        return tuple((name, self.alarms.get(name, AlarmState.MISSING)) for name in names)
 
-    def measured(self, *_: object) -> dict[str, VersionMetrics]:
+    def version_metrics(self, *_: object) -> dict[str, VersionMetrics]:
         since = cast(Mapping[str, float], _[2])
-        return {version: self.measures.get(version, VersionMetrics()) for version in since}
+        return {version: self.metrics.get(version, VersionMetrics()) for version in since}
 
 
 @dataclass
 class FakeTargets:
+    """Access to the one account that the tests have."""
+
     model: LambdaModel
     cloudwatch: FakeCloudWatch
 
-    def enter(self, deployment: Deployment) -> Access:
+    def access(self, deployment: Deployment) -> TargetAccess:
         smoke = deployment.plan.smoke
-        hook = FunctionApi(self.model, smoke.hook, self._patient) if smoke and smoke.hook else None
-        return Access(
-            FunctionApi(self.model, deployment.function, self._patient),
-            hook,
+        return TargetAccess(
+            self._function(deployment.function),
+            self._function(smoke.hook) if smoke and smoke.hook else None,
             cast(Any, self.cloudwatch) if deployment.plan.watch else None,
         )
 
-    def _patient(self, timeout: int) -> LambdaModel:
+    def _function(self, name: str) -> FunctionApi:
+        return FunctionApi(cast(Any, self.model), name, self._single_attempt_client)
+
+    def _single_attempt_client(self, timeout: int) -> Any:
         self.model.timeout = timeout
         return self.model
 
@@ -117,7 +121,7 @@ class Simulation:
 
     def __post_init__(self) -> None:
         self.store = Store(self.client, TABLE, self.clock, self.clock.sleep)
-        self.steps = Runner(
+        self.runner = Runner(
             self.store,
             cast(Any, Bucket(self.model)),
             cast(Any, FakeTargets(self.model, self.cloudwatch)),
@@ -127,7 +131,7 @@ class Simulation:
         self.told: list[Deployment] = []
         self.deployer = Deployer(
             self.store,
-            self.steps,
+            self.runner,
             cast(Any, self.waits),
             lambda d, _: self.told.append(d),
             self.clock,
@@ -156,7 +160,7 @@ class Simulation:
     def run(self, deployment: Deployment, turns: int = 5_000) -> Deployment:
         """The state machine: turns until it ends."""
         for _ in range(turns):
-            answer = self.deployer.turn(deployment.id)
+            answer = self.deployer.run_turn(deployment.id)
             if answer["next"] == "end":
                 return self.now(deployment)
             self.meanwhile(self.now(deployment))

@@ -1,8 +1,8 @@
-"""What CloudWatch is asked, and what its answers come to."""
+"""What CloudWatch is asked, and how its responses are read."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 import boto3
 import pytest
@@ -73,26 +73,28 @@ def expect(stub: Stubber, version: str, since: float, until: float, period: int,
     )
 
 
-def test_each_version_is_measured_from_its_own_beginning(client: Any, stub: Stubber) -> None:
-    """What the new one did when it was deployed before is not what it does now."""
+def test_each_version_has_metrics_from_its_own_start(client: Any, stub: Stubber) -> None:
+    """Requests from an earlier deployment of the same version do not count."""
     until = BEGAN + 600
     since = {"2": BEGAN, "1": BEGAN - BASELINE_LOOKBACK}
     expect(stub, "2", BEGAN, until, 720, invocations=[100.0], errors=[3.0], throttles=[1.0], duration=[12.5])
     expect(
         stub, "1", BEGAN - BASELINE_LOOKBACK, until, 4_320, invocations=[900.0, 100.0], duration=[10.0, 11.0]
     )
-    assert CloudWatch(client).measured("orders", "prod", since, until) == {
+    assert CloudWatch(client).version_metrics("orders", "prod", since, until) == {
         "2": VersionMetrics(100, 3, 1, 12.5),
         "1": VersionMetrics(1_000, 0, 0, 11.0),
     }
 
 
-def test_nothing_measured_is_nothing(client: Any, stub: Stubber) -> None:
+def test_no_data_is_no_requests(client: Any, stub: Stubber) -> None:
     expect(stub, "2", BEGAN, BEGAN, 120, invocations=[], errors=[], throttles=[], duration=[])
-    assert CloudWatch(client).measured("orders", "prod", {"2": BEGAN}, BEGAN) == {"2": VersionMetrics()}
+    assert CloudWatch(client).version_metrics("orders", "prod", {"2": BEGAN}, BEGAN) == {
+        "2": VersionMetrics()
+    }
 
 
-def test_pages_are_put_together(client: Any, stub: Stubber) -> None:
+def test_pages_are_added_up(client: Any, stub: Stubber) -> None:
     asked = {
         "MetricDataQueries": queries("2", 180),
         "StartTime": minute(BEGAN),
@@ -102,13 +104,13 @@ def test_pages_are_put_together(client: Any, stub: Stubber) -> None:
     second = {"MetricDataResults": [{"Id": "invocations", "Values": [2.0]}]}
     stub.add_response("get_metric_data", first, asked)
     stub.add_response("get_metric_data", second, {**asked, "NextToken": "more"})
-    found = CloudWatch(client).measured("orders", "prod", {"2": BEGAN}, BEGAN + 60)
+    found = CloudWatch(client).version_metrics("orders", "prod", {"2": BEGAN}, BEGAN + 60)
     assert found["2"].invocations == 42
 
 
 @given(st.integers(0, MAX_STEPS * MAX_BAKE * 4))
-def test_a_period_is_one_that_cloudwatch_keeps(length: int) -> None:
-    """Whole minutes, a day at most; of what is older than 15 days whole hours (GetMetricData, Period)."""
+def test_the_period_is_one_that_cloudwatch_keeps(length: int) -> None:
+    """Whole minutes, up to a day; whole hours for data older than 15 days (GetMetricData, Period)."""
     asked: list[dict[str, Any]] = []
 
     class Client:
@@ -119,7 +121,7 @@ def test_a_period_is_one_that_cloudwatch_keeps(length: int) -> None:
             asked.append(arguments)
             return []
 
-    CloudWatch(Client()).measured("orders", "prod", {"2": BEGAN}, BEGAN + length)
+    CloudWatch(cast(Any, Client())).version_metrics("orders", "prod", {"2": BEGAN}, BEGAN + length)
     [periods] = [{query["MetricStat"]["Period"] for query in one["MetricDataQueries"]} for one in asked]
     [period] = periods
     assert period % 60 == 0
@@ -129,7 +131,7 @@ def test_a_period_is_one_that_cloudwatch_keeps(length: int) -> None:
         assert period % 3_600 == 0
 
 
-def test_alarms_of_both_kinds_are_read_in_one_call_in_the_order_asked(client: Any, stub: Stubber) -> None:
+def test_metric_and_composite_alarms_are_read_in_one_call_in_order(client: Any, stub: Stubber) -> None:
     stub.add_response(
         "describe_alarms",
         {
@@ -138,13 +140,13 @@ def test_alarms_of_both_kinds_are_read_in_one_call_in_the_order_asked(client: An
         },
         {"AlarmNames": ["a", "missing", "b"], "AlarmTypes": ["MetricAlarm", "CompositeAlarm"]},
     )
-    assert CloudWatch(client).alarms(["a", "missing", "b"]) == (
+    assert CloudWatch(client).alarm_states(["a", "missing", "b"]) == (
         ("a", AlarmState.ALARM),
         ("missing", AlarmState.MISSING),
         ("b", AlarmState.OK),
     )
 
 
-def test_no_alarm_is_no_call(client: Any, stub: Stubber) -> None:
+def test_without_alarms_there_is_no_call(client: Any, stub: Stubber) -> None:
     assert stub is not None
-    assert CloudWatch(client).alarms([]) == ()
+    assert CloudWatch(client).alarm_states([]) == ()

@@ -1,4 +1,4 @@
-"""The Lambda API as deployments use it: what leaves the module, and what an error comes to."""
+"""The Lambda API as deployments use it: what leaves the module, and which error is raised."""
 
 import io
 from collections.abc import Iterator
@@ -17,15 +17,15 @@ from botocore.stub import Stubber
 
 from sluicegate.aws import clients
 from sluicegate.aws.lambda_ import (
-    Answered,
-    Denied,
     FunctionApi,
-    InProgress,
+    InvocationResult,
+    InvocationTimeout,
+    LambdaAccessDenied,
+    LambdaConflict,
     LambdaError,
-    NotFound,
-    Refused,
-    TooSlow,
-    Unanswered,
+    LambdaNotFound,
+    LambdaRejected,
+    LambdaUnavailable,
 )
 
 
@@ -43,25 +43,25 @@ def stub(client: Any) -> Iterator[Stubber]:
         stubber.assert_no_pending_responses()
 
 
-def api(client: Any, patience: list[int] | None = None) -> FunctionApi:
-    def patient(timeout: int) -> Any:
-        if patience is not None:
-            patience.append(timeout)
+def api(client: Any, timeouts: list[int] | None = None) -> FunctionApi:
+    def single_attempt_client(timeout: int) -> Any:
+        if timeouts is not None:
+            timeouts.append(timeout)
         return client
 
-    return FunctionApi(client, "orders", patient)
+    return FunctionApi(client, "orders", single_attempt_client)
 
 
 def body(data: bytes) -> StreamingBody:
     return StreamingBody(io.BytesIO(data), len(data))
 
 
-def invoked(client: Any, version: str | None = "2", limit: int = 100) -> Answered:
+def invoke(client: Any, version: str | None = "2", limit: int = 100) -> InvocationResult:
     return api(client).invoke(version, b'{"ping":true}', timeout=7, limit=limit)
 
 
 @pytest.mark.parametrize(("version", "name"), [("2", "orders:2"), (None, "orders")])
-def test_a_version_is_invoked_by_the_name_that_iam_sees_and_no_log_is_asked_for(
+def test_a_version_is_invoked_by_the_name_that_iam_sees_without_its_log(
     client: Any, stub: Stubber, version: str | None, name: str
 ) -> None:
     """An exact match of arguments: neither LogType nor Qualifier."""
@@ -70,25 +70,25 @@ def test_a_version_is_invoked_by_the_name_that_iam_sees_and_no_log_is_asked_for(
         {"StatusCode": 200, "Payload": body(b'{"ok":true}')},
         {"FunctionName": name, "Payload": b'{"ping":true}'},
     )
-    patience: list[int] = []
-    answer = api(client, patience).invoke(version, b'{"ping":true}', timeout=7, limit=100)
-    assert answer == Answered(b'{"ok":true}', None)
-    assert patience == [7]
+    timeouts: list[int] = []
+    result = api(client, timeouts).invoke(version, b'{"ping":true}', timeout=7, limit=100)
+    assert result == InvocationResult(b'{"ok":true}', None)
+    assert timeouts == [7]
 
 
-def test_a_function_that_fails_says_so(client: Any, stub: Stubber) -> None:
+def test_a_function_error_is_returned(client: Any, stub: Stubber) -> None:
     failed = {"StatusCode": 200, "FunctionError": "Unhandled", "Payload": body(b'{"errorMessage":"x"}')}
     stub.add_response("invoke", failed)
-    assert invoked(client) == Answered(b'{"errorMessage":"x"}', "Unhandled")
+    assert invoke(client) == InvocationResult(b'{"errorMessage":"x"}', "Unhandled")
 
 
-def test_only_the_first_bytes_of_an_answer_are_taken(client: Any, stub: Stubber) -> None:
+def test_only_the_first_bytes_of_a_response_are_read(client: Any, stub: Stubber) -> None:
     stub.add_response("invoke", {"StatusCode": 200, "Payload": body(b"x" * 1_000)})
-    assert invoked(client, limit=10).payload == b"x" * 10
+    assert invoke(client, limit=10).payload == b"x" * 10
 
 
 class Failing:
-    """A client, or an answer's body, that raises."""
+    """A client, or a response body, that raises."""
 
     def __init__(self, error: Exception) -> None:
         self.error = error
@@ -106,14 +106,14 @@ READ_TIMEOUT = ReadTimeoutError(endpoint_url="https://lambda")
 @pytest.mark.parametrize(
     ("error", "kind"),
     [
-        (READ_TIMEOUT, TooSlow),
-        (ConnectTimeoutError(endpoint_url="https://lambda"), Unanswered),
-        (EndpointConnectionError(endpoint_url="https://lambda"), Unanswered),
-        (ResponseStreamingError(error="cut off"), Unanswered),
+        (READ_TIMEOUT, InvocationTimeout),
+        (ConnectTimeoutError(endpoint_url="https://lambda"), LambdaUnavailable),
+        (EndpointConnectionError(endpoint_url="https://lambda"), LambdaUnavailable),
+        (ResponseStreamingError(error="cut off"), LambdaUnavailable),
     ],
 )
-def test_what_comes_to_no_answer_is_told_apart(error: Exception, kind: type[LambdaError]) -> None:
-    """Only what the function itself did not answer in time is its fault."""
+def test_a_timeout_of_the_function_is_not_one_of_lambda(error: Exception, kind: type[LambdaError]) -> None:
+    """Only a response that the function itself did not give in time is its fault."""
 
     class Answering:
         def invoke(self, **_: Any) -> Any:
@@ -121,36 +121,36 @@ def test_what_comes_to_no_answer_is_told_apart(error: Exception, kind: type[Lamb
 
     for client in (Failing(error), Answering()):
         with pytest.raises(kind) as raised:
-            invoked(client)
+            invoke(client)
         assert type(raised.value) is kind
 
 
 @pytest.mark.parametrize(
     ("code", "status", "kind"),
     [
-        ("TooManyRequestsException", 429, Unanswered),
-        ("ServiceException", 500, Unanswered),
-        ("EC2ThrottledException", 502, Unanswered),
-        ("ResourceNotFoundException", 404, NotFound),
-        ("ResourceConflictException", 409, InProgress),
-        ("SnapStartNotReadyException", 409, InProgress),
-        ("AccessDeniedException", 403, Denied),
-        ("InvalidRequestContentException", 400, Refused),
-        ("RequestTooLargeException", 413, Refused),
+        ("TooManyRequestsException", 429, LambdaUnavailable),
+        ("ServiceException", 500, LambdaUnavailable),
+        ("EC2ThrottledException", 502, LambdaUnavailable),
+        ("ResourceNotFoundException", 404, LambdaNotFound),
+        ("ResourceConflictException", 409, LambdaConflict),
+        ("SnapStartNotReadyException", 409, LambdaConflict),
+        ("AccessDeniedException", 403, LambdaAccessDenied),
+        ("InvalidRequestContentException", 400, LambdaRejected),
+        ("RequestTooLargeException", 413, LambdaRejected),
     ],
 )
-def test_lambdas_refusals_are_told_apart(
+def test_each_error_code_has_its_class(
     client: Any, stub: Stubber, code: str, status: int, kind: type[LambdaError]
 ) -> None:
     stub.add_client_error("invoke", code, "why", status)
     with pytest.raises(kind) as raised:
-        invoked(client)
+        invoke(client)
     assert type(raised.value) is kind
     assert (raised.value.code, raised.value.message) == (code, "why")
 
 
-def test_the_client_of_a_smoke_test_asks_once_and_waits_as_long_as_it_is_told() -> None:
-    config = clients.CONFIG.merge(clients.once(37))
+def test_the_client_of_a_smoke_test_tries_once_with_the_given_timeout() -> None:
+    config = clients.CONFIG.merge(clients.single_attempt(37))
     assert config.read_timeout == 37  # type: ignore[attr-defined]
     assert config.retries == {"mode": "standard", "total_max_attempts": 1}  # type: ignore[attr-defined]
     assert config.connect_timeout == 2  # type: ignore[attr-defined]

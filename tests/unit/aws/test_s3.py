@@ -13,7 +13,7 @@ SHA256 = "0f" * 32
 
 
 def presigned(region: str) -> tuple[str, dict[str, str]]:
-    config: Config = clients.CONFIG.merge(clients.S3)
+    config: Config = clients.CONFIG.merge(clients.S3_CONFIG)
     client = boto3.client(
         "s3", region_name=region, config=config, aws_access_key_id="a", aws_secret_access_key="b"
     )

@@ -1,13 +1,19 @@
-"""Webhooks' secrets: what is valid when, how often it is fetched, and what cannot be had."""
+"""Webhook secrets: which are valid when, how often they are fetched, and when they are unavailable."""
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from botocore.exceptions import ClientError
 
-from sluicegate.aws.secrets import COOL_DOWN, FRESH, OVERLAP, Secrets, SecretsUnavailable
+from sluicegate.aws.secrets import (
+    CACHE_SECONDS,
+    FETCH_COOLDOWN,
+    ROTATION_OVERLAP,
+    Secrets,
+    SecretsUnavailable,
+)
 from support.simulation import START, Clock
 
 NAME = "sluicegate/webhooks/orders"
@@ -50,63 +56,63 @@ def manager() -> Manager:
 
 @pytest.fixture
 def secrets(manager: Manager, clock: Clock) -> Secrets:
-    return Secrets(lambda: manager, clock)
+    return Secrets(lambda: cast(Any, manager), clock)
 
 
-def knows(secrets: Secrets, text: str) -> bool:
+def accepts(secrets: Secrets, text: str) -> bool:
     return secrets.verifies(NAME, lambda secret: secret == text)
 
 
-def test_the_present_secret_verifies_and_no_other(secrets: Secrets) -> None:
-    assert knows(secrets, "now")
-    assert not knows(secrets, "before")
-    assert not knows(secrets, "")
+def test_the_current_secret_verifies_and_no_other(secrets: Secrets) -> None:
+    assert accepts(secrets, "now")
+    assert not accepts(secrets, "before")
+    assert not accepts(secrets, "")
 
 
 def test_it_is_fetched_once_in_five_minutes(secrets: Secrets, manager: Manager, clock: Clock) -> None:
     for _ in range(20):
-        assert knows(secrets, "now")
-        clock.sleep(FRESH / 20 - 1)
+        assert accepts(secrets, "now")
+        clock.sleep(CACHE_SECONDS / 20 - 1)
     assert manager.calls == ["AWSCURRENT", "AWSPREVIOUS"]
     clock.sleep(30)
-    assert knows(secrets, "now")
+    assert accepts(secrets, "now")
     assert len(manager.calls) == 4
 
 
 @pytest.mark.parametrize(("hours", "valid"), [(0, True), (23.9, True), (24, False), (25, False)])
-def test_the_secret_before_is_valid_for_a_day(
+def test_the_previous_secret_is_valid_for_a_day(
     secrets: Secrets, manager: Manager, clock: Clock, hours: float, valid: bool
 ) -> None:
     manager.rotate("new", clock.now)
     clock.sleep(hours * 3_600)
-    assert knows(secrets, "new")
-    assert knows(secrets, "now") is valid
+    assert accepts(secrets, "new")
+    assert accepts(secrets, "now") is valid
 
 
-def test_the_day_ends_even_for_what_is_cached(secrets: Secrets, manager: Manager, clock: Clock) -> None:
+def test_the_day_ends_for_a_cached_secret_too(secrets: Secrets, manager: Manager, clock: Clock) -> None:
     manager.rotate("new", clock.now)
-    clock.sleep(OVERLAP - 10)
-    assert knows(secrets, "now")
+    clock.sleep(ROTATION_OVERLAP - 10)
+    assert accepts(secrets, "now")
     clock.sleep(20)
-    assert not knows(secrets, "now")
+    assert not accepts(secrets, "now")
     assert len(manager.calls) == 2
 
 
 def test_a_rotation_is_noticed_when_nothing_verifies(
     secrets: Secrets, manager: Manager, clock: Clock
 ) -> None:
-    assert knows(secrets, "now")
-    clock.sleep(COOL_DOWN + 1)
+    assert accepts(secrets, "now")
+    clock.sleep(FETCH_COOLDOWN + 1)
     manager.rotate("new", clock.now)
-    assert knows(secrets, "new")
-    assert knows(secrets, "now")
+    assert accepts(secrets, "new")
+    assert accepts(secrets, "now")
 
 
-def test_what_never_verifies_costs_a_fetch_in_thirty_seconds(
+def test_wrong_signatures_cost_one_fetch_in_thirty_seconds(
     secrets: Secrets, manager: Manager, clock: Clock
 ) -> None:
     for _ in range(100):
-        assert not knows(secrets, "wrong")
+        assert not accepts(secrets, "wrong")
         clock.sleep(1)
     assert manager.calls.count("AWSCURRENT") == 4
 
@@ -114,61 +120,57 @@ def test_what_never_verifies_costs_a_fetch_in_thirty_seconds(
 @pytest.mark.parametrize(
     "code", ["ResourceNotFoundException", "AccessDeniedException", "InternalServiceError"]
 )
-def test_a_secret_that_cannot_be_had_is_nobodys_fault(
+def test_a_secret_that_cannot_be_fetched_is_unavailable(
     secrets: Secrets, manager: Manager, clock: Clock, code: str
 ) -> None:
     manager.failing = code
     for _ in range(3):
         with pytest.raises(SecretsUnavailable):
-            knows(secrets, "now")
+            accepts(secrets, "now")
     assert len(manager.calls) == 1
     manager.failing = None
-    clock.sleep(COOL_DOWN + 1)
-    assert knows(secrets, "now")
+    clock.sleep(FETCH_COOLDOWN + 1)
+    assert accepts(secrets, "now")
 
 
-def test_where_it_cannot_be_had_again_nobody_can_say(
-    secrets: Secrets, manager: Manager, clock: Clock
-) -> None:
-    assert knows(secrets, "now")
-    clock.sleep(COOL_DOWN + 1)
+def test_a_failed_refetch_is_unavailable(secrets: Secrets, manager: Manager, clock: Clock) -> None:
+    assert accepts(secrets, "now")
+    clock.sleep(FETCH_COOLDOWN + 1)
     manager.failing = "InternalServiceError"
-    assert knows(secrets, "now")
+    assert accepts(secrets, "now")
     for _ in range(2):
         with pytest.raises(SecretsUnavailable):
-            knows(secrets, "new")
-    clock.sleep(FRESH)
+            accepts(secrets, "new")
+    clock.sleep(CACHE_SECONDS)
     with pytest.raises(SecretsUnavailable):
-        knows(secrets, "now")
+        accepts(secrets, "now")
 
 
 @pytest.mark.parametrize("text", ["", " ", "\n"])
-def test_an_empty_secret_is_none(secrets: Secrets, manager: Manager, text: str) -> None:
+def test_an_empty_secret_is_unavailable(secrets: Secrets, manager: Manager, text: str) -> None:
     manager.versions["AWSCURRENT"] = (text, START)
     with pytest.raises(SecretsUnavailable):
-        knows(secrets, text)
+        accepts(secrets, text)
 
 
-def test_an_empty_secret_before_is_none(secrets: Secrets, manager: Manager) -> None:
+def test_an_empty_previous_secret_is_ignored(secrets: Secrets, manager: Manager) -> None:
     manager.versions["AWSPREVIOUS"] = ("", START)
-    assert not knows(secrets, "")
+    assert not accepts(secrets, "")
 
 
-def test_the_line_break_that_a_file_ends_in_is_no_part_of_it(secrets: Secrets, manager: Manager) -> None:
+def test_a_trailing_line_break_is_ignored(secrets: Secrets, manager: Manager) -> None:
     manager.versions["AWSCURRENT"] = ("now\n", START)
-    assert knows(secrets, "now")
+    assert accepts(secrets, "now")
 
 
-def test_a_clock_that_is_set_back_keeps_nothing_alive(
-    secrets: Secrets, manager: Manager, clock: Clock
-) -> None:
-    assert knows(secrets, "now")
-    clock.now -= 10 * FRESH
-    assert knows(secrets, "now")
+def test_a_clock_that_is_set_back_extends_nothing(secrets: Secrets, manager: Manager, clock: Clock) -> None:
+    assert accepts(secrets, "now")
+    clock.now -= 10 * CACHE_SECONDS
+    assert accepts(secrets, "now")
     assert len(manager.calls) == 4
 
 
-def test_what_the_check_refuses_passes_through(secrets: Secrets) -> None:
+def test_an_error_of_the_check_is_raised(secrets: Secrets) -> None:
     def check(_: str) -> bool:
         raise LookupError
 
@@ -176,6 +178,6 @@ def test_what_the_check_refuses_passes_through(secrets: Secrets) -> None:
         secrets.verifies(NAME, check)
 
 
-def test_no_secret_shows(secrets: Secrets) -> None:
-    assert knows(secrets, "now")
-    assert "now" not in repr(vars(secrets)["_held"])
+def test_no_secret_is_in_a_repr(secrets: Secrets) -> None:
+    assert accepts(secrets, "now")
+    assert "now" not in repr(vars(secrets)["_cache"])

@@ -105,8 +105,8 @@ def prepared_simulation(scene: Scene) -> Iterator[tuple[Simulation, Deployment]]
     with simulation() as fresh:
         dynamodb_backends[ACCOUNT][OWN.region].tables = copy.deepcopy(before)
         at = Simulation(fresh.client, copy.deepcopy(model), Clock(now), listeners=fresh.listeners)
-        at.cloudwatch.states["orders-5xx"] = AlarmState.OK
-        at.cloudwatch.measures["3"] = VersionMetrics(invocations=100, errors=scene.errors)
+        at.cloudwatch.alarms["orders-5xx"] = AlarmState.OK
+        at.cloudwatch.metrics["3"] = VersionMetrics(invocations=100, errors=scene.errors)
         accepted = at.accept(**scene.fields)
         if scene.aborted:
             at.meanwhile = abort_when_baking(at)  # type: ignore[method-assign, assignment]
@@ -201,13 +201,13 @@ def run(at: Simulation, accepted: Deployment) -> Deployment:
 def tell_the_truth(at: Simulation) -> None:
     """At the end of every step, what the record says is what the alias serves."""
 
-    def told(deployment: Deployment, _: object) -> None:
+    def on_change(deployment: Deployment, _: object) -> None:
         at.told.append(deployment)
         if deployment.failures or deployment.current is None or deployment.outcome is AliasOutcome.UNKNOWN:
             return  # an answer was lost: it may have moved
         assert at.model.serves("orders", "prod") == (deployment.current.version, deployment.current.weights)
 
-    at.deployer = replace(at.deployer, told=told)
+    at.deployer = replace(at.deployer, on_change=on_change)
 
 
 def check(at: Simulation, accepted: Deployment, scene: Scene | None) -> Deployment:

@@ -1,9 +1,9 @@
-"""The way into a target."""
+"""Access to a target."""
 
 import json
 import tracemalloc
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
@@ -19,26 +19,26 @@ SETTINGS = DeployerSettings(table="table", bucket="bucket", target_role="target"
 
 
 class Sts:
-    """Lets everybody in."""
+    """Grants every role."""
 
     def assume_role(self, **_: Any) -> dict[str, Any]:
         return {"Credentials": {"AccessKeyId": "id", "SecretAccessKey": "secret", "SessionToken": "token"}}
 
 
 def test_each_deployment_of_a_busy_deployer_keeps_little_memory() -> None:
-    """A deployer has 512 MB, and keeps its way into a target for thirteen minutes."""
-    targets = Targets(SETTINGS, Sts())
+    """A deployer has 512 MB, and keeps a session for thirteen minutes."""
+    targets = Targets(SETTINGS, cast(Any, Sts()))
 
-    def enter(number: int) -> None:
+    def access(number: int) -> None:
         deployment = new_deployment(0, "0" * 64)
         watched = replace(deployment.plan, watch=Watch(("alarm",)))
-        assert targets.enter(replace(deployment, id=str(number), plan=watched)).cloudwatch
+        assert targets.access(replace(deployment, id=str(number), plan=watched)).cloudwatch
 
-    enter(0)  # what all of them share
+    access(0)  # what all of them share
     tracemalloc.start()
     try:
         for number in range(1, 6):
-            enter(number)
+            access(number)
         kept, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

@@ -349,7 +349,7 @@ def test_two_stages_at_once_publish_one_after_the_other(at: Simulation) -> None:
     def interleave(name: str) -> None:
         if name == "PublishVersion" and not woken:
             woken.append(name)
-            assert at.deployer.turn(other.id)["next"] == "wait"
+            assert at.deployer.run_turn(other.id)["next"] == "wait"
             assert at.now(other).status is Status.QUEUED
 
     at.model.before = interleave

@@ -10,7 +10,7 @@ from typing import Any, cast
 import pytest
 from botocore.exceptions import ClientError
 
-from sluicegate.aws.secrets import OVERLAP, Secrets
+from sluicegate.aws.secrets import ROTATION_OVERLAP, Secrets
 from sluicegate.deployer.target import session_tags, source_identity
 from sluicegate.deployment.durations import timestamp
 from sluicegate.deployment.model import Deployment, Status
@@ -140,7 +140,7 @@ class Hooks:
             store=self.simulation.store,
             artifacts=cast(Any, self.bucket),
             executions=cast(Any, self.started),
-            secrets=Secrets(lambda: self.manager, self.simulation.clock),
+            secrets=Secrets(lambda: cast(Any, self.manager), self.simulation.clock),
             own=OWN,
             log=lambda event, **facts: self.noted.append((event, facts)),
             clock=self.simulation.clock,
@@ -466,7 +466,7 @@ def test_the_secret_before_is_valid_for_a_day(hooks: Hooks) -> None:
     def sent(token: str) -> int:
         return int(hooks.call("clear", raw(tag_push()), headers(tag_push(), x_gitlab_token=token))["status"])
 
-    hooks.simulation.clock.now += OVERLAP - 60
+    hooks.simulation.clock.now += ROTATION_OVERLAP - 60
     assert (sent(CLEAR), sent("the new one")) == (200, 200)
     hooks.simulation.clock.now += 3_600
     assert (sent(CLEAR), sent("the new one")) == (401, 200)

@@ -646,7 +646,8 @@ def test_the_rollout_retries_wherever_it_runs() -> None:
 
 def test_a_turn_fits_the_function_the_task_and_the_lease() -> None:
     function = properties("DeployerFunction")["Timeout"]
-    assert worker.TURN * 2 < function < MACHINE["States"]["Run"]["TimeoutSeconds"] < locks.PUBLISH_LEASE
+    task = MACHINE["States"]["Run"]["TimeoutSeconds"]
+    assert worker.TURN_SECONDS * 2 < function < task < locks.PUBLISH_LEASE
 
 
 def test_every_substitution_of_the_rollout_is_given() -> None:

@@ -147,7 +147,7 @@ class Stand:
         return self.ask(identity, action="deploy", stage=stage, artifact={"sha256": sha256}, **more)
 
     def turn(self, deployment: Deployment) -> Deployment:
-        self.simulation.deployer.turn(deployment.id)
+        self.simulation.deployer.run_turn(deployment.id)
         return self.simulation.now(deployment)
 
 
@@ -204,7 +204,7 @@ def test_an_approved_deployment_that_bakes_is_not_woken_every_minute(at: Stand) 
 def test_a_table_in_trouble_is_waited_for_and_not_asked_again_at_once(at: Stand) -> None:
     """An answer without a revision ended its own wait: turns without a pause, up to the history's end."""
     deployment = at.deploy(at.job(1), NEW)
-    at.simulation.deployer.wait(deployment.id, 0, "token", 5)
+    at.simulation.deployer.register_wait(deployment.id, 0, "token", 5)
     assert at.simulation.waits.woken == []
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sluicegate.deployer.worker import TURN
+from sluicegate.deployer.worker import TURN_SECONDS
 from sluicegate.deployment.model import AliasOutcome, AliasState, Deployment, Reason, Status
 from sluicegate.deployment.plan import Limit, Metric, NoData, Plan, TrafficStep, Watch
 from sluicegate.deployment.strategy import MAX_BAKE, MAX_STEPS, checked
@@ -360,7 +360,7 @@ def test_the_worst_plan_stays_within_the_history_of_one_execution(bake: int) -> 
     simulation = run_successfully(accepted(plan), extended)
     assert simulation.deployment.status is Status.SUCCEEDED
     assert max(simulation.observations) <= MAX_OBSERVATIONS * (1 + MAX_EXTENSIONS)
-    queue_and_publish = (QUEUE_TIMEOUT * 2 + PUBLISH_TIMEOUT) // int(TURN)
+    queue_and_publish = (QUEUE_TIMEOUT * 2 + PUBLISH_TIMEOUT) // int(TURN_SECONDS)
     assert (simulation.waits + queue_and_publish) * EVENTS_OF_A_WAIT < 20_000
 
 

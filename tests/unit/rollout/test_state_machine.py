@@ -107,7 +107,7 @@ def test_a_rollout_takes_its_steps(
 
 def test_a_wait_takes_thirteen_events(at: Site) -> None:
     _, new = served(at, Rollout(steps=CANARY, watch=ALARM))
-    at.cloudwatch.states["orders-5xx"] = AlarmState.OK
+    at.cloudwatch.alarms["orders-5xx"] = AlarmState.OK
     execution = at.machine.of(at.finish(at.deploy(new)))
     waits = execution.path.count("Wait")
     assert waits == 20
@@ -197,7 +197,7 @@ def test_a_hook_that_does_not_answer_in_time_refuses(at: Site) -> None:
 @pytest.mark.parametrize("state", [AlarmState.ALARM, AlarmState.MISSING])
 def test_an_alarm_that_fires_beforehand_stops_it_before_anything_moves(at: Site, state: AlarmState) -> None:
     _, new = served(at, Rollout(steps=CANARY, watch=ALARM))
-    at.cloudwatch.states["orders-5xx"] = state
+    at.cloudwatch.alarms["orders-5xx"] = state
     code = "alarm" if state is AlarmState.ALARM else "alarm_missing"
     ended(at, at.deploy(new), Status.FAILED, AliasOutcome.UNTOUCHED, code)
 
@@ -213,7 +213,7 @@ def test_a_version_that_takes_its_time_is_waited_for(at: Site) -> None:
 
 def test_an_alarm_ends_the_wait_and_brings_traffic_back_at_once(at: Site) -> None:
     _, new = served(at, Rollout(steps=((TrafficStep(10, 86_400), TrafficStep(100, 0))), watch=ALARM))
-    at.cloudwatch.states["orders-5xx"] = AlarmState.OK
+    at.cloudwatch.alarms["orders-5xx"] = AlarmState.OK
     deployment = at.run_until(at.deploy(new), "baking")
     began = at.clock.now
     assert fires(at, "orders-5xx", region="eu-west-1") == []
@@ -225,7 +225,7 @@ def test_an_alarm_ends_the_wait_and_brings_traffic_back_at_once(at: Site) -> Non
 
 def fires(at: Site, alarm: str, region: str = "eu-central-1") -> list[str]:
     """EventBridge tells the waker."""
-    at.cloudwatch.states[alarm] = AlarmState.ALARM
+    at.cloudwatch.alarms[alarm] = AlarmState.ALARM
     event = {"account": "111111111111", "region": region, "detail": {"alarmName": alarm}}
     woken: list[str] = function("waker").handler(event, None)["woken"]
     return woken
@@ -233,9 +233,9 @@ def fires(at: Site, alarm: str, region: str = "eu-central-1") -> list[str]:
 
 def test_an_alarm_that_nobody_heard_is_seen_at_the_next_look(at: Site) -> None:
     _, new = served(at, Rollout(steps=((TrafficStep(10, 600), TrafficStep(100, 0))), watch=ALARM))
-    at.cloudwatch.states["orders-5xx"] = AlarmState.OK
+    at.cloudwatch.alarms["orders-5xx"] = AlarmState.OK
     deployment = at.run_until(at.deploy(new), "baking")
-    at.cloudwatch.states["orders-5xx"] = AlarmState.ALARM
+    at.cloudwatch.alarms["orders-5xx"] = AlarmState.ALARM
     began = at.clock.now
     ended(at, deployment, Status.ROLLED_BACK, AliasOutcome.RESTORED, "alarm")
     assert at.clock.now - began <= 31
@@ -243,17 +243,17 @@ def test_an_alarm_that_nobody_heard_is_seen_at_the_next_look(at: Site) -> None:
 
 def test_an_alarm_that_is_quiet_again_wakes_and_changes_nothing(at: Site) -> None:
     _, new = served(at, Rollout(steps=CANARY, watch=ALARM))
-    at.cloudwatch.states["orders-5xx"] = AlarmState.OK
+    at.cloudwatch.alarms["orders-5xx"] = AlarmState.OK
     deployment = at.run_until(at.deploy(new), "baking")
     assert fires(at, "orders-5xx") == [deployment.id]
-    at.cloudwatch.states["orders-5xx"] = AlarmState.OK
+    at.cloudwatch.alarms["orders-5xx"] = AlarmState.OK
     ended(at, deployment, Status.SUCCEEDED, AliasOutcome.MOVED)
 
 
 def test_a_metric_that_is_worse_than_the_limit_brings_traffic_back(at: Site) -> None:
     _, new = served(at, Rollout(steps=CANARY, watch=ERRORS))
     deployment = at.run_until(at.deploy(new), "baking")
-    at.cloudwatch.measures["2"] = VersionMetrics(invocations=100, errors=6)
+    at.cloudwatch.metrics["2"] = VersionMetrics(invocations=100, errors=6)
     deployment = ended(at, deployment, Status.ROLLED_BACK, AliasOutcome.RESTORED, "metric")
     assert deployment.reason is not None
     assert deployment.reason.data["value"] == 6
@@ -285,7 +285,7 @@ def test_a_bake_that_is_prolonged_goes_on_once_there_are_requests(at: Site) -> N
     _, new = served(at, Rollout(steps=CANARY, watch=watch))
     deployment = at.run_until(at.deploy(new), "baking")
     at.machine.later(
-        310, lambda: at.cloudwatch.measures.update({"2": VersionMetrics(invocations=200, errors=1)})
+        310, lambda: at.cloudwatch.metrics.update({"2": VersionMetrics(invocations=200, errors=1)})
     )
     deployment = ended(at, deployment, Status.SUCCEEDED, AliasOutcome.MOVED)
     assert deployment.extended == 1
@@ -430,7 +430,7 @@ def occupy_publishing(at: Site) -> Deployment:
 def test_an_abort_on_the_way_back_changes_nothing(at: Site) -> None:
     _, new = served(at, Rollout(steps=CANARY, watch=ERRORS))
     deployment = at.run_until(at.deploy(new), "baking")
-    at.cloudwatch.measures["2"] = VersionMetrics(invocations=100, errors=50)
+    at.cloudwatch.metrics["2"] = VersionMetrics(invocations=100, errors=50)
     in_a_call(at, "UpdateAlias", lambda: at.decide("abort", deployment, at.job()))
     ended(at, deployment, Status.ROLLED_BACK, AliasOutcome.RESTORED, "metric")
 
@@ -652,7 +652,7 @@ def test_the_interpreter_refuses_what_it_does_not_know() -> None:
 
 
 def test_the_machine_offers_what_the_product_asks_of_executions() -> None:
-    asked = {name for name in vars(Executions) if not name.startswith("_")}
+    asked = {name for name in dir(Executions) if not name.startswith("_")}
     assert asked == {"start", "wake", "state"}
     assert definition()["StartAt"] == "Run"
     assert issubclass(TaskFailed, Exception)

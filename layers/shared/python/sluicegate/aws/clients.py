@@ -1,13 +1,19 @@
-"""How AWS is called: clients with short timeouts, and errors told apart by what can be done about them."""
+"""AWS clients, with short timeouts."""
 
 from functools import cache
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, overload
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
 
-from sluicegate.text import clean
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_events import EventBridgeClient
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_secretsmanager import SecretsManagerClient
+    from mypy_boto3_sqs import SQSClient
+    from mypy_boto3_stepfunctions import SFNClient
+    from mypy_boto3_sts import STSClient
 
 CONFIG: Final = Config(
     connect_timeout=2,
@@ -16,68 +22,38 @@ CONFIG: Final = Config(
     user_agent_extra="sluicegate",
 )
 
-S3: Final = Config(
-    # A presigned URL has the signed host: without these it is the global one, which redirects new buckets'
-    # requests to another, or signs in a way that newer regions do not know.
+S3_CONFIG: Final = Config(
+    # A presigned URL contains the signed host. Without these options it is the global host, which redirects
+    # requests for new buckets to another host, or signs in a way that newer regions reject.
     signature_version="s3v4",
     s3={"addressing_style": "virtual"},
 )
 
 
-def once(timeout: int) -> Config:
-    """For a call that must not be made twice, and whose answer is waited for so many seconds."""
-    return Config(read_timeout=timeout, retries={"mode": "standard", "total_max_attempts": 1})
+def single_attempt(read_timeout: int) -> Config:
+    """Return the configuration for a call that must not be repeated; `read_timeout` is in seconds."""
+    return Config(read_timeout=read_timeout, retries={"mode": "standard", "total_max_attempts": 1})
 
 
-_RETRYABLE: Final = frozenset(
-    {
-        "InternalError",
-        "InternalFailure",
-        "InternalServerError",
-        "InternalServerException",
-        "LimitExceededException",
-        "ProvisionedThroughputExceededException",
-        "RequestLimitExceeded",
-        "RequestThrottled",
-        "RequestTimeout",
-        "ServiceException",
-        "ServiceUnavailable",
-        "ServiceUnavailableException",
-        "SlowDown",
-        "Throttling",
-        "ThrottlingException",
-        "TooManyRequestsException",
-        "TransactionInProgressException",
-    }
-)
-
-
-Service = Literal["dynamodb", "events", "s3", "secretsmanager", "sqs", "stepfunctions", "sts"]
+@overload
+def client(service: Literal["dynamodb"]) -> "DynamoDBClient": ...
+@overload
+def client(service: Literal["events"]) -> "EventBridgeClient": ...
+@overload
+def client(service: Literal["s3"]) -> "S3Client": ...
+@overload
+def client(service: Literal["secretsmanager"]) -> "SecretsManagerClient": ...
+@overload
+def client(service: Literal["sqs"]) -> "SQSClient": ...
+@overload
+def client(service: Literal["stepfunctions"]) -> "SFNClient": ...
+@overload
+def client(service: Literal["sts"]) -> "STSClient": ...
+def client(service: Any) -> Any:
+    """Return the process's client for a service: made at first use, then kept."""
+    return _client(service)
 
 
 @cache
-def client(service: Service) -> Any:
-    """The function's own client for a service, made at first use and kept."""
-    return boto3.client(service, config=CONFIG.merge(S3) if service == "s3" else CONFIG)
-
-
-def error_code(error: Exception) -> str:
-    """The service's error code, or the class of an error that came before any answer."""
-    if isinstance(error, ClientError):
-        return str(error.response.get("Error", {}).get("Code", "Unknown"))
-    return type(error).__name__
-
-
-def is_retryable(error: Exception) -> bool:
-    """Return whether a retry can help: throttled, failing, or unanswered (and so perhaps in effect)."""
-    if not isinstance(error, ClientError):
-        return isinstance(error, BotoCoreError)
-    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    return status >= 500 or status == 429 or error_code(error) in _RETRYABLE
-
-
-def error_message(error: Exception) -> str:
-    """What AWS said, cleaned. Lambda's and S3's messages name resources and actions, never values."""
-    if isinstance(error, ClientError):
-        return clean(str(error.response.get("Error", {}).get("Message", "")))
-    return type(error).__name__
+def _client(service: Any) -> Any:
+    return boto3.client(service, config=CONFIG.merge(S3_CONFIG) if service == "s3" else CONFIG)

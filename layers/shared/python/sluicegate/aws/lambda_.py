@@ -1,7 +1,7 @@
-"""The target's Lambda API, as far as deployments need it, and nothing else that it answers.
+"""The Lambda API of a target: the calls that deployments need, and the fields of the responses they need.
 
-`GetFunction`, `UpdateFunctionCode` and `PublishVersion` answer with environment variables and code URLs.
-Only the fields named here leave this module (guarantees.md#7-no-secret-in-any-output).
+`GetFunction`, `UpdateFunctionCode` and `PublishVersion` return environment variables and code URLs. Only the
+fields named here leave this module (guarantees.md#7-no-secret-in-any-output).
 """
 
 import base64
@@ -9,12 +9,19 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
 from botocore.exceptions import BotoCoreError, ClientError, ReadTimeoutError
 
-from sluicegate.aws import clients
+from sluicegate.aws.errors import error_code, error_message, is_retryable
 from sluicegate.deployment.model import AliasState
+
+if TYPE_CHECKING:
+    from mypy_boto3_lambda import LambdaClient
+    from mypy_boto3_lambda.type_defs import UpdateFunctionCodeRequestTypeDef
+
+_Parameters = ParamSpec("_Parameters")
+_Response = TypeVar("_Response")
 
 SETTINGS: Final = {
     "architectures": "Architectures",
@@ -35,11 +42,11 @@ SETTINGS: Final = {
     "tracing": "TracingConfig",
     "vpc": "VpcConfig",
 }
-"""The settings that a version freezes, by the names the record uses, and Lambda's names for them."""
+"""The settings that a version freezes: the record's name for each, and Lambda's."""
 
 
 class LambdaError(Exception):
-    """Lambda answered with an error; `code` is its own, `message` is cleaned."""
+    """Lambda responded with an error: `code` is Lambda's, `message` is cleaned."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(f"{code}: {message}")
@@ -47,63 +54,63 @@ class LambdaError(Exception):
         self.message = message
 
 
-class NotFound(LambdaError):
-    """No such function, version or alias."""
+class LambdaNotFound(LambdaError):
+    """The function, version or alias does not exist."""
 
 
-class Stale(LambdaError):
-    """The revision read before is not the present one: somebody changed it in between."""
+class StaleLambdaRevision(LambdaError):
+    """The resource was changed after its revision was read."""
 
 
-class InProgress(LambdaError):
-    """An update is under way, or the resource exists already."""
+class LambdaConflict(LambdaError):
+    """An update is in progress, or the resource already exists."""
 
 
-class Denied(LambdaError):
-    """The target's role may not do this."""
+class LambdaAccessDenied(LambdaError):
+    """The target role is not allowed to make this call."""
 
 
-class Unanswered(LambdaError):
-    """Throttled, failing or timed out; the call may have taken effect."""
+class LambdaUnavailable(LambdaError):
+    """Throttled, failing or timed out. The call may have taken effect."""
 
 
-class TooSlow(LambdaError):
-    """An invoked function did not answer in time; it may still run."""
+class InvocationTimeout(LambdaError):
+    """An invoked function did not respond in time. It may still be running."""
 
 
-class Refused(LambdaError):
-    """Lambda will never do this, however often it is asked."""
+class LambdaRejected(LambdaError):
+    """Lambda rejects the call, and would reject it again."""
 
 
-_KINDS: Final[Mapping[str, type[LambdaError]]] = {
-    "ResourceNotFoundException": NotFound,
-    "PreconditionFailedException": Stale,
-    "ResourceConflictException": InProgress,
-    "ResourceNotReadyException": InProgress,
-    "SnapStartNotReadyException": InProgress,
-    "ProvisionedConcurrencyConfigNotFoundException": NotFound,
-    "AccessDeniedException": Denied,
-    "AccessDenied": Denied,
+_ERRORS: Final[Mapping[str, type[LambdaError]]] = {
+    "ResourceNotFoundException": LambdaNotFound,
+    "ProvisionedConcurrencyConfigNotFoundException": LambdaNotFound,
+    "PreconditionFailedException": StaleLambdaRevision,
+    "ResourceConflictException": LambdaConflict,
+    "ResourceNotReadyException": LambdaConflict,
+    "SnapStartNotReadyException": LambdaConflict,
+    "AccessDeniedException": LambdaAccessDenied,
+    "AccessDenied": LambdaAccessDenied,
 }
 
 
 @dataclass(frozen=True)
-class Snapshot:
-    """A function or a version at one moment. `code_sha256` is hex, `update` is LastUpdateStatus."""
+class FunctionVersion:
+    """A version, or `$LATEST`, at one moment. `code_sha256` is in hex."""
 
     version: str
     revision: str
     code_sha256: str
     state: str
     state_reason: str
-    update: str
-    update_reason: str
+    last_update_status: str
+    last_update_reason: str
     settings: Mapping[str, Any]
 
-    def fingerprint(self, salt: str) -> dict[str, str]:
-        """Each setting's salted digest: enough to name what changed, too little to tell any value.
+    def settings_digests(self, salt: str) -> dict[str, str]:
+        """Return a salted digest of each setting: enough to name what changed, too little to reveal a value.
 
-        All environment variables are one setting, so that a short value cannot be guessed by itself.
+        All environment variables are one setting, so that a short value cannot be guessed on its own.
         """
         return {
             name: hashlib.sha256(
@@ -113,21 +120,24 @@ class Snapshot:
         }
 
     def __repr__(self) -> str:
-        """Without the settings, which hold environment variables: a traceback must not print them."""
-        return f"Snapshot({self.version}, {self.code_sha256[:12]}, {self.state}, {self.update})"
+        """Leave the settings out: they hold environment variables, and a traceback must not show them."""
+        return (
+            f"FunctionVersion({self.version}, {self.code_sha256[:12]}, {self.state}, "
+            f"{self.last_update_status})"
+        )
 
 
 @dataclass(frozen=True)
 class Alias:
-    """What an alias serves, at the revision at which it was read."""
+    """What an alias serves, and its revision when it was read."""
 
     state: AliasState
     revision: str
 
 
 @dataclass(frozen=True)
-class Answered:
-    """What an invoked function answered: the first bytes of it, and Lambda's `FunctionError` if it failed."""
+class InvocationResult:
+    """The first bytes of a function's response, and Lambda's `FunctionError` if it failed."""
 
     payload: bytes
     error: str | None
@@ -136,126 +146,146 @@ class Answered:
 class FunctionApi:
     """One function of one target.
 
-    `client` is a Lambda client with a session for that function only; `patient` makes one that waits so many
-    seconds for an answer and asks once, for what must not run twice.
+    `client` is a Lambda client whose session is limited to that function. `single_attempt_client` makes a
+    client that waits for so many seconds and never retries, for invocations.
     """
 
-    def __init__(self, client: Any, name: str, patient: Callable[[int], Any]) -> None:
+    def __init__(
+        self, client: "LambdaClient", name: str, single_attempt_client: "Callable[[int], LambdaClient]"
+    ) -> None:
         self._client = client
         self._name = name
-        self._patient = patient
+        self._single_attempt_client = single_attempt_client
 
-    def snapshot(self, version: str = "$LATEST") -> Snapshot:
-        """GetFunction: its quota is its own (100 a second), the other calls share 15 a second."""
-        answer = self._call("get_function", Qualifier=version)
-        return _snapshot(answer["Configuration"])
+    def version(self, version: str = "$LATEST") -> FunctionVersion:
+        """GetFunction. It has a quota of its own, 100 a second; the other calls share 15 a second."""
+        response = _call(self._client.get_function, FunctionName=self._name, Qualifier=version)
+        return _version(response["Configuration"])
 
-    def update_code(self, bucket: str, key: str, object_version: str | None, revision: str) -> Snapshot:
-        """UpdateFunctionCode from that very version of the object, if `revision` is still the present one."""
-        source = {"S3Bucket": bucket, "S3Key": key}
+    def update_code(
+        self, bucket: str, key: str, object_version: str | None, revision: str
+    ) -> FunctionVersion:
+        """UpdateFunctionCode from that version of the S3 object, if `$LATEST` still has `revision`."""
+        request: UpdateFunctionCodeRequestTypeDef = {
+            "FunctionName": self._name,
+            "S3Bucket": bucket,
+            "S3Key": key,
+            "RevisionId": revision,
+        }
         if object_version:
-            source["S3ObjectVersion"] = object_version
-        return _snapshot(self._call("update_function_code", RevisionId=revision, **source))
+            request["S3ObjectVersion"] = object_version
+        return _version(_call(self._client.update_function_code, **request))
 
-    def publish(self, code_sha256: str, revision: str, description: str) -> Snapshot:
-        """PublishVersion, if code and revision are still as they were read; Stale where they are not."""
+    def publish(self, code_sha256: str, revision: str, description: str) -> FunctionVersion:
+        """PublishVersion, if `$LATEST` still has this code and revision; otherwise StaleLambdaRevision."""
         try:
-            answer = self._call(
-                "publish_version",
+            response = _call(
+                self._client.publish_version,
+                FunctionName=self._name,
                 CodeSha256=_base64(code_sha256),
                 RevisionId=revision,
                 Description=description,
             )
-        except Refused as error:
+        except LambdaRejected as error:
             # "CodeSHA256 (...) is different from current CodeSHA256 in $LATEST (...)"
             if error.code == "InvalidParameterValueException" and "codesha256" in error.message.lower():
-                raise Stale(error.code, error.message) from None
+                raise StaleLambdaRevision(error.code, error.message) from None
             raise
-        return _snapshot(answer)
+        return _version(response)
 
     def alias(self, name: str) -> Alias | None:
-        """GetAlias; None where there is none. A missing function is NotFound all the same."""
+        """GetAlias: None if there is no such alias. Raises LambdaNotFound if there is no such function."""
         try:
-            return _alias(self._call("get_alias", Name=name))
-        except NotFound as error:
-            # "Cannot find alias arn: ..." for one, "Function not found: ..." for the other.
+            return _alias(_call(self._client.get_alias, FunctionName=self._name, Name=name))
+        except LambdaNotFound as error:
+            # "Cannot find alias arn: ..." for an alias, "Function not found: ..." for a function.
             if "alias" in error.message.lower():
                 return None
             raise
 
     def create_alias(self, name: str, version: str, description: str) -> Alias:
-        """CreateAlias; InProgress where it exists."""
-        return _alias(self._call("create_alias", Name=name, FunctionVersion=version, Description=description))
+        """CreateAlias. Raises LambdaConflict if it exists."""
+        response = _call(
+            self._client.create_alias,
+            FunctionName=self._name,
+            Name=name,
+            FunctionVersion=version,
+            Description=description,
+        )
+        return _alias(response)
 
     def update_alias(self, name: str, state: AliasState, revision: str) -> Alias:
-        """UpdateAlias to exactly that version and those weights, if `revision` is still the present one."""
-        return _alias(
-            self._call(
-                "update_alias",
-                Name=name,
-                FunctionVersion=state.version,
-                RoutingConfig={"AdditionalVersionWeights": dict(state.weights)},
-                RevisionId=revision,
-            )
+        """UpdateAlias to exactly that version and those weights, if it still has `revision`."""
+        response = _call(
+            self._client.update_alias,
+            FunctionName=self._name,
+            Name=name,
+            FunctionVersion=state.version,
+            RoutingConfig={"AdditionalVersionWeights": dict(state.weights)},
+            RevisionId=revision,
         )
+        return _alias(response)
 
     def delete_alias(self, name: str) -> None:
-        """DeleteAlias; Lambda does not mind one that is gone."""
-        self._call("delete_alias", Name=name)
+        """DeleteAlias. Lambda accepts the name of an alias that does not exist."""
+        _call(self._client.delete_alias, FunctionName=self._name, Name=name)
 
     def has_provisioned_concurrency(self, alias: str) -> bool:
-        """GetProvisionedConcurrencyConfig: an alias that has it takes no weights."""
+        """GetProvisionedConcurrencyConfig. An alias with provisioned concurrency takes no weights."""
         try:
-            self._call("get_provisioned_concurrency_config", Qualifier=alias)
-        except NotFound:
+            _call(self._client.get_provisioned_concurrency_config, FunctionName=self._name, Qualifier=alias)
+        except LambdaNotFound:
             return False
         return True
 
-    def invoke(self, version: str | None, payload: bytes, *, timeout: int, limit: int) -> Answered:
-        """Invoke once, and take `limit` bytes of the answer; TooSlow without one in `timeout` seconds.
+    def invoke(self, version: str | None, payload: bytes, *, timeout: int, limit: int) -> InvocationResult:
+        """Invoke once, and read `limit` bytes of the response.
 
-        By `name:version`, which is what IAM sees. The log's tail is not asked for: it could hold anything.
+        Raises InvocationTimeout after `timeout` seconds without one. The name is `name:version`, which is
+        what IAM sees. The tail of the log is not requested: it could hold anything.
         """
         name = f"{self._name}:{version}" if version else self._name
         try:
-            answer = self._patient(timeout).invoke(FunctionName=name, Payload=payload)
-            data = answer["Payload"].read(limit)
+            response = self._single_attempt_client(timeout).invoke(FunctionName=name, Payload=payload)
+            data = response["Payload"].read(limit)
         except ReadTimeoutError as error:
-            raise TooSlow(type(error).__name__, f"no answer within {timeout} s") from None
+            raise InvocationTimeout(type(error).__name__, f"no answer within {timeout} s") from None
         except (ClientError, BotoCoreError) as error:
-            raise _kind_of(error) from None
-        return Answered(data, answer.get("FunctionError"))
-
-    def _call(self, method: str, **arguments: Any) -> dict[str, Any]:
-        try:
-            answer: dict[str, Any] = getattr(self._client, method)(FunctionName=self._name, **arguments)
-        except (ClientError, BotoCoreError) as error:
-            raise _kind_of(error) from None
-        return answer
+            raise _lambda_error(error) from None
+        return InvocationResult(data, response.get("FunctionError"))
 
 
-def _kind_of(error: ClientError | BotoCoreError) -> LambdaError:
-    code, message = clients.error_code(error), clients.error_message(error)
-    if clients.is_retryable(error):
-        return Unanswered(code, message)
-    return _KINDS.get(code, Refused)(code, message)
+def _call(
+    call: Callable[_Parameters, _Response], *args: _Parameters.args, **request: _Parameters.kwargs
+) -> _Response:
+    try:
+        return call(*args, **request)
+    except (ClientError, BotoCoreError) as error:
+        raise _lambda_error(error) from None
 
 
-def _snapshot(configuration: Mapping[str, Any]) -> Snapshot:
-    return Snapshot(
+def _lambda_error(error: ClientError | BotoCoreError) -> LambdaError:
+    code, message = error_code(error), error_message(error)
+    if is_retryable(error):
+        return LambdaUnavailable(code, message)
+    return _ERRORS.get(code, LambdaRejected)(code, message)
+
+
+def _version(configuration: Mapping[str, Any]) -> FunctionVersion:
+    return FunctionVersion(
         version=configuration["Version"],
         revision=configuration["RevisionId"],
         code_sha256=_hex(configuration["CodeSha256"]),
         state=configuration.get("State", "Active"),
         state_reason=configuration.get("StateReasonCode", ""),
-        update=configuration.get("LastUpdateStatus", "Successful"),
-        update_reason=configuration.get("LastUpdateStatusReasonCode", ""),
+        last_update_status=configuration.get("LastUpdateStatus", "Successful"),
+        last_update_reason=configuration.get("LastUpdateStatusReasonCode", ""),
         settings={name: _setting(configuration.get(key)) for name, key in SETTINGS.items()},
     )
 
 
 def _setting(value: Any) -> Any:
-    """Without what Lambda adds or changes by itself: sizes and signatures of layers, SnapStart's status."""
+    """Leave out what Lambda adds or changes itself: size and signature of layers, SnapStart's status."""
     match value:
         case {"ApplyOn": apply_on}:
             return apply_on
@@ -265,9 +295,9 @@ def _setting(value: Any) -> Any:
             return value or None
 
 
-def _alias(answer: Mapping[str, Any]) -> Alias:
-    weights = (answer.get("RoutingConfig") or {}).get("AdditionalVersionWeights") or {}
-    return Alias(AliasState(answer["FunctionVersion"], dict(weights)), answer["RevisionId"])
+def _alias(response: Mapping[str, Any]) -> Alias:
+    weights = (response.get("RoutingConfig") or {}).get("AdditionalVersionWeights") or {}
+    return Alias(AliasState(response["FunctionVersion"], dict(weights)), response["RevisionId"])
 
 
 def _hex(code_sha256: str) -> str:

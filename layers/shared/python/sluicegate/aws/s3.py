@@ -2,22 +2,25 @@
 
 import base64
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final
 
 from botocore.exceptions import ClientError
 
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
 UPLOAD_EXPIRES: Final = 300
-"""Seconds that a presigned URL holds."""
+"""Seconds that a presigned upload URL is valid."""
 
 MAX_SIZE: Final = 262_144_000
-"""Bytes: Lambda's limit for a deployment package, unzipped; a larger zip can never be deployed."""
+"""Bytes: Lambda's limit for an unzipped deployment package. A larger zip can never be deployed."""
 
 CONTENT_TYPE: Final = "application/zip"
 
 
 @dataclass(frozen=True)
-class Stored:
-    """An object as it was found; `version` is None only in a bucket without versions."""
+class StoredArtifact:
+    """An object in the bucket. `version` is None only in a bucket without versioning."""
 
     version: str | None
     sha256: str
@@ -26,7 +29,7 @@ class Stored:
 class Artifacts:
     """The artifact bucket, through an S3 client."""
 
-    def __init__(self, client: Any, bucket: str) -> None:
+    def __init__(self, client: "S3Client", bucket: str) -> None:
         self._client = client
         self._bucket = bucket
 
@@ -34,32 +37,32 @@ class Artifacts:
     def bucket(self) -> str:
         return self._bucket
 
-    def find(self, function: str, sha256: str) -> Stored | None:
-        """The object's version and S3's own checksum of it, as hex; None where there is none."""
+    def find(self, function: str, sha256: str) -> StoredArtifact | None:
+        """Return the object's version and S3's own checksum of it, in hex; None if it does not exist."""
         try:
-            answer = self._client.head_object(
-                Bucket=self._bucket, Key=key(function, sha256), ChecksumMode="ENABLED"
+            response = self._client.head_object(
+                Bucket=self._bucket, Key=object_key(function, sha256), ChecksumMode="ENABLED"
             )
         except ClientError as error:
             if error.response["ResponseMetadata"]["HTTPStatusCode"] == 404:
                 return None
             raise
-        checksum = answer.get("ChecksumSHA256", "")
-        version = answer.get("VersionId")
-        return Stored(None if version == "null" else version, base64.b64decode(checksum).hex())
+        checksum = response.get("ChecksumSHA256", "")
+        version = response.get("VersionId")
+        return StoredArtifact(None if version == "null" else version, base64.b64decode(checksum).hex())
 
     def presign(self, function: str, sha256: str, size: int) -> tuple[str, dict[str, str]]:
-        """A URL and the headers to send with it: this key, this checksum, this length, and only once.
+        """Return a URL, and the headers to send with it, for one upload of exactly these bytes.
 
-        S3 compares the body with the signed checksum and length, and does not overwrite. botocore signs only
-        what is in `Params`, so each of them is there.
+        S3 compares the body with the signed checksum and length, and does not overwrite an object. botocore
+        signs only what is in `Params`, so each of them is there.
         """
         checksum = base64.b64encode(bytes.fromhex(sha256)).decode()
         url = self._client.generate_presigned_url(
             "put_object",
             Params={
                 "Bucket": self._bucket,
-                "Key": key(function, sha256),
+                "Key": object_key(function, sha256),
                 "ContentType": CONTENT_TYPE,
                 "ContentLength": size,
                 "ChecksumSHA256": checksum,
@@ -76,6 +79,6 @@ class Artifacts:
         return url, headers
 
 
-def key(function: str, sha256: str) -> str:
-    """Made of a validated function name and a validated digest only."""
+def object_key(function: str, sha256: str) -> str:
+    """Return the key. Both parts must have been validated."""
     return f"{function}/{sha256}.zip"

@@ -1,29 +1,32 @@
-"""Webhooks' secrets, from Secrets Manager: the present one, and for a day the one before it.
+"""Webhook secrets, from Secrets Manager: the current one, and for a day the previous one.
 
-Nothing here is logged, and no secret leaves this module but to be compared.
+Nothing here is logged, and a secret leaves this module only to be compared.
 """
 
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from sluicegate.aws import clients
+from sluicegate.aws.errors import error_code
 
-FRESH: Final = 5 * 60
-"""Seconds that a fetched secret is believed."""
+if TYPE_CHECKING:
+    from mypy_boto3_secretsmanager import SecretsManagerClient
 
-COOL_DOWN: Final = 30
-"""Seconds between two fetches of one secret: what does not verify must not cost a fetch each."""
+CACHE_SECONDS: Final = 5 * 60
+"""Seconds that a fetched secret is used without fetching it again."""
 
-OVERLAP: Final = 24 * 3_600
-"""Seconds after a rotation in which the secret before is valid too, by the present one's CreatedDate."""
+FETCH_COOLDOWN: Final = 30
+"""Seconds between two fetches of one secret, so that wrong signatures do not cost a fetch each."""
+
+ROTATION_OVERLAP: Final = 24 * 3_600
+"""Seconds after a rotation in which the previous secret is still valid, by the current one's CreatedDate."""
 
 
 class SecretsUnavailable(Exception):
-    """Nobody can say now whether it verifies (503). `reason` is a word for the log."""
+    """A signature cannot be verified at the moment (503). `reason` is a word for the log."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -31,67 +34,70 @@ class SecretsUnavailable(Exception):
 
 
 @dataclass(frozen=True, repr=False)
-class _Held:
+class _CachedSecret:
     current: str
     previous: str | None
     rotated_at: float
     fetched_at: float
 
-    def usable(self, now: float) -> tuple[str, ...]:
-        rotated = self.previous is not None and now < self.rotated_at + OVERLAP
-        return tuple(filter(None, (self.current, self.previous if rotated else None)))
+    def valid_at(self, now: float) -> tuple[str, ...]:
+        in_overlap = self.previous is not None and now < self.rotated_at + ROTATION_OVERLAP
+        return tuple(filter(None, (self.current, self.previous if in_overlap else None)))
 
 
 class Secrets:
-    """`client` makes a Secrets Manager client at the first use; `clock` is the wall clock (see `keys`)."""
+    """`client` makes a Secrets Manager client at first use. `clock` is the wall clock, as for key sets."""
 
-    def __init__(self, client: Callable[[], Any], clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, client: "Callable[[], SecretsManagerClient]", clock: Callable[[], float] = time.time
+    ) -> None:
         self._client = client
         self._clock = clock
-        self._held: dict[str, _Held] = {}
+        self._cache: dict[str, _CachedSecret] = {}
         self._attempted_at: dict[str, float] = {}
 
     def verifies(self, name: str, check: Callable[[str], bool]) -> bool:
-        """Whether the check passes with a secret of that name that is valid now.
+        """Return whether `check` passes with a secret of that name that is valid now.
 
-        One that was rotated since it was fetched is fetched again, at most once in COOL_DOWN seconds. Raises
-        SecretsUnavailable where it cannot be had, or could not be had again; and whatever `check` raises.
+        If none passes, the secret may have been rotated since: it is fetched again, at most once in
+        FETCH_COOLDOWN seconds. Raises SecretsUnavailable if it cannot be fetched, and whatever `check`
+        raises.
         """
-        held = self._held.get(name)
-        fetched = held is None or not self._within(FRESH, held.fetched_at)
-        if held is None or fetched:
-            held = self._fetch(name)
-        if any(map(check, held.usable(self._clock()))):
+        cached = self._cache.get(name)
+        fetched = cached is None or not self._within(CACHE_SECONDS, cached.fetched_at)
+        if cached is None or fetched:
+            cached = self._fetch(name)
+        if any(map(check, cached.valid_at(self._clock()))):
             return True
-        if fetched or self._within(COOL_DOWN, held.fetched_at):
+        if fetched or self._within(FETCH_COOLDOWN, cached.fetched_at):
             return False
-        return any(map(check, self._fetch(name).usable(self._clock())))
+        return any(map(check, self._fetch(name).valid_at(self._clock())))
 
-    def _fetch(self, name: str) -> _Held:
-        if name in self._attempted_at and self._within(COOL_DOWN, self._attempted_at[name]):
+    def _fetch(self, name: str) -> _CachedSecret:
+        if name in self._attempted_at and self._within(FETCH_COOLDOWN, self._attempted_at[name]):
             raise SecretsUnavailable("tried a moment ago")
-        now = self._attempted_at[name] = self._clock()  # before: failing may not cost less than success
+        now = self._attempted_at[name] = self._clock()  # before the call: failures count too
         try:
             current = self._version(name, "AWSCURRENT")
-            previous = self._version(name, "AWSPREVIOUS", needed=False)
+            previous = self._version(name, "AWSPREVIOUS", required=False)
         except (ClientError, BotoCoreError) as error:
-            raise SecretsUnavailable(clients.error_code(error)) from None
+            raise SecretsUnavailable(error_code(error)) from None
         if current is None or not current[0]:
             raise SecretsUnavailable("empty")
-        held = _Held(current[0], previous and previous[0], current[1], now)
-        self._held[name] = held
-        return held
+        cached = _CachedSecret(current[0], previous and previous[0], current[1], now)
+        self._cache[name] = cached
+        return cached
 
-    def _version(self, name: str, stage: str, *, needed: bool = True) -> tuple[str, float] | None:
-        """The secret's text, without the line break that files end in, and when it was made."""
+    def _version(self, name: str, stage: str, *, required: bool = True) -> tuple[str, float] | None:
+        """Return the secret without a trailing line break, and when it was created."""
         try:
-            answer = self._client().get_secret_value(SecretId=name, VersionStage=stage)
+            response = self._client().get_secret_value(SecretId=name, VersionStage=stage)
         except ClientError as error:
-            if not needed and clients.error_code(error) == "ResourceNotFoundException":
+            if not required and error_code(error) == "ResourceNotFoundException":
                 return None
             raise
-        return answer.get("SecretString", "").strip(), answer["CreatedDate"].timestamp()
+        return response.get("SecretString", "").strip(), response["CreatedDate"].timestamp()
 
     def _within(self, seconds: float, moment: float) -> bool:
-        # abs: a clock that was set back must not keep a secret, or a cool-down, alive for longer.
+        # abs: a clock that was set back must not extend a secret or a cooldown.
         return abs(self._clock() - moment) < seconds

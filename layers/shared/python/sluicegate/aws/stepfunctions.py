@@ -1,24 +1,25 @@
-"""The rollout's state machine: start executions at most once each, read their state, and end their waits."""
+"""Executions of the rollout's state machine: started once per attempt, woken by task token."""
 
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
+from sluicegate.aws.errors import error_code
 from sluicegate.deployment.model import Deployment
 
 if TYPE_CHECKING:
-    from mypy_boto3_stepfunctions.client import SFNClient
+    from mypy_boto3_stepfunctions import SFNClient
 
 
 class TaskTokens:
-    """Ends waits by their task tokens. `client` is a Step Functions client."""
+    """Ends waits by their task tokens."""
 
     def __init__(self, client: "SFNClient") -> None:
         self._client = client
 
     def wake(self, token: str) -> bool:
-        """End a wait; return False where it is over already, which is fine."""
+        """End the wait with this task token. Return False if it had ended already, which is harmless."""
         errors = self._client.exceptions
         try:
             self._client.send_task_success(taskToken=token, output="{}")
@@ -28,14 +29,14 @@ class TaskTokens:
 
 
 class Executions(TaskTokens):
-    """Executions of the rollout, named after the deployment and its attempt."""
+    """The rollout's executions, named after the deployment and its attempt."""
 
     def __init__(self, client: "SFNClient", state_machine: str) -> None:
         super().__init__(client)
         self._state_machine = state_machine
 
     def start(self, deployment: Deployment) -> None:
-        """Start the current attempt; one that was started already is left as it is."""
+        """Start the execution of the current attempt, unless it was started already."""
         with suppress(self._client.exceptions.ExecutionAlreadyExists):
             self._client.start_execution(
                 stateMachineArn=self._state_machine,
@@ -44,12 +45,12 @@ class Executions(TaskTokens):
             )
 
     def state(self, deployment: Deployment) -> str | None:
-        """Return the current attempt's status (`RUNNING`, `FAILED`, ...), or None where it never started."""
+        """Return the status of the current attempt (`RUNNING`, `FAILED`, …), or None if it never started."""
         arn = f"{self._state_machine.replace(':stateMachine:', ':execution:')}:{_name(deployment)}"
         try:
-            return str(self._client.describe_execution(executionArn=arn)["status"])
+            return self._client.describe_execution(executionArn=arn)["status"]
         except ClientError as error:
-            if error.response["Error"]["Code"] == "ExecutionDoesNotExist":
+            if error_code(error) == "ExecutionDoesNotExist":
                 return None
             raise
 

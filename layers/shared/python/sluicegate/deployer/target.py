@@ -1,6 +1,6 @@
-"""The way into a target: its role, assumed for one deployment and one function at a time.
+"""Access to a target: its role, assumed for one deployment and one function at a time.
 
-CloudTrail shows the session's name, tags and source identity, and so which job of which project it was.
+CloudTrail shows the session's name, tags and source identity, and so which job of which project it was for.
 """
 
 import json
@@ -8,98 +8,141 @@ import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, overload
 
 import boto3
-from botocore.config import Config as Settings
+from botocore.config import Config as ClientConfig
 
 from sluicegate.aws import clients, permissions
 from sluicegate.aws.cloudwatch import CloudWatch
 from sluicegate.aws.lambda_ import FunctionApi
 from sluicegate.deployment.model import Deployment, Requester
+from sluicegate.deployment.plan import Watch
+from sluicegate.rollout.analysis import AlarmState
 from sluicegate.settings import DeployerSettings
 
-SESSION: Final = 900
-"""Seconds: the shortest session that STS grants."""
+if TYPE_CHECKING:
+    from mypy_boto3_cloudwatch import CloudWatchClient
+    from mypy_boto3_lambda import LambdaClient
+    from mypy_boto3_sts import STSClient
+    from mypy_boto3_sts.type_defs import CredentialsTypeDef, TagTypeDef
+
+SESSION_SECONDS: Final = 900
+"""Seconds that a session lasts: the shortest that STS grants."""
+
+RENEW_BEFORE: Final = 120
+"""Seconds before its end from which a session is not used again."""
 
 
 @dataclass(frozen=True)
-class Access:
-    """What one deployment reaches in its target: its function, and what its plan asks and watches there."""
+class TargetAccess:
+    """What one deployment may reach in its target: its function, the hook, and CloudWatch for a watch."""
 
     function: FunctionApi
     hook: FunctionApi | None
     cloudwatch: CloudWatch | None
 
+    def alarm_states(self, watch: Watch | None) -> tuple[tuple[str, AlarmState], ...]:
+        """Return the state of each alarm of the watch."""
+        return self.cloudwatch.alarm_states(watch.alarms) if watch and self.cloudwatch else ()
+
 
 class Targets:
-    """Sessions in targets, kept until they run out."""
+    """Sessions in targets, one per deployment, kept until shortly before they end."""
 
-    def __init__(self, config: DeployerSettings, sts: Any, clock: Callable[[], float] = time.time) -> None:
-        self._config = config
+    def __init__(
+        self, settings: DeployerSettings, sts: "STSClient", clock: Callable[[], float] = time.time
+    ) -> None:
+        self._settings = settings
         self._sts = sts
         self._clock = clock
-        # One for all of them: each reads the services' models anew, which takes 10 MB and 0.2 s.
+        # One for all sessions: each loads the services' models again, which takes 10 MB and 0.2 s.
         self._session = boto3.session.Session()
-        self._kept: dict[str, tuple[float, Access]] = {}
+        self._cache: dict[str, tuple[float, TargetAccess]] = {}
 
-    def enter(self, deployment: Deployment) -> Access:
-        """The deployment's function, and nothing else, by a session that says on whose behalf.
+    def access(self, deployment: Deployment) -> TargetAccess:
+        """Return access to the deployment's function, and to nothing else that its plan does not need.
 
-        Raises botocore's errors where the role cannot be assumed.
+        Raises botocore's errors if the role cannot be assumed.
         """
         now = self._clock()
-        self._kept = {key: kept for key, kept in self._kept.items() if kept[0] > now}
-        if deployment.id not in self._kept:
-            self._kept[deployment.id] = (now + SESSION - 120, self._assume(deployment))
-        return self._kept[deployment.id][1]
+        self._cache = {key: cached for key, cached in self._cache.items() if cached[0] > now}
+        if deployment.id not in self._cache:
+            expires_at = now + SESSION_SECONDS - RENEW_BEFORE
+            self._cache[deployment.id] = (expires_at, self._assume_role(deployment))
+        return self._cache[deployment.id][1]
 
-    def _assume(self, deployment: Deployment) -> Access:
+    def _assume_role(self, deployment: Deployment) -> TargetAccess:
         target, plan = deployment.plan.target, deployment.plan
         partition = self._session.get_partition_for_region(target.region)
-        answer = self._sts.assume_role(
-            RoleArn=f"arn:{partition}:iam::{target.account}:role/{self._config.target_role}",
+        response = self._sts.assume_role(
+            RoleArn=f"arn:{partition}:iam::{target.account}:role/{self._settings.target_role}",
             RoleSessionName=deployment.id,
-            ExternalId=self._config.external_id,
-            DurationSeconds=SESSION,
+            ExternalId=self._settings.external_id,
+            DurationSeconds=SESSION_SECONDS,
             SourceIdentity=source_identity(deployment.requested_by),
             Tags=session_tags(deployment),
-            Policy=session_policy(deployment, partition, self._config.bucket),
+            Policy=session_policy(deployment, partition, self._settings.bucket),
         )
-        credentials = answer["Credentials"]
+        credentials = response["Credentials"]
 
-        def client(service: Literal["lambda", "cloudwatch"], config: Settings = clients.CONFIG) -> Any:
-            return self._session.client(
-                service,
-                region_name=target.region,
-                aws_access_key_id=credentials["AccessKeyId"],
-                aws_secret_access_key=credentials["SecretAccessKey"],
-                aws_session_token=credentials["SessionToken"],
-                config=config,
-            )
+        def single_attempt_client(timeout: int) -> "LambdaClient":
+            config = clients.CONFIG.merge(clients.single_attempt(timeout))
+            return self._client("lambda", target.region, credentials, config)
 
-        def patient(timeout: int) -> Any:
-            return client("lambda", clients.CONFIG.merge(clients.once(timeout)))
-
-        lambda_ = client("lambda")
+        lambda_ = self._client("lambda", target.region, credentials)
         hook = plan.smoke.hook if plan.smoke else None
-        return Access(
-            function=FunctionApi(lambda_, deployment.function, patient),
-            hook=FunctionApi(lambda_, hook, patient) if hook else None,
-            cloudwatch=CloudWatch(client("cloudwatch")) if plan.watch else None,
+        return TargetAccess(
+            function=FunctionApi(lambda_, deployment.function, single_attempt_client),
+            hook=FunctionApi(lambda_, hook, single_attempt_client) if hook else None,
+            cloudwatch=(
+                CloudWatch(self._client("cloudwatch", target.region, credentials)) if plan.watch else None
+            ),
+        )
+
+    @overload
+    def _client(
+        self,
+        service: Literal["lambda"],
+        region: str,
+        credentials: "CredentialsTypeDef",
+        config: ClientConfig = clients.CONFIG,
+    ) -> "LambdaClient": ...
+    @overload
+    def _client(
+        self,
+        service: Literal["cloudwatch"],
+        region: str,
+        credentials: "CredentialsTypeDef",
+        config: ClientConfig = clients.CONFIG,
+    ) -> "CloudWatchClient": ...
+    def _client(
+        self,
+        service: Literal["lambda", "cloudwatch"],
+        region: str,
+        credentials: "CredentialsTypeDef",
+        config: ClientConfig = clients.CONFIG,
+    ) -> Any:
+        return self._session.client(
+            service,
+            region_name=region,
+            aws_access_key_id=credentials["AccessKeyId"],
+            aws_secret_access_key=credentials["SecretAccessKey"],
+            aws_session_token=credentials["SessionToken"],
+            config=config,
         )
 
 
 def session_policy(deployment: Deployment, partition: str, bucket: str) -> str:
-    """What the session may do at most: this function, reading this function's artifacts, what the plan needs.
+    """Return the session's upper limit: this function, its artifacts, and what the plan needs.
 
-    UpdateFunctionCode reads the object with the caller's permissions (Lambda developer guide).
+    UpdateFunctionCode reads the S3 object with the caller's permissions (Lambda developer guide).
     """
     target, smoke = deployment.plan.target, deployment.plan.smoke
     functions = f"arn:{partition}:lambda:{target.region}:{target.account}:function"
     function = f"{functions}:{deployment.function}"
     objects = f"arn:{partition}:s3:::{bucket}/{deployment.function}/*"
-    allowed: list[tuple[Sequence[str], Any]] = [
+    allowed: list[tuple[Sequence[str], str | list[str]]] = [
         (permissions.ACTIONS, [function, f"{function}:*"]),
         (["s3:GetObject", "s3:GetObjectVersion"], objects),
     ]
@@ -113,25 +156,26 @@ def session_policy(deployment: Deployment, partition: str, bucket: str) -> str:
     return json.dumps({"Version": "2012-10-17", "Statement": statements}, separators=(",", ":"))
 
 
-def source_identity(by: Requester) -> str:
+def source_identity(requester: Requester) -> str:
     """`project-4213-job-302`, `project-4213-webhook-orders-tags`: 2 to 64 of `[\\w+=,.@-]` (AssumeRole)."""
-    asks = f"webhook-{by.webhook}" if by.job_id is None and by.webhook else f"job-{by.job_id}"
-    return re.sub(r"[^\w+=,.@-]", "-", f"project-{by.project_id}-{asks}", flags=re.ASCII)[:64]
+    by_webhook = requester.job_id is None and requester.webhook
+    origin = f"webhook-{requester.webhook}" if by_webhook else f"job-{requester.job_id}"
+    return re.sub(r"[^\w+=,.@-]", "-", f"project-{requester.project_id}-{origin}", flags=re.ASCII)[:64]
 
 
-def session_tags(deployment: Deployment) -> list[dict[str, str]]:
-    """Who asked, for CloudTrail. Tag values take letters, digits and `_.:/=+-@` (IAM tagging rules)."""
-    by = deployment.requested_by
+def session_tags(deployment: Deployment) -> "list[TagTypeDef]":
+    """Say in CloudTrail who asked. Tag values take letters, digits and `_.:/=+-@` (IAM tagging rules)."""
+    requester = deployment.requested_by
     tags = {
         "Deployment": deployment.id,
-        "Issuer": by.issuer,
-        "Project": by.project_id,
-        "Pipeline": by.pipeline_id,
-        "Job": by.job_id,
-        "Ref": by.ref,
-        "Commit": by.sha,
-        "User": by.user_id,
-        "Webhook": by.webhook,
+        "Issuer": requester.issuer,
+        "Project": requester.project_id,
+        "Pipeline": requester.pipeline_id,
+        "Job": requester.job_id,
+        "Ref": requester.ref,
+        "Commit": requester.sha,
+        "User": requester.user_id,
+        "Webhook": requester.webhook,
     }
     return [
         {"Key": key, "Value": re.sub(r"[^\w .:/=+@-]", "_", value, flags=re.ASCII)[:256]}

@@ -1,9 +1,9 @@
-"""One turn of the rollout's loop: run the steps that the record asks for, until one has to wait."""
+"""One turn of a rollout: run the actions that the record asks for, until one has to wait."""
 
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from sluicegate.aws.stepfunctions import TaskTokens
 from sluicegate.deployer.runner import Runner
@@ -15,65 +15,70 @@ from sluicegate.store.errors import Busy, StaleRevision
 from sluicegate.store.store import Store
 from sluicegate.store.versions import PublishedVersion
 
-TURN: Final = 20.0
-"""Seconds that one turn may take before it hands over to the next; the function's timeout is far above."""
+TURN_SECONDS: Final = 20.0
+"""Seconds after which a turn hands over to the next one. The function's timeout is far above."""
 
-Told = Callable[[Deployment, Outcome], None]
+MAX_SLEEP: Final = 2
+"""Seconds that a turn waits itself. A longer wait is the state machine's."""
+
+TOKEN_KEPT: Final = 3_600
+"""Seconds that a task token is kept after its wait is over."""
 
 
 @dataclass(frozen=True)
 class Deployer:
-    """`told` hears of every change of a record, once it is written."""
+    """Runs turns. `on_change` is called with each new revision of a record, after it is saved."""
 
     store: Store
-    steps: Runner
+    runner: Runner
     task_tokens: TaskTokens
-    told: Told
+    on_change: Callable[[Deployment, Outcome], None]
     clock: Callable[[], float] = time.time
     sleep: Callable[[float], None] = time.sleep
 
-    def turn(self, deployment_id: str) -> dict[str, Any]:
-        """What the state machine does next: `{"next": "run"|"wait"|"end", "seconds": int, "revision": int}`.
+    def run_turn(self, deployment_id: str) -> dict[str, Any]:
+        """Return what the state machine does next: `{"next": "run"|"wait"|"end", "seconds", "revision"}`.
 
-        May run twice at once: whoever writes second finds the record changed, and goes on from there.
+        Two turns may run at once: the one that saves second finds the record changed, and continues from
+        there.
         """
-        until = self.clock() + TURN
+        ends_at = self.clock() + TURN_SECONDS
         deployment = self.store.deployments.get(deployment_id)
         if deployment is None:
             return {"next": "end", "seconds": 0, "revision": 0}
-        while not isinstance(step := next_action(deployment), End):
-            outcome, published = self.steps.run(deployment, step)
+        while not isinstance(action := next_action(deployment), End):
+            outcome, published = self.runner.run(deployment, action)
             try:
-                deployment, outcome = self._record(deployment, outcome, published)
+                deployment, outcome = self._save(deployment, outcome, published)
             except StaleRevision:
                 deployment = self.store.deployments.get(deployment_id) or deployment
                 continue
             if deployment.status.final:
                 break
-            wait = next_delay(deployment, outcome, self.clock())
-            left = until - self.clock()
-            if left <= 0 or wait > min(left, 2):
-                return _answer("wait" if wait else "run", deployment, wait)
-            if wait:
-                self.sleep(wait / 4)
-                # Whoever aborts writes to the record.
+            delay = next_delay(deployment, outcome, self.clock())
+            remaining = ends_at - self.clock()
+            if remaining <= 0 or delay > min(remaining, MAX_SLEEP):
+                return _turn_result("wait" if delay else "run", deployment, delay)
+            if delay:
+                self.sleep(delay / 4)
+                # An abort is written to the record.
                 deployment = self.store.deployments.get(deployment_id) or deployment
-        return _answer("end", deployment)
+        return _turn_result("end", deployment)
 
-    def wait(self, deployment_id: str, revision: int, token: str, seconds: int) -> None:
-        """Leave word how to wake the rollout, for `seconds`; wake it if there was news since `revision`.
+    def register_wait(self, deployment_id: str, revision: int, token: str, seconds: int) -> None:
+        """Store the task token that wakes the rollout. Wake it now if the record changed since `revision`.
 
-        Revision 0 knows of none: the record could not be read or written, and is let alone for those seconds.
+        Revision 0 means that the record could not be read or written: then the wait is not ended early.
 
-        Whoever changes the record looks for the token after that, and here the record is read after the token
-        is written: one of the two sees the other.
+        A change looks for the token after it is saved, and here the record is read after the token is saved:
+        one of the two sees the other.
         """
-        self.store.waits.add(deployment_id, token, int(self.clock()) + seconds + 3_600)
+        self.store.waits.add(deployment_id, token, int(self.clock()) + seconds + TOKEN_KEPT)
         deployment = self.store.deployments.get(deployment_id)
         if deployment is None or revision not in (0, deployment.revision):
             self.task_tokens.wake(token)
 
-    def _record(
+    def _save(
         self, before: Deployment, outcome: Outcome, published: PublishedVersion | None
     ) -> tuple[Deployment, Outcome]:
         after = advance(before, outcome, self.clock())
@@ -82,10 +87,12 @@ class Deployer:
         try:
             self.store.deployments.save(before, after, published)
         except Busy as busy:
-            return self._record(before, Blocked(busy.deployment), None)
-        self.told(after, outcome)
+            return self._save(before, Blocked(busy.deployment), None)
+        self.on_change(after, outcome)
         return after, outcome
 
 
-def _answer(what: str, deployment: Deployment, wait: int = 0) -> dict[str, Any]:
-    return {"next": what, "seconds": wait, "revision": deployment.revision}
+def _turn_result(
+    next_state: Literal["run", "wait", "end"], deployment: Deployment, delay: int = 0
+) -> dict[str, Any]:
+    return {"next": next_state, "seconds": delay, "revision": deployment.revision}

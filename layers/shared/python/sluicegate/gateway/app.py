@@ -9,7 +9,7 @@ from typing import Final, TypeAlias
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from sluicegate.aws.clients import error_code, error_message
+from sluicegate.aws.errors import error_code, error_message
 from sluicegate.gate.codec import GateError
 from sluicegate.gateway.authentication import authenticate
 from sluicegate.gateway.context import Context

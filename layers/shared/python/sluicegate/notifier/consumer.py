@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from sluicegate.aws import clients
+from sluicegate.aws.errors import error_code
 from sluicegate.gate.codec import GateError
 from sluicegate.notifier.gitlab_api import PermanentError, TransientError
 from sluicegate.notifier.ledger import LeaseHeld
@@ -55,7 +55,7 @@ class QueueConsumer:
             self.delayed(error.code, deployment=deployment_id, seconds=seconds)
             self._retry(message, seconds)
         except (GateError, ClientError, BotoCoreError) as error:
-            code = "gate" if isinstance(error, GateError) else clients.error_code(error)
+            code = "gate" if isinstance(error, GateError) else error_code(error)
             seconds = backoff(_receive_count(message))
             self.delayed(code, deployment=deployment_id, seconds=seconds)
             self._retry(message, seconds)

@@ -16,7 +16,7 @@ from urllib.parse import quote, urlencode
 from botocore.exceptions import BotoCoreError, ClientError
 
 from sluicegate import http_client
-from sluicegate.aws import clients
+from sluicegate.aws.errors import error_code, is_retryable
 from sluicegate.http_client import FetchError, HttpResponse
 from sluicegate.strict_json import JsonValue, StrictJsonError, loads
 from sluicegate.text import clean
@@ -72,9 +72,9 @@ class AccessTokens:
         try:
             text = self._client.get_secret_value(SecretId=secret).get("SecretString", "")
         except (ClientError, BotoCoreError) as error:
-            if clients.is_retryable(error):
-                raise TransientError(f"secret: {clients.error_code(error)}") from None
-            raise PermanentError("secret", f"{secret}: {clients.error_code(error)}") from None
+            if is_retryable(error):
+                raise TransientError(f"secret: {error_code(error)}") from None
+            raise PermanentError("secret", f"{secret}: {error_code(error)}") from None
         token = str(text).strip()
         if not _TOKEN.fullmatch(token):
             raise PermanentError("secret", f"{secret} holds no token")

@@ -1,0 +1,56 @@
+"""Move the alias back to what it served before the deployment."""
+
+from contextlib import suppress
+from dataclasses import dataclass
+
+from sluicegate.aws.lambda_ import Alias, FunctionApi, LambdaAccessDenied, LambdaNotFound, LambdaRejected
+from sluicegate.deployer.lookups import read_alias
+from sluicegate.deployment.model import AliasOutcome, Deployment
+from sluicegate.rollout.actions import Restore
+from sluicegate.rollout.outcomes import FoundMoved, Outcome, Restored, TransientFailure
+from sluicegate.store.locks import Locks
+
+
+@dataclass(frozen=True)
+class AliasRestorer:
+    """Restores exactly the original state, unless someone else has moved the alias since.
+
+    guarantees.md#4-failure-restores-the-alias
+    """
+
+    locks: Locks
+
+    def restore(self, deployment: Deployment, function: FunctionApi, action: Restore) -> Outcome:
+        name = deployment.plan.alias
+        try:
+            alias = read_alias(function, name, action.original, *action.applied)
+        except LambdaNotFound:  # the function was deleted, and its aliases with it
+            return Restored(AliasOutcome.LEFT_TO_OTHER, None)
+        current = alias.state if alias else None
+        if current == action.original:
+            if action.was_moved:
+                return Restored(AliasOutcome.RESTORED if action.original else AliasOutcome.REMOVED, current)
+            if alias is not None:
+                _fence(function, name, alias)
+            return Restored(AliasOutcome.UNTOUCHED, current)
+        if alias is None or current not in action.applied:
+            return Restored(AliasOutcome.LEFT_TO_OTHER, current)
+        if current != action.current:
+            return FoundMoved(alias.state)
+        if not self.locks.holds_alias(deployment):
+            return TransientFailure("LockLost", "this deployment does not hold the alias lock")
+        if action.original is None:
+            function.delete_alias(name)
+            return Restored(AliasOutcome.REMOVED, None)
+        function.update_alias(name, action.original, alias.revision)
+        return Restored(AliasOutcome.RESTORED, action.original)
+
+
+def _fence(function: FunctionApi, name: str, alias: Alias) -> None:
+    """Give the alias a new revision, so that a move that is still on its way is rejected.
+
+    A role that may not move the alias has not moved it. Weights that Lambda itself has set are not written.
+    """
+    with suppress(LambdaAccessDenied, LambdaRejected):
+        if not function.has_provisioned_concurrency(name):
+            function.update_alias(name, alias.state, alias.revision)

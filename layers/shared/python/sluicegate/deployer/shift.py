@@ -1,0 +1,73 @@
+"""Move the alias to the next share of the traffic."""
+
+from dataclasses import dataclass
+
+from sluicegate.aws.lambda_ import (
+    FunctionApi,
+    LambdaConflict,
+    LambdaError,
+    LambdaNotFound,
+    StaleLambdaRevision,
+)
+from sluicegate.deployer.lookups import read_alias
+from sluicegate.deployment.model import Deployment
+from sluicegate.rollout.actions import Shift
+from sluicegate.rollout.outcomes import AliasMoved, Outcome, PermanentFailure, Shifted, TransientFailure
+from sluicegate.store.deployments import Deployments
+from sluicegate.store.locks import Locks
+
+
+@dataclass(frozen=True)
+class AliasMover:
+    """Moves an alias only from the state that was found, and only while this deployment holds its lock.
+
+    guarantees.md#4-failure-restores-the-alias
+    """
+
+    locks: Locks
+    deployments: Deployments
+
+    def shift(self, deployment: Deployment, function: FunctionApi, action: Shift) -> Outcome:
+        """Move the alias from `action.original` to `action.desired`.
+
+        The recorded revision saves a read: Lambda rejects the move if it is stale. After a failure the alias
+        is read first, because the move may have taken effect although its response was lost.
+        """
+        if not self.locks.holds_alias(deployment):
+            return TransientFailure("LockLost", "this deployment does not hold the alias lock")
+        rejection: LambdaError | None = None
+        if action.original != action.desired and not deployment.failures:
+            try:
+                return self._move(deployment, function, action, action.revision)
+            except (StaleLambdaRevision, LambdaConflict, LambdaNotFound) as error:
+                rejection = error
+        alias = read_alias(function, deployment.plan.alias, action.original, action.desired)
+        current = alias.state if alias else None
+        if alias is not None and current == action.desired:
+            return Shifted(action.desired, alias.revision)
+        if current != action.original:
+            return AliasMoved(current)
+        if isinstance(rejection, LambdaNotFound):  # the alias is unchanged, so the version is missing
+            message = f"version {action.desired.version} no longer exists"
+            return PermanentFailure("version_not_found", message)
+        if not self._is_current(deployment):
+            return TransientFailure("RecordChanged", "the record was changed in the meantime")
+        return self._move(deployment, function, action, alias.revision if alias else None)
+
+    def _is_current(self, deployment: Deployment) -> bool:
+        """Return whether the record is unchanged.
+
+        Without this, an alias that was just restored could be read, and moved again.
+        """
+        stored = self.deployments.get(deployment.id)
+        return stored is not None and stored.revision == deployment.revision
+
+    def _move(
+        self, deployment: Deployment, function: FunctionApi, action: Shift, revision: str | None
+    ) -> Outcome:
+        name = deployment.plan.alias
+        if revision is None:
+            alias = function.create_alias(name, action.desired.version, f"Sluicegate: {deployment.stage}")
+        else:
+            alias = function.update_alias(name, action.desired, revision)
+        return Shifted(action.desired, alias.revision)
