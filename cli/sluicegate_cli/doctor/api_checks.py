@@ -1,6 +1,6 @@
-"""What the API's answers come to, in a sentence and what to change; and beside what is known here.
+"""Explain the API's responses, alone and together with local findings.
 
-Whatever answers may be another server than the API: nothing here relies on the shape of a document.
+The server may be something else than the API: nothing here relies on the shape of a document.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -21,154 +21,155 @@ from sluicegate_cli.doctor.findings import (
     Finding,
     Verdict,
 )
-from sluicegate_cli.doctor.token_checks import ASK, Token, named, no_rule
+from sluicegate_cli.doctor.rule_checks import named, no_rule
+from sluicegate_cli.doctor.token_checks import ASK, UnverifiedToken
 
 OF_TOKEN: Final = (ISSUER, AUDIENCE, ROTATION, FORM)
-"""The checks of the token, in the order in which they are shown and mended."""
+"""The checks of the token, in the order in which to show and fix them."""
 
-_AGAIN: Final = "Run the job again: each run gets a token of its own, which lives as long as its `timeout`."
-_CLOCK: Final = "Set the clock of that GitLab by NTP."
-_ANEW: Final = (
-    "Try again in half a minute, with the token of a job that runs now; a `jwks` file in the gate file"
-    " must be fetched anew, and deployed."
+_NEW_RUN: Final = "Run the job again: each run gets a token of its own, which lives as long as its `timeout`."
+_CLOCK: Final = "Synchronize that GitLab's clock with NTP."
+_NEW_KEYS: Final = (
+    "Retry in half a minute, with the token of a running job. If the gate file names a `jwks` file,"
+    " fetch it again and deploy it."
 )
-_MEANT: Final = (
-    "Compare with the gate file that is deployed, and deploy (`make deploy`) the one that is meant."
-)
-_HERE: Final = "Look at this machine's clock, and whether it reaches the same GitLab as AWS does."
-REACH: Final = (
-    "Compare it with the stack's output `Endpoint`; name a proxy, if one is needed, in HTTPS_PROXY."
-)
-"""What to change where the address does not answer."""
+_DEPLOY_GATE_FILE: Final = "Compare it with the deployed gate file, and deploy the right one (`make deploy`)."
+_CHECK_HERE: Final = "Check this machine's clock, and that it reaches the same GitLab as AWS does."
+REACH: Final = "Compare it with the stack's output `Endpoint`. If a proxy is needed, set HTTPS_PROXY."
+"""What to change if the address does not respond."""
 
-_PASSED: Final = "Send the variable of `id_tokens` of this very job as it is: not cut, quoted or changed."
+_UNCHANGED: Final = "Send the variable of this job's `id_tokens` unchanged: not truncated, not quoted."
 
 _OF_CHECK: Final[Mapping[str, tuple[str, str]]] = {
-    "iss": (ISSUER, "Write `url:` of the gate file's issuer exactly as the token's `iss`, and deploy it."),
+    "iss": (ISSUER, "Set the issuer's `url:` in the gate file to exactly the token's `iss`, and deploy it."),
     "aud": (
         AUDIENCE,
-        "Make `aud:` in the job's `id_tokens` and `audience:` in the gate file one and the same text.",
+        "Set `aud:` in the job's `id_tokens` and `audience:` in the gate file to the same value.",
     ),
-    "exp": (ROTATION, _AGAIN),
+    "exp": (ROTATION, _NEW_RUN),
     "max_age": (
         ROTATION,
         "Deploy earlier in the job, or in a job of its own: a job's token is as old as the job.",
     ),
     "nbf": (ROTATION, _CLOCK),
     "iat": (ROTATION, _CLOCK),
-    "kid": (ROTATION, _ANEW),
-    "signature": (ROTATION, "The token was changed on its way, or another GitLab has the same address."),
+    "kid": (ROTATION, _NEW_KEYS),
+    "signature": (ROTATION, "The token was changed in transit, or another GitLab has the same address."),
     "authorization": (
         FORM,
         "Send one header `Authorization: Bearer TOKEN`, with the variable of the job's `id_tokens`.",
     ),
-    "token": (FORM, _PASSED),
-    "header": (FORM, _PASSED),
-    "payload": (FORM, _PASSED),
+    "token": (FORM, _UNCHANGED),
+    "header": (FORM, _UNCHANGED),
+    "payload": (FORM, _UNCHANGED),
     "alg": (FORM, ASK),
     "typ": (FORM, ASK),
-    **dict.fromkeys(REQUIRED, (FORM, f"A job's token has it, others have not. {ASK}")),
+    **dict.fromkeys(REQUIRED, (FORM, f"Only a job's token has it. {ASK}")),
 }
-"""For a 401's `check`: which of the checks here it is, and what to change."""
+"""For the `check` of a 401: the check here, and what to change."""
 
 _OF_CODE: Final[Mapping[str, tuple[str, str]]] = {
-    "not_found": (REQUEST, "It does not exist, or this project may not see it: both look the same."),
+    "not_found": (
+        REQUEST,
+        "It does not exist, or this project may not see it; the API does not reveal which.",
+    ),
     "busy": (
         REQUEST,
-        "Wait for the deployment that is under way, abort it, or ask with `--on-busy supersede`.",
+        "Wait for the deployment in progress, abort it, or use `--on-busy supersede`.",
     ),
-    "held": (REQUEST, "Wait until the stage is released (`sluicegate hold STAGE`); a rollback is possible."),
+    "held": (
+        REQUEST,
+        "Wait until the stage is released (`sluicegate hold STAGE`). A rollback is still possible.",
+    ),
     "outdated": (
         REQUEST,
-        "Nothing, if the newer one is meant; to go back on purpose, `sluicegate rollback`.",
+        "Nothing, if the newer one is right. To go back on purpose, use `sluicegate rollback`.",
     ),
-    "token_used": (REQUEST, "Use another job, with a token of its own: one deploys one thing to one stage."),
-    "key_reused": (REQUEST, "Leave the Idempotency-Key out, or take another for another request."),
+    "token_used": (REQUEST, "Use another job with its own token: one token deploys one thing to one stage."),
+    "key_reused": (REQUEST, "Omit the Idempotency-Key, or use another one for another request."),
     "source_changed": (
         REQUEST,
-        "Promote exactly what the source serves, without weights: `sluicegate status FUNCTION`.",
+        "Promote exactly what the source serves, once it has no weights: see `sluicegate status FUNCTION`.",
     ),
     "wrong_state": (
         REQUEST,
-        "Look where the deployment is (`sluicegate status ID`): this comes too late or too early.",
+        "It is too late or too early for this: see `sluicegate status ID`.",
     ),
     "not_as_expected": (
         REQUEST,
-        "Look what the stage serves (`sluicegate status FUNCTION`), then ask again.",
+        "Check what the stage serves (`sluicegate status FUNCTION`), then retry.",
     ),
     "unprocessable": (
         REQUEST,
-        "Change what the request names: function, stage and artifact must be what the detail says.",
+        "Change the request: function, stage and artifact must match the detail.",
     ),
-    "invalid_request": (REQUEST, "Correct the named fields as docs/reference/api.md has them."),
-    "too_large": (REQUEST, "Send at most 64 KiB; the code itself goes to where `POST /artifacts` says."),
+    "invalid_request": (REQUEST, "Correct these fields; docs/reference/api.md describes them."),
+    "too_large": (REQUEST, "Send at most 64 KiB; upload the code itself with `POST /artifacts`."),
     "unsupported_media_type": (REQUEST, "Send the header `Content-Type: application/json`."),
-    "upload_failed": (REQUEST, "Run it again; if it stays so, look whether a proxy stands before S3."),
+    "upload_failed": (REQUEST, "Run it again. If it fails again, check for a proxy in front of S3."),
     "throttled": (
         API,
-        "Send the same again a little later; the stack's `ApiRate` and `ApiBurst` are the limit.",
+        "Retry a little later. The limits are the stack's `ApiRate` and `ApiBurst`.",
     ),
-    "unavailable": (API, "Send the same again a little later; if it stays so, see the stack's alarms."),
+    "unavailable": (API, "Retry a little later. If it fails again, see the stack's alarms."),
 }
 CODES: Final = frozenset({"invalid_token", "not_allowed", "unreachable", "unexpected_answer", *_OF_CODE})
-"""The codes that an answer, or the command line for want of one, can have."""
+"""The codes that a response can have, or the command line's error without a response."""
 
 
-def of_problem(document: Mapping[str, Any], token: Token | None = None) -> Finding:
-    """What an answer of the API comes to that is no success, for the token if it is known."""
+def of_problem(document: Mapping[str, Any], token: UnverifiedToken | None = None) -> Finding:
+    """Explain an error response of the API, for the token if it is known."""
     code, detail = _text(document.get("code")), _text(document.get("detail"))
     if code == "invalid_token":
         return _of_refusal(document, detail, token)
     if code == "not_allowed":
         return _of_denial(document, detail)
     if code in ("unreachable", "unexpected_answer") or code not in _OF_CODE:
-        return of_silence(document)
+        return of_unexpected(document)
     check, change = _OF_CODE[code]
     if code == "unavailable" and "keys" in detail:
         change = (
-            "Give the gate file its keys (`jwks: FILE`), if AWS does not reach that GitLab; else try later."
+            "If AWS cannot reach that GitLab, add its keys to the gate file (`jwks: FILE`). Else retry later."
         )
         return Finding(ROTATION, Verdict.WRONG, "the API cannot fetch GitLab's keys", change)
     if code == "unavailable" and "gate file" in detail:
         change = "Run `sluicegate check` and `make deploy` with the version of Sluicegate that is deployed."
         return Finding(API, Verdict.WRONG, f"the API denies everything: {detail}", change)
     if code == "unprocessable" and "`functions`" in detail:
-        change = "Add the function to `functions` in the gate file, and deploy it."
+        change = "Add the function to `functions` in the gate file and deploy it."
     if deployment := _text(document.get("deployment")):
         detail += f" ({deployment})"
-    return Finding(check, Verdict.WRONG, f"the API refuses it as {code}: {detail}", change)
+    return Finding(check, Verdict.WRONG, f"the API rejects it as {code}: {detail}", change)
 
 
-def _of_refusal(document: Mapping[str, Any], detail: str, token: Token | None) -> Finding:
+def _of_refusal(document: Mapping[str, Any], detail: str, token: UnverifiedToken | None) -> Finding:
     name = _text(document.get("check")) or detail.partition(":")[0].strip()
     check, change = _OF_CHECK.get(name, (FORM, ASK))
     if token is not None and name == "iss":
-        seen = f"`iss` is {token.issuer}, which is no issuer of the gate file that the API runs"
-        return Finding(
-            check, Verdict.WRONG, seen, f"Write `url: {token.issuer}` there, to the letter, and deploy it."
-        )
+        seen = f"`iss` is {token.issuer}, which is not an issuer in the API's gate file"
+        return Finding(check, Verdict.WRONG, seen, f"Set exactly `url: {token.issuer}` there, and deploy it.")
     if token is not None and name == "aud":
-        seen = f"`aud` is {_text(token.claims.get('aud'))}, which is not what the API's gate file says"
+        seen = f"`aud` is {_text(token.claims.get('aud'))}, which is not the audience in the API's gate file"
         return Finding(check, Verdict.WRONG, seen, change)
     if name == "kid" and "key set" in detail:
-        change = "Fetch the gate file's `jwks` file again (GITLAB/oauth/discovery/keys), and deploy it."
+        change = "Fetch the gate file's `jwks` file again (GITLAB/oauth/discovery/keys) and deploy it."
     if name == "exp" and "31 days" in detail:
-        change = "Give the job a `timeout` below 31 days: its token lives as long."
-    return Finding(check, Verdict.WRONG, f"the API refuses the token: {detail}", change)
+        change = "Give the job a `timeout` below 31 days: its token is valid as long."
+    return Finding(check, Verdict.WRONG, f"the API rejects the token: {detail}", change)
 
 
 def _of_denial(document: Mapping[str, Any], detail: str) -> Finding:
     if "before Sluicegate was asked" in detail:
-        change = "Let this network pass the API's resource policy or web ACL."
-        return Finding(API, Verdict.WRONG, f"the API refuses this caller: {detail}", change)
+        change = "Allow this network in the API's resource policy or web ACL."
+        return Finding(API, Verdict.WRONG, f"the API rejects this caller: {detail}", change)
     if "denies this" in detail:
         change = (
-            "Take the entry that is this job's out of `deny`, if it is not meant, and deploy the gate file."
+            "If this is not intended, remove the entry for this job from `deny`, and deploy the gate file."
         )
         return Finding(RULES, Verdict.WRONG, detail, change)
     if not detail.startswith("no rule allows"):  # approvals: who may not, and why
         return Finding(
-            RULES, Verdict.WRONG, detail, "Ask somebody whom the rule allows it, in another pipeline."
+            RULES, Verdict.WRONG, detail, "Ask a person whom a rule allows this, in another pipeline."
         )
     return no_rule(detail, list(_nearest(document)), None)
 
@@ -182,83 +183,85 @@ def _nearest(document: Mapping[str, Any]) -> Iterator[tuple[str, list[tuple[str,
         yield _text(rule.get("rule")), failed
 
 
-# Whether it is the API that answers
+# Whether the API responds
 
 
-def of_silence(document: Mapping[str, Any], url: str = "") -> Finding:
-    """No answer, or one that is not Sluicegate's: at the address, or of something in between."""
+def of_unexpected(document: Mapping[str, Any], url: str = "") -> Finding:
+    """Explain a missing response, or one from another server than Sluicegate."""
     detail, status = _text(document.get("detail")), document.get("status")
-    ending = "Write the stack's output `Endpoint` as the address, up to and including /v1."
+    ending = "Use the stack's output `Endpoint` as the address, up to and including /v1."
     if document.get("code") == "unreachable":
         return Finding(API, Verdict.WRONG, detail or "the API could not be reached", _reach(detail))
     if status == 407:
-        change = "Give HTTPS_PROXY the proxy's own credentials, or NO_PROXY the API's host."
-        return Finding(API, Verdict.WRONG, "a proxy in between wants credentials of its own", change)
+        change = "Add the proxy's credentials to HTTPS_PROXY, or the API's host to NO_PROXY."
+        return Finding(API, Verdict.WRONG, "a proxy in between requires its own credentials", change)
     if isinstance(status, int) and 300 <= status < 400:
-        seen = "the address leads somewhere else, where no token is sent unasked"
+        seen = "the address redirects elsewhere, and no token is sent there"
         return Finding(API, Verdict.WRONG, f"{seen}: {detail}", ending)
     if status in (403, 404):
         lacks = "" if not url or urlsplit(url).path.endswith("/v1") else ", and it does not end with /v1"
         seen = f"there is no Sluicegate at this address{lacks}: {detail}"
         return Finding(API, Verdict.WRONG, seen, ending)
     if isinstance(status, int) and status >= 500:
-        change = "Try a little later; if it stays so, see the stack's alarms, and what stands before the API."
+        change = (
+            "Retry a little later. If it fails again, see the stack's alarms, and proxies before the API."
+        )
         return Finding(API, Verdict.WRONG, detail, change)
-    seen = f"what answers is not Sluicegate, but another server or a proxy's page: {detail}"
+    seen = f"the response is not Sluicegate's, but another server's or a proxy's page: {detail}"
     return Finding(API, Verdict.WRONG, seen, ending)
 
 
 def _reach(detail: str) -> str:
-    words = detail.lower()
-    if "certificate" in words or "ssl" in words:
-        return (
-            "If a proxy opens TLS on the way, name its certificate in SSL_CERT_FILE; else correct the host."
-        )
-    if "name" in words or "resolve" in words or "nodename" in words or "getaddrinfo" in words:
+    lowered = detail.lower()
+    if "certificate" in lowered or "ssl" in lowered:
+        return "If a proxy intercepts TLS, set SSL_CERT_FILE to its certificate. Otherwise correct the host."
+    if "name" in lowered or "resolve" in lowered or "nodename" in lowered or "getaddrinfo" in lowered:
         return "Correct the host: it is in the stack's output `Endpoint`."
     return REACH
 
 
 def of_health(document: Mapping[str, Any], url: str) -> Finding:
-    """Who says that it is well."""
+    """Check that the response of `GET /health` is Sluicegate's."""
     version = _text(document.get("version"))
     if not version or document.get("status") != "ok":
-        return of_silence({"status": 200, "detail": "it answers JSON of another kind"}, url)
+        return of_unexpected({"status": 200, "detail": "it responds with other JSON"}, url)
     return Finding(API, Verdict.OK, f"{url} is Sluicegate {version}")
 
 
-def of_ill_health(document: Mapping[str, Any], url: str) -> Finding:
-    """`GET /health` needs nothing: what else it answers is about the address, or the API itself."""
+def of_health_error(document: Mapping[str, Any], url: str) -> Finding:
+    """Explain an error of `GET /health`, which can only concern the address or the API itself."""
     if document.get("code") in ("not_found", "invalid_token", "invalid_request"):
-        change = "End the address with /v1, and with nothing after it."
-        return Finding(API, Verdict.WRONG, "Sluicegate is there, but the address is not its root", change)
+        change = "The address must end with /v1."
+        return Finding(API, Verdict.WRONG, "this is Sluicegate, but the address is not its root", change)
     if document.get("code") == "unexpected_answer":
-        return of_silence(document, url)
+        return of_unexpected(document, url)
     return of_problem(document)
 
 
-def of_address(url: str, trouble: str) -> Finding:
-    """An address that no token may be sent to."""
+def of_address(url: str, error: str) -> Finding:
+    """Explain an address to which no token may be sent."""
     if not url:
         change = "Set SLUICEGATE_URL to the stack's output `Endpoint`."
         return Finding(API, Verdict.WRONG, "the address is empty", change)
     if "$" in url:
-        change = "Let a shell expand it, and set it where this job sees it."
+        change = "Let a shell expand it, and set it for this job."
         return Finding(API, Verdict.WRONG, "the address is a variable's name, not its value", change)
     if url.startswith("http://"):
-        seen = "the address is http: a token would be sent in the clear"
-        return Finding(API, Verdict.WRONG, seen, "Write https:// instead.")
+        seen = "the address is http: a token would be sent unencrypted"
+        return Finding(API, Verdict.WRONG, seen, "Use https:// instead.")
     if "://" not in url:
-        return Finding(API, Verdict.WRONG, "the address does not begin with https://", "Write it in front.")
-    change = "Write the stack's output `Endpoint`, up to and including /v1, and nothing around it."
-    return Finding(API, Verdict.WRONG, trouble, change)
+        return Finding(
+            API, Verdict.WRONG, "the address does not start with https://", "Add https:// in front."
+        )
+    change = "Use the stack's output `Endpoint`, up to and including /v1, without anything around it."
+    return Finding(API, Verdict.WRONG, error, change)
 
 
-# What the rules give
+# Rules
 
 
 def of_whoami(identity: Mapping[str, Any]) -> Finding:
-    """What the rules give to an identity that verified."""
+    """Report what the rules grant to a verified identity."""
     rules = list(_objects(identity.get("rules")))
     if not rules:
         project = _text(identity.get("project_id")) or None
@@ -268,54 +271,56 @@ def of_whoami(identity: Mapping[str, Any]) -> Finding:
         f" in {', '.join(_texts(rule.get('stages')))})"
         for rule in rules
     )
-    return Finding(RULES, Verdict.OK, f"{'these match' if len(rules) > 1 else 'this matches'}: {granted}")
+    return Finding(
+        RULES, Verdict.OK, f"{'these rules match' if len(rules) > 1 else 'this rule matches'}: {granted}"
+    )
 
 
-def of_rehearsal(document: Mapping[str, Any], function: str, stage: str) -> Finding:
-    """What a dry run for an artifact that is not there comes to: only who may deploy is told so."""
+def of_dry_run(document: Mapping[str, Any], function: str, stage: str) -> Finding:
+    """Interpret a dry run with an unknown artifact: only an authorized caller gets that error."""
     if document.get("code") == "unprocessable" and "no artifact" in _text(document.get("detail")):
         return Finding(RULES, Verdict.OK, f"this job may deploy {function} in {stage}")
     return of_problem(document)
 
 
-# Beside what is known here
+# Together with local findings
 
 
-def confirmed(local: Iterable[Finding]) -> Iterator[Finding]:
-    """What is known here of a token, once the API has accepted it."""
+def accepted_by_api(local: Iterable[Finding]) -> Iterator[Finding]:
+    """Adjust the local findings for a token that the API accepts."""
     for finding in local:
         if finding.verdict is Verdict.UNKNOWN:
             if finding.check in (ISSUER, AUDIENCE):
                 yield Finding(finding.check, Verdict.OK, f"{finding.seen}, and the API accepts it")
         elif finding.verdict is Verdict.WRONG and finding.compared:
-            seen = f"{finding.seen}; yet the API accepts it, so it runs another gate file than the one here"
-            change = _MEANT
+            seen = f"{finding.seen}; but the API accepts it, so it runs another gate file than the local one"
+            change = _DEPLOY_GATE_FILE
             yield Finding(finding.check, Verdict.WARNING, seen, change)
         elif finding.verdict is Verdict.WRONG:
-            seen = f"{finding.seen}; yet the API accepts it"
-            yield Finding(finding.check, Verdict.WARNING, seen, _HERE)
+            seen = f"{finding.seen}; but the API accepts it"
+            yield Finding(finding.check, Verdict.WARNING, seen, _CHECK_HERE)
         else:
             yield finding
 
 
-def refused(local: Sequence[Finding], refusal: Finding) -> list[Finding]:
-    """What is known here of a token, and the API's refusal of it: said once, where it belongs."""
+def rejected_by_api(local: Sequence[Finding], refusal: Finding) -> list[Finding]:
+    """Merge the local findings with the API's rejection of the token, without saying anything twice."""
     if refusal.check not in OF_TOKEN:
         return [*local, refusal]
     alike = [finding for finding in local if finding.check == refusal.check]
     if any(finding.verdict is Verdict.WRONG for finding in alike):
-        # What was found here says more: it knows the token, and what it was compared with.
+        # The local finding is more specific: it knows the token, and what it was compared with.
         return [_with_issuer(refusal, finding) for finding in local]
     if any(finding.verdict is Verdict.OK and finding.compared for finding in alike):
-        seen = f"{refusal.seen}; the gate file here takes it, so the API runs another one"
-        change = _MEANT
+        seen = f"{refusal.seen}; the local gate file accepts it, so the API runs another one"
+        change = _DEPLOY_GATE_FILE
         refusal = Finding(refusal.check, Verdict.WRONG, seen, change)
     others = [_with_issuer(refusal, finding) for finding in local if finding.check != refusal.check]
     return sorted([*others, refusal], key=lambda finding: OF_TOKEN.index(finding.check))
 
 
 def _with_issuer(refusal: Finding, finding: Finding) -> Finding:
-    """The issuer is looked at first: to refuse the audience or the age tells that it is a known one."""
+    """Confirm the issuer if the API rejected a later check: it checks the issuer first."""
     unknown = finding.check == ISSUER and finding.verdict is Verdict.UNKNOWN
     if unknown and refusal.check in (AUDIENCE, ROTATION):
         return Finding(ISSUER, Verdict.OK, f"{finding.seen}, and the API knows it")
@@ -323,7 +328,7 @@ def _with_issuer(refusal: Finding, finding: Finding) -> Finding:
 
 
 def other_rules(identity: Mapping[str, Any], here: Sequence[Rule]) -> Finding | None:
-    """Whether other rules match at the API than in the gate file here; None if they are the same."""
+    """Return a finding if the API's matching rules differ from the local gate file's, else None."""
     theirs = {
         (
             _text(rule.get("name")),
@@ -340,8 +345,8 @@ def other_rules(identity: Mapping[str, Any], here: Sequence[Rule]) -> Finding | 
     if theirs == ours:
         return None
     differing = sorted({rule[0] for rule in theirs ^ ours})
-    seen = f"the API runs another gate file than the one here: {named(differing)} differ for this job"
-    change = _MEANT
+    seen = f"the API runs another gate file than the local one: {named(differing)} differ for this job"
+    change = _DEPLOY_GATE_FILE
     return Finding(GATE, Verdict.WARNING, seen, change)
 
 

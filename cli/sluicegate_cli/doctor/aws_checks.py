@@ -1,8 +1,7 @@
-"""What `sluicegate doctor --function` sees in AWS: who goes past the aliases, and which can share traffic.
+"""Check a function in AWS: which callers bypass its aliases, and which aliases can split traffic.
 
-Reads only, with the caller's own credentials, what docs/guides/troubleshooting.md lists. Of a function's
-configuration, two settings are taken: an environment variable's value gets no further than the library that
-received it.
+Read-only, with the caller's own credentials, by the calls that docs/guides/troubleshooting.md lists. Only two
+settings of a function's configuration are used; values of environment variables never leave the AWS library.
 """
 
 import json
@@ -15,21 +14,21 @@ import click
 from sluicegate.text import clean
 from sluicegate_cli.doctor.findings import Finding, Verdict
 
-FOUND: Final = "the function is there"
-ALIASED: Final = "everything invokes an alias"
-WEIGHTS: Final = "weights will work"
+FOUND: Final = "the function exists"
+ALIASED: Final = "all callers use an alias"
+WEIGHTS: Final = "traffic can be split"
 
 _DAY: Final = 86_400  # seconds
 _QUERIES: Final = 500  # of one GetMetricData
 _STATEMENTS: Final = 20
 _POINT: Final = (
-    "Point it at the function's alias, which deployments move; `$LATEST` is whatever was uploaded last."
+    "Point it at the function's alias, which deployments move; `$LATEST` is the code uploaded last."
 )
-_ONCE: Final = "Deploy it once all at once; canary and linear work from then on."
+_ONCE: Final = "Deploy once with all-at-once; canary and linear work after that."
 
 
 def examine(function: str, region: str | None) -> list[Finding]:
-    """All that there is to say of one function. What AWS does not let the caller see is left open."""
+    """Check one function. What the caller may not read in AWS is reported as unknown."""
     try:
         import boto3
         from botocore.config import Config
@@ -41,12 +40,12 @@ def examine(function: str, region: str | None) -> list[Finding]:
         session = boto3.session.Session(region_name=region)
         clients = [session.client(name, config=patience) for name in ("lambda", "cloudwatch")]
     except (BotoCoreError, ValueError) as error:
-        raise click.UsageError(f"no way into AWS: {clean(str(error))}") from None
+        raise click.UsageError(f"cannot use AWS: {clean(str(error))}") from None
     return look(clients[0], clients[1], function)
 
 
 def look(lambda_: Any, cloudwatch: Any, function: str) -> list[Finding]:
-    """All that Lambda and CloudWatch say of one function of their region."""
+    """Check one function in the clients' region."""
     there = _found(lambda_, function)
     if there.verdict is not Verdict.OK:
         return [there]
@@ -66,10 +65,10 @@ def _found(lambda_: Any, function: str) -> Finding:
         known = _answers(lambda_, "get_function_configuration", FunctionName=function)
     except (BotoCoreError, ClientError) as error:
         calls = "docs/guides/troubleshooting.md lists the calls"
-        change = f"Look with credentials that may read it (AWS_PROFILE): {calls}."
-        return Finding(FOUND, Verdict.UNKNOWN, f"AWS does not say: {error}", change)
+        change = f"Use credentials that may read it (AWS_PROFILE): {calls}."
+        return Finding(FOUND, Verdict.UNKNOWN, f"AWS did not allow or answer the request: {error}", change)
     if known is None:
-        change = "Correct the name, or give its --region and credentials of its account."
+        change = "Correct the name, or use its --region and credentials of its account."
         return Finding(FOUND, Verdict.WRONG, f"there is no function {function} in {region}", change)
     return Finding(FOUND, Verdict.OK, f"{function} is in {region}")
 
@@ -81,29 +80,32 @@ def _looked(look: Callable[[], Iterator[Finding]], check: str) -> list[Finding]:
     try:
         found.extend(look())
     except (BotoCoreError, ClientError) as error:
-        found.append(Finding(check, Verdict.UNKNOWN, f"AWS does not say: {error}"))
+        found.append(Finding(check, Verdict.UNKNOWN, f"AWS did not allow or answer the request: {error}"))
     return found
 
 
-# Who goes past the aliases
+# Callers that bypass the aliases
 
 
 def _triggers(lambda_: Any, function: str) -> Iterator[Finding]:
-    """Event sources, permissions and a URL that name the function itself run whatever `$LATEST` is."""
+    """Find event sources, permissions and a URL that name the function itself, and so invoke `$LATEST`."""
     found = False
     for mapping in _mappings(lambda_, function):
         found = True
         yield _of_mapping(mapping, function)
     for statement in _policy(lambda_, function)[:_STATEMENTS]:
         found = True
-        change = f"If something calls it so: {_POINT[0].lower()}{_POINT[1:]}"
+        change = f"If something invokes it this way: {_POINT[0].lower()}{_POINT[1:]}"
         yield Finding(
-            ALIASED, Verdict.WARNING, f"{_who(statement)} may invoke {function} without an alias", change
+            ALIASED,
+            Verdict.WARNING,
+            f"{_principal(statement)} may invoke {function} without an alias",
+            change,
         )
     if _answers(lambda_, "get_function_url_config", FunctionName=function):
         found = True
         change = (
-            "Give the alias a URL instead (CreateFunctionUrlConfig with Qualifier), and let callers use that."
+            "Create a URL of the alias instead (CreateFunctionUrlConfig with Qualifier), for callers to use."
         )
         yield Finding(ALIASED, Verdict.WRONG, f"{function} has a URL without an alias", change)
     if not found:
@@ -111,10 +113,10 @@ def _triggers(lambda_: Any, function: str) -> Iterator[Finding]:
 
 
 def _mappings(lambda_: Any, function: str) -> Iterator[Mapping[str, Any]]:
-    """The event source mappings that name no alias.
+    """Yield the event source mappings without an alias.
 
-    A mapping's FunctionArn has the qualifier that it was made with. Whether the list for a bare name has
-    those of `$LATEST` too is not documented: both are asked for.
+    A mapping's FunctionArn has the qualifier that it was created with. It is not documented whether the list
+    for an unqualified name includes those of `$LATEST`, so request both.
     """
     seen = set()
     for name in (function, f"{function}:$LATEST"):
@@ -129,10 +131,10 @@ def _mappings(lambda_: Any, function: str) -> Iterator[Mapping[str, Any]]:
 
 
 def _of_mapping(mapping: Mapping[str, Any], function: str) -> Finding:
-    source = mapping.get("EventSourceArn") or "an event source of its own (Kafka)"
+    source = mapping.get("EventSourceArn") or "a self-managed event source (Kafka)"
     qualifier = _qualifier(mapping["FunctionArn"])
     if mapping.get("State") in ("Disabled", "Disabling"):
-        seen = f"{source} would invoke {function} without an alias, if it were not disabled"
+        seen = f"{source} would invoke {function} without an alias, but is disabled"
         return Finding(ALIASED, Verdict.WARNING, seen, _POINT)
     if qualifier is not None and qualifier.isdecimal():
         seen = f"{source} invokes version {qualifier} of {function}, which no deployment moves"
@@ -141,15 +143,15 @@ def _of_mapping(mapping: Mapping[str, Any], function: str) -> Finding:
 
 
 def _qualifier(arn: str) -> str | None:
-    """`arn:aws:lambda:REGION:ACCOUNT:function:NAME[:QUALIFIER]`."""
+    """Return the qualifier of `arn:aws:lambda:REGION:ACCOUNT:function:NAME[:QUALIFIER]`, or None."""
     parts = arn.split(":")
     return parts[7] if len(parts) > 7 else None
 
 
 def _policy(lambda_: Any, function: str) -> list[Mapping[str, Any]]:
-    """The statements that let somebody invoke the function itself; an alias has a policy of its own.
+    """Return the statements that allow invoking the function itself; an alias has its own policy.
 
-    Source: GetPolicy's reference. Without Qualifier it answers with what applies to the unqualified ARN.
+    Source: GetPolicy's reference. Without Qualifier it returns the policy of the unqualified ARN.
     """
     answer = _answers(lambda_, "get_policy", FunctionName=function)
     if answer is None:
@@ -165,8 +167,8 @@ def _invokes(actions: object) -> bool:
     )
 
 
-def _who(statement: Mapping[str, Any]) -> str:
-    """`events.amazonaws.com (arn:…)`: the principal, and the source that a condition names."""
+def _principal(statement: Mapping[str, Any]) -> str:
+    """Format `events.amazonaws.com (arn:…)`: the principal, and the source in a condition."""
     principal = statement.get("Principal")
     who = principal if isinstance(principal, str) else ", ".join(map(str, (principal or {}).values()))
     for condition in (statement.get("Condition") or {}).values():
@@ -177,10 +179,10 @@ def _who(statement: Mapping[str, Any]) -> str:
 
 
 def _requests(lambda_: Any, cloudwatch: Any, function: str) -> Iterator[Finding]:
-    """Requests of the last day that were none of an alias', nor of a version.
+    """Count the requests of the last day without an alias or version.
 
-    Lambda's metrics by `FunctionName` are of all versions and aliases together, those by `Resource` of one
-    version or alias, `NAME:QUALIFIER` (Lambda's guide, "Types of metrics"): what is left was unqualified.
+    Lambda's metrics by `FunctionName` count all versions and aliases, those by `Resource` one version or
+    alias, `NAME:QUALIFIER` (Lambda's guide, "Types of metrics"). The difference is unqualified requests.
     """
     resources = {
         dimension["Value"]
@@ -192,7 +194,8 @@ def _requests(lambda_: Any, cloudwatch: Any, function: str) -> Iterator[Finding]
             MetricName="Invocations",
             Dimensions=[{"Name": "FunctionName", "Value": function}],
         )
-        if len(metric["Dimensions"]) == 2  # and not by executed version besides, which counts the same again
+        if len(metric["Dimensions"])
+        == 2  # without the executed version, which would count the same requests again
         for dimension in metric["Dimensions"]
         if dimension["Name"] == "Resource"
     }
@@ -202,14 +205,12 @@ def _requests(lambda_: Any, cloudwatch: Any, function: str) -> Iterator[Finding]
     total, *others = _sums(cloudwatch, function, [None, *qualified[: _QUERIES - 1]])
     past = round(total - sum(others))
     if past > 0 and not by_resource:
-        change = "Look at the callers: whoever names no alias gets `$LATEST`."
+        change = "Check the callers: a caller without an alias gets `$LATEST`."
         seen = f"{past} requests came in the last day, and CloudWatch counts none of them by alias"
         yield Finding(ALIASED, Verdict.WARNING, seen, change)
     elif past > 0:
-        change = (
-            "Find who sends them (CloudTrail's data events of the function say), and let them name the alias."
-        )
-        seen = f"{past} of {round(total)} requests in the last day went past every alias"
+        change = "Find the callers in CloudTrail's data events of the function, and let them use the alias."
+        seen = f"{past} of {round(total)} requests in the last day bypassed every alias"
         yield Finding(ALIASED, Verdict.WRONG, seen, change)
     elif total:
         yield Finding(
@@ -220,7 +221,7 @@ def _requests(lambda_: Any, cloudwatch: Any, function: str) -> Iterator[Finding]
 
 
 def _sums(cloudwatch: Any, function: str, resources: list[str | None]) -> list[float]:
-    """The invocations of the last day: None asks for the whole function's."""
+    """Return the invocations of the last day; None stands for the whole function."""
     now = datetime.now(UTC)
     queries = [
         {
@@ -253,42 +254,42 @@ def _sums(cloudwatch: Any, function: str, resources: list[str | None]) -> list[f
     return list(sums.values())
 
 
-# Which aliases can share traffic
+# Aliases that can split traffic
 
 
 def _weights(lambda_: Any, function: str) -> Iterator[Finding]:
-    """Of each alias. Both versions must be published, with the same role and dead-letter queue.
+    """Check each alias. Both versions must be published, with the same role and dead-letter queue.
 
-    Source: Lambda's guide, "Alias routing configuration"; and an alias with provisioned concurrency takes no
-    weights, but may show some that Lambda gives it. It is what a deployment looks at before it shifts.
+    Source: Lambda's guide, "Alias routing configuration". An alias with provisioned concurrency accepts no
+    weights, but may have some from Lambda. A deployment makes the same checks before it shifts.
     """
     latest = _settings(lambda_, function, "$LATEST")
     aliases = _aliases(lambda_, function)
     if not aliases:
-        seen = f"{function} has no alias yet: the first deployment makes it, all at once"
+        seen = f"{function} has no alias yet; the first deployment creates it, all at once"
         yield Finding(WEIGHTS, Verdict.OK, seen)
     for alias in aliases:
         name, version = alias["Name"], alias["FunctionVersion"]
         if version == "$LATEST":
-            seen, change = f"alias {name} serves $LATEST, which cannot share traffic with a version", _ONCE
+            seen, change = f"alias {name} serves $LATEST, which cannot split traffic with a version", _ONCE
         elif _answers(lambda_, "get_provisioned_concurrency_config", FunctionName=function, Qualifier=name):
-            seen = f"alias {name} has provisioned concurrency, which excludes weights"
-            change = "Give the stage `strategy: {type: all-at-once}`, or take the concurrency away."
+            seen = f"alias {name} has provisioned concurrency, which does not allow weights"
+            change = "Set the stage's `strategy: {type: all-at-once}`, or remove the provisioned concurrency."
         elif (alias.get("RoutingConfig") or {}).get("AdditionalVersionWeights"):
-            seen = f"alias {name} shares its traffic already, as it does while a deployment shifts it"
-            change = "If none is under way, take the weights away that somebody else has set."
+            seen = f"alias {name} splits its traffic already, as it does while a deployment shifts it"
+            change = "If no deployment is in progress, remove the weights, which somebody else has set."
         elif (served := _settings(lambda_, function, version)) != latest:
             differing = " and ".join(what for what in latest if served[what] != latest[what])
             seen = f"$LATEST has another {differing} than version {version}, which alias {name} serves"
             change = _ONCE
         else:
-            yield Finding(WEIGHTS, Verdict.OK, f"alias {name} can share its traffic with a new version")
+            yield Finding(WEIGHTS, Verdict.OK, f"alias {name} can split its traffic with a new version")
             continue
         yield Finding(WEIGHTS, Verdict.WARNING, seen, change)
 
 
 def _settings(lambda_: Any, function: str, version: str) -> dict[str, str | None]:
-    """What two versions that share traffic must have in common, and nothing else of the configuration."""
+    """Return the settings that two versions must share to split traffic, and nothing else."""
     answer = lambda_.get_function_configuration(FunctionName=function, Qualifier=version)
     dead_letter = (answer.get("DeadLetterConfig") or {}).get("TargetArn") or None
     return {"role": answer.get("Role"), "dead-letter queue": dead_letter}
@@ -299,7 +300,7 @@ def _aliases(lambda_: Any, function: str) -> list[Mapping[str, Any]]:
 
 
 def _answers(lambda_: Any, method: str, **arguments: str) -> Mapping[str, Any] | None:
-    """What a look-up answers, None where there is no such thing."""
+    """Return the response of a look-up, or None if the resource does not exist."""
     from botocore.exceptions import ClientError
 
     try:

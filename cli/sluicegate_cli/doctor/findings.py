@@ -1,4 +1,4 @@
-"""What a check found, in words that can be shown: no token, no control character, no end of a line."""
+"""The result of a check, safe to print: without tokens, control characters and line breaks."""
 
 import re
 from dataclasses import dataclass
@@ -7,19 +7,19 @@ from typing import Final
 
 from sluicegate.text import clean
 
-FORM: Final = "the token is a job's"
+FORM: Final = "the token is a job's ID token"
 ISSUER: Final = "issuer matches exactly"
 AUDIENCE: Final = "audience is restricted"
 ROTATION: Final = "keys and tokens rotate"
 GATE: Final = "one gate file"
-API: Final = "the API answers"
+API: Final = "the API responds"
 RULES: Final = "a rule allows it"
-REQUEST: Final = "the request can be done"
+REQUEST: Final = "the request is accepted"
 DEPLOYED: Final = "the deployment succeeds"
 
-_MOST: Final = 600  # characters of a sentence
+_MAX_TEXT: Final = 600  # characters of a sentence
 
-# Whatever looks like a token, whole or cut: JSON in base64url, which begins like this, and GitLab's own.
+# Everything that looks like a token, complete or truncated: JSON in base64url starts with eyJ; GitLab's own.
 _TOKENS: Final = re.compile(
     r"eyJ[A-Za-z0-9_-]{5,}(?:\.[A-Za-z0-9_=-]*)*"
     r"|gl(?:pat|cbt|dt|rt|rtr|ft|ptt|oas|agent|imt|soat|ffct)-[A-Za-z0-9_.-]{8,}"
@@ -27,7 +27,7 @@ _TOKENS: Final = re.compile(
 
 
 class Verdict(StrEnum):
-    """How a check came out; `UNKNOWN` could not be looked at from here."""
+    """The verdict of a check. `UNKNOWN`: it could not be checked from here."""
 
     OK = "ok"
     WARNING = "warning"
@@ -37,10 +37,10 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class Finding:
-    """One check: what was seen, in a sentence, and what to change, empty where there is nothing to.
+    """The result of one check: what was seen, and what to change (empty if nothing), as sentences.
 
-    Both are made fit to be shown here, wherever they come from. `compared`: the verdict is one
-    of the gate file that is here, which need not be the one that the API runs.
+    Both are sanitized here, wherever they come from. `compared`: the verdict is based on the local gate file,
+    which may differ from the one that the API runs.
     """
 
     check: str
@@ -50,17 +50,17 @@ class Finding:
     compared: bool = False
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "seen", shown(self.seen))
-        object.__setattr__(self, "change", shown(self.change))
+        object.__setattr__(self, "seen", sanitize(self.seen))
+        object.__setattr__(self, "change", sanitize(self.change))
 
 
-def shown(text: str) -> str:
-    """The text as it may be printed and kept: bounded, one line, and without anything like a token."""
-    return _TOKENS.sub("(a token)", clean(text, _MOST))
+def sanitize(text: str) -> str:
+    """Return the text safe to print and store: limited, on one line, and without anything like a token."""
+    return _TOKENS.sub("(a token)", clean(text, _MAX_TEXT))
 
 
-def ago(seconds: float) -> str:
-    """Seconds for people: `40 s`, `12 min`, `3.5 h`, `4 days`."""
+def format_age(seconds: float) -> str:
+    """Format a duration: `40 s`, `12 min`, `3.5 h`, `4 days`."""
     seconds = abs(seconds)
     if seconds < 90:
         return f"{seconds:.0f} s"

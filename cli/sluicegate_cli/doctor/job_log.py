@@ -1,6 +1,6 @@
-"""A job's log, as GitLab stores or shows it: what went wrong with Sluicegate in it, each thing once.
+"""Find Sluicegate's errors in a job's log, as GitLab stores or shows it, each once.
 
-It may hold anything, ANSI sequences and lines that look like ours included: only sentences leave here.
+A log may contain anything, including ANSI sequences and imitations of our lines. Only findings leave here.
 """
 
 import json
@@ -12,14 +12,14 @@ from sluicegate_cli.doctor.api_checks import CODES, REACH, of_problem
 from sluicegate_cli.doctor.findings import API, DEPLOYED, FORM, Finding, Verdict
 from sluicegate_cli.doctor.token_checks import ASK
 
-_MOST: Final = 20  # findings
-_LONGEST: Final = 64 * 1024  # characters of one JSON document
-_ATTEMPTS: Final = 200  # at reading one, in a whole log
+_MAX_FINDINGS: Final = 20  # findings
+_MAX_DOCUMENT: Final = 64 * 1024  # characters of one JSON document
+_MAX_ATTEMPTS: Final = 200  # to parse one, in a whole log
 
 # ECMA-48's control sequences, and operating system commands.
 _ANSI: Final = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])")
 # https://docs.gitlab.com/ci/jobs/job_logs/ (sections), and gitlab-runner's FF_TIMESTAMPS: stream, O or E, and
-# `+` where the line goes on from the one before.
+# `+` if the line continues the one before.
 _SECTION: Final = re.compile(r"section_(?:start|end):[0-9]+:[^\r\n]*")
 _STAMP: Final = re.compile(r"[0-9-]{10}T[0-9:.]{8,20}Z [0-9a-f]{2}[OE](?P<on>[+ ]?)")
 
@@ -39,75 +39,75 @@ _MEMBERS: Final = {"failed check": "check", "running": "deployment"}
 
 _OF_REASON: Final[Mapping[str, str]] = {
     "function_not_found": "Create the function in the stage's account and region, or correct its name.",
-    "target_denied": "Deploy the gate file (`make deploy`): the target's role is made of its `functions`.",
-    "artifact_not_found": "Upload the zip again, by running the job again.",
-    "alias_moved": "Find who else moves the alias (CloudTrail), and let only Sluicegate do it.",
-    "smoke_failed": "See why the new version does not answer as `smoke` expects: its log says.",
-    "alarm": "See which alarm of `watch` went off, and why.",
-    "metric": "See the new version's errors in its log, or the limit in `watch` if that is too strict.",
-    "weights_refused": "Deploy once all at once; `sluicegate doctor --function NAME` says why.",
-    "publish_failed": "See the message: Lambda cannot take or run this code.",
-    "no_data": "Send more requests while it bakes, bake longer, or lower `min_samples`.",
-    "alarm_missing": "Create the alarm that `watch` names, or correct its name.",
+    "target_denied": "Deploy the gate file (`make deploy`): the target role is made from its `functions`.",
+    "artifact_not_found": "Run the job again, to upload the zip again.",
+    "alias_moved": "Find out in CloudTrail who else changes the alias, and let only Sluicegate change it.",
+    "smoke_failed": "See the new version's log for why its response is not what `smoke` expects.",
+    "alarm": "See which alarm of `watch` fired, and why.",
+    "metric": "See the new version's errors in its log, or relax the limit in `watch` if it is too strict.",
+    "weights_refused": "Deploy once with all-at-once; `sluicegate doctor --function NAME` explains why.",
+    "publish_failed": "See the message: Lambda cannot publish or run this code.",
+    "no_data": "Send more requests during the bake, bake longer, or lower `min_samples`.",
+    "alarm_missing": "Create the alarm named in `watch`, or correct its name.",
     "version_inactive": "Invoke that version once, then deploy again.",
-    "source_changed": "Promote exactly what the source serves: `sluicegate status FUNCTION`.",
-    "approval_expired": "Deploy again, and have it approved in time.",
-    "not_as_expected": "Look what the stage serves (`sluicegate status FUNCTION`), then ask again.",
+    "source_changed": "Promote exactly what the source serves: see `sluicegate status FUNCTION`.",
+    "approval_expired": "Deploy again, and get it approved in time.",
+    "not_as_expected": "Check what the stage serves (`sluicegate status FUNCTION`), then retry.",
 }
 
-# What the component's job says before what curl says.
+# The component's prefix of curl's message.
 _CURL: Final = "^(?:error: the API could not be reached: )?"
 
-# What the command line, the component and curl say by themselves:
+# Messages of the command line, the component and curl:
 # (pattern, check, what is wrong, what to change).
 _LINES: Final = (
     (r"^Error: no ID token", FORM, "the job has no ID token", ASK),
     (
         r"^Error: the value given as the ID token is not one",
         FORM,
-        "what the job has as ID token has spaces or special characters",
+        "the value of the ID token contains spaces or special characters",
         ASK,
     ),
     (
         r"^Error: no endpoint",
         API,
-        "the job does not know the API's address",
+        "the job has no address of the API",
         "Set SLUICEGATE_URL to the stack's output `Endpoint`.",
     ),
     (
         r"^Error: the endpoint ",
         API,
-        "the API's address cannot be used",
+        "the API's address is invalid",
         "Set SLUICEGATE_URL to the stack's output `Endpoint`: https://, up to and including /v1.",
     ),
     (
         r"SLUICEGATE_(?:TOKEN|URL): (?:unbound variable|parameter not set)",
         FORM,
         "a variable of the script is not set",
-        "Give the job `id_tokens: {SLUICEGATE_TOKEN: …}`, and the variable SLUICEGATE_URL.",
+        "Give the job `id_tokens: {SLUICEGATE_TOKEN: …}` and the variable SLUICEGATE_URL.",
     ),
     (
         r"\bsluicegate: (?:command )?not found",
         API,
-        "the job has no command `sluicegate`",
+        "the command `sluicegate` is not installed in the job",
         "Install it in `before_script` (docs/start/deploy.md), or use the script with curl.",
     ),
     (
         r"^this is not a response of Sluicegate: ",
         API,
-        "what answers is not Sluicegate",
-        "Make the input `url` the stack's output `Endpoint`, up to and including /v1.",
+        "the response is not Sluicegate's",
+        "Set the input `url` to the stack's output `Endpoint`, up to and including /v1.",
     ),
     (
         r"^error: the image has no curl: ",
         API,
         "the job's image has no curl",
-        "Name an image that has it, with the component's input `image`.",
+        "Choose an image that has it, with the component's input `image`.",
     ),
     (
         rf"{_CURL}curl: \((?:5|6)\) ",
         API,
-        "curl does not find the host of the API, or of a proxy",
+        "curl cannot resolve the host of the API or of a proxy",
         "Correct the host: it is in the stack's output `Endpoint`.",
     ),
     (
@@ -119,25 +119,25 @@ _LINES: Final = (
     (
         rf"{_CURL}curl: \(60\) ",
         API,
-        "curl does not trust the certificate of what answers",
-        "If a proxy opens TLS on the way, name its certificate in SSL_CERT_FILE; else correct the host.",
+        "curl does not trust the server's certificate",
+        "If a proxy intercepts TLS, set SSL_CERT_FILE to its certificate. Otherwise correct the host.",
     ),
     (
         rf"{_CURL}curl: \(22\) .*\b(?:401|403|404|409|412|422|429|5[0-9]{{2}})\b",
         API,
-        "curl was refused, and the log does not have the answer",
-        "Call curl with --fail-with-body instead of --fail, and print the body: it says why.",
+        "the request was rejected, and the log does not have the response",
+        "Call curl with --fail-with-body instead of --fail, and print the body, which has the reason.",
     ),
 )
 
 
 def of_log(text: str) -> list[Finding]:
-    """What went wrong, in the order of the log: in the command's lines, the API's JSON or plain text."""
+    """Return the errors in the order of the log: the command's lines, the API's JSON or plain text."""
     lines = list(_lines(text))
     found: dict[Finding, None] = {}
     for finding in (*_of_documents("\n".join(lines)), *_of_lines(lines)):
         found.setdefault(finding)
-        if len(found) == _MOST:
+        if len(found) == _MAX_FINDINGS:
             break
     if not found:
         found = dict.fromkeys(_of_tools(lines))
@@ -145,7 +145,7 @@ def of_log(text: str) -> list[Finding]:
 
 
 def _lines(text: str) -> Iterator[str]:
-    """The lines as they were written, without what GitLab, its runner and a terminal's colours put around."""
+    """Yield the original lines, without additions of GitLab and its runner, and without colours."""
     line = ""
     for raw in re.split(r"\r\n|\n|\r", _SECTION.sub("", _ANSI.sub("", text.replace("\0", "")))):
         stamp = _STAMP.match(raw)
@@ -157,15 +157,15 @@ def _lines(text: str) -> Iterator[str]:
 
 
 def _of_documents(text: str) -> Iterator[Finding]:
-    """Of problem details in JSON, on one line or on many, whatever the order of their members."""
+    """Find problem details in JSON, on one or many lines, with their members in any order."""
     decoder = json.JSONDecoder()
     attempts = 0
     for match in re.finditer("urn:sluicegate:problem:", text):
         start = match.start()
-        while attempts < _ATTEMPTS and (start := text.rfind("{", match.start() - 4096, start)) >= 0:
+        while attempts < _MAX_ATTEMPTS and (start := text.rfind("{", match.start() - 4096, start)) >= 0:
             attempts += 1
             try:
-                document, length = decoder.raw_decode(text[start : start + _LONGEST])
+                document, length = decoder.raw_decode(text[start : start + _MAX_DOCUMENT])
             except (ValueError, RecursionError):
                 continue
             if start + length > match.end() and isinstance(document, dict) and document.get("code") in CODES:
@@ -182,13 +182,15 @@ def _of_lines(lines: list[str]) -> Iterator[Finding]:
             yield of_problem(_of_plain(match["code"], match["detail"], following))
         elif match := _ENDED.match(line):
             status, message = match["status"] or match["text_status"], match["message"] or match["text"]
-            general = "See what it says, and `sluicegate status ID`; more in docs/reference/api.md, Reasons."
+            general = (
+                "See its message, and `sluicegate status ID`. docs/reference/api.md, Reasons, explains more."
+            )
             change = _OF_REASON.get(match["code"] or "", general)
             yield Finding(DEPLOYED, Verdict.WRONG, f"the deployment ended {status}: {message}", change)
 
 
 def _of_command(code: str, following: list[str]) -> Mapping[str, Any]:
-    """The command's report as the document that it was made from: detail, check and nearest rules."""
+    """Reconstruct the problem document from the command's report: detail, check and nearest rules."""
     document: dict[str, Any] = {"code": code}
     rules: list[dict[str, Any]] = []
     claims = values = 0  # the columns of the table of rules, once its head was seen
@@ -206,7 +208,7 @@ def _of_command(code: str, following: list[str]) -> Mapping[str, Any]:
                 failed = {"claim": claim, "value": None if value == "(not in the token)" else value}
                 rules[-1]["failed"].append(failed)
         elif line.startswith("where "):
-            document["detail"] = "fields of the request are not as they must be"
+            document["detail"] = "fields of the request are invalid"
         elif line.startswith("  ") and "detail" not in document:
             document["detail"] = line.strip()
         elif "hint" in document:
@@ -215,7 +217,7 @@ def _of_command(code: str, following: list[str]) -> Mapping[str, Any]:
 
 
 def _of_plain(code: str, detail: str, following: list[str]) -> Mapping[str, Any]:
-    """An answer in plain text: `code: detail`, then a line for each nearest rule."""
+    """Reconstruct the problem document from plain text: `code: detail`, then a line per nearest rule."""
     rules = []
     for line in following:
         match = _PLAIN_RULE.match(line)

@@ -1,7 +1,7 @@
-"""What a token tells by itself, and beside a gate file: each a sentence, and what to change.
+"""Check a token on its own and against a gate file.
 
 The three checks that solve most cases: the issuer matches exactly, the audience is restricted, keys and
-tokens rotate. Nothing here verifies a token, which is the API's to do.
+tokens rotate. Nothing here verifies a signature; the API does that.
 """
 
 import re
@@ -10,24 +10,33 @@ from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import SplitResult, urlsplit
 
-from sluicegate.gate.policy import Decision, Gate
 from sluicegate.oidc.claims import REQUIRED
-from sluicegate.oidc.identity import ClaimValue, Identity, Issuer
+from sluicegate.oidc.identity import Issuer
 from sluicegate.strict_json import StrictJsonError, loads
 from sluicegate.text import base64url, clean
-from sluicegate_cli.doctor.findings import AUDIENCE, FORM, ISSUER, ROTATION, RULES, Finding, Verdict, ago
+from sluicegate_cli.doctor.findings import (
+    AUDIENCE,
+    FORM,
+    ISSUER,
+    ROTATION,
+    Finding,
+    Verdict,
+    format_age,
+)
 
-_LEEWAY: Final = 30  # seconds, as the API gives
-_LARGEST: Final = 8_192  # bytes of a token
-_DEEPEST: Final = 8
-_SIGNATURE: Final = range(256, 512 + 1)  # bytes, of RSA keys of 2048 to 4096 bits
+_LEEWAY: Final = 30  # seconds, the same as the API's
+_MAX_TOKEN: Final = 8_192  # bytes of a token
+_MAX_DEPTH: Final = 8
+_SIGNATURE: Final = range(256, 512 + 1)  # bytes; RSA keys of 2048 to 4096 bits
 
-ASK: Final = "Give the job `id_tokens: {SLUICEGATE_TOKEN: {aud: AUDIENCE}}`, and pass that variable as it is."
-"""What to change where there is no ID token."""
+ASK: Final = (
+    "Give the job `id_tokens: {SLUICEGATE_TOKEN: {aud: AUDIENCE}}`, and pass that variable unchanged."
+)
+"""What to change if there is no ID token."""
 
-_AS_IT_IS: Final = "Pass the variable of `id_tokens` as it is, all of it and nothing around it."
+_AS_IT_IS: Final = "Pass the variable of `id_tokens` unchanged: all of it, and nothing around it."
 
-# GitLab's own tokens by their prefix, before which an instance may put one of its own.
+# GitLab's own tokens by prefix. An instance may add a prefix of its own before it.
 # Source: https://docs.gitlab.com/security/tokens/ ("Token prefixes").
 _KIND: Final = re.compile(r"(?:[A-Za-z0-9_]{1,20}-)?gl([a-z]{2,7})-")
 _KINDS: Final = {
@@ -40,75 +49,86 @@ _KINDS: Final = {
 
 
 @dataclass(frozen=True)
-class Token:
-    """What a token says, unverified."""
+class UnverifiedToken:
+    """The content of a token, unverified."""
 
     header: Mapping[str, Any]
     claims: Mapping[str, Any]
 
     @property
     def issuer(self) -> str:
-        """Its `iss`, empty where that is no text."""
+        """Return `iss`, or an empty string if it is not a string."""
         value = self.claims.get("iss")
         return value if isinstance(value, str) else ""
 
 
-def read_token(given: str) -> Token | Finding:
-    """The token's header and claims, or why it is none of a job's. Only what is one may be sent anywhere."""
-    if trouble := _no_token(given):
-        return Finding(FORM, Verdict.WRONG, *trouble)
+def read_token(given: str) -> UnverifiedToken | Finding:
+    """Parse a job's ID token, or explain why it is none. Nothing else may be sent to the API."""
+    if problem := _not_a_token(given):
+        return Finding(FORM, Verdict.WRONG, *problem)
     try:
         decoded = [base64url(part) for part in given.split(".")]
-        header, claims = (loads(part, max_depth=_DEEPEST, control_characters=False) for part in decoded[:2])
+        header, claims = (loads(part, max_depth=_MAX_DEPTH, control_characters=False) for part in decoded[:2])
     except (ValueError, StrictJsonError):
-        return Finding(FORM, Verdict.WRONG, "the token cannot be read: it was cut, or changed", _AS_IT_IS)
+        return Finding(
+            FORM, Verdict.WRONG, "the token cannot be read: it was truncated or changed", _AS_IT_IS
+        )
     if not isinstance(header, dict) or not isinstance(claims, dict):
-        return Finding(FORM, Verdict.WRONG, "the token holds no claims", ASK)
+        return Finding(FORM, Verdict.WRONG, "the token has no claims", ASK)
     missing = [name for name, check in REQUIRED.items() if not check(claims.get(name))]
     if missing:
-        seen = f"the token has no {', '.join(missing)} as a job's has: it is of a sign-in, or not GitLab's"
+        seen = (
+            f"the token has no {', '.join(missing)} as a job's has: it is from a sign-in, or not from GitLab"
+        )
         return Finding(FORM, Verdict.WRONG, seen, ASK)
     if header.get("alg") != "RS256" or not isinstance(header.get("kid"), str):
-        seen = "the token is not signed as a GitLab job's is, with RS256 and a key that it names"
+        seen = "the token is not signed like a GitLab job's, with RS256 and a `kid`"
         return Finding(FORM, Verdict.WRONG, seen, ASK)
     if len(decoded[2]) not in _SIGNATURE:
-        return Finding(FORM, Verdict.WRONG, "the token's signature was cut, or changed", _AS_IT_IS)
-    return Token(header, claims)
+        return Finding(FORM, Verdict.WRONG, "the token's signature was truncated or changed", _AS_IT_IS)
+    return UnverifiedToken(header, claims)
 
 
-def _no_token(given: str) -> tuple[str, str] | None:
-    """What was given instead of three parts, and what to change."""
+def _not_a_token(given: str) -> tuple[str, str] | None:
+    """Explain what was given instead of a token, and what to change; None if it has three parts."""
     if not given:
-        return "there is no ID token: the variable is empty, or not this job's", ASK
+        return "there is no ID token: the variable is empty, or belongs to another job", ASK
     if re.fullmatch(r"""["']?(?:\$\{?|\$env:|%)\w{1,64}[}%]?["']?""", given):
-        change = "Let a shell expand it: in double quotes or none, and under `id_tokens` of this very job."
-        return "what was given as token is a variable's name, not its value", change
+        change = (
+            "Let a shell expand it, in double quotes or none, and declare it under `id_tokens` of this job."
+        )
+        return "the value given as the token is a variable's name, not its value", change
     if "[MASKED]" in given or set(given) == {"*"}:
-        change = "Run `sluicegate doctor` in the job itself: no log has the token."
-        return "what was given as token is what GitLab puts into logs in its place", change
+        change = "Run `sluicegate doctor` in the job itself: logs never contain the token."
+        return "the value given as the token is the mask that GitLab writes into logs", change
     if given[0] in "\"'" or given[-1] in "\"'":
         return "the token is in quotes", _AS_IT_IS
     if given[:7].lower() == "bearer ":
-        return "the token begins with `Bearer`, which is added to it", _AS_IT_IS
+        return "the token starts with `Bearer`, which is added automatically", _AS_IT_IS
     if kind := _KIND.match(given):
-        return f"what was given is {_KINDS.get(kind[1], 'another kind of token')}, not an ID token", ASK
+        return f"the value given is {_KINDS.get(kind[1], 'another kind of token')}, not an ID token", ASK
     if not (given.isascii() and given.isprintable()) or " " in given:
-        return "the token has spaces, line breaks or special characters in it", _AS_IT_IS
-    if len(given) > _LARGEST:
-        change = "Ask who runs that GitLab what makes it so long: claims of their own, or very many groups."
-        return f"the token has {len(given)} bytes, and {_LARGEST} are accepted", change
+        return "the token contains spaces, line breaks or special characters", _AS_IT_IS
+    if len(given) > _MAX_TOKEN:
+        change = "Ask that GitLab's administrators why it is so long: custom claims, or very many groups."
+        return f"the token has {len(given)} bytes, and the limit is {_MAX_TOKEN}", change
     parts = given.count(".") + 1
     if parts == 2:
-        return "the token has 2 parts where it must have 3: it was cut", _AS_IT_IS
+        return "the token has 2 parts instead of 3: it was truncated", _AS_IT_IS
     if parts != 3:
-        return f"what was given is no ID token: it has {parts} part{'s' if parts > 1 else ''}, not 3", ASK
+        return (
+            f"the value given is not an ID token: it has {parts} part{'s' if parts > 1 else ''}, not 3",
+            ASK,
+        )
     return None
 
 
-def of_token(token: Token, issuers: Sequence[Issuer], now: float, *, by_api: bool) -> Iterator[Finding]:
-    """The three checks as far as a job's token tells. `issuers`: a gate file's; empty without one.
+def of_token(
+    token: UnverifiedToken, issuers: Sequence[Issuer], now: float, *, by_api: bool
+) -> Iterator[Finding]:
+    """Make the three checks of a job's token. `issuers` are the gate file's, empty without one.
 
-    `now` is in epoch seconds, `by_api` if the API's clock says so.
+    `now` is in epoch seconds; `by_api`: by the API's clock.
     """
     known = known_issuer(token, issuers)
     yield _issuer(token.issuer, known, issuers)
@@ -119,8 +139,8 @@ def of_token(token: Token, issuers: Sequence[Issuer], now: float, *, by_api: boo
     yield Finding(FORM, Verdict.OK, f"{seen}, started by {claims['pipeline_source']}")
 
 
-def known_issuer(token: Token, issuers: Sequence[Issuer]) -> Issuer | None:
-    """The issuer that is meant: the very one, or one of the same host that was written otherwise."""
+def known_issuer(token: UnverifiedToken, issuers: Sequence[Issuer]) -> Issuer | None:
+    """Return the token's issuer in the gate file: an exact match, or one with the same host."""
     exact = next((one for one in issuers if one.url == token.issuer), None)
     return exact or next((one for one in issuers if _same_host(one.url, token.issuer)), None)
 
@@ -130,19 +150,20 @@ def _issuer(iss: str, known: Issuer | None, issuers: Sequence[Issuer]) -> Findin
         return Finding(ISSUER, Verdict.WRONG, "the token has no `iss`", ASK)
     if not issuers:
         return Finding(
-            ISSUER, Verdict.UNKNOWN, f"`iss` is {iss}", "--gate-file compares issuer, audience and rules."
+            ISSUER,
+            Verdict.UNKNOWN,
+            f"`iss` is {iss}",
+            "Use --gate-file to compare issuer, audience and rules.",
         )
     if known is None:
         listed = ", ".join(one.url for one in issuers[:5])
-        seen = f"`iss` is {iss}, and the gate file knows only {listed}"
-        change = (
-            f"If that GitLab may deploy, add an issuer with `url: {iss}` to the gate file, and deploy it."
-        )
+        seen = f"`iss` is {iss}, and the gate file has only {listed}"
+        change = f"If that GitLab may deploy, add an issuer with `url: {iss}` to the gate file and deploy it."
         return Finding(ISSUER, Verdict.WRONG, seen, change, compared=True)
     if known.url == iss:
         return Finding(ISSUER, Verdict.OK, f"`iss` is {iss}, as in the gate file", compared=True)
     seen = f"`iss` is {iss}, and the gate file says {known.url}: {_difference(known.url, iss)}"
-    change = f"Write `url: {iss}` into the gate file, to the letter, and deploy it."
+    change = f"Set exactly `url: {iss}` in the gate file, and deploy it."
     return Finding(ISSUER, Verdict.WRONG, seen, change, compared=True)
 
 
@@ -162,9 +183,9 @@ def _same_host(one: str, other: str) -> bool:
 
 def _difference(expected: str, iss: str) -> str:
     if expected.rstrip("/") == iss.rstrip("/"):
-        return f"only the slash at the end {'is missing' if expected.endswith('/') else 'is too much'} there"
+        return f"only the trailing slash differs: `iss` {'lacks it' if expected.endswith('/') else 'has it'}"
     if expected.casefold() == iss.casefold():
-        return "capital letters differ"
+        return "only upper and lower case differ"
     one, other = _split(expected), _split(iss)
     for what, left, right in (
         ("scheme (http, https)", one.scheme, other.scheme),
@@ -173,32 +194,32 @@ def _difference(expected: str, iss: str) -> str:
     ):
         if left != right:
             return f"the {what} differs"
-    return "what follows the host differs"
+    return "the path differs"
 
 
-def _audience(token: Token, known: Issuer | None) -> Finding:
+def _audience(token: UnverifiedToken, known: Issuer | None) -> Finding:
     aud = token.claims.get("aud")
-    wanted = f"`aud: {known.audience}`" if known else "`aud:`"
+    expected = f"`aud: {known.audience}`" if known else "`aud:`"
     if isinstance(aud, list):
-        seen = "`aud` is a list, and a token that is good for others as well is refused, even with one entry"
-        change = f"Write {wanted} in the job's `id_tokens`, as one text without brackets or dashes."
+        seen = "`aud` is a list. A token for several services is rejected, even if the list has one entry"
+        change = f"Set {expected} in the job's `id_tokens`, as one string without brackets or dashes."
         return Finding(AUDIENCE, Verdict.WRONG, seen, change)
     if not isinstance(aud, str) or not aud:
-        change = f"Write {wanted} in the job's `id_tokens`."
+        change = f"Set {expected} in the job's `id_tokens`."
         return Finding(AUDIENCE, Verdict.WRONG, "the token has no `aud`", change)
     is_gitlab = aud.rstrip("/") == token.issuer.rstrip("/")
     if known is not None and aud != known.audience:
         what = "GitLab's own URL" if is_gitlab else aud
         seen = f"`aud` is {what}, and the gate file says {known.audience}"
-        change = f"Write {wanted} in the job's `id_tokens`, to the letter."
+        change = f"Set exactly {expected} in the job's `id_tokens`."
         return Finding(AUDIENCE, Verdict.WRONG, seen, change, compared=True)
     if is_gitlab:
-        seen = "`aud` is GitLab's own URL, for which jobs ask to reach other services too"
-        change = "Choose a text that only Sluicegate accepts, as `audience` and as `aud`."
+        seen = "`aud` is GitLab's own URL, which jobs request for other services too"
+        change = "Choose a value that only Sluicegate accepts, for both `audience` and `aud`."
         return Finding(AUDIENCE, Verdict.WARNING, seen, change)
     if known is None:
-        return Finding(AUDIENCE, Verdict.UNKNOWN, f"`aud` is {aud}, one text")
-    return Finding(AUDIENCE, Verdict.OK, f"`aud` is {aud}, one text, as in the gate file", compared=True)
+        return Finding(AUDIENCE, Verdict.UNKNOWN, f"`aud` is {aud}, one string")
+    return Finding(AUDIENCE, Verdict.OK, f"`aud` is {aud}, one string, as in the gate file", compared=True)
 
 
 def _times(claims: Mapping[str, Any], known: Issuer | None, now: float, by_api: bool) -> Finding:
@@ -206,137 +227,37 @@ def _times(claims: Mapping[str, Any], known: Issuer | None, now: float, by_api: 
     if not (type(exp) is int and type(iat) is int and type(nbf) is int):
         return Finding(ROTATION, Verdict.WRONG, "the token lacks one of `exp`, `iat` and `nbf`", ASK)
     if now >= exp + _LEEWAY:
-        change = "Run the job again: each run gets a token of its own, which lives as long as its `timeout`."
-        return Finding(ROTATION, Verdict.WRONG, f"the token expired {ago(now - exp)} ago", change)
+        change = "Run the job again: each run gets a new token, valid for the job's `timeout`."
+        return Finding(ROTATION, Verdict.WRONG, f"the token expired {format_age(now - exp)} ago", change)
     if max(iat, nbf) > now + _LEEWAY:
         whose = "GitLab's clock is ahead" if by_api else "this machine's clock or GitLab's is wrong"
-        seen = f"the token begins {ago(max(iat, nbf) - now)} from now: {whose}"
-        return Finding(ROTATION, Verdict.WRONG, seen, "Set the clock by NTP.")
+        seen = f"the token is not valid for another {format_age(max(iat, nbf) - now)}: {whose}"
+        return Finding(ROTATION, Verdict.WRONG, seen, "Synchronize the clock with NTP.")
     age = now - iat
     if known is not None and known.max_age is not None and age > known.max_age:
-        seen = (
-            f"the token is {ago(age)} old, and the gate file takes {ago(known.max_age)} at most (`max_age`)"
-        )
-        change = "Deploy earlier in the job, or in a job of its own: a job's token is as old as the job."
+        limit = format_age(known.max_age)
+        seen = f"the token is {format_age(age)} old, and the gate file's `max_age` is {limit}"
+        change = "Deploy earlier in the job, or in a separate job: a job's token is as old as the job."
         return Finding(ROTATION, Verdict.WRONG, seen, change, compared=True)
-    return Finding(ROTATION, Verdict.OK, f"the token is {ago(age)} old, and good for {ago(exp - now)} more")
+    return Finding(
+        ROTATION,
+        Verdict.OK,
+        f"the token is {format_age(age)} old, and valid for {format_age(exp - now)} more",
+    )
 
 
-def of_keys(kid: object, kids: Sequence[str] | None, trouble: str = "", *, from_file: bool) -> Finding:
-    """Whether the key that signed it is among an issuer's; `kids` None: not fetched, for `trouble`."""
+def of_keys(kid: object, kids: Sequence[str] | None, error: str = "", *, from_file: bool) -> Finding:
+    """Check that an issuer has the token's key. `kids` None: not fetched, because of `error`."""
     if kids is None:
-        seen = f"GitLab's keys cannot be fetched from here: {trouble}"
-        change = "If AWS cannot reach that GitLab either, give the gate file its keys: `jwks: FILE`."
+        seen = f"GitLab's keys cannot be fetched from here: {error}"
+        change = "If AWS cannot reach that GitLab either, add its keys to the gate file: `jwks: FILE`."
         return Finding(ROTATION, Verdict.UNKNOWN, seen, change)
     where = "the gate file's `jwks` file" if from_file else "the keys that GitLab publishes"
     if kid in kids:
         return Finding(ROTATION, Verdict.OK, f"the token's key is among {where}", compared=from_file)
     seen = f"the token's key {clean(str(kid), 64)} is not among {where}"
     if from_file:
-        change = "GitLab's keys have changed: fetch that file again (/oauth/discovery/keys), and deploy it."
+        change = "GitLab's keys have changed: fetch that file again (/oauth/discovery/keys) and deploy it."
         return Finding(ROTATION, Verdict.WRONG, seen, change, compared=True)
-    change = "Take the token of a job that runs now; if that fails too, another GitLab has the same address."
+    change = "Use the token of a running job. If that fails too, another GitLab has the same address."
     return Finding(ROTATION, Verdict.WRONG, seen, change)
-
-
-# Rules
-
-
-def of_rules(gate: Gate, identity: Identity, request: tuple[str, str] | None) -> Finding:
-    """What the gate file here gives to who the token says it is.
-
-    `request`: a function and a stage, if it is asked about deploying that.
-    """
-    if denied := gate.denied(identity):
-        change = (
-            f"Take the entry with this {denied} out of `deny`, if it is not meant, and deploy the gate file."
-        )
-        seen = f"the gate file denies this {denied}"
-        return Finding(RULES, Verdict.WRONG, seen, change, compared=True)
-    if request is not None:
-        function, stage = request
-        decision = gate.decide(identity, actions=("deploy",), function=function, stage=stage)
-        return _decided(decision, function, stage)
-    if rules := gate.rules_of(identity):
-        return Finding(RULES, Verdict.OK, f"{named([rule.name for rule in rules])} match", compared=True)
-    own = [
-        (rule.name, [(failed.claim, failed.value) for failed in rule.failed(identity)])
-        for rule in gate.rules
-        if rule.issuer == identity.issuer
-        and rule.via == identity.via
-        and identity.text("project_id") in rule.pinned("project_id")
-    ]
-    nearest = sorted(own, key=lambda rule: len(rule[1]))
-    return no_rule(
-        "no rule of the gate file matches this job", nearest, identity.text("project_id"), compared=True
-    )
-
-
-def _decided(decision: Decision, function: str, stage: str) -> Finding:
-    if decision.rule:
-        seen = f"rule '{decision.rule.name}' of the gate file allows it"
-        return Finding(RULES, Verdict.OK, seen, compared=True)
-    nearest = [
-        (one.rule, [(failed.claim, failed.value) for failed in one.failed]) for one in decision.nearest
-    ]
-    what = f"no rule of the gate file allows this job to deploy {function} in {stage}"
-    return no_rule(what, nearest, None, compared=True)
-
-
-def no_rule(
-    what: str,
-    nearest: Sequence[tuple[str, Sequence[tuple[str, str | None]]]],
-    project: str | None,
-    *,
-    compared: bool = False,
-) -> Finding:
-    """Why nothing is allowed: the nearest rule, its claims that failed, and what this job has instead."""
-    if not nearest:
-        pin = f'project_id: "{project}"' if project else "this job's project_id"
-        change = f"Add a rule with {pin}, or look whether its project_id and issuer are this project's."
-        return Finding(RULES, Verdict.WRONG, f"{what}: none is for its project", change, compared)
-    name, failed = nearest[0]
-    if not failed:
-        seen = f"{what}: rule '{name}' matches the job, but grants other actions, functions or stages"
-        change = (
-            "Add what is missing to that rule's `allow`, or write another rule, and deploy the gate file."
-        )
-        return Finding(RULES, Verdict.WRONG, seen, change, compared)
-    listed = ", ".join(
-        f"{claim} ({'not in the token' if value is None else value} here)" for claim, value in failed
-    )
-    change = f"Run it in a job that fits, or change that rule, and deploy the gate file.{_hint(failed)}"
-    return Finding(
-        RULES, Verdict.WRONG, f"{what}: the nearest, '{name}', wants another {listed}", change, compared
-    )
-
-
-def _hint(failed: Sequence[tuple[str, str | None]]) -> str:
-    """More, for the two claims that surprise."""
-    values = dict(failed)
-    if "environment" in values and values["environment"] is None:
-        return " (`environment` is in the token of a job that has the keyword.)"
-    if "pipeline_source" in values:
-        return " (A rule that names no `pipeline_source` takes push and web only.)"
-    if values.get("ref_protected") == "false":
-        return " (`ref_protected` is what the project's protected branches and tags say.)"
-    return ""
-
-
-def named(rules: Sequence[str]) -> str:
-    """`rule 'a'`, or `rules 'a' and 'b'`."""
-    names = [f"'{name}'" for name in rules[:5]]
-    more = f" and {len(rules) - 5} more" if len(rules) > 5 else ""
-    return f"rule{'s' if len(rules) > 1 else ''} {', '.join(names)}{more}"
-
-
-def identity_of(token: Token, claims: Mapping[str, ClaimValue]) -> Identity:
-    """Who the token says it is. `claims` as `sluicegate.oidc.token.rule_claims` reads them."""
-    return Identity(
-        via="id_token",
-        issuer=token.issuer,
-        claims=claims,
-        jti=str(token.claims["jti"]),
-        issued_at=0,
-        expires_at=0,
-    )

@@ -143,13 +143,13 @@ def test_a_job_that_may_deploy_is_told_so(ask: Doctor) -> None:
     assert ended.code == 0
     assert ended.out.splitlines() == [
         f"✓ issuer matches exactly: `iss` is {ISSUER}, and the API accepts it",
-        f"✓ audience is restricted: `aud` is {AUDIENCE}, one text, and the API accepts it",
-        "✓ keys and tokens rotate: the token is 5 min old, and good for 59 min more",
-        "✓ the token is a job's: job 302 of project 4213, branch main, started by push",
+        f"✓ audience is restricted: `aud` is {AUDIENCE}, one string, and the API accepts it",
+        "✓ keys and tokens rotate: the token is 5 min old, and valid for 59 min more",
+        "✓ the token is a job's ID token: job 302 of project 4213, branch main, started by push",
         ended.out.splitlines()[4],
-        "✓ a rule allows it: this matches: 'main to dev' (deploy in dev)",
+        "✓ a rule allows it: this rule matches: 'main to dev' (deploy in dev)",
         "",
-        "nothing is wrong that can be seen from here",
+        "no errors found from here",
     ]
     assert "is Sluicegate " in ended.out.splitlines()[4]
 
@@ -164,8 +164,8 @@ def test_beside_a_gate_file_all_is_compared(ask: Doctor, elsewhere: Path) -> Non
         "audience is restricted",
         "keys and tokens rotate",
         "keys and tokens rotate",
-        "the token is a job's",
-        "the API answers",
+        "the token is a job's ID token",
+        "the API responds",
         "a rule allows it",
     ]
     assert set(found(ended)[0]) == {"check", "verdict", "seen", "change"}
@@ -223,7 +223,7 @@ def test_what_is_wrong_with_a_token_is_said_once(
         ("$SLUICEGATE_TOKEN", "a variable's name"),
         ("glcbt-64_Ab3dEfGh1jKlMnOpQrSt", "a CI_JOB_TOKEN"),
         (f'"{token()}"', "in quotes"),
-        (token()[:-40], "cut"),
+        (token()[:-40], "truncated"),
         (token({"job_id": None}), "no job_id"),
         ("é" * 40, "special characters"),
     ],
@@ -243,7 +243,7 @@ def test_a_job_without_a_token_is_told_so(ask: Doctor, monkeypatch: pytest.Monke
 
     ended = ask("--json")
 
-    assert [one["check"] for one in wrong(ended)] == ["the token is a job's"]
+    assert [one["check"] for one in wrong(ended)] == ["the token is a job's ID token"]
 
 
 def test_at_a_desk_the_api_alone_can_be_asked(ask: Doctor) -> None:
@@ -279,7 +279,7 @@ def test_beside_a_gate_file_the_nearest_rule_is_named(ask: Doctor, elsewhere: Pa
     ended = ask("--gate-file", str(gate_file(elsewhere)), "--json", token=given)
 
     [one] = wrong(ended)
-    assert "the nearest, 'main to dev', wants another ref (quick-fix here)" in one["seen"]
+    assert "the nearest rule, 'main to dev', requires another ref (quick-fix here)" in one["seen"]
 
 
 def test_a_denial(ask: Doctor, elsewhere: Path) -> None:
@@ -330,7 +330,10 @@ def test_without_the_api_the_gate_file_answers_that(
 
     assert asked("--deploy", "orders-api", "dev").code == 0
     [one] = wrong(asked("--deploy", "orders-api", "prod"))
-    assert "the nearest, 'tags to prod', wants another ref_type (branch here), ref (main here)" in one["seen"]
+    assert (
+        "the nearest rule, 'tags to prod', requires another ref_type (branch here), ref (main here)"
+        in one["seen"]
+    )
 
 
 # Another gate file
@@ -371,7 +374,7 @@ def test_and_one_that_is_not_deployed_yet(
 
     [one] = wrong(ended)
     assert one["check"].startswith(check)
-    assert "the gate file here takes it, so the API runs another one" in one["seen"]
+    assert "the local gate file accepts it, so the API runs another one" in one["seen"]
 
 
 def test_a_file_of_keys_that_is_not_deployed_yet(ask: Doctor, elsewhere: Path) -> None:
@@ -402,8 +405,8 @@ def test_a_gate_file_with_an_error_does_not_end_the_search(ask: Doctor, elsewher
 @pytest.mark.parametrize(
     ("url", "words"),
     [
-        ("http://deploy.example.com/v1", "Write https:// instead"),
-        ("deploy.example.com/v1", "does not begin with https://"),
+        ("http://deploy.example.com/v1", "Use https:// instead"),
+        ("deploy.example.com/v1", "does not start with https://"),
         ("$ENDPOINT", "a variable's name"),
         ("https://ada:secret@deploy.example.com/v1", "a plain URL"),
         ("https://deploy.example.com:port/v1", "not a URL"),
@@ -415,7 +418,7 @@ def test_an_address_that_no_token_goes_to(ask: Doctor, url: str, words: str) -> 
 
     assert ended.code == 1
     one = wrong(ended)[-1]
-    assert one["check"] == "the API answers"
+    assert one["check"] == "the API responds"
     assert words in one["seen"] + one["change"]
     assert "secret" not in ended.out + ended.err
 
@@ -427,9 +430,9 @@ def test_an_address_that_no_token_goes_to(ask: Doctor, url: str, words: str) -> 
         (Reply(404, {"message": "Not Found"}), "there is no Sluicegate at this address"),
         (Reply(403, {"message": "Missing Authentication Token"}), "there is no Sluicegate at this address"),
         (Reply(200, b"<html>Sign in</html>", {"Content-Type": "text/html"}), "a proxy's page"),
-        (Reply(200, {"status": "UP"}), "another kind"),
+        (Reply(200, {"status": "UP"}), "other JSON"),
         (Reply(200, b"[]"), "a proxy's page"),
-        (Reply(302, b"", {"Location": "https://elsewhere.example"}), "leads somewhere else"),
+        (Reply(302, b"", {"Location": "https://elsewhere.example"}), "redirects elsewhere"),
         (Reply(407, b""), "a proxy in between"),
         (Reply(502, b"<html>"), "502"),
         (Reply(404, problem(404, "not_found", "there is no such thing")), "not its root"),
@@ -454,7 +457,7 @@ def test_no_token_goes_to_what_is_not_the_api(
 
     assert ended.code == 1
     [one] = wrong(ended)
-    assert one["check"] == "the API answers"
+    assert one["check"] == "the API responds"
     assert words in one["seen"]
     assert one["change"]
     assert all("authorization" not in asked.headers for asked in server.asked)
@@ -552,10 +555,10 @@ def test_a_log_from_a_file_or_from_standard_input(
 
     assert ended.code == 1
     assert ended.out.splitlines() == [
-        "✗ the request can be done: the API refuses it as held: prod is held: why",
-        "    Wait until the stage is released (`sluicegate hold STAGE`); a rollback is possible.",
+        "✗ the request is accepted: the API rejects it as held: prod is held: why",
+        "    Wait until the stage is released (`sluicegate hold STAGE`). A rollback is still possible.",
         "",
-        "1 to mend",
+        "1 to fix",
     ]
     assert not server.asked
     again = subprocess.run(
@@ -614,7 +617,7 @@ def test_a_finding_of_a_function_is_added(run: Run, monkeypatch: pytest.MonkeyPa
     from sluicegate_cli.doctor import aws_checks
     from sluicegate_cli.doctor.findings import Finding, Verdict
 
-    seen = Finding("weights will work", Verdict.WARNING, "alias prod serves $LATEST", "Deploy it once.")
+    seen = Finding("traffic can be split", Verdict.WARNING, "alias prod serves $LATEST", "Deploy it once.")
     monkeypatch.setattr(aws_checks, "examine", lambda *_: [seen, replace(seen)])
     monkeypatch.delenv("SLUICEGATE_TOKEN", raising=False)
 
@@ -622,7 +625,7 @@ def test_a_finding_of_a_function_is_added(run: Run, monkeypatch: pytest.MonkeyPa
 
     assert ended.code == 0
     assert ended.out.count("alias prod serves $LATEST") == 1
-    assert ended.out.splitlines()[-1] == "nothing is wrong that can be seen from here; 1 to look at"
+    assert ended.out.splitlines()[-1] == "no errors found from here; 1 to review"
 
 
 def test_aws_is_imported_only_for_a_function() -> None:

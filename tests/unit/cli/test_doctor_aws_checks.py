@@ -157,7 +157,7 @@ def test_a_function_that_all_invoke_by_its_alias(account: Account) -> None:
         f"{NAME} is in eu-central-1",
         f"no event source, permission or URL names {NAME} itself",
         "all 100 requests of the last day named an alias or a version",
-        "alias prod can share its traffic with a new version",
+        "alias prod can split its traffic with a new version",
     ]
     assert {one.verdict for one in found} == {Verdict.OK}
 
@@ -167,7 +167,7 @@ def test_a_function_that_all_invoke_by_its_alias(account: Account) -> None:
     [
         ("", "Enabled", Verdict.WRONG, f"{QUEUE} invokes {NAME} without an alias"),
         (":$LATEST", "Enabled", Verdict.WRONG, f"{QUEUE} invokes {NAME} without an alias"),
-        ("", "Disabled", Verdict.WARNING, "if it were not disabled"),
+        ("", "Disabled", Verdict.WARNING, "but is disabled"),
         (":7", "Enabled", Verdict.WARNING, f"invokes version 7 of {NAME}, which no deployment moves"),
     ],
 )
@@ -186,7 +186,7 @@ def test_an_event_source_without_alias(
 def test_an_event_source_that_has_no_arn(account: Account) -> None:
     account.latest_mappings = [{"UUID": "1" * 36, "FunctionArn": f"{ARN}:$LATEST"}]
 
-    assert "an event source of its own (Kafka) invokes" in said(account.look(), Verdict.WRONG)[0]
+    assert "a self-managed event source (Kafka) invokes" in said(account.look(), Verdict.WRONG)[0]
 
 
 def test_who_may_invoke_it_without_alias(account: Account) -> None:
@@ -232,7 +232,7 @@ def test_requests_that_went_past_every_alias(
 ) -> None:
     account.counts = counts
 
-    expected = [f"{past} of 12 requests in the last day went past every alias"] if past else []
+    expected = [f"{past} of 12 requests in the last day bypassed every alias"] if past else []
     assert said(account.look(), Verdict.WRONG) == expected
 
 
@@ -247,11 +247,11 @@ def test_without_metrics_by_alias_it_does_not_accuse(account: Account) -> None:
 @pytest.mark.parametrize(
     ("alias", "settings", "words"),
     [
-        ({"FunctionVersion": "$LATEST"}, {}, "serves $LATEST, which cannot share"),
+        ({"FunctionVersion": "$LATEST"}, {}, "serves $LATEST, which cannot split"),
         (
             {"FunctionVersion": "7", "RoutingConfig": {"AdditionalVersionWeights": {"8": 0.1}}},
             {},
-            "shares its traffic already",
+            "splits its traffic already",
         ),
         ({"FunctionVersion": "7"}, {"7": {"Role": f"{ROLE}-old"}}, "another role than version 7"),
         (
@@ -288,7 +288,7 @@ def test_provisioned_concurrency_excludes_weights(account: Account) -> None:
     found = account.look()
 
     assert "alias prod has provisioned concurrency" in said(found, Verdict.WARNING)[0]
-    assert "alias dev can share its traffic with a new version" in said(found, Verdict.OK)
+    assert "alias dev can split its traffic with a new version" in said(found, Verdict.OK)
 
 
 def test_no_dead_letter_queue_is_as_good_as_an_empty_one(account: Account) -> None:
@@ -317,8 +317,8 @@ def test_what_may_not_be_seen_is_left_open(account: Account, method: str) -> Non
     ("code", "verdict", "words"),
     [
         ("ResourceNotFoundException", Verdict.WRONG, f"there is no function {NAME} in eu-central-1"),
-        ("AccessDeniedException", Verdict.UNKNOWN, "AWS does not say"),
-        ("ExpiredTokenException", Verdict.UNKNOWN, "AWS does not say"),
+        ("AccessDeniedException", Verdict.UNKNOWN, "AWS did not allow or answer the request"),
+        ("ExpiredTokenException", Verdict.UNKNOWN, "AWS did not allow or answer the request"),
     ],
 )
 def test_a_function_that_cannot_be_found_is_said_once(

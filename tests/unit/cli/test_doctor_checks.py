@@ -31,7 +31,7 @@ from sluicegate_cli.doctor.findings import (
 from sluicegate_cli.doctor.findings import AUDIENCE as THE_AUDIENCE
 from sluicegate_cli.doctor.findings import ISSUER as THE_ISSUER
 from sluicegate_cli.doctor.job_log import of_log
-from sluicegate_cli.doctor.token_checks import Token, of_keys, of_token, read_token
+from sluicegate_cli.doctor.token_checks import UnverifiedToken, of_keys, of_token, read_token
 from support.signing import AUDIENCE, CLAIMS, ISSUER, NOW, b64, jwk, jwks, signed, token
 
 CORP = Issuer("corp", ISSUER, AUDIENCE, 3600, jwks(jwk("k1")))
@@ -45,7 +45,7 @@ def examined(
     claims: Mapping[str, Any] | None = None, *, issuer: Issuer = CORP, now: float = NOW
 ) -> list[Finding]:
     read = read_token(token(claims))
-    assert isinstance(read, Token), read
+    assert isinstance(read, UnverifiedToken), read
     return list(of_token(read, [issuer], now, by_api=True))
 
 
@@ -61,7 +61,7 @@ def examined(
         ('"$SLUICEGATE_TOKEN"', "a variable's name"),
         ("%SLUICEGATE_TOKEN%", "a variable's name"),
         ("$env:SLUICEGATE_TOKEN", "a variable's name"),
-        ("[MASKED]", "what GitLab puts into logs"),
+        ("[MASKED]", "the mask that GitLab writes into logs"),
         ("glcbt-64_Ab3dEfGh1jKlMnOpQrSt", "a CI_JOB_TOKEN"),
         ("glcbt-eyJhbGciOiJSUzI1NiJ9.eyJqdGkiOiJ4In0.c2ln", "a CI_JOB_TOKEN"),
         ("acme-glcbt-eyJhbGciOiJSUzI1NiJ9.eyJqdGkiOiJ4In0.c2ln", "a CI_JOB_TOKEN"),
@@ -75,16 +75,16 @@ def examined(
         (f"{token()[:300]}\n{token()[300:]}", "line breaks"),
         (f"{token()} ", "spaces"),
         ("é.é.é", "special characters"),
-        (token().rpartition(".")[0], "it was cut"),
-        (token()[:-102], "signature was cut"),
-        (token()[:-1] + "=", "cut, or changed"),
+        (token().rpartition(".")[0], "it was truncated"),
+        (token()[:-102], "signature was truncated"),
+        (token()[:-1] + "=", "truncated or changed"),
         (f".{token()}", "4 parts, not 3"),
-        (token({"x": "y" * 9000}), "8192 are accepted"),
-        (signed(b'{"alg":"RS256"}', b"[]"), "holds no claims"),
+        (token({"x": "y" * 9000}), "the limit is 8192"),
+        (signed(b'{"alg":"RS256"}', b"[]"), "has no claims"),
         (signed(b'{"alg":"RS256"}', b'{"a":1,"a":1}'), "cannot be read"),
-        (token({"job_id": None, "ref": None}), "no ref, job_id as a job's has: it is of a sign-in"),
-        (token(alg="HS256"), "not signed as a GitLab job's"),
-        (token(kid=None), "not signed as a GitLab job's"),
+        (token({"job_id": None, "ref": None}), "no ref, job_id as a job's has: it is from a sign-in"),
+        (token(alg="HS256"), "not signed like a GitLab job's"),
+        (token(kid=None), "not signed like a GitLab job's"),
     ],
 )  # fmt: skip
 def test_what_is_no_token_of_a_jobs_is_said_in_one_finding(given_: str, seen: str) -> None:
@@ -102,15 +102,15 @@ def test_what_is_no_token_of_a_jobs_is_said_in_one_finding(given_: str, seen: st
 @pytest.mark.parametrize(
     ("iss", "difference"),
     [
-        (f"{ISSUER}/", "only the slash at the end is too much there"),
+        (f"{ISSUER}/", "only the trailing slash differs: `iss` has it"),
         ("http://gitlab.example.com", "the scheme (http, https) differs"),
         ("https://gitlab.example.com:8443", "the port differs"),
-        ("https://GitLab.example.com", "capital letters differ"),
+        ("https://GitLab.example.com", "only upper and lower case differ"),
         ("https://www.gitlab.example.com", "the host differs"),
-        ("https://gitlab.example.com/gitlab", "what follows the host differs"),
-        ("https://gitlab.other.example", f"the gate file knows only {ISSUER}"),
-        ("https://[nonsense", f"the gate file knows only {ISSUER}"),
-        ("https://gitlab.example.com:port", f"the gate file knows only {ISSUER}"),
+        ("https://gitlab.example.com/gitlab", "the path differs"),
+        ("https://gitlab.other.example", f"the gate file has only {ISSUER}"),
+        ("https://[nonsense", f"the gate file has only {ISSUER}"),
+        ("https://gitlab.example.com:port", f"the gate file has only {ISSUER}"),
     ],
 )
 def test_the_issuer_matches_exactly(iss: str, difference: str) -> None:
@@ -124,7 +124,7 @@ def test_the_issuer_matches_exactly(iss: str, difference: str) -> None:
 def test_a_slash_in_the_gate_file_is_found_too() -> None:
     [found] = wrong(examined(issuer=replace(CORP, url=f"{ISSUER}/")))
 
-    assert "only the slash at the end is missing there" in found.seen
+    assert "only the trailing slash differs: `iss` lacks it" in found.seen
 
 
 @pytest.mark.parametrize(
@@ -164,8 +164,8 @@ def test_what_is_wrong_with_the_issuer_does_not_hide_the_audience() -> None:
     [
         ({}, NOW + 7200, "expired 61 min ago"),
         ({"exp": NOW - 30}, NOW, "expired 30 s ago"),
-        ({"exp": NOW + 9000}, NOW + 3600, "is 61 min old, and the gate file takes 60 min at most"),
-        ({"iat": NOW + 600, "nbf": NOW + 595}, NOW, "begins 10 min from now: GitLab's clock is ahead"),
+        ({"exp": NOW + 9000}, NOW + 3600, "is 61 min old, and the gate file's `max_age` is 60 min"),
+        ({"iat": NOW + 600, "nbf": NOW + 595}, NOW, "not valid for another 10 min: GitLab's clock is ahead"),
         ({"exp": "soon"}, NOW, "lacks one of"),
         ({"nbf": None}, NOW, "lacks one of"),
     ],
@@ -187,7 +187,7 @@ def test_the_leeway_is_the_apis(late: int, verdict: Verdict) -> None:
 
 def test_without_the_apis_clock_it_does_not_say_whose_is_wrong() -> None:
     read = read_token(token({"iat": NOW + 600}))
-    assert isinstance(read, Token)
+    assert isinstance(read, UnverifiedToken)
 
     [found] = wrong(of_token(read, [], NOW, by_api=False))
 
@@ -197,7 +197,7 @@ def test_without_the_apis_clock_it_does_not_say_whose_is_wrong() -> None:
 def test_keys_rotate() -> None:
     assert of_keys("k1", ["k1"], from_file=True).verdict is Verdict.OK
     assert "fetch that file again" in of_keys("k2", ["k1"], from_file=True).change
-    assert "a job that runs now" in of_keys("k2", ["k1"], from_file=False).change
+    assert "a running job" in of_keys("k2", ["k1"], from_file=False).change
     assert of_keys("k2", None, "TimeoutError", from_file=False).verdict is Verdict.UNKNOWN
 
 
@@ -263,7 +263,7 @@ def test_a_file_of_keys_is_told_from_discovery() -> None:
     discovery = of_problem(invalid_token("kid", "the issuer has no such key").body("r"))
 
     assert "`jwks` file again" in file.change
-    assert "Try again" in discovery.change
+    assert "Retry" in discovery.change
 
 
 def test_every_code_of_the_api_has_a_place() -> None:
@@ -318,16 +318,16 @@ NEAREST = [
     [
         (
             NEAREST,
-            "the nearest, 'orders to prod', wants another ref_type (branch here), ref (quick-fix here),"
-            " environment (not in the token here)",
-            "a job that has the keyword",
+            "the nearest rule, 'orders to prod', requires another ref_type (branch here), "
+            "ref (quick-fix here), environment (not in the token here)",
+            "only if the job has that keyword",
         ),
         ([{"rule": "r", "failed": []}], "rule 'r' matches the job, but grants other", "`allow`"),
         ([], "none is for its project", "project_id"),
         (
             [{"rule": "r", "failed": [{"claim": "pipeline_source", "value": "schedule"}]}],
             "pipeline_source (schedule here)",
-            "push and web only",
+            "only push and web",
         ),
         (
             [{"rule": "r", "failed": [{"claim": "ref_protected", "value": "false"}]}],
@@ -335,7 +335,7 @@ NEAREST = [
             "protected branches and tags",
         ),
         ("nonsense", "none is for its project", "project_id"),
-        ([7, {"rule": 7, "failed": [8, {"claim": 9}]}], "wants another", "Run it in a job"),
+        ([7, {"rule": 7, "failed": [8, {"claim": 9}]}], "requires another", "Run it in a job"),
     ],
 )
 def test_a_403_says_which_claim_of_which_rule_failed(nearest: Any, seen: str, change: str) -> None:
@@ -356,7 +356,7 @@ def test_a_denial_and_a_web_acl_are_no_want_of_a_rule() -> None:
 
     assert (denied.check, "`deny`" in denied.change) == (RULES, True)
     assert (walled.check, "web ACL" in walled.change) == (API, True)
-    assert "somebody" in own.change.lower()
+    assert "a person" in own.change.lower()
 
 
 @pytest.mark.parametrize(
@@ -367,7 +367,7 @@ def test_a_denial_and_a_web_acl_are_no_want_of_a_rule() -> None:
         ({"code": "unreachable", "detail": "no answer in time"}, "HTTPS_PROXY"),
         ({"code": "unexpected_answer", "status": 403, "detail": "Forbidden"}, "does not end with /v1"),
         ({"code": "unexpected_answer", "status": 404, "detail": "Not Found"}, "does not end with /v1"),
-        ({"code": "unexpected_answer", "status": 301, "detail": "Moved"}, "leads somewhere else"),
+        ({"code": "unexpected_answer", "status": 301, "detail": "Moved"}, "redirects elsewhere"),
         ({"code": "unexpected_answer", "status": 407, "detail": "x"}, "a proxy in between"),
         ({"code": "unexpected_answer", "status": 200, "detail": "OK"}, "a proxy's page"),
         ({"code": "unexpected_answer", "status": 502, "detail": "Bad Gateway"}, "alarms"),
@@ -378,7 +378,7 @@ def test_a_denial_and_a_web_acl_are_no_want_of_a_rule() -> None:
     ],
 )
 def test_an_address_where_the_api_is_not(document: Mapping[str, Any], words: str) -> None:
-    found = api_checks.of_ill_health(document, "https://x.execute-api.eu-central-1.amazonaws.com")
+    found = api_checks.of_health_error(document, "https://x.execute-api.eu-central-1.amazonaws.com")
 
     assert found.check == API
     assert words in f"{found.seen} {found.change}"
@@ -395,16 +395,16 @@ def test_what_the_api_repeats_is_said_once() -> None:
     local = examined({"iss": f"{ISSUER}/"})
     refusal = of_problem(invalid_token("iss", "'x' is none of the gate file's issuers").body("r"))
 
-    assert api_checks.refused(local, refusal) == local
+    assert api_checks.rejected_by_api(local, refusal) == local
 
 
 def test_what_only_the_api_knows_takes_its_place() -> None:
     read = read_token(token({"aud": "https://other.example"}))
-    assert isinstance(read, Token)
+    assert isinstance(read, UnverifiedToken)
     local = list(of_token(read, [], NOW, by_api=True))
     refusal = of_problem(invalid_token("aud", "not this issuer's audience, as one string").body("r"), read)
 
-    found = api_checks.refused(local, refusal)
+    found = api_checks.rejected_by_api(local, refusal)
 
     assert [one.check for one in found] == [THE_ISSUER, THE_AUDIENCE, ROTATION, FORM]
     assert "`aud` is https://other.example" in wrong(found)[0].seen
@@ -412,7 +412,7 @@ def test_what_only_the_api_knows_takes_its_place() -> None:
 
 @pytest.mark.parametrize("check", ["iss", "aud"])
 def test_what_the_gate_file_here_takes_and_the_api_refuses_is_another_gate_file(check: str) -> None:
-    found = wrong(api_checks.refused(examined(), of_problem(invalid_token(check, "no").body("r"))))
+    found = wrong(api_checks.rejected_by_api(examined(), of_problem(invalid_token(check, "no").body("r"))))
 
     assert len(found) == 1
     assert "the API runs another one" in found[0].seen
@@ -422,7 +422,7 @@ def test_what_the_gate_file_here_takes_and_the_api_refuses_is_another_gate_file(
 def test_so_is_what_it_refuses_here_and_the_api_takes() -> None:
     local = examined({"iss": f"{ISSUER}/", "aud": "https://other.example", "iat": NOW - 3590})
 
-    found = list(api_checks.confirmed(local))
+    found = list(api_checks.accepted_by_api(local))
 
     assert verdicts(found)[THE_ISSUER] is Verdict.WARNING
     assert not wrong(found)
@@ -431,9 +431,9 @@ def test_so_is_what_it_refuses_here_and_the_api_takes() -> None:
 
 def test_what_nobody_here_could_compare_the_api_confirms() -> None:
     read = read_token(token())
-    assert isinstance(read, Token)
+    assert isinstance(read, UnverifiedToken)
 
-    found = list(api_checks.confirmed(of_token(read, [], NOW, by_api=True)))
+    found = list(api_checks.accepted_by_api(of_token(read, [], NOW, by_api=True)))
 
     assert set(verdicts(found).values()) == {Verdict.OK}
 
@@ -591,16 +591,16 @@ def sound(findings: Iterable[Finding]) -> None:
 def test_no_answer_of_any_server_gets_through(document: dict[str, Any], code: str | None) -> None:
     document |= {"code": code} if code else {}
     read = read_token(REAL)
-    assert isinstance(read, Token)
+    assert isinstance(read, UnverifiedToken)
 
     sound(
         [
             of_problem(document),
             of_problem(document, read),
             api_checks.of_health(document, "https://x/v1"),
-            api_checks.of_ill_health(document, "https://x/v1"),
+            api_checks.of_health_error(document, "https://x/v1"),
             api_checks.of_whoami(document),
-            api_checks.of_rehearsal(document, "f", "prod"),
+            api_checks.of_dry_run(document, "f", "prod"),
             *filter(None, [api_checks.other_rules(document, [])]),
         ]
     )
