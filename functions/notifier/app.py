@@ -13,6 +13,7 @@ from sluicegate.notifier.notifier import Notifier
 from sluicegate.observability import count, logger, metrics
 from sluicegate.settings import NotifierSettings
 from sluicegate.store.store import Store
+from sluicegate.store.table import Table
 
 
 @cache
@@ -29,7 +30,7 @@ def consumer() -> QueueConsumer:
     table = clients.client("dynamodb")
     notifier = Notifier(
         Store(table, settings.table),
-        StatusLedger(table, settings.table),
+        StatusLedger(Table(table, settings.table)),
         gate,
         AccessTokens(clients.client("secretsmanager")),
         log,

@@ -319,10 +319,9 @@ QUERY: dict[str, Try] = {
     ),
     "query an index": lambda c, n: c("dynamodb").query(
         TableName=n.table,
-        IndexName="open",
-        KeyConditionExpression="#o = :pk",
-        ExpressionAttributeNames={"#o": "open"},
-        ExpressionAttributeValues={":pk": {"S": "open"}},
+        IndexName="unfinished",
+        KeyConditionExpression="unfinished = :pk",
+        ExpressionAttributeValues={":pk": {"S": "yes"}},
     ),
 }
 GET: dict[str, Try] = {"get an item": lambda c, n: c("dynamodb").get_item(TableName=n.table, Key=KEY)}

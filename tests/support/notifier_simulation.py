@@ -1,7 +1,7 @@
 """A record, a notifier and a model of GitLab with the notifier's table, secret and network between them."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from email.message import Message
 from typing import Any, cast
@@ -15,6 +15,7 @@ from sluicegate.notifier.ledger import StatusLedger
 from sluicegate.notifier.notifier import Notifier
 from sluicegate.oidc.identity import Feedback, Issuer
 from sluicegate.store.codec import marshal, unmarshal
+from sluicegate.store.table import Table
 from stand.gitlab_api import Api
 from support.simulation import START, TABLE, Clock, Killed, new_deployment
 
@@ -91,7 +92,7 @@ class NotifierSimulation:
         self.secrets = FakeSecrets(self.api.tokens[0])
         self.notifier = Notifier(
             store=self,  # type: ignore[arg-type]
-            ledger=StatusLedger(cast(Any, FakeTable()), TABLE, self.clock),
+            ledger=StatusLedger(Table(cast(Any, FakeTable()), TABLE), self.clock),
             gate=lambda: self,  # type: ignore[arg-type, return-value]
             tokens=AccessTokens(cast(Any, self.secrets), self.clock),
             log=lambda event, **fields: self.log.append({"event": event, **fields}),
@@ -102,8 +103,10 @@ class NotifierSimulation:
     def issuers(self) -> dict[str, Issuer]:
         return {URL: Issuer("corp", URL, "https://deploy.example.com", feedback=self.feedback)}
 
-    def deployment(self, deployment_id: str) -> Deployment | None:
-        return self.records.get(deployment_id)
+    @property
+    def deployments(self) -> Mapping[str, Deployment]:
+        """The store's repository of records, as far as the notifier uses it."""
+        return self.records
 
     def save(self, *deployments: Deployment) -> None:
         for one in deployments:

@@ -10,6 +10,7 @@ from moto import mock_aws
 from sluicegate.notifier.commit_status import CommitState, CommitStatusKey, GitLabDeployment, ReportedState
 from sluicegate.notifier.ledger import LEASE_SECONDS, LeaseHeld, StatusLedger
 from sluicegate.store.keys import digest
+from sluicegate.store.table import Table
 from support.notifier_simulation import NAME, SHA, URL
 from support.simulation import OWN, TABLE, Clock, create_table
 
@@ -22,7 +23,7 @@ def ledger_and_clock() -> Iterator[tuple[StatusLedger, Clock]]:
         )
         create_table(client)
         clock = Clock()
-        yield StatusLedger(client, TABLE, clock), clock
+        yield StatusLedger(Table(client, TABLE), clock), clock
 
 
 KEY = CommitStatusKey(URL, "4213", SHA, "574", NAME)

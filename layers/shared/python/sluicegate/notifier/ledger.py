@@ -12,16 +12,11 @@ All keys start with `status#`: the notifier's role can write no others.
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import astuple, dataclass
-from typing import TYPE_CHECKING, Any, Final
-
-from botocore.exceptions import ClientError
+from typing import Any, Final
 
 from sluicegate.notifier.commit_status import CommitState, CommitStatusKey, GitLabDeployment, ReportedState
-from sluicegate.store.codec import Item, marshal, unmarshal
-from sluicegate.store.keys import digest
-
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
+from sluicegate.store.keys import Key, digest
+from sluicegate.store.table import ABSENT, Condition, Table
 
 LEASE_SECONDS: Final = 30
 """How long a lease lasts. GitLab waits up to ten seconds for its own lock, even after the client gave up."""
@@ -62,14 +57,13 @@ class LeaseHeld(Exception):
 class StatusLedger:
     """Reads and writes what GitLab was sent. `clock` returns epoch seconds."""
 
-    def __init__(self, client: "DynamoDBClient", table: str, clock: Callable[[], float] = time.time) -> None:
-        self._client = client
+    def __init__(self, table: Table, clock: Callable[[], float] = time.time) -> None:
         self._table = table
         self._clock = clock
 
     def entry(self, key: CommitStatusKey) -> LedgerEntry:
         """Return the entry of a commit status, empty if there is none."""
-        item = self._get(_status_item_key(key))
+        item = self._table.get(_status_item_key(key))
         if item is None:
             return LedgerEntry()
         state = item.get("state")
@@ -98,47 +92,26 @@ class StatusLedger:
 
     def gitlab_deployment(self, deployment_id: str) -> GitLabDeployment | None:
         """Return GitLab's deployment for this one, or None if its creation was never requested."""
-        item = self._get(_deployment_item_key(deployment_id))
+        item = self._table.get(_deployment_item_key(deployment_id))
         return GitLabDeployment(item["number"], CommitState(item["state"])) if item else None
 
     def record_gitlab_deployment(self, deployment_id: str, mirror: GitLabDeployment) -> None:
         """Record GitLab's deployment. Call it only under the lease of its commit status."""
         item = {**_deployment_item_key(deployment_id), "number": mirror.number, "state": mirror.state}
-        self._client.put_item(TableName=self._table, Item=marshal({**item, **self._expiry()}))
+        self._table.put({**item, **self._expiry()})
 
     def _update(self, key: CommitStatusKey, leases: int, values: Mapping[str, Any]) -> bool:
         """Set the values; return False if the entry has been leased since it had so many leases."""
-        values = {**values, **self._expiry()}
-        placeholders = {f":{name}": value for name, value in values.items()}
-        condition = "leases = :expected" if leases else "attribute_not_exists(pk)"
-        try:
-            self._client.update_item(
-                TableName=self._table,
-                Key=marshal(_status_item_key(key)),
-                UpdateExpression="SET " + ", ".join(f"#{name} = :{name}" for name in values),
-                ConditionExpression=condition,
-                ExpressionAttributeNames={f"#{name}": name for name in values},
-                ExpressionAttributeValues=marshal(
-                    {**placeholders, **({":expected": leases} if leases else {})}
-                ),
-            )
-        except ClientError as error:
-            if error.response["Error"]["Code"] == "ConditionalCheckFailedException":
-                return False
-            raise
-        return True
+        unchanged = Condition("leases = :expected", {":expected": leases}) if leases else ABSENT
+        return self._table.update(_status_item_key(key), {**values, **self._expiry()}, unchanged)
 
     def _expiry(self) -> dict[str, int]:
         return {"expires_at": int(self._clock()) + RETENTION_SECONDS}
 
-    def _get(self, key: Item) -> Item | None:
-        answer = self._client.get_item(TableName=self._table, Key=marshal(key), ConsistentRead=True)
-        return unmarshal(answer["Item"]) if "Item" in answer else None
 
-
-def _status_item_key(key: CommitStatusKey) -> Item:
+def _status_item_key(key: CommitStatusKey) -> Key:
     return {"pk": f"status#{digest(*astuple(key))}", "sk": "status"}
 
 
-def _deployment_item_key(deployment_id: str) -> Item:
+def _deployment_item_key(deployment_id: str) -> Key:
     return {"pk": f"status#{deployment_id}", "sk": "deployment"}
