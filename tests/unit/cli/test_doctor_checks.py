@@ -10,8 +10,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sluicegate.gateway.problems import TITLES, Problem, conflict, invalid_token, unavailable, unprocessable
-from sluicegate.gateway.render import problem_response
+from sluicegate.gateway.problems import (
+    TITLES,
+    Problem,
+    conflict,
+    invalid_token,
+    problem_response,
+    unavailable,
+    unprocessable,
+)
 from sluicegate.oidc.claims import REQUIRED
 from sluicegate.oidc.identity import Issuer
 from sluicegate.oidc.jwks import Keyring

@@ -12,7 +12,7 @@ import pytest
 from sluicegate.deployment.model import AliasOutcome, Deployment, Status
 from sluicegate.deployment.plan import Smoke
 from sluicegate.gate.policy import Gate
-from sluicegate.gateway.app import ENDPOINTS
+from sluicegate.gateway.app import endpoint
 from sluicegate.gateway.context import Context
 from sluicegate.gateway.http import ApiRequest, ApiResponse
 from sluicegate.gateway.problems import Problem
@@ -135,7 +135,7 @@ class Stand:
     ) -> ApiResponse:
         data = b"" if body is None else json.dumps(body).encode()
         call = ApiRequest(method, resource, path, {}, {}, data, "request")
-        return ENDPOINTS[method, resource](self.context, call, identity)
+        return endpoint((method, resource))(self.context, call, identity)
 
     def ask(self, identity: Identity, **body: Any) -> Deployment:
         answer = self.call("POST", "/deployments", identity, {"function": "orders", **body})

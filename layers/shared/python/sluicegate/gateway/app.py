@@ -5,6 +5,7 @@ refusals is the same for every call: 413 and 415, 401, 400, 403, idempotency, 42
 """
 
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from typing import Final, TypeAlias
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -13,20 +14,9 @@ from sluicegate.aws.errors import error_code, error_message
 from sluicegate.gate.codec import GateError
 from sluicegate.gateway.authentication import authenticate
 from sluicegate.gateway.context import Context
-from sluicegate.gateway.endpoints import (
-    approvals,
-    artifacts,
-    deployments,
-    functions,
-    health,
-    holds,
-    webhooks,
-    whoami,
-)
 from sluicegate.gateway.http import ApiRequest, ApiResponse
-from sluicegate.gateway.problems import Problem, not_found, unavailable
-from sluicegate.gateway.render import problem_response
-from sluicegate.gateway.requests.bodies import check_size_and_type
+from sluicegate.gateway.problems import Problem, not_found, problem_response, unavailable
+from sluicegate.gateway.requests.envelope import check_size_and_type
 from sluicegate.observability import logger
 from sluicegate.oidc.identity import Identity
 from sluicegate.settings import MissingSetting
@@ -40,21 +30,22 @@ HEALTH: Final[Route] = ("GET", "/health")
 WEBHOOK: Final[Route] = ("POST", "/webhooks/gitlab/{name}")
 """The one call besides `HEALTH` that may come without an ID token: its entry names the scheme."""
 
-ENDPOINTS: Final[Mapping[Route, Endpoint]] = {
-    ("POST", "/artifacts"): artifacts.create,
-    ("POST", "/deployments"): deployments.create,
-    ("GET", "/deployments"): deployments.list_,
-    ("GET", "/deployments/{id}"): deployments.read,
-    ("POST", "/deployments/{id}/approve"): approvals.decide,
-    ("POST", "/deployments/{id}/reject"): approvals.decide,
-    ("POST", "/deployments/{id}/abort"): approvals.decide,
-    ("GET", "/stages/{stage}/hold"): holds.read,
-    ("POST", "/stages/{stage}/hold"): holds.create,
-    ("DELETE", "/stages/{stage}/hold"): holds.delete,
-    ("GET", "/functions"): functions.list_,
-    ("GET", "/functions/{name}"): functions.read,
-    ("GET", "/whoami"): whoami.read,
+ENDPOINTS: Final[Mapping[Route, str]] = {
+    ("POST", "/artifacts"): "artifacts.create",
+    ("POST", "/deployments"): "deployments.create",
+    ("GET", "/deployments"): "deployments.list_",
+    ("GET", "/deployments/{id}"): "deployments.read",
+    ("POST", "/deployments/{id}/approve"): "approvals.decide",
+    ("POST", "/deployments/{id}/reject"): "approvals.decide",
+    ("POST", "/deployments/{id}/abort"): "approvals.decide",
+    ("GET", "/stages/{stage}/hold"): "holds.read",
+    ("POST", "/stages/{stage}/hold"): "holds.create",
+    ("DELETE", "/stages/{stage}/hold"): "holds.delete",
+    ("GET", "/functions"): "functions.list_",
+    ("GET", "/functions/{name}"): "functions.read",
+    ("GET", "/whoami"): "whoami.read",
 }
+"""Module and function of each call that needs an ID token. `endpoint` imports the module."""
 
 
 def respond(request: ApiRequest, make_context: Callable[[], Context]) -> ApiResponse:
@@ -64,7 +55,7 @@ def respond(request: ApiRequest, make_context: Callable[[], Context]) -> ApiResp
     """
     try:
         if (request.method, request.resource) == HEALTH:
-            return health.read()
+            return _load("health.read")()
         return _respond(request, make_context)
     except Problem as problem:
         logger.info("request_failed", extra={"status": problem.status, "code": problem.code})
@@ -99,10 +90,24 @@ def dispatch(context: Context, request: ApiRequest) -> ApiResponse:
     """Authenticate the caller and call the endpoint. Raises a Problem, or an error of AWS."""
     route = (request.method, request.resource)
     if route == WEBHOOK:
-        return webhooks.receive(context, request)
-    endpoint = ENDPOINTS.get(route)
-    if endpoint is None:
+        return _load("webhooks.receive")(context, request)
+    if route not in ENDPOINTS:
         raise not_found()
     if request.method == "POST":
         check_size_and_type(request)
-    return endpoint(context, request, authenticate(context, request))
+    identity = authenticate(context, request)
+    return endpoint(route)(context, request, identity)
+
+
+def endpoint(route: Route) -> Endpoint:
+    """Return the endpoint of a route in `ENDPOINTS`."""
+    return _load(ENDPOINTS[route])
+
+
+def _load(name: str) -> Callable[..., ApiResponse]:
+    """Import an endpoint at its first call: a cold start pays for the one that it needs."""
+    module, _, function = name.partition(".")
+    loaded: Callable[..., ApiResponse] = getattr(
+        import_module(f"sluicegate.gateway.endpoints.{module}"), function
+    )
+    return loaded

@@ -8,22 +8,10 @@ from sluicegate.deployment.model import Deployment
 from sluicegate.deployment.views import plan_view, view
 from sluicegate.gateway.admission.resolve import Resolved
 from sluicegate.gateway.http import ApiResponse
-from sluicegate.gateway.problems import Problem
 from sluicegate.gateway.requests.bodies import DeploymentRequest
 from sluicegate.store.holds import Hold
 from sluicegate.store.versions import Serving
 from sluicegate.text import clean
-
-
-def problem_response(problem: Problem, request_id: str) -> ApiResponse:
-    """Render a problem."""
-    lines = [f"{problem.code}: {problem.detail}"]
-    lines += [f"{item['pointer']}: {item['detail']}" for item in problem.members.get("errors", ())]
-    for rule in problem.members.get("nearest", ()):
-        failed = ", ".join(f"{item['claim']}={item['value']}" for item in rule["failed"])
-        why = f"does not match {failed}" if failed else "matches, but does not grant this"
-        lines.append(f"rule {rule['rule']!r} {why}")
-    return ApiResponse(problem.status, problem.body(request_id), tuple(lines), problem.headers)
 
 
 def deployment_response(

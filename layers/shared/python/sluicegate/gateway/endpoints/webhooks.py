@@ -21,6 +21,7 @@ from sluicegate.gateway.problems import (
 )
 from sluicegate.gateway.requests import bodies, queries
 from sluicegate.gateway.requests.bodies import DeploymentRequest
+from sluicegate.gateway.requests.envelope import check_size_and_type
 from sluicegate.gateway.webhooks import delivery as deliveries
 from sluicegate.gateway.webhooks.delivery import Delivery, Ignored
 from sluicegate.gateway.webhooks.verification import check_instance, signature_check, token_check
@@ -42,7 +43,7 @@ def receive(context: Context, call: ApiRequest) -> ApiResponse:
     hook = context.gate.webhooks.get(call.path.get("name", ""))
     if hook is None:
         raise not_found()
-    bodies.check_size_and_type(call, deliveries.MAX_BODY)
+    check_size_and_type(call, deliveries.MAX_BODY)
     token = authenticate(context, call) if hook.scheme == "id_token" else None
     _authenticate_sender(context, hook, call)
     queries.no_query(call.query)

@@ -7,8 +7,7 @@ from typing import Any, Final, Literal, TypeAlias
 from sluicegate.deployment import strategy as strategies
 from sluicegate.deployment.durations import parse_duration
 from sluicegate.deployment.plan import TrafficStep
-from sluicegate.gateway.http import ApiRequest
-from sluicegate.gateway.problems import Problem, invalid_request
+from sluicegate.gateway.problems import invalid_request
 from sluicegate.gateway.requests.fields import (
     Fields,
     check_boolean,
@@ -24,9 +23,6 @@ from sluicegate.gateway.requests.fields import (
     text_of,
 )
 from sluicegate.strict_json import StrictJsonError, loads
-
-MAX_BODY: Final = 65_536
-"""Bytes of a request's body."""
 
 MAX_DEPTH: Final = 16
 """Levels of arrays and objects in a body."""
@@ -85,14 +81,6 @@ class DeploymentRequest:
             self.release,
             self.description,
         )
-
-
-def check_size_and_type(request: ApiRequest, limit: int = MAX_BODY) -> None:
-    """Raise 413 or 415. Call it before the token is read and anything is parsed."""
-    if len(request.body) > limit:
-        raise Problem(413, "too_large", f"the body has more than {limit} bytes")
-    if request.header("content-type").split(";")[0].strip().lower() != "application/json":
-        raise Problem(415, "unsupported_media_type", "send JSON, with Content-Type: application/json")
 
 
 def parse(data: bytes) -> Any:
