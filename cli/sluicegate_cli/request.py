@@ -17,7 +17,7 @@ from sluicegate_cli.strategy import FORMS, StrategyParam
 
 
 @dataclass(frozen=True)
-class DeploymentRequest:
+class SharedOptions:
     """The values of the shared options. `members` go into the body; `max_wait` is in seconds."""
 
     members: Mapping[str, Any]
@@ -85,7 +85,7 @@ def request_options(*, strategy: bool) -> Callable[[CommandFunction], CommandFun
             }
             given = {name: value for name, value in members.items() if value is not None}
             return function(
-                request=DeploymentRequest(given, dry_run, idempotency_key, wait, max_wait), **arguments
+                request=SharedOptions(given, dry_run, idempotency_key, wait, max_wait), **arguments
             )
 
         command: CommandFunction = run
@@ -96,7 +96,7 @@ def request_options(*, strategy: bool) -> Callable[[CommandFunction], CommandFun
     return decorate
 
 
-def submit(api: ApiClient, screen: Screen, request: DeploymentRequest, about: Mapping[str, Any]) -> ExitCode:
+def submit(api: ApiClient, screen: Screen, request: SharedOptions, about: Mapping[str, Any]) -> ExitCode:
     """Request the deployment that `about` describes, and follow it. Raises ApiError."""
     body = {**about, **request.members}
     if request.dry_run:

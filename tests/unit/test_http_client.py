@@ -376,7 +376,7 @@ def test_the_host_header_names_no_port_where_the_url_does_not(
 
 
 class RawServer:
-    """Sends bytes to whoever connects, one write per item, with a pause before each."""
+    """Sends bytes to each client, one write per item, with a pause before each."""
 
     def __init__(self, *writes: bytes, pause: float = 0) -> None:
         self._listener = socket.create_server(("127.0.0.1", 0))

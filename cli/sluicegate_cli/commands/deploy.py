@@ -9,7 +9,7 @@ import click
 from sluicegate_cli.api import ApiClient, not_uploaded
 from sluicegate_cli.exit_codes import ExitCode
 from sluicegate_cli.options import DIGEST, api_command
-from sluicegate_cli.request import DeploymentRequest, request_options, submit
+from sluicegate_cli.request import SharedOptions, request_options, submit
 from sluicegate_cli.screen import Progress, Screen, format_size
 
 
@@ -34,7 +34,7 @@ def command(
     stage: str,
     file: Path | None,
     artifact: str | None,
-    request: DeploymentRequest,
+    request: SharedOptions,
 ) -> ExitCode:
     """Deploy code to FUNCTION in STAGE.
 

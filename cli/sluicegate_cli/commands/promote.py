@@ -9,7 +9,7 @@ from sluicegate_cli.api import ApiClient
 from sluicegate_cli.errors import ApiError
 from sluicegate_cli.exit_codes import ExitCode
 from sluicegate_cli.options import DIGEST, VERSION, api_command
-from sluicegate_cli.request import DeploymentRequest, request_options, submit
+from sluicegate_cli.request import SharedOptions, request_options, submit
 from sluicegate_cli.screen import Screen
 
 
@@ -35,7 +35,7 @@ def command(
     source: str,
     version: str | None,
     artifact: str | None,
-    request: DeploymentRequest,
+    request: SharedOptions,
 ) -> ExitCode:
     """Deploy to STAGE what FUNCTION serves in the stage --from, after it succeeded there.
 

@@ -7,7 +7,7 @@ import click
 from sluicegate_cli.api import ApiClient
 from sluicegate_cli.exit_codes import ExitCode
 from sluicegate_cli.options import VERSION, api_command
-from sluicegate_cli.request import DeploymentRequest, request_options, submit
+from sluicegate_cli.request import SharedOptions, request_options, submit
 from sluicegate_cli.screen import Screen
 
 
@@ -20,7 +20,7 @@ from sluicegate_cli.screen import Screen
 @request_options(strategy=False)
 @api_command
 def command(
-    api: ApiClient, screen: Screen, function: str, stage: str, version: str | None, request: DeploymentRequest
+    api: ApiClient, screen: Screen, function: str, stage: str, version: str | None, request: SharedOptions
 ) -> ExitCode:
     """Return FUNCTION in STAGE to what it served before, at once.
 

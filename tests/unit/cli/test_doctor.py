@@ -16,7 +16,7 @@ from sluicegate.gate.policy import Gate
 from sluicegate.gateway.app import dispatch
 from sluicegate.gateway.context import Context
 from sluicegate.gateway.endpoints import health
-from sluicegate.gateway.http import ApiRequest, ApiResponse
+from sluicegate.gateway.http import GatewayRequest, GatewayResponse
 from sluicegate.gateway.problems import Problem, conflict, unprocessable
 from sluicegate.oidc.jwks import Keyring
 from sluicegate_gatefile import compile as gatefile
@@ -115,14 +115,16 @@ def _answered(gate: Gate, given: str, now: float) -> Reply:
         log=lambda *_, **__: None,
         clock=lambda: now,
     )
-    request = ApiRequest("GET", "/whoami", {}, {}, {"authorization": [f"Bearer {given}"]}, b"", "request-1")
+    request = GatewayRequest(
+        "GET", "/whoami", {}, {}, {"authorization": [f"Bearer {given}"]}, b"", "request-1"
+    )
     try:
         return _reply(dispatch(context, request))
     except Problem as error:
         return Reply(error.status, error.body("request-1"))
 
 
-def _reply(answer: ApiResponse) -> Reply:
+def _reply(answer: GatewayResponse) -> Reply:
     return Reply(answer.status, answer.value)
 
 

@@ -9,16 +9,16 @@ import pytest
 from sluicegate.deployment.model import Status
 from sluicegate.deployment.plan import ALL_AT_ONCE, TrafficStep
 from sluicegate.gate.rollout_settings import Rollout
-from support.gateway_world import (
+from support.gateway_simulation import (
     APPROVERS,
     OTHER,
     RELEASERS,
-    Site,
+    GatewaySimulation,
     artifact,
     gate_of,
+    gateway_simulation,
     problem,
     rule,
-    site,
 )
 from support.signing import ISSUER
 
@@ -26,15 +26,15 @@ pytestmark = pytest.mark.filterwarnings("ignore:No application metrics")
 
 CANARY = (TrafficStep(10, 300), TrafficStep(100, 0))
 ADA = {"issuer": ISSUER, "claims": {"user_id": ["7"]}}
-"""An entry of `deny`: who asks here, if nothing else is said."""
+"""An entry of `deny`: the requester in these tests, unless they say otherwise."""
 
 CAREFUL = {"type": "canary", "percent": 10, "bake": "10m"}
 OTHERS = rule("others", "deploy", "promote", "rollback", claims={"project_id": ["99"]})
 
 
 @pytest.fixture
-def at() -> Iterator[Site]:
-    with site() as made:
+def at() -> Iterator[GatewaySimulation]:
+    with gateway_simulation() as made:
         yield made
 
 
@@ -48,7 +48,7 @@ def refused(status: int, code: str, call: Any, *args: Any, **kwargs: Any) -> str
 # Who
 
 
-def test_only_whom_a_rule_allows_may_deploy(at: Site) -> None:
+def test_only_whom_a_rule_allows_may_deploy(at: GatewaySimulation) -> None:
     sha256 = artifact(at, b"new")
     for claims in (
         at.job(project_id="4214"),
@@ -63,11 +63,11 @@ def test_only_whom_a_rule_allows_may_deploy(at: Site) -> None:
 # Deploy
 
 
-def test_what_nobody_uploaded_cannot_be_deployed(at: Site) -> None:
+def test_what_nobody_uploaded_cannot_be_deployed(at: GatewaySimulation) -> None:
     refused(422, "unprocessable", at.deploy, "0" * 64)
 
 
-def test_a_digest_must_have_succeeded_in_the_stage_before(at: Site) -> None:
+def test_a_digest_must_have_succeeded_in_the_stage_before(at: GatewaySimulation) -> None:
     at.gate = gate_of({"prod": Rollout(requires="dev")})
     sha256 = artifact(at, b"new")
     refused(422, "unprocessable", at.deploy, sha256)
@@ -77,7 +77,7 @@ def test_a_digest_must_have_succeeded_in_the_stage_before(at: Site) -> None:
     assert at.release(sha256).status is Status.SUCCEEDED
 
 
-def test_what_was_withdrawn_in_the_stage_before_has_not_succeeded_there(at: Site) -> None:
+def test_what_was_withdrawn_in_the_stage_before_has_not_succeeded_there(at: GatewaySimulation) -> None:
     at.gate = gate_of({"prod": Rollout(requires="dev")})
     old, new = artifact(at, b"old"), artifact(at, b"new")
     at.release(old, stage="dev")
@@ -87,7 +87,7 @@ def test_what_was_withdrawn_in_the_stage_before_has_not_succeeded_there(at: Site
     assert at.release(old).status is Status.SUCCEEDED
 
 
-def test_an_older_pipeline_does_not_overwrite_a_newer_one(at: Site) -> None:
+def test_an_older_pipeline_does_not_overwrite_a_newer_one(at: GatewaySimulation) -> None:
     at.gate = gate_of({"prod": Rollout(ordered=True)}, (rule("deployers", "deploy"), OTHERS))
     one, two, three = (artifact(at, code) for code in (b"1", b"2", b"3"))
     at.finish(at.deploy(two, at.job(pipeline_id="20")))
@@ -99,14 +99,14 @@ def test_an_older_pipeline_does_not_overwrite_a_newer_one(at: Site) -> None:
     refused(409, "outdated", at.deploy, three, at.job(pipeline_id="99"))
 
 
-def test_only_what_succeeded_is_newer(at: Site) -> None:
+def test_only_what_succeeded_is_newer(at: GatewaySimulation) -> None:
     at.gate = gate_of({"prod": Rollout(ordered=True, approval=3_600)})
     one, two = artifact(at, b"1"), artifact(at, b"2")
     at.decide("reject", at.deploy(two, at.job(pipeline_id="20")))
     assert at.deploy(one, at.job(pipeline_id="9")).status is Status.ACCEPTED
 
 
-def test_an_older_pipeline_takes_no_newer_ones_place_but_the_way_back_does(at: Site) -> None:
+def test_an_older_pipeline_takes_no_newer_ones_place_but_the_way_back_does(at: GatewaySimulation) -> None:
     at.gate = gate_of({"prod": Rollout(steps=CANARY, ordered=True)})
     one, two, three = (artifact(at, code) for code in (b"1", b"2", b"3"))
     at.finish(at.deploy(one, at.job(pipeline_id="1")))
@@ -117,7 +117,7 @@ def test_an_older_pipeline_takes_no_newer_ones_place_but_the_way_back_does(at: S
     assert (back.status, back.version) == (Status.SUCCEEDED, "1")
 
 
-def test_one_alias_has_one_rollout_at_a_time(at: Site) -> None:
+def test_one_alias_has_one_rollout_at_a_time(at: GatewaySimulation) -> None:
     at.gate = gate_of({"prod": Rollout(approval=3_600)}, (RELEASERS, OTHERS, APPROVERS))
     running = at.deploy(artifact(at, b"old"))
     new = artifact(at, b"new")
@@ -127,7 +127,7 @@ def test_one_alias_has_one_rollout_at_a_time(at: Site) -> None:
     assert at.deploy(new).status is Status.ACCEPTED
 
 
-def test_the_version_that_is_expected_must_be_served(at: Site) -> None:
+def test_the_version_that_is_expected_must_be_served(at: GatewaySimulation) -> None:
     old, new = artifact(at, b"old"), artifact(at, b"new")
     at.release(old)
     refused(412, "not_as_expected", at.deploy, new, expect={"version": "7"})
@@ -136,7 +136,7 @@ def test_the_version_that_is_expected_must_be_served(at: Site) -> None:
     assert at.finish(at.rollback(expect={"version": "2"})).status is Status.SUCCEEDED
 
 
-def test_a_strategy_may_be_more_careful_and_less_only_with_the_right_to(at: Site) -> None:
+def test_a_strategy_may_be_more_careful_and_less_only_with_the_right_to(at: GatewaySimulation) -> None:
     at.gate = gate_of({"prod": Rollout(steps=CANARY)})
     new = artifact(at, b"new")
     at.release(artifact(at, b"old"))
@@ -151,7 +151,7 @@ def test_a_strategy_may_be_more_careful_and_less_only_with_the_right_to(at: Site
     assert (bold.plan.steps, bold.rule) == (ALL_AT_ONCE, "bold")
 
 
-def test_rights_of_two_rules_never_add_up(at: Site) -> None:
+def test_rights_of_two_rules_never_add_up(at: GatewaySimulation) -> None:
     at.gate = gate_of({"prod": Rollout(steps=CANARY)}, (RELEASERS, rule("bold", "override-strategy")))
     refused(403, "not_allowed", at.deploy, artifact(at, b"new"), strategy={"type": "all-at-once"})
 
@@ -159,7 +159,7 @@ def test_rights_of_two_rules_never_add_up(at: Site) -> None:
 # Holds
 
 
-def test_a_held_stage_takes_nothing_new_and_lets_go_back(at: Site) -> None:
+def test_a_held_stage_takes_nothing_new_and_lets_go_back(at: GatewaySimulation) -> None:
     old, new = artifact(at, b"old"), artifact(at, b"new")
     at.release(old)
     at.release(new)
@@ -174,7 +174,7 @@ def test_a_held_stage_takes_nothing_new_and_lets_go_back(at: Site) -> None:
     assert at.release(newer).status is Status.SUCCEEDED
 
 
-def test_a_hold_is_for_the_functions_of_its_rule(at: Site) -> None:
+def test_a_hold_is_for_the_functions_of_its_rule(at: GatewaySimulation) -> None:
     web = rule("web", "hold", claims={"project_id": ["99"]}, functions=["orders-w*"])
     at.gate = gate_of(rules=(RELEASERS, web))
     at.hold(at.job(project_id="99"))
@@ -189,7 +189,7 @@ def test_a_hold_is_for_the_functions_of_its_rule(at: Site) -> None:
 # Again
 
 
-def test_an_older_digest_is_deployed_again_with_all_the_plan_says(at: Site) -> None:
+def test_an_older_digest_is_deployed_again_with_all_the_plan_says(at: GatewaySimulation) -> None:
     only = rule("deployers", "deploy")
     at.gate = gate_of({"prod": Rollout(steps=CANARY, approval=3_600)}, (only, APPROVERS))
     old, new = artifact(at, b"old"), artifact(at, b"new")
@@ -199,7 +199,7 @@ def test_an_older_digest_is_deployed_again_with_all_the_plan_says(at: Site) -> N
     assert (again.action, again.plan.steps, again.plan.approval) == ("deploy", CANARY, 3_600)
 
 
-def test_an_older_digest_is_a_way_back_at_once_for_who_may_roll_back(at: Site) -> None:
+def test_an_older_digest_is_a_way_back_at_once_for_who_may_roll_back(at: GatewaySimulation) -> None:
     at.gate = gate_of({"prod": Rollout(steps=CANARY, approval=3_600, requires="dev", ordered=True)})
     old, new = artifact(at, b"old"), artifact(at, b"new")
     for sha256 in (old, new):
@@ -213,7 +213,7 @@ def test_an_older_digest_is_a_way_back_at_once_for_who_may_roll_back(at: Site) -
     assert at.finish(again).status is Status.SUCCEEDED
 
 
-def test_what_a_rollback_left_is_deployed_again_as_anything_new(at: Site) -> None:
+def test_what_a_rollback_left_is_deployed_again_as_anything_new(at: GatewaySimulation) -> None:
     at.gate = gate_of({"prod": Rollout(steps=CANARY)})
     old, new = artifact(at, b"old"), artifact(at, b"new")
     at.release(old)
@@ -226,7 +226,7 @@ def test_what_a_rollback_left_is_deployed_again_as_anything_new(at: Site) -> Non
     assert at.finish(at.rollback()).version == "1"
 
 
-def test_a_digest_that_is_served_is_deployed_once_more(at: Site) -> None:
+def test_a_digest_that_is_served_is_deployed_once_more(at: GatewaySimulation) -> None:
     old = artifact(at, b"old")
     at.release(old)
     again = at.release(old)
@@ -236,7 +236,7 @@ def test_a_digest_that_is_served_is_deployed_once_more(at: Site) -> None:
 # Promote
 
 
-def test_a_promotion_is_of_exactly_what_the_source_serves(at: Site) -> None:
+def test_a_promotion_is_of_exactly_what_the_source_serves(at: GatewaySimulation) -> None:
     old, new = artifact(at, b"old"), artifact(at, b"new")
     refused(409, "source_changed", at.promote, version="1")
     at.release(old, stage="dev")
@@ -247,7 +247,7 @@ def test_a_promotion_is_of_exactly_what_the_source_serves(at: Site) -> None:
     assert (promoted.status, promoted.version, promoted.sha256) == (Status.SUCCEEDED, "1", old)
 
 
-def test_nothing_is_promoted_from_a_stage_that_is_moving(at: Site) -> None:
+def test_nothing_is_promoted_from_a_stage_that_is_moving(at: GatewaySimulation) -> None:
     at.gate = gate_of({"dev": Rollout(steps=CANARY)})
     old, new = artifact(at, b"old"), artifact(at, b"new")
     at.release(old, stage="dev")
@@ -258,7 +258,7 @@ def test_nothing_is_promoted_from_a_stage_that_is_moving(at: Site) -> None:
     assert at.finish(at.promote(version="1")).status is Status.SUCCEEDED
 
 
-def test_what_the_source_serves_is_told_to_nobody_who_may_not_see_it(at: Site) -> None:
+def test_what_the_source_serves_is_told_to_nobody_who_may_not_see_it(at: GatewaySimulation) -> None:
     blind = rule("blind", "promote", claims={"project_id": ["99"]}, stages=["prod"])
     at.gate = gate_of(rules=(RELEASERS, blind))
     at.release(artifact(at, b"old"), stage="dev")
@@ -270,7 +270,7 @@ def test_what_the_source_serves_is_told_to_nobody_who_may_not_see_it(at: Site) -
 # Roll back
 
 
-def test_there_must_be_something_to_go_back_to(at: Site) -> None:
+def test_there_must_be_something_to_go_back_to(at: GatewaySimulation) -> None:
     refused(422, "unprocessable", at.rollback)
     at.release(artifact(at, b"old"))
     refused(422, "unprocessable", at.rollback)
@@ -279,7 +279,7 @@ def test_there_must_be_something_to_go_back_to(at: Site) -> None:
     refused(422, "unprocessable", at.rollback, version="2")  # never in this stage
 
 
-def test_a_rollback_may_name_any_version_that_succeeded_there(at: Site) -> None:
+def test_a_rollback_may_name_any_version_that_succeeded_there(at: GatewaySimulation) -> None:
     digests = [artifact(at, code) for code in (b"1", b"2", b"3")]
     for sha256 in digests:
         at.release(sha256)
@@ -289,7 +289,7 @@ def test_a_rollback_may_name_any_version_that_succeeded_there(at: Site) -> None:
 
 
 @pytest.mark.parametrize("reached", ["accepted", "baking"])
-def test_a_rollback_undoes_what_is_under_way_however_far_it_is(at: Site, reached: str) -> None:
+def test_a_rollback_undoes_what_is_under_way_however_far_it_is(at: GatewaySimulation, reached: str) -> None:
     at.gate = gate_of({"prod": Rollout(steps=CANARY)})
     for code in (b"1", b"2"):
         at.release(artifact(at, code))
@@ -301,7 +301,7 @@ def test_a_rollback_undoes_what_is_under_way_however_far_it_is(at: Site, reached
     assert at.finish(at.rollback()).version == "1"
 
 
-def test_a_rollback_goes_back_although_something_waits_for_approval(at: Site) -> None:
+def test_a_rollback_goes_back_although_something_waits_for_approval(at: GatewaySimulation) -> None:
     for code in (b"1", b"2"):
         at.release(artifact(at, code))
     at.gate = gate_of({"prod": Rollout(approval=3_600)})
@@ -309,7 +309,7 @@ def test_a_rollback_goes_back_although_something_waits_for_approval(at: Site) ->
     assert at.finish(at.rollback()).version == "1"
 
 
-def test_two_clicks_on_rollback_go_back_once(at: Site) -> None:
+def test_two_clicks_on_rollback_go_back_once(at: GatewaySimulation) -> None:
     for code in (b"1", b"2", b"3"):
         at.release(artifact(at, code))
     first = at.rollback()
@@ -317,7 +317,7 @@ def test_two_clicks_on_rollback_go_back_once(at: Site) -> None:
     assert at.finish(first).version == "2"
 
 
-def test_a_rollback_waits_for_nobody(at: Site) -> None:
+def test_a_rollback_waits_for_nobody(at: GatewaySimulation) -> None:
     at.gate = gate_of({"prod": Rollout(steps=CANARY, approval=3_600, requires="dev", ordered=True)})
     for code in (b"1", b"2"):
         sha256 = artifact(at, code)
@@ -333,7 +333,7 @@ def test_a_rollback_waits_for_nobody(at: Site) -> None:
 # Tokens and repetitions
 
 
-def test_a_token_asks_for_one_thing_of_a_stage(at: Site) -> None:
+def test_a_token_asks_for_one_thing_of_a_stage(at: GatewaySimulation) -> None:
     old, new = artifact(at, b"old"), artifact(at, b"new")
     claims = at.job()
     at.finish(at.deploy(old, claims))
@@ -343,14 +343,14 @@ def test_a_token_asks_for_one_thing_of_a_stage(at: Site) -> None:
     assert at.finish(at.deploy(new, claims, stage="dev")).status is Status.SUCCEEDED
 
 
-def test_the_same_token_with_another_job_is_still_the_same_token(at: Site) -> None:
+def test_the_same_token_with_another_job_is_still_the_same_token(at: GatewaySimulation) -> None:
     """Every replay check is on (issuer, jti): project and job are no part of it."""
     old, new = artifact(at, b"old"), artifact(at, b"new")
     at.finish(at.deploy(old, at.job(jti="leaked")))
     refused(409, "token_used", at.deploy, new, at.job(jti="leaked"))
 
 
-def test_a_token_may_abort_what_it_started(at: Site) -> None:
+def test_a_token_may_abort_what_it_started(at: GatewaySimulation) -> None:
     at.gate = gate_of({"prod": Rollout(steps=CANARY)})
     at.release(artifact(at, b"old"))
     claims = at.job()
@@ -359,7 +359,7 @@ def test_a_token_may_abort_what_it_started(at: Site) -> None:
     assert at.decide("abort", running, claims).status == 200
 
 
-def test_a_token_may_roll_back_what_it_deployed_once(at: Site) -> None:
+def test_a_token_may_roll_back_what_it_deployed_once(at: GatewaySimulation) -> None:
     for code in (b"1", b"2"):
         at.release(artifact(at, code))
     claims = at.job()
@@ -372,7 +372,7 @@ def test_a_token_may_roll_back_what_it_deployed_once(at: Site) -> None:
     refused(409, "token_used", at.rollback, claims, version="1")
 
 
-def test_a_token_rolls_back_nobody_elses_release(at: Site) -> None:
+def test_a_token_rolls_back_nobody_elses_release(at: GatewaySimulation) -> None:
     for code in (b"1", b"2"):
         at.release(artifact(at, code))
     claims = at.job()
@@ -381,7 +381,7 @@ def test_a_token_rolls_back_nobody_elses_release(at: Site) -> None:
     refused(409, "token_used", at.rollback, claims)
 
 
-def test_a_refused_or_dry_request_binds_nothing(at: Site) -> None:
+def test_a_refused_or_dry_request_binds_nothing(at: GatewaySimulation) -> None:
     sha256 = artifact(at, b"new")
     claims = at.job()
     refused(422, "unprocessable", at.deploy, "0" * 64, claims)
@@ -390,7 +390,7 @@ def test_a_refused_or_dry_request_binds_nothing(at: Site) -> None:
     assert at.finish(at.deploy(sha256, claims)).status is Status.SUCCEEDED
 
 
-def test_a_repetition_is_answered_by_the_present_state_and_authorised_again(at: Site) -> None:
+def test_a_repetition_is_answered_by_the_present_state_and_authorised_again(at: GatewaySimulation) -> None:
     sha256 = artifact(at, b"new")
     claims = at.job()
     first = at.request(claims, "key", action="deploy", artifact={"sha256": sha256})
@@ -404,7 +404,7 @@ def test_a_repetition_is_answered_by_the_present_state_and_authorised_again(at: 
     refused(403, "not_allowed", at.request, claims, "key", **body)
 
 
-def test_a_repetition_starts_what_was_not_started(at: Site) -> None:
+def test_a_repetition_starts_what_was_not_started(at: GatewaySimulation) -> None:
     sha256 = artifact(at, b"new")
     claims = at.job()
     started = at.machine.start
@@ -420,7 +420,7 @@ def test_a_repetition_starts_what_was_not_started(at: Site) -> None:
 
 
 @pytest.fixture
-def asked(at: Site) -> Site:
+def asked(at: GatewaySimulation) -> GatewaySimulation:
     """Ada (7) has asked for a deployment that needs a second person."""
     at.gate = gate_of({"prod": Rollout(approval=3_600)}, ALLOWED)
     return at
@@ -456,7 +456,7 @@ ALLOWED = (
         ({"project_id": "99"}, 404),  # may not even see it
     ],
 )
-def test_somebody_else_approves(asked: Site, claims: dict[str, Any], status: int) -> None:
+def test_somebody_else_approves(asked: GatewaySimulation, claims: dict[str, Any], status: int) -> None:
     deployment = asked.deploy(artifact(asked, b"new"), asked.job(pipeline_id="574"))
     who = asked.person("8") | claims
     if status == 202:
@@ -467,7 +467,7 @@ def test_somebody_else_approves(asked: Site, claims: dict[str, Any], status: int
         assert asked.now(deployment).approval is None
 
 
-def test_a_bot_approves_only_where_the_rule_lists_it(asked: Site) -> None:
+def test_a_bot_approves_only_where_the_rule_lists_it(asked: GatewaySimulation) -> None:
     listed = {**APPROVERS, "claims": {**APPROVERS["claims"], "user_id": ["55"]}}
     asked.gate = gate_of({"prod": Rollout(approval=3_600)}, (RELEASERS, listed))
     deployment = asked.deploy(artifact(asked, b"new"))
@@ -475,7 +475,7 @@ def test_a_bot_approves_only_where_the_rule_lists_it(asked: Site) -> None:
 
 
 @pytest.mark.parametrize("user_id", [None, "0", "x"])
-def test_what_no_user_asked_for_nobody_can_approve(asked: Site, user_id: str | None) -> None:
+def test_what_no_user_asked_for_nobody_can_approve(asked: GatewaySimulation, user_id: str | None) -> None:
     deployment = asked.deploy(artifact(asked, b"new"), asked.job(user_id=user_id, user_login=None))
     refused(403, "not_allowed", asked.decide, "approve", deployment)
     assert asked.decide("reject", deployment).status == 202
@@ -490,20 +490,20 @@ def test_what_no_user_asked_for_nobody_can_approve(asked: Site, user_id: str | N
         gate_of({"prod": Rollout(approval=3_600)}, deny=[ADA]),
     ],
 )
-def test_the_gate_file_in_force_must_still_allow_it_to_who_asked(asked: Site, gate: Any) -> None:
+def test_the_gate_file_in_force_must_still_allow_it_to_who_asked(asked: GatewaySimulation, gate: Any) -> None:
     deployment = asked.deploy(artifact(asked, b"new"))
     asked.gate = gate
     refused(403, "not_allowed", asked.decide, "approve", deployment)
     assert asked.decide("reject", deployment).status == 202
 
 
-def test_the_gate_file_in_force_must_allow_it_to_who_approves(asked: Site) -> None:
+def test_the_gate_file_in_force_must_allow_it_to_who_approves(asked: GatewaySimulation) -> None:
     deployment = asked.deploy(artifact(asked, b"new"))
     asked.gate = gate_of({"prod": Rollout(approval=3_600)}, (RELEASERS,))
     refused(403, "not_allowed", asked.decide, "approve", deployment)
 
 
-def test_what_is_held_is_not_approved(asked: Site) -> None:
+def test_what_is_held_is_not_approved(asked: GatewaySimulation) -> None:
     deployment = asked.deploy(artifact(asked, b"new"))
     asked.hold()
     refused(409, "held", asked.decide, "approve", deployment)
@@ -511,7 +511,7 @@ def test_what_is_held_is_not_approved(asked: Site) -> None:
     assert asked.decide("approve", deployment).status == 202
 
 
-def test_a_decision_is_made_once_and_its_repetition_is_answered(asked: Site) -> None:
+def test_a_decision_is_made_once_and_its_repetition_is_answered(asked: GatewaySimulation) -> None:
     deployment = asked.deploy(artifact(asked, b"new"))
     who = asked.person("8")
     assert asked.decide("approve", deployment, who).status == 202
@@ -527,7 +527,7 @@ def test_a_decision_is_made_once_and_its_repetition_is_answered(asked: Site) -> 
     assert [entry.message for entry in done.timeline if "approved" in entry.message] != []
 
 
-def test_a_rejection_is_no_approval_to_the_job_that_rejected(asked: Site) -> None:
+def test_a_rejection_is_no_approval_to_the_job_that_rejected(asked: GatewaySimulation) -> None:
     deployment = asked.deploy(artifact(asked, b"new"))
     who = asked.person("8")
     assert asked.decide("reject", deployment, who, reason="no").status == 202
@@ -536,13 +536,13 @@ def test_a_rejection_is_no_approval_to_the_job_that_rejected(asked: Site) -> Non
     assert asked.now(deployment).status is Status.REJECTED
 
 
-def test_what_needs_no_approval_is_neither_approved_nor_rejected(at: Site) -> None:
+def test_what_needs_no_approval_is_neither_approved_nor_rejected(at: GatewaySimulation) -> None:
     deployment = at.deploy(artifact(at, b"new"))
     refused(409, "wrong_state", at.decide, "approve", deployment)
     refused(409, "wrong_state", at.decide, "reject", deployment)
 
 
-def test_a_token_that_approved_deploys_nothing_there(asked: Site) -> None:
+def test_a_token_that_approved_deploys_nothing_there(asked: GatewaySimulation) -> None:
     both = rule("both", "deploy", "approve", claims=APPROVERS["claims"])
     asked.gate = gate_of({"prod": Rollout(approval=3_600)}, (RELEASERS, both))
     sha256 = artifact(asked, b"new")
@@ -553,7 +553,7 @@ def test_a_token_that_approved_deploys_nothing_there(asked: Site) -> None:
     refused(409, "token_used", asked.deploy, artifact(asked, b"newer"), who)
 
 
-def test_a_token_that_deployed_there_approves_nothing(asked: Site) -> None:
+def test_a_token_that_deployed_there_approves_nothing(asked: GatewaySimulation) -> None:
     both = rule("both", "deploy", "approve", claims=APPROVERS["claims"])
     asked.gate = gate_of({"prod": Rollout()}, (RELEASERS, both))
     who = asked.person("8")
@@ -564,7 +564,9 @@ def test_a_token_that_deployed_there_approves_nothing(asked: Site) -> None:
     assert asked.now(deployment).approval is None
 
 
-def test_who_may_not_see_a_deployment_is_told_what_is_said_of_one_that_is_not_there(asked: Site) -> None:
+def test_an_invisible_deployment_is_answered_like_a_missing_one(
+    asked: GatewaySimulation,
+) -> None:
     deployment = asked.deploy(artifact(asked, b"new"))
     stranger = asked.job(project_id="12")
     for action in ("approve", "reject", "abort"):
@@ -573,7 +575,7 @@ def test_who_may_not_see_a_deployment_is_told_what_is_said_of_one_that_is_not_th
         assert (found.status, found.body("1")) == (404, missing.body("1"))
 
 
-def test_an_abort_needs_its_right(asked: Site) -> None:
+def test_an_abort_needs_its_right(asked: GatewaySimulation) -> None:
     deployment = asked.deploy(artifact(asked, b"new"))
     asked.gate = gate_of(rules=(rule("releasers", "deploy"),))
     refused(403, "not_allowed", asked.decide, "abort", deployment, asked.job())

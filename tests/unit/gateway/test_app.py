@@ -14,15 +14,15 @@ from sluicegate.gate.codec import GateError
 from sluicegate.gateway import app
 from sluicegate.gateway.context import Context
 from sluicegate.gateway.endpoints import health, webhooks
-from sluicegate.gateway.http import ApiRequest, ApiResponse
+from sluicegate.gateway.http import GatewayRequest, GatewayResponse
 from sluicegate.gateway.problems import conflict
 from sluicegate.settings import MissingSetting
 
 LAYER = Path(__file__).parents[3] / "layers" / "shared" / "python"
 
 
-def request(method: str = "GET", resource: str = "/whoami") -> ApiRequest:
-    return ApiRequest(method, resource, {}, {}, {}, b"", "request-1")
+def request(method: str = "GET", resource: str = "/whoami") -> GatewayRequest:
+    return GatewayRequest(method, resource, {}, {}, {}, b"", "request-1")
 
 
 def raising(error: Exception) -> Callable[[], NoReturn]:
@@ -35,7 +35,7 @@ def raising(error: Exception) -> Callable[[], NoReturn]:
 @pytest.mark.parametrize("route", app.ENDPOINTS)
 def test_every_route_has_its_endpoint(route: app.Route) -> None:
     parameters = inspect.signature(app.endpoint(route)).parameters.values()
-    assert [each.annotation for each in parameters][:2] == [Context, ApiRequest]
+    assert [each.annotation for each in parameters][:2] == [Context, GatewayRequest]
     assert len(parameters) == 3
 
 
@@ -78,7 +78,7 @@ def test_an_unknown_route_is_not_found_before_any_credential_is_read() -> None:
 
 
 def test_the_webhook_route_authenticates_by_its_entry(monkeypatch: pytest.MonkeyPatch) -> None:
-    answer = ApiResponse(200, {}, ())
+    answer = GatewayResponse(200, {}, ())
     monkeypatch.setattr(webhooks, "receive", lambda *_: answer)
     assert app.respond(request(*app.WEBHOOK), lambda: Any) is answer  # type: ignore[arg-type, return-value]
 

@@ -17,7 +17,7 @@ from sluicegate.deployment.model import Deployment, Status
 from sluicegate.gate.policy import Gate
 from sluicegate.gateway.app import dispatch
 from sluicegate.gateway.context import Context
-from sluicegate.gateway.http import ApiRequest, ApiResponse
+from sluicegate.gateway.http import GatewayRequest, GatewayResponse
 from sluicegate.gateway.problems import Problem
 from sluicegate.oidc.jwks import Keyring
 from sluicegate.store.holds import Hold
@@ -85,7 +85,7 @@ def gate(tmp_path_factory: pytest.TempPathFactory) -> Gate:
 
 @dataclass
 class Manager:
-    """Secrets Manager: by name the secrets, the present one first, and when that was made."""
+    """Secrets Manager: by name the secrets, the current one first, and when that was made."""
 
     clock: Callable[[], float]
     secrets: dict[str, list[str]] = field(
@@ -124,7 +124,7 @@ class Bucket:
 
 @dataclass
 class Hooks:
-    """A gateway, and what it is told."""
+    """A gateway, and deliveries to it."""
 
     simulation: Simulation
     gate: Gate
@@ -156,11 +156,11 @@ class Hooks:
         return self.call(name, data, headers(known, **more) | sign(data, secret, at=self.simulation.clock()))
 
     def call(self, name: str, data: bytes, sent: dict[str, list[str]], **more: Any) -> dict[str, Any]:
-        call = ApiRequest(
+        call = GatewayRequest(
             "POST", "/webhooks/gitlab/{name}", {"name": name}, more.get("query", {}), sent, data, "r1"
         )
         try:
-            answer: ApiResponse = dispatch(self.context, call)
+            answer: GatewayResponse = dispatch(self.context, call)
         except Problem as problem:
             return problem.body("r1")
         return {"status": answer.status, **answer.value}
@@ -174,13 +174,13 @@ class Hooks:
             self.bucket.there.add(f"orders-api/{sha256}")
         return sha256
 
-    def deployment(self, told: dict[str, Any]) -> Deployment:
-        found = self.simulation.store.deployments.get(told["deployment"])
+    def deployment(self, answer: dict[str, Any]) -> Deployment:
+        found = self.simulation.store.deployments.get(answer["deployment"])
         assert found is not None
         return found
 
-    def finish(self, told: dict[str, Any], status: Status = Status.SUCCEEDED) -> None:
-        before = self.deployment(told)
+    def finish(self, answer: dict[str, Any], status: Status = Status.SUCCEEDED) -> None:
+        before = self.deployment(answer)
         after = before.changed(self.simulation.clock(), "done", status, version="1")
         self.simulation.store.deployments.save(before, after)
 
@@ -196,8 +196,8 @@ def hooks(gate: Gate) -> Iterator[Hooks]:
         yield Hooks(made, gate, Manager(made.clock, rotated_at=made.clock.now - 86_400))
 
 
-def status(told: dict[str, Any]) -> tuple[int, str]:
-    return told["status"], told["code"]
+def status(answer: dict[str, Any]) -> tuple[int, str]:
+    return answer["status"], answer["code"]
 
 
 # What is deployed
@@ -205,10 +205,10 @@ def status(told: dict[str, Any]) -> tuple[int, str]:
 
 def test_a_tag_deploys_what_a_job_uploaded_for_its_commit(hooks: Hooks) -> None:
     sha256 = hooks.upload()
-    told = hooks.send("tags", tag_push())
-    assert status(told) == (200, "started")
-    assert told["started"] == told["deployment"]
-    made = hooks.deployment(told)
+    answer = hooks.send("tags", tag_push())
+    assert status(answer) == (200, "started")
+    assert answer["started"] == answer["deployment"]
+    made = hooks.deployment(answer)
     assert (made.function, made.stage, made.sha256, made.rule) == ("orders-api", "dev", sha256, "by webhook")
     by = made.requested_by
     assert (by.webhook, by.project_id, by.ref, by.sha) == ("tags", "4213", "v1.0.0", SHA)
@@ -269,9 +269,9 @@ def test_only_the_projects_own_artifact_for_that_very_commit_counts(
     hooks: Hooks, other: dict[str, Any]
 ) -> None:
     hooks.upload(**other)
-    told = hooks.send("tags", tag_push())
-    assert status(told) == (200, "no_artifact")
-    assert told["started"] is None
+    answer = hooks.send("tags", tag_push())
+    assert status(answer) == (200, "no_artifact")
+    assert answer["started"] is None
     assert hooks.items("request#") == hooks.items("tag#") == hooks.items("deployment#") == []
 
 
@@ -279,9 +279,9 @@ def test_the_pipelines_success_brings_what_the_tag_could_not(hooks: Hooks) -> No
     assert hooks.send("tags", tag_push())["code"] == "no_artifact"
     hooks.upload()
     assert hooks.send("tags", pipeline(status="running"))["code"] == "other_status"
-    told = hooks.send("tags", pipeline())
-    assert status(told) == (200, "started")
-    assert hooks.deployment(told).requested_by.pipeline_id == "574"
+    answer = hooks.send("tags", pipeline())
+    assert status(answer) == (200, "started")
+    assert hooks.deployment(answer).requested_by.pipeline_id == "574"
 
 
 def test_a_branchs_pipeline_is_known_by_its_id(hooks: Hooks) -> None:
@@ -310,8 +310,12 @@ def test_whatever_comes_again_has_one_effect_for_good(hooks: Hooks) -> None:
     first = hooks.send("tags", tag_push())
     hooks.finish(first)
     for body in (tag_push(), tag_push(), pipeline(), pipeline(id=600)):
-        told = hooks.send("tags", body)
-        assert (told["code"], told["started"], told["deployment"]) == ("already_done", None, first["started"])
+        answer = hooks.send("tags", body)
+        assert (answer["code"], answer["started"], answer["deployment"]) == (
+            "already_done",
+            None,
+            first["started"],
+        )
     [request] = hooks.items("request#")
     [tag] = hooks.items("tag#")
     assert "expires_at" not in request
@@ -342,9 +346,9 @@ def test_a_start_that_failed_is_made_up_for(hooks: Hooks) -> None:
     hooks.started.failing = True
     assert status(hooks.send("tags", tag_push())) == (503, "unavailable")
     hooks.started.failing = False
-    told = hooks.send("tags", tag_push())
-    assert told["code"] == "already_done"
-    assert hooks.started.deployments == [told["deployment"]]
+    answer = hooks.send("tags", tag_push())
+    assert answer["code"] == "already_done"
+    assert hooks.started.deployments == [answer["deployment"]]
 
 
 # Not now
@@ -359,9 +363,9 @@ def test_what_cannot_be_done_now_binds_nothing(hooks: Hooks) -> None:
     hooks.finish(first)
     hold = Hold("dev", "by job", ("orders-*",), "because", timestamp(hooks.simulation.clock()), {})
     hooks.simulation.store.holds.place(hold)
-    told = hooks.send("tags", other)
-    assert status(told) == (200, "held")
-    assert "because" in told["why"]
+    answer = hooks.send("tags", other)
+    assert status(answer) == (200, "held")
+    assert "because" in answer["why"]
     hooks.simulation.store.holds.release(hold)
     assert status(hooks.send("tags", other)) == (200, "started")
 
@@ -474,8 +478,8 @@ def test_the_secret_before_is_valid_for_a_day(hooks: Hooks) -> None:
 
 def test_without_a_secret_nobody_can_say(hooks: Hooks) -> None:
     hooks.manager.secrets.clear()
-    told = hooks.send("tags", tag_push())
-    assert status(told) == (503, "unavailable")
+    answer = hooks.send("tags", tag_push())
+    assert status(answer) == (503, "unavailable")
     assert [event for event, _ in hooks.noted] == ["request_refused"]
 
 
@@ -522,11 +526,11 @@ def by_job(hooks: Hooks, name: str, body: Any, **changes: Any) -> dict[str, Any]
 
 def test_an_id_token_is_the_identity(hooks: Hooks) -> None:
     hooks.upload()
-    told = by_job(hooks, "jobs", pipeline())
-    assert status(told) == (200, "started")
-    by = hooks.deployment(told).requested_by
+    answer = by_job(hooks, "jobs", pipeline())
+    assert status(answer) == (200, "started")
+    by = hooks.deployment(answer).requested_by
     assert (by.webhook, by.job_id, by.user_login, by.pipeline_id) == ("jobs", "302", "ada", "574")
-    assert hooks.deployment(told).rule == "by job"
+    assert hooks.deployment(answer).rule == "by job"
     assert len(hooks.items("token#")) == 1
     assert hooks.manager.calls == 0
 

@@ -1,4 +1,4 @@
-"""What a delivery proves, and what it comes to: schemes, bodies, identities, keys."""
+"""What a delivery proves and means: schemes, bodies, identities, keys."""
 
 import time
 from base64 import b64encode
@@ -217,7 +217,7 @@ PUSHED = Delivery("tag_push", "v1.0.0", "tag", SHA, None, "push")
 SUCCEEDED = Delivery("pipeline", "v1.0.0", "tag", SHA, "574", "push")
 
 
-def told(body: Any, **hook: Any) -> Delivery | Ignored:
+def meaning(body: Any, **hook: Any) -> Delivery | Ignored:
     return read(webhook(**hook), headers(body), body)
 
 
@@ -238,7 +238,7 @@ def told(body: Any, **hook: Any) -> Delivery | Ignored:
     ],
 )
 def test_what_is_to_be_deployed(body: Any, hook: dict[str, Any], expected: Delivery) -> None:
-    assert told(body, **hook) == expected
+    assert meaning(body, **hook) == expected
 
 
 @pytest.mark.parametrize(
@@ -266,7 +266,7 @@ def test_what_is_to_be_deployed(body: Any, hook: dict[str, Any], expected: Deliv
     ],
 )
 def test_where_there_is_nothing_to_do(body: Any, hook: dict[str, Any], code: str) -> None:
-    found = told(body, **hook)
+    found = meaning(body, **hook)
     assert isinstance(found, Ignored)
     assert found.code == code
     assert found.why
@@ -334,7 +334,7 @@ def test_what_is_no_event_is_refused(body: Any) -> None:
 )
 def test_another_project_is_not_the_hooks(body: Any) -> None:
     with pytest.raises(Problem) as refused:
-        told(body)
+        meaning(body)
     assert (refused.value.status, refused.value.code) == (403, "not_allowed")
 
 
@@ -409,7 +409,7 @@ def test_any_body_is_strict_json_or_refused(data: bytes) -> None:
         read(webhook(), headers({}), value)
 
 
-# Who asks
+# Identities
 
 
 def test_the_identity_is_what_the_delivery_says_of_the_hooks_own_project() -> None:

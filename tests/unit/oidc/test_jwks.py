@@ -223,15 +223,15 @@ def test_from_five_minutes_on_keys_are_fetched_again(gitlab: GitLab, warm: Keyri
 
 
 @pytest.mark.parametrize(
-    "trouble",
+    "failure",
     [DOWN, b"{}", jwks(), jwks(jwk(use="enc")), jwks(*[jwk(kid=f"k{n}") for n in range(21)])],
     ids=str,
 )
 @pytest.mark.parametrize("age", [5 * MINUTE, 10 * MINUTE, HOUR - 0.01])
-def test_a_good_set_outlives_trouble_for_an_hour(
-    gitlab: GitLab, warm: Keyring, trouble: bytes | Exception, age: float
+def test_a_good_set_outlives_failed_fetches_for_an_hour(
+    gitlab: GitLab, warm: Keyring, failure: bytes | Exception, age: float
 ) -> None:
-    gitlab.published = trouble
+    gitlab.published = failure
     gitlab.after(age)
     assert warm.key(CORP, "k1") == key().public_key()
     assert gitlab.asked == [ISSUER]
@@ -415,7 +415,7 @@ def test_a_file_without_a_usable_key_denies(keyring: Keyring) -> None:
 
 @dataclass
 class SlowGitLab(GitLab):
-    """Answers when it is told to."""
+    """Answers when `may_answer` is set."""
 
     may_answer: threading.Event = field(default_factory=threading.Event)
     is_asked: threading.Event = field(default_factory=threading.Event)

@@ -117,7 +117,7 @@ def test_a_token_has_at_most_8192_bytes() -> None:
 
 @pytest.mark.parametrize("part", [0, 1, 2])
 def test_each_part_has_one_spelling(part: int) -> None:
-    # A token that differs in bytes but not in meaning would be "another" one to whoever compares tokens.
+    # A token that differs in bytes but not in meaning would be "another" token to a comparison of tokens.
     parts = token({"x": "pad"}).split(".")
     for padding in range(3):  # one of these lengths leaves unused bits in this part's last character
         parts = token({"x": "y" * padding}, x="y" * padding).split(".")

@@ -14,7 +14,7 @@ from sluicegate.deployment.plan import Smoke
 from sluicegate.gate.policy import Gate
 from sluicegate.gateway.app import endpoint
 from sluicegate.gateway.context import Context
-from sluicegate.gateway.http import ApiRequest, ApiResponse
+from sluicegate.gateway.http import GatewayRequest, GatewayResponse
 from sluicegate.gateway.problems import Problem
 from sluicegate.oidc.identity import Identity
 from sluicegate.recovery.janitor import Janitor
@@ -132,9 +132,9 @@ class Stand:
 
     def call(
         self, method: str, resource: str, identity: Identity, body: Any = None, **path: str
-    ) -> ApiResponse:
+    ) -> GatewayResponse:
         data = b"" if body is None else json.dumps(body).encode()
-        call = ApiRequest(method, resource, path, {}, {}, data, "request")
+        call = GatewayRequest(method, resource, path, {}, {}, data, "request")
         return endpoint((method, resource))(self.context, call, identity)
 
     def ask(self, identity: Identity, **body: Any) -> Deployment:

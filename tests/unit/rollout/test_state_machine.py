@@ -11,7 +11,14 @@ from sluicegate.deployment.plan import Limit, Metric, NoData, Smoke, TrafficStep
 from sluicegate.gate.rollout_settings import Rollout
 from sluicegate.recovery.janitor import ATTEMPTS
 from sluicegate.rollout.analysis import AlarmState, VersionMetrics
-from support.gateway_world import Site, artifact, function, gate_of, problem, site
+from support.gateway_simulation import (
+    GatewaySimulation,
+    artifact,
+    function,
+    gate_of,
+    gateway_simulation,
+    problem,
+)
 from support.lambda_model import timeout
 from support.simulation import Killed
 from support.state_machine import (
@@ -32,12 +39,12 @@ APPROVAL = Rollout(approval=3_600)
 
 
 @pytest.fixture
-def at() -> Iterator[Site]:
-    with site() as made:
+def at() -> Iterator[GatewaySimulation]:
+    with gateway_simulation() as made:
         yield made
 
 
-def served(at: Site, rollout: Rollout, **stages: Rollout) -> tuple[str, str]:
+def served(at: GatewaySimulation, rollout: Rollout, **stages: Rollout) -> tuple[str, str]:
     """Digests of two artifacts: the first is served by prod, the other one goes by the rollout."""
     old, new = artifact(at, b"old"), artifact(at, b"new")
     assert at.release(old).status is Status.SUCCEEDED
@@ -50,7 +57,11 @@ def statuses(deployment: Deployment) -> list[Status]:
 
 
 def ended(
-    at: Site, deployment: Deployment, status: Status, outcome: AliasOutcome, code: str | None = None
+    at: GatewaySimulation,
+    deployment: Deployment,
+    status: Status,
+    outcome: AliasOutcome,
+    code: str | None = None,
 ) -> Deployment:
     """The deployment, which ended so; nothing runs or is locked, and the alias is as the record says."""
     deployment = at.finish(deployment)
@@ -86,7 +97,7 @@ def ended(
     ids=["all-at-once", "bake at 100 %", "canary", "linear", "steps"],
 )
 def test_a_rollout_takes_its_steps(
-    at: Site, steps: tuple[TrafficStep, ...], weights: list[int], seconds: int
+    at: GatewaySimulation, steps: tuple[TrafficStep, ...], weights: list[int], seconds: int
 ) -> None:
     _, new = served(at, Rollout(steps=steps))
     deployment = at.deploy(new)
@@ -105,7 +116,7 @@ def test_a_rollout_takes_its_steps(
     assert at.model.serves("orders", "prod") == ("2", {})
 
 
-def test_a_wait_takes_thirteen_events(at: Site) -> None:
+def test_a_wait_takes_thirteen_events(at: GatewaySimulation) -> None:
     _, new = served(at, Rollout(steps=CANARY, watch=ALARM))
     at.cloudwatch.alarms["orders-5xx"] = AlarmState.OK
     execution = at.machine.of(at.finish(at.deploy(new)))
@@ -115,7 +126,7 @@ def test_a_wait_takes_thirteen_events(at: Site) -> None:
     assert execution.events == waits * EVENTS_OF_A_WAIT + 10
 
 
-def test_a_first_release_has_nothing_to_share_traffic_with(at: Site) -> None:
+def test_a_first_release_has_nothing_to_share_traffic_with(at: GatewaySimulation) -> None:
     at.gate = gate_of({"prod": Rollout(steps=CANARY)})
     deployment = ended(at, at.deploy(artifact(at, b"new")), Status.SUCCEEDED, AliasOutcome.MOVED)
     assert Status.BAKING not in statuses(deployment)
@@ -131,7 +142,7 @@ def test_a_first_release_has_nothing_to_share_traffic_with(at: Site) -> None:
     ],
 )
 def test_what_lambda_would_not_share_traffic_between_is_told_before_anything_moves(
-    at: Site, prepare: Any, because: str
+    at: GatewaySimulation, prepare: Any, because: str
 ) -> None:
     _, new = served(at, Rollout(steps=CANARY))
     versions = at.model.functions["orders"]["versions"]
@@ -149,7 +160,7 @@ def test_what_lambda_would_not_share_traffic_between_is_told_before_anything_mov
 # Before traffic
 
 
-def test_a_smoke_test_that_fails_keeps_traffic_away(at: Site) -> None:
+def test_a_smoke_test_that_fails_keeps_traffic_away(at: GatewaySimulation) -> None:
     smoke = Smoke(5, '{"ping":true}', '{"status":"ok"}')
     _, new = served(at, Rollout(steps=CANARY, smoke=smoke))
     at.model.answers["orders:2"] = b'{"status":"broken"}'
@@ -160,7 +171,7 @@ def test_a_smoke_test_that_fails_keeps_traffic_away(at: Site) -> None:
     assert "broken" in deployment.timeline[-1].message
 
 
-def test_a_hook_is_told_what_it_is_about_and_may_refuse(at: Site) -> None:
+def test_a_hook_is_told_what_it_is_about_and_may_refuse(at: GatewaySimulation) -> None:
     _, new = served(at, Rollout(smoke=Smoke(10, hook="orders-check")))
     at.model.add("orders-check")
     at.model.answers["orders-check"] = b'{"ok":false,"message":"the schema is too old"}'
@@ -179,13 +190,13 @@ def test_a_hook_is_told_what_it_is_about_and_may_refuse(at: Site) -> None:
     }
 
 
-def test_a_hook_that_is_not_there_is_named(at: Site) -> None:
+def test_a_hook_that_is_not_there_is_named(at: GatewaySimulation) -> None:
     _, new = served(at, Rollout(smoke=Smoke(10, hook="orders-check")))
     deployment = ended(at, at.deploy(new), Status.FAILED, AliasOutcome.UNTOUCHED, "smoke_failed")
     assert "orders-check" in deployment.timeline[-1].message
 
 
-def test_a_hook_that_does_not_answer_in_time_refuses(at: Site) -> None:
+def test_a_hook_that_does_not_answer_in_time_refuses(at: GatewaySimulation) -> None:
     _, new = served(at, Rollout(smoke=Smoke(10, hook="orders-check")))
     at.model.add("orders-check")
     at.model.answers["orders-check"] = timeout()
@@ -195,14 +206,16 @@ def test_a_hook_that_does_not_answer_in_time_refuses(at: Site) -> None:
 
 
 @pytest.mark.parametrize("state", [AlarmState.ALARM, AlarmState.MISSING])
-def test_an_alarm_that_fires_beforehand_stops_it_before_anything_moves(at: Site, state: AlarmState) -> None:
+def test_an_alarm_that_fires_beforehand_stops_it_before_anything_moves(
+    at: GatewaySimulation, state: AlarmState
+) -> None:
     _, new = served(at, Rollout(steps=CANARY, watch=ALARM))
     at.cloudwatch.alarms["orders-5xx"] = state
     code = "alarm" if state is AlarmState.ALARM else "alarm_missing"
     ended(at, at.deploy(new), Status.FAILED, AliasOutcome.UNTOUCHED, code)
 
 
-def test_a_version_that_takes_its_time_is_waited_for(at: Site) -> None:
+def test_a_version_that_takes_its_time_is_waited_for(at: GatewaySimulation) -> None:
     _, new = served(at, Rollout(steps=CANARY))
     at.model.pending_looks = 40
     ended(at, at.deploy(new), Status.SUCCEEDED, AliasOutcome.MOVED)
@@ -211,7 +224,7 @@ def test_a_version_that_takes_its_time_is_waited_for(at: Site) -> None:
 # While it bakes
 
 
-def test_an_alarm_ends_the_wait_and_brings_traffic_back_at_once(at: Site) -> None:
+def test_an_alarm_ends_the_wait_and_brings_traffic_back_at_once(at: GatewaySimulation) -> None:
     _, new = served(at, Rollout(steps=((TrafficStep(10, 86_400), TrafficStep(100, 0))), watch=ALARM))
     at.cloudwatch.alarms["orders-5xx"] = AlarmState.OK
     deployment = at.run_until(at.deploy(new), "baking")
@@ -223,7 +236,7 @@ def test_an_alarm_ends_the_wait_and_brings_traffic_back_at_once(at: Site) -> Non
     assert at.clock.now - began < 2
 
 
-def fires(at: Site, alarm: str, region: str = "eu-central-1") -> list[str]:
+def fires(at: GatewaySimulation, alarm: str, region: str = "eu-central-1") -> list[str]:
     """EventBridge tells the waker."""
     at.cloudwatch.alarms[alarm] = AlarmState.ALARM
     event = {"account": "111111111111", "region": region, "detail": {"alarmName": alarm}}
@@ -231,7 +244,7 @@ def fires(at: Site, alarm: str, region: str = "eu-central-1") -> list[str]:
     return woken
 
 
-def test_an_alarm_that_nobody_heard_is_seen_at_the_next_look(at: Site) -> None:
+def test_an_alarm_that_nobody_heard_is_seen_at_the_next_look(at: GatewaySimulation) -> None:
     _, new = served(at, Rollout(steps=((TrafficStep(10, 600), TrafficStep(100, 0))), watch=ALARM))
     at.cloudwatch.alarms["orders-5xx"] = AlarmState.OK
     deployment = at.run_until(at.deploy(new), "baking")
@@ -241,7 +254,7 @@ def test_an_alarm_that_nobody_heard_is_seen_at_the_next_look(at: Site) -> None:
     assert at.clock.now - began <= 31
 
 
-def test_an_alarm_that_is_quiet_again_wakes_and_changes_nothing(at: Site) -> None:
+def test_an_alarm_that_is_quiet_again_wakes_and_changes_nothing(at: GatewaySimulation) -> None:
     _, new = served(at, Rollout(steps=CANARY, watch=ALARM))
     at.cloudwatch.alarms["orders-5xx"] = AlarmState.OK
     deployment = at.run_until(at.deploy(new), "baking")
@@ -250,7 +263,7 @@ def test_an_alarm_that_is_quiet_again_wakes_and_changes_nothing(at: Site) -> Non
     ended(at, deployment, Status.SUCCEEDED, AliasOutcome.MOVED)
 
 
-def test_a_metric_that_is_worse_than_the_limit_brings_traffic_back(at: Site) -> None:
+def test_a_metric_that_is_worse_than_the_limit_brings_traffic_back(at: GatewaySimulation) -> None:
     _, new = served(at, Rollout(steps=CANARY, watch=ERRORS))
     deployment = at.run_until(at.deploy(new), "baking")
     at.cloudwatch.metrics["2"] = VersionMetrics(invocations=100, errors=6)
@@ -269,7 +282,7 @@ def test_a_metric_that_is_worse_than_the_limit_brings_traffic_back(at: Site) -> 
     ],
 )
 def test_a_bake_without_requests_comes_to_what_the_gate_file_says(
-    at: Site, no_data: NoData, status: Status, seconds: int
+    at: GatewaySimulation, no_data: NoData, status: Status, seconds: int
 ) -> None:
     watch = Watch(limits=ERRORS.limits, no_data=no_data)
     _, new = served(at, Rollout(steps=CANARY, watch=watch))
@@ -280,7 +293,7 @@ def test_a_bake_without_requests_comes_to_what_the_gate_file_says(
     assert seconds <= at.clock.now - began < seconds + 5
 
 
-def test_a_bake_that_is_prolonged_goes_on_once_there_are_requests(at: Site) -> None:
+def test_a_bake_that_is_prolonged_goes_on_once_there_are_requests(at: GatewaySimulation) -> None:
     watch = Watch(limits=ERRORS.limits, no_data=NoData.EXTEND)
     _, new = served(at, Rollout(steps=CANARY, watch=watch))
     deployment = at.run_until(at.deploy(new), "baking")
@@ -291,7 +304,7 @@ def test_a_bake_that_is_prolonged_goes_on_once_there_are_requests(at: Site) -> N
     assert deployment.extended == 1
 
 
-def test_an_alias_that_somebody_else_moves_meanwhile_is_left_alone(at: Site) -> None:
+def test_an_alias_that_somebody_else_moves_meanwhile_is_left_alone(at: GatewaySimulation) -> None:
     _, new = served(at, Rollout(steps=CANARY))
     deployment = at.run_until(at.deploy(new), "baking")
     at.model.set_alias("orders", "prod", "2", {})
@@ -302,7 +315,7 @@ def test_an_alias_that_somebody_else_moves_meanwhile_is_left_alone(at: Site) -> 
 # People
 
 
-def test_an_approval_starts_it_at_once(at: Site) -> None:
+def test_an_approval_starts_it_at_once(at: GatewaySimulation) -> None:
     _, new = served(at, APPROVAL)
     at.model.calls.clear()
     deployment = at.run_until(at.deploy(new), "awaiting_approval")
@@ -315,7 +328,7 @@ def test_an_approval_starts_it_at_once(at: Site) -> None:
     assert deployment.approval.by.user_id == "8"
 
 
-def test_a_rejection_ends_it_at_once_and_untouched(at: Site) -> None:
+def test_a_rejection_ends_it_at_once_and_untouched(at: GatewaySimulation) -> None:
     _, new = served(at, APPROVAL)
     deployment = at.run_until(at.deploy(new), "awaiting_approval")
     at.model.calls.clear()
@@ -326,7 +339,7 @@ def test_a_rejection_ends_it_at_once_and_untouched(at: Site) -> None:
     assert "not on a friday" in deployment.timeline[-1].message
 
 
-def test_an_approval_that_does_not_come_expires(at: Site) -> None:
+def test_an_approval_that_does_not_come_expires(at: GatewaySimulation) -> None:
     _, new = served(at, APPROVAL)
     deployment = at.deploy(new)
     began = at.clock.now
@@ -334,7 +347,7 @@ def test_an_approval_that_does_not_come_expires(at: Site) -> None:
     assert 3_600 <= at.clock.now - began < 3_605
 
 
-def test_an_approval_that_comes_too_late_counts_for_nothing(at: Site) -> None:
+def test_an_approval_that_comes_too_late_counts_for_nothing(at: GatewaySimulation) -> None:
     """Even where the rollout has not noticed yet: its execution has died, say."""
     _, new = served(at, APPROVAL)
     deployment = at.run_until(at.deploy(new), "awaiting_approval")
@@ -345,7 +358,7 @@ def test_an_approval_that_comes_too_late_counts_for_nothing(at: Site) -> None:
 
 
 @pytest.mark.parametrize("action", ["abort", "approve"])
-def test_a_lost_wake_up_is_made_up_for_by_the_janitor(at: Site, action: str) -> None:
+def test_a_lost_wake_up_is_made_up_for_by_the_janitor(at: GatewaySimulation, action: str) -> None:
     _, new = served(at, Rollout(approval=86_400) if action == "approve" else Rollout(steps=CANARY))
     status = "awaiting_approval" if action == "approve" else "baking"
     deployment = at.run_until(at.deploy(new), status)
@@ -360,7 +373,7 @@ def test_a_lost_wake_up_is_made_up_for_by_the_janitor(at: Site, action: str) -> 
     assert at.clock.now - began < 50
 
 
-def test_the_janitor_wakes_nobody_who_has_heard(at: Site) -> None:
+def test_the_janitor_wakes_nobody_who_has_heard(at: GatewaySimulation) -> None:
     """Each look is a few calls and thirteen events of a history: a bake of a week would outgrow it."""
     _, new = served(at, Rollout(steps=(TrafficStep(10, 7 * 86_400), TrafficStep(100, 0)), approval=3_600))
     deployment = at.deploy(new)
@@ -376,7 +389,7 @@ ABORTED_IN = ["accepted", "awaiting_approval", "queued", "publishing", "verifyin
 
 
 @pytest.mark.parametrize("status", ABORTED_IN)
-def test_an_abort_ends_it_from_wherever_it_is(at: Site, status: str) -> None:
+def test_an_abort_ends_it_from_wherever_it_is(at: GatewaySimulation, status: str) -> None:
     """In a status that does not wait, somebody aborts inside a call of the step's."""
     rollout = Rollout(
         steps=CANARY,
@@ -408,7 +421,7 @@ def test_an_abort_ends_it_from_wherever_it_is(at: Site, status: str) -> None:
     assert (Status.ROLLING_BACK in statuses(deployment)) == moved
 
 
-def in_a_call(at: Site, name: str, what: Any) -> None:
+def in_a_call(at: GatewaySimulation, name: str, what: Any) -> None:
     """Once, before that call of the deployer's takes effect."""
 
     def before(called: str) -> None:
@@ -419,7 +432,7 @@ def in_a_call(at: Site, name: str, what: Any) -> None:
     at.model.before = before
 
 
-def occupy_publishing(at: Site) -> Deployment:
+def occupy_publishing(at: GatewaySimulation) -> Deployment:
     """Another stage of the function is publishing, and does not get on until its execution is started."""
     other = at.deploy(artifact(at, b"another"), stage="dev")
     at.machine.executions.clear()
@@ -427,7 +440,7 @@ def occupy_publishing(at: Site) -> Deployment:
     return other
 
 
-def test_an_abort_on_the_way_back_changes_nothing(at: Site) -> None:
+def test_an_abort_on_the_way_back_changes_nothing(at: GatewaySimulation) -> None:
     _, new = served(at, Rollout(steps=CANARY, watch=ERRORS))
     deployment = at.run_until(at.deploy(new), "baking")
     at.cloudwatch.metrics["2"] = VersionMetrics(invocations=100, errors=50)
@@ -438,7 +451,7 @@ def test_an_abort_on_the_way_back_changes_nothing(at: Site) -> None:
 # Taking over
 
 
-def test_a_superseded_rollout_goes_back_and_hands_over(at: Site) -> None:
+def test_a_superseded_rollout_goes_back_and_hands_over(at: GatewaySimulation) -> None:
     _, new = served(at, Rollout(steps=CANARY))
     first = at.run_until(at.deploy(new), "baking")
     second = at.deploy(artifact(at, b"newer"), on_busy="supersede")
@@ -452,7 +465,7 @@ def test_a_superseded_rollout_goes_back_and_hands_over(at: Site) -> None:
     assert (second.version, second.created_at < (first.finished_at or "")) == ("3", True)
 
 
-def test_one_that_waits_for_its_turn_is_superseded_by_a_third(at: Site) -> None:
+def test_one_that_waits_for_its_turn_is_superseded_by_a_third(at: GatewaySimulation) -> None:
     _, new = served(at, Rollout(steps=CANARY))
     first = at.run_until(at.deploy(new), "baking")
     second = at.deploy(artifact(at, b"second"), on_busy="supersede")
@@ -468,7 +481,7 @@ def test_one_that_waits_for_its_turn_is_superseded_by_a_third(at: Site) -> None:
     assert "PublishVersion" not in str(at.now(second).timeline)
 
 
-def test_one_that_waits_for_its_turn_may_be_aborted_and_leaves_the_lock(at: Site) -> None:
+def test_one_that_waits_for_its_turn_may_be_aborted_and_leaves_the_lock(at: GatewaySimulation) -> None:
     _, new = served(at, Rollout(steps=CANARY))
     first = at.run_until(at.deploy(new), "baking")
     second = at.deploy(artifact(at, b"second"), on_busy="supersede")
@@ -477,7 +490,7 @@ def test_one_that_waits_for_its_turn_may_be_aborted_and_leaves_the_lock(at: Site
     ended(at, first, Status.ABORTED, AliasOutcome.RESTORED, "superseded")
 
 
-def test_what_has_touched_nothing_yet_hands_over_at_once(at: Site) -> None:
+def test_what_has_touched_nothing_yet_hands_over_at_once(at: GatewaySimulation) -> None:
     _, new = served(at, APPROVAL)
     first = at.run_until(at.deploy(new), "awaiting_approval")
     second = at.deploy(artifact(at, b"second"), on_busy="supersede")
@@ -487,7 +500,7 @@ def test_what_has_touched_nothing_yet_hands_over_at_once(at: Site) -> None:
     ended(at, second, Status.SUCCEEDED, AliasOutcome.MOVED)
 
 
-def test_a_rollback_takes_the_place_of_what_is_under_way(at: Site) -> None:
+def test_a_rollback_takes_the_place_of_what_is_under_way(at: GatewaySimulation) -> None:
     _, new = served(at, Rollout(steps=CANARY))
     first = at.run_until(at.deploy(new), "baking")
     back = ended(at, at.rollback(), Status.SUCCEEDED, AliasOutcome.MOVED)
@@ -495,7 +508,7 @@ def test_a_rollback_takes_the_place_of_what_is_under_way(at: Site) -> None:
     assert at.model.serves("orders", "prod") == ("1", {})
 
 
-def test_a_second_rollback_goes_further_back_not_forth(at: Site) -> None:
+def test_a_second_rollback_goes_further_back_not_forth(at: GatewaySimulation) -> None:
     digests = [artifact(at, code) for code in (b"one", b"two", b"three")]
     for sha256 in digests:
         at.release(sha256)
@@ -505,7 +518,7 @@ def test_a_second_rollback_goes_further_back_not_forth(at: Site) -> None:
     assert problem(at.rollback).code == "unprocessable"
 
 
-def test_a_promotion_takes_over_the_version_that_another_stage_serves(at: Site) -> None:
+def test_a_promotion_takes_over_the_version_that_another_stage_serves(at: GatewaySimulation) -> None:
     _, new = served(at, Rollout(steps=CANARY))
     tried = at.release(new, stage="dev")
     at.model.calls.clear()
@@ -514,7 +527,7 @@ def test_a_promotion_takes_over_the_version_that_another_stage_serves(at: Site) 
     assert not {"UpdateFunctionCode", "PublishVersion"} & set(at.model.calls)
 
 
-def test_a_promotion_of_what_the_source_does_not_serve_any_more_fails(at: Site) -> None:
+def test_a_promotion_of_what_the_source_does_not_serve_any_more_fails(at: GatewaySimulation) -> None:
     _, new = served(at, APPROVAL)
     tried = at.release(new, stage="dev")
     deployment = at.promote(version=tried.version)
@@ -527,17 +540,17 @@ def test_a_promotion_of_what_the_source_does_not_serve_any_more_fails(at: Site) 
 
 
 @pytest.mark.parametrize("error", ["Lambda.TooManyRequestsException", "Lambda.Unknown", "SomethingElse"])
-def test_a_function_that_fails_is_asked_again(at: Site, error: str) -> None:
+def test_a_function_that_fails_is_asked_again(at: GatewaySimulation, error: str) -> None:
     _, new = served(at, Rollout())
-    at.troubles += [ServiceError(error)] * 3
+    at.failures += [ServiceError(error)] * 3
     deployment = ended(at, at.deploy(new), Status.SUCCEEDED, AliasOutcome.MOVED)
     assert at.machine.of(deployment).path == ["Run", "Run", "Run", "Run", "Next", "End"]
 
 
-def test_a_function_that_fails_for_good_is_started_anew_by_the_janitor(at: Site) -> None:
+def test_a_function_that_fails_for_good_is_started_anew_by_the_janitor(at: GatewaySimulation) -> None:
     _, new = served(at, Rollout(steps=CANARY))
     deployment = at.run_until(at.deploy(new), "baking")
-    at.troubles += [ServiceError("Lambda.Unknown")] * 11
+    at.failures += [ServiceError("Lambda.Unknown")] * 11
     at.finish(deployment)
     assert at.machine.of(deployment).status == "FAILED"
     at.clock.now += 60
@@ -546,11 +559,11 @@ def test_a_function_that_fails_for_good_is_started_anew_by_the_janitor(at: Site)
     assert deployment.attempt == 2
 
 
-def test_what_never_runs_is_given_up_and_leaves_no_lock(at: Site) -> None:
+def test_what_never_runs_is_given_up_and_leaves_no_lock(at: GatewaySimulation) -> None:
     _, new = served(at, Rollout(steps=CANARY))
     deployment = at.run_until(at.deploy(new), "baking")
     for _ in range(ATTEMPTS):
-        at.troubles += [ServiceError("Lambda.Unknown")] * 11
+        at.failures += [ServiceError("Lambda.Unknown")] * 11
         at.finish(deployment)
         at.clock.now += 60
         at.sweep()
@@ -561,7 +574,7 @@ def test_what_never_runs_is_given_up_and_leaves_no_lock(at: Site) -> None:
     assert at.locks() == []
 
 
-def test_a_deployment_whose_execution_never_began_is_started_by_the_janitor(at: Site) -> None:
+def test_a_deployment_whose_execution_never_began_is_started_by_the_janitor(at: GatewaySimulation) -> None:
     _, new = served(at, Rollout())
     deployment = at.deploy(new)
     at.machine.executions.clear()
@@ -570,7 +583,7 @@ def test_a_deployment_whose_execution_never_began_is_started_by_the_janitor(at: 
     ended(at, deployment, Status.SUCCEEDED, AliasOutcome.MOVED)
 
 
-def test_a_token_that_cannot_be_noted_makes_for_short_waits(at: Site) -> None:
+def test_a_token_that_cannot_be_noted_makes_for_short_waits(at: GatewaySimulation) -> None:
     _, new = served(at, Rollout(steps=(TrafficStep(10, 22), TrafficStep(100, 0))))
     deployment = at.run_until(at.deploy(new), "shifting", "publishing", "accepted", waits=False)
     real = at.invoke
@@ -587,7 +600,7 @@ def test_a_token_that_cannot_be_noted_makes_for_short_waits(at: Site) -> None:
     assert at.machine.of(deployment).path.count("Pause") == 3
 
 
-def test_news_between_the_turn_and_the_wait_ends_the_wait_at_once(at: Site) -> None:
+def test_news_between_the_turn_and_the_wait_ends_the_wait_at_once(at: GatewaySimulation) -> None:
     _, new = served(at, Rollout(steps=CANARY))
     deployment = at.deploy(new)
     real = at.invoke
@@ -604,7 +617,7 @@ def test_news_between_the_turn_and_the_wait_ends_the_wait_at_once(at: Site) -> N
     assert at.clock.now - began < 5
 
 
-def test_a_table_that_cannot_be_written_is_waited_for(at: Site) -> None:
+def test_a_table_that_cannot_be_written_is_waited_for(at: GatewaySimulation) -> None:
     """Reads answer, and writes do not: without a wait this would use up the history within minutes."""
     _, new = served(at, Rollout(steps=CANARY))
     deployment = at.deploy(new)
@@ -619,7 +632,7 @@ def test_a_table_that_cannot_be_written_is_waited_for(at: Site) -> None:
     assert at.machine.of(deployment).events < 700
 
 
-def test_a_deployer_that_dies_in_every_kind_of_call_is_made_up_for(at: Site) -> None:
+def test_a_deployer_that_dies_in_every_kind_of_call_is_made_up_for(at: GatewaySimulation) -> None:
     """By the machine's own retries: the janitor is not needed."""
     _, new = served(at, Rollout(steps=(TrafficStep(10, 3), TrafficStep(100, 0)), smoke=Smoke(10, "{}")))
     died: list[str] = []

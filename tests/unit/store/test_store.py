@@ -18,7 +18,7 @@ from sluicegate.store.errors import Busy, Contended, Outdated, RequestKnown, Sta
 from sluicegate.store.holds import Hold
 from sluicegate.store.locks import AliasLock, Supersession
 from sluicegate.store.requests import TokenUse
-from support.gateway_world import Site, artifact, gate_of, problem, site
+from support.gateway_simulation import GatewaySimulation, artifact, gate_of, gateway_simulation, problem
 from support.simulation import OWN, START, Simulation, new_deployment, simulation
 
 pytestmark = pytest.mark.filterwarnings("ignore:No application metrics")
@@ -338,16 +338,16 @@ def test_a_hold_is_one_per_rule_and_stage(at: Simulation) -> None:
 
 
 @pytest.fixture
-def stage() -> Iterator[Site]:
+def stage() -> Iterator[GatewaySimulation]:
     """Prod serves a version, and another one bakes there."""
-    with site() as made:
+    with gateway_simulation() as made:
         made.release(artifact(made, b"served"))
         made.gate = gate_of({"prod": CANARY})
         made.run_until(made.deploy(artifact(made, b"baking")), "baking")
         yield made
 
 
-def test_two_requests_that_supersede_at_once_end_in_one_release(stage: Site) -> None:
+def test_two_requests_that_supersede_at_once_end_in_one_release(stage: GatewaySimulation) -> None:
     one, other = artifact(stage, b"one"), artifact(stage, b"other")
     late: list[Deployment] = []
     Interleaving(stage, before_1=lambda: late.append(stage.deploy(other, on_busy="supersede")))
@@ -361,7 +361,7 @@ def test_two_requests_that_supersede_at_once_end_in_one_release(stage: Site) -> 
     assert winner.id == first.id  # it was the last to be accepted
 
 
-def test_a_release_that_ends_while_it_is_superseded_is_followed(stage: Site) -> None:
+def test_a_release_that_ends_while_it_is_superseded_is_followed(stage: GatewaySimulation) -> None:
     [baking] = stage.store.deployments.unfinished()
     new = artifact(stage, b"new")
     Interleaving(stage, before_1=lambda: stage.finish(baking))
@@ -372,7 +372,7 @@ def test_a_release_that_ends_while_it_is_superseded_is_followed(stage: Site) -> 
     assert stage.locks() == []
 
 
-def test_a_table_that_is_always_contended_is_a_503_and_nothing_is_accepted(stage: Site) -> None:
+def test_a_table_that_is_always_contended_is_a_503_and_nothing_is_accepted(stage: GatewaySimulation) -> None:
     new = artifact(stage, b"new")
     before = {d.id for d in stage.store.deployments.unfinished()}
     conflicting(stage, 6)

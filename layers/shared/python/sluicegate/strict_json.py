@@ -1,4 +1,4 @@
-"""JSON (RFC 8259) in which every text has one meaning, whoever reads it.
+"""JSON (RFC 8259) in which every text has one meaning for every reader.
 
 Of two equal names Python's parser takes the last, and another one the first: what was checked is then not
 what is used. Here a text that two readers could read differently is no JSON at all.
@@ -23,7 +23,7 @@ class StrictJsonError(ValueError):
 
 
 def loads(data: bytes, *, max_depth: int, control_characters: bool = True) -> JsonValue:
-    """Parses strict UTF-8 JSON; raises StrictJsonError for everything else.
+    """Parse strict UTF-8 JSON; raise StrictJsonError for everything else.
 
     Refused besides what the grammar refuses: a byte order mark, two equal names in one object at any depth,
     NaN, infinities (also a number that overflows into one), lone surrogates, and containers nested deeper

@@ -14,7 +14,7 @@ from sluicegate.aws.errors import error_code, error_message
 from sluicegate.gate.codec import GateError
 from sluicegate.gateway.authentication import authenticate
 from sluicegate.gateway.context import Context
-from sluicegate.gateway.http import ApiRequest, ApiResponse
+from sluicegate.gateway.http import GatewayRequest, GatewayResponse
 from sluicegate.gateway.problems import Problem, not_found, problem_response, unavailable
 from sluicegate.gateway.requests.envelope import check_size_and_type
 from sluicegate.observability import logger
@@ -24,7 +24,7 @@ from sluicegate.settings import MissingSetting
 Route: TypeAlias = tuple[str, str]
 """A method, and a resource as API Gateway names it."""
 
-Endpoint: TypeAlias = Callable[[Context, ApiRequest, Identity], ApiResponse]
+Endpoint: TypeAlias = Callable[[Context, GatewayRequest, Identity], GatewayResponse]
 
 HEALTH: Final[Route] = ("GET", "/health")
 WEBHOOK: Final[Route] = ("POST", "/webhooks/gitlab/{name}")
@@ -48,7 +48,7 @@ ENDPOINTS: Final[Mapping[Route, str]] = {
 """Module and function of each call that needs an ID token. `endpoint` imports the module."""
 
 
-def respond(request: ApiRequest, make_context: Callable[[], Context]) -> ApiResponse:
+def respond(request: GatewayRequest, make_context: Callable[[], Context]) -> GatewayResponse:
     """Answer a request. Every error becomes problem details, and denies.
 
     `make_context` is not called for `GET /health`, which answers even if the gate file is unusable.
@@ -62,7 +62,7 @@ def respond(request: ApiRequest, make_context: Callable[[], Context]) -> ApiResp
         return problem_response(problem, request.request_id)
 
 
-def _respond(request: ApiRequest, make_context: Callable[[], Context]) -> ApiResponse:
+def _respond(request: GatewayRequest, make_context: Callable[[], Context]) -> GatewayResponse:
     """Raise a Problem for every error."""
     try:
         return dispatch(make_context(), request)
@@ -86,7 +86,7 @@ def _respond(request: ApiRequest, make_context: Callable[[], Context]) -> ApiRes
         ) from error
 
 
-def dispatch(context: Context, request: ApiRequest) -> ApiResponse:
+def dispatch(context: Context, request: GatewayRequest) -> GatewayResponse:
     """Authenticate the caller and call the endpoint. Raises a Problem, or an error of AWS."""
     route = (request.method, request.resource)
     if route == WEBHOOK:
@@ -104,10 +104,10 @@ def endpoint(route: Route) -> Endpoint:
     return _load(ENDPOINTS[route])
 
 
-def _load(name: str) -> Callable[..., ApiResponse]:
+def _load(name: str) -> Callable[..., GatewayResponse]:
     """Import an endpoint at its first call: a cold start pays for the one that it needs."""
     module, _, function = name.partition(".")
-    loaded: Callable[..., ApiResponse] = getattr(
+    loaded: Callable[..., GatewayResponse] = getattr(
         import_module(f"sluicegate.gateway.endpoints.{module}"), function
     )
     return loaded

@@ -2,14 +2,14 @@
 
 from sluicegate.gateway.authorization import check_denied
 from sluicegate.gateway.context import Context
-from sluicegate.gateway.http import ApiRequest
+from sluicegate.gateway.http import GatewayRequest
 from sluicegate.gateway.problems import invalid_token, unavailable
 from sluicegate.oidc.identity import Identity
 from sluicegate.oidc.jwks import KeysUnavailable
 from sluicegate.oidc.token import InvalidToken, verify
 
 
-def authenticate(context: Context, request: ApiRequest) -> Identity:
+def authenticate(context: Context, request: GatewayRequest) -> Identity:
     """Return the identity that the request's token proves.
 
     Raises a Problem: 401 if the token does not verify, 503 if the issuer's keys are unavailable, 403 if the

@@ -9,7 +9,7 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class ApiRequest:
+class GatewayRequest:
     """A request as it arrived. Header names are in lower case; every value that was sent is there."""
 
     method: str
@@ -37,7 +37,7 @@ class ApiRequest:
 
 
 @dataclass(frozen=True)
-class ApiResponse:
+class GatewayResponse:
     """A response in both forms: `value` for JSON, `lines` for shells."""
 
     status: int
@@ -46,7 +46,7 @@ class ApiResponse:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-def read_event(event: Mapping[str, Any]) -> ApiRequest:
+def read_event(event: Mapping[str, Any]) -> GatewayRequest:
     """Return the request in a REST API's proxy event (format 1.0).
 
     A body that is declared base64 and is not is read as empty.
@@ -54,7 +54,7 @@ def read_event(event: Mapping[str, Any]) -> ApiRequest:
     headers: dict[str, list[str]] = {}
     for name, values in (event.get("multiValueHeaders") or {}).items():
         headers.setdefault(name.lower(), []).extend(values)
-    return ApiRequest(
+    return GatewayRequest(
         method=event["httpMethod"],
         resource=event["resource"],
         path=event.get("pathParameters") or {},
@@ -76,7 +76,7 @@ def _body(event: Mapping[str, Any]) -> bytes:
         return b""
 
 
-def proxy_response(response: ApiResponse, *, text: bool) -> dict[str, Any]:
+def proxy_response(response: GatewayResponse, *, text: bool) -> dict[str, Any]:
     """Return the proxy response. Nothing is cached, and no content type is guessed."""
     if text:
         kind, body = "text/plain; charset=utf-8", "".join(f"{line}\n" for line in response.lines)

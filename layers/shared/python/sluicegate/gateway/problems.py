@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from sluicegate.gate.policy import Nearest
-from sluicegate.gateway.http import ApiResponse
+from sluicegate.gateway.http import GatewayResponse
 from sluicegate.text import clean
 
 TITLES: Final = {
@@ -111,7 +111,7 @@ def unavailable(detail: str, retry_after: int = 5) -> Problem:
     return Problem(503, "unavailable", detail, headers={"Retry-After": str(retry_after)})
 
 
-def problem_response(problem: Problem, request_id: str) -> ApiResponse:
+def problem_response(problem: Problem, request_id: str) -> GatewayResponse:
     """Render a problem in both forms."""
     lines = [f"{problem.code}: {problem.detail}"]
     lines += [f"{item['pointer']}: {item['detail']}" for item in problem.members.get("errors", ())]
@@ -119,4 +119,4 @@ def problem_response(problem: Problem, request_id: str) -> ApiResponse:
         failed = ", ".join(f"{item['claim']}={item['value']}" for item in rule["failed"])
         why = f"does not match {failed}" if failed else "matches, but does not grant this"
         lines.append(f"rule {rule['rule']!r} {why}")
-    return ApiResponse(problem.status, problem.body(request_id), tuple(lines), problem.headers)
+    return GatewayResponse(problem.status, problem.body(request_id), tuple(lines), problem.headers)

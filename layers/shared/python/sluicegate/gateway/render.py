@@ -7,7 +7,7 @@ from sluicegate.deployment.durations import duration
 from sluicegate.deployment.model import Deployment
 from sluicegate.deployment.views import plan_view, view
 from sluicegate.gateway.admission.resolve import Resolved
-from sluicegate.gateway.http import ApiResponse
+from sluicegate.gateway.http import GatewayResponse
 from sluicegate.gateway.requests.bodies import DeploymentRequest
 from sluicegate.store.holds import Hold
 from sluicegate.store.versions import Serving
@@ -16,7 +16,7 @@ from sluicegate.text import clean
 
 def deployment_response(
     deployment: Deployment, status: int, *, after: int = 0, replayed: bool = False
-) -> ApiResponse:
+) -> GatewayResponse:
     """Render a deployment; the lines are the timeline's entries past revision `after`."""
     value = view(deployment)
     lines = [
@@ -35,10 +35,10 @@ def deployment_response(
         headers["Sluicegate-Version"] = deployment.version
     if replayed:
         headers["Idempotent-Replayed"] = "true"
-    return ApiResponse(status, value, tuple(lines), headers)
+    return GatewayResponse(status, value, tuple(lines), headers)
 
 
-def deployment_list(deployments: Sequence[Deployment], cursor: str | None) -> ApiResponse:
+def deployment_list(deployments: Sequence[Deployment], cursor: str | None) -> GatewayResponse:
     """Render a page of deployments."""
     rows = [("id", "status", "action", "function", "stage", "version", "created_at", "requested_by")]
     rows += [
@@ -55,12 +55,12 @@ def deployment_list(deployments: Sequence[Deployment], cursor: str | None) -> Ap
         for item in deployments
     ]
     value = {"items": [view(item) for item in deployments], "next_cursor": cursor}
-    return ApiResponse(200, value, _table(rows), _next_cursor(cursor))
+    return GatewayResponse(200, value, _table(rows), _next_cursor(cursor))
 
 
 def dry_run_response(
     request: DeploymentRequest, resolved: Resolved, *, busy: bool, holder: str | None
-) -> ApiResponse:
+) -> GatewayResponse:
     """Render what the request would do. `holder` is the deployment in its way, if the caller may see it."""
     plan = resolved.plan
     value = {
@@ -80,7 +80,7 @@ def dry_run_response(
     if busy:
         does = "would be superseded" if request.supersede else "is rolling out"
         lines.append(f"busy: {holder or 'another deployment'} {does}")
-    return ApiResponse(200, value, tuple(lines))
+    return GatewayResponse(200, value, tuple(lines))
 
 
 def _dry_run_summary(request: DeploymentRequest, resolved: Resolved) -> str:
@@ -90,13 +90,13 @@ def _dry_run_summary(request: DeploymentRequest, resolved: Resolved) -> str:
     return f"would {resolved.action} {version} to {alias}"
 
 
-def artifact_response(artifact: Mapping[str, Any], upload: Mapping[str, Any] | None) -> ApiResponse:
+def artifact_response(artifact: Mapping[str, Any], upload: Mapping[str, Any] | None) -> GatewayResponse:
     """Render where to upload an artifact, or that it is there already."""
     value = {"artifact": artifact, "upload": upload}
     if upload is None:
-        return ApiResponse(200, value, (), {"Sluicegate-Upload": "present"})
+        return GatewayResponse(200, value, (), {"Sluicegate-Upload": "present"})
     lines = _curl_config(upload["url"], upload["headers"])
-    return ApiResponse(201, value, lines, {"Sluicegate-Upload": "needed"})
+    return GatewayResponse(201, value, lines, {"Sluicegate-Upload": "needed"})
 
 
 def _curl_config(url: str, headers: Mapping[str, str]) -> tuple[str, ...]:
@@ -105,7 +105,7 @@ def _curl_config(url: str, headers: Mapping[str, str]) -> tuple[str, ...]:
     return ('request = "PUT"', f'url = "{url}"', *sent)
 
 
-def hold_list(stage: str, holds: Sequence[Hold]) -> ApiResponse:
+def hold_list(stage: str, holds: Sequence[Hold]) -> GatewayResponse:
     """Render the holds of a stage."""
     items = [
         {
@@ -122,19 +122,19 @@ def hold_list(stage: str, holds: Sequence[Hold]) -> ApiResponse:
         (",".join(hold.functions), hold.since, clean(hold.by.get("user_login") or "-"), clean(hold.reason))
         for hold in holds
     ]
-    return ApiResponse(200, {"stage": stage, "holds": items}, _table(rows))
+    return GatewayResponse(200, {"stage": stage, "holds": items}, _table(rows))
 
 
-def function_response(serving: Sequence[Serving]) -> ApiResponse:
+def function_response(serving: Sequence[Serving]) -> GatewayResponse:
     """Render what the stages of one function serve."""
-    return ApiResponse(200, _function_view(serving), _serving_table(serving))
+    return GatewayResponse(200, _function_view(serving), _serving_table(serving))
 
 
-def function_list(functions: Sequence[Sequence[Serving]], cursor: str | None) -> ApiResponse:
+def function_list(functions: Sequence[Sequence[Serving]], cursor: str | None) -> GatewayResponse:
     """Render what the stages of each function serve."""
     value = {"items": [_function_view(serving) for serving in functions], "next_cursor": cursor}
     listed = [one for serving in functions for one in serving]
-    return ApiResponse(200, value, _serving_table(listed), _next_cursor(cursor))
+    return GatewayResponse(200, value, _serving_table(listed), _next_cursor(cursor))
 
 
 def _function_view(serving: Sequence[Serving]) -> dict[str, Any]:

@@ -1,11 +1,11 @@
-"""Who asks, and whose word is taken for it."""
+"""Identities, and the issuers that vouch for them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 FEEDBACK_SECRETS = "sluicegate/gitlab/"
-"""What the name of every secret begins with that holds a token for GitLab's API."""
+"""The prefix of every secret that holds a token for GitLab's API."""
 
 Via = Literal["id_token", "iam", "webhook"]
 ClaimValue = str | tuple[str, ...]
@@ -13,7 +13,7 @@ ClaimValue = str | tuple[str, ...]
 
 @dataclass(frozen=True)
 class Feedback:
-    """What a GitLab is told of its projects' deployments; `secret` names the secret that holds the token."""
+    """What a GitLab receives about its projects' deployments; `secret` names the secret with the token."""
 
     secret: str
     commit_status: bool
@@ -25,7 +25,7 @@ class Issuer:
     """A GitLab whose ID tokens are accepted, for one audience.
 
     `max_age` is in seconds since `iat`; None leaves the limit to `exp`. `jwks` is the key set itself
-    where the gate file names a file; None means discovery over HTTP. `feedback` None: it is told nothing.
+    where the gate file names a file; None means discovery over HTTP. `feedback` None: it receives none.
     """
 
     name: str
@@ -42,7 +42,7 @@ class Identity:
 
     `claims` holds what rules may read, normalised to strings (a tuple only for `groups_direct`).
     Project 4213 of one GitLab is not project 4213 of another: compare `project`, never `project_id`.
-    `webhook` is the name of the gate file's entry, where a delivery asks.
+    `webhook` is the name of the gate file's entry, for a delivery.
     """
 
     via: Via

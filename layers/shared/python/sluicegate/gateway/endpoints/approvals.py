@@ -3,7 +3,7 @@
 from sluicegate.gateway import decisions, execution
 from sluicegate.gateway.authorization import authorize, check_age, visible_deployment
 from sluicegate.gateway.context import Context
-from sluicegate.gateway.http import ApiRequest, ApiResponse
+from sluicegate.gateway.http import GatewayRequest, GatewayResponse
 from sluicegate.gateway.problems import not_found
 from sluicegate.gateway.render import deployment_response
 from sluicegate.gateway.requester import log_fields
@@ -11,7 +11,7 @@ from sluicegate.gateway.requests import bodies, queries
 from sluicegate.oidc.identity import Identity
 
 
-def decide(context: Context, call: ApiRequest, identity: Identity) -> ApiResponse:
+def decide(context: Context, call: GatewayRequest, identity: Identity) -> GatewayResponse:
     """Record the decision that the path names, then wake the rollout."""
     queries.no_query(call.query)
     action = call.resource.rpartition("/")[2]

@@ -4,7 +4,7 @@ from sluicegate.aws.s3 import UPLOAD_EXPIRES
 from sluicegate.deployment.durations import timestamp
 from sluicegate.gateway.authorization import authorize
 from sluicegate.gateway.context import Context
-from sluicegate.gateway.http import ApiRequest, ApiResponse
+from sluicegate.gateway.http import GatewayRequest, GatewayResponse
 from sluicegate.gateway.problems import function_not_covered
 from sluicegate.gateway.render import artifact_response
 from sluicegate.gateway.requester import log_fields
@@ -14,7 +14,7 @@ from sluicegate.store.uploads import Upload
 from sluicegate.text import clean
 
 
-def create(context: Context, call: ApiRequest, identity: Identity) -> ApiResponse:
+def create(context: Context, call: GatewayRequest, identity: Identity) -> GatewayResponse:
     """Register the upload, and return a presigned request unless the artifact is there already."""
     queries.no_query(call.query)
     request = bodies.artifact(bodies.parse(call.body))

@@ -8,7 +8,7 @@ from sluicegate.gateway.admission.resolve import required_actions, resolve
 from sluicegate.gateway.admission.service import Submission, submit
 from sluicegate.gateway.authorization import authorize, check_age, may_see, visible_deployment
 from sluicegate.gateway.context import Context
-from sluicegate.gateway.http import ApiRequest, ApiResponse
+from sluicegate.gateway.http import GatewayRequest, GatewayResponse
 from sluicegate.gateway.problems import not_found
 from sluicegate.gateway.render import deployment_list, deployment_response, dry_run_response
 from sluicegate.gateway.requests import bodies, queries
@@ -22,7 +22,7 @@ EXAMINED: Final = 500
 """Records that one list request reads at most; `next_cursor` continues from there."""
 
 
-def create(context: Context, call: ApiRequest, identity: Identity) -> ApiResponse:
+def create(context: Context, call: GatewayRequest, identity: Identity) -> GatewayResponse:
     """Accept a deployment in one transaction, or return what a dry run finds."""
     queries.no_query(call.query)
     request = bodies.deployment(bodies.parse(call.body))
@@ -59,7 +59,7 @@ def _dry_run(
     rule: Rule,
     placement: Placement | None,
     identity: Identity,
-) -> ApiResponse:
+) -> GatewayResponse:
     """Run the same checks, and write nothing: neither the request nor the token's use."""
     resolved = resolve(context, request, rule, placement, identity)
     plan = resolved.plan
@@ -70,7 +70,7 @@ def _dry_run(
     )
 
 
-def read(context: Context, call: ApiRequest, identity: Identity) -> ApiResponse:
+def read(context: Context, call: GatewayRequest, identity: Identity) -> GatewayResponse:
     """Return the deployment as soon as it is past a revision. The caller is authorized before any wait."""
     request = queries.read(call.path, call.query)
     deployment = visible_deployment(context, request.id, identity) if request else None
@@ -84,7 +84,7 @@ def read(context: Context, call: ApiRequest, identity: Identity) -> ApiResponse:
     return deployment_response(deployment, 200, after=request.after)
 
 
-def list_(context: Context, call: ApiRequest, identity: Identity) -> ApiResponse:
+def list_(context: Context, call: GatewayRequest, identity: Identity) -> GatewayResponse:
     """Return a page of the deployments that the caller may see, newest first."""
     request = queries.listing(call.query)
     index, key = _index(context, request.function, identity)

@@ -4,7 +4,7 @@ from typing import Final
 
 from sluicegate.gateway.authorization import may_see
 from sluicegate.gateway.context import Context
-from sluicegate.gateway.http import ApiRequest, ApiResponse
+from sluicegate.gateway.http import GatewayRequest, GatewayResponse
 from sluicegate.gateway.problems import not_found
 from sluicegate.gateway.render import function_list, function_response
 from sluicegate.gateway.requests import queries
@@ -15,7 +15,7 @@ MAX_FUNCTIONS: Final = 100
 """Functions in one response; `next_cursor` continues from there."""
 
 
-def read(context: Context, call: ApiRequest, identity: Identity) -> ApiResponse:
+def read(context: Context, call: GatewayRequest, identity: Identity) -> GatewayResponse:
     """Return what each stage of one function serves."""
     queries.no_query(call.query)
     name = queries.function_name(call.path)
@@ -26,7 +26,7 @@ def read(context: Context, call: ApiRequest, identity: Identity) -> ApiResponse:
     return function_response(visible)
 
 
-def list_(context: Context, call: ApiRequest, identity: Identity) -> ApiResponse:
+def list_(context: Context, call: GatewayRequest, identity: Identity) -> GatewayResponse:
     """Return what each function serves, in all stages or in one, by name."""
     stage, after = queries.functions(call.query)
     functions: dict[str, list[Serving]] = {}

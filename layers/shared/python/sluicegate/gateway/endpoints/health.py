@@ -1,9 +1,9 @@
 """`GET /health`."""
 
 from sluicegate import __version__
-from sluicegate.gateway.http import ApiResponse
+from sluicegate.gateway.http import GatewayResponse
 
 
-def read() -> ApiResponse:
+def read() -> GatewayResponse:
     """Answer without a credential, and say nothing but that the gateway answers."""
-    return ApiResponse(200, {"status": "ok", "version": __version__}, (f"ok {__version__}",))
+    return GatewayResponse(200, {"status": "ok", "version": __version__}, (f"ok {__version__}",))

@@ -5,7 +5,7 @@ from sluicegate.gate import patterns
 from sluicegate.gate.policy import Rule
 from sluicegate.gateway.authorization import check_age
 from sluicegate.gateway.context import Context
-from sluicegate.gateway.http import ApiRequest, ApiResponse
+from sluicegate.gateway.http import GatewayRequest, GatewayResponse
 from sluicegate.gateway.problems import not_allowed, not_found
 from sluicegate.gateway.render import hold_list
 from sluicegate.gateway.requester import log_fields, requester
@@ -15,7 +15,7 @@ from sluicegate.store.holds import Hold
 from sluicegate.text import clean
 
 
-def create(context: Context, call: ApiRequest, identity: Identity) -> ApiResponse:
+def create(context: Context, call: GatewayRequest, identity: Identity) -> GatewayResponse:
     """Hold new deployments of the functions that the caller's rule names."""
     queries.no_query(call.query)
     reason = bodies.reason(bodies.parse(call.body), needed=True)
@@ -34,7 +34,7 @@ def create(context: Context, call: ApiRequest, identity: Identity) -> ApiRespons
     return _visible_holds(context, stage, identity)
 
 
-def delete(context: Context, call: ApiRequest, identity: Identity) -> ApiResponse:
+def delete(context: Context, call: GatewayRequest, identity: Identity) -> GatewayResponse:
     """Release each hold all of whose functions one of the caller's rules covers."""
     queries.no_query(call.query)
     stage, rules = _authorize(context, call, identity)
@@ -45,7 +45,7 @@ def delete(context: Context, call: ApiRequest, identity: Identity) -> ApiRespons
     return _visible_holds(context, stage, identity)
 
 
-def read(context: Context, call: ApiRequest, identity: Identity) -> ApiResponse:
+def read(context: Context, call: GatewayRequest, identity: Identity) -> GatewayResponse:
     """Return the stage's holds. Any rule of the caller's on that stage allows it, whatever its actions."""
     queries.no_query(call.query)
     stage = queries.stage_name(call.path)
@@ -54,7 +54,7 @@ def read(context: Context, call: ApiRequest, identity: Identity) -> ApiResponse:
     return _visible_holds(context, stage, identity)
 
 
-def _authorize(context: Context, call: ApiRequest, identity: Identity) -> tuple[str, list[Rule]]:
+def _authorize(context: Context, call: GatewayRequest, identity: Identity) -> tuple[str, list[Rule]]:
     """Return the stage, and the caller's rules that grant `hold` there, in the gate file's order."""
     stage = queries.stage_name(call.path) or ""
     rules = [
@@ -67,7 +67,7 @@ def _authorize(context: Context, call: ApiRequest, identity: Identity) -> tuple[
     return stage, rules
 
 
-def _visible_holds(context: Context, stage: str, identity: Identity) -> ApiResponse:
+def _visible_holds(context: Context, stage: str, identity: Identity) -> GatewayResponse:
     rules = [rule for rule in context.gate.rules_of(identity) if stage in rule.stages]
     holds = context.store.holds.of_stage(stage)
     return hold_list(stage, [hold for hold in holds if any(_overlaps(rule, hold) for rule in rules)])

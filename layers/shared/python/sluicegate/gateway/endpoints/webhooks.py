@@ -12,7 +12,7 @@ from sluicegate.gateway.admission.service import Submission, submit
 from sluicegate.gateway.authentication import authenticate
 from sluicegate.gateway.authorization import authorize, check_age, check_denied
 from sluicegate.gateway.context import Context
-from sluicegate.gateway.http import ApiRequest, ApiResponse
+from sluicegate.gateway.http import GatewayRequest, GatewayResponse
 from sluicegate.gateway.problems import (
     Problem,
     invalid_token,
@@ -38,7 +38,7 @@ class NothingUploaded(Exception):
     """No job of the project has uploaded an artifact for the commit yet."""
 
 
-def receive(context: Context, call: ApiRequest) -> ApiResponse:
+def receive(context: Context, call: GatewayRequest) -> GatewayResponse:
     """Answer a delivery. Its name chooses the entry, and so the scheme, before anything else is read."""
     hook = context.gate.webhooks.get(call.path.get("name", ""))
     if hook is None:
@@ -65,7 +65,7 @@ def receive(context: Context, call: ApiRequest) -> ApiResponse:
     return _deploy(context, hook, delivery, identity)
 
 
-def _authenticate_sender(context: Context, hook: Webhook, call: ApiRequest) -> None:
+def _authenticate_sender(context: Context, hook: Webhook, call: GatewayRequest) -> None:
     """Try the entry's scheme, and no other, whatever else a delivery has.
 
     guarantees.md#6-deny-by-default
@@ -89,7 +89,7 @@ def _authenticate_sender(context: Context, hook: Webhook, call: ApiRequest) -> N
         raise unavailable("The webhook's secret is temporarily unavailable", 30) from None
 
 
-def _deploy(context: Context, hook: Webhook, delivery: Delivery, identity: Identity) -> ApiResponse:
+def _deploy(context: Context, hook: Webhook, delivery: Delivery, identity: Identity) -> GatewayResponse:
     """Deploy what a job uploaded for the delivery's commit, once and for good."""
     placement = context.gate.place(hook.function, hook.stage)
     rule = authorize(context, identity, ("deploy",), hook.function, hook.stage)
@@ -138,16 +138,16 @@ def _deferred(error: Exception) -> Ignored:
             raise error
 
 
-def _ignored(context: Context, hook: Webhook, ignored: Ignored) -> ApiResponse:
+def _ignored(context: Context, hook: Webhook, ignored: Ignored) -> GatewayResponse:
     context.log("delivery_ignored", code=ignored.code, webhook=hook.name)
     return _response(None, None, ignored.code, ignored.why)
 
 
-def _response(started: str | None, deployment: str | None, code: str, why: str) -> ApiResponse:
+def _response(started: str | None, deployment: str | None, code: str, why: str) -> GatewayResponse:
     """Return a small response, as GitLab keeps it.
 
     `deployment` is what was started now, or by an earlier delivery.
     """
     value = {"started": started, "deployment": deployment, "code": code, "why": clean(why)}
     headers = {"Sluicegate-Id": deployment} if deployment else {}
-    return ApiResponse(200, value, (f"{code}: {clean(why)}",), headers)
+    return GatewayResponse(200, value, (f"{code}: {clean(why)}",), headers)

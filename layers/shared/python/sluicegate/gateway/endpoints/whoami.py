@@ -2,13 +2,13 @@
 
 from sluicegate.deployment.durations import timestamp
 from sluicegate.gateway.context import Context
-from sluicegate.gateway.http import ApiRequest, ApiResponse
+from sluicegate.gateway.http import GatewayRequest, GatewayResponse
 from sluicegate.gateway.requests import queries
 from sluicegate.oidc.identity import Identity
 from sluicegate.text import clean
 
 
-def read(context: Context, call: ApiRequest, identity: Identity) -> ApiResponse:
+def read(context: Context, call: GatewayRequest, identity: Identity) -> GatewayResponse:
     """Return the identity's claims and rules."""
     queries.no_query(call.query)
     rules = [
@@ -38,4 +38,4 @@ def read(context: Context, call: ApiRequest, identity: Identity) -> ApiResponse:
         f" in {', '.join(rule['stages'])}"
         for rule in rules
     ] or ["no rule allows anything"]
-    return ApiResponse(200, value, tuple(lines))
+    return GatewayResponse(200, value, tuple(lines))

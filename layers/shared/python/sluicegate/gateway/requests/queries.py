@@ -24,8 +24,8 @@ from sluicegate.gateway.requests.fields import (
 MAX_WAIT: Final = 20
 """Seconds that `GET /deployments/{id}` may wait for a new revision."""
 
-Path: TypeAlias = Mapping[str, str]
-Query: TypeAlias = Mapping[str, Sequence[str]]
+PathParameters: TypeAlias = Mapping[str, str]
+QueryParameters: TypeAlias = Mapping[str, Sequence[str]]
 
 _KEY: Final = re.compile(r"[\x21-\x7e]{1,128}", re.ASCII)
 
@@ -51,18 +51,18 @@ class ListRequest:
     cursor: str | None
 
 
-def deployment_id(path: Path) -> str | None:
+def deployment_id(path: PathParameters) -> str | None:
     """Return the deployment id from the path, or None if it is malformed."""
     return path["id"] if is_id(path.get("id", "")) else None
 
 
-def stage_name(path: Path) -> str | None:
+def stage_name(path: PathParameters) -> str | None:
     """Return the stage from the path, or None if it is malformed."""
     name = path.get("stage", "")
     return name if STAGE.fullmatch(name) else None
 
 
-def function_name(path: Path) -> str | None:
+def function_name(path: PathParameters) -> str | None:
     """Return the function from the path, or None if it is malformed."""
     name = path.get("name", "")
     return name if FUNCTION.fullmatch(name) else None
@@ -79,7 +79,7 @@ def idempotency_key(values: Sequence[str]) -> str | None:
     return values[0]
 
 
-def read(path: Path, query: Query) -> ReadRequest | None:
+def read(path: PathParameters, query: QueryParameters) -> ReadRequest | None:
     """Read the query of `GET /deployments/{id}`; None if the id is malformed."""
     after, wait = _values(query, after=check_number, wait=check_number)
     if not is_id(path.get("id", "")):
@@ -87,7 +87,7 @@ def read(path: Path, query: Query) -> ReadRequest | None:
     return ReadRequest(path["id"], int(after or 0), min(int(wait or 0), MAX_WAIT))
 
 
-def listing(query: Query) -> ListRequest:
+def listing(query: QueryParameters) -> ListRequest:
     """Read the query of `GET /deployments`."""
     function, stage, status, release, limit, cursor = _values(
         query,
@@ -101,18 +101,18 @@ def listing(query: Query) -> ListRequest:
     return ListRequest(function, stage, Status(status) if status else None, release, int(limit or 20), cursor)
 
 
-def functions(query: Query) -> tuple[str | None, str | None]:
+def functions(query: QueryParameters) -> tuple[str | None, str | None]:
     """Read the query of `GET /functions`: the stage, and the function after which to continue."""
     stage, cursor = _values(query, stage=check_stage, cursor=check_function)
     return stage, cursor
 
 
-def no_query(query: Query) -> None:
+def no_query(query: QueryParameters) -> None:
     """Refuse every parameter."""
     _values(query)
 
 
-def _values(query: Query, **checks: FieldCheck) -> tuple[str | None, ...]:
+def _values(query: QueryParameters, **checks: FieldCheck) -> tuple[str | None, ...]:
     errors = [(name, "is not a known parameter") for name in query if name not in checks]
     values = []
     for name, check in checks.items():

@@ -25,7 +25,7 @@ from sluicegate.gate.records import FORMAT
 from sluicegate.gate.rollout_settings import Rollout
 from sluicegate.gateway.app import dispatch
 from sluicegate.gateway.context import Context
-from sluicegate.gateway.http import ApiRequest, ApiResponse
+from sluicegate.gateway.http import GatewayRequest, GatewayResponse
 from sluicegate.gateway.problems import Problem
 from sluicegate.oidc.jwks import Keyring
 from sluicegate.recovery.janitor import Janitor, Swept
@@ -117,13 +117,13 @@ def function(name: str) -> ModuleType:
 
 
 @dataclass
-class Site(Simulation):
+class GatewaySimulation(Simulation):
     """A simulation with a gateway, whose rollouts run in the real state machine. `gate` may be replaced."""
 
     gate: Gate = field(default_factory=gate_of)
     notes: list[tuple[str, Json]] = field(default_factory=list)
     jobs: int = 1_000
-    troubles: list[Exception] = field(default_factory=list)
+    failures: list[Exception] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -143,8 +143,8 @@ class Site(Simulation):
     def invoke(self, payload: Json) -> Any:
         """The deployer's function."""
         self.invocations.append(payload)
-        if self.troubles:
-            raise self.troubles.pop(0)
+        if self.failures:
+            raise self.failures.pop(0)
         return function("deployer").handler(payload, None)
 
     @property
@@ -162,7 +162,7 @@ class Site(Simulation):
             sleep=self.clock.sleep,
         )
 
-    # Who asks
+    # Claims
 
     def job(self, **claims: Any) -> Json:
         """Claims of a new job of project 4213, in a pipeline of its own, unless they say otherwise."""
@@ -182,7 +182,7 @@ class Site(Simulation):
         login = claims.pop("user_login", f"user-{user_id}")
         return self.job(user_id=user_id, user_login=login, pipeline_source="web", **claims)
 
-    # What is asked
+    # Requests
 
     def ask(
         self,
@@ -192,14 +192,14 @@ class Site(Simulation):
         body: Any = None,
         key: str | None = None,
         **path: str,
-    ) -> ApiResponse:
+    ) -> GatewayResponse:
         headers = {"authorization": [f"Bearer {token(claims)}"], "content-type": ["application/json"]}
         if key:
             headers["idempotency-key"] = [key]
         data = json.dumps(body if body is not None else {}).encode()
-        return dispatch(self.context, ApiRequest(method, resource, path, {}, headers, data, "request"))
+        return dispatch(self.context, GatewayRequest(method, resource, path, {}, headers, data, "request"))
 
-    def request(self, claims: Json | None = None, key: str | None = None, **body: Any) -> ApiResponse:
+    def request(self, claims: Json | None = None, key: str | None = None, **body: Any) -> GatewayResponse:
         """`POST /deployments` of `orders`."""
         wanted = {"function": "orders", "stage": "prod"} | body
         return self.ask("POST", "/deployments", claims or self.job(), wanted, key)
@@ -215,23 +215,23 @@ class Site(Simulation):
 
     def decide(
         self, action: str, deployment: Deployment, claims: Json | None = None, reason: str | None = None
-    ) -> ApiResponse:
+    ) -> GatewayResponse:
         body = {"reason": reason} if reason else {}
         return self.ask(
             "POST", f"/deployments/{{id}}/{action}", claims or self.person(), body, id=deployment.id
         )
 
-    def hold(self, claims: Json | None = None, stage: str = "prod") -> ApiResponse:
+    def hold(self, claims: Json | None = None, stage: str = "prod") -> GatewayResponse:
         return self.ask(
             "POST", "/stages/{stage}/hold", claims or self.job(), {"reason": "freeze"}, stage=stage
         )
 
-    def of(self, answer: ApiResponse) -> Deployment:
+    def of(self, answer: GatewayResponse) -> Deployment:
         found = self.store.deployments.get(answer.value["id"])
         assert found is not None
         return found
 
-    # What happens
+    # Rollouts
 
     def release(self, sha256: str, **body: Any) -> Deployment:
         """Deploy, approve where it has to be, and run to the end."""
@@ -260,12 +260,12 @@ class Site(Simulation):
 
 
 @contextmanager
-def site(**fields: Any) -> Iterator[Site]:
-    """A site with the function `orders` and two uploaded artifacts, whose handlers are the real ones."""
+def gateway_simulation(**fields: Any) -> Iterator[GatewaySimulation]:
+    """A simulation with the function `orders`, whose handlers are the real ones."""
     with mock_aws(), pytest.MonkeyPatch.context() as patch:
         client = dynamodb()
         create_table(client)
-        made = Site(client, LambdaModel(), Clock(float(NOW)), **fields)
+        made = GatewaySimulation(client, LambdaModel(), Clock(float(NOW)), **fields)
         made.model.add("orders", b"code of somebody")
         patch.setattr(function("deployer"), "service", lambda: made.deployer)
         patch.setattr(function("waker"), "service", lambda: made.waker)
@@ -276,12 +276,12 @@ def site(**fields: Any) -> Iterator[Site]:
                 client.meta.events.unregister(event, listener)
 
 
-def artifact(site: Site, code: bytes, name: str = "orders") -> str:
+def artifact(at: GatewaySimulation, code: bytes, name: str = "orders") -> str:
     """Uploaded, and known to the gateway."""
-    sha256 = site.upload(name, code)
-    claims = site.job()
+    sha256 = at.upload(name, code)
+    claims = at.job()
     body = {"function": name, "sha256": sha256, "size": len(code)}
-    answer = site.ask("POST", "/artifacts", claims, body)
+    answer = at.ask("POST", "/artifacts", claims, body)
     assert answer.status == 200
     return sha256
 
