@@ -54,8 +54,9 @@ format: setup ## let ruff write the format
 docs: setup ## build the site of docs/ into build/site; a broken link is an error
 	@$(BIN)/zensical build --strict --clean
 
-bench: setup ## print the figures
-	@for each in bench/*.py; do PYTHONPATH=layers/shared/python:tests $(BIN)/python $$each || exit 1; done
+bench: setup ## print the figures, and write them to build/bench.json
+	@rm -f build/bench.json
+	@for each in decision rollout paths; do PYTHONPATH=layers/shared/python:tests:. $(BIN)/python bench/$$each.py || exit 1; done
 
 check: setup ## check sluicegate.yaml and run its tests
 	@$(BIN)/sluicegate check

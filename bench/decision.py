@@ -6,6 +6,7 @@ from collections.abc import Callable
 from statistics import median
 
 import jwt
+from bench.results import record
 from jwt.types import Options
 
 from sluicegate.gate import rollout_settings
@@ -102,9 +103,12 @@ def main() -> None:
 
     base = seconds(bare)
     print(f"bare jwt.decode of a {len(one)}-byte token        {base * 1e6:8.0f} us")
+    ratios = {}
     for rules in (1, 10_000):
         taken = seconds(full(gate(rules)))
-        print(f"token check and decision, {rules:>6} rules  {taken * 1e6:8.0f} us  {taken / base:5.2f} x")
+        ratios[rules] = taken / base
+        print(f"token check and decision, {rules:>6} rules  {taken * 1e6:8.0f} us  {ratios[rules]:5.2f} x")
+    record({"decision.ratio": ratios[1], "decision.ratio_10000_rules": ratios[10_000]})
 
 
 WITHOUT_TIMES: Options = {"verify_exp": False, "verify_nbf": False, "verify_iat": False}

@@ -8,6 +8,8 @@ from pathlib import Path as Directory
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
+from bench.results import record
+
 from stand import Stand, control, rollouts
 from stand.monitor import Monitor
 from stand.paths import Paths, frozen
@@ -43,8 +45,12 @@ def installed(stand: Stand) -> Iterator[Paths]:
 def ends(paths: Paths) -> None:
     print("from the request, or the alarm, to the end of the rollout:")
     for state in (*STAGES, "rolling_back"):
-        show(f"abort while {state}", *abort(paths, state))
-    show("an alarm fires while baking", *alarm(paths))
+        taken, done = abort(paths, state)
+        record({f"abort.{state}_s": taken})
+        show(f"abort while {state}", taken, done)
+    taken, done = alarm(paths)
+    record({"alarm.baking_s": taken})
+    show("an alarm fires while baking", taken, done)
 
 
 def show(what: str, taken: float, done: dict[str, Any]) -> None:

@@ -1,5 +1,6 @@
 """A deployment on the warm stand: how long it takes beside the bare calls, and what it asks of AWS."""
 
+import json
 import os
 import subprocess
 import time
@@ -7,13 +8,20 @@ from collections import Counter
 from datetime import datetime
 from pathlib import Path
 from statistics import median
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
+from bench.results import record
+
 from stand import Stand, control, package
+
+if TYPE_CHECKING:
+    from mypy_boto3_stepfunctions import SFNClient
 
 ROOT = Path(__file__).parents[1]
 BUILD = ROOT / ".stand" / "build"
 RELEASES = 9
+CONTROL_PLANE = "lambda control plane (15/s, all)"
 SOURCE = "def handler(event, context):\n    return %r\n"
 
 
@@ -23,6 +31,7 @@ def main() -> None:
     stand = Stand.running()
     try:
         times(stand)
+        execution_start(stand)
         calls(stand)
     finally:
         if not was_up:
@@ -55,6 +64,15 @@ def times(stand: Stand) -> None:
         update.append(waited)
     stand.delete_function(name)
     figures = [median(each[2:]) for each in (whole, accepted, bare, update, recorded)]
+    record(
+        {
+            "release.request_to_succeeded_s": figures[0],
+            "release.request_to_accepted_s": figures[1],
+            "release.accepted_to_succeeded_s": figures[4],
+            "release.lambda_update_s": figures[3],
+            "release.bare_calls_s": figures[2],
+        }
+    )
     print(f"request to succeeded, warm, median of {RELEASES}   {figures[0]:6.2f} s")
     print(f"  until it is accepted                   {figures[1]:6.2f} s")
     print(f"  accepted to succeeded, by the record   {figures[4]:6.2f} s")
@@ -84,6 +102,32 @@ def four_calls(stand: Stand, name: str, data: bytes) -> tuple[float, float]:
     return time.perf_counter() - start, updated - start
 
 
+def execution_start(stand: Stand) -> None:
+    """The time from StartExecution to the end of a state machine that does nothing."""
+    states = stand.client("stepfunctions")
+    definition = {"StartAt": "Nothing", "States": {"Nothing": {"Type": "Succeed"}}}
+    role = states.describe_state_machine(stateMachineArn=stand.state_machine_arn)["roleArn"]
+    made = states.create_state_machine(
+        name=f"bench-{uuid4().hex[:6]}", definition=json.dumps(definition), roleArn=role
+    )["stateMachineArn"]
+    try:
+        taken = [_run_execution(states, made) for _ in range(RELEASES)]
+    finally:
+        states.delete_state_machine(stateMachineArn=made)
+    record({"release.execution_start_s": median(taken)})
+    print(f"a bare state machine, start to end       {median(taken):6.2f} s")
+
+
+def _run_execution(states: "SFNClient", state_machine: str) -> float:
+    start = time.perf_counter()
+    execution = states.start_execution(stateMachineArn=state_machine)["executionArn"]
+    while (status := states.describe_execution(executionArn=execution)["status"]) == "RUNNING":
+        time.sleep(0.005)
+    if status != "SUCCEEDED":
+        raise SystemExit(f"an execution ended {status}")
+    return time.perf_counter() - start
+
+
 def calls(stand: Stand) -> None:
     """What a deployment asks of AWS, by the emulator's CloudTrail."""
     name = f"orders-calls-{uuid4().hex[:6]}"
@@ -101,8 +145,16 @@ def calls(stand: Stand) -> None:
             if stand.wait(deployment, token=token)["status"] != "succeeded":
                 raise SystemExit("a release did not succeed")
             print(f"AWS calls of a deployment, {label}:")
-            for group, number in sorted(Counter(map(quota, made)).items()):
+            counts = Counter(map(quota, made))
+            for group, number in sorted(counts.items()):
                 print(f"  {group:<36} {number:3}")
+            if stage == "dev":
+                record(
+                    {
+                        "release.dynamodb_calls": counts["dynamodb"],
+                        "release.control_plane_calls": counts[CONTROL_PLANE],
+                    }
+                )
     finally:
         stand.delete_function(name)
 
@@ -119,7 +171,7 @@ def quota(event: tuple[str, str]) -> str:
     service, call = event
     if service != "lambda":
         return service
-    return "lambda GetFunction (100/s)" if call == "GetFunction" else "lambda control plane (15/s, all)"
+    return "lambda GetFunction (100/s)" if call == "GetFunction" else CONTROL_PLANE
 
 
 def start_up() -> None:
@@ -142,13 +194,16 @@ def start_up() -> None:
         )
         for _ in range(5)
     ]
+    record({"gateway.import_s": median(taken)})
     print(f"importing the gateway, median of 5       {median(taken):6.2f} s")
 
 
 def layers() -> None:
-    for layer in ("DependenciesLayer", "SharedLayer", "GateLayer"):
+    names = {"DependenciesLayer": "dependencies", "SharedLayer": "shared", "GateLayer": "gate"}
+    for layer, name in names.items():
         files = [path for path in (BUILD / layer).rglob("*") if path.is_file()]
         size = sum(path.stat().st_size for path in files)
+        record({f"layer.{name}_bytes": size})
         print(f"{layer:<36} {size / 1e6:10.2f} MB unzipped")
 
 
