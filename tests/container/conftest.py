@@ -5,9 +5,9 @@ from collections.abc import Iterator
 import pytest
 
 from container import engine
-from stand.fixtures import stand
+from stand.fixtures import stand, wide
 
-__all__ = ["stand"]
+__all__ = ["stand", "wide"]
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -3,53 +3,19 @@
 import json
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor, wait
-from typing import Any, Final
+from typing import Any
 from uuid import uuid4
 
 import pytest
 
-from stand import Stand, hooked, rollouts
-from stand.fixtures import stand
+from stand import Stand, hooked
+from stand.fixtures import stand, wide
 from stand.hooked import Hooks
 from stand.monitor import Monitor
 from stand.paths import Paths
-from stand.wide import Wide, install
+from stand.wide import Wide
 
 __all__ = ["function", "gateway_log", "hooks", "paths", "stand", "wide"]
-
-
-CONCURRENT: Final = pytest.StashKey[dict[str, Future[Any]]]()
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line(
-        "markers",
-        "concurrent: runs at the same time as the others of its module. It may wait, and must not mind them",
-    )
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
-    """Start all concurrent tests of a module with its first one; each then waits for its own end.
-
-    Those that are not run alone, as ever: when all that were started have ended.
-    """
-    running = pyfuncitem.session.stash.setdefault(CONCURRENT, {})
-    if not pyfuncitem.get_closest_marker("concurrent"):
-        wait(running.values())
-        return None
-    if pyfuncitem.nodeid not in running:
-        given = {name: pyfuncitem.funcargs[name] for name in ("paths",)}
-        items = [item for item in pyfuncitem.session.items if item.path == pyfuncitem.path]
-        tests = [item for item in items if item.get_closest_marker("concurrent")]
-        pool = ThreadPoolExecutor(len(tests), thread_name_prefix="test")
-        for item in tests:
-            assert isinstance(item, pytest.Function)
-            running[item.nodeid] = pool.submit(item.obj, **given)
-        pool.shutdown(wait=False)
-    running[pyfuncitem.nodeid].result()
-    return True
 
 
 @pytest.fixture
@@ -62,23 +28,16 @@ def function(stand: Stand) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def wide(stand: Stand, tmp_path_factory: pytest.TempPathFactory) -> Wide:
-    """The stand with the wider gate file, installed once."""
-    return install(stand, tmp_path_factory.mktemp("gate"))
+def paths(wide: Wide) -> Iterator[Paths]:
+    """Functions in the stages of `stand.rollouts`, with their aliases watched."""
+    with Monitor(wide.stand) as monitor:
+        yield Paths(wide.stand, monitor)
 
 
 @pytest.fixture(scope="session")
-def paths(stand: Stand, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Paths]:
-    """Functions in the stages of `stand.rollouts`, which is installed once, with their aliases watched."""
-    rollouts.install(stand, tmp_path_factory.mktemp("rollouts"))
-    with Monitor(stand) as monitor:
-        yield Paths(stand, monitor)
-
-
-@pytest.fixture(scope="session")
-def hooks(wide: Wide, tmp_path_factory: pytest.TempPathFactory) -> Hooks:
-    """The stand with webhooks, installed once."""
-    return hooked.install(wide.stand, tmp_path_factory.mktemp("hooks"))
+def hooks(wide: Wide) -> Hooks:
+    """The webhooks of `stand.hooked`, with their secrets and functions."""
+    return hooked.prepare(wide.stand)
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,5 @@
 """Verified identities that want more than theirs: other projects' deployments, stages, keys, functions."""
 
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -146,13 +145,12 @@ def test_a_cursor_is_no_key_to_anything(scene: Scene) -> None:
 
 
 def test_waiting_is_for_who_may_see(scene: Scene) -> None:
-    began = time.monotonic()
+    """That these answers do not wait is tested in tests/unit/gateway, with a clock."""
     for token in (scene.stranger(), scene.neighbour()):
         answer = scene.get(f"/deployments/{scene.dev['id']}", token, after=999_999, wait=20)
         assert answer.status_code == 404
     # What is final has no more news.
     scene.get(f"/deployments/{scene.dev['id']}", scene.owner(), after=999_999, wait=20)
-    assert time.monotonic() - began < 10
     for wait in ("-1", "1e9", "20.5", "0x10", "9" * 30, "", "\u0662", " 1", "+1"):
         answer = scene.get(f"/deployments/{scene.dev['id']}", scene.owner(), wait=wait)
         assert answer.status_code == 400, wait

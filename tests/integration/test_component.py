@@ -25,6 +25,8 @@ from stand.processes import HOST
 from stand.shells import SHELLS, Ended, Machine, Running
 from stand.wide import Wide
 
+pytestmark = pytest.mark.extended
+
 SLOW = "canary:10:1h"
 """Long enough to be under way whenever a test looks."""
 
@@ -123,9 +125,7 @@ def test_deploys_and_the_same_job_again_has_no_second_effect(project: Project) -
     name, label = "a 'new\" [r] {e} $HOME.zip", "v1 \"one\" 'two' \\ $HOME ü"
     release = project.build(name)
     job = project.job(zip=name, release=label)
-    began = time.monotonic()
     first = machine.run(job, token)
-    print(f"{machine.shell[0]}: {time.monotonic() - began:.1f} s")
     assert first.code == ExitCode.OK, first.log
     assert "alias prod serves version 1" in first.log
     assert stand.invoke(project.function, alias="prod") == release

@@ -22,6 +22,8 @@ from schemathesis.specs.openapi.checks import (
 
 from stand import Stand, package, webhooks
 
+pytestmark = pytest.mark.extended
+
 FILE = Path(__file__).parents[2] / "docs" / "reference" / "openapi.yaml"
 
 API = schemathesis.openapi.from_path(FILE)

@@ -11,6 +11,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from stand import Stand
+from stand.api import OFTEN
 
 WAITS = "arn:aws:states:::lambda:invoke.waitForTaskToken"
 KEEPS_TOKEN = """\
@@ -156,7 +157,7 @@ def test_weights_and_provisioned_concurrency_exclude_each_other(stand: Stand, fu
     lambda_ = stand.client("lambda")
     first = lambda_.publish_version(FunctionName=function)["Version"]
     lambda_.update_function_configuration(FunctionName=function, Description="another")
-    lambda_.get_waiter("function_updated_v2").wait(FunctionName=function, WaiterConfig={"Delay": 1})
+    lambda_.get_waiter("function_updated_v2").wait(FunctionName=function, WaiterConfig=OFTEN)
     second = lambda_.publish_version(FunctionName=function)["Version"]
     weights = {"RoutingConfig": {"AdditionalVersionWeights": {second: 0.1}}}
     provisioned = {"FunctionName": function, "Qualifier": "prod", "ProvisionedConcurrentExecutions": 1}
@@ -214,6 +215,8 @@ def test_what_failed_of_a_stream_comes_again(
 ) -> None:
     source = """\
 import boto3
+
+pytestmark = pytest.mark.extended
 
 def handler(event, context):
     boto3.client("sqs").send_message(QueueUrl=%r, MessageBody="batch")

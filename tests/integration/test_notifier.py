@@ -15,7 +15,7 @@ from stand.wide import Wide
 
 T = TypeVar("T")
 
-pytestmark = pytest.mark.usefixtures("wide")
+pytestmark = [pytest.mark.usefixtures("wide"), pytest.mark.extended]
 """The gate file that has `feedback`."""
 
 LOG = "/aws/lambda/sluicegate-notifier"

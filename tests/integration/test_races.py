@@ -13,6 +13,8 @@ import pytest
 
 from stand import Stand, package
 
+pytestmark = pytest.mark.extended
+
 MANY = 50
 
 
@@ -61,16 +63,9 @@ def test_two_stages_of_one_function_at_once_both_end_right(stand: Stand, functio
 def test_many_different_requests_for_one_stage_leave_one_accepted(stand: Stand, function: str) -> None:
     tokens = [stand.token() for _ in range(MANY)]
     digests = [upload(stand, function, str(i), tokens[0]) for i in range(MANY)]
-    lambda_ = stand.client("lambda")
-    # The deployer is kept from starting, so that the first one accepted is still there for the last request.
-    lambda_.put_function_concurrency(FunctionName="sluicegate-deployer", ReservedConcurrentExecutions=0)
-    try:
-        with ThreadPoolExecutor(MANY) as pool:
-            answers = list(
-                pool.map(lambda i: deploy(stand, function, "dev", digests[i], tokens[i]), range(MANY))
-            )
-    finally:
-        lambda_.put_function_concurrency(FunctionName="sluicegate-deployer", ReservedConcurrentExecutions=20)
+    # The first one accepted is still there for the last request.
+    with stand.throttled("sluicegate-deployer"), ThreadPoolExecutor(MANY) as pool:
+        answers = list(pool.map(lambda i: deploy(stand, function, "dev", digests[i], tokens[i]), range(MANY)))
     codes = Counter(answer.status_code for answer in answers)
     assert codes == {202: 1, 409: MANY - 1}
     assert {answer.json()["code"] for answer in answers if answer.status_code == 409} == {"busy"}

@@ -23,6 +23,7 @@ from sluicegate.deployment.model import Deployment, Requester, Status
 from sluicegate.deployment.plan import Plan, Target, TrafficStep
 from sluicegate.deployment.ulid import new_id
 from stand import Stand, package
+from stand.wide import Wide
 
 DENIED = {"AccessDenied", "AccessDeniedException", "403"}
 TOKEN = "sluicegate/gitlab/probe"
@@ -65,7 +66,15 @@ Client = Callable[[str], Any]
 
 
 @pytest.fixture(scope="module")
-def names(stand: Stand) -> Iterator[Names]:
+def own_gate(wide: Wide) -> Iterator[None]:
+    """The stand's own gate file: no stage has a smoke test, for which the target's role may invoke."""
+    wide.stand.install_gate(None)
+    yield
+    wide.stand.install_gate(wide.gate)
+
+
+@pytest.fixture(scope="module")
+def names(stand: Stand, own_gate: None) -> Iterator[Names]:  # noqa: ARG001
     resources = stand.client("cloudformation").describe_stack_resources(StackName="sluicegate")
     role = {
         one["LogicalResourceId"].removesuffix("Role").lower(): one["PhysicalResourceId"]

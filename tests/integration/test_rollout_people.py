@@ -7,6 +7,8 @@ import pytest
 
 from stand.paths import GRACE, HOLDER, HURRIED, JOB, RELEASE, Paths, frozen, together
 
+pytestmark = pytest.mark.extended
+
 PUBLISHING = {"UpdateFunctionCode", "PublishVersion", "Invoke"}
 WAITS = "import time; time.sleep(4)"
 
@@ -23,7 +25,6 @@ def version(number: str) -> dict[str, Any]:
 # Approval
 
 
-@pytest.mark.concurrent
 def test_an_approval_that_nobody_gives_expires(paths: Paths) -> None:
     with paths("expiring") as path:
         began = time.time()
@@ -33,7 +34,6 @@ def test_an_approval_that_nobody_gives_expires(paths: Paths) -> None:
         assert path.serves == version("1")
 
 
-@pytest.mark.concurrent
 def test_nothing_reaches_the_target_before_somebody_else_approves(paths: Paths) -> None:
     with paths("asked") as path:
         began = time.time()
@@ -55,7 +55,6 @@ def test_nothing_reaches_the_target_before_somebody_else_approves(paths: Paths) 
         assert (late.status_code, late.json()["code"]) == (409, "wrong_state")
 
 
-@pytest.mark.concurrent
 def test_who_asked_a_bot_and_the_same_pipeline_cannot_approve(paths: Paths) -> None:
     bot = {**GRACE, "user_id": "91", "user_login": "project_4710_bot_f00"}
     with paths("asked") as path:
@@ -80,16 +79,14 @@ def test_who_asked_a_bot_and_the_same_pipeline_cannot_approve(paths: Paths) -> N
         assert path.done(deployment)["status"] == "succeeded"
 
 
-@pytest.mark.concurrent
 def test_a_no_ends_it_and_an_identity_without_a_user_is_never_approved(paths: Paths) -> None:
     def rejected() -> None:
         with paths("asked") as path:
             deployment = path.deploy("next")
             path.until(deployment, "awaiting_approval")
-            began = time.time()
             assert path.decide(deployment, "reject", by=GRACE).status_code == 202
             done = path.done(deployment)
-            assert time.time() - began < 3
+            assert path.was_woken(deployment)
             assert ended(done) == ("rejected", "rejected", "untouched")
             assert path.serves == version("1")
 
@@ -111,17 +108,10 @@ def test_an_abort_ends_a_deployment_that_has_touched_nothing_at_once(paths: Path
     def accepted() -> None:
         with paths("gradual") as path:
             artifact = {"sha256": path.upload("next")}
-            paths.stand.client("lambda").put_function_concurrency(
-                FunctionName="sluicegate-deployer", ReservedConcurrentExecutions=0
-            )
-            try:
+            with paths.stand.throttled("sluicegate-deployer"):
                 deployment = path.start("deploy", artifact=artifact)
                 answer = path.decide(deployment, "abort")
                 assert (answer.status_code, answer.json()["status"]) == (202, "aborted"), answer.text
-            finally:
-                paths.stand.client("lambda").put_function_concurrency(
-                    FunctionName="sluicegate-deployer", ReservedConcurrentExecutions=20
-                )
             assert ended(path.done(deployment)) == ("aborted", "aborted", "untouched")
             assert path.serves == version("1")
             assert path.released("after it")["version"] == "2"
@@ -138,9 +128,8 @@ def test_an_abort_ends_a_deployment_that_has_touched_nothing_at_once(paths: Path
     awaiting()
 
 
-@pytest.mark.concurrent
 def test_an_abort_in_the_queue_ends_it_and_not_what_it_queues_for(paths: Paths) -> None:
-    for attempt in range(5):  # its turn may come before the abort does
+    for attempt in range(10):  # its turn, or its end, may come before the abort does
         with paths("at-once") as path:
             ours, theirs = ({"sha256": path.upload(f"{whose} {attempt}")} for whose in ("ours", "theirs"))
             other = path.ask("deploy", stage="baked", artifact=theirs).json()["id"]
@@ -148,8 +137,11 @@ def test_an_abort_in_the_queue_ends_it_and_not_what_it_queues_for(paths: Paths) 
             path.once(deployment, lambda record: record["status"] in ("queued", "publishing"))
             answer = path.decide(deployment, "abort")
             done = path.done(deployment)
-            assert ended(done) == ("aborted", "aborted", "untouched")
             assert path.done(other)["status"] == "succeeded"
+            if done["status"] == "succeeded":
+                assert answer.status_code == 409
+                continue
+            assert ended(done) == ("aborted", "aborted", "untouched")
             assert path.serves == version("1")
             if "publishing" not in {entry["status"] for entry in done["timeline"]}:
                 assert "queued" in {entry["status"] for entry in done["timeline"]}
@@ -158,7 +150,6 @@ def test_an_abort_in_the_queue_ends_it_and_not_what_it_queues_for(paths: Paths) 
     raise AssertionError("it never queued")
 
 
-@pytest.mark.concurrent
 def test_an_abort_is_heard_in_every_state_that_lasts(paths: Paths) -> None:
     def walk(stage: str, state: str, outcome: str, body: str = "pass") -> None:
         with paths(stage) as path:
@@ -211,7 +202,6 @@ def test_an_abort_on_the_way_back_is_no_news(paths: Paths) -> None:
     raise AssertionError("no deployer was ever stopped in the moment")
 
 
-@pytest.mark.concurrent
 def test_an_abort_comes_too_late_for_what_has_ended(paths: Paths) -> None:
     with paths("at-once") as path:
         done = path.released("next")
@@ -223,7 +213,6 @@ def test_an_abort_comes_too_late_for_what_has_ended(paths: Paths) -> None:
 # Supersede
 
 
-@pytest.mark.concurrent
 def test_what_supersedes_a_bake_takes_over_once_the_alias_is_back(paths: Paths) -> None:
     with paths("long") as path:
         first = path.deploy("first")
@@ -248,7 +237,6 @@ def test_what_supersedes_a_bake_takes_over_once_the_alias_is_back(paths: Paths) 
         assert (done["status"], done["alias"]["original"]) == ("succeeded", version("1"))
 
 
-@pytest.mark.concurrent
 def test_what_supersedes_a_question_asks_anew(paths: Paths) -> None:
     with paths("asked") as path:
         first = path.deploy("first")
@@ -265,7 +253,6 @@ def test_what_supersedes_a_question_asks_anew(paths: Paths) -> None:
 # Hold
 
 
-@pytest.mark.concurrent
 def test_a_hold_stops_new_deployments_and_no_rollback(paths: Paths) -> None:
     token = paths.stand.token(**HOLDER)
 

@@ -7,7 +7,7 @@ import signal
 import sys
 from pathlib import Path
 
-from stand import control
+from stand import control, places
 from stand.api import Stand
 from stand.say import StandError, fail, say
 
@@ -41,6 +41,8 @@ def main() -> int:
                 control.up(options.gate_file)
             case "down":
                 control.down()
+                if not places.WORKER:
+                    control.end_workers()
             case "token":
                 say(Stand.running().token(**claims(options.claims)))
             case "invoke":

@@ -30,6 +30,9 @@ class AliasState(TypedDict):
     weights: dict[str, float]
 
 
+OFTEN: Final = {"Delay": 0.05, "MaxAttempts": 1200}
+"""How waiters look: the emulator's functions are ready after half a second."""
+
 HANDLER: Final = "def handler(event, context):\n    return {'release': %r}\n"
 _ROLE: Final = "stand-sample-function"
 
@@ -116,7 +119,7 @@ class Stand:
             Code={"ZipFile": package(source if source is not None else HANDLER % "initial")},
             Environment={"Variables": dict(env or {})},
         )
-        lambda_.get_waiter("function_active_v2").wait(FunctionName=name, WaiterConfig={"Delay": 1})
+        lambda_.get_waiter("function_active_v2").wait(FunctionName=name, WaiterConfig=OFTEN)
         return str(created["FunctionArn"])
 
     def delete_function(self, name: str) -> None:
@@ -257,9 +260,23 @@ class Stand:
             os.kill(pid, signal.SIGKILL)
         return len(found)
 
-    def another_gitlab(self, audience: str | None = None) -> Issuer:
+    @contextmanager
+    def throttled(self, function: str) -> Iterator[None]:
+        """Keep one of the stack's functions from starting while the block runs."""
+        lambda_ = self.client("lambda")
+        before = lambda_.get_function_concurrency(FunctionName=function).get("ReservedConcurrentExecutions")
+        lambda_.put_function_concurrency(FunctionName=function, ReservedConcurrentExecutions=0)
+        try:
+            yield
+        finally:
+            if before is None:
+                lambda_.delete_function_concurrency(FunctionName=function)
+            else:
+                lambda_.put_function_concurrency(FunctionName=function, ReservedConcurrentExecutions=before)
+
+    def another_gitlab(self, audience: str | None = None, port: int = 0) -> Issuer:
         """Start one more stand-in GitLab with keys of its own; it ends with the stand."""
-        return control.one_more_gitlab(audience or self.audience)
+        return control.one_more_gitlab(audience or self.audience, port)
 
     def install_gate(self, gate_file: Path | None) -> None:
         """Deploy with another gate file, or with the stand's own again."""

@@ -2,14 +2,17 @@
 
 import fcntl
 import json
+import os
 import shutil
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import httpx2
 
@@ -22,6 +25,9 @@ from stand.say import StandError, progress
 EMULATOR_PORT: Final = 4566
 GITLAB_PORT: Final = 18080
 AUDIENCE: Final = "https://deploy.example.com"
+
+Ports: TypeAlias = tuple[int, int]
+"""The emulator's port, and the stand-in GitLab's."""
 
 
 @dataclass(frozen=True)
@@ -57,16 +63,16 @@ class State:
 @contextmanager
 def locked() -> Iterator[None]:
     """One at a time: two `make up` at once start one stand."""
-    places.STAND.mkdir(exist_ok=True)
+    places.STAND.mkdir(parents=True, exist_ok=True)
     with (places.STAND / "lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
-def up(gate_file: Path | None = None) -> None:
+def up(gate_file: Path | None = None, ports: Ports | None = None) -> None:
     """Bring the stand up with the tree as it is and this gate file (the stand's own where none is given).
 
-    On a running stand, deploys what changed. Raises StandError.
+    On a running stand, deploys what changed. A new one has these `ports`. Raises StandError.
     """
     if gate_file and not gate_file.is_file():
         raise StandError(f"there is no gate file {gate_file}")
@@ -76,7 +82,7 @@ def up(gate_file: Path | None = None) -> None:
         fresh = state is None or not state.is_running()
         if state is None or fresh:
             stop_all()
-            state = start_all(gate_file)
+            state = start_all(gate_file, ports or choose_ports())
         try:
             deploy(state, gate_file, build=not fresh)
         except BaseException:
@@ -87,12 +93,8 @@ def up(gate_file: Path | None = None) -> None:
         progress(f"the stand is up ({time.monotonic() - began:.0f} s): {file}")
 
 
-def start_all(gate_file: Path | None) -> State:
+def start_all(gate_file: Path | None, ports: Ports) -> State:
     """Start the emulator and the stand-in GitLab, and build the template meanwhile."""
-    ports = (
-        processes.choose_port("EMULATOR_PORT", EMULATOR_PORT),
-        processes.choose_port("GITLAB_PORT", GITLAB_PORT),
-    )
     emulator, issuer = Emulator(ports[0]), Issuer(f"http://{HOST}:{ports[1]}")
     progress(f"starting the AWS emulator on port {ports[0]} and the stand-in GitLab on port {ports[1]}")
     for log in (places.EMULATOR_LOG, places.SAM_LOG, places.GITLAB_LOG):
@@ -113,6 +115,24 @@ def start_all(gate_file: Path | None) -> State:
         stop_all()
         raise
     return state
+
+
+def ports() -> Ports:
+    """The ports of the running stand, or else those that a new one is to have."""
+    state = State.load()
+    return (state.emulator_port, state.gitlab_port) if state and state.is_running() else choose_ports()
+
+
+def choose_ports() -> Ports:
+    """Ports for a new stand. Those of test workers are apart: they start at the same time."""
+    if places.WORKER:
+        number = 1 + int(places.WORKER.removeprefix("gw"))
+        usual = EMULATOR_PORT + number, GITLAB_PORT + number
+        return processes.choose_port("", usual[0]), processes.choose_port("", usual[1])
+    return (
+        processes.choose_port("EMULATOR_PORT", EMULATOR_PORT),
+        processes.choose_port("GITLAB_PORT", GITLAB_PORT),
+    )
 
 
 def start_gitlab(port: int, audience: str) -> Process:
@@ -204,6 +224,17 @@ def down() -> None:
         stop_all()
 
 
+def end_workers() -> None:
+    """End the stands of test workers that were interrupted."""
+    for state in sorted((places.ROOT / ".stand").glob("gw*/state.json")):
+        environment = {
+            **os.environ,
+            "PYTEST_XDIST_WORKER": state.parent.name,
+            "PYTHONPATH": str(places.ROOT / "tests"),
+        }
+        subprocess.run([sys.executable, "-m", "stand", "down"], env=environment, check=False)
+
+
 def stop_all() -> None:
     places.STAND_JSON.unlink(missing_ok=True)
     state = State.load()
@@ -215,13 +246,13 @@ def stop_all() -> None:
     shutil.rmtree(places.scratch(), ignore_errors=True)
 
 
-def one_more_gitlab(audience: str) -> Issuer:
+def one_more_gitlab(audience: str, port: int = 0) -> Issuer:
     """Start another instance, with keys of its own, that `down` ends as well."""
     with locked():
         state = State.load()
         if state is None or not state.is_running():
             raise StandError("the stand is not up: make up")
-        port = processes.choose_port("", 0)
+        port = port or processes.choose_port("", 0)
         process, issuer = start_gitlab(port, audience), Issuer(f"http://{HOST}:{port}")
         replace(state, more_gitlabs=(*state.more_gitlabs, process)).save()
         processes.wait_until(

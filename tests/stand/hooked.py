@@ -1,11 +1,9 @@
 """A gate file with webhooks of every scheme, for tests that send deliveries to them."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 from uuid import uuid4
 
-from stand import control
 from stand.api import Stand, package
 from stand.say import StandError
 
@@ -56,7 +54,7 @@ class Hooks:
         url = f"{self.stand.endpoint}/webhooks/gitlab/{hook}"
         answer = self.stand.gitlab.deliver(url, event, **given)["answers"][-1]
         told = answer["body"] if isinstance(answer["body"], dict) else {"text": answer["body"]}
-        return {**told, "status": answer["status"], "seconds": answer["seconds"]}
+        return {**told, "status": answer["status"]}
 
     def upload(self, sha: str, *, hook: str = "hooks-tags", text: str | None = None, **claims: Any) -> str:
         """What a job of that commit uploads for the hook's function; its SHA-256."""
@@ -73,25 +71,17 @@ def new_tag() -> tuple[str, str]:
     return f"v{uuid4().hex[:10]}", uuid4().hex + uuid4().hex[:8]
 
 
-def install(stand: Stand, directory: Path) -> Hooks:
-    """Put the secrets there, make the functions, and install the gate file in force with these webhooks."""
-    state = control.State.load()
-    if state is None:
-        raise StandError("the stand is not up: make up")
+def prepare(stand: Stand) -> Hooks:
+    """Put the secrets there and make the functions, for a stand whose gate file is `with_hooks`."""
     for name, secret in {**SIGNING, **CLEAR}.items():
         stand.put_secret(name, secret)
     for hook in HOOKS:
         stand.create_function(hook)
-    in_force = Path(state.gate_file)
-    for keys in in_force.parent.glob("keys.json"):
-        (directory / "keys.json").write_bytes(keys.read_bytes())
-    gate = directory / "sluicegate.yaml"
-    gate.write_text(_with_hooks(in_force.read_text()))
-    stand.install_gate(gate)
     return Hooks(stand)
 
 
-def _with_hooks(text: str) -> str:
+def with_hooks(text: str) -> str:
+    """A gate file's text with these webhooks and their rules."""
     entries = [
         f'  {hook}: {{issuer: stand, project_id: "4213", {how}, deploy: {{function: {hook}, stage: dev}}}}\n'
         for hook, how in HOOKS.items()

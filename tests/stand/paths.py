@@ -155,6 +155,27 @@ class Path:
         told: dict[str, Any] = shown.raise_for_status().json()
         return told
 
+    def was_woken(self, deployment: str) -> bool:
+        """Whether something ended the last wait of its execution, and not the time until the next look.
+
+        True as well where it never came to wait.
+        """
+        execution = self.stand.state_machine_arn.replace(":stateMachine:", ":execution:")
+        arn = f"{execution}:{deployment}-{self.record(deployment)['attempt']}"
+        pages = (
+            self.stand.client("stepfunctions")
+            .get_paginator("get_execution_history")
+            .paginate(executionArn=arn)
+        )
+        ends = [
+            event.get("taskFailedEventDetails", {}).get("error")
+            for page in pages
+            for event in page["events"]
+            if event["type"] in ("TaskSucceeded", "TaskFailed")
+            and _details(event)["resource"].endswith(".waitForTaskToken")
+        ]
+        return "States.Timeout" not in ends[-1:]
+
     @property
     def serves(self) -> dict[str, Any] | None:
         """What the alias serves: `{"version": "1", "weights": {}}`."""
@@ -173,6 +194,12 @@ class Path:
             FunctionVersion=version,
             RoutingConfig={"AdditionalVersionWeights": weights},
         )
+
+
+def _details(event: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What an event in an execution's history says about its task."""
+    details: Mapping[str, Any] = event.get("taskSucceededEventDetails") or event["taskFailedEventDetails"]
+    return details
 
 
 class Paths:

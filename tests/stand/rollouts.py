@@ -42,7 +42,7 @@ _STAGES: Final = """
     strategy: {type: canary, percent: 10, bake: 2s}
     watch: {errors: {max_percent: 5, min_samples: 5}, no_data: fail}
   no-data-extends:
-    strategy: {type: canary, percent: 10, bake: 2s}
+    strategy: {type: canary, percent: 50, bake: 2s}
     watch: {errors: {max_percent: 5, min_samples: 5}, no_data: extend}
   asked: {approval: {expires: 10m}, strategy: {type: canary, percent: 10, bake: 2s}}
   expiring: {approval: {expires: 1m}}
@@ -91,11 +91,12 @@ def install(stand: Stand, directory: Path) -> None:
     for keys in in_force.parent.glob("keys.json"):
         shutil.copy(keys, directory)
     gate = directory / "sluicegate.yaml"
-    gate.write_text(_with_paths(in_force.read_text()))
+    gate.write_text(with_paths(in_force.read_text()))
     stand.install_gate(gate)
 
 
-def _with_paths(text: str) -> str:
+def with_paths(text: str) -> str:
+    """A gate file's text with these stages and rules."""
     names = [line.split(":")[0].strip() for line in _STAGES.splitlines() if line[:3].strip()]
     rules = _RULES.replace("{all}", f"[{', '.join(names)}]")
     for old, new in (

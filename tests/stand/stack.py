@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -16,6 +17,9 @@ from stand.say import StandError
 NAME: Final = "sluicegate"
 PACKAGES: Final = "sluicegate-stand-packages"
 """The bucket that sam uploads code to."""
+
+POLICY: Final = "target-policy.json"
+"""What the template includes in the target's role."""
 
 
 @dataclass(frozen=True)
@@ -48,8 +52,10 @@ def build(
 ) -> None:
     """`sam build` with this gate file, and with the dependencies for an interpreter or a version of Python.
 
-    Loopback issuers are accepted here, and nowhere but on the stand.
+    Loopback issuers are accepted here, and nowhere but on the stand. The target role's policy stays in
+    `directory`, so that two stands may build at the same time.
     """
+    directory = directory.absolute()
     environment = {
         **{
             name: value
@@ -58,10 +64,16 @@ def build(
         },
         "SLUICEGATE_GATE_FILE": str(gate_file.resolve()),
         "SLUICEGATE_ALLOW_LOOPBACK": "1",
+        "SLUICEGATE_TARGET_POLICY": str(directory / POLICY),
         "LAYER_PYTHON": str(interpreter),
         "AWS_DEFAULT_REGION": REGION,
     }
     sam("build", "--build-dir", directory, environment=environment)
+    template = directory / "template.yaml"
+    text, count = re.subn(rf"Location: \S+/{POLICY}\b", f"Location: {POLICY}", template.read_text())
+    if count != 1:
+        raise StandError(f"{template} does not include {POLICY} once")
+    template.write_text(text)
 
 
 def deploy(emulator: Emulator) -> Stack:

@@ -227,11 +227,10 @@ def _send(url: str, data: bytes, sent: Mapping[str, Any]) -> dict[str, Any]:
         if value is not None
         for each in (value if isinstance(value, list) else [value])
     ]
-    began = time.monotonic()
     try:
         answer = httpx2.post(url, content=data, headers=listed, timeout=TIMEOUT, trust_env=False)
     except httpx2.HTTPError as error:
-        return {"status": 0, "body": type(error).__name__, "seconds": time.monotonic() - began}
+        return {"status": 0, "body": type(error).__name__}
     kind = answer.headers.get("content-type", "")
     told = answer.json() if "json" in kind else answer.text
-    return {"status": answer.status_code, "body": told, "seconds": time.monotonic() - began}
+    return {"status": answer.status_code, "body": told}

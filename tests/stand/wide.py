@@ -1,15 +1,16 @@
-"""A wider gate file than the stand's own: strangers, neighbours and other GitLabs, for tests that attack."""
+"""The gate file of the tests, wider than the stand's own: strangers, neighbours and other GitLabs."""
 
 import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from stand import places
+from stand import control, hooked, places, processes, rollouts
 from stand.api import Stand
 from stand.claims import job_claims
 from stand.gitlab import Key, new_key
 from stand.issuer import Issuer
+from stand.processes import HOST
 
 OTHER_AUDIENCE: Final = "https://deploy.other.example.com"
 FILED_URL: Final = "https://gitlab.unreachable.example.com"
@@ -73,6 +74,7 @@ class Wide:
     """
 
     stand: Stand
+    gate: Path
     other: Issuer
     filed: Key
 
@@ -91,20 +93,27 @@ class Wide:
         return (key or self.filed).sign(json.dumps(header).encode(), json.dumps(payload).encode())
 
 
-def install(stand: Stand, directory: Path) -> Wide:
-    """Write the wider gate file into `directory`, start the other GitLab, and install it.
+def up(directory: Path) -> Wide:
+    """Bring the stand up with the gate file of the tests, which is written into `directory`.
 
-    It stays: it only adds, and the next start of the stand or its tests brings the stand's own back.
+    It has the stages of `stand.rollouts` and the webhooks of `stand.hooked` too. The next start of the
+    stand brings its own gate file back.
     """
-    other, filed = stand.another_gitlab(OTHER_AUDIENCE), new_key()
+    ports, filed = control.ports(), new_key()
+    issuer, port = f"http://{HOST}:{ports[1]}", processes.choose_port("", ports[1] + 100)
     (directory / "keys.json").write_text(json.dumps({"keys": [filed.jwk()]}))
     issuers = _MORE_ISSUERS.format(
-        other=other.url, other_audience=OTHER_AUDIENCE, filed=FILED_URL, filed_audience=FILED_AUDIENCE
+        other=f"http://{HOST}:{port}",
+        other_audience=OTHER_AUDIENCE,
+        filed=FILED_URL,
+        filed_audience=FILED_AUDIENCE,
     )
     gate = directory / "sluicegate.yaml"
-    gate.write_text(_widened(places.GATE_FILE.read_text(), stand.issuer, issuers))
-    stand.install_gate(gate)
-    wide = Wide(stand, other, filed)
+    text = _widened(places.GATE_FILE.read_text(), issuer, issuers)
+    gate.write_text(hooked.with_hooks(rollouts.with_paths(text)))
+    control.up(gate, ports)
+    stand = Stand.running()
+    wide = Wide(stand, gate, stand.another_gitlab(OTHER_AUDIENCE, port), filed)
     wide.put_token(stand.gitlab.new_api_token())
     return wide
 
