@@ -7,13 +7,17 @@ BIN := .venv/bin
 STAND := PYTHONPATH=tests PYTHONDONTWRITEBYTECODE=1 $(BIN)/python -m stand
 export GATE_FILE CLAIMS EVENT EMULATOR_PORT GITLAB_PORT
 
-TESTS ?= tests/unit tests/integration
+# Tests on the stand wait more than they compute: more processes than cores pay.
+WORKERS ?= 3
+PYTEST := $(BIN)/python -m pytest
+PARALLEL := --dist loadfile --no-loadscope-reorder
+SLOWEST := --durations=20 --durations-min=1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down token invoke traffic test unit lint format docs bench build deploy check lock clean
+.PHONY: help setup demo up down token invoke traffic test test-all unit lint format docs bench build deploy check lock clean
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
 
 setup: ## make the environments, from the locks
 	@command -v $(PYTHON) >/dev/null || { echo "error: Python 3.11 or later is needed, and $(PYTHON) is not on the PATH" >&2; exit 1; }
@@ -39,11 +43,14 @@ traffic: ## send requests by an alias' weights to the stand (FUNCTION=orders-api
 	@test -x $(BIN)/python || { echo "error: the stand is not up: make up" >&2; exit 1; }
 	@$(STAND) traffic $(FUNCTION) $(ALIAS) $(if $(RATE),--rate $(RATE))
 
-test: setup ## every test that needs no container engine
-	@$(BIN)/python -m pytest $(TESTS)
+test: setup ## the unit tests, and the core of those on the stand
+	@$(PYTEST) -n $(WORKERS) $(PARALLEL) -m "not extended" tests/integration tests/unit
+
+test-all: setup ## every test, with the slowest; needs a container engine, or root on Debian
+	@$(PYTEST) -n $(WORKERS) $(PARALLEL) $(SLOWEST) tests/container tests/integration tests/unit
 
 unit: setup ## the tests that need no stand
-	@$(BIN)/python -m pytest tests/unit
+	@$(PYTEST) -n auto $(PARALLEL) tests/unit
 
 lint: setup ## ruff, mypy, cfn-lint, sam validate, the gate file
 	@.ci/lint
