@@ -132,7 +132,7 @@ class GatewaySimulation(Simulation):
             self.store,
             self.runner,
             cast(Any, self.machine),
-            lambda d, _: self.told.append(d),
+            lambda d, _: self.changes.append(d),
             self.clock,
             self.clock.sleep,
         )

@@ -1,8 +1,8 @@
-"""Lambda as AWS documents it, small and in memory: what tests of crashes and races need.
+"""A model of Lambda, in memory and as AWS documents it, for tests of crashes and races.
 
-Unlike an emulator it honours every precondition (`CodeSha256`, `RevisionId`), refuses every pair of versions
-that cannot share traffic, and it can fail before or after any call has taken effect. The code of an artifact
-is looked up by its key in `code`.
+Unlike an emulator it honours every precondition (`CodeSha256`, `RevisionId`), rejects every pair of versions
+that cannot share traffic, and can fail before or after any call has taken effect. The code of an artifact is
+looked up by its key in `code`.
 """
 
 import base64
@@ -16,11 +16,11 @@ from botocore.exceptions import ClientError, ReadTimeoutError
 
 
 def error(code: str, status: int, message: str = "") -> ClientError:
-    answer: Any = {
+    response: Any = {
         "Error": {"Code": code, "Message": message},
         "ResponseMetadata": {"HTTPStatusCode": status},
     }
-    return ClientError(answer, "Call")
+    return ClientError(response, "Call")
 
 
 def code_sha256(code: bytes) -> str:
@@ -28,10 +28,11 @@ def code_sha256(code: bytes) -> str:
 
 
 class LambdaModel:
-    """One account and region. `before` and `after` are called with each call's name and may raise.
+    """One account and region. `before` and `after` get each call's name and may raise.
 
-    `answers` is what an invoked function answers, by the name it is invoked by: bytes, or bytes with Lambda's
-    `FunctionError`, or an exception. `timeout` is the patience of the client that asked last, in seconds.
+    `responses` holds the response of an invoked function by the name it is invoked by: bytes, bytes with
+    Lambda's `FunctionError`, or an exception. `timeout` is that of the last invocation's client, in seconds.
+    An update is InProgress for `busy_polls` polls, a new version Pending for `pending_polls`.
     """
 
     def __init__(self) -> None:
@@ -40,9 +41,9 @@ class LambdaModel:
         self.calls: list[str] = []
         self.before: Callable[[str], None] = lambda _: None
         self.after: Callable[[str], None] = lambda _: None
-        self.busy_looks = 1
-        self.pending_looks = 0
-        self.answers: dict[str, bytes | tuple[bytes, str] | Exception] = {}
+        self.busy_polls = 1
+        self.pending_polls = 0
+        self.responses: dict[str, bytes | tuple[bytes, str] | Exception] = {}
         self.invoked: list[tuple[str, Any]] = []
         self.timeout = 0
         self._revision = 0
@@ -79,7 +80,7 @@ class LambdaModel:
         self.functions[name]["provisioned"].add(alias)
 
     def set_state(self, name: str, version: str, state: str) -> None:
-        """What Lambda does by itself: `Inactive` after weeks, `Failed` where it cannot run."""
+        """Set a state that Lambda sets itself: `Inactive` after weeks, `Failed` if it cannot run."""
         self.functions[name]["versions"][version] |= {"State": state, "StateReasonCode": "Idle"}
 
     def serves(self, name: str, alias: str) -> tuple[str, dict[str, float]] | None:
@@ -98,7 +99,7 @@ class LambdaModel:
             if Qualifier != "$LATEST":
                 if Qualifier not in function["versions"]:
                     raise error("ResourceNotFoundException", 404, "Function not found: arn")
-                self._ripen(function, Qualifier)
+                self._poll(function, Qualifier)
                 return {"Configuration": function["versions"][Qualifier], "Code": {"Location": "https://x"}}
             status = "InProgress" if function["busy"] else "Successful"
             if function["busy"]:
@@ -112,14 +113,14 @@ class LambdaModel:
     def update_function_code(self, *, FunctionName: str, RevisionId: str, S3Key: str, **_: Any) -> Any:
         def call() -> Any:
             function = self._function(FunctionName)
-            self._settled(function)
-            self._check(function["latest"], RevisionId)
+            self._check_settled(function)
+            self._check_revision(function["latest"], RevisionId)
             function["latest"]["CodeSha256"] = code_sha256(self.code[S3Key])
             self._touch(function["latest"])
-            function["busy"] = self.busy_looks
+            function["busy"] = self.busy_polls
             return {
                 **function["latest"],
-                "LastUpdateStatus": "InProgress" if self.busy_looks else "Successful",
+                "LastUpdateStatus": "InProgress" if self.busy_polls else "Successful",
             }
 
         return self._run("UpdateFunctionCode", call)
@@ -129,11 +130,11 @@ class LambdaModel:
     ) -> Any:
         def call() -> Any:
             function = self._function(FunctionName)
-            self._settled(function)
+            self._check_settled(function)
             latest = function["latest"]
             if latest["CodeSha256"] != CodeSha256:
                 raise error("InvalidParameterValueException", 400, "CodeSHA256 is different")
-            self._check(latest, RevisionId)
+            self._check_revision(latest, RevisionId)
             moving = ("Version", "RevisionId", "Description", "State", "StateReasonCode")
             frozen = {k: v for k, v in latest.items() if k not in moving}
             for known in function["versions"].values():
@@ -141,9 +142,9 @@ class LambdaModel:
                     return known
             number = str(max(map(int, function["versions"]), default=0) + 1)
             function["versions"][number] = {**latest, "Version": number, "Description": Description}
-            if self.pending_looks:
+            if self.pending_polls:
                 function["versions"][number]["State"] = "Pending"
-                function["pending"][number] = self.pending_looks
+                function["pending"][number] = self.pending_polls
             self._touch(function["versions"][number])
             return function["versions"][number]
 
@@ -163,7 +164,7 @@ class LambdaModel:
             function = self._function(FunctionName)
             if Name in function["aliases"]:
                 raise error("ResourceConflictException", 409, "Alias already exists")
-            self._version(function, FunctionVersion)
+            self._check_version(function, FunctionVersion)
             self.set_alias(FunctionName, Name, FunctionVersion)
             return {**function["aliases"][Name], "Description": Description}
 
@@ -176,10 +177,10 @@ class LambdaModel:
             function = self._function(FunctionName)
             if Name not in function["aliases"]:
                 raise error("ResourceNotFoundException", 404, f"Cannot find alias arn: {Name}")
-            self._check(function["aliases"][Name], RevisionId)
-            self._version(function, FunctionVersion)
+            self._check_revision(function["aliases"][Name], RevisionId)
+            self._check_version(function, FunctionVersion)
             weights = RoutingConfig["AdditionalVersionWeights"]
-            self._weighable(function, Name, FunctionVersion, weights)
+            self._check_weights(function, Name, FunctionVersion, weights)
             self.set_alias(FunctionName, Name, FunctionVersion, weights)
             return function["aliases"][Name]
 
@@ -210,18 +211,18 @@ class LambdaModel:
             name, _, version = FunctionName.partition(":")
             function = self._function(name)
             if version:
-                self._version(function, version)
+                self._check_version(function, version)
                 if function["versions"][version]["State"] == "Pending":
                     raise error(
                         "ResourceConflictException", 409, "The function is currently in Pending state"
                     )
             self.invoked.append((FunctionName, json.loads(Payload)))
-            answer = self.answers.get(FunctionName, b'{"ok":true}')
-            if isinstance(answer, Exception):
-                raise answer
-            payload, failed = answer if isinstance(answer, tuple) else (answer, None)
-            told = {"FunctionError": failed} if failed else {}
-            return {"StatusCode": 200, "Payload": io.BytesIO(payload), **told}
+            response = self.responses.get(FunctionName, b'{"ok":true}')
+            if isinstance(response, Exception):
+                raise response
+            payload, failed = response if isinstance(response, tuple) else (response, None)
+            error_field = {"FunctionError": failed} if failed else {}
+            return {"StatusCode": 200, "Payload": io.BytesIO(payload), **error_field}
 
         return self._run("Invoke", call)
 
@@ -240,44 +241,46 @@ class LambdaModel:
             raise error("ResourceNotFoundException", 404, f"Function not found: {name}")
         return self.functions[name]
 
-    def _settled(self, function: dict[str, Any]) -> None:
+    def _check_settled(self, function: dict[str, Any]) -> None:
         if function["busy"]:
             raise error("ResourceConflictException", 409, "An update is in progress")
 
-    def _check(self, entry: dict[str, Any], revision: str) -> None:
+    def _check_revision(self, entry: dict[str, Any], revision: str) -> None:
         if entry["RevisionId"] != revision:
             raise error("PreconditionFailedException", 412, "The RevisionId provided does not match")
 
-    def _version(self, function: dict[str, Any], version: str) -> None:
+    def _check_version(self, function: dict[str, Any], version: str) -> None:
         if version not in function["versions"]:
             raise error("ResourceNotFoundException", 404, f"Function not found: {version}")
 
-    def _ripen(self, function: dict[str, Any], version: str) -> None:
-        """A version that is looked at often enough is ready."""
+    def _poll(self, function: dict[str, Any], version: str) -> None:
+        """Count a poll: after enough of them the version is Active."""
         if version in function["pending"]:
             function["pending"][version] -= 1
             if not function["pending"][version]:
                 del function["pending"][version]
                 function["versions"][version]["State"] = "Active"
 
-    def _weighable(self, function: dict[str, Any], alias: str, main: str, weights: dict[str, float]) -> None:
+    def _check_weights(
+        self, function: dict[str, Any], alias: str, main: str, weights: dict[str, float]
+    ) -> None:
         """Two published versions of one role and dead-letter target (CreateAlias, RoutingConfig)."""
-        refused = None
+        rejection = None
         if len(weights) > 1:
-            refused = "An alias can point to a maximum of two function versions"
+            rejection = "An alias can point to a maximum of two function versions"
         elif weights and alias in function["provisioned"]:
-            refused = "Alias with weights can not be used with Provisioned Concurrency"
+            rejection = "Alias with weights can not be used with Provisioned Concurrency"
         for version, weight in weights.items():
-            self._version(function, version)
+            self._check_version(function, version)
             if version == main:
-                refused = "The version in the routing configuration is the alias' own"
+                rejection = "The version in the routing configuration is the alias' own"
             if not 0 <= weight <= 1:
-                refused = "A weight is from 0 to 1"
+                rejection = "A weight is from 0 to 1"
             one, other = function["versions"][main], function["versions"][version]
             if any(one.get(name) != other.get(name) for name in ("Role", "DeadLetterConfig")):
-                refused = "The versions differ in their role or dead-letter queue"
-        if refused:
-            raise error("InvalidParameterValueException", 400, refused)
+                rejection = "The versions differ in their role or dead-letter queue"
+        if rejection:
+            raise error("InvalidParameterValueException", 400, rejection)
 
     def _touch(self, entry: dict[str, Any]) -> None:
         self._revision += 1
@@ -285,5 +288,5 @@ class LambdaModel:
 
 
 def timeout() -> ReadTimeoutError:
-    """What a call looks like whose answer was lost."""
+    """The error of a call whose response was lost."""
     return ReadTimeoutError(endpoint_url="https://lambda")

@@ -128,12 +128,12 @@ class Simulation:
             self.clock.sleep,
             self.clock,
         )
-        self.told: list[Deployment] = []
+        self.changes: list[Deployment] = []
         self.deployer = Deployer(
             self.store,
             self.runner,
             cast(Any, self.waits),
-            lambda d, _: self.told.append(d),
+            lambda d, _: self.changes.append(d),
             self.clock,
             self.clock.sleep,
         )

@@ -1,7 +1,7 @@
 """A canary, a rollback, a breach and an abort, interrupted at every call to Lambda and to the table.
 
-The deployer dies, a call fails or its answer is lost, a second deployer wakes up in it, somebody aborts in
-it: afterwards the promises hold, and the record says what the alias serves.
+In each call the deployer dies, the call fails, its response is lost, a second deployer starts, or someone
+aborts: afterwards the guarantees hold, and the record says what the alias serves.
 """
 
 import copy
@@ -41,7 +41,7 @@ ACCOUNT = "123456789012"  # moto's
 
 @dataclass(frozen=True)
 class Scene:
-    """What is accepted, what happens meanwhile, and how it ends if nothing else comes in between."""
+    """What is accepted, what happens during it, and how it ends without an interruption."""
 
     name: str
     fields: dict[str, Any]
@@ -122,7 +122,7 @@ def abort_when_baking(at: Simulation) -> Callable[[Deployment], None]:
 
 
 def abort(at: Simulation, deployment: Deployment) -> None:
-    """Somebody, through the gateway: what has moved on is read again."""
+    """Abort as the gateway does: a record that was changed is read again."""
     while not (current := at.now(deployment)).status.final:
         after = request_abort(current, ABORTED, "aborted by job 9", at.clock())
         if after is current:
@@ -132,8 +132,8 @@ def abort(at: Simulation, deployment: Deployment) -> None:
             return
 
 
-HARMLESS = ("GetItem", "Query", "GetAlias", "GetFunction", "GetProvisionedConcurrencyConfig", "Invoke")
-"""Calls that change nothing. A smoke test whose answer is lost has failed."""
+READS = ("GetItem", "Query", "GetAlias", "GetFunction", "GetProvisionedConcurrencyConfig", "Invoke")
+"""Calls that change nothing. A smoke test whose response is lost has failed."""
 
 
 class Interruption:
@@ -195,23 +195,23 @@ def run(at: Simulation, accepted: Deployment) -> Deployment:
             return at.run(accepted)
         except (Killed, ClientError, BotoCoreError):
             continue
-    raise AssertionError("it fails again and again")
+    raise AssertionError("it keeps failing")
 
 
-def tell_the_truth(at: Simulation) -> None:
-    """At the end of every step, what the record says is what the alias serves."""
+def check_every_change(at: Simulation) -> None:
+    """Check after every action that the alias serves what the record says."""
 
     def on_change(deployment: Deployment, _: object) -> None:
-        at.told.append(deployment)
+        at.changes.append(deployment)
         if deployment.failures or deployment.current is None or deployment.outcome is AliasOutcome.UNKNOWN:
-            return  # an answer was lost: it may have moved
+            return  # a response was lost: it may have moved
         assert at.model.serves("orders", "prod") == (deployment.current.version, deployment.current.weights)
 
     at.deployer = replace(at.deployer, on_change=on_change)
 
 
 def check(at: Simulation, accepted: Deployment, scene: Scene | None) -> Deployment:
-    """The promises of a deployment that has ended."""
+    """Check the guarantees of a deployment that has ended."""
     deployment = at.now(accepted)
     assert deployment.status.final
     assert [entry.status.final for entry in deployment.timeline].count(True) == 1
@@ -234,31 +234,31 @@ def check(at: Simulation, accepted: Deployment, scene: Scene | None) -> Deployme
     return deployment
 
 
-def points(*scenes: str, harmless: bool = True) -> list[Any]:
+def points(*scenes: str, reads: bool = True) -> list[Any]:
     """The calls of the scenes; of those that begin as the canary does, from where they differ on."""
     canary = calls("canary")
     return [
         pytest.param(name, point, id=f"{name}-{point}-{call}")
         for name in scenes or SCENES
         for point, call in enumerate(calls(name))
-        if (harmless or call not in HARMLESS)
+        if (reads or call not in READS)
         and (name in ("canary", "rollback") or calls(name)[: point + 1] != canary[: point + 1])
     ]
 
 
 @pytest.mark.parametrize("name", SCENES)
-def test_a_scene_goes_as_it_is_told(name: str) -> None:
+def test_a_scene_without_an_interruption_ends_as_described(name: str) -> None:
     with prepared_simulation(SCENES[name]) as (at, accepted):
-        tell_the_truth(at)
+        check_every_change(at)
         at.run(accepted)
         check(at, accepted, SCENES[name])
 
 
-@pytest.mark.parametrize(("name", "point"), points(harmless=False))
-def test_a_deployer_that_dies_after_any_call_changes_nothing_in_the_end(name: str, point: int) -> None:
-    """Of those that change something: before a call, and after a look, it is as after the last of them."""
+@pytest.mark.parametrize(("name", "point"), points(reads=False))
+def test_a_deployer_that_dies_after_any_call_does_not_change_the_end(name: str, point: int) -> None:
+    """Only calls that change something: after a read it is the same as after the change before it."""
     with prepared_simulation(SCENES[name]) as (at, accepted):
-        tell_the_truth(at)
+        check_every_change(at)
         Interruption(at, point, after=die)
         with pytest.raises(Killed):
             at.run(accepted)
@@ -267,25 +267,25 @@ def test_a_deployer_that_dies_after_any_call_changes_nothing_in_the_end(name: st
 
 
 @pytest.mark.parametrize(("name", "point"), points())
-def test_a_call_that_fails_is_made_up_for(name: str, point: int) -> None:
+def test_a_call_that_fails_is_retried(name: str, point: int) -> None:
     with prepared_simulation(SCENES[name]) as (at, accepted):
-        tell_the_truth(at)
+        check_every_change(at)
         Interruption(at, point, before=fail)
         run(at, accepted)
         check(at, accepted, SCENES[name])
 
 
-@pytest.mark.parametrize(("name", "point"), points(harmless=False))
-def test_an_answer_that_is_lost_is_made_up_for(name: str, point: int) -> None:
+@pytest.mark.parametrize(("name", "point"), points(reads=False))
+def test_a_call_whose_response_is_lost_is_retried(name: str, point: int) -> None:
     with prepared_simulation(SCENES[name]) as (at, accepted):
-        tell_the_truth(at)
+        check_every_change(at)
         Interruption(at, point, after=lose)
         run(at, accepted)
         check(at, accepted, SCENES[name])
 
 
 @pytest.mark.parametrize(("name", "point"), points())
-def test_a_second_deployer_that_wakes_up_in_any_call_comes_to_the_same_end(name: str, point: int) -> None:
+def test_a_second_deployer_that_starts_in_any_call_does_not_change_the_end(name: str, point: int) -> None:
     with prepared_simulation(SCENES[name]) as (at, accepted):
         Interruption(at, point, before=lambda: run(at, accepted))
         run(at, accepted)
@@ -304,20 +304,20 @@ def test_an_abort_in_any_call_ends_it_where_it_began(name: str, point: int) -> N
 
 @pytest.mark.parametrize(("name", "point"), points("canary", "rollback"))
 def test_a_call_that_is_held_up_until_an_abort_is_over_has_no_effect(name: str, point: int) -> None:
-    """Somebody aborts, and a second deployer brings it to its end, before the first one's call goes out."""
+    """Someone aborts, and a second deployer ends the deployment, before the first one's call is sent."""
 
-    def meanwhile() -> None:
+    def abort_and_end() -> None:
         abort(at, accepted)
         run(at, accepted)
 
     with prepared_simulation(SCENES[name]) as (at, accepted):
-        Interruption(at, point, before=meanwhile)
+        Interruption(at, point, before=abort_and_end)
         run(at, accepted)
         deployment = check(at, accepted, None)
         assert deployment.status in (Status.ABORTED, Status.SUCCEEDED)
 
 
-def test_a_record_that_has_moved_on_is_never_overwritten() -> None:
+def test_a_record_that_was_changed_is_never_overwritten() -> None:
     with prepared_simulation(SCENES["canary"]) as (at, accepted):
         run(at, accepted)
         with pytest.raises(StaleRevision):

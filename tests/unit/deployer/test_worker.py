@@ -26,8 +26,8 @@ def at() -> Iterator[Simulation]:
         yield made
 
 
-def holds_promises(at: Simulation, deployment: Deployment) -> None:
-    """What must be true of a deployment that has ended, however it went."""
+def check_guarantees(at: Simulation, deployment: Deployment) -> None:
+    """Check what must be true of every deployment that has ended."""
     assert deployment.status.final
     assert at.locks() == []
     finals = [entry for entry in deployment.timeline if entry.status.final]
@@ -42,7 +42,7 @@ def holds_promises(at: Simulation, deployment: Deployment) -> None:
 
 def test_the_first_release_creates_the_alias(at: Simulation) -> None:
     deployment = at.run(at.accept(NEW_SHA))
-    holds_promises(at, deployment)
+    check_guarantees(at, deployment)
     assert deployment.status is Status.SUCCEEDED
     assert (deployment.version, deployment.original, deployment.outcome) == ("1", None, AliasOutcome.MOVED)
     assert [entry.status for entry in deployment.timeline] == [
@@ -53,10 +53,10 @@ def test_the_first_release_creates_the_alias(at: Simulation) -> None:
     ]
 
 
-def test_a_second_release_moves_the_alias_and_says_what_was_found(at: Simulation) -> None:
+def test_a_second_release_moves_the_alias_and_records_the_original(at: Simulation) -> None:
     at.run(at.accept(OLD_SHA))
     deployment = at.run(at.accept(NEW_SHA))
-    holds_promises(at, deployment)
+    check_guarantees(at, deployment)
     assert deployment.original is not None
     assert (deployment.original.version, deployment.version) == ("1", "2")
 
@@ -65,7 +65,7 @@ def test_the_same_digest_in_another_stage_is_not_published_again(at: Simulation)
     at.run(at.accept(NEW_SHA, alias="dev"))
     at.model.calls.clear()
     deployment = at.run(at.accept(NEW_SHA, alias="prod"))
-    holds_promises(at, deployment)
+    check_guarantees(at, deployment)
     assert deployment.version == "1"
     assert at.model.calls == ["GetAlias", "GetFunction", "GetFunction", "CreateAlias"]
 
@@ -79,7 +79,7 @@ def test_an_older_digest_is_reused_although_latest_has_newer_code(at: Simulation
     assert "UpdateFunctionCode" not in at.model.calls
 
 
-def test_another_configuration_is_published_anew_and_named_without_its_values(at: Simulation) -> None:
+def test_a_changed_configuration_is_published_again_and_named_without_its_values(at: Simulation) -> None:
     at.run(at.accept(NEW_SHA))
     at.model.configure("orders", MemorySize=256, Environment={"Variables": {"PASSWORD": "canary-value"}})
     deployment = at.run(at.accept(NEW_SHA, alias="dev"))
@@ -92,7 +92,7 @@ def test_a_version_that_was_deleted_is_published_again(at: Simulation) -> None:
     at.run(at.accept(NEW_SHA))
     at.model.functions["orders"]["versions"].clear()
     deployment = at.run(at.accept(NEW_SHA, alias="dev"))
-    holds_promises(at, deployment)
+    check_guarantees(at, deployment)
     assert deployment.status is Status.SUCCEEDED
 
 
@@ -104,7 +104,7 @@ def test_a_version_that_was_deleted_is_published_again(at: Simulation) -> None:
         (lambda at: at.model.code.update({f"orders/{NEW_SHA}.zip": b"other"}), "artifact_mismatch"),
     ],
 )
-def test_what_cannot_work_ends_failed_with_its_reason(
+def test_a_permanent_failure_ends_failed_with_its_reason(
     at: Simulation, break_it: Callable[[Simulation], object], code: str
 ) -> None:
     accepted = at.accept(NEW_SHA)
@@ -125,7 +125,7 @@ def test_an_expected_version_that_is_not_served_stops_before_anything_changes(at
     assert at.model.calls == ["GetAlias"]
 
 
-def test_an_alias_that_somebody_else_moved_is_left_alone(at: Simulation) -> None:
+def test_an_alias_moved_by_someone_else_is_left_unchanged(at: Simulation) -> None:
     at.run(at.accept(OLD_SHA))
     at.run(at.accept(NEW_SHA))
     accepted = at.accept(OLD_SHA)
@@ -140,7 +140,7 @@ def test_an_alias_that_somebody_else_moved_is_left_alone(at: Simulation) -> None
     assert at.model.serves("orders", "prod") == ("2", {"1": 0.5})
 
 
-def test_an_alias_moved_between_the_look_and_the_move_is_not_overwritten(at: Simulation) -> None:
+def test_an_alias_moved_between_the_read_and_the_move_is_not_overwritten(at: Simulation) -> None:
     at.run(at.accept(OLD_SHA))
     at.run(at.accept(NEW_SHA))
     accepted = at.accept(OLD_SHA)
@@ -156,7 +156,7 @@ def test_an_alias_moved_between_the_look_and_the_move_is_not_overwritten(at: Sim
     assert at.model.serves("orders", "prod") == ("1", {"2": 0.5})
 
 
-def test_code_that_somebody_else_updates_meanwhile_is_never_published_as_ours(at: Simulation) -> None:
+def test_code_updated_by_someone_else_is_never_published_as_the_accepted_code(at: Simulation) -> None:
     accepted = at.accept(NEW_SHA)
 
     def update(name: str) -> None:
@@ -166,7 +166,7 @@ def test_code_that_somebody_else_updates_meanwhile_is_never_published_as_ours(at
 
     at.model.before = update
     deployment = at.run(accepted)
-    holds_promises(at, deployment)
+    check_guarantees(at, deployment)
     assert deployment.status is Status.SUCCEEDED
 
 
@@ -179,7 +179,7 @@ def test_a_function_deleted_midway_frees_the_locks(at: Simulation) -> None:
     assert at.locks() == []
 
 
-def test_a_function_deleted_before_the_alias_moves_is_told_truly(at: Simulation) -> None:
+def test_a_function_deleted_before_the_alias_moves_is_recorded(at: Simulation) -> None:
     at.run(at.accept(OLD_SHA))
     accepted = at.accept(NEW_SHA)
     at.model.before = lambda name: at.model.functions.clear() if name == "UpdateAlias" else None
@@ -188,7 +188,7 @@ def test_a_function_deleted_before_the_alias_moves_is_told_truly(at: Simulation)
     assert at.locks() == []
 
 
-def test_lambda_down_for_good_ends_failed_and_untouched(at: Simulation) -> None:
+def test_a_permanent_outage_of_lambda_ends_failed_and_untouched(at: Simulation) -> None:
     at.run(at.accept(OLD_SHA))
     accepted = at.accept(NEW_SHA)
 
@@ -204,8 +204,8 @@ def test_lambda_down_for_good_ends_failed_and_untouched(at: Simulation) -> None:
 
 
 @pytest.mark.parametrize("first", [True, False])
-def test_a_move_whose_answers_are_all_lost_is_still_told_truly(at: Simulation, first: bool) -> None:
-    """The alias moves, but every answer to it is lost: the next look sees that it has."""
+def test_a_move_whose_responses_are_all_lost_is_still_recorded(at: Simulation, first: bool) -> None:
+    """The alias moves, but every response is lost: the next read shows that it has moved."""
     if not first:
         at.run(at.accept(OLD_SHA))
     accepted = at.accept(NEW_SHA)
@@ -216,13 +216,13 @@ def test_a_move_whose_answers_are_all_lost_is_still_told_truly(at: Simulation, f
 
     at.model.after = lose
     deployment = at.run(accepted)
-    holds_promises(at, deployment)
+    check_guarantees(at, deployment)
     assert deployment.status is Status.SUCCEEDED
 
 
 @pytest.mark.parametrize("first", [True, False])
-def test_what_moved_but_cannot_be_confirmed_is_brought_back(at: Simulation, first: bool) -> None:
-    """After the move Lambda fails until the deployer gives up; then the alias is as it was found."""
+def test_a_move_that_cannot_be_confirmed_is_restored(at: Simulation, first: bool) -> None:
+    """After the move Lambda fails until the deployer stops retrying; then the original is restored."""
     if not first:
         at.run(at.accept(OLD_SHA))
     accepted = at.accept(NEW_SHA)
@@ -236,7 +236,7 @@ def test_what_moved_but_cannot_be_confirmed_is_brought_back(at: Simulation, firs
 
     at.model.after = lose
     deployment = at.run(accepted)
-    holds_promises(at, deployment)
+    check_guarantees(at, deployment)
     assert deployment.status is Status.ROLLED_BACK
     assert deployment.outcome is (AliasOutcome.REMOVED if first else AliasOutcome.RESTORED)
     assert at.model.serves("orders", "prod") == (None if first else ("1", {}))
@@ -297,7 +297,7 @@ def test_a_deployer_that_dies_at_any_point_changes_nothing_in_the_outcome(point:
         with pytest.raises(Killed):
             at.run(accepted)
         deployment = at.run(accepted)
-        holds_promises(at, deployment)
+        check_guarantees(at, deployment)
         assert (deployment.status, deployment.version) == (Status.SUCCEEDED, "2")
         assert len(at.model.functions["orders"]["versions"]) == 2
 
@@ -306,7 +306,7 @@ def test_a_deployer_that_dies_at_any_point_changes_nothing_in_the_outcome(point:
 @pytest.mark.parametrize(
     "point", [i for i, name in enumerate(RELEASE) if name[0].isupper()], ids=lambda i: f"{i}-{RELEASE[i]}"
 )
-def test_a_call_that_fails_or_whose_answer_is_lost_is_made_up_for(point: int, how: str) -> None:
+def test_a_call_that_fails_or_whose_response_is_lost_is_retried(point: int, how: str) -> None:
     with simulation() as at:
         prepare(at)
         accepted = at.accept(NEW_SHA)
@@ -315,15 +315,15 @@ def test_a_call_that_fails_or_whose_answer_is_lost_is_made_up_for(point: int, ho
             deployment = at.run(accepted)
         except Exception:  # the table failed: the state machine runs the step again
             deployment = at.run(accepted)
-        holds_promises(at, deployment)
+        check_guarantees(at, deployment)
         assert (deployment.status, deployment.version) == (Status.SUCCEEDED, "2")
 
 
 @pytest.mark.parametrize(
     "point", range(sum(name[0].isupper() for name in RELEASE)), ids=lambda i: f"inside call {i}"
 )
-def test_a_step_that_runs_twice_at_once_has_one_outcome(point: int) -> None:
-    """A second deployer wakes up inside a call of the first one, and runs the deployment to its end."""
+def test_an_action_that_runs_twice_at_once_has_one_outcome(point: int) -> None:
+    """A second deployer starts inside a call of the first, and runs the deployment to its end."""
     with simulation() as at:
         prepare(at)
         accepted = at.accept(NEW_SHA)
@@ -337,7 +337,7 @@ def test_a_step_that_runs_twice_at_once_has_one_outcome(point: int) -> None:
 
         at.model.before = twin
         deployment = at.run(accepted)
-        holds_promises(at, deployment)
+        check_guarantees(at, deployment)
         assert deployment.status is Status.SUCCEEDED
         assert len(at.model.functions["orders"]["versions"]) == 2
 
@@ -354,14 +354,14 @@ def test_two_stages_at_once_publish_one_after_the_other(at: Simulation) -> None:
 
     at.model.before = interleave
     first, second = at.run(one), at.run(other)
-    holds_promises(at, first)
-    holds_promises(at, second)
+    check_guarantees(at, first)
+    check_guarantees(at, second)
     assert (first.status, second.status) == (Status.SUCCEEDED, Status.SUCCEEDED)
     assert at.model.code_of("orders", first.version or "") == OLD_SHA
     assert at.model.code_of("orders", second.version or "") == NEW_SHA
 
 
-def test_a_lease_that_ran_out_is_taken_over_and_the_sleeper_does_no_harm(at: Simulation) -> None:
+def test_an_expired_lease_is_taken_over_and_its_old_holder_changes_nothing(at: Simulation) -> None:
     """One deployment sleeps past its lease right before it updates the code; another one publishes."""
     sleeper, other = at.accept(OLD_SHA, alias="dev"), at.accept(NEW_SHA, alias="prod")
     slept: list[str] = []
@@ -374,12 +374,12 @@ def test_a_lease_that_ran_out_is_taken_over_and_the_sleeper_does_no_harm(at: Sim
 
     at.model.before = oversleep
     first = at.run(sleeper)
-    holds_promises(at, first)
-    holds_promises(at, at.now(other))
+    check_guarantees(at, first)
+    check_guarantees(at, at.now(other))
     assert at.model.code_of("orders", at.now(other).version or "") == NEW_SHA
 
 
-def test_a_record_that_moved_on_is_not_overwritten(at: Simulation) -> None:
+def test_a_record_that_was_changed_is_not_overwritten(at: Simulation) -> None:
     accepted = at.accept(NEW_SHA)
     at.run(accepted)
     late = accepted.changed(at.clock(), "late", Status.PUBLISHING)

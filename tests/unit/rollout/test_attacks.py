@@ -191,7 +191,7 @@ def test_an_approved_deployment_that_bakes_is_not_woken_every_minute(at: Stand) 
     at.engine.woken.clear()
     at.simulation.clock.sleep(60)
     assert janitor.sweep().running == 1
-    assert at.engine.woken == ["token"]  # whoever approved may have died before the wake-up call
+    assert at.engine.woken == ["token"]  # the gateway may have died between the approval and the wake-up
     baking = replace(at.simulation.now(asked), status=Status.BAKING, revision=99)
     at.simulation.store.deployments.save(at.simulation.now(asked), baking)
     at.engine.woken.clear()
@@ -201,7 +201,7 @@ def test_an_approved_deployment_that_bakes_is_not_woken_every_minute(at: Stand) 
     assert at.engine.woken == []
 
 
-def test_a_table_in_trouble_is_waited_for_and_not_asked_again_at_once(at: Stand) -> None:
+def test_an_unavailable_table_is_waited_for(at: Stand) -> None:
     """An answer without a revision ended its own wait: turns without a pause, up to the history's end."""
     deployment = at.deploy(at.job(1), NEW)
     at.simulation.deployer.register_wait(deployment.id, 0, "token", 5)
@@ -239,7 +239,7 @@ def test_a_stage_with_a_new_name_is_rolled_back_from_what_it_serves(at: Stand) -
     assert back.version == "2"
 
 
-def test_a_rollback_goes_one_step_back_although_the_release_ends_meanwhile(at: Stand) -> None:
+def test_a_rollback_goes_one_step_back_although_the_release_ends_at_the_same_time(at: Stand) -> None:
     for number, sha256 in enumerate((OLD, NEW), 1):
         at.simulation.run(at.deploy(at.job(number), sha256))
     release = at.deploy(at.job(3), NEWEST)
@@ -302,7 +302,7 @@ def test_a_token_too_old_for_a_stage_neither_holds_nor_releases_it(at: Stand) ->
 # The alias
 
 
-def test_a_move_that_was_held_up_comes_to_nothing_once_the_deployment_has_ended(at: Stand) -> None:
+def test_a_delayed_move_has_no_effect_once_the_deployment_has_ended(at: Stand) -> None:
     """The call was under way, in a retry or a slow network, while the deployment ended `untouched`."""
     at.simulation.run(at.simulation.accept(OLD))
     deployment = at.simulation.accept(NEW)
@@ -323,7 +323,7 @@ def test_a_move_that_was_held_up_comes_to_nothing_once_the_deployment_has_ended(
 
 
 @pytest.mark.parametrize(
-    ("answer", "error", "told"),
+    ("response", "error", "expected"),
     [
         (
             b'{"errorMessage": "no way to postgres://app:s3cret@db", "errorType": "OperationalError"}',
@@ -333,28 +333,28 @@ def test_a_move_that_was_held_up_comes_to_nothing_once_the_deployment_has_ended(
         (b'{"errorType": "s3cret s3cret"}', "Unhandled", "an error without a type"),
     ],
 )
-def test_an_error_of_a_function_is_told_by_its_type_alone(answer: bytes, error: str, told: str) -> None:
-    """What an error says may be made of the environment, and readers of the record are many.
+def test_only_the_type_of_a_function_error_is_quoted(response: bytes, error: str, expected: str) -> None:
+    """An error message may hold values from the environment, and many may read the record.
 
     guarantees.md#7-no-secret-in-any-output
     """
-    why = smoke.find_failure(Smoke(10, payload="{}", expect='{"status": "ok"}'), answer, error)
+    why = smoke.find_failure(Smoke(10, payload="{}", expect='{"status": "ok"}'), response, error)
     assert why is not None
-    assert told in why
+    assert expected in why
     assert "s3cret" not in why
 
 
 @pytest.mark.parametrize(
-    ("answer", "told"),
+    ("response", "expected"),
     [
         (b'{"status": "down"}', 'not as expected: {"status": "down"}'),
         (b"<p>\x1b[2Jdown</p>", "not JSON"),
         (b'"' + b"x" * 9_000 + b'"', "x" * 100),
     ],
 )
-def test_what_a_function_chose_to_answer_is_told_cut_and_cleaned(answer: bytes, told: str) -> None:
-    why = smoke.find_failure(Smoke(10, payload="{}", expect='{"status": "ok"}'), answer, None)
+def test_a_response_of_a_function_is_quoted_cut_and_cleaned(response: bytes, expected: str) -> None:
+    why = smoke.find_failure(Smoke(10, payload="{}", expect='{"status": "ok"}'), response, None)
     assert why is not None
-    assert told in why
+    assert expected in why
     assert len(why) < 400
     assert "\x1b" not in why

@@ -104,9 +104,9 @@ def test_a_rollout_takes_its_steps(
     baked: list[tuple[int, Any]] = []
     began = at.clock.now
     ended(at, deployment, Status.SUCCEEDED, AliasOutcome.MOVED)
-    for told in at.told:
-        if told.id == deployment.id and told.status is Status.BAKING:
-            baked.append((told.weight, told.current))
+    for change in at.changes:
+        if change.id == deployment.id and change.status is Status.BAKING:
+            baked.append((change.weight, change.current))
     assert [weight for weight, _ in baked] == weights
     assert all(
         state == (AliasState("2") if weight == 100 else AliasState("1", {"2": weight / 100}))
@@ -141,7 +141,7 @@ def test_a_first_release_has_nothing_to_share_traffic_with(at: GatewaySimulation
         (lambda at: at.model.configure("orders", DeadLetterConfig={"TargetArn": "arn:q"}), "dead_letter"),
     ],
 )
-def test_what_lambda_would_not_share_traffic_between_is_told_before_anything_moves(
+def test_versions_that_cannot_share_traffic_fail_before_anything_moves(
     at: GatewaySimulation, prepare: Any, because: str
 ) -> None:
     _, new = served(at, Rollout(steps=CANARY))
@@ -163,7 +163,7 @@ def test_what_lambda_would_not_share_traffic_between_is_told_before_anything_mov
 def test_a_smoke_test_that_fails_keeps_traffic_away(at: GatewaySimulation) -> None:
     smoke = Smoke(5, '{"ping":true}', '{"status":"ok"}')
     _, new = served(at, Rollout(steps=CANARY, smoke=smoke))
-    at.model.answers["orders:2"] = b'{"status":"broken"}'
+    at.model.responses["orders:2"] = b'{"status":"broken"}'
     deployment = ended(at, at.deploy(new), Status.FAILED, AliasOutcome.UNTOUCHED, "smoke_failed")
     assert at.model.invoked == [("orders:2", {"ping": True})]
     assert at.model.timeout == 5
@@ -171,10 +171,10 @@ def test_a_smoke_test_that_fails_keeps_traffic_away(at: GatewaySimulation) -> No
     assert "broken" in deployment.timeline[-1].message
 
 
-def test_a_hook_is_told_what_it_is_about_and_may_refuse(at: GatewaySimulation) -> None:
+def test_a_hook_gets_the_deployment_and_may_reject_it(at: GatewaySimulation) -> None:
     _, new = served(at, Rollout(smoke=Smoke(10, hook="orders-check")))
     at.model.add("orders-check")
-    at.model.answers["orders-check"] = b'{"ok":false,"message":"the schema is too old"}'
+    at.model.responses["orders-check"] = b'{"ok":false,"message":"the schema is too old"}'
     deployment = ended(at, at.deploy(new), Status.FAILED, AliasOutcome.UNTOUCHED, "smoke_failed")
     assert "the schema is too old" in deployment.timeline[-1].message
     [(name, facts)] = at.model.invoked
@@ -190,23 +190,23 @@ def test_a_hook_is_told_what_it_is_about_and_may_refuse(at: GatewaySimulation) -
     }
 
 
-def test_a_hook_that_is_not_there_is_named(at: GatewaySimulation) -> None:
+def test_a_missing_hook_is_named(at: GatewaySimulation) -> None:
     _, new = served(at, Rollout(smoke=Smoke(10, hook="orders-check")))
     deployment = ended(at, at.deploy(new), Status.FAILED, AliasOutcome.UNTOUCHED, "smoke_failed")
     assert "orders-check" in deployment.timeline[-1].message
 
 
-def test_a_hook_that_does_not_answer_in_time_refuses(at: GatewaySimulation) -> None:
+def test_a_hook_that_does_not_respond_in_time_rejects(at: GatewaySimulation) -> None:
     _, new = served(at, Rollout(smoke=Smoke(10, hook="orders-check")))
     at.model.add("orders-check")
-    at.model.answers["orders-check"] = timeout()
+    at.model.responses["orders-check"] = timeout()
     deployment = ended(at, at.deploy(new), Status.FAILED, AliasOutcome.UNTOUCHED, "smoke_failed")
     assert "no answer within 10 s" in deployment.timeline[-1].message
     assert len(at.model.invoked) == 1
 
 
 @pytest.mark.parametrize("state", [AlarmState.ALARM, AlarmState.MISSING])
-def test_an_alarm_that_fires_beforehand_stops_it_before_anything_moves(
+def test_an_alarm_that_is_firing_already_stops_it_before_anything_moves(
     at: GatewaySimulation, state: AlarmState
 ) -> None:
     _, new = served(at, Rollout(steps=CANARY, watch=ALARM))
@@ -215,16 +215,16 @@ def test_an_alarm_that_fires_beforehand_stops_it_before_anything_moves(
     ended(at, at.deploy(new), Status.FAILED, AliasOutcome.UNTOUCHED, code)
 
 
-def test_a_version_that_takes_its_time_is_waited_for(at: GatewaySimulation) -> None:
+def test_a_slow_version_is_waited_for(at: GatewaySimulation) -> None:
     _, new = served(at, Rollout(steps=CANARY))
-    at.model.pending_looks = 40
+    at.model.pending_polls = 40
     ended(at, at.deploy(new), Status.SUCCEEDED, AliasOutcome.MOVED)
 
 
 # While it bakes
 
 
-def test_an_alarm_ends_the_wait_and_brings_traffic_back_at_once(at: GatewaySimulation) -> None:
+def test_an_alarm_ends_the_wait_and_restores_the_alias_at_once(at: GatewaySimulation) -> None:
     _, new = served(at, Rollout(steps=((TrafficStep(10, 86_400), TrafficStep(100, 0))), watch=ALARM))
     at.cloudwatch.alarms["orders-5xx"] = AlarmState.OK
     deployment = at.run_until(at.deploy(new), "baking")
@@ -244,7 +244,7 @@ def fires(at: GatewaySimulation, alarm: str, region: str = "eu-central-1") -> li
     return woken
 
 
-def test_an_alarm_that_nobody_heard_is_seen_at_the_next_look(at: GatewaySimulation) -> None:
+def test_an_alarm_whose_event_was_lost_is_seen_at_the_next_observation(at: GatewaySimulation) -> None:
     _, new = served(at, Rollout(steps=((TrafficStep(10, 600), TrafficStep(100, 0))), watch=ALARM))
     at.cloudwatch.alarms["orders-5xx"] = AlarmState.OK
     deployment = at.run_until(at.deploy(new), "baking")
@@ -254,7 +254,7 @@ def test_an_alarm_that_nobody_heard_is_seen_at_the_next_look(at: GatewaySimulati
     assert at.clock.now - began <= 31
 
 
-def test_an_alarm_that_is_quiet_again_wakes_and_changes_nothing(at: GatewaySimulation) -> None:
+def test_an_alarm_that_is_ok_again_wakes_and_changes_nothing(at: GatewaySimulation) -> None:
     _, new = served(at, Rollout(steps=CANARY, watch=ALARM))
     at.cloudwatch.alarms["orders-5xx"] = AlarmState.OK
     deployment = at.run_until(at.deploy(new), "baking")
@@ -263,7 +263,7 @@ def test_an_alarm_that_is_quiet_again_wakes_and_changes_nothing(at: GatewaySimul
     ended(at, deployment, Status.SUCCEEDED, AliasOutcome.MOVED)
 
 
-def test_a_metric_that_is_worse_than_the_limit_brings_traffic_back(at: GatewaySimulation) -> None:
+def test_a_metric_above_its_limit_restores_the_alias(at: GatewaySimulation) -> None:
     _, new = served(at, Rollout(steps=CANARY, watch=ERRORS))
     deployment = at.run_until(at.deploy(new), "baking")
     at.cloudwatch.metrics["2"] = VersionMetrics(invocations=100, errors=6)
@@ -281,7 +281,7 @@ def test_a_metric_that_is_worse_than_the_limit_brings_traffic_back(at: GatewaySi
         (NoData.EXTEND, Status.ROLLED_BACK, 1_200),
     ],
 )
-def test_a_bake_without_requests_comes_to_what_the_gate_file_says(
+def test_a_bake_without_requests_ends_as_the_gate_file_says(
     at: GatewaySimulation, no_data: NoData, status: Status, seconds: int
 ) -> None:
     watch = Watch(limits=ERRORS.limits, no_data=no_data)
@@ -293,7 +293,7 @@ def test_a_bake_without_requests_comes_to_what_the_gate_file_says(
     assert seconds <= at.clock.now - began < seconds + 5
 
 
-def test_a_bake_that_is_prolonged_goes_on_once_there_are_requests(at: GatewaySimulation) -> None:
+def test_an_extended_bake_passes_once_there_are_requests(at: GatewaySimulation) -> None:
     watch = Watch(limits=ERRORS.limits, no_data=NoData.EXTEND)
     _, new = served(at, Rollout(steps=CANARY, watch=watch))
     deployment = at.run_until(at.deploy(new), "baking")
@@ -304,7 +304,7 @@ def test_a_bake_that_is_prolonged_goes_on_once_there_are_requests(at: GatewaySim
     assert deployment.extended == 1
 
 
-def test_an_alias_that_somebody_else_moves_meanwhile_is_left_alone(at: GatewaySimulation) -> None:
+def test_an_alias_moved_by_someone_else_is_left_unchanged(at: GatewaySimulation) -> None:
     _, new = served(at, Rollout(steps=CANARY))
     deployment = at.run_until(at.deploy(new), "baking")
     at.model.set_alias("orders", "prod", "2", {})
@@ -347,7 +347,7 @@ def test_an_approval_that_does_not_come_expires(at: GatewaySimulation) -> None:
     assert 3_600 <= at.clock.now - began < 3_605
 
 
-def test_an_approval_that_comes_too_late_counts_for_nothing(at: GatewaySimulation) -> None:
+def test_a_late_approval_is_rejected(at: GatewaySimulation) -> None:
     """Even where the rollout has not noticed yet: its execution has died, say."""
     _, new = served(at, APPROVAL)
     deployment = at.run_until(at.deploy(new), "awaiting_approval")
@@ -358,7 +358,7 @@ def test_an_approval_that_comes_too_late_counts_for_nothing(at: GatewaySimulatio
 
 
 @pytest.mark.parametrize("action", ["abort", "approve"])
-def test_a_lost_wake_up_is_made_up_for_by_the_janitor(at: GatewaySimulation, action: str) -> None:
+def test_the_janitor_makes_up_for_a_lost_wake_up(at: GatewaySimulation, action: str) -> None:
     _, new = served(at, Rollout(approval=86_400) if action == "approve" else Rollout(steps=CANARY))
     status = "awaiting_approval" if action == "approve" else "baking"
     deployment = at.run_until(at.deploy(new), status)
@@ -373,7 +373,7 @@ def test_a_lost_wake_up_is_made_up_for_by_the_janitor(at: GatewaySimulation, act
     assert at.clock.now - began < 50
 
 
-def test_the_janitor_wakes_nobody_who_has_heard(at: GatewaySimulation) -> None:
+def test_the_janitor_does_not_wake_what_was_woken(at: GatewaySimulation) -> None:
     """Each look is a few calls and thirteen events of a history: a bake of a week would outgrow it."""
     _, new = served(at, Rollout(steps=(TrafficStep(10, 7 * 86_400), TrafficStep(100, 0)), approval=3_600))
     deployment = at.deploy(new)
@@ -389,7 +389,7 @@ ABORTED_IN = ["accepted", "awaiting_approval", "queued", "publishing", "verifyin
 
 
 @pytest.mark.parametrize("status", ABORTED_IN)
-def test_an_abort_ends_it_from_wherever_it_is(at: GatewaySimulation, status: str) -> None:
+def test_an_abort_ends_it_from_every_status(at: GatewaySimulation, status: str) -> None:
     """In a status that does not wait, somebody aborts inside a call of the step's."""
     rollout = Rollout(
         steps=CANARY,
@@ -440,7 +440,7 @@ def occupy_publishing(at: GatewaySimulation) -> Deployment:
     return other
 
 
-def test_an_abort_on_the_way_back_changes_nothing(at: GatewaySimulation) -> None:
+def test_an_abort_while_rolling_back_changes_nothing(at: GatewaySimulation) -> None:
     _, new = served(at, Rollout(steps=CANARY, watch=ERRORS))
     deployment = at.run_until(at.deploy(new), "baking")
     at.cloudwatch.metrics["2"] = VersionMetrics(invocations=100, errors=50)
@@ -451,7 +451,7 @@ def test_an_abort_on_the_way_back_changes_nothing(at: GatewaySimulation) -> None
 # Taking over
 
 
-def test_a_superseded_rollout_goes_back_and_hands_over(at: GatewaySimulation) -> None:
+def test_a_superseded_rollout_is_restored_and_hands_over(at: GatewaySimulation) -> None:
     _, new = served(at, Rollout(steps=CANARY))
     first = at.run_until(at.deploy(new), "baking")
     second = at.deploy(artifact(at, b"newer"), on_busy="supersede")
@@ -536,18 +536,18 @@ def test_a_promotion_of_what_the_source_does_not_serve_any_more_fails(at: Gatewa
     ended(at, deployment, Status.FAILED, AliasOutcome.UNTOUCHED, "source_changed")
 
 
-# Trouble
+# Failures
 
 
 @pytest.mark.parametrize("error", ["Lambda.TooManyRequestsException", "Lambda.Unknown", "SomethingElse"])
-def test_a_function_that_fails_is_asked_again(at: GatewaySimulation, error: str) -> None:
+def test_a_function_that_fails_is_retried(at: GatewaySimulation, error: str) -> None:
     _, new = served(at, Rollout())
     at.failures += [ServiceError(error)] * 3
     deployment = ended(at, at.deploy(new), Status.SUCCEEDED, AliasOutcome.MOVED)
     assert at.machine.of(deployment).path == ["Run", "Run", "Run", "Run", "Next", "End"]
 
 
-def test_a_function_that_fails_for_good_is_started_anew_by_the_janitor(at: GatewaySimulation) -> None:
+def test_a_failed_execution_is_started_again_by_the_janitor(at: GatewaySimulation) -> None:
     _, new = served(at, Rollout(steps=CANARY))
     deployment = at.run_until(at.deploy(new), "baking")
     at.failures += [ServiceError("Lambda.Unknown")] * 11
@@ -559,7 +559,7 @@ def test_a_function_that_fails_for_good_is_started_anew_by_the_janitor(at: Gatew
     assert deployment.attempt == 2
 
 
-def test_what_never_runs_is_given_up_and_leaves_no_lock(at: GatewaySimulation) -> None:
+def test_a_deployment_that_never_runs_ends_failed_and_leaves_no_lock(at: GatewaySimulation) -> None:
     _, new = served(at, Rollout(steps=CANARY))
     deployment = at.run_until(at.deploy(new), "baking")
     for _ in range(ATTEMPTS):
@@ -583,7 +583,7 @@ def test_a_deployment_whose_execution_never_began_is_started_by_the_janitor(at: 
     ended(at, deployment, Status.SUCCEEDED, AliasOutcome.MOVED)
 
 
-def test_a_token_that_cannot_be_noted_makes_for_short_waits(at: GatewaySimulation) -> None:
+def test_without_a_stored_token_waits_are_short(at: GatewaySimulation) -> None:
     _, new = served(at, Rollout(steps=(TrafficStep(10, 22), TrafficStep(100, 0))))
     deployment = at.run_until(at.deploy(new), "shifting", "publishing", "accepted", waits=False)
     real = at.invoke
@@ -600,7 +600,7 @@ def test_a_token_that_cannot_be_noted_makes_for_short_waits(at: GatewaySimulatio
     assert at.machine.of(deployment).path.count("Pause") == 3
 
 
-def test_news_between_the_turn_and_the_wait_ends_the_wait_at_once(at: GatewaySimulation) -> None:
+def test_a_change_between_the_turn_and_the_wait_ends_the_wait_at_once(at: GatewaySimulation) -> None:
     _, new = served(at, Rollout(steps=CANARY))
     deployment = at.deploy(new)
     real = at.invoke
@@ -632,7 +632,7 @@ def test_a_table_that_cannot_be_written_is_waited_for(at: GatewaySimulation) -> 
     assert at.machine.of(deployment).events < 700
 
 
-def test_a_deployer_that_dies_in_every_kind_of_call_is_made_up_for(at: GatewaySimulation) -> None:
+def test_a_deployer_that_dies_in_every_kind_of_call_is_retried(at: GatewaySimulation) -> None:
     """By the machine's own retries: the janitor is not needed."""
     _, new = served(at, Rollout(steps=(TrafficStep(10, 3), TrafficStep(100, 0)), smoke=Smoke(10, "{}")))
     died: list[str] = []
@@ -653,7 +653,7 @@ def test_a_deployer_that_dies_in_every_kind_of_call_is_made_up_for(at: GatewaySi
 # The interpreter itself
 
 
-def test_the_interpreter_refuses_what_it_does_not_know() -> None:
+def test_the_interpreter_rejects_what_it_does_not_know() -> None:
     scope = {"input": {"id": "1", "next": "run"}, "context": {"Task": {"Token": "t"}}}
     assert evaluate("{% $states.input.next = 'run' %}", scope) is True
     assert evaluate({"a": "{% $states.context.Task.Token %}", "b": 5}, scope) == {"a": "t", "b": 5}
