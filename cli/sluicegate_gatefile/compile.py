@@ -12,28 +12,23 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sluicegate.aws import permissions
-from sluicegate.gate import codec
-from sluicegate.gate.policy import Decision, Gate
-from sluicegate.oidc.identity import Identity
-from sluicegate.text import clean
-from sluicegate_gatefile import reading, yaml_source
-from sluicegate_gatefile.checks import OWN_FUNCTIONS, Checks
+from sluicegate.gate import codec, rollout_settings
+from sluicegate.gate.policy import Gate
+from sluicegate.gate.records import FORMAT
+from sluicegate_gatefile import policy_tests, reading, target_policy, yaml_source
+from sluicegate_gatefile.checks import functions, issuers, rollouts, rules, webhooks
+from sluicegate_gatefile.checks.context import Context
 from sluicegate_gatefile.diagnostics import Diagnostic, Findings, Mark, Severity
+from sluicegate_gatefile.policy_tests import TestResult
 from sluicegate_gatefile.reading import UNSUPPORTED
+from sluicegate_gatefile.schema.file import GateFile
+from sluicegate_gatefile.schema.stages import FunctionSection
+from sluicegate_gatefile.yaml_source import Source
+
+OWN_FUNCTIONS = ("gateway", "watcher", "deployer", "janitor", "waker", "relay", "notifier")
+"""The functions of Sluicegate's own stack, after its name."""
 
 MAX_JWKS = 65_536  # bytes, as for keys that are fetched
-
-
-@dataclass(frozen=True)
-class TestResult:
-    """How one entry of `tests` came out. `message` is empty if it passed, else what the gate said instead."""
-
-    name: str
-    line: int
-    column: int
-    passed: bool
-    message: str
 
 
 @dataclass(frozen=True)
@@ -52,7 +47,7 @@ class Report:
 
 
 def check(path: str | Path, *, allow_loopback: bool = False, stack_name: str = "sluicegate") -> Report:
-    """Reads, compiles and tests a gate file; raises nothing for what is in it.
+    """Read, compile and test a gate file; raises nothing for what is in it.
 
     `allow_loopback` lets an issuer be http on this machine, for the stand. `stack_name` tells the names of
     Sluicegate's own functions, which no pattern may match.
@@ -62,39 +57,74 @@ def check(path: str | Path, *, allow_loopback: bool = False, stack_name: str = "
     found = _source(path, findings)
     if found is None:
         return Report(None, None, findings.in_order(), ())
-    tree, source = found
+    source, file = found
     own_functions = tuple(f"{stack_name}-{name}" for name in OWN_FUNCTIONS)
 
     def report(severity: Severity, code: str, at: yaml_source.Path, message: str) -> None:
-        findings.add(severity, code, tree.shown(at), message)
+        findings.add(severity, code, source.shown(at), message)
 
-    checks = Checks(source, report, partial(_keys_beside, path.parent), allow_loopback, own_functions)
-    document = _json(checks.document())
+    context = Context(file, report, own_functions)
+    read_keys = partial(_keys_beside, path.parent)
+    document = _json(_document(context, read_keys, allow_loopback=allow_loopback))
     if any(diagnostic.severity == "error" for diagnostic in findings.found):
         return Report(None, None, findings.in_order(), ())
     gate = codec.parse(document, own_functions=own_functions)
     try:
-        permissions.of(gate)
-    except permissions.PolicyError as error:
+        target_policy.of(gate)
+    except target_policy.PolicyError as error:
         report("error", "policy", ("functions",), str(error))
         return Report(None, None, findings.in_order(), ())
-    _warn_of_waiting(gate, report)
-    tests = enumerate(source.get("tests", ()))
-    results = tuple(_ask(gate, test, tree.shown(("tests", i))) for i, test in tests)
+    webhooks.check_waiting(gate, report)
+    results = tuple(
+        policy_tests.run(gate, test, source.shown(("tests", i))) for i, test in enumerate(file.tests)
+    )
     return Report(gate, document, findings.in_order(), results)
 
 
-def _warn_of_waiting(gate: Gate, report: yaml_source.Report) -> None:
-    """Of webhooks whose deployments would wait for an approval: a webhook has no user to differ from."""
-    for hook in gate.webhooks.values():
-        placement = gate.place(hook.function, hook.stage)
-        if hook.scheme != "id_token" and placement and placement.approval is not None:
-            what = f"`{hook.stage}` asks for an approval, and nobody can approve what a webhook asks for"
-            report("warning", "approval", ("webhooks", hook.name, "deploy", "stage"), what)
+def _document(context: Context, read_keys: issuers.KeyReader, *, allow_loopback: bool) -> dict[str, Any]:
+    """Check the file, section by section; returns gate.json's document, for use if no error was reported."""
+    functions.check_functions(context)
+    merged = rollouts.rollouts(context)
+    found_rules = rules.rules(context)
+    functions.check_shared_targets(context, found_rules)
+    rollouts.check_approvers(context, merged, found_rules)
+    policy_tests.check_tests(context, found_rules)
+    return {
+        "format": FORMAT,
+        "issuers": list(issuers.issuers(context, read_keys, allow_loopback=allow_loopback)),
+        "stages": [
+            {
+                "name": name,
+                "alias": context.alias(name),
+                "protected": stage.protected,
+                "max_age": stage.max_age,
+                "rollout": rollout_settings.document(merged.own[name]),
+            }
+            for name, stage in context.file.stages.items()
+        ],
+        "functions": [_function(pattern, entry, merged) for pattern, entry in context.file.functions.items()],
+        "rules": found_rules,
+        "deny": rules.deny(context),
+        "webhooks": webhooks.webhooks(context, found_rules),
+    }
 
 
-def _source(path: Path, findings: Findings) -> tuple[yaml_source.Source, dict[str, Any]] | None:
-    """The file's nodes, for their places, and its values; None where it has not the shape of a gate file."""
+def _function(pattern: str, entry: FunctionSection, merged: rollouts.MergedRollouts) -> dict[str, Any]:
+    """Return gate.json's entry. An override that changes nothing of a rollout is left out."""
+    return {
+        "pattern": pattern,
+        "alias": {name: override.alias for name, override in entry.stages.items() if override.alias},
+        "max_age": {name: override.max_age for name, override in entry.stages.items() if override.max_age},
+        "rollout": {
+            stage: rollout_settings.document(rollout)
+            for stage, rollout in merged.overriding[pattern].items()
+            if rollout != merged.own[stage]
+        },
+    }
+
+
+def _source(path: Path, findings: Findings) -> tuple[Source, GateFile] | None:
+    """Return the file's values with their places, and the gate file; None if it has not the shape of one."""
     try:
         text = path.read_bytes().decode("utf-8")
     except OSError as error:
@@ -103,13 +133,13 @@ def _source(path: Path, findings: Findings) -> tuple[yaml_source.Source, dict[st
     except UnicodeDecodeError:
         findings.add("error", "file", Mark(), "the file is not UTF-8")
         return None
-    tree = yaml_source.read(text, findings)
-    if tree is None:
+    source = yaml_source.read(text, findings)
+    if source is None:
         return None
-    source = reading.read(tree, findings)
-    if source is None or any(found.code != UNSUPPORTED for found in findings.found):
+    file = reading.read(source, findings)
+    if file is None or any(found.code != UNSUPPORTED for found in findings.found):
         return None
-    return tree, source.given()
+    return source, file
 
 
 def _keys_beside(directory: Path, name: str) -> str:
@@ -128,45 +158,6 @@ def _keys_beside(directory: Path, name: str) -> str:
 
 def _json(document: dict[str, Any]) -> bytes:
     return json.dumps(document, indent=1).encode() + b"\n"
-
-
-def _ask(gate: Gate, test: dict[str, Any], mark: Mark) -> TestResult:
-    request, expect = test["request"], test["expect"]
-    asking = dict(test["identity"])
-    issuer, jti, via = (asking.pop(name, None) for name in ("issuer", "jti", "via"))
-    identity = Identity(
-        via=via or "id_token",
-        issuer=next(known.url for known in gate.issuers.values() if issuer in (None, known.name)),
-        jti=jti,
-        claims={name: tuple(value) if isinstance(value, list) else value for name, value in asking.items()},
-        issued_at=0,
-        expires_at=0,
-    )
-    function, stage = request["function"], request["stage"]
-    decision = gate.decide(identity, actions=(request["action"],), function=function, stage=stage)
-    rule = decision.rule.name if decision.rule and gate.covers(function) else None
-    passed = (rule is not None) == expect["allowed"] and expect.get("rule", rule) == rule
-    name = test.get("name") or f"{request['action']} {function} to {stage}"
-    return TestResult(
-        name, mark.line, mark.column, passed, "" if passed else _answer(gate, decision, function)
-    )
-
-
-def _answer(gate: Gate, decision: Decision, function: str) -> str:
-    """What the gate said, in one line."""
-    if decision.rule and gate.covers(function):
-        return f"allowed by the rule `{decision.rule.name}`"
-    if decision.rule:
-        return f"not allowed: `{function}` is in no entry of `functions`"
-    if decision.denied:
-        return f"not allowed: an entry of `deny` matches ({decision.denied})"
-    if not decision.nearest:
-        return "not allowed: no rule of this project comes near"
-    nearest = decision.nearest[0]
-    failed = ", ".join(f"{f.claim} is {'missing' if f.value is None else f.value}" for f in nearest.failed)
-    return clean(
-        f"not allowed: of the nearest rule `{nearest.rule}`, {failed or 'only the grant is another'}", 512
-    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -199,7 +190,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_bytes(report.document)
     options.policy.parent.mkdir(parents=True, exist_ok=True)
-    permissions.write(report.gate, options.policy)
+    target_policy.write(report.gate, options.policy)
     return 0
 
 

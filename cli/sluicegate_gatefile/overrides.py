@@ -1,6 +1,7 @@
 """What the rollout keys of a stage come to, and of an entry's overrides: maps merge, lists replace.
 
-Takes the plain values that `gatekeys` shaped. What is wrong after merging is reported where the override is.
+Takes the keys that the file gives, as plain values. What is wrong after merging is reported where the
+override is.
 """
 
 from collections.abc import Collection, Mapping
@@ -12,7 +13,7 @@ from sluicegate.deployment.durations import duration
 from sluicegate.deployment.plan import Limit, Metric, NoData, Smoke, TrafficStep, Watch
 from sluicegate.gate import alarm_names
 from sluicegate.gate.rollout_settings import Rollout, circle
-from sluicegate_gatefile.diagnostics import did_you_mean
+from sluicegate_gatefile.checks.context import no_stage
 from sluicegate_gatefile.fields import NONE
 from sluicegate_gatefile.yaml_source import Path, Report
 
@@ -77,11 +78,6 @@ def _another(key: str, below: Keys, above: Keys) -> bool:
 
 def _invokes(smoke: Keys) -> bool:
     return "payload" in smoke or "expect" in smoke
-
-
-def no_stage(stage: str, stages: Collection[str]) -> str:
-    """What to say of a stage that is not in the file."""
-    return f"there is no stage `{stage}`{did_you_mean(stage, tuple(stages))}"
 
 
 @dataclass(frozen=True)

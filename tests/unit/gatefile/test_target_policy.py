@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from sluicegate.aws import permissions
-from sluicegate.aws.permissions import MAX_CHARACTERS, PolicyError, document
 from sluicegate.gate import policy as gate
 from sluicegate_gatefile import compile as gatefile
+from sluicegate_gatefile import target_policy
+from sluicegate_gatefile.target_policy import MAX_CHARACTERS, PolicyError, document
 
 FUNCTION = "arn:${AWS::Partition}:lambda:${AWS::Region}:${AWS::AccountId}:function:"
 
@@ -143,7 +144,7 @@ def test_only_what_some_placement_needs_is_allowed(
     file.write_text(GATE_FILE.replace("PROD", prod).replace("FUNCTIONS", functions))
     report = gatefile.check(file)
     assert report.gate is not None, report.diagnostics
-    policy = permissions.of(report.gate)
+    policy = target_policy.of(report.gate)
     assert resources(policy, "Smoke") == invoked
     assert ("Watch" in [statement["Sid"] for statement in policy["Statement"]]) is watching
 
@@ -191,7 +192,7 @@ def test_the_same_gate_gives_the_same_bytes(tmp_path: Path) -> None:
     report = gatefile.check(file)
     assert isinstance(report.gate, gate.Gate), report.diagnostics
     one, other = tmp_path / "one.json", tmp_path / "other.json"
-    permissions.write(report.gate, one)
-    permissions.write(report.gate, other)
+    target_policy.write(report.gate, one)
+    target_policy.write(report.gate, other)
     assert one.read_bytes() == other.read_bytes()
     assert json.loads(one.read_text()) == document(["orders-*", "payments"])

@@ -1,0 +1,58 @@
+"""Stages' aliases, and the entries of `functions`."""
+
+from collections.abc import Mapping
+
+from sluicegate.gate import patterns
+from sluicegate_gatefile.checks.context import Context
+from sluicegate_gatefile.checks.grants import Rules, reaches
+from sluicegate_gatefile.diagnostics import listed
+from sluicegate_gatefile.yaml_source import Path
+
+
+def check_functions(context: Context) -> None:
+    """Check that aliases differ, overridden stages exist, and no pattern matches a function of ours."""
+    aliases = {stage: context.alias(stage) for stage in context.file.stages}
+    _check_aliases(context, ("stages",), aliases)
+    for pattern, entry in context.file.functions.items():
+        at: Path = ("functions", pattern)
+        check_own_functions(context, at, pattern)
+        for stage in entry.stages:
+            context.check_stage((*at, "stages", stage), stage)
+        own = {stage: override.alias for stage, override in entry.stages.items() if override.alias}
+        if own:
+            merged = {stage: own.get(stage, alias) for stage, alias in aliases.items()}
+            _check_aliases(context, (*at, "stages"), merged)
+
+
+def check_own_functions(context: Context, at: Path, pattern: str) -> None:
+    """Report a pattern that matches a function of Sluicegate itself."""
+    compiled = patterns.compile(pattern)
+    for own in context.own_functions:
+        if compiled.matches(own):
+            what = f"`{pattern}` matches `{own}`, a function of Sluicegate itself"
+            context.error("own_function", at, what)
+
+
+def check_shared_targets(context: Context, rules: Rules) -> None:
+    """Warn where a rule on an unprotected stage also lets write the `$LATEST` of a protected one."""
+    for pattern in context.file.functions:
+        granted = {stage for rule in rules if reaches(rule, pattern) for stage in rule["stages"]}
+        known = [stage for stage in context.file.stages if stage in granted]
+        protected = context.protected(known)
+        others = [stage for stage in known if stage not in protected]
+        if protected and others:
+            what = f"{listed(protected)} (protected) and {listed(others)} (not) of `{pattern}` are in one"
+            context.warning(
+                "shared_target",
+                ("functions", pattern),
+                f"{what} target, with one role and `$LATEST`: keep protected stages to other functions",
+            )
+
+
+def _check_aliases(context: Context, at: Path, aliases: Mapping[str, str]) -> None:
+    owners: dict[str, str] = {}
+    for stage, alias in aliases.items():
+        if alias in owners:
+            what = f"`{stage}` and `{owners[alias]}` come to one alias, `{alias}`, of one target"
+            context.error("alias", (*at, stage), f"the stages {what}: give one of them another `alias`")
+        owners[alias] = stage

@@ -1,0 +1,79 @@
+"""Issuers: their urls, audiences, key sets and feedback."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+from urllib.parse import urlsplit
+
+from sluicegate_gatefile.checks.context import Context
+from sluicegate_gatefile.schema.file import IssuerSection
+from sluicegate_gatefile.yaml_source import Path
+
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+KeyReader = Callable[[str], str]
+"""Takes the name of a file beside the gate file; gives its JWK set, or raises ValueError."""
+
+
+def issuers(context: Context, read_keys: KeyReader, *, allow_loopback: bool) -> Iterator[dict[str, Any]]:
+    """Check the issuers; yields gate.json's entries."""
+    urls: dict[str, str] = {}
+    for name, issuer in context.file.issuers.items():
+        at: Path = ("issuers", name)
+        _check_url(context, (*at, "url"), issuer.url, allow_loopback=allow_loopback)
+        if issuer.url in urls:
+            what = f"`{urls[issuer.url]}` has this url too; an issuer has one entry"
+            context.error("issuer", (*at, "url"), what)
+        urls[issuer.url] = name
+        yield {
+            "name": name,
+            "url": issuer.url,
+            "audience": issuer.audience,
+            "max_age": issuer.max_age,
+            "jwks": _keys(context, (*at, "jwks"), issuer.jwks, read_keys),
+            "feedback": _feedback(context, at, issuer),
+        }
+    for name, issuer in context.file.issuers.items():
+        if issuer.audience.rstrip("/") in urls:
+            what = "is a GitLab's own URL, which many jobs use for other services; choose one of your own"
+            context.warning("audience", ("issuers", name, "audience"), f"the audience {what}")
+
+
+def _check_url(context: Context, at: Path, url: str, *, allow_loopback: bool) -> None:
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+        _ = parts.port  # raises ValueError where it is no port
+    except ValueError:
+        host = ""
+    if not host or not url.isascii() or "\\" in url:
+        context.error("issuer", at, f"`{url}` is not a URL of a GitLab")
+    elif parts.scheme == "http" and not (allow_loopback and host in LOOPBACK):
+        what = "an issuer is https; http is for this machine's own address on the stand"
+        context.error("issuer", at, what)
+
+
+def _keys(context: Context, at: Path, jwks: str, read_keys: KeyReader) -> str | None:
+    if jwks == "discovery":
+        return None
+    try:
+        return read_keys(jwks)
+    except ValueError as error:
+        context.error("jwks", at, f"`{jwks}`: {error}; `discovery` fetches keys from the issuer")
+        return None
+
+
+def _feedback(context: Context, at: Path, issuer: IssuerSection) -> dict[str, Any] | None:
+    feedback = issuer.feedback
+    if feedback is None:
+        return None
+    if not (feedback.commit_status or feedback.deployment):
+        what = "both are false, so nothing is sent: leave `feedback` out"
+        context.error("feedback", (*at, "feedback"), what)
+    if issuer.jwks != "discovery":
+        what = "`jwks` is a file, as for a GitLab that AWS cannot reach: then no feedback reaches it either"
+        context.warning("feedback", (*at, "feedback"), what)
+    return {
+        "commit_status": feedback.commit_status,
+        "deployment": feedback.deployment,
+        "secret": feedback.secret,
+    }

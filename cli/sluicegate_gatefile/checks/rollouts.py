@@ -1,0 +1,60 @@
+"""Rollouts of stages, and those that entries of `functions` override."""
+
+from dataclasses import dataclass
+
+from sluicegate.gate.rollout_settings import Rollout
+from sluicegate_gatefile.checks.context import Context
+from sluicegate_gatefile.checks.grants import Rules, reaches
+from sluicegate_gatefile.overrides import Rollouts
+from sluicegate_gatefile.yaml_source import Path
+
+
+@dataclass(frozen=True)
+class MergedRollouts:
+    """The rollouts of stages, and by entry of `functions` those of the stages that it overrides."""
+
+    own: dict[str, Rollout]
+    overriding: dict[str, dict[str, Rollout]]
+
+    def of(self, pattern: str, stage: str) -> Rollout:
+        """Return the rollout of an entry's functions in a stage."""
+        return self.overriding[pattern].get(stage, self.own[stage])
+
+
+def rollouts(context: Context) -> MergedRollouts:
+    """Check the rollout keys, and merge them."""
+    keys = {name: stage.given() for name, stage in context.file.stages.items()}
+    make = Rollouts(context.report, keys, context.own_functions)
+    own = {name: make.of_stage(name, stage) for name, stage in keys.items()}
+    requires = {name: rollout.requires for name, rollout in own.items()}
+    make.circles(("stages",), requires, keys)
+    found = MergedRollouts(own, {})
+    for pattern, entry in context.file.functions.items():
+        at: Path = ("functions", pattern, "stages")
+        found.overriding[pattern] = overriding = {
+            name: make.of_override((*at, name), name, keys[name], own[name], override.given())
+            for name, override in entry.stages.items()
+            if name in keys
+        }
+        changed = {name: rollout.requires for name, rollout in overriding.items()}
+        make.circles(at, requires | changed, [name for name in changed if changed[name] != requires[name]])
+    return found
+
+
+def check_approvers(context: Context, merged: MergedRollouts, rules: Rules) -> None:
+    """Warn where what may be deployed waits for an approval that nobody may give."""
+    for pattern, entry in context.file.functions.items():
+        for stage in context.file.stages:
+            granted = {
+                action
+                for rule in rules
+                if stage in rule["stages"] and reaches(rule, pattern)
+                for action in rule["actions"]
+            }
+            asks = merged.of(pattern, stage).approval is not None
+            if asks and {"deploy", "promote"} & granted and "approve" not in granted:
+                override = entry.stages.get(stage)
+                overridden = override is not None and override.approval is not None
+                at: Path = ("functions", pattern, "stages", stage) if overridden else ("stages", stage)
+                what = f"nobody can approve `{pattern}` in `{stage}`: no rule grants `approve` there"
+                context.warning("approval", (*at, "approval"), what)

@@ -1,0 +1,143 @@
+"""Rules and `deny`: pins, claims that are easily wrong, and what rules grant.
+
+security.md#rules
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sluicegate.gate import patterns
+from sluicegate.gate.rules import DENIABLE, PINS
+from sluicegate_gatefile.checks import webhooks
+from sluicegate_gatefile.checks.context import Context
+from sluicegate_gatefile.checks.functions import check_own_functions
+from sluicegate_gatefile.checks.grants import Rules, overlap
+from sluicegate_gatefile.diagnostics import listed
+from sluicegate_gatefile.schema.base import ID
+from sluicegate_gatefile.schema.rules import RuleSection
+from sluicegate_gatefile.yaml_source import Path
+
+Claims = Mapping[str, Sequence[str]]
+
+# Started by people and by themselves, on a ref of the project. All else a rule must name.
+DEFAULT_SOURCES = ("push", "web")
+# What the commits of a merge request can start; its author may be anybody who can fork.
+_FORK_SOURCES = ("merge_request_event", "external_pull_request_event", "parent_pipeline")
+
+_IDS = ("project_id", "namespace_id", "user_id", "pipeline_id", "job_id")
+_FLAGS = ("ref_protected", "environment_protected")
+
+
+def rules(context: Context) -> list[dict[str, Any]]:
+    """Check the rules; returns gate.json's."""
+    found = [_rule(context, ("rules", i), rule) for i, rule in enumerate(context.file.rules)]
+    _check_names(context, found)
+    return found
+
+
+def deny(context: Context) -> list[dict[str, Any]]:
+    """Check the entries of `deny`; returns gate.json's."""
+    found = []
+    for i, entry in enumerate(context.file.deny):
+        at: Path = ("deny", i)
+        given = entry.given()
+        claims = {claim: given[claim] for claim in DENIABLE if claim in given}
+        if not claims:
+            context.error("deny", at, f"the entry refuses nobody: give one of {listed(DENIABLE)}")
+        found.append({"issuer": context.issuer(at, entry.issuer), "claims": claims})
+    return found
+
+
+def _rule(context: Context, at: Path, rule: RuleSection) -> dict[str, Any]:
+    claims, allow = rule.claims, rule.allow
+    protected = context.protected(allow.stages)
+    _check_claims(context, (*at, "claims"), claims)
+    if rule.via == "webhook":
+        webhooks.check_rule(context, at, rule, protected)
+    else:
+        _check_pins(context, (*at, "claims"), rule, protected)
+        if "event" in claims:
+            what = "no token has `event`: it is for rules with `via: webhook`"
+            context.error("webhook", (*at, "claims", "event"), what)
+    for i, stage in enumerate(allow.stages):
+        context.check_stage((*at, "allow", "stages", i), stage)
+    for i, pattern in enumerate(allow.functions):
+        where: Path = (*at, "allow", "functions", i)
+        check_own_functions(context, where, pattern)
+        if not any(overlap(pattern, covered) for covered in context.file.functions):
+            what = f"`{pattern}` is in no entry of `functions`: it grants nothing"
+            context.warning("uncovered", where, what)
+    return {
+        "name": rule.name,
+        "issuer": context.issuer(at, rule.issuer),
+        "via": rule.via,
+        "claims": claims | {"pipeline_source": claims.get("pipeline_source", list(DEFAULT_SOURCES))},
+        "actions": list(allow.actions),
+        "functions": allow.functions,
+        "stages": allow.stages,
+    }
+
+
+def _check_pins(context: Context, at: Path, rule: RuleSection, protected: Sequence[str]) -> None:
+    claims = rule.claims
+    if not any(pinned(claims, claim) for claim in PINS):
+        what = "gives neither project_id nor namespace_id exactly: anybody's project could match"
+        context.error("pin", at, f"the rule {what}; pin one of them")
+    elif protected and not pinned(claims, "project_id"):
+        context.error("pin", at, f"{listed(protected)} is protected: the rule must pin project_id")
+    if protected and claims.get("ref_protected") != ["true"]:
+        what = f'{listed(protected)} is protected: the rule must say ref_protected: "true"'
+        context.error("pin", at, what)
+    if "approve" in rule.allow.actions and not (
+        pinned(claims, "project_id")
+        and claims.get("ref_protected") == ["true"]
+        and claims.get("pipeline_source") == ["web"]
+    ):
+        what = 'must pin project_id, ref_protected: "true" and pipeline_source: web'
+        context.error("pin", at, f"a rule with `approve` {what}")
+
+
+def _check_claims(context: Context, at: Path, claims: Claims) -> None:
+    if "ref" in claims and not {"ref_type", "ref_path"} & claims.keys():
+        what = "a branch and a tag can have one name: say `ref_type` too, or `ref_path` instead"
+        context.error("ref_type", (*at, "ref"), what)
+    if "environment" in claims and "environment_protected" not in claims:
+        what = "any developer can write this keyword in a job; ask for environment_protected too"
+        context.warning("environment", (*at, "environment"), what)
+    if "project_path" in claims and "project_id" not in claims:
+        what = "a path can be freed and taken by somebody else; give project_id too"
+        context.warning("project_path", (*at, "project_path"), what)
+    for source in _FORK_SOURCES:
+        if any(patterns.compile(text).matches(source) for text in claims.get("pipeline_source", ())):
+            what = f"`{source}` pipelines run what a merge request brings, from forks too"
+            context.warning("pipeline_source", (*at, "pipeline_source"), what)
+            break
+    for claim, values in claims.items():
+        for value in values:
+            _check_value(context, (*at, claim), claim, value)
+
+
+def _check_value(context: Context, at: Path, claim: str, value: str) -> None:
+    """Report a value that GitLab never sends, which is a slip of the pen."""
+    if "*" in value:
+        return
+    if claim in _IDS and not re.fullmatch(ID, value):
+        context.error("value", at, f'`{value}` is not an id, which is digits such as "4213"')
+    if claim in _FLAGS and value not in ("true", "false"):
+        context.error("value", at, f'{claim} is "true" or "false", never `{value}`')
+
+
+def _check_names(context: Context, found: Rules) -> None:
+    seen: set[str] = set()
+    for i, rule in enumerate(found):
+        if rule["name"] in seen:
+            what = f"there is a rule `{rule['name']}` already; records tell rules apart by their names"
+            context.error("name", ("rules", i, "name"), what)
+        seen.add(rule["name"])
+
+
+def pinned(claims: Claims, claim: str) -> bool:
+    """Return whether the claim has exact values only."""
+    values = claims.get(claim, ())
+    return bool(values) and not any("*" in value for value in values)

@@ -1,0 +1,141 @@
+"""`webhooks`, and the rules that are for them.
+
+`gate.codec` refuses the same when it reads gate.json back; here each error has a place and says what to do.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sluicegate.gate import patterns
+from sluicegate.gate.policy import Gate
+from sluicegate.gate.webhooks import ACTIONS, CLAIMS, EVENTS
+from sluicegate_gatefile.checks.context import Context, no_stage
+from sluicegate_gatefile.checks.grants import Rules
+from sluicegate_gatefile.diagnostics import listed
+from sluicegate_gatefile.schema.rules import RuleSection, WebhookSection
+from sluicegate_gatefile.yaml_source import Path, Report
+
+Entry = Mapping[str, Any]
+
+
+def webhooks(context: Context, rules: Rules) -> list[dict[str, Any]]:
+    """Check the entries; returns gate.json's."""
+    entries = [_entry(context, name, entry) for name, entry in context.file.webhooks.items()]
+    _check_secrets(context, entries)
+    _check_allowed(context, entries, rules)
+    return entries
+
+
+def check_rule(context: Context, at: Path, rule: RuleSection, protected: Sequence[str]) -> None:
+    """Report what a rule with `via: webhook` may not say."""
+    for claim in rule.claims:
+        if claim not in CLAIMS:
+            what = f"no webhook has `{claim}`: it has {listed(CLAIMS)}"
+            context.error("webhook", (*at, "claims", claim), what)
+    pinned = rule.claims.get("project_id")
+    if not pinned or any("*" in value for value in pinned):
+        context.error("pin", (*at, "claims"), "a rule for webhooks must pin project_id")
+    for event in rule.claims.get("event", ()):
+        if not any(patterns.compile(event).matches(known) for known in EVENTS):
+            context.error("value", (*at, "claims", "event"), f"`{event}` is not one of {listed(EVENTS)}")
+    for i, action in enumerate(rule.allow.actions):
+        if action not in ACTIONS:
+            what = f"a webhook proves too little for `{action}`: it can be granted {listed(ACTIONS)}"
+            context.error("webhook", (*at, "allow", "actions", i), what)
+    for stage in protected:
+        i = rule.allow.stages.index(stage)
+        what = f"`{stage}` is protected, and no webhook may deploy there: let a job do it"
+        context.error("webhook", (*at, "allow", "stages", i), what)
+
+
+def check_waiting(gate: Gate, report: Report) -> None:
+    """Warn of webhooks whose deployments would wait for an approval: a webhook has no user to differ from."""
+    for hook in gate.webhooks.values():
+        placement = gate.place(hook.function, hook.stage)
+        if hook.scheme != "id_token" and placement and placement.approval is not None:
+            what = f"`{hook.stage}` asks for an approval, and nobody can approve what a webhook asks for"
+            report("warning", "approval", ("webhooks", hook.name, "deploy", "stage"), what)
+
+
+def _entry(context: Context, name: str, entry: WebhookSection) -> dict[str, Any]:
+    at: Path = ("webhooks", name)
+    issuer = context.issuer(at, entry.issuer)
+    if entry.scheme == "id_token" and entry.secret is not None:
+        context.error("webhook", (*at, "secret"), "an ID token needs no secret: take it out")
+    elif entry.scheme != "id_token" and entry.secret is None:
+        what = f"the scheme `{entry.scheme}` needs a `secret`: its name in Secrets Manager"
+        context.error("webhook", at, what)
+    if entry.status is not None and entry.event != "pipeline":
+        what = "is a pipeline's: take it out; of a tag, the pipeline's success counts in any case"
+        context.error("webhook", (*at, "status"), f"`status` {what}")
+    _check_deploys(context, (*at, "deploy"), entry.deploy.function, entry.deploy.stage)
+    return {
+        "name": name,
+        "issuer": issuer,
+        "project_id": entry.project_id,
+        "scheme": entry.scheme,
+        "secret": entry.secret,
+        "event": entry.event,
+        "ref": entry.ref,
+        "function": entry.deploy.function,
+        "stage": entry.deploy.stage,
+    }
+
+
+def _check_deploys(context: Context, at: Path, function: str, stage: str) -> None:
+    if stage not in context.file.stages:
+        context.error("stage", (*at, "stage"), no_stage(stage, context.file.stages))
+    elif context.protected([stage]):
+        what = f"`{stage}` is protected, and no webhook may deploy there: let a job do it"
+        context.error("webhook", (*at, "stage"), what)
+    if function in context.own_functions:
+        what = f"`{function}` is a function of Sluicegate itself"
+        context.error("own_function", (*at, "function"), what)
+    elif not any(patterns.compile(pattern).matches(function) for pattern in context.file.functions):
+        context.error("webhook", (*at, "function"), f"`{function}` is in no entry of `functions`")
+
+
+def _check_secrets(context: Context, entries: Sequence[Entry]) -> None:
+    """Report a secret with which the maintainers of one project could speak for another."""
+    owners: dict[str, Entry] = {}
+    for entry in entries:
+        if entry["secret"] is None:
+            continue
+        first = owners.setdefault(entry["secret"], entry)
+        if (first["issuer"], first["project_id"]) != (entry["issuer"], entry["project_id"]):
+            what = f"`{first['name']}`, of another project, has this secret too: give each its own"
+            context.error("webhook", ("webhooks", entry["name"], "secret"), what)
+
+
+def _check_allowed(context: Context, entries: Sequence[Entry], rules: Rules) -> None:
+    """Warn of entries whose deliveries no rule can allow. Those with an ID token meet a job's rules."""
+    for entry in entries:
+        via = "id_token" if entry["scheme"] == "id_token" else "webhook"
+        if not any(rule["via"] == via and _can_allow(rule, entry) for rule in rules):
+            what = f"no rule with `via: {via}` allows it to deploy `{entry['function']}` to"
+            context.warning("webhook", ("webhooks", entry["name"]), f"{what} `{entry['stage']}`: add one")
+
+
+def _can_allow(rule: Entry, entry: Entry) -> bool:
+    """Return whether there is a delivery to the entry that the rule allows."""
+    claims = rule["claims"]
+    events = EVENTS if entry["event"] == "tag_push" else ("pipeline",)
+    return (
+        rule["issuer"] == entry["issuer"]
+        and "deploy" in rule["actions"]
+        and entry["stage"] in rule["stages"]
+        and any(patterns.compile(text).matches(entry["function"]) for text in rule["functions"])
+        and _takes(claims, "project_id", entry["project_id"])
+        and ("event" not in claims or any(_takes(claims, "event", event) for event in events))
+        and (entry["event"] != "tag_push" or _takes(claims, "ref_type", "tag"))
+        and (
+            "ref" not in claims
+            or any(
+                patterns.overlap(patterns.compile(t), patterns.compile(entry["ref"])) for t in claims["ref"]
+            )
+        )
+    )
+
+
+def _takes(claims: Mapping[str, Sequence[str]], claim: str, value: str) -> bool:
+    return claim not in claims or any(patterns.compile(text).matches(value) for text in claims[claim])

@@ -1,0 +1,84 @@
+"""The gate file's `tests`: questions to the compiled gate, and the answers that it must give."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from sluicegate.gate.policy import Decision, Gate
+from sluicegate.oidc.identity import Identity
+from sluicegate.text import clean
+from sluicegate_gatefile.checks.context import Context
+from sluicegate_gatefile.checks.grants import Rules
+from sluicegate_gatefile.diagnostics import Mark, did_you_mean
+from sluicegate_gatefile.schema.rules import TestSection
+from sluicegate_gatefile.yaml_source import Path
+
+
+@dataclass(frozen=True)
+class TestResult:
+    """How one entry of `tests` came out. `message` is empty if it passed, else what the gate said instead."""
+
+    name: str
+    line: int
+    column: int
+    passed: bool
+    message: str
+
+
+def check_tests(context: Context, rules: Rules) -> None:
+    """Report tests that name what is not in the file, or expect what cannot be."""
+    names = tuple(rule["name"] for rule in rules)
+    for i, test in enumerate(context.file.tests):
+        at: Path = ("tests", i)
+        context.issuer((*at, "identity"), test.identity.issuer)
+        context.check_stage((*at, "request", "stage"), test.request.stage)
+        rule = test.expect.rule
+        if rule is not None and not test.expect.allowed:
+            context.error("test", (*at, "expect", "rule"), "no rule decides what is not allowed")
+        elif rule is not None and rule not in names:
+            what = f"there is no rule `{rule}`{did_you_mean(rule, names)}"
+            context.error("test", (*at, "expect", "rule"), what)
+
+
+def run(gate: Gate, test: TestSection, mark: Mark) -> TestResult:
+    """Ask the gate."""
+    request, expect = test.request, test.expect
+    decision = gate.decide(
+        _identity(gate, test.identity.given()),
+        actions=(request.action,),
+        function=request.function,
+        stage=request.stage,
+    )
+    rule = decision.rule.name if decision.rule and gate.covers(request.function) else None
+    passed = (rule is not None) == expect.allowed and (expect.rule or rule) == rule
+    name = test.name or f"{request.action} {request.function} to {request.stage}"
+    message = "" if passed else _answer(gate, decision, request.function)
+    return TestResult(name, mark.line, mark.column, passed, message)
+
+
+def _identity(gate: Gate, given: dict[str, Any]) -> Identity:
+    issuer, jti, via = (given.pop(name, None) for name in ("issuer", "jti", "via"))
+    return Identity(
+        via=via or "id_token",
+        issuer=next(known.url for known in gate.issuers.values() if issuer in (None, known.name)),
+        jti=jti,
+        claims={name: tuple(value) if isinstance(value, list) else value for name, value in given.items()},
+        issued_at=0,
+        expires_at=0,
+    )
+
+
+def _answer(gate: Gate, decision: Decision, function: str) -> str:
+    """Return what the gate said, in one line."""
+    if decision.rule and gate.covers(function):
+        return f"allowed by the rule `{decision.rule.name}`"
+    if decision.rule:
+        return f"not allowed: `{function}` is in no entry of `functions`"
+    if decision.denied:
+        return f"not allowed: an entry of `deny` matches ({decision.denied})"
+    if not decision.nearest:
+        return "not allowed: no rule of this project comes near"
+    nearest = decision.nearest[0]
+    failed = ", ".join(f"{f.claim} is {'missing' if f.value is None else f.value}" for f in nearest.failed)
+    return clean(
+        f"not allowed: of the nearest rule `{nearest.rule}`, {failed or 'only the grant is another'}", 512
+    )
