@@ -9,6 +9,9 @@ import pytest
 from support.pages import PAGES, ROOT, name
 
 LAYER = ROOT / "layers" / "shared" / "python" / "sluicegate"
+MODULES = {
+    file.name for folder in ("bench", "cli", "layers", "tests") for file in (ROOT / folder).rglob("*.py")
+}
 TOP = "(?:bench|cli|docs|events|functions|layers|templates|tests)"
 
 
@@ -28,9 +31,9 @@ def wrong(named: str) -> bool:
     if "/" in named:
         ours = re.match(TOP, named) or (LAYER / top).is_dir()
         return bool(ours) and not ((ROOT / named).exists() or (LAYER / named).exists())
-    package, module = LAYER / top, LAYER / f"{top}.py"
     if named.endswith(".py"):
-        return not (LAYER / named).is_file()
+        return named not in MODULES
+    package, module = LAYER / top, LAYER / f"{top}.py"
     if not (rest and (package.is_dir() or module.is_file())):
         return False
     path = named.replace(".", "/")
