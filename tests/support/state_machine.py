@@ -1,6 +1,6 @@
-"""Step Functions, as far as `functions/rollout.asl.yaml` goes: executions, and a clock that waiting moves.
+"""The part of Step Functions that `functions/rollout.asl.yaml` uses, with a clock that waiting moves.
 
-It runs the real definition. Whatever it does not know, it refuses: a state, a field, an expression.
+It runs the real definition. It rejects every state, field and expression that it does not know.
 Source: Amazon States Language, and "Transforming data with JSONata" (Step Functions developer guide).
 """
 
@@ -19,17 +19,17 @@ from support.simulation import Clock, Killed
 
 DEFINITION: Final = Path(__file__).parents[2] / "functions" / "rollout.asl.yaml"
 MOST_EVENTS: Final = 25_000
-"""Of one execution's history (Step Functions quotas)."""
+"""Events that one execution's history may have (Step Functions quotas)."""
 
 EVENTS_OF_A_WAIT = 13
-"""Of Step Functions' history: 5 of Run (entered, scheduled, started, succeeded, exited), 2 of Next, 6 of Wait
-(the same, and submitted). The test of the state machine counts them."""
+"""Events that one wait adds to the history: 5 of Run (entered, scheduled, started, succeeded, exited), 2 of
+Next, 6 of Wait (the same, and submitted). The test of the state machine counts them."""
 
 Json = dict[str, Any]
 
 
 class TaskFailed(Exception):
-    """A task ended with that error."""
+    """A task ended with this error."""
 
     def __init__(self, error: str, cause: str = "") -> None:
         super().__init__(f"{error}: {cause}")
@@ -37,12 +37,12 @@ class TaskFailed(Exception):
 
 
 class ServiceError(Exception):
-    """What the Lambda service says instead of an answer, such as `Lambda.TooManyRequestsException`."""
+    """An error of the Lambda service, such as `Lambda.TooManyRequestsException`."""
 
 
 @dataclass
 class Execution:
-    """One execution. `path` is the states that it went through, `events` the length of its history."""
+    """One execution. `path` lists the states that it entered, `events` is the length of its history."""
 
     name: str
     input: Json
@@ -58,7 +58,7 @@ class Execution:
 
 @dataclass
 class Machine:
-    """The state machine; `invoke` is the Lambda function. Knows what `sluicegate.aws.stepfunctions` asks."""
+    """The state machine, with the methods of `aws.stepfunctions`. `invoke` is the Lambda function."""
 
     invoke: Callable[[Json], Any]
     clock: Clock
@@ -90,11 +90,11 @@ class Machine:
     # Time
 
     def later(self, seconds: float, what: Callable[[], object]) -> None:
-        """Something that happens by itself, so many seconds from now."""
+        """Run `what` so many seconds from now."""
         self.plans.append((self.clock.now + seconds, what))
 
     def run(self, until: Callable[[], bool] = lambda: False, steps: int = 20_000) -> None:
-        """Until nothing runs any more, or `until` says so; whatever waits, waits."""
+        """Run until nothing runs any more, or until `until` returns true."""
         for _ in range(steps):
             if until():
                 return
@@ -112,12 +112,12 @@ class Machine:
         raise AssertionError("the executions do not end")
 
     def of(self, deployment: Deployment) -> Execution:
-        """The deployment's last execution."""
+        """Return the deployment's last execution."""
         names = [name for name in self.executions if name.startswith(deployment.id)]
         return self.executions[names[-1]]
 
     def waits(self, deployment: Deployment) -> bool:
-        """Whether the deployment's execution waits with a token."""
+        """Return whether the deployment's execution waits for its task token."""
         execution = self.of(deployment)
         return execution.token is not None and not execution.answered
 
@@ -194,7 +194,7 @@ class Machine:
         return answer
 
     def _ask(self, one: Execution, state: Json, scope: Json) -> None:
-        """`.waitForTaskToken`: the function is given the token, and the task ends with the token's answer."""
+        """`.waitForTaskToken`: give the function the token; the task ends when the token is used."""
         assert state["Resource"].endswith(":lambda:invoke.waitForTaskToken")
         one.events += 4  # scheduled, started, submitted, succeeded or timed out
         seconds = evaluate(state["TimeoutSeconds"], scope)
@@ -246,7 +246,7 @@ RETRY: Final = (
 
 @cache
 def definition() -> Json:
-    """The real one."""
+    """Return the real definition."""
     found: Json = yaml.safe_load(DEFINITION.read_text())
     assert found["QueryLanguage"] == "JSONata"
     return found
@@ -254,7 +254,7 @@ def definition() -> Json:
 
 def _only(value: Mapping[str, Any], *known: str, kind: str = "Type") -> None:
     unknown = set(value) - {*known, kind}
-    assert not unknown, f"fields that are not understood: {unknown}"
+    assert not unknown, f"unknown fields: {unknown}"
 
 
 def _matches(handler: Json, failure: TaskFailed) -> bool:
@@ -267,7 +267,7 @@ _EQUALS: Final = re.compile(r"(\S+) = '(\w+)'")
 
 
 def evaluate(value: Any, scope: Json) -> Any:
-    """JSONata of two forms: a path into `$states`, and that a path equals a string."""
+    """Evaluate JSONata of two forms: a path into `$states`, and a path that equals a string."""
     match value:
         case dict():
             return {name: evaluate(item, scope) for name, item in value.items()}
@@ -276,14 +276,14 @@ def evaluate(value: Any, scope: Json) -> Any:
                 return bool(_path(equation[1], scope) == equation[2])
             return _path(found[1], scope)
         case str() if "{%" in value or value.startswith("$"):
-            raise AssertionError(f"an expression that is not understood: {value}")
+            raise AssertionError(f"unknown expression: {value}")
         case _:
             return value
 
 
 def _path(text: str, scope: Json) -> Any:
     found = _PATH.fullmatch(text)
-    assert found, f"an expression that is not understood: {text}"
+    assert found, f"unknown expression: {text}"
     value: Any = scope
     for name in found[1].removeprefix(".").split("."):
         value = value[name]  # what is not there would be an error of the execution
