@@ -7,7 +7,7 @@ from sluicegate.deployment.model import Deployment
 from sluicegate.gateway.admission.resolve import serving_of
 from sluicegate.gateway.admission.supersede import has_ended, outdated, supersede
 from sluicegate.gateway.context import Context
-from sluicegate.gateway.problems import unavailable
+from sluicegate.gateway.problems import Problem, unavailable
 from sluicegate.oidc.identity import Identity
 from sluicegate.store.errors import Busy, Outdated, ServingChanged, StaleRevision, TokenUsed
 from sluicegate.store.keys import digest
@@ -62,11 +62,11 @@ def commit(context: Context, acceptance: Acceptance) -> tuple[Deployment, tuple[
             # Only once: the key of the rollback is used up like the first.
             if use is None or use is not first or not _rolls_back_its_own(context, acceptance, used):
                 raise
-            use = replace(use, key=digest("way back", use.key))
+            use = replace(use, key=digest("rollback", use.key))
     raise contended()
 
 
-def contended() -> Exception:
+def contended() -> Problem:
     """503: nothing was written."""
     return unavailable("Too many requests for this stage at once. Retry the request.", 1)
 
