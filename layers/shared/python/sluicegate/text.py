@@ -1,4 +1,4 @@
-"""Text from outside: made safe to store and print, and base64url read strictly."""
+"""Clean text from outside, so that it is safe to store and print; decode base64url strictly."""
 
 import unicodedata
 from base64 import urlsafe_b64decode, urlsafe_b64encode
@@ -11,9 +11,9 @@ _UNSAFE = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 
 
 def clean(text: str, limit: int = 256) -> str:
-    """The text as it may be stored or printed: at most `limit` characters, unsafe ones as U+FFFD.
+    """Return the text as it may be stored or printed: at most `limit` characters, unsafe ones as U+FFFD.
 
-    Cleaning twice changes nothing more, so what is printed is cleaned again, wherever it came from.
+    Cleaning is idempotent, so everything that is printed is cleaned again, wherever it is from.
     Source: security.md#requests-and-replays.
     """
     text = text[:limit]
@@ -23,7 +23,7 @@ def clean(text: str, limit: int = 256) -> str:
 
 
 def base64url(text: str) -> bytes:
-    """Decodes unpadded base64url (RFC 7515, section 2). Raises ValueError for any other spelling.
+    """Decode unpadded base64url (RFC 7515, section 2). Raises ValueError for any other spelling.
 
     Encoding the result must give the text back. Otherwise padding, whitespace, foreign characters and stray
     bits in the last character would give one value many spellings, and a token many "different" copies.

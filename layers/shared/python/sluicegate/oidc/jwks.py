@@ -1,4 +1,4 @@
-"""The issuers' public keys: which are usable, how long they are believed, when they are fetched again.
+"""The issuers' public keys: which are usable, how long they are cached, when they are refreshed.
 
 PyJWT's PyJWKClient is not used: its cool-down is only armed by success, it serves nothing stale, and it reads
 without limit. Rules and numbers: security.md#keys.
@@ -38,7 +38,7 @@ class UnknownKey(Exception):
 
 
 class KeysUnavailable(Exception):
-    """Nobody can say now whether there is such a key: try again (503) after `retry_after` seconds."""
+    """The issuer's keys are unavailable: nothing can be verified. Retry (503) after `retry_after` seconds."""
 
     def __init__(self, message: str, retry_after: int = COOL_DOWN) -> None:
         super().__init__(message)
@@ -51,13 +51,13 @@ class InvalidKeySet(ValueError):
 
 class KeySource(Protocol):
     def key(self, issuer: Issuer, kid: str) -> RSAPublicKey:
-        """The issuer's key of that id. Raises UnknownKey or KeysUnavailable."""
+        """Return the issuer's key of that id. Raises UnknownKey or KeysUnavailable."""
 
 
 def parse_jwks(data: bytes) -> dict[str, RSAPublicKey]:
-    """The usable keys of a JWK set (RFC 7517), by `kid`. Raises InvalidKeySet where there is none.
+    """Return the usable keys of a JWK set (RFC 7517), by `kid`. Raises InvalidKeySet if there is none.
 
-    A key that is not usable is left out rather than spoiling the set: issuers publish keys for others too.
+    An unusable key is skipped, and does not make the set invalid: issuers publish keys for others too.
     """
     try:
         document = loads(data, max_depth=_MAX_DEPTH)
@@ -73,7 +73,7 @@ def parse_jwks(data: bytes) -> dict[str, RSAPublicKey]:
     keys: dict[str, RSAPublicKey] = {}
     for jwk in jwks:
         kid = jwk.get("kid")
-        # Of two keys with one id, which one is meant would depend on their order: neither is usable.
+        # Of two keys with one id, their order would decide which is used: neither is usable.
         if isinstance(kid, str) and kid and uses[kid] == 1 and (key := _usable(jwk)):
             keys[kid] = key
     if not keys:
@@ -88,7 +88,7 @@ def _usable(jwk: Mapping[str, JsonValue]) -> RSAPublicKey | None:
         or jwk.get("use", "sig") != "sig"
         or jwk.get("alg", "RS256") != "RS256"
         or not (isinstance(operations, list) and "verify" in operations)
-        or not _PRIVATE.isdisjoint(jwk)  # a private key that was published can be used by anybody
+        or not _PRIVATE.isdisjoint(jwk)  # anybody can use a published private key
     ):
         return None
     try:
@@ -123,10 +123,10 @@ class Keyring:
         self._files: dict[bytes, Mapping[str, RSAPublicKey]] = {}
 
     def key(self, issuer: Issuer, kid: str) -> RSAPublicKey:
-        """The issuer's key of that id. Raises UnknownKey or KeysUnavailable.
+        """Return the issuer's key of that id. Raises UnknownKey or KeysUnavailable.
 
-        May take as long as a fetch may (and a second one, when another issuer's is under way), but only where
-        no fresh key is at hand, or for the one request that notices that it is time to refresh ahead.
+        It takes as long as a fetch (or two, while another issuer's is in progress), but only if no fresh key
+        is cached, or for the one request that starts the refresh ahead.
         """
         if issuer.jwks is not None:
             return self._from_file(issuer.jwks, kid)
@@ -143,14 +143,14 @@ class Keyring:
         if kid in held.keys:
             return held.keys[kid]
         if held.fetched_at != self._attempted_at[url]:
-            # The last fetch failed, so the key may well be there: GitLab signs with a new one at once.
+            # The last fetch failed, so the key may exist: GitLab signs with a new one at once.
             raise self._unavailable(url, "this issuer's keys could not be fetched again")
         raise UnknownKey("the issuer has no such key")
 
     def _refresh(self, url: str, *, wait: bool) -> None:
-        """Replaces the issuer's set by a good new one, unless a fetch was begun within the cool-down.
+        """Replace the issuer's set by a good new one, unless a fetch was begun within the cool-down.
 
-        Who waited for another's fetch finds the cool-down armed by it, and so uses its result.
+        A request that waited for another request's fetch is within its cool-down, and so uses its result.
         """
         if not self._fetching.acquire(blocking=wait):
             return

@@ -1,7 +1,7 @@
-"""Verifies a GitLab job's ID token, and turns it into an identity.
+"""Verify a GitLab job's ID token, and turn it into an identity.
 
-PyJWT verifies the signature and the registered claims. What it accepts by itself, and what makes a token a
-GitLab job's, is refused here. Rules and numbers: security.md#id-tokens.
+PyJWT verifies the signature and the registered claims. This module refuses what PyJWT would still accept, and
+tokens that are not a GitLab job's. Rules and numbers: security.md#id-tokens.
 """
 
 from collections.abc import Mapping, Sequence
@@ -41,11 +41,11 @@ class InvalidToken(Exception):
 def verify(
     authorization: Sequence[str], *, issuers: Mapping[str, Issuer], keys: KeySource, now: float
 ) -> Identity:
-    """The identity that a request's Authorization headers prove, at `now` in epoch seconds.
+    """Return the identity that a request's Authorization headers prove, at `now` in epoch seconds.
 
     `authorization` has the values of all of the request's Authorization headers; `issuers` is keyed by URL.
-    Raises InvalidToken, and lets KeysUnavailable pass. The issuer's key is asked for last, so that only a
-    token which may turn out valid can cause a fetch.
+    Raises InvalidToken or KeysUnavailable. The issuer's key is read last, so that only a token that may be
+    valid can cause a fetch.
     """
     token = _bearer(authorization)
     parts = _parts(token)
@@ -69,7 +69,7 @@ def verify(
 
 
 def rule_claims(payload: Mapping[str, JsonValue]) -> dict[str, ClaimValue]:
-    """The claims that rules may read, as strings; what can never match is left out."""
+    """Return the claims that rules may read, as strings, without those that can never match."""
     claims: dict[str, ClaimValue] = {}
     for name, value in payload.items():
         if name in gitlab.NEVER_USABLE:
@@ -138,7 +138,7 @@ def _issuer(payload: Mapping[str, JsonValue], issuers: Mapping[str, Issuer]) -> 
 
 
 def _times(payload: Mapping[str, JsonValue], issuer: Issuer, now: float) -> tuple[int, int]:
-    """`iat` and `exp`, all of exp, iat and nbf being true at `now`."""
+    """Return `iat` and `exp`, once exp, iat and nbf are checked at `now`."""
     exp, iat, nbf = (_seconds(payload, claim) for claim in ("exp", "iat", "nbf"))
     _require(iat < exp, "exp", "not after iat")
     _require(exp - iat <= MAX_LIFETIME, "exp", "more than 31 days after iat")
@@ -159,9 +159,9 @@ def _seconds(payload: Mapping[str, JsonValue], claim: str) -> int:
 
 
 class _ReadOnce(jwt.PyJWT):
-    """PyJWT on the payload as we read it: what is verified, checked and used is one and the same value.
+    """PyJWT on the payload as this module read it: what is verified, checked and used is one value.
 
-    The header it reads again, for `alg`; that comes out the same, as no name is in it twice.
+    PyJWT reads the header again, for `alg`, with the same result: no name is in it twice.
     """
 
     def __init__(self, payload: dict[str, JsonValue]) -> None:
