@@ -17,7 +17,7 @@ from sluicegate.gate.policy import Gate
 from sluicegate.gate.records import FORMAT
 from sluicegate_gatefile import policy_tests, reading, target_policy, yaml_source
 from sluicegate_gatefile.checks import functions, issuers, rollouts, rules, webhooks
-from sluicegate_gatefile.checks.context import Context
+from sluicegate_gatefile.checks.context import CheckContext
 from sluicegate_gatefile.diagnostics import Diagnostic, Findings, Mark, Severity
 from sluicegate_gatefile.policy_tests import TestResult
 from sluicegate_gatefile.reading import UNSUPPORTED
@@ -63,7 +63,7 @@ def check(path: str | Path, *, allow_loopback: bool = False, stack_name: str = "
     def report(severity: Severity, code: str, at: yaml_source.Path, message: str) -> None:
         findings.add(severity, code, source.shown(at), message)
 
-    context = Context(file, report, own_functions)
+    context = CheckContext(file, report, own_functions)
     read_keys = partial(_keys_beside, path.parent)
     document = _json(_document(context, read_keys, allow_loopback=allow_loopback))
     if any(diagnostic.severity == "error" for diagnostic in findings.found):
@@ -81,7 +81,7 @@ def check(path: str | Path, *, allow_loopback: bool = False, stack_name: str = "
     return Report(gate, document, findings.in_order(), results)
 
 
-def _document(context: Context, read_keys: issuers.KeyReader, *, allow_loopback: bool) -> dict[str, Any]:
+def _document(context: CheckContext, read_keys: issuers.KeyReader, *, allow_loopback: bool) -> dict[str, Any]:
     """Check the file, section by section; returns gate.json's document, for use if no error was reported."""
     functions.check_functions(context)
     merged = rollouts.rollouts(context)

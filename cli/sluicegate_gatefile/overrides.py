@@ -15,7 +15,7 @@ from sluicegate.gate import alarm_names
 from sluicegate.gate.rollout_settings import Rollout, circle
 from sluicegate_gatefile.checks.context import no_stage
 from sluicegate_gatefile.fields import NONE
-from sluicegate_gatefile.yaml_source import Path, Report
+from sluicegate_gatefile.yaml_source import Path, Reporter
 
 Keys = Mapping[str, Any]
 
@@ -87,7 +87,7 @@ class Rollouts:
     `stages` are the names that there are. What is made where an error was reported is not to be used.
     """
 
-    report: Report
+    report: Reporter
     stages: Collection[str]
     own_functions: Collection[str]
 
@@ -125,7 +125,7 @@ class Rollouts:
                 self._error("requires", (*at, stage, "requires"), f"{what}: nothing could be deployed there")
 
     def _changed(self, at: Path, base: Rollout, keys: Keys) -> Rollout:
-        """`base` with what each of the keys comes to."""
+        """`base` with the value of each of the keys."""
         found = {
             field: self._value(key, (*at, key), keys[key]) for key, field in _FIELDS.items() if key in keys
         }

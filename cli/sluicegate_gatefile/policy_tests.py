@@ -6,7 +6,7 @@ from typing import Any
 from sluicegate.gate.policy import Decision, Gate
 from sluicegate.oidc.identity import Identity
 from sluicegate.text import clean
-from sluicegate_gatefile.checks.context import Context
+from sluicegate_gatefile.checks.context import CheckContext
 from sluicegate_gatefile.checks.grants import Rules
 from sluicegate_gatefile.diagnostics import Mark, did_you_mean
 from sluicegate_gatefile.schema.rules import TestSection
@@ -24,7 +24,7 @@ class TestResult:
     message: str
 
 
-def check_tests(context: Context, rules: Rules) -> None:
+def check_tests(context: CheckContext, rules: Rules) -> None:
     """Report tests that name what is not in the file, or expect what cannot be."""
     names = tuple(rule["name"] for rule in rules)
     for i, test in enumerate(context.file.tests):

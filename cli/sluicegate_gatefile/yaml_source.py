@@ -5,7 +5,7 @@ which. So a scalar keeps its text and what an unquoted one could be taken for; `
 where. Anchors, aliases, merge keys, tags, directives, equal keys and further documents are errors: each lets
 a file mean something else than what a reviewer sees.
 
-It reads the parser's events: libyaml's composer is C and cannot be told to refuse any of these.
+It reads the parser's events: libyaml's composer is C, and nothing makes it refuse any of these.
 """
 
 import re
@@ -21,7 +21,7 @@ from sluicegate_gatefile.diagnostics import Findings, Mark, Severity
 Kind = Literal["string", "number", "boolean", "date", "null"]
 Path: TypeAlias = tuple[str | int, ...]
 # Takes severity, code, path and message of a finding.
-Report: TypeAlias = Callable[[Severity, str, Path, str], None]
+Reporter: TypeAlias = Callable[[Severity, str, Path, str], None]
 
 MAX_DEPTH = 16
 

@@ -5,15 +5,15 @@ from dataclasses import dataclass
 
 from sluicegate_gatefile.diagnostics import did_you_mean, listed
 from sluicegate_gatefile.schema.file import GateFile
-from sluicegate_gatefile.yaml_source import Path, Report
+from sluicegate_gatefile.yaml_source import Path, Reporter
 
 
 @dataclass(frozen=True)
-class Context:
+class CheckContext:
     """One gate file that has its shape. `own_functions` are those of Sluicegate's stack."""
 
     file: GateFile
-    report: Report
+    report: Reporter
     own_functions: tuple[str, ...]
 
     def error(self, code: str, at: Path, message: str) -> None:

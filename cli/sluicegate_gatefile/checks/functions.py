@@ -3,13 +3,13 @@
 from collections.abc import Mapping
 
 from sluicegate.gate import patterns
-from sluicegate_gatefile.checks.context import Context
+from sluicegate_gatefile.checks.context import CheckContext
 from sluicegate_gatefile.checks.grants import Rules, reaches
 from sluicegate_gatefile.diagnostics import listed
 from sluicegate_gatefile.yaml_source import Path
 
 
-def check_functions(context: Context) -> None:
+def check_functions(context: CheckContext) -> None:
     """Check that aliases differ, overridden stages exist, and no pattern matches a function of ours."""
     aliases = {stage: context.alias(stage) for stage in context.file.stages}
     _check_aliases(context, ("stages",), aliases)
@@ -24,7 +24,7 @@ def check_functions(context: Context) -> None:
             _check_aliases(context, (*at, "stages"), merged)
 
 
-def check_own_functions(context: Context, at: Path, pattern: str) -> None:
+def check_own_functions(context: CheckContext, at: Path, pattern: str) -> None:
     """Report a pattern that matches a function of Sluicegate itself."""
     compiled = patterns.compile(pattern)
     for own in context.own_functions:
@@ -33,7 +33,7 @@ def check_own_functions(context: Context, at: Path, pattern: str) -> None:
             context.error("own_function", at, what)
 
 
-def check_shared_targets(context: Context, rules: Rules) -> None:
+def check_shared_targets(context: CheckContext, rules: Rules) -> None:
     """Warn where a rule on an unprotected stage also lets write the `$LATEST` of a protected one."""
     for pattern in context.file.functions:
         granted = {stage for rule in rules if reaches(rule, pattern) for stage in rule["stages"]}
@@ -49,7 +49,7 @@ def check_shared_targets(context: Context, rules: Rules) -> None:
             )
 
 
-def _check_aliases(context: Context, at: Path, aliases: Mapping[str, str]) -> None:
+def _check_aliases(context: CheckContext, at: Path, aliases: Mapping[str, str]) -> None:
     owners: dict[str, str] = {}
     for stage, alias in aliases.items():
         if alias in owners:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
-from sluicegate_gatefile.checks.context import Context
+from sluicegate_gatefile.checks.context import CheckContext
 from sluicegate_gatefile.schema.file import IssuerSection
 from sluicegate_gatefile.yaml_source import Path
 
@@ -14,7 +14,7 @@ KeyReader = Callable[[str], str]
 """Takes the name of a file beside the gate file; gives its JWK set, or raises ValueError."""
 
 
-def issuers(context: Context, read_keys: KeyReader, *, allow_loopback: bool) -> Iterator[dict[str, Any]]:
+def issuers(context: CheckContext, read_keys: KeyReader, *, allow_loopback: bool) -> Iterator[dict[str, Any]]:
     """Check the issuers; yields gate.json's entries."""
     urls: dict[str, str] = {}
     for name, issuer in context.file.issuers.items():
@@ -38,7 +38,7 @@ def issuers(context: Context, read_keys: KeyReader, *, allow_loopback: bool) -> 
             context.warning("audience", ("issuers", name, "audience"), f"the audience {what}")
 
 
-def _check_url(context: Context, at: Path, url: str, *, allow_loopback: bool) -> None:
+def _check_url(context: CheckContext, at: Path, url: str, *, allow_loopback: bool) -> None:
     try:
         parts = urlsplit(url)
         host = parts.hostname or ""
@@ -52,7 +52,7 @@ def _check_url(context: Context, at: Path, url: str, *, allow_loopback: bool) ->
         context.error("issuer", at, what)
 
 
-def _keys(context: Context, at: Path, jwks: str, read_keys: KeyReader) -> str | None:
+def _keys(context: CheckContext, at: Path, jwks: str, read_keys: KeyReader) -> str | None:
     if jwks == "discovery":
         return None
     try:
@@ -62,7 +62,7 @@ def _keys(context: Context, at: Path, jwks: str, read_keys: KeyReader) -> str | 
         return None
 
 
-def _feedback(context: Context, at: Path, issuer: IssuerSection) -> dict[str, Any] | None:
+def _feedback(context: CheckContext, at: Path, issuer: IssuerSection) -> dict[str, Any] | None:
     feedback = issuer.feedback
     if feedback is None:
         return None

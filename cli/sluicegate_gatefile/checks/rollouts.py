@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from sluicegate.gate.rollout_settings import Rollout
-from sluicegate_gatefile.checks.context import Context
+from sluicegate_gatefile.checks.context import CheckContext
 from sluicegate_gatefile.checks.grants import Rules, reaches
 from sluicegate_gatefile.overrides import Rollouts
 from sluicegate_gatefile.yaml_source import Path
@@ -21,7 +21,7 @@ class MergedRollouts:
         return self.overriding[pattern].get(stage, self.own[stage])
 
 
-def rollouts(context: Context) -> MergedRollouts:
+def rollouts(context: CheckContext) -> MergedRollouts:
     """Check the rollout keys, and merge them."""
     keys = {name: stage.given() for name, stage in context.file.stages.items()}
     make = Rollouts(context.report, keys, context.own_functions)
@@ -41,7 +41,7 @@ def rollouts(context: Context) -> MergedRollouts:
     return found
 
 
-def check_approvers(context: Context, merged: MergedRollouts, rules: Rules) -> None:
+def check_approvers(context: CheckContext, merged: MergedRollouts, rules: Rules) -> None:
     """Warn where what may be deployed waits for an approval that nobody may give."""
     for pattern, entry in context.file.functions.items():
         for stage in context.file.stages:

@@ -10,7 +10,7 @@ from typing import Any
 from sluicegate.gate import patterns
 from sluicegate.gate.rules import DENIABLE, PINS
 from sluicegate_gatefile.checks import webhooks
-from sluicegate_gatefile.checks.context import Context
+from sluicegate_gatefile.checks.context import CheckContext
 from sluicegate_gatefile.checks.functions import check_own_functions
 from sluicegate_gatefile.checks.grants import Rules, overlap
 from sluicegate_gatefile.diagnostics import listed
@@ -29,14 +29,14 @@ _IDS = ("project_id", "namespace_id", "user_id", "pipeline_id", "job_id")
 _FLAGS = ("ref_protected", "environment_protected")
 
 
-def rules(context: Context) -> list[dict[str, Any]]:
+def rules(context: CheckContext) -> list[dict[str, Any]]:
     """Check the rules; returns gate.json's."""
     found = [_rule(context, ("rules", i), rule) for i, rule in enumerate(context.file.rules)]
     _check_names(context, found)
     return found
 
 
-def deny(context: Context) -> list[dict[str, Any]]:
+def deny(context: CheckContext) -> list[dict[str, Any]]:
     """Check the entries of `deny`; returns gate.json's."""
     found = []
     for i, entry in enumerate(context.file.deny):
@@ -49,7 +49,7 @@ def deny(context: Context) -> list[dict[str, Any]]:
     return found
 
 
-def _rule(context: Context, at: Path, rule: RuleSection) -> dict[str, Any]:
+def _rule(context: CheckContext, at: Path, rule: RuleSection) -> dict[str, Any]:
     claims, allow = rule.claims, rule.allow
     protected = context.protected(allow.stages)
     _check_claims(context, (*at, "claims"), claims)
@@ -79,7 +79,7 @@ def _rule(context: Context, at: Path, rule: RuleSection) -> dict[str, Any]:
     }
 
 
-def _check_pins(context: Context, at: Path, rule: RuleSection, protected: Sequence[str]) -> None:
+def _check_pins(context: CheckContext, at: Path, rule: RuleSection, protected: Sequence[str]) -> None:
     claims = rule.claims
     if not any(pinned(claims, claim) for claim in PINS):
         what = "gives neither project_id nor namespace_id exactly: anybody's project could match"
@@ -98,7 +98,7 @@ def _check_pins(context: Context, at: Path, rule: RuleSection, protected: Sequen
         context.error("pin", at, f"a rule with `approve` {what}")
 
 
-def _check_claims(context: Context, at: Path, claims: Claims) -> None:
+def _check_claims(context: CheckContext, at: Path, claims: Claims) -> None:
     if "ref" in claims and not {"ref_type", "ref_path"} & claims.keys():
         what = "a branch and a tag can have one name: say `ref_type` too, or `ref_path` instead"
         context.error("ref_type", (*at, "ref"), what)
@@ -118,7 +118,7 @@ def _check_claims(context: Context, at: Path, claims: Claims) -> None:
             _check_value(context, (*at, claim), claim, value)
 
 
-def _check_value(context: Context, at: Path, claim: str, value: str) -> None:
+def _check_value(context: CheckContext, at: Path, claim: str, value: str) -> None:
     """Report a value that GitLab never sends, which is a slip of the pen."""
     if "*" in value:
         return
@@ -128,7 +128,7 @@ def _check_value(context: Context, at: Path, claim: str, value: str) -> None:
         context.error("value", at, f'{claim} is "true" or "false", never `{value}`')
 
 
-def _check_names(context: Context, found: Rules) -> None:
+def _check_names(context: CheckContext, found: Rules) -> None:
     seen: set[str] = set()
     for i, rule in enumerate(found):
         if rule["name"] in seen:

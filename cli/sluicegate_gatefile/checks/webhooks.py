@@ -9,16 +9,16 @@ from typing import Any
 from sluicegate.gate import patterns
 from sluicegate.gate.policy import Gate
 from sluicegate.gate.webhooks import ACTIONS, CLAIMS, EVENTS
-from sluicegate_gatefile.checks.context import Context, no_stage
+from sluicegate_gatefile.checks.context import CheckContext, no_stage
 from sluicegate_gatefile.checks.grants import Rules
 from sluicegate_gatefile.diagnostics import listed
 from sluicegate_gatefile.schema.rules import RuleSection, WebhookSection
-from sluicegate_gatefile.yaml_source import Path, Report
+from sluicegate_gatefile.yaml_source import Path, Reporter
 
-Entry = Mapping[str, Any]
+WebhookEntry = Mapping[str, Any]
 
 
-def webhooks(context: Context, rules: Rules) -> list[dict[str, Any]]:
+def webhooks(context: CheckContext, rules: Rules) -> list[dict[str, Any]]:
     """Check the entries; returns gate.json's."""
     entries = [_entry(context, name, entry) for name, entry in context.file.webhooks.items()]
     _check_secrets(context, entries)
@@ -26,7 +26,7 @@ def webhooks(context: Context, rules: Rules) -> list[dict[str, Any]]:
     return entries
 
 
-def check_rule(context: Context, at: Path, rule: RuleSection, protected: Sequence[str]) -> None:
+def check_rule(context: CheckContext, at: Path, rule: RuleSection, protected: Sequence[str]) -> None:
     """Report what a rule with `via: webhook` may not say."""
     for claim in rule.claims:
         if claim not in CLAIMS:
@@ -48,7 +48,7 @@ def check_rule(context: Context, at: Path, rule: RuleSection, protected: Sequenc
         context.error("webhook", (*at, "allow", "stages", i), what)
 
 
-def check_waiting(gate: Gate, report: Report) -> None:
+def check_waiting(gate: Gate, report: Reporter) -> None:
     """Warn of webhooks whose deployments would wait for an approval: a webhook has no user to differ from."""
     for hook in gate.webhooks.values():
         placement = gate.place(hook.function, hook.stage)
@@ -57,7 +57,7 @@ def check_waiting(gate: Gate, report: Report) -> None:
             report("warning", "approval", ("webhooks", hook.name, "deploy", "stage"), what)
 
 
-def _entry(context: Context, name: str, entry: WebhookSection) -> dict[str, Any]:
+def _entry(context: CheckContext, name: str, entry: WebhookSection) -> dict[str, Any]:
     at: Path = ("webhooks", name)
     issuer = context.issuer(at, entry.issuer)
     if entry.scheme == "id_token" and entry.secret is not None:
@@ -82,7 +82,7 @@ def _entry(context: Context, name: str, entry: WebhookSection) -> dict[str, Any]
     }
 
 
-def _check_deploys(context: Context, at: Path, function: str, stage: str) -> None:
+def _check_deploys(context: CheckContext, at: Path, function: str, stage: str) -> None:
     if stage not in context.file.stages:
         context.error("stage", (*at, "stage"), no_stage(stage, context.file.stages))
     elif context.protected([stage]):
@@ -95,9 +95,9 @@ def _check_deploys(context: Context, at: Path, function: str, stage: str) -> Non
         context.error("webhook", (*at, "function"), f"`{function}` is in no entry of `functions`")
 
 
-def _check_secrets(context: Context, entries: Sequence[Entry]) -> None:
+def _check_secrets(context: CheckContext, entries: Sequence[WebhookEntry]) -> None:
     """Report a secret with which the maintainers of one project could speak for another."""
-    owners: dict[str, Entry] = {}
+    owners: dict[str, WebhookEntry] = {}
     for entry in entries:
         if entry["secret"] is None:
             continue
@@ -107,7 +107,7 @@ def _check_secrets(context: Context, entries: Sequence[Entry]) -> None:
             context.error("webhook", ("webhooks", entry["name"], "secret"), what)
 
 
-def _check_allowed(context: Context, entries: Sequence[Entry], rules: Rules) -> None:
+def _check_allowed(context: CheckContext, entries: Sequence[WebhookEntry], rules: Rules) -> None:
     """Warn of entries whose deliveries no rule can allow. Those with an ID token meet a job's rules."""
     for entry in entries:
         via = "id_token" if entry["scheme"] == "id_token" else "webhook"
@@ -116,7 +116,7 @@ def _check_allowed(context: Context, entries: Sequence[Entry], rules: Rules) -> 
             context.warning("webhook", ("webhooks", entry["name"]), f"{what} `{entry['stage']}`: add one")
 
 
-def _can_allow(rule: Entry, entry: Entry) -> bool:
+def _can_allow(rule: WebhookEntry, entry: WebhookEntry) -> bool:
     """Return whether there is a delivery to the entry that the rule allows."""
     claims = rule["claims"]
     events = EVENTS if entry["event"] == "tag_push" else ("pipeline",)

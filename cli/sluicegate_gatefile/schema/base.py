@@ -31,10 +31,10 @@ def unprintable(text: str) -> str | None:
     return None if clean(text) == text else "has characters that do not print"
 
 
-Text = Annotated[str, TEXT, Form()]
+AnyText = Annotated[str, TEXT, Form()]
 Flag = Annotated[bool, FLAG]
 Id = Annotated[str, TEXT, Form(ID, 'an id, which is digits such as "4213"')]
-Alias = Annotated[
+AliasName = Annotated[
     str,
     TEXT,
     Form(
@@ -80,7 +80,7 @@ FunctionPattern = Annotated[
     ),
     Field(description="A function's name, or a pattern of names with `*`."),
 ]
-Pattern = Annotated[
+ClaimPattern = Annotated[
     str,
     TEXT,
     Form(

@@ -12,7 +12,7 @@ from sluicegate_gatefile.schema.stages import FunctionSection, StageSection
 
 
 class FeedbackSection(Section):
-    """What this GitLab is told of its projects' deployments; left out, nothing."""
+    """What is reported to this GitLab about its projects' deployments; left out, nothing."""
 
     secret: Annotated[
         str,

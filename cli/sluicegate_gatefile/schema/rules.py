@@ -12,15 +12,15 @@ from sluicegate_gatefile.fields import TEXT, Form, OneOrMany, OrEmpty
 from sluicegate_gatefile.schema.base import (
     ABOUT_PATTERN,
     ActionName,
+    AnyText,
+    ClaimPattern,
     Flag,
     FunctionName,
     FunctionPattern,
     Id,
     IssuerName,
-    Pattern,
     Section,
     StageName,
-    Text,
     Title,
 )
 from sluicegate_gatefile.yaml_source import Scalar
@@ -60,7 +60,7 @@ class _Claims(Section):
 
 
 def _claim(about: str) -> Any:
-    item = Annotated[Pattern, Field(description=f"{about} {ABOUT_PATTERN}")]
+    item = Annotated[ClaimPattern, Field(description=f"{about} {ABOUT_PATTERN}")]
     return (Annotated[list[item], Field(min_length=1), OneOrMany()] | None, Field(None, description=about))
 
 
@@ -174,7 +174,7 @@ class WebhookSection(Section):
         description="`tag_push`: a tag is pushed, or its pipeline succeeds. `pipeline`: a pipeline succeeds."
     )
     status: Annotated[Literal["success"], TEXT] | None = Field(None, description="Of `pipeline`: its status.")
-    ref: Pattern = Field(
+    ref: ClaimPattern = Field(
         description="The tag, or of `pipeline` the branch or tag, without `refs/tags/`. " + ABOUT_PATTERN
     )
     deploy: DeploySection
@@ -187,15 +187,15 @@ class _Identity(Section):
     """The token, or the delivery: its issuer and claims. A claim that is not here is not in it."""
 
     issuer: IssuerName | None = None
-    jti: Text | None = Field(None, description="The token's id.")
+    jti: AnyText | None = Field(None, description="The token's id.")
     via: Annotated[Literal["id_token", "webhook"], TEXT] | None = Field(
         None, description="How the identity is proven."
     )
 
 
-_Texts = Annotated[list[Text], OneOrMany(), OrEmpty()]
+_Texts = Annotated[list[AnyText], OneOrMany(), OrEmpty()]
 _tested: dict[str, Any] = {
-    name: (Text | None, Field(None, description=_about(name)))
+    name: (AnyText | None, Field(None, description=_about(name)))
     for name in _CLAIM_NAMES
     if name not in claims.LISTS
 } | {name: (_Texts | None, Field(None, description=_about(name))) for name in sorted(claims.LISTS)}
@@ -214,7 +214,7 @@ class ExpectSection(Section):
     """The answer."""
 
     allowed: Flag = Field(description="Whether a rule allows it.")
-    rule: Text | None = Field(None, description="The rule that decides.")
+    rule: AnyText | None = Field(None, description="The rule that decides.")
 
 
 class TestSection(Section):

@@ -10,7 +10,7 @@ from sluicegate.deployment.plan import Metric
 from sluicegate.gate import alarm_names, rollout_settings
 from sluicegate.gate.rollout_settings import LEAST, MAX_PAYLOAD, MAX_RATIO, MAX_SAMPLES, MAX_SMOKE, MOST
 from sluicegate_gatefile.fields import TEXT, AtMost, Duration, Json, Later, Number, OrEmpty, OrNone
-from sluicegate_gatefile.schema.base import AlarmName, Alias, Flag, FunctionName, Section, StageName
+from sluicegate_gatefile.schema.base import AlarmName, AliasName, Flag, FunctionName, Section, StageName
 
 Bake = Annotated[
     int,
@@ -66,7 +66,7 @@ class SmokeSection(Section):
         None, description="The event that the version is invoked with; `{}` if left out."
     )
     expect: JsonText | None = Field(None, description="What its answer must contain.")
-    hook: FunctionName | None = Field(None, description="A function that is told the version, and decides.")
+    hook: FunctionName | None = Field(None, description="A function that receives the version, and decides.")
     timeout: Annotated[int, Duration(most=MAX_SMOKE)] | None = Field(
         None, description="How long it may take; 10s if left out."
     )
@@ -150,7 +150,7 @@ _ABOUT_ORDER = "`pipeline`: an older pipeline of the same project cannot overwri
 class StageSection(Section):
     """A stage: a named alias on functions."""
 
-    alias: Alias | None = Field(None, description="The Lambda alias; the stage's name if left out.")
+    alias: AliasName | None = Field(None, description="The Lambda alias; the stage's name if left out.")
     target: Annotated[Any, Later()] = Field(
         None,
         description="Another account, region or role; left out, it is the stack's own. Not supported yet.",
@@ -176,7 +176,7 @@ class OverrideSection(Section):
 
     refused: ClassVar[Mapping[str, str]] = {"protected": _OF_THE_STAGE, "target": _OF_THE_STAGE}
 
-    alias: Alias | None = Field(None, description="The name of a Lambda alias.")
+    alias: AliasName | None = Field(None, description="The name of a Lambda alias.")
     max_age: MaxAge | None = None
     strategy: StrategyOverride | None = None
     smoke: Annotated[SmokeSection | _None, OrNone()] | None = Field(

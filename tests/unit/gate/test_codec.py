@@ -50,7 +50,7 @@ def test_issuers_are_found_by_url() -> None:
     assert loaded.stages["prod"].alias == "live"
 
 
-def test_an_issuer_is_told_what_its_feedback_says() -> None:
+def test_an_issuers_feedback_is_read() -> None:
     corp, other = document()["issuers"]
     loaded = gate(issuers=[corp | {"feedback": FEEDBACK}, other])
     assert loaded.issuers[CORP].feedback == Feedback(

@@ -176,7 +176,7 @@ SHORT_PATTERNS = PATTERNS.filter(lambda text: "\n" not in text and len(text.repl
 
 @given(SHORT_PATTERNS, SHORT_PATTERNS)
 def test_patterns_overlap_where_a_value_matches_both(one: str, other: str) -> None:
-    longest = len((one + other).replace("*", ""))  # each character of a shortest witness is one of theirs
+    longest = len((one + other).replace("*", ""))  # each character of a shortest witness is in one of them
     values = ("".join(value) for length in range(longest + 1) for value in product("ab/", repeat=length))
     both = any(naive(one, value) and naive(other, value) for value in values)
     assert patterns.overlap(patterns.compile(one), patterns.compile(other)) == both

@@ -1,4 +1,4 @@
-"""The gate: who is allowed what, who sees what, and where functions are placed."""
+"""The gate: what rules allow and show to a caller, and where functions are placed."""
 
 import time
 from dataclasses import replace

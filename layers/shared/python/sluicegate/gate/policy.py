@@ -76,7 +76,7 @@ class Gate:
         return Decision(None, None, self._nearest(identity, actions, function, stage))
 
     def may_see(self, identity: Identity, *, function: str, stage: str) -> bool:
-        """Whether a rule of theirs, of any action, is on that function and that stage."""
+        """Return whether a rule that matches the caller names that function and stage, for any action."""
         if self.denied(identity) or function in self.own_functions:
             return False
         return any(
