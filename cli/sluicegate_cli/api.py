@@ -66,7 +66,7 @@ def not_uploaded(detail: str, exit_code: ExitCode) -> ApiError:
 
 
 @dataclass(frozen=True)
-class ApiResponse:
+class ClientResponse:
     """A 2xx response: its status and its JSON object. `replayed`: the request had been made before."""
 
     status: int
@@ -128,7 +128,7 @@ class ApiClient:
             if cursor is None:
                 return
 
-    def post(self, *path: str, body: Mapping[str, Any], key: str | None = None) -> ApiResponse:
+    def post(self, *path: str, body: Mapping[str, Any], key: str | None = None) -> ClientResponse:
         """Post a JSON body, with an Idempotency-Key if given. Raises ApiError."""
         return self._call("POST", path, json=body, headers={"Idempotency-Key": key} if key else {})
 
@@ -170,7 +170,7 @@ class ApiClient:
             ExitCode.REJECTED if response.status_code not in _RETRYABLE else ExitCode.UNAVAILABLE,
         )
 
-    def _call(self, method: str, path: tuple[str, ...], **request: Any) -> ApiResponse:
+    def _call(self, method: str, path: tuple[str, ...], **request: Any) -> ClientResponse:
         url = "/".join((self._url, *(quote(part, safe="") for part in path)))
         headers = {**request.pop("headers", {}), "Accept": "application/json"}
         if self._token:
@@ -187,7 +187,7 @@ class ApiClient:
         document = _json(response)
         if not isinstance(document, dict):  # most likely a proxy's page
             raise _error(response)
-        return ApiResponse(
+        return ClientResponse(
             response.status_code, document, response.headers.get("idempotent-replayed", "").lower() == "true"
         )
 
