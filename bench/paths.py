@@ -131,8 +131,8 @@ def calls(paths: Paths) -> None:
     for name in dict.fromkeys(("acceptance", *names)):
         row = {group: made[name, group] for group in groups if made[name, group]}
         if row:
-            told = "   ".join(f"{group} {number}" for group, number in row.items())
-            print(f"  {name:<18} {told}")
+            columns = "   ".join(f"{group} {number}" for group, number in row.items())
+            print(f"  {name:<18} {columns}")
 
 
 def step(done: dict[str, Any], moment: float) -> str:

@@ -66,7 +66,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     try:
         return service().run_turn(deployment)
     except (ClientError, BotoCoreError) as error:
-        logger.warning("the table is unavailable", extra={"error": error_code(error)})
+        logger.warning("table_unavailable", extra={"error": error_code(error)})
         if not is_retryable(error):
             raise
         return {"next": "wait", "seconds": 5, "revision": 0}

@@ -28,14 +28,16 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Sweep at each event of the schedule. Raises the first error once all deployments are swept."""
     swept = service().sweep()
     for deployment_id in swept.started:
-        logger.warning("started what was not running", extra={"deployment": deployment_id})
+        logger.warning("rollout_restarted", extra={"deployment": deployment_id})
     for deployment in swept.abandoned:
-        logger.error("given up", extra={"deployment": deployment.id, "status": deployment.status.value})
+        logger.error(
+            "deployment_given_up", extra={"deployment": deployment.id, "status": deployment.status.value}
+        )
         if deployment.outcome is AliasOutcome.UNKNOWN:
             count("OutcomeUnknown")
     count("Stuck", len(swept.abandoned))
     for deployment_id, error in swept.failed:
-        logger.warning("not swept", extra={"deployment": deployment_id, "error": error_code(error)})
+        logger.warning("sweep_failed", extra={"deployment": deployment_id, "error": error_code(error)})
     if swept.failed:
         raise swept.failed[0][1]
     return {

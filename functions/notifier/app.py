@@ -47,13 +47,13 @@ def log(event: str, **fields: Any) -> None:
 
 def delayed(code: str, **fields: Any) -> None:
     """Log and count a retry. The alarm on the age of the queue's oldest message covers a long delay."""
-    logger.warning("GitLab feedback delayed", extra={"error": code, **fields})
+    logger.warning("feedback_delayed", extra={"error": code, **fields})
     count("FeedbackDelayed")
 
 
 def rejected(code: str, **fields: Any) -> None:
     """Log and count a message that was set aside. The alarm on the dead letters covers it."""
-    logger.error("GitLab feedback rejected", extra={"error": code, **fields})
+    logger.error("feedback_rejected", extra={"error": code, **fields})
     count("FeedbackRejected")
 
 

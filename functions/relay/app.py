@@ -17,7 +17,7 @@ def relay() -> Relay:
 
 def delayed(code: str, **fields: Any) -> None:
     """Log and count a record that must be sent again. The alarm on the iterator's age covers a long delay."""
-    logger.warning("event delayed", extra={"error": code, **fields})
+    logger.warning("event_delayed", extra={"error": code, **fields})
     count("EventsDelayed")
 
 

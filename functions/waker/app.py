@@ -26,5 +26,5 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     alarm, target = str(event["detail"]["alarmName"]), Target(str(event["account"]), str(event["region"]))
     woken = service().wake(alarm, target)
     for deployment_id in woken:
-        logger.info("woken by an alarm", extra={"deployment": deployment_id, "alarm": alarm})
+        logger.info("rollout_woken", extra={"deployment": deployment_id, "alarm": alarm})
     return {"woken": woken}

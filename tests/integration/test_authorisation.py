@@ -180,13 +180,13 @@ def test_a_dry_run_tells_a_stranger_no_more_than_a_real_one(scene: Scene) -> Non
         for more in ({"dry_run": True}, {}, {"dry_run": True, "expect": {"version": "1"}})
     ]
     for token in (scene.stranger(), scene.neighbour(), scene.auditor()):
-        told = set()
+        result = set()
         for body in asked:
             answer = scene.stand.http("POST", "/deployments", {"action": "deploy", **body}, token=token)
             status, problem = without_request(answer)
             detail = problem["detail"].replace(f"{body['function']} in {body['stage']}", "it")
-            told.add((status, problem["code"], detail))
-        assert told == {(403, "not_allowed", "no rule allows this identity to deploy it")}
+            result.add((status, problem["code"], detail))
+        assert result == {(403, "not_allowed", "no rule allows this identity to deploy it")}
 
 
 def test_an_artifact_of_another_project_is_not_told_to_a_stranger(scene: Scene) -> None:

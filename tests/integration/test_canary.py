@@ -92,12 +92,12 @@ def upload(stand: Stand, cage: Cage, function: str, token: str) -> str:
     sha256 = hashlib.sha256(data).hexdigest()
     body = {"function": function, "sha256": sha256, "size": len(data)}
     for headers in (TEXT, {}):
-        told = call(stand, cage, "POST", "/artifacts", json=body, token=token, headers=headers)
-    url = told.json()["upload"]["url"]
+        result = call(stand, cage, "POST", "/artifacts", json=body, token=token, headers=headers)
+    url = result.json()["upload"]["url"]
     query = parse_qs(urlsplit(url).query)
     cage.keep("presigned URL, its signature", query["X-Amz-Signature"][0])
     cage.keep("presigned URL, its session", query["X-Amz-Security-Token"][0])
-    put = httpx2.put(url, content=data, headers=told.json()["upload"]["headers"], trust_env=False)
+    put = httpx2.put(url, content=data, headers=result.json()["upload"]["headers"], trust_env=False)
     assert put.status_code == 200
     call(stand, cage, "POST", "/artifacts", json=body, token=token)
     return sha256
@@ -251,8 +251,8 @@ def test_none_is_in_the_table(stand: Stand, cage: Cage) -> None:
 
 def test_none_is_in_an_event(stand: Stand, cage: Cage, listener: Listener) -> None:
     for id_ in cage.deployments:
-        told = stand.http("GET", f"/deployments/{id_}", token=stand.token()).json()
-        assert len(listener.until(id_, told["revision"])) >= told["revision"]
+        result = stand.http("GET", f"/deployments/{id_}", token=stand.token()).json()
+        assert len(listener.until(id_, result["revision"])) >= result["revision"]
     assert cage.escaped("an event", json.dumps(listener.events, ensure_ascii=False)) == []
 
 

@@ -66,12 +66,12 @@ class Project:
 
     def deployment(self) -> dict[str, Any]:
         """The deployment that the job's report names, as it is now."""
-        return self.told(self.machine.dotenv()["SLUICEGATE_ID"])
+        return self.read(self.machine.dotenv()["SLUICEGATE_ID"])
 
-    def told(self, id_: str) -> dict[str, Any]:
+    def read(self, id_: str) -> dict[str, Any]:
         answer = self.stand.http("GET", f"/deployments/{id_}", token=self.token())
-        told: dict[str, Any] = answer.raise_for_status().json()
-        return told
+        deployment: dict[str, Any] = answer.raise_for_status().json()
+        return deployment
 
     def ends(self, id_: str) -> str:
         return str(self.stand.wait(id_, token=self.token())["status"])
@@ -209,7 +209,7 @@ def test_a_token_that_gets_too_old_meanwhile_leaves_it_running(in_dash: Project)
     assert ended.code == ExitCode.STILL_RUNNING, ended.log
     id_ = in_dash.machine.dotenv()["SLUICEGATE_ID"]
     assert f"deployment {id_} is baking and continues on its own" in ended.log
-    assert in_dash.told(id_)["status"] == "baking"
+    assert in_dash.read(id_)["status"] == "baking"
     abort(in_dash, id_)
 
 
@@ -345,12 +345,12 @@ def test_a_cancelled_job_aborts_if_it_is_to(project: Project, number: int) -> No
     running.signal(number)
     assert running.wait(30).code == -number
     id_ = machine.dotenv()["SLUICEGATE_ID"]
-    assert project.told(id_)["status"] == "baking"
+    assert project.read(id_)["status"] == "baking"
     after = machine.after(project.job(abort_on_cancel=True), token, "canceled")
     assert after.code == 0, after.log
     assert f"aborting deployment {id_}" in after.log
     assert project.ends(id_) == "aborted"
-    assert project.told(id_)["reason"]["message"].endswith("job 302 was cancelled")
+    assert project.read(id_)["reason"]["message"].endswith("job 302 was cancelled")
     assert machine.left() == ["project/sluicegate.env", "project/stock.zip"]
 
 
@@ -362,7 +362,7 @@ def test_a_cancelled_job_leaves_its_deployment_alone_otherwise(project: Project)
     id_ = machine.dotenv()["SLUICEGATE_ID"]
     after = machine.after(project.job(), token, "canceled")
     assert after == Ended(0, f"the job was cancelled; the deployment {id_} continues on its own\n")
-    assert project.told(id_)["status"] == "baking"
+    assert project.read(id_)["status"] == "baking"
     assert machine.left() == ["project/sluicegate.env", "project/stock.zip"]
     abort(project, id_)
 
@@ -377,7 +377,7 @@ def test_only_a_cancelled_job_aborts_and_only_its_own(in_dash: Project) -> None:
     assert machine.after(job, token, "canceled", job_id="999") == Ended(0, "")
     assert machine.after(job, token, "failed") == Ended(0, "")
     assert machine.after(job, token, "canceled") == Ended(0, "")
-    assert in_dash.told(id_)["status"] == "baking"
+    assert in_dash.read(id_)["status"] == "baking"
     abort(in_dash, id_)
 
 
@@ -489,7 +489,7 @@ include:
       rules: [{{when: on_success}}]
 to prod:
   timeout: 10m
-told:
+reporting:
   stage: test
   before_script: []
   script:

@@ -254,7 +254,7 @@ def two_approvals(calls: Calls, release: Release) -> None:
 
 
 def a_hold(calls: Calls, release: Release) -> None:
-    """Held, told, refused, released."""
+    """Hold, read, reject, release."""
     calls.hold("GET", 200)
     calls.hold("POST", 200, {"reason": "incident 77"})
     calls.hold("GET", 200, headers=TEXT)
@@ -267,7 +267,7 @@ def a_hold(calls: Calls, release: Release) -> None:
 
 
 def refusals(calls: Calls, deployed: str, release: Release) -> None:
-    """What is answered before anything is looked up, and what a stranger is told."""
+    """What is answered before anything is looked up, and what a stranger gets."""
     stand, function = calls.stand, release.function
     deployment = f"/deployments/{deployed}"
     token, stranger = stand.token(), stand.token(project_id="9999", project_path="other/one")

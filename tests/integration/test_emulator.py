@@ -39,8 +39,10 @@ def received(stand: Stand, queue: str) -> Callable[[], list[str]]:
     """The messages that are in the queue, once there are any."""
 
     def receive() -> list[str]:
-        told = stand.client("sqs").receive_message(QueueUrl=queue, MaxNumberOfMessages=10, WaitTimeSeconds=5)
-        return [message["Body"] for message in told.get("Messages", [])]
+        result = stand.client("sqs").receive_message(
+            QueueUrl=queue, MaxNumberOfMessages=10, WaitTimeSeconds=5
+        )
+        return [message["Body"] for message in result.get("Messages", [])]
 
     return receive
 
@@ -82,9 +84,9 @@ def ended(stand: Stand, execution: str, patience: float = 10) -> dict[str, Any]:
     """The execution once it has ended."""
     deadline = time.monotonic() + patience
     while time.monotonic() < deadline:
-        told: dict[str, Any] = stand.client("stepfunctions").describe_execution(executionArn=execution)
-        if told["status"] != "RUNNING":
-            return told
+        result: dict[str, Any] = stand.client("stepfunctions").describe_execution(executionArn=execution)
+        if result["status"] != "RUNNING":
+            return result
         time.sleep(0.05)
     raise AssertionError(f"still running after {patience} s")
 
@@ -106,8 +108,8 @@ def test_a_wait_ends_at_the_timeout_that_its_input_says(
     stand.create_function(function, KEEPS_TOKEN)
     execution = run({"queue": queue, "seconds": 1}, language, **timeout)
     (token,) = received()
-    told = ended(stand, execution)
-    assert (told["status"], told["error"]) == ("FAILED", "States.Timeout")
+    result = ended(stand, execution)
+    assert (result["status"], result["error"]) == ("FAILED", "States.Timeout")
     with pytest.raises(ClientError) as raised:
         stand.client("stepfunctions").send_task_success(taskToken=token, output="{}")
     assert code(raised) == "TaskTimedOut"
@@ -132,8 +134,8 @@ def test_a_wait_ends_with_its_token_and_the_token_with_it(
 
 def test_a_wait_ends_when_its_function_fails(stand: Stand, function: str, run: Any) -> None:
     stand.create_function(function, KEEPS_TOKEN)
-    told = ended(stand, run({"fail": True}, TimeoutSeconds=60))
-    assert (told["status"], told["error"]) == ("FAILED", "Runtime.HandlerError")
+    result = ended(stand, run({"fail": True}, TimeoutSeconds=60))
+    assert (result["status"], result["error"]) == ("FAILED", "Runtime.HandlerError")
 
 
 def test_an_alias_cannot_be_what_lambda_refuses(stand: Stand, function: str) -> None:

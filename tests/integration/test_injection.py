@@ -74,16 +74,16 @@ def test_what_is_stored_is_clean(written: Written) -> None:
 
 
 def test_lines_for_shells_cannot_be_forged(written: Written) -> None:
-    told, lines = written.get(f"/deployments/{written.done['id']}")
-    assert len(lines) == len(told["timeline"])
-    told, lines = written.get("/deployments", function=written.function)
-    assert len(lines) == 1 + len(told["items"])
+    result, lines = written.get(f"/deployments/{written.done['id']}")
+    assert len(lines) == len(result["timeline"])
+    result, lines = written.get("/deployments", function=written.function)
+    assert len(lines) == 1 + len(result["items"])
     assert {line.count("\t") for line in lines} == {7}
-    told, lines = written.get(f"/functions/{written.function}")
-    assert len(lines) == 1 + len(told["stages"])
+    result, lines = written.get(f"/functions/{written.function}")
+    assert len(lines) == 1 + len(result["stages"])
     assert {line.count("\t") for line in lines} == {5}
-    told, lines = written.get("/whoami")
-    assert len(lines) == len(told["claims"]) + len(told["rules"])
+    result, lines = written.get("/whoami")
+    assert len(lines) == len(result["claims"]) + len(result["rules"])
 
 
 def test_a_refusal_that_repeats_claims_stays_on_its_lines(written: Written) -> None:
@@ -216,5 +216,5 @@ def test_an_event_in_the_log_is_one_line_of_json(written: Written, began: float)
 def test_a_token_cannot_bring_claims_that_look_like_others(stand: Stand) -> None:
     """Names that differ only in what cannot be seen are other names: no rule reads them."""
     claims = {**job_claims(stand.issuer, stand.audience, {"project_id": "999"}), "project_id\u200b": "4213"}
-    told = stand.http("GET", "/whoami", token=stand.gitlab.sign(json.dumps(claims))).json()
-    assert (told["project_id"], told["rules"]) == ("999", [])
+    result = stand.http("GET", "/whoami", token=stand.gitlab.sign(json.dumps(claims))).json()
+    assert (result["project_id"], result["rules"]) == ("999", [])

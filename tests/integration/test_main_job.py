@@ -36,11 +36,11 @@ def test_a_job_releases_a_function(stand: Stand, function: str) -> None:
     sha256 = stand.upload(function, data, token=token)
     accepted = deploy(stand, function, "prod", sha256, token, release="2026.11", description="first")
     assert accepted.status_code == 202
-    told = accepted.json()
-    assert accepted.headers["location"] == f"/v1/deployments/{told['id']}"
-    assert (told["status"], told["final"], told["revision"]) == ("accepted", False, 1)
+    result = accepted.json()
+    assert accepted.headers["location"] == f"/v1/deployments/{result['id']}"
+    assert (result["status"], result["final"], result["revision"]) == ("accepted", False, 1)
 
-    done = stand.wait(told["id"], token=token)
+    done = stand.wait(result["id"], token=token)
     assert (done["status"], done["alias"]["outcome"], done["weight"]) == ("succeeded", "moved", 100)
     assert done["alias"]["original"] is None
     assert done["alias"]["current"] == {"version": "1", "weights": {}}
@@ -247,9 +247,9 @@ def test_text_answers_for_shells(stand: Stand, function: str) -> None:
 
 
 def test_whoami_shows_what_each_rule_allows(stand: Stand) -> None:
-    told = stand.http("GET", "/whoami", token=stand.token()).json()
-    assert (told["via"], told["project_id"], told["issuer"]) == ("id_token", "4213", stand.issuer)
-    assert told["rules"][0] == {
+    result = stand.http("GET", "/whoami", token=stand.token()).json()
+    assert (result["via"], result["project_id"], result["issuer"]) == ("id_token", "4213", stand.issuer)
+    assert result["rules"][0] == {
         "name": "orders to any stage from a release tag",
         "actions": ["deploy"],
         "functions": ["orders-*"],

@@ -67,7 +67,7 @@ def ends(stand: Stand, commit: str, function: str, stage: str = "dev") -> list[l
 
 
 def in_order(histories: list[list[str]], *states: str) -> bool:
-    """Whether there is one status, which ends so; what came and went in between may not have been told."""
+    """Whether there is one status that ends so. States in between may not have been reported."""
     [history] = histories
     return history[-1] == states[-1] and history == [state for state in states if state in history]
 
@@ -97,16 +97,16 @@ def test_a_retry_in_the_same_pipeline_has_the_last_word(stand: Stand, commit: st
     assert in_order(ends(stand, commit, function), "pending", "running", "failed")
     stand.create_function(function)
     release(stand, function, commit, pipeline_id=pipeline)
-    told = until(lambda: shown(stand, commit, function), lambda all_: all_[-1][-1] == "success")
-    assert [history[-1] for history in told] == ["failed", "success"]
+    result = until(lambda: shown(stand, commit, function), lambda all_: all_[-1][-1] == "success")
+    assert [history[-1] for history in result] == ["failed", "success"]
     stand.delete_function(function)
 
 
 def test_what_a_webhook_starts_is_a_deployment_of_gitlabs(hooks: Hooks) -> None:
     tag, commit = new_tag()
     hooks.upload(commit)
-    told = hooks.deliver(body={"ref": f"refs/tags/{tag}", "checkout_sha": commit})
-    assert hooks.done(told)["status"] == "succeeded", told
+    result = hooks.deliver(body={"ref": f"refs/tags/{tag}", "checkout_sha": commit})
+    assert hooks.done(result)["status"] == "succeeded", result
     assert in_order(ends(hooks.stand, commit, "hooks-tags"), "pending", "running", "success")
     gitlab = hooks.stand.gitlab
     [made] = until(
@@ -152,7 +152,7 @@ def test_what_gitlab_refuses_waits_among_the_dead_letters_until_it_is_replayed(
     wide: Wide, stand: Stand, function: str, commit: str, pipeline: str
 ) -> None:
     done = release(stand, function, commit, pipeline_id=pipeline)
-    assert done["status"] == "succeeded", "what GitLab is told changes nothing about the deployment"
+    assert done["status"] == "succeeded", "feedback to GitLab does not affect the deployment"
     until(lambda: messages(stand, "sluicegate-notifier-dead-letters"), lambda left: left >= done["revision"])
     assert shown(stand, commit, function) == []
     wide.put_token(stand.gitlab.new_api_token())
@@ -165,8 +165,8 @@ def messages(stand: Stand, queue: str) -> int:
     sqs = stand.client("sqs")
     names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
     url = sqs.get_queue_url(QueueName=queue)["QueueUrl"]
-    told = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"]
-    return sum(int(told[name]) for name in names)
+    result = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"]
+    return sum(int(result[name]) for name in names)
 
 
 def replay(stand: Stand) -> int:
@@ -197,7 +197,7 @@ def test_no_token_is_in_a_log_nor_in_the_table(wide: Wide, function: str, commit
     pages = logs.get_paginator("filter_log_events").paginate(logGroupName=LOG)
     lines = [event["message"] for page in pages for event in page["events"]]
     table = json.dumps(stand.client("dynamodb").scan(TableName=stand.table)["Items"])
-    assert any('"reported to GitLab"' in line for line in lines)
-    assert any('"GitLab feedback rejected"' in line for line in lines)
+    assert any('"feedback_sent"' in line for line in lines)
+    assert any('"feedback_rejected"' in line for line in lines)
     assert not [line for line in lines if any(canary in line for canary in canaries)]
     assert not any(canary in table for canary in canaries)

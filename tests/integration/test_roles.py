@@ -124,13 +124,13 @@ def credentials(stand: Stand, names: Names) -> Credentials:
             Code={"ZipFile": package(PROBE)},
         )
         try:
-            told = stand.invoke(probe)
+            result = stand.invoke(probe)
         finally:
             stand.delete_function(probe)
         found[role] = {
-            "access_key": told["ACCESS_KEY_ID"],
-            "secret_key": told["SECRET_ACCESS_KEY"],
-            "token": told["SESSION_TOKEN"],
+            "access_key": result["ACCESS_KEY_ID"],
+            "secret_key": result["SECRET_ACCESS_KEY"],
+            "token": result["SESSION_TOKEN"],
         }
     return found
 
@@ -560,7 +560,7 @@ def announce(stand: Stand, function: str, data: bytes) -> dict[str, Any]:
 def put(
     upload: dict[str, Any], data: bytes, *, url: str | None = None, **headers: str | None
 ) -> httpx2.Response:
-    """PUT as told, but for these headers (underscores for hyphens); None leaves one out."""
+    """PUT as instructed, except for these headers (underscores for hyphens); None leaves one out."""
     sent = {**upload["headers"], **{name.replace("_", "-"): value for name, value in headers.items()}}
     sent["content-length"] = str(len(data))
     return httpx2.put(

@@ -60,7 +60,7 @@ def test_who_asked_a_bot_and_the_same_pipeline_cannot_approve(paths: Paths) -> N
     with paths("asked") as path:
         deployment = path.deploy("next")
         path.until(deployment, "awaiting_approval")
-        for who, told in (
+        for who, detail in (
             ({**GRACE, "user_id": "7", "user_login": "ada"}, "somebody else must approve"),
             ({**GRACE, "user_id": "0"}, "has none"),
             ({**GRACE, "user_id": None}, "has none"),
@@ -71,8 +71,8 @@ def test_who_asked_a_bot_and_the_same_pipeline_cannot_approve(paths: Paths) -> N
             ({**bot, "project_id": "4711"}, None),
         ):
             answer = path.decide(deployment, "approve", by=who)
-            assert answer.status_code == (404 if told is None else 403), (who, answer.text)
-            assert told is None or told in answer.json()["detail"]
+            assert answer.status_code == (404 if detail is None else 403), (who, answer.text)
+            assert detail is None or detail in answer.json()["detail"]
         assert path.record(deployment)["status"] == "awaiting_approval"
         named = {**bot, "project_id": "4711", "user_id": "90"}
         assert path.decide(deployment, "approve", by=named).status_code == 202

@@ -118,12 +118,12 @@ def test_a_request_may_be_more_careful_than_its_stage_and_not_more_careless(path
 def test_a_version_that_fails_its_smoke_test_gets_no_traffic(paths: Paths) -> None:
     lambda_ = paths.stand.client("lambda")
 
-    def walk(body: str, told: str) -> None:
+    def walk(body: str, message: str) -> None:
         with paths("smoked") as path:
             lambda_.update_function_configuration(FunctionName=path.function, Timeout=10)
             done = path.done(path.deploy("next", body))
             assert ended(done) == ("failed", "smoke_failed", "untouched")
-            assert told in done["reason"]["message"]
+            assert message in done["reason"]["message"]
             assert path.serves == version("1")
 
     def passes() -> None:

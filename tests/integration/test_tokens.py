@@ -148,13 +148,13 @@ def ask(stand: Stand, authorization: str) -> httpx2.Response:
 def refused(answer: httpx2.Response, gateway_log: Log, *, secret: str) -> str:
     assert (answer.status_code, answer.json()["code"]) == (401, "invalid_token"), answer.text
     assert 'error="invalid_token"' in answer.headers["www-authenticate"]
-    told = answer.json()
-    events = gateway_log(told["request_id"])
-    assert [event["check"] for event in events if event["message"] == "request_refused"] == [told["check"]]
-    everything = json.dumps([told, events])
+    result = answer.json()
+    events = gateway_log(result["request_id"])
+    assert [event["check"] for event in events if event["message"] == "request_refused"] == [result["check"]]
+    everything = json.dumps([result, events])
     for part in secret.replace("Bearer ", "").split("."):
         assert len(part) < 16 or part not in everything
-    return str(told["check"])
+    return str(result["check"])
 
 
 HEADERS: dict[str, tuple[dict[str, Any], str]] = {
@@ -399,9 +399,9 @@ def test_each_issuer_vouches_for_its_own_tokens_only(wide: Wide, forge: Forge, r
 
 
 def test_a_gitlab_that_nobody_can_reach_is_known_by_its_file(wide: Wide) -> None:
-    told = ask(wide.stand, f"Bearer {wide.filed_token()}").json()
-    assert (told["issuer"], told["project_id"]) == (FILED_URL, "4213")
-    assert told["rules"] == []
+    result = ask(wide.stand, f"Bearer {wide.filed_token()}").json()
+    assert (result["issuer"], result["project_id"]) == (FILED_URL, "4213")
+    assert result["rules"] == []
 
 
 def test_the_same_project_id_at_another_issuer_is_another_project(wide: Wide) -> None:
@@ -411,9 +411,9 @@ def test_the_same_project_id_at_another_issuer_is_another_project(wide: Wide) ->
     accepted = deploy(stand, function, sha256, ours)
     stand.wait(accepted.json()["id"], token=ours)
 
-    told = ask(stand, f"Bearer {theirs}").json()
-    assert (told["project_id"], told["issuer"]) == ("4213", wide.other.url)
-    assert [rule["name"] for rule in told["rules"]] == ["orders of the other gitlab"]
+    result = ask(stand, f"Bearer {theirs}").json()
+    assert (result["project_id"], result["issuer"]) == ("4213", wide.other.url)
+    assert [rule["name"] for rule in result["rules"]] == ["orders of the other gitlab"]
     assert stand.http("GET", f"/deployments/{accepted.json()['id']}", token=theirs).status_code == 404
     listed = stand.http("GET", "/deployments", token=theirs, params={"function": function}).json()
     assert listed["items"] == []

@@ -231,11 +231,11 @@ class Stand:
             answer = self.http(
                 "GET", f"/deployments/{deployment}", token=token, params={"after": revision, "wait": 10}
             )
-            told: dict[str, Any] = answer.raise_for_status().json()
-            if told["final"]:
-                return told
-            revision = told["revision"]
-        raise StandError(f"{deployment} is still {told['status']} after {patience:.0f} s")
+            deployment_state: dict[str, Any] = answer.raise_for_status().json()
+            if deployment_state["final"]:
+                return deployment_state
+            revision = deployment_state["revision"]
+        raise StandError(f"{deployment} is still {deployment_state['status']} after {patience:.0f} s")
 
     def own_functions(self) -> list[str]:
         """The names of the stack's own functions."""

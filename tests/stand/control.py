@@ -204,18 +204,18 @@ def to_install(gate_file: Path | None, gitlab_port: int) -> Path:
 def wait_for_health(endpoint: str, *, patience: float = 60) -> None:
     """Wait until the API answers. Raises StandError with what it answered instead."""
     deadline = time.monotonic() + patience
-    told = "nothing"
+    failure = "nothing"
     while time.monotonic() < deadline:
         try:
             answer = httpx2.get(f"{endpoint}/health", timeout=35, trust_env=False)
         except httpx2.HTTPError as error:
-            told = str(error)
+            failure = str(error)
         else:
             if answer.is_success:
                 return
-            told = f"{answer.status_code} {answer.text[:500]}"
+            failure = f"{answer.status_code} {answer.text[:500]}"
         time.sleep(0.2)
-    raise StandError(f"{endpoint}/health answers {told}. See {places.EMULATOR_LOG}")
+    raise StandError(f"{endpoint}/health answers {failure}. See {places.EMULATOR_LOG}")
 
 
 def down() -> None:

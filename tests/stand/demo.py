@@ -1,7 +1,7 @@
 """Sluicegate as a user sees it: releases of one function, from a tag's pipeline to production and back.
 
 What is printed comes from `sluicegate`, the command a job runs; what is checked comes from Lambda itself. The
-demo ends what it started, and fails where anything is not as told.
+demo ends what it started, and fails if anything differs from what it announced.
 """
 
 import base64
@@ -64,7 +64,7 @@ def demo() -> int:
 
 
 def play(stand: Stand, directory: Path) -> None:
-    """The scenes, each told before it happens and checked after."""
+    """The scenes, each announced before it happens and checked after."""
     stand.create_function(FUNCTION, samples.good("none yet"), env={"DATABASE_PASSWORD": CANARY})
     first_release(stand, directory)
     with Traffic(stand, FUNCTION, "prod", rate=20):
@@ -162,10 +162,10 @@ def deliver(stand: Stand, sha: str, secret: str) -> str:
     url = f"{stand.endpoint}/webhooks/gitlab/orders-tags"
     push = {"ref": "refs/tags/v1.3.0", "checkout_sha": sha}
     [answer] = stand.gitlab.deliver(url, "tag_push", body=push, signing_token=secret)["answers"]
-    told = answer["body"]
+    result = answer["body"]
     hook = paint("[GitLab]", "cyan")
-    say(f"{hook} Tag Push Hook, answered {answer['status']}: {told['code']}, {told['why']}")
-    return str(told["deployment"])
+    say(f"{hook} Tag Push Hook, answered {answer['status']}: {result['code']}, {result['why']}")
+    return str(result["deployment"])
 
 
 def ended(histories: list[list[str]]) -> bool:
@@ -255,11 +255,11 @@ def expect(holds: bool, what: str) -> None:
 
 def expect_release(stand: Stand, stage: str, release: str) -> None:
     """Ask the function itself, under the stage's alias, which nothing else serves."""
-    told = stand.invoke(FUNCTION, {"ping": True}, alias=stage)
+    result = stand.invoke(FUNCTION, {"ping": True}, alias=stage)
     state = stand.alias_state(FUNCTION, stage) or {"version": "none", "weights": {}}
     expect(
-        told == {"status": "ok", "release": release} and not state["weights"],
-        f"{FUNCTION}:{stage} is version {state['version']} and answers {told}",
+        result == {"status": "ok", "release": release} and not state["weights"],
+        f"{FUNCTION}:{stage} is version {state['version']} and answers {result}",
     )
 
 

@@ -118,8 +118,10 @@ class Monitor:
         allowed = [*_allowed(record, watched._settled), *watched.by_hand]
         if alias not in allowed:
             what = f"{record['id']} at revision {record['revision']}, {record['status']}" if record else "-"
-            told = f"{watched.function}:{watched.alias} serves {alias} and not one of {allowed} ({what})"
-            watched.differences.append(told)
+            difference = (
+                f"{watched.function}:{watched.alias} serves {alias} and not one of {allowed} ({what})"
+            )
+            watched.differences.append(difference)
 
     def _record(self, watched: Watched) -> tuple[str | None, Record | None]:
         """Who has the alias' lock, and the record of that one, else of the latest, from one moment."""

@@ -142,18 +142,18 @@ class Path:
             if so(record):
                 return record
             if record["final"] or time.monotonic() > deadline:
-                told = "\n".join(
+                document = "\n".join(
                     f"{one['at']} {one['status']} {one['message']}" for one in record["timeline"]
                 )
-                raise StandError(f"{deployment} is {record['status']}, which was not waited for:\n{told}")
+                raise StandError(f"{deployment} is {record['status']}, which was not waited for:\n{document}")
             time.sleep(pause)
 
     def done(self, deployment: str, *, patience: float = 60) -> dict[str, Any]:
         """The deployment once it is final, as the API shows it."""
         self.once(deployment, lambda record: record["final"], patience=patience)
         shown = self.stand.http("GET", f"/deployments/{deployment}", token=self.stand.token(**JOB))
-        told: dict[str, Any] = shown.raise_for_status().json()
-        return told
+        document: dict[str, Any] = shown.raise_for_status().json()
+        return document
 
     def was_woken(self, deployment: str) -> bool:
         """Whether something ended the last wait of its execution, and not the time until the next look.
@@ -212,7 +212,7 @@ class Paths:
 
     @contextmanager
     def __call__(self, stage: str, *, prefix: str = "paths", served: bool = True) -> Iterator[Path]:
-        """A new function, whose alias serves version 1 already unless told otherwise.
+        """A new function, whose alias serves version 1 by default.
 
         Waits where there are too many. Raises AssertionError at its end where the alias has ever served
         what the record did not say.

@@ -61,10 +61,10 @@ def stop(process: Process, *, patience: float = 5) -> None:
 
 def start_time(pid: int) -> str:
     """When a process started, in whatever words `ps` has for it; empty for none or a zombie."""
-    told = subprocess.run(
+    fields = subprocess.run(
         ["ps", "-o", "stat=,lstart=", "-p", str(pid)], capture_output=True, text=True, check=False
     ).stdout.split(maxsplit=1)
-    return "" if len(told) < 2 or told[0].startswith("Z") else told[1].strip()
+    return "" if len(fields) < 2 or fields[0].startswith("Z") else fields[1].strip()
 
 
 def members(group: int) -> list[int]:

@@ -1,7 +1,7 @@
 """Releases of a function to deploy, as source code: good ones, and those that a rollout has to find out.
 
-Each answers `{"ping": true}`, what a smoke test asks, with `{"status": "ok", "release": …}` unless told not
-to. Any other request is work, which takes WORK seconds.
+Each answers `{"ping": true}`, what a smoke test asks, with `{"status": "ok", "release": …}` unless it is
+made to fail. Any other request is work, which takes WORK seconds.
 """
 
 from string import Template

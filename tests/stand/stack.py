@@ -111,8 +111,8 @@ def sam(*arguments: str | Path, environment: Mapping[str, str]) -> None:
         )
         if done.returncode:
             log.seek(start)
-            told = log.read().decode(errors="replace").rpartition("Build Failed\n")[2]
-            raise StandError(f"sam {arguments[0]} failed:\n  " + "\n  ".join(told.splitlines()[-40:]))
+            output = log.read().decode(errors="replace").rpartition("Build Failed\n")[2]
+            raise StandError(f"sam {arguments[0]} failed:\n  " + "\n  ".join(output.splitlines()[-40:]))
 
 
 def own_environment() -> dict[str, str]:

@@ -23,7 +23,7 @@ from stand.api import AliasState, Stand, alias_state
 from stand.say import StandError, say
 
 RATE: Final = 10.0
-"""Requests a second, unless told otherwise."""
+"""Requests per second by default."""
 
 FASTEST: Final = 50.0
 AT_ONCE: Final = 4
@@ -265,11 +265,11 @@ def show(stand: Stand, function: str, alias: str, *, rate: float = RATE) -> None
             time.sleep(1)
             before = served, errors
             served, errors = traffic.served, traffic.errors
-            say(f"{time.strftime('%H:%M:%S')}  {function}:{alias}  {told(*before, served, errors)}")
+            say(f"{time.strftime('%H:%M:%S')}  {function}:{alias}  {format_counts(*before, served, errors)}")
     raise StandError("the stand answers no more")
 
 
-def told(
+def format_counts(
     served_before: Mapping[str, int],
     errors_before: Mapping[str, int],
     served: Mapping[str, int],

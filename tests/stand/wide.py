@@ -17,7 +17,7 @@ FILED_URL: Final = "https://gitlab.unreachable.example.com"
 FILED_AUDIENCE: Final = "https://deploy.unreachable.example.com"
 
 SECRET: Final = "sluicegate/gitlab/stand"
-"""The secret with the token by which the stand's own issuer is told of deployments."""
+"""The secret with the token for feedback to the stand's own issuer."""
 
 _MORE_ISSUERS: Final = """
   other: {{url: "{other}", audience: {other_audience}, jwks: discovery}}
@@ -70,7 +70,7 @@ _DENY: Final = """deny:
 class Wide:
     """The stand with a gate file that adds two issuers, five projects and a denied user to its own.
 
-    The stand's own issuer is told how deployments go; the others are not.
+    The stand's own issuer gets feedback; the others do not.
     """
 
     stand: Stand

@@ -1,4 +1,4 @@
-"""A small API on loopback for the command line's tests: answers as told, remembers what it was asked."""
+"""A small API on loopback for the command line's tests: sends prepared replies, and records the requests."""
 
 import json
 import time

@@ -29,7 +29,7 @@ def client(service: str) -> Any:
 
 
 class Account:
-    """A function's Lambda and CloudWatch, whose answers are told; what is not told is not there."""
+    """A function's Lambda and CloudWatch, with given answers; everything else does not exist."""
 
     def __init__(self) -> None:
         self.lambda_, self.cloudwatch = client("lambda"), client("cloudwatch")

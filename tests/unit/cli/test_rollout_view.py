@@ -180,9 +180,9 @@ def test_a_log_is_reminded_of_what_only_waits(deployment: dict[str, Any], line: 
 def test_a_log_is_reminded_once_a_minute_at_most() -> None:
     reminder = Reminder()
 
-    told = [at for at in range(5, 305, 5) if reminder.due(baking(), BEGAN + at)]
+    lines = [at for at in range(5, 305, 5) if reminder.due(baking(), BEGAN + at)]
 
-    assert told == [65, 125, 185, 245]
+    assert lines == [65, 125, 185, 245]
 
 
 def test_a_new_step_begins_a_new_minute() -> None:

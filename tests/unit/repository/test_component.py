@@ -275,7 +275,7 @@ def api() -> Iterator[Api]:
         server.shutdown()
 
 
-def told(status: str, final: str, **more: str) -> dict[str, str]:
+def state_headers(status: str, final: str, **more: str) -> dict[str, str]:
     return {
         "Sluicegate-Id": ID,
         "Sluicegate-Status": status,
@@ -287,7 +287,7 @@ def told(status: str, final: str, **more: str) -> dict[str, str]:
 
 DONE = (
     200,
-    told("succeeded", "true", **{"Sluicegate-Version": "42"}),
+    state_headers("succeeded", "true", **{"Sluicegate-Version": "42"}),
     "2026  succeeded  alias prod serves version 42\n",
 )
 
@@ -323,10 +323,10 @@ def test_a_retry_after_beyond_its_patience_ends_it(dash: Machine, api: Api) -> N
         ((422, {}, "unprocessable: nothing to roll back to\n"), ExitCode.REJECTED),
         ((302, {"Location": "http://127.0.0.1:9/login"}, "moved\n"), ExitCode.UNAVAILABLE),
         ((200, {}, "<html>Welcome to our network</html>\n"), ExitCode.UNAVAILABLE),
-        ((200, told("succeeded; rm -rf", "true"), ""), ExitCode.UNAVAILABLE),
-        ((200, {**told("succeeded", "true"), "Sluicegate-Id": "x\ty"}, ""), ExitCode.UNAVAILABLE),
-        ((200, told("failed", "true"), ""), ExitCode.NOT_DEPLOYED),
-        ((200, told("rolled_back", "true"), ""), ExitCode.NOT_DEPLOYED),
+        ((200, state_headers("succeeded; rm -rf", "true"), ""), ExitCode.UNAVAILABLE),
+        ((200, {**state_headers("succeeded", "true"), "Sluicegate-Id": "x\ty"}, ""), ExitCode.UNAVAILABLE),
+        ((200, state_headers("failed", "true"), ""), ExitCode.NOT_DEPLOYED),
+        ((200, state_headers("rolled_back", "true"), ""), ExitCode.NOT_DEPLOYED),
     ],
 )
 def test_the_exit_code_says_what_went_wrong(
@@ -381,7 +381,7 @@ def test_a_permission_that_ran_out_is_asked_for_once_more(dash: Machine, api: Ap
 
 
 def test_what_the_api_says_cannot_play_with_the_log(dash: Machine, api: Api) -> None:
-    api.answers = [(200, told("succeeded", "true"), "\x1b[2Jwiped\rsection_start:1:x\x07ü\n")]
+    api.answers = [(200, state_headers("succeeded", "true"), "\x1b[2Jwiped\rsection_start:1:x\x07ü\n")]
     ended = dash.run(job(url=api.url, action="rollback"), TOKEN)
     assert "[2Jwipedsection_start:1:xü\n" in ended.log
 
@@ -443,7 +443,7 @@ def test_the_whole_request(machine: Machine, api: Api) -> None:
     ("action", "status"), [("approve", "succeeded"), ("reject", "rejected"), ("abort", "aborted")]
 )
 def test_a_decision_waits_for_what_it_wants(dash: Machine, api: Api, action: str, status: str) -> None:
-    api.answers = [(202, told("baking", "false"), ""), (200, told(status, "true"), "")]
+    api.answers = [(202, state_headers("baking", "false"), ""), (200, state_headers(status, "true"), "")]
     ended = dash.run(job(url=api.url, action=action, deployment=ID, reason='change "812"'), TOKEN)
     assert ended.code == ExitCode.OK, ended.log
     (_, path, body), (_, reading, _) = api.calls

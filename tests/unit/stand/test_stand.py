@@ -40,8 +40,8 @@ def verified(gitlab: Issuer, token: str) -> dict[str, object]:
 
 
 def test_discovery_names_the_issuer_and_its_keys(gitlab: Issuer) -> None:
-    told = httpx2.get(gitlab.url + DISCOVERY).json()
-    assert (told["issuer"], told["jwks_uri"]) == (gitlab.url, gitlab.url + KEYS)
+    discovery = httpx2.get(gitlab.url + DISCOVERY).json()
+    assert (discovery["issuer"], discovery["jwks_uri"]) == (gitlab.url, gitlab.url + KEYS)
 
 
 def test_a_token_is_signed_by_a_published_key(gitlab: Issuer) -> None:

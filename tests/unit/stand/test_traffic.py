@@ -9,7 +9,7 @@ import pytest
 from stand.api import AliasState, function_of
 from stand.launch_emulator import report
 from stand.samples import good, raising, slow
-from stand.traffic import Dealer, Tally, metric_data, reported_duration, shares, told
+from stand.traffic import Dealer, Tally, format_counts, metric_data, reported_duration, shares
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_a_duration_is_read_from_the_report_without_the_start_of_the_worker() ->
 
 def test_a_second_of_traffic_is_told_by_version() -> None:
     assert (
-        told({"41": 9}, {}, {"41": 18, "100": 1}, {"100": 1})
+        format_counts({"41": 9}, {}, {"41": 18, "100": 1}, {"100": 1})
         == "41: 9 served   100: 1 served, 1 of them errors"
     )
 

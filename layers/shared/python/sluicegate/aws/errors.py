@@ -1,4 +1,4 @@
-"""AWS errors, told apart by what can be done about them: retry, or give up."""
+"""AWS errors, distinguished by what can be done about them: retry, or give up."""
 
 from typing import Final
 

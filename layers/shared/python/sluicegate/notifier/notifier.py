@@ -96,7 +96,7 @@ class Notifier:
 
     def _log_report(self, kind: str, deployment: Deployment, state: CommitState) -> None:
         self.log(
-            "reported to GitLab",
+            "feedback_sent",
             kind=kind,
             state=state.value,
             deployment=deployment.id,

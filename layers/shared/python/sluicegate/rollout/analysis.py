@@ -143,7 +143,7 @@ def _bounds(limit: Limit, baseline: VersionMetrics | None) -> Iterator[tuple[flo
     if before is None:
         return
     if limit.metric is not Metric.DURATION_P95:
-        # A rate below one in min_samples cannot be told from zero: take that as the lowest baseline.
+        # A rate below one in min_samples cannot be distinguished from zero: take that as the lowest baseline.
         before = max(before, 100 / limit.min_samples)
     yield before * limit.max_ratio, f"max_ratio {limit.max_ratio:g} of the old version's {before:.3g}"
 
