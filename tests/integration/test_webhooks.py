@@ -41,9 +41,9 @@ def test_a_tag_push_deploys_the_artifact_of_its_commit(hooks: Hooks) -> None:
     tag, sha = new_tag()
     sha256 = hooks.upload(sha)
     with hooks.stand.throttled("sluicegate-deployer"):  # the answer does not wait for the deployment
-        told = hooks.deliver(body=tag_push(tag, sha))
-    assert (told["status"], told["code"]) == (200, "started"), told
-    done = hooks.done(told)
+        result = hooks.deliver(body=tag_push(tag, sha))
+    assert (result["status"], result["code"]) == (200, "started"), result
+    done = hooks.done(result)
     assert (done["status"], done["rule"], done["artifact"]) == ("succeeded", "hooks", {"sha256": sha256})
     by = done["requested_by"]
     assert (by["webhook"], by["project_id"], by["ref"], by["sha"]) == ("hooks-tags", "4213", tag, sha)
@@ -57,11 +57,11 @@ def test_the_pipelines_success_brings_what_the_tag_was_too_early_for(hooks: Hook
     assert (early["status"], early["code"], early["started"]) == (200, "no_artifact", None)
     hooks.upload(sha)
     for status in ("created", "pending", "running"):
-        told = hooks.deliver(event="pipeline", body=pipeline(tag, sha, status=status))
-        assert (told["status"], told["code"]) == (200, "other_status")
-    told = hooks.deliver(event="pipeline", body=pipeline(tag, sha))
-    assert (told["status"], told["code"]) == (200, "started")
-    assert hooks.done(told)["status"] == "succeeded"
+        result = hooks.deliver(event="pipeline", body=pipeline(tag, sha, status=status))
+        assert (result["status"], result["code"]) == (200, "other_status")
+    result = hooks.deliver(event="pipeline", body=pipeline(tag, sha))
+    assert (result["status"], result["code"]) == (200, "started")
+    assert hooks.done(result)["status"] == "succeeded"
 
 
 def test_a_delivery_that_comes_again_has_one_effect(hooks: Hooks) -> None:
@@ -76,9 +76,9 @@ def test_a_delivery_that_comes_again_has_one_effect(hooks: Hooks) -> None:
         hooks.deliver(body=tag_push(tag, sha)),
         hooks.deliver(event="pipeline", body=pipeline(tag, sha)),
     ]
-    for told in again:
-        assert (told["status"], told["code"], told["started"]) == (200, "already_done", None)
-        assert told["deployment"] == first["deployment"]
+    for result in again:
+        assert (result["status"], result["code"], result["started"]) == (200, "already_done", None)
+        assert result["deployment"] == first["deployment"]
     assert len(deployments(hooks, sha)) == 1
 
 
@@ -98,9 +98,9 @@ def test_a_branchs_pipeline_deploys_once_whatever_its_statuses(hooks: Hooks) -> 
 def test_a_token_in_the_clear_where_the_entry_says_so(hooks: Hooks) -> None:
     tag, sha = new_tag()
     hooks.upload(sha, hook="hooks-clear")
-    told = hooks.deliver("hooks-clear", token=TOKEN, body=tag_push(tag, sha))
-    assert (told["status"], told["code"]) == (200, "started")
-    assert hooks.done(told)["status"] == "succeeded"
+    result = hooks.deliver("hooks-clear", token=TOKEN, body=tag_push(tag, sha))
+    assert (result["status"], result["code"]) == (200, "started")
+    assert hooks.done(result)["status"] == "succeeded"
 
 
 def test_both_secrets_are_valid_after_a_rotation(hooks: Hooks) -> None:
@@ -108,17 +108,17 @@ def test_both_secrets_are_valid_after_a_rotation(hooks: Hooks) -> None:
     hooks.stand.put_secret(ROTATED, old)
     hooks.stand.put_secret(ROTATED, new)
     for token, status in ((old, 200), (new, 200), (f"{new}x", 401)):
-        told = hooks.deliver("hooks-late", token=token, body=tag_push(*new_tag()))
-        assert told["status"] == status, token
+        result = hooks.deliver("hooks-late", token=token, body=tag_push(*new_tag()))
+        assert result["status"] == status, token
 
 
 def test_a_jobs_id_token_is_the_identity(hooks: Hooks) -> None:
     tag, sha = new_tag()
     hooks.upload(sha, hook="hooks-jobs")
     token = hooks.stand.token(ref=tag, sha=sha, job_id="77")
-    told = hooks.deliver("hooks-jobs", bearer=token, body=tag_push(tag, sha))
-    assert (told["status"], told["code"]) == (200, "started")
-    done = hooks.done(told)
+    result = hooks.deliver("hooks-jobs", bearer=token, body=tag_push(tag, sha))
+    assert (result["status"], result["code"]) == (200, "started")
+    done = hooks.done(result)
     by = done["requested_by"]
     assert (done["status"], done["rule"]) == ("succeeded", "jobs of hooks")
     assert (by["webhook"], by["job_id"], by["user_login"]) == ("hooks-jobs", "77", "ada")
@@ -137,9 +137,9 @@ def test_a_jobs_id_token_is_the_identity(hooks: Hooks) -> None:
 def test_where_there_is_nothing_to_do_gitlab_is_told_why(
     hooks: Hooks, event: str, given: dict[str, Any], code: str
 ) -> None:
-    told = hooks.deliver(event=event, body=given)
-    assert (told["status"], told["code"], told["started"]) == (200, code, None)
-    assert told["why"]
+    result = hooks.deliver(event=event, body=given)
+    assert (result["status"], result["code"], result["started"]) == (200, code, None)
+    assert result["why"]
 
 
 def test_what_is_busy_is_tried_again_by_the_next_delivery(hooks: Hooks) -> None:
@@ -159,11 +159,11 @@ def test_what_is_busy_is_tried_again_by_the_next_delivery(hooks: Hooks) -> None:
 # What is refused
 
 
-def refused(told: dict[str, Any], status: int, check: str | None = None) -> None:
-    assert told["status"] == status, told
-    assert "started" not in told
+def refused(result: dict[str, Any], status: int, check: str | None = None) -> None:
+    assert result["status"] == status, result
+    assert "started" not in result
     if check:
-        assert told["check"] == check
+        assert result["check"] == check
 
 
 def test_a_hook_that_is_not_there_is_not_found(hooks: Hooks) -> None:
@@ -190,8 +190,8 @@ def test_only_the_entrys_scheme_is_tried_whatever_else_is_sent(hooks: Hooks) -> 
 
 @pytest.mark.parametrize("headers", [{"X-Gitlab-Token": ""}, {"X-Gitlab-Token": [TOKEN, TOKEN]}, {}])
 def test_an_empty_secret_is_none_and_neither_are_two(hooks: Hooks, headers: dict[str, Any]) -> None:
-    told = hooks.deliver("hooks-clear", bearer="none", body=tag_push(*new_tag()), headers=headers)
-    refused(told, 401)
+    result = hooks.deliver("hooks-clear", bearer="none", body=tag_push(*new_tag()), headers=headers)
+    refused(result, 401)
 
 
 @pytest.mark.parametrize("seconds", [-YEAR, -600, 600, YEAR])
@@ -246,8 +246,8 @@ def test_a_malformed_list_of_signatures_is_refused(hooks: Hooks, value: str) -> 
     data = json.dumps(body("tag_push", hooks.stand.issuer, tag_push(*new_tag())))
     right = signed(data.encode(), SIGNER, "k1", int(time.time()))
     sent = {**right, "webhook-signature": value.replace("{}", right["webhook-signature"][3:])}
-    told = hooks.deliver(raw=data, key="k1", signing_token=None, headers=sent)
-    refused(told, 401)
+    result = hooks.deliver(raw=data, key="k1", signing_token=None, headers=sent)
+    refused(result, 401)
 
 
 def test_one_signature_of_several_is_enough(hooks: Hooks) -> None:
@@ -256,8 +256,8 @@ def test_one_signature_of_several_is_enough(hooks: Hooks) -> None:
         signed(data.encode(), secret, "k1", int(time.time())) for secret in (SIGNER, OTHERS_SIGNER)
     )
     sent = {**ours, "webhook-signature": f"{others['webhook-signature']} {ours['webhook-signature']}"}
-    told = hooks.deliver(raw=data, key="k1", signing_token=None, headers=sent)
-    assert (told["status"], told["code"]) == (200, "no_artifact")
+    result = hooks.deliver(raw=data, key="k1", signing_token=None, headers=sent)
+    assert (result["status"], result["code"]) == (200, "no_artifact")
 
 
 def test_a_merge_request_whose_branch_is_called_like_a_release_deploys_nothing(hooks: Hooks) -> None:
@@ -271,8 +271,8 @@ def test_a_merge_request_whose_branch_is_called_like_a_release_deploys_nothing(h
         {"source": "external_pull_request_event"},
         {"source": "parent_pipeline"},
     ):
-        told = hooks.deliver(event="pipeline", body=pipeline(tag, sha, **changes))
-        assert (told["status"], told["code"]) == (200, "merge_request")
+        result = hooks.deliver(event="pipeline", body=pipeline(tag, sha, **changes))
+        assert (result["status"], result["code"]) == (200, "merge_request")
     branch = hooks.deliver(event="pipeline", body=pipeline(tag, sha, tag=False))
     assert (branch["status"], branch["code"]) == (200, "other_ref")
     assert deployments(hooks, sha) == []
@@ -294,8 +294,8 @@ def test_a_tag_that_moved_is_not_followed(hooks: Hooks) -> None:
 def test_a_ref_that_climbs_is_harmless(hooks: Hooks) -> None:
     _, sha = new_tag()
     hooks.upload(sha)
-    told = hooks.deliver(body=tag_push("v1/../../x", sha))
-    assert (told["status"], told["code"]) == (200, "other_ref")
+    result = hooks.deliver(body=tag_push("v1/../../x", sha))
+    assert (result["status"], result["code"]) == (200, "other_ref")
     _, unknown = new_tag()
     wide = hooks.deliver("hooks-any", body=tag_push("v1/../../x", unknown))
     assert (wide["status"], wide["code"]) == (200, "no_artifact")
@@ -305,8 +305,8 @@ def test_a_templated_body_reaches_nothing_but_what_the_entry_names(hooks: Hooks)
     tag, sha = new_tag()
     hooks.upload(sha)
     more = {"stage": "prod", "deploy": {"function": "orders-api", "stage": "prod"}, "function": "orders-api"}
-    told = hooks.deliver(body=tag_push(tag, sha, **more, webhook="hooks-any", sha256="0" * 64))
-    done = hooks.done(told)
+    result = hooks.deliver(body=tag_push(tag, sha, **more, webhook="hooks-any", sha256="0" * 64))
+    done = hooks.done(result)
     assert (done["function"], done["stage"]) == ("hooks-tags", "dev")
 
 
@@ -362,8 +362,8 @@ def test_what_gitlab_never_sends_is_refused(hooks: Hooks, raw: str) -> None:
 def test_a_body_has_a_limit_that_a_large_pipeline_keeps(hooks: Hooks) -> None:
     tag, sha = new_tag()
     builds = [{"id": number, "name": "x" * 1_000} for number in range(400)]
-    told = hooks.deliver(event="pipeline", body=pipeline(tag, sha, builds=builds))
-    assert (told["status"], told["code"]) == (200, "no_artifact")
+    result = hooks.deliver(event="pipeline", body=pipeline(tag, sha, builds=builds))
+    assert (result["status"], result["code"]) == (200, "no_artifact")
     refused(hooks.deliver(event="pipeline", body=pipeline(tag, sha, builds=builds * 2)), 413)
     refused(hooks.deliver(body=tag_push(tag, sha), headers={"Content-Type": "text/plain"}), 415)
 
@@ -387,10 +387,10 @@ def test_nothing_of_a_body_and_no_secret_is_logged(
     tag, sha = new_tag()
     variables = [{"key": "PASSWORD", "value": f"secret-{uuid4()}"}]
     given: dict[str, Any] = {"event": "pipeline", "body": pipeline(tag, sha, variables=variables, id="x")}
-    told = hooks.deliver(**given)
-    refused(told, 400)
+    result = hooks.deliver(**given)
+    refused(result, 400)
     wrong = hooks.deliver(**given, signing_token=OTHERS_SIGNER)
-    logged = json.dumps([gateway_log(one["request_id"]) for one in (told, wrong)])
+    logged = json.dumps([gateway_log(one["request_id"]) for one in (result, wrong)])
     assert "request_refused" in logged
     for secret in (variables[0]["value"], "PASSWORD", SIGNER[6:], OTHERS_SIGNER[6:], "Round to cents", sha):
         assert secret not in logged

@@ -45,7 +45,7 @@ class Hooks:
     stand: Stand
 
     def deliver(self, hook: str = "hooks-tags", event: str = "tag_push", **given: Any) -> dict[str, Any]:
-        """Send a delivery, signed with the first secret unless told otherwise; the (last) answer.
+        """Send a delivery, signed with the first secret by default; return the (last) answer.
 
         `given` as for `stand.webhooks.deliver`. The answer has `status`, and what it says.
         """
@@ -53,17 +53,17 @@ class Hooks:
             given["signing_token"] = SIGNING["sluicegate/webhooks/stand-a"]
         url = f"{self.stand.endpoint}/webhooks/gitlab/{hook}"
         answer = self.stand.gitlab.deliver(url, event, **given)["answers"][-1]
-        told = answer["body"] if isinstance(answer["body"], dict) else {"text": answer["body"]}
-        return {**told, "status": answer["status"]}
+        result = answer["body"] if isinstance(answer["body"], dict) else {"text": answer["body"]}
+        return {**result, "status": answer["status"]}
 
     def upload(self, sha: str, *, hook: str = "hooks-tags", text: str | None = None, **claims: Any) -> str:
         """What a job of that commit uploads for the hook's function; its SHA-256."""
         code = package(f"def handler(event, context):\n    return {text or sha!r}\n")
         return self.stand.upload(hook, code, token=self.stand.token(sha=sha, **claims))
 
-    def done(self, told: dict[str, Any]) -> dict[str, Any]:
+    def done(self, result: dict[str, Any]) -> dict[str, Any]:
         """The deployment that an answer names, once it is final."""
-        return self.stand.wait(told["deployment"], token=self.stand.token())
+        return self.stand.wait(result["deployment"], token=self.stand.token())
 
 
 def new_tag() -> tuple[str, str]:

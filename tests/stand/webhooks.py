@@ -232,5 +232,5 @@ def _send(url: str, data: bytes, sent: Mapping[str, Any]) -> dict[str, Any]:
     except httpx2.HTTPError as error:
         return {"status": 0, "body": type(error).__name__}
     kind = answer.headers.get("content-type", "")
-    told = answer.json() if "json" in kind else answer.text
-    return {"status": answer.status_code, "body": told}
+    result = answer.json() if "json" in kind else answer.text
+    return {"status": answer.status_code, "body": result}
