@@ -219,6 +219,21 @@ def test_the_publishing_lock_is_one_deployments_until_its_lease_runs_out(at: Sim
     assert at.store.locks.renew_publish_lock(other)
 
 
+def test_a_publishing_lock_that_was_freed_just_now_is_taken(at: Simulation) -> None:
+    one = accept(at)
+    other = accept(at, plan=replace(one.plan, alias="dev"))
+    one = moved(at, one, Status.PUBLISHING)
+    left = [one]
+
+    def leave(**_: Any) -> None:
+        if left:
+            moved(at, left.pop(), Status.SHIFTING)
+
+    at.listen("before-call.dynamodb.GetItem", leave)
+    moved(at, other, Status.PUBLISHING)
+    assert at.store.locks.renew_publish_lock(other)
+
+
 # Requests, tokens, pipelines
 
 

@@ -142,9 +142,10 @@ class Locks:
         mine = Condition("deployment = :me", {":me": deployment.id})
         return self._table.update(_publish_key(deployment), {"lease": lease}, mine)
 
-    def _publishing(self, deployment: Deployment) -> Busy:
+    def _publishing(self, deployment: Deployment) -> StoreError | Resolution:
         holder = self._table.get(_publish_key(deployment))
-        return Busy(holder["deployment"] if holder else "another deployment")
+        # Without a holder, the lock was freed just now.
+        return Busy(holder["deployment"]) if holder else Resolution.RETRY
 
 
 def _alias_key(deployment: Deployment) -> Key:
