@@ -134,7 +134,7 @@ def write_all(stand: Stand, writes: list[dict[str, Any]]) -> None:
 
 
 def test_a_cursor_is_no_key_to_anything(scene: Scene) -> None:
-    """Any id is a cursor: it only says where to go on, and what is listed is decided anew."""
+    """Any id is a cursor: it only says where to go on, and each page is authorised again."""
     after_all = "7ZZZZZZZZZZZZZZZZZZZZZZZZZ"
     listed = scene.get("/deployments", scene.auditor(), function=scene.function, cursor=after_all).json()
     assert [item["id"] for item in listed["items"]] == [scene.dev["id"]]

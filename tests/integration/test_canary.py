@@ -40,7 +40,7 @@ class Cage:
         return secret
 
     def keep_token(self, place: str, token: str) -> str:
-        """Whole, and each part by itself: a signature alone is enough for whoever can guess the rest."""
+        """Whole, and each part by itself: a signature alone is enough for an attacker who can guess the rest."""
         for name, part in zip(("header", "payload", "signature"), token.split("."), strict=False):
             if name != "header":  # the same in every token
                 self.keep(f"{place}, its {name}", part)
@@ -115,7 +115,7 @@ def deploy(stand: Stand, cage: Cage, function: str, stage: str, sha256: str, tok
 
 
 def succeed(stand: Stand, cage: Cage, function: str) -> None:
-    """Published; reused; and published anew for an environment that changed."""
+    """Published; reused; and published again for an environment that changed."""
     token = cage.keep_token("token", stand.token())
     sha256 = upload(stand, cage, function, token)
     assert deploy(stand, cage, function, "dev", sha256, token)["status"] == "succeeded"
@@ -124,8 +124,8 @@ def succeed(stand: Stand, cage: Cage, function: str) -> None:
         FunctionName=function,
         Environment={"Variables": {"PASSWORD": cage.keep("new environment", canary("environment"))}},
     )
-    anew = deploy(stand, cage, function, "prod", sha256, token)
-    assert "configuration changed" in json.dumps(anew["timeline"])
+    again = deploy(stand, cage, function, "prod", sha256, token)
+    assert "configuration changed" in json.dumps(again["timeline"])
 
 
 def fail(stand: Stand, cage: Cage, function: str) -> None:
@@ -147,11 +147,11 @@ def target_may_not(stand: Stand, action: str) -> Iterator[None]:
     iam = stand.client("iam")
     statement = {"Effect": "Deny", "Action": action, "Resource": "*"}
     policy = json.dumps({"Version": "2012-10-17", "Statement": statement})
-    iam.put_role_policy(RoleName="sluicegate-target", PolicyName="trouble", PolicyDocument=policy)
+    iam.put_role_policy(RoleName="sluicegate-target", PolicyName="denied-by-test", PolicyDocument=policy)
     try:
         yield
     finally:
-        iam.delete_role_policy(RoleName="sluicegate-target", PolicyName="trouble")
+        iam.delete_role_policy(RoleName="sluicegate-target", PolicyName="denied-by-test")
 
 
 def be_refused(stand: Stand, cage: Cage, function: str) -> None:

@@ -257,7 +257,7 @@ def test_another_user_approves_in_another_pipeline(in_dash: Project) -> None:
     assert stand.invoke(in_dash.function, alias="gated") == release
 
 
-# Trouble on the way
+# Failures on the way
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Each change of a deployment reaches whoever listens to the bus, whatever fails between."""
+"""Each change of a deployment reaches every listener of the bus, whatever fails between."""
 
 import json
 import re
@@ -113,13 +113,13 @@ def bus_closed(stand: Stand) -> Iterator[None]:
     policy = {"Effect": "Deny", "Action": "events:PutEvents", "Resource": "*"}
     iam.put_role_policy(
         RoleName=role,
-        PolicyName="trouble",
+        PolicyName="denied-by-test",
         PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": policy}),
     )
     try:
         yield
     finally:
-        iam.delete_role_policy(RoleName=role, PolicyName="trouble")
+        iam.delete_role_policy(RoleName=role, PolicyName="denied-by-test")
 
 
 def test_what_eventbridge_refuses_comes_again(stand: Stand, function: str, listener: Listener) -> None:

@@ -132,11 +132,11 @@ def gateway_may_not_start(stand: Stand) -> Iterator[None]:
     role = gateway["Role"].rsplit("/", 1)[1]
     statement = {"Effect": "Deny", "Action": "states:StartExecution", "Resource": "*"}
     policy = json.dumps({"Version": "2012-10-17", "Statement": statement})
-    iam.put_role_policy(RoleName=role, PolicyName="trouble", PolicyDocument=policy)
+    iam.put_role_policy(RoleName=role, PolicyName="denied-by-test", PolicyDocument=policy)
     try:
         yield
     finally:
-        iam.delete_role_policy(RoleName=role, PolicyName="trouble")
+        iam.delete_role_policy(RoleName=role, PolicyName="denied-by-test")
 
 
 def test_a_start_that_failed_is_made_up_for_by_the_same_request(stand: Stand, function: str) -> None:

@@ -21,7 +21,7 @@ _HOME: Final = places.STAND / "gitlab-ci-local"
 
 
 def installed() -> Path:
-    """The command. Skips the test, and says why, where it cannot be had."""
+    """The command. Skips the test, and says why, where it is not installed."""
     for needed in ("npm", "rsync"):
         if not shutil.which(needed):
             pytest.skip(f"{needed} is missing: install it with your system's packages (.ci/run does)")

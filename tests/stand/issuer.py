@@ -21,7 +21,7 @@ class Issuer:
         )
 
     def sign(self, payload: str, *, header: str | None = None) -> str:
-        """A token of exactly this payload (and header), signed with the present key."""
+        """A token of exactly this payload (and header), signed with the current key."""
         return str(self._ask("sign", payload=payload, header=header)["token"])
 
     def rotate(self, *, keep: int = 1) -> str:

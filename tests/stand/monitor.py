@@ -124,7 +124,7 @@ class Monitor:
             watched.differences.append(difference)
 
     def _record(self, watched: Watched) -> tuple[str | None, Record | None]:
-        """Who has the alias' lock, and the record of that one, else of the latest, from one moment."""
+        """The holder of the alias' lock and its record, else the latest record, read at one moment."""
         lock = {
             "pk": f"lock#{self._stand.account_id}#{self._stand.region}#{watched.function}",
             "sk": f"alias#{watched.alias}",

@@ -49,7 +49,7 @@ class Dealer:
         self._accounts: dict[str, float] = {}
 
     def deal(self, shares: Mapping[str, float]) -> str:
-        """The version that serves the next request. With other versions than before, it starts anew."""
+        """The version that serves the next request. With other versions than before, it starts again."""
         known = self._accounts if self._accounts.keys() == shares.keys() else {}
         self._accounts = {version: known.get(version, 0.0) + share for version, share in shares.items()}
         chosen = max(self._accounts, key=lambda version: round(self._accounts[version], 9))

@@ -1,4 +1,4 @@
-"""The CI/CD component, without a stand: its file, what it refuses, and how it takes trouble."""
+"""The CI/CD component, without a stand: its file, what it refuses, and how it handles failures."""
 
 import json
 import re
@@ -235,7 +235,7 @@ def strategy(machine: Machine, text: str) -> str:
     ).stdout
 
 
-# How it takes trouble
+# How it handles failures
 
 
 @dataclass
