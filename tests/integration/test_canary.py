@@ -40,7 +40,7 @@ class Cage:
         return secret
 
     def keep_token(self, place: str, token: str) -> str:
-        """Whole, and each part by itself: a signature alone is enough for an attacker who can guess the rest."""
+        """Whole, and each part by itself: a signature alone suffices if the rest can be guessed."""
         for name, part in zip(("header", "payload", "signature"), token.split("."), strict=False):
             if name != "header":  # the same in every token
                 self.keep(f"{place}, its {name}", part)
