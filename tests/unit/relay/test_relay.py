@@ -273,7 +273,7 @@ def test_a_record_that_is_no_deployment_stops_what_comes_after_it_alone() -> Non
     del records[2]["dynamodb"]["NewImage"]["plan"]
     assert Relay(cast(Any, bus), "bus", notes).relay(records) == "102"
     assert len(bus.heard) == 2
-    assert notes.taken == [("KeyError", {"sequence": "102"})]
+    assert notes.taken == [("ValidationError", {"sequence": "102"})]
 
 
 @st.composite
