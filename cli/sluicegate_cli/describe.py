@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 _LIMITS: Final = {
-    "errors": ("errors", " %"),
-    "throttles": ("throttles", " %"),
+    "errors": ("errors", "%"),
+    "throttles": ("throttles", "%"),
     "duration_p95": ("p95 duration", " ms"),
 }
 _NO_DATA: Final = {
@@ -33,9 +33,9 @@ def entry(deployment: Mapping[str, Any], one: Mapping[str, Any]) -> str:
 
 
 def step(one: Mapping[str, Any]) -> str:
-    """Describe a step: `10 % for 5m`, or `100 %`."""
+    """Describe a step: `10% for 5m`, or `100%`."""
     bake = one.get("bake") or "0s"
-    return f"{one['percent']} %" if bake == "0s" else f"{one['percent']} % for {bake}"
+    return f"{one['percent']}%" if bake == "0s" else f"{one['percent']}% for {bake}"
 
 
 def steps(several: Sequence[Mapping[str, Any]], most: int | None = None) -> str:

@@ -72,7 +72,7 @@ class Reminder:
         if deployment["status"] not in _REMAINING or now - self._at < self._every:
             return None
         self._at = now
-        share = f" {deployment['weight']} %" if deployment["status"] == "baking" else ""
+        share = f" {deployment['weight']}%" if deployment["status"] == "baking" else ""
         return f"{_status(deployment)}{share}{_left(deployment, now)}"
 
 
@@ -81,7 +81,7 @@ def _head(deployment: Mapping[str, Any], now: float) -> str:
     step = deployment.get("step")
     steps = deployment["steps"]
     of = f", step {step + 1} of {len(steps)}" if step is not None else ""
-    to = f" to {steps[step]['percent']} %" if deployment["status"] == "shifting" and step is not None else ""
+    to = f" to {steps[step]['percent']}%" if deployment["status"] == "shifting" and step is not None else ""
     took = max(0.0, now - seconds(deployment["created_at"]))
     total = f"{took:.1f}s" if took < 60 else format_duration(took)
     return f"{_status(deployment)}{to}{of}{_left(deployment, now)}  ({total} total)"
@@ -100,7 +100,7 @@ def _left(deployment: Mapping[str, Any], now: float) -> str:
 
 
 def _bar(deployment: Mapping[str, Any], width: int, *, ascii_only: bool) -> Text | None:
-    """Format `v41 ████████░░ v42 10 %`; None without a new version, or without one to replace."""
+    """Format `v41 ████████░░ v42 10%`; None without a new version, or without one to replace."""
     original = deployment["alias"]["original"]
     new = deployment["version"]
     if not original or not new or new == original["version"] or width < 4:
@@ -115,7 +115,7 @@ def _bar(deployment: Mapping[str, Any], width: int, *, ascii_only: bool) -> Text
         f"  v{clean(str(original['version']))} ",
         (old_cell * (width - cells), "blue"),
         (new_cell * cells, "yellow" if back else "green"),
-        (f" v{clean(str(new))} {weight} %", "bold yellow" if back else "bold green"),
+        (f" v{clean(str(new))} {weight}%", "bold yellow" if back else "bold green"),
         no_wrap=True,
         overflow="crop",
     )

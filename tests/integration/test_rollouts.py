@@ -284,7 +284,7 @@ def test_a_release_that_does_well_under_traffic_goes_on(paths: Paths) -> None:
     ):
         done = path.released("next")
         assert shares(done) == [50, 100]
-        assert any("0 % errors" in entry["message"] for entry in done["timeline"]), done["timeline"]
+        assert any("0% errors" in entry["message"] for entry in done["timeline"]), done["timeline"]
         assert traffic.served.get("2", 0) >= 5
 
 

@@ -105,9 +105,7 @@ def first_release(stand: Stand, directory: Path) -> None:
 
 def canaries(stand: Stand, directory: Path) -> None:
     """While requests come in: a good release by steps, and one that is found out."""
-    scene(
-        "The next release, by canary", "20 % of prod's traffic for 10 s, beside the version that serves now"
-    )
+    scene("The next release, by canary", "20% of prod's traffic for 10 s, beside the version that serves now")
     job = to_dev(stand, directory, "v1.1.0", "581", samples.good("v1.1.0"))
     run(stand, job, "promote", FUNCTION, "prod", "--from", "dev", "--release", "v1.1.0")
     expect_release(stand, "prod", "v1.1.0")

@@ -212,7 +212,7 @@ def baking(**members: Any) -> dict[str, Any]:
     """A deployment whose first step of three bakes: 10 percent, since 4.9 s, for five minutes."""
     deployment = publishing().changed(
         BEGAN + 4.9,
-        "alias prod: 10 % on version 42",
+        "alias prod: 10% on version 42",
         Status.BAKING,
         version="42",
         weight=10,

@@ -88,7 +88,7 @@ def _step(deployment: Mapping[str, Any]) -> str | None:
     step = deployment.get("step")
     if step is None:
         return None
-    share = f"{deployment['weight']} % of the traffic on version {deployment['version']}"
+    share = f"{deployment['weight']}% of the traffic on version {deployment['version']}"
     return f"{step + 1} of {len(deployment['steps'])}; {share}"
 
 

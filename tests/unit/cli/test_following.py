@@ -237,11 +237,11 @@ def test_a_dry_run_shows_all_that_the_plan_asks_for(run: Run, server: Server) ->
 
     assert ran.out.splitlines()[1:] == [
         "would move alias prod in 000000000000, eu-central-1",
-        "  10 % for 5m",
-        "  50 % for 10m",
-        "  100 %",
+        "  10% for 5m",
+        "  50% for 10m",
+        "  100%",
         "smoke: the new version must pass a smoke test before it gets traffic",
-        "watch: alarm orders-5xx; errors at most 1.5 % and at most 2 times the previous version's, with at "
+        "watch: alarm orders-5xx; errors at most 1.5% and at most 2 times the previous version's, with at "
         "least 200 requests; p95 duration at most 800 ms, with at least 50 requests; "
         "too few requests extend the bake",
         "approval: by a second person within 24h",
@@ -490,9 +490,9 @@ def test_a_log_has_a_plain_line_a_minute_by_the_apis_clock(run: Run, server: Ser
     assert lines[:-2] == [
         "+0.0s  accepted      accepted by rule 'orders to prod'",
         "+0.3s  publishing    publishing",
-        "+4.9s  baking        alias prod: 10 % on version 42",
+        "+4.9s  baking        alias prod: 10% on version 42",
     ]
-    assert re.fullmatch(r"baking 10 %, 3m(20|1[0-9])s left", lines[-2])
+    assert re.fullmatch(r"baking 10%, 3m(20|1[0-9])s left", lines[-2])
 
 
 def test_waiting_lasts_as_long_as_the_steps_bake_and_ten_minutes(
@@ -520,13 +520,13 @@ def test_status_shows_where_a_rollout_is(run: Run, server: Server) -> None:
     facts = dict(line.split("  ", 1) for line in ran.out.splitlines() if "  " in line)
     facts = {name: fact.strip() for name, fact in facts.items()}
     assert facts["action"] == "promote from staging"
-    assert facts["steps"] == "10 % for 5m, 50 % for 10m, 100 %"
-    assert facts["step"] == "1 of 3; 10 % of the traffic on version 42"
+    assert facts["steps"] == "10% for 5m, 50% for 10m, 100%"
+    assert facts["step"] == "1 of 3; 10% of the traffic on version 42"
     assert facts["until"].startswith(f"{timestamp(BEGAN + 304.9)} (")
     assert re.search(r"\((4m0|3m5[0-9])s left\)$", facts["until"])
     assert facts["approval"] == "approved by grace, job 9 of acme/ops: change 812"
     assert facts["smoke"] == "the new version must pass a smoke test before it gets traffic"
-    assert facts["watch"].startswith("alarm orders-5xx; errors at most 1.5 %")
+    assert facts["watch"].startswith("alarm orders-5xx; errors at most 1.5%")
 
 
 def test_history_shows_the_action(run: Run, server: Server) -> None:

@@ -44,8 +44,8 @@ def seen(deployment: dict[str, Any], at: float, *, width: int = 80, **console: A
 def test_a_bake_shows_the_weights_the_step_the_time_left_and_what_is_next() -> None:
     assert seen(baking(watch=WATCH), 104.9, width=100) == [
         "⠋ baking, step 1 of 3, 3m20s left  (1m44s total)",
-        f"  v41 {'█' * 36}{'░' * 4} v42 10 %",
-        "  next: 50 % for 10m, 100 %",
+        f"  v41 {'█' * 36}{'░' * 4} v42 10%",
+        "  next: 50% for 10m, 100%",
         "  watched: alarms orders-5xx, orders-slow",
         "  watched: errors at most 2 times the previous version's, with at least 200 requests",
         "  watched: too few requests count as healthy",
@@ -72,13 +72,13 @@ def test_the_bar_is_the_share_and_never_hides_a_little_of_it(weight: int, new: i
     bar = seen(baking(weight=weight), 10)[1]
 
     assert (bar.count("█"), bar.count("░")) == (40 - new, new)
-    assert bar.endswith(f"v42 {weight} %")
+    assert bar.endswith(f"v42 {weight}%")
 
 
 def test_a_narrow_terminal_has_a_shorter_bar() -> None:
     lines = seen(baking(), 10, width=50)
 
-    assert lines[1] == f"  v41 {'█' * 18}{'░' * 2} v42 10 %"
+    assert lines[1] == f"  v41 {'█' * 18}{'░' * 2} v42 10%"
 
 
 def test_a_terminal_without_unicode_has_a_bar_too() -> None:
@@ -90,7 +90,7 @@ def test_a_terminal_without_unicode_has_a_bar_too() -> None:
     )
     file.flush()
 
-    assert f"  v41 {'#' * 36}{'-' * 4} v42 10 %" in raw.getvalue().decode("ascii")
+    assert f"  v41 {'#' * 36}{'-' * 4} v42 10%" in raw.getvalue().decode("ascii")
 
 
 def test_there_is_no_bar_before_there_is_a_version_nor_where_none_was_replaced() -> None:
@@ -99,7 +99,7 @@ def test_there_is_no_bar_before_there_is_a_version_nor_where_none_was_replaced()
 
     assert seen(document(publishing(), steps=STEPS), 0.4) == [
         "⠋ publishing  (0.4s total)",
-        "  next: 10 % for 5m, 50 % for 10m, 100 %",
+        "  next: 10% for 5m, 50% for 10m, 100%",
     ]
     assert not any("v42" in line for line in seen(new, 10))
 
@@ -108,22 +108,22 @@ def test_a_shift_says_where_it_goes_and_a_way_back_has_no_next() -> None:
     shifting = baking(status="shifting", step=1, until=None)
     back = baking(status="rolling_back", step=None, until=None, watch=WATCH)
 
-    assert seen(shifting, 310)[0] == "⠋ shifting to 50 %, step 2 of 3  (5m10s total)"
-    assert seen(document(succeeded_deployment(), steps=STEPS), 2)[1:] == [f"  v41 {'░' * 40} v42 100 %"]
-    assert seen(back, 20) == ["⠋ rolling back  (20.0s total)", f"  v41 {'█' * 36}{'░' * 4} v42 10 %"]
+    assert seen(shifting, 310)[0] == "⠋ shifting to 50%, step 2 of 3  (5m10s total)"
+    assert seen(document(succeeded_deployment(), steps=STEPS), 2)[1:] == [f"  v41 {'░' * 40} v42 100%"]
+    assert seen(back, 20) == ["⠋ rolling back  (20.0s total)", f"  v41 {'█' * 36}{'░' * 4} v42 10%"]
 
 
 def test_of_many_steps_the_next_ones_and_the_last_are_named() -> None:
     steps = [{"percent": percent, "bake": "2m"} for percent in range(10, 100, 10)]
     steps.append({"percent": 100, "bake": "0s"})
 
-    assert seen(baking(steps=steps), 10)[2] == "  next: 20 % for 2m, 30 % for 2m, 40 % for 2m, …, 100 %"
+    assert seen(baking(steps=steps), 10)[2] == "  next: 20% for 2m, 30% for 2m, 40% for 2m, …, 100%"
 
 
 def test_an_approval_says_how_by_whom_and_until_when() -> None:
     assert seen(awaiting(), 60.2) == [
         "⠋ awaiting approval, 23h59m left to approve it  (1m0s total)",
-        "  next: 10 % for 5m, 50 % for 10m, 100 %",
+        "  next: 10% for 5m, 50% for 10m, 100%",
         "  to approve it (or reject it), as another user and in another pipeline:",
         f"  sluicegate approve {ID}",
     ]
@@ -141,7 +141,7 @@ def test_documents_without_the_new_members_are_shown_too() -> None:
         del old[name]
 
     assert seen(old, 10)[0] == "⠋ baking  (10.0s total)"
-    assert Reminder().due(old, BEGAN + 90) == "baking 10 %"
+    assert Reminder().due(old, BEGAN + 90) == "baking 10%"
 
 
 def test_what_the_server_says_cannot_move_the_cursor() -> None:
@@ -163,7 +163,7 @@ def test_what_the_server_says_cannot_move_the_cursor() -> None:
 @pytest.mark.parametrize(
     ("deployment", "line"),
     [
-        (baking(), "baking 10 %, 4m0s left"),
+        (baking(), "baking 10%, 4m0s left"),
         (awaiting(), "awaiting approval, 23h58m left to approve it"),
         (document(publishing()), None),
         (baking(status="shifting", until=None), None),
@@ -191,7 +191,7 @@ def test_a_new_step_begins_a_new_minute() -> None:
 
     assert reminder.due(baking(), BEGAN + 70)
     assert reminder.due(later, BEGAN + 320) is None
-    assert reminder.due(later, BEGAN + 371) == "baking 50 %, 8m59s left"
+    assert reminder.due(later, BEGAN + 371) == "baking 50%, 8m59s left"
 
 
 # Clocks
@@ -235,4 +235,4 @@ def test_a_terminal_sees_the_bar(server: Server) -> None:
     assert "baking, step 1 of 3, 3m" in written
     assert "░░░░" in written
     assert "\x1b[1;32m" in written
-    assert "baking 10 %, " not in written  # the line for logs
+    assert "baking 10%, " not in written  # the line for logs

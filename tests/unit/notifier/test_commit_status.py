@@ -154,7 +154,7 @@ def test_a_deployment_of_gitlabs_is_of_the_stages_environment() -> None:
 
 def test_a_description_says_how_far_a_bake_is() -> None:
     baking = replace(deployment(Status.BAKING), weight=10)
-    assert commit_status.description(baking) == "baking 10 %: so it goes"
+    assert commit_status.description(baking) == "baking 10%: so it goes"
 
 
 @given(st.text(max_size=400), st.sampled_from(sorted(Status)))

@@ -116,8 +116,8 @@ def test_missing_data_names_the_first_limit_with_too_few_requests() -> None:
     ("new", "line"),
     [
         (VersionMetrics(), "no requests"),
-        (VersionMetrics(200, 1, 0, 12.34), "200 requests, 0.5 % errors, p95 12.3 ms"),
-        (VersionMetrics(200, 0), "200 requests, 0 % errors"),
+        (VersionMetrics(200, 1, 0, 12.34), "200 requests, 0.5% errors, p95 12.3 ms"),
+        (VersionMetrics(200, 0), "200 requests, 0% errors"),
     ],
 )
 def test_a_bake_that_passed_is_summed_up_in_a_line(new: VersionMetrics, line: str) -> None:

@@ -94,7 +94,7 @@ def ended(
         ),
         ((TrafficStep(1, 30), TrafficStep(50, 3_600), TrafficStep(100, 86_400)), [1, 50, 100], 90_030),
     ],
-    ids=["all-at-once", "bake at 100 %", "canary", "linear", "steps"],
+    ids=["all-at-once", "bake at 100%", "canary", "linear", "steps"],
 )
 def test_a_rollout_takes_its_steps(
     at: GatewaySimulation, steps: tuple[TrafficStep, ...], weights: list[int], seconds: int

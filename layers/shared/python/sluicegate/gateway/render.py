@@ -74,7 +74,7 @@ def dry_run_response(
         "deployment": holder,
     }
     lines = [f"allowed by rule {resolved.rule.name!r}", _dry_run_summary(request, resolved)]
-    lines += [f"  {step.percent} % for {duration(step.bake)}" for step in plan.steps if step.bake]
+    lines += [f"  {step.percent}% for {duration(step.bake)}" for step in plan.steps if step.bake]
     if plan.approval is not None:
         lines.append(f"after another person's approval, within {duration(plan.approval)}")
     if busy:

@@ -176,7 +176,7 @@ def description(deployment: Deployment) -> str:
     """Return one readable line: the status, and the newest timeline entry."""
     status = deployment.status.value.replace("_", " ")
     if deployment.status is Status.BAKING:
-        status += f" {deployment.weight} %"
+        status += f" {deployment.weight}%"
     return clean(f"{status}: {deployment.timeline[-1].message}", MAX_TEXT)
 
 

@@ -105,7 +105,7 @@ def summary(observation: Observation) -> str:
     new = observation.new
     if not new.invocations:
         return "no requests"
-    parts = [f"{new.invocations} requests", f"{_percent(Metric.ERRORS, new):.3g} % errors"]
+    parts = [f"{new.invocations} requests", f"{_percent(Metric.ERRORS, new):.3g}% errors"]
     if new.duration_p95 is not None:
         parts.append(f"p95 {new.duration_p95:.3g} ms")
     return ", ".join(parts)

@@ -42,7 +42,7 @@ def shifted(deployment: Deployment, current: AliasState, bake_seconds: int) -> s
 
 
 def bake_passed(percent: int, note: str) -> str:
-    return f"bake at {percent} % passed" + (f": {note}" if note else "")
+    return f"bake at {percent}% passed" + (f": {note}" if note else "")
 
 
 def alias_moved(deployment: Deployment, current: AliasState | None) -> str:
@@ -69,6 +69,6 @@ _RESTORED: Final = {
 
 
 def alias_state(state: AliasState) -> str:
-    """`version 1, 20 % version 2`."""
-    shares = "".join(f", {weight * 100:.3g} % version {version}" for version, weight in state.weights.items())
+    """`version 1, 20% version 2`."""
+    shares = "".join(f", {weight * 100:.3g}% version {version}" for version, weight in state.weights.items())
     return f"version {state.version}{shares}"
