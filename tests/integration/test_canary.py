@@ -28,8 +28,8 @@ def canary(place: str) -> str:
 
 
 @dataclass
-class Cage:
-    """What must not get out, by where it was put; and what the API answered to whom."""
+class LeakDetector:
+    """Each secret by where it was put, and everything that the API answered: no secret may be in it."""
 
     secrets: dict[str, str] = field(default_factory=dict)
     answers: list[str] = field(default_factory=list)
@@ -62,82 +62,84 @@ def listener(stand: Stand) -> Iterator[Listener]:
 
 
 @pytest.fixture(scope="module")
-def cage(stand: Stand, began: int, listener: Listener) -> Iterator[Cage]:
+def leaks(stand: Stand, began: int, listener: Listener) -> Iterator[LeakDetector]:
     """Everything that a job can do, done with canaries, and everything that can go wrong with it."""
     assert began
     assert not listener.events
-    cage, function = Cage(), f"orders-{uuid4().hex[:8]}"
-    stand.create_function(function, env={"PASSWORD": cage.keep("environment", canary("environment"))})
+    leaks, function = LeakDetector(), f"orders-{uuid4().hex[:8]}"
+    stand.create_function(function, env={"PASSWORD": leaks.keep("environment", canary("environment"))})
     try:
-        succeed(stand, cage, function)
-        fail(stand, cage, function)
-        be_refused(stand, cage, function)
-        look(stand, cage, function)
-        yield cage
+        succeed(stand, leaks, function)
+        fail(stand, leaks, function)
+        be_refused(stand, leaks, function)
+        look(stand, leaks, function)
+        yield leaks
     finally:
         stand.delete_function(function)
 
 
-def call(stand: Stand, cage: Cage, method: str, path: str, **how: Any) -> httpx2.Response:
+def call(stand: Stand, leaks: LeakDetector, method: str, path: str, **how: Any) -> httpx2.Response:
     answer = stand.http(method, path, **how)
     # What a presigned URL is answered with is for its caller, and for nobody else.
     if answer.status_code != 201:
-        cage.answers.append(f"{answer.headers}\n{answer.text}")
+        leaks.answers.append(f"{answer.headers}\n{answer.text}")
     return answer
 
 
-def upload(stand: Stand, cage: Cage, function: str, token: str) -> str:
+def upload(stand: Stand, leaks: LeakDetector, function: str, token: str) -> str:
     """Announce and upload an artifact whose content is a canary too; its SHA-256."""
-    data = package(f"x = {cage.keep('artifact', canary('artifact'))!r}\n")
+    data = package(f"x = {leaks.keep('artifact', canary('artifact'))!r}\n")
     sha256 = hashlib.sha256(data).hexdigest()
     body = {"function": function, "sha256": sha256, "size": len(data)}
     for headers in (TEXT, {}):
-        result = call(stand, cage, "POST", "/artifacts", json=body, token=token, headers=headers)
+        result = call(stand, leaks, "POST", "/artifacts", json=body, token=token, headers=headers)
     url = result.json()["upload"]["url"]
     query = parse_qs(urlsplit(url).query)
-    cage.keep("presigned URL, its signature", query["X-Amz-Signature"][0])
-    cage.keep("presigned URL, its session", query["X-Amz-Security-Token"][0])
+    leaks.keep("presigned URL, its signature", query["X-Amz-Signature"][0])
+    leaks.keep("presigned URL, its session", query["X-Amz-Security-Token"][0])
     put = httpx2.put(url, content=data, headers=result.json()["upload"]["headers"], trust_env=False)
     assert put.status_code == 200
-    call(stand, cage, "POST", "/artifacts", json=body, token=token)
+    call(stand, leaks, "POST", "/artifacts", json=body, token=token)
     return sha256
 
 
-def deploy(stand: Stand, cage: Cage, function: str, stage: str, sha256: str, token: str) -> dict[str, Any]:
+def deploy(
+    stand: Stand, leaks: LeakDetector, function: str, stage: str, sha256: str, token: str
+) -> dict[str, Any]:
     body = {"action": "deploy", "function": function, "stage": stage, "artifact": {"sha256": sha256}}
     for more in ({"dry_run": True}, {}, {}):
-        answer = call(stand, cage, "POST", "/deployments", json={**body, **more}, token=token)
+        answer = call(stand, leaks, "POST", "/deployments", json={**body, **more}, token=token)
     id_ = answer.json()["id"]
-    cage.deployments.append(id_)
+    leaks.deployments.append(id_)
     done = stand.wait(id_, token=token)
-    cage.answers.append(json.dumps(done))
+    leaks.answers.append(json.dumps(done))
     return done
 
 
-def succeed(stand: Stand, cage: Cage, function: str) -> None:
+def succeed(stand: Stand, leaks: LeakDetector, function: str) -> None:
     """Published; reused; and published again for an environment that changed."""
-    token = cage.keep_token("token", stand.token())
-    sha256 = upload(stand, cage, function, token)
-    assert deploy(stand, cage, function, "dev", sha256, token)["status"] == "succeeded"
-    assert deploy(stand, cage, function, "staging", sha256, token)["status"] == "succeeded"
+    token = leaks.keep_token("token", stand.token())
+    sha256 = upload(stand, leaks, function, token)
+    assert deploy(stand, leaks, function, "dev", sha256, token)["status"] == "succeeded"
+    assert deploy(stand, leaks, function, "staging", sha256, token)["status"] == "succeeded"
     stand.client("lambda").update_function_configuration(
         FunctionName=function,
-        Environment={"Variables": {"PASSWORD": cage.keep("new environment", canary("environment"))}},
+        Environment={"Variables": {"PASSWORD": leaks.keep("new environment", canary("environment"))}},
     )
-    again = deploy(stand, cage, function, "prod", sha256, token)
+    again = deploy(stand, leaks, function, "prod", sha256, token)
     assert "configuration changed" in json.dumps(again["timeline"])
 
 
-def fail(stand: Stand, cage: Cage, function: str) -> None:
+def fail(stand: Stand, leaks: LeakDetector, function: str) -> None:
     """No such function; a target that does not publish; an artifact that never came."""
-    token = cage.keep_token("failing token", stand.token())
+    token = leaks.keep_token("failing token", stand.token())
     nowhere = f"orders-none-{uuid4().hex[:8]}"
-    done = deploy(stand, cage, nowhere, "dev", upload(stand, cage, nowhere, token), token)
+    done = deploy(stand, leaks, nowhere, "dev", upload(stand, leaks, nowhere, token), token)
     assert done["reason"]["code"] == "function_not_found"
-    token = cage.keep_token("denied token", stand.token())
-    sha256 = upload(stand, cage, function, token)
+    token = leaks.keep_token("denied token", stand.token())
+    sha256 = upload(stand, leaks, function, token)
     with target_may_not(stand, "lambda:PublishVersion"):
-        done = deploy(stand, cage, function, "dev", sha256, token)
+        done = deploy(stand, leaks, function, "dev", sha256, token)
     assert done["reason"]["code"] == "target_denied"
     assert done["alias"]["outcome"] == "untouched"
 
@@ -154,9 +156,9 @@ def target_may_not(stand: Stand, action: str) -> Iterator[None]:
         iam.delete_role_policy(RoleName="sluicegate-target", PolicyName="denied-by-test")
 
 
-def be_refused(stand: Stand, cage: Cage, function: str) -> None:
+def be_refused(stand: Stand, leaks: LeakDetector, function: str) -> None:
     """By every answer from 413 to 409, with canaries wherever a caller might put a secret by mistake."""
-    token = cage.keep_token("refused token", stand.token(project_id="999"))
+    token = leaks.keep_token("refused token", stand.token(project_id="999"))
     expired = int(time.time()) - 7200
     for place, bad in (
         ("expired token", stand.token(iat=expired, exp=expired + 600)),
@@ -168,11 +170,11 @@ def be_refused(stand: Stand, cage: Cage, function: str) -> None:
             stand.gitlab.sign(json.dumps({"x": canary("claim")}), header=canary("header")),
         ),
     ):
-        cage.keep_token(place, bad)
+        leaks.keep_token(place, bad)
         for method, path in (("GET", "/whoami"), ("POST", "/deployments"), ("GET", f"/functions/{function}")):
-            call(stand, cage, method, path, token=bad, **({"json": {}} if method == "POST" else {}))
-    good = cage.keep_token("token of malformed bodies", stand.token())
-    body = cage.keep("body", canary("body"))
+            call(stand, leaks, method, path, token=bad, **({"json": {}} if method == "POST" else {}))
+    good = leaks.keep_token("token of malformed bodies", stand.token())
+    body = leaks.keep("body", canary("body"))
     for content in (
         f'{{"password": "{body}"',
         f'["{body}"]',
@@ -180,12 +182,12 @@ def be_refused(stand: Stand, cage: Cage, function: str) -> None:
         f'{{"release": "{body}',
         body,
     ):
-        call(stand, cage, "POST", "/deployments", token=good, content=content.encode(), headers=JSON)
-        call(stand, cage, "POST", "/artifacts", token=good, content=content.encode(), headers=JSON)
-    call(stand, cage, "POST", "/deployments", token=good, content=body.encode() * 2000, headers=JSON)
+        call(stand, leaks, "POST", "/deployments", token=good, content=content.encode(), headers=JSON)
+        call(stand, leaks, "POST", "/artifacts", token=good, content=content.encode(), headers=JSON)
+    call(stand, leaks, "POST", "/deployments", token=good, content=body.encode() * 2000, headers=JSON)
     call(
         stand,
-        cage,
+        leaks,
         "POST",
         "/deployments",
         token=good,
@@ -194,41 +196,41 @@ def be_refused(stand: Stand, cage: Cage, function: str) -> None:
     )
     whole = {"action": "deploy", "function": function, "stage": "dev", "artifact": {"sha256": "0" * 64}}
     for request in (whole, {**whole, "stage": "prod"}):
-        call(stand, cage, "POST", "/deployments", token=token, json=request)
-        call(stand, cage, "POST", "/deployments", token=good, json=request)
-    key = cage.keep("idempotency key", canary("key"))
-    call(stand, cage, "POST", "/deployments", token=good, json=whole, headers={"Idempotency-Key": key})
-    in_query = cage.keep("query", canary("query"))
-    call(stand, cage, "GET", "/deployments", token=good, params={"cursor": in_query})
-    call(stand, cage, "GET", "/deployments", token=good, params={"status": in_query})
-    call(stand, cage, "GET", f"/functions/{in_query}", token=good)
-    call(stand, cage, "GET", f"/deployments/{in_query}", token=good)
-    cookie = cage.keep("cookie", canary("cookie"))
-    call(stand, cage, "GET", "/whoami", token=good, headers={"Cookie": cookie, "X-Gitlab-Token": cookie})
+        call(stand, leaks, "POST", "/deployments", token=token, json=request)
+        call(stand, leaks, "POST", "/deployments", token=good, json=request)
+    key = leaks.keep("idempotency key", canary("key"))
+    call(stand, leaks, "POST", "/deployments", token=good, json=whole, headers={"Idempotency-Key": key})
+    in_query = leaks.keep("query", canary("query"))
+    call(stand, leaks, "GET", "/deployments", token=good, params={"cursor": in_query})
+    call(stand, leaks, "GET", "/deployments", token=good, params={"status": in_query})
+    call(stand, leaks, "GET", f"/functions/{in_query}", token=good)
+    call(stand, leaks, "GET", f"/deployments/{in_query}", token=good)
+    cookie = leaks.keep("cookie", canary("cookie"))
+    call(stand, leaks, "GET", "/whoami", token=good, headers={"Cookie": cookie, "X-Gitlab-Token": cookie})
 
 
-def look(stand: Stand, cage: Cage, function: str) -> None:
+def look(stand: Stand, leaks: LeakDetector, function: str) -> None:
     """Everything that reads, as JSON and as text."""
-    token = cage.keep_token("looking token", stand.token())
-    paths = [f"/deployments/{id_}" for id_ in cage.deployments]
+    token = leaks.keep_token("looking token", stand.token())
+    paths = [f"/deployments/{id_}" for id_ in leaks.deployments]
     for path in (*paths, "/deployments", f"/functions/{function}", "/functions", "/whoami", "/health"):
         for headers in ({}, TEXT):
-            call(stand, cage, "GET", path, token=token, headers=headers)
+            call(stand, leaks, "GET", path, token=token, headers=headers)
 
 
-def test_there_are_canaries_everywhere(cage: Cage) -> None:
+def test_there_are_canaries_everywhere(leaks: LeakDetector) -> None:
     """The search below finds what is there: a canary that was never put anywhere would pass too."""
-    assert len(cage.secrets) > 20
-    assert len(cage.deployments) == 5
-    assert len(cage.answers) > 60
-    assert cage.escaped("itself", cage.secrets["environment"]) == ["environment in itself"]
+    assert len(leaks.secrets) > 20
+    assert len(leaks.deployments) == 5
+    assert len(leaks.answers) > 60
+    assert leaks.escaped("itself", leaks.secrets["environment"]) == ["environment in itself"]
 
 
-def test_none_is_in_an_answer(cage: Cage) -> None:
-    assert [found for answer in cage.answers for found in cage.escaped(answer[:200], answer)] == []
+def test_none_is_in_an_answer(leaks: LeakDetector) -> None:
+    assert [found for answer in leaks.answers for found in leaks.escaped(answer[:200], answer)] == []
 
 
-def test_none_is_in_a_log(stand: Stand, cage: Cage, began: int) -> None:
+def test_none_is_in_a_log(stand: Stand, leaks: LeakDetector, began: int) -> None:
     logs = stand.client("logs")
     groups = [group["logGroupName"] for group in logs.describe_log_groups()["logGroups"]]
     ours = [group for group in groups if "sluicegate" in group]
@@ -238,46 +240,46 @@ def test_none_is_in_a_log(stand: Stand, cage: Cage, began: int) -> None:
         pages = logs.get_paginator("filter_log_events").paginate(logGroupName=group, startTime=began - 1000)
         text = "\n".join(event["message"] for page in pages for event in page["events"])
         read += len(text)
-        assert cage.escaped(group, text) == []
+        assert leaks.escaped(group, text) == []
     assert read > 10_000
 
 
-def test_none_is_in_the_table(stand: Stand, cage: Cage) -> None:
+def test_none_is_in_the_table(stand: Stand, leaks: LeakDetector) -> None:
     pages = stand.client("dynamodb").get_paginator("scan").paginate(TableName=stand.table)
     text = json.dumps([item for page in pages for item in page["Items"]], default=str, ensure_ascii=False)
-    assert all(id_ in text for id_ in cage.deployments)
-    assert cage.escaped("the table", text) == []
+    assert all(id_ in text for id_ in leaks.deployments)
+    assert leaks.escaped("the table", text) == []
 
 
-def test_none_is_in_an_event(stand: Stand, cage: Cage, listener: Listener) -> None:
-    for id_ in cage.deployments:
+def test_none_is_in_an_event(stand: Stand, leaks: LeakDetector, listener: Listener) -> None:
+    for id_ in leaks.deployments:
         result = stand.http("GET", f"/deployments/{id_}", token=stand.token()).json()
         assert len(listener.until(id_, result["revision"])) >= result["revision"]
-    assert cage.escaped("an event", json.dumps(listener.events, ensure_ascii=False)) == []
+    assert leaks.escaped("an event", json.dumps(listener.events, ensure_ascii=False)) == []
 
 
-def test_none_is_in_an_execution(stand: Stand, cage: Cage) -> None:
+def test_none_is_in_an_execution(stand: Stand, leaks: LeakDetector) -> None:
     states = stand.client("stepfunctions")
-    for id_ in cage.deployments:
+    for id_ in leaks.deployments:
         arn = f"{stand.state_machine_arn.replace(':stateMachine:', ':execution:')}:{id_}-1"
         described = states.describe_execution(executionArn=arn)
         history = states.get_execution_history(executionArn=arn, includeExecutionData=True)
         text = json.dumps([described, history], default=str, ensure_ascii=False)
         assert "TaskSucceeded" in text
-        assert cage.escaped(f"execution {id_}", text) == []
+        assert leaks.escaped(f"execution {id_}", text) == []
 
 
-def test_none_names_an_object_or_is_written_on_one(stand: Stand, cage: Cage) -> None:
+def test_none_names_an_object_or_is_written_on_one(stand: Stand, leaks: LeakDetector) -> None:
     s3 = stand.client("s3")
     versions = s3.list_object_versions(Bucket=stand.artifact_bucket)
     text = json.dumps(versions, default=str)
     for one in versions["Versions"][-5:]:
         head = s3.head_object(Bucket=stand.artifact_bucket, Key=one["Key"])
         text += json.dumps(head, default=str)
-    assert cage.escaped("the bucket", text) == []
+    assert leaks.escaped("the bucket", text) == []
 
 
-def test_none_is_in_what_versions_and_aliases_say(stand: Stand, cage: Cage) -> None:
+def test_none_is_in_what_versions_and_aliases_say(stand: Stand, leaks: LeakDetector) -> None:
     """Descriptions that Sluicegate wrote to the function; its own environment is its own."""
     lambda_ = stand.client("lambda")
     functions = [name["FunctionName"] for name in lambda_.list_functions()["Functions"]]
@@ -285,11 +287,11 @@ def test_none_is_in_what_versions_and_aliases_say(stand: Stand, cage: Cage) -> N
         versions = lambda_.list_versions_by_function(FunctionName=name)["Versions"]
         said = [version["Description"] for version in versions]
         said += [alias["Description"] for alias in lambda_.list_aliases(FunctionName=name)["Aliases"]]
-        assert cage.escaped(name, "\n".join(said)) == []
+        assert leaks.escaped(name, "\n".join(said)) == []
 
 
-def test_none_is_a_metric_or_in_the_stacks_own_configuration(stand: Stand, cage: Cage) -> None:
+def test_none_is_a_metric_or_in_the_stacks_own_configuration(stand: Stand, leaks: LeakDetector) -> None:
     metrics = stand.client("cloudwatch").list_metrics()["Metrics"]
     lambda_ = stand.client("lambda")
     own = [lambda_.get_function_configuration(FunctionName=name) for name in stand.own_functions()]
-    assert cage.escaped("metrics and configuration", json.dumps([metrics, own], default=str)) == []
+    assert leaks.escaped("metrics and configuration", json.dumps([metrics, own], default=str)) == []

@@ -15,8 +15,6 @@ from sluicegate.gate.rules import DENIABLE, PINS, Deny, Failed, Rule, deniable
 from sluicegate.gate.webhooks import Webhook
 from sluicegate.oidc.identity import Identity, Issuer
 
-__all__ = ["Decision", "Gate", "Nearest", "Placement", "Rule", "Stage", "Webhook"]
-
 MAX_NEAREST = 5
 
 

@@ -2,7 +2,9 @@
 
 from sluicegate.deployment.durations import duration
 from sluicegate.deployment.model import Deployment
-from sluicegate.gate.policy import Gate, Placement, Rule, Stage
+from sluicegate.gate.model import Placement, Stage
+from sluicegate.gate.policy import Gate
+from sluicegate.gate.rules import Rule
 from sluicegate.gateway.context import Context
 from sluicegate.gateway.problems import invalid_token, not_allowed
 from sluicegate.gateway.requester import log_fields

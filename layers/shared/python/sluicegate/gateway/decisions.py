@@ -11,7 +11,7 @@ from typing import Final, TypeAlias, get_args
 from sluicegate.deployment.durations import timestamp
 from sluicegate.deployment.model import AliasOutcome, Approval, Deployment, Reason, Status, until
 from sluicegate.gate import patterns
-from sluicegate.gate.policy import Rule
+from sluicegate.gate.rules import Rule
 from sluicegate.gateway.admission.commit import token_use
 from sluicegate.gateway.admission.resolve import held, hold_on
 from sluicegate.gateway.context import Context

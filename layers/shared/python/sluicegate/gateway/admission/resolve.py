@@ -7,7 +7,8 @@ from sluicegate.deployment.model import Deployment, Status
 from sluicegate.deployment.plan import ALL_AT_ONCE, Plan, Target
 from sluicegate.deployment.strategy import is_at_least_as_cautious
 from sluicegate.gate import patterns
-from sluicegate.gate.policy import Placement, Rule
+from sluicegate.gate.model import Placement
+from sluicegate.gate.rules import Rule
 from sluicegate.gateway.authorization import may_see
 from sluicegate.gateway.context import Context
 from sluicegate.gateway.problems import Problem, conflict, function_not_covered, unprocessable

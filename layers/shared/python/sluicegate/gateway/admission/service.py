@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from sluicegate.deployment.durations import timestamp
 from sluicegate.deployment.model import Deployment, Entry, Status
 from sluicegate.deployment.ulid import new_id
-from sluicegate.gate.policy import Placement, Rule
+from sluicegate.gate.model import Placement
+from sluicegate.gate.rules import Rule
 from sluicegate.gateway import execution
 from sluicegate.gateway.admission.commit import Acceptance, commit, contended
 from sluicegate.gateway.admission.resolve import Resolved, resolve

@@ -3,7 +3,8 @@
 from typing import Final
 
 from sluicegate.deployment.model import Deployment
-from sluicegate.gate.policy import Placement, Rule
+from sluicegate.gate.model import Placement
+from sluicegate.gate.rules import Rule
 from sluicegate.gateway.admission.resolve import required_actions, resolve
 from sluicegate.gateway.admission.service import Submission, submit
 from sluicegate.gateway.authorization import authorize, check_age, may_see, visible_deployment

@@ -2,7 +2,7 @@
 
 from sluicegate.deployment.durations import timestamp
 from sluicegate.gate import patterns
-from sluicegate.gate.policy import Rule
+from sluicegate.gate.rules import Rule
 from sluicegate.gateway.authorization import check_age
 from sluicegate.gateway.context import Context
 from sluicegate.gateway.http import GatewayRequest, GatewayResponse
