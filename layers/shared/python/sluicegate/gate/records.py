@@ -15,7 +15,7 @@ from sluicegate.gate.rules import RuleAction
 from sluicegate.gate.webhooks import Event, Scheme
 from sluicegate.oidc.identity import FEEDBACK_SECRETS, Via
 
-FORMAT: Final = 3
+FORMAT: Final = 4
 """The format of gate.json. Another one is refused."""
 
 Text = Annotated[str, Meta(min_length=1)]
