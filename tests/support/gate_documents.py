@@ -5,6 +5,7 @@ from typing import Any
 
 from sluicegate.gate import codec
 from sluicegate.gate.policy import Gate
+from sluicegate.gate.records import FORMAT
 
 CORP = "https://gitlab.example.com"
 OTHER = "https://gitlab.example.org"
@@ -58,7 +59,13 @@ def document(**changes: Any) -> dict[str, Any]:
         stage("dev"),
         stage("prod", alias="live", protected=True, max_age=900),
     ]
-    whole = {"format": 3, "issuers": issuers, "stages": stages, "functions": [entry()], "rules": [rule()]}
+    whole = {
+        "format": FORMAT,
+        "issuers": issuers,
+        "stages": stages,
+        "functions": [entry()],
+        "rules": [rule()],
+    }
     return whole | {"deny": [], "webhooks": []} | changes
 
 

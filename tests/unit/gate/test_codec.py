@@ -93,7 +93,7 @@ MALFORMED: list[Any] = [
     document(format=4),
     document(format="3"),
     document(format=True),
-    document(format=3.0),
+    document(format=4.0),
     document(more=1),
     *(without(document(), key) for key in document()),
     *(document(**{key: value}) for key in document() for value in WRONG),

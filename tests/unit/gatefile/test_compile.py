@@ -92,7 +92,7 @@ def test_a_sound_file_is_compiled_without_a_word(check: Check) -> None:
     assert report.gate is not None
     assert report.document is not None
     assert json.loads(report.document) == {
-        "format": 3,
+        "format": 4,
         "issuers": [
             {
                 "name": "corp",

@@ -156,7 +156,7 @@ class WebhookRecord(Record, frozen=True):
 class Document(Record, frozen=True):
     """The whole of gate.json."""
 
-    format: Literal[3]
+    format: Literal[4]
     issuers: tuple[IssuerRecord, ...]
     stages: tuple[StageRecord, ...]
     functions: tuple[FunctionRecord, ...]
