@@ -50,9 +50,9 @@ def _text(value: object) -> str:
         return value.text
     if isinstance(value, Scalar) and value.kind != "null":
         raise problem(
-            "unquoted", f"a text belongs here, and unquoted this is {described(value)}: {quoted(value)}"
+            "unquoted", f"expected a string, but without quotes this is {described(value)}: {quoted(value)}"
         )
-    raise problem("unquoted", f"a text belongs here, and this is {described(value)}")
+    raise problem("unquoted", f"expected a string, but this is {described(value)}")
 
 
 def _flag(value: object) -> bool:
@@ -73,7 +73,7 @@ class Form:
     """For a TEXT whose whole is of a form. `complaint` says what else is wrong with one, for the message."""
 
     pattern: str = r"[\s\S]+"
-    wants: str = "a text that is not empty"
+    wants: str = "a non-empty string"
     complaint: Callable[[str], str | None] | None = None
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
@@ -153,7 +153,7 @@ class Duration:
 
     def _read(self, value: object) -> int:
         if isinstance(value, Scalar) and value.kind != "string":
-            raise problem("type", 'a duration is a text with its unit, such as "5m"')
+            raise problem("type", 'a duration is a string with a unit, such as "5m"')
         text = _text(value)
         seconds = parse_duration(text) or 0
         if not self.least <= seconds <= self.most:
@@ -186,7 +186,7 @@ class Json:
         if wrong:
             raise ValidationError.from_exception_data("JSON", wrong)
         if len(text) > self.longest:
-            raise problem("value", f"this is {len(text)} characters of JSON, and {self.longest} is the most")
+            raise problem("value", f"this is {len(text)} characters of JSON, and the limit is {self.longest}")
         return text
 
 
@@ -203,10 +203,10 @@ def _json(value: object, path: Path, wrong: list[InitErrorDetails]) -> Any:
         if not isinstance(found, float) or isfinite(found):
             return found
     if isinstance(value, Scalar) and value.kind != "null":
-        message = f"JSON has no {value.kind} that is spelled like this: {quoted(value)}"
+        message = f"this is not a valid JSON {value.kind}: {quoted(value)}"
         error = problem("unquoted", message)
     else:
-        error = problem("type", "nothing is written here: write null, or what belongs here")
+        error = problem("type", "there is no value here: write null, or a value")
     wrong.append(InitErrorDetails(type=error, loc=path, input=value))
     return None
 
@@ -261,7 +261,7 @@ class AtMost:
     def _read(self, value: object, handler: core_schema.ValidatorFunctionWrapHandler) -> Any:
         if not isinstance(value, list) or len(value) <= self.most:
             return handler(value)
-        long = problem("value", f"the list has {len(value)}; name at most {self.most}")
+        long = problem("value", f"the list has {len(value)} entries; the limit is {self.most}")
         try:
             handler(value)
         except ValidationError as error:

@@ -110,8 +110,8 @@ class Rollouts:
                 ("requires", base.requires, rollout.requires),
             ):
                 if had and not has:
-                    what = f"`{stage}` is protected, and this takes its `{key}` away"
-                    self.report("warning", "weaker", (*at, key), f"{what}: take it out unless you mean it")
+                    what = f"`{stage}` is protected, and this removes its `{key}`"
+                    self.report("warning", "weaker", (*at, key), f"{what}: delete it unless that is intended")
         return rollout
 
     def circles(self, at: Path, requires: Mapping[str, str | None], changed: Collection[str]) -> None:
@@ -171,7 +171,7 @@ class Rollouts:
         try:
             return _resolved(kind, keys)
         except strategy.StrategyError as error:
-            self._error("strategy", at, f"this strategy makes no steps: {error}")
+            self._error("strategy", at, f"this strategy has no valid steps: {error}")
             return ()
 
     # Smoke
@@ -180,7 +180,7 @@ class Rollouts:
         timeout = keys.get("timeout", TIMEOUT)
         if "hook" in keys:
             if _invokes(keys):
-                what = "a hook decides by itself: take `payload` and `expect` out, or `hook`"
+                what = "a hook decides by itself: remove either `hook`, or `payload` and `expect`"
                 self._error("smoke", (*at, "hook"), what)
             if keys["hook"] in self.own_functions:
                 self._error("smoke", (*at, "hook"), f"`{keys['hook']}` is a function of Sluicegate itself")
@@ -216,11 +216,11 @@ class Rollouts:
         if not bakes:
             what = "the strategy never bakes, so there is nothing to watch in: give it a `bake`"
             if watch.alarms:
-                what += "; alarms are still looked at before the move"
+                what += "; alarms are still checked before the move"
             self.report("warning", "watch", at, what)
         elif watch.limits and min(bakes) < _LAG:
             what = f"a bake of {duration(min(bakes))} is shorter than {duration(_LAG)}"
-            lag = "CloudWatch's metrics lag by one to two minutes, and may come too late for it"
+            lag = "CloudWatch's metrics lag by one to two minutes, and may arrive too late for it"
             self.report("warning", "watch", at, f"{what}: {lag}")
 
     def _fits(self, at: Path, stage: str, keys: Keys, rollout: Rollout) -> None:
@@ -228,7 +228,7 @@ class Rollouts:
         alias = keys.get("alias", stage)
         for i, name in enumerate(rollout.watch.alarms if rollout.watch else ()):
             if alarm_names.may_outgrow(name, stage=stage, alias=alias):
-                what = f"filled in for a function with a long name, this has more than {alarm_names.MAX_NAME}"
+                what = f"for a function with a long name, this would have more than {alarm_names.MAX_NAME}"
                 self._error("watch", (*at, "watch", "alarms", i), f"{what} characters: shorten it")
 
     # Requirements

@@ -72,13 +72,13 @@ def _answer(gate: Gate, decision: Decision, function: str) -> str:
     if decision.rule and gate.covers(function):
         return f"allowed by the rule `{decision.rule.name}`"
     if decision.rule:
-        return f"not allowed: `{function}` is in no entry of `functions`"
+        return f"not allowed: `{function}` matches no entry of `functions`"
     if decision.denied:
         return f"not allowed: an entry of `deny` matches ({decision.denied})"
     if not decision.nearest:
-        return "not allowed: no rule of this project comes near"
+        return "not allowed: no rule for this project almost matches"
     nearest = decision.nearest[0]
     failed = ", ".join(f"{f.claim} is {'missing' if f.value is None else f.value}" for f in nearest.failed)
     return clean(
-        f"not allowed: of the nearest rule `{nearest.rule}`, {failed or 'only the grant is another'}", 512
+        f"not allowed: the nearest rule is `{nearest.rule}`, but {failed or 'it does not grant this'}", 512
     )

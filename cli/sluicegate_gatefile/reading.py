@@ -43,7 +43,7 @@ def _explained(error: ErrorDetails, source: Source) -> tuple[str, Mark, str]:
     if kind in ("unknown_key", "key"):
         return kind, place.key, context["message"]
     if kind in _KINDS:
-        return "type", place.value, f"a {_KINDS[kind]} belongs here, not {described(value)}"
+        return "type", place.value, f"expected a {_KINDS[kind]}, not {described(value)}"
     if kind == "too_short":
         return (
             "value",
@@ -61,11 +61,11 @@ def _find_unsupported(source: Source, findings: Findings) -> None:
     root = _members(source.value)
     later: list[tuple[Path, str]] = []
     if "targets" in root and root["targets"] != {} and not _empty(root["targets"]):
-        later.append((("targets",), "take it out"))
+        later.append((("targets",), "remove it"))
     for section, key in (("stages", "target"), ("functions", "images")):
         for name, entry in _members(root.get(section)).items():
             if key in _members(entry):
-                later.append(((section, name, key), "take it out"))
+                later.append(((section, name, key), "remove it"))
     rules = root.get("rules")
     for i, rule in enumerate(rules if isinstance(rules, list) else ()):
         if _members(rule).get("via") == Scalar("iam", "string"):

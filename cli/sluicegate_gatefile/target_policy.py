@@ -1,4 +1,4 @@
-"""The target role's policy, made from the gate file: what is in no entry of `functions` cannot be deployed.
+"""The target role's policy, made from the gate file: what matches no entry of `functions` cannot be deployed.
 
 The build writes it, template.yaml includes it, so names of account and region are `Fn::Sub`.
 """
@@ -76,8 +76,8 @@ def document(
     size = _size(policy)
     if size > MAX_CHARACTERS:
         raise PolicyError(
-            f"the `functions` make a policy of {size} characters, and a role takes {MAX_CHARACTERS} of them: "
-            "write several names as one pattern"
+            f"the `functions` produce a policy of {size} characters, and a role allows {MAX_CHARACTERS}: "
+            "combine several names into one pattern"
         )
     return policy
 

@@ -125,12 +125,12 @@ class _Reader:
             self._error("empty", "the file is empty")
             return None
         if start.version or start.tags:
-            self._error("directive", "take the %YAML or %TAG line out")
+            self._error("directive", "remove the %YAML or %TAG line")
         event = self._next()
         root = self._value(event, (), self.mark)
         self._next()  # the document's end
         if isinstance(self._next(), yaml.DocumentStartEvent):
-            self._error("documents", "a second document begins here; a gate file has one")
+            self._error("documents", "a second document begins here; a gate file has only one")
         return Source(root, self._places)
 
     def _value(self, event: Any, path: Path, key: Mark | None = None) -> Value:
@@ -142,9 +142,9 @@ class _Reader:
             self._error("anchor", f'this is an alias; a pattern needs quotes: "*{event.anchor}"')
             return Unusable()
         if event.anchor is not None:
-            self._error("anchor", f"take the anchor `&{event.anchor}` out; write each value where it belongs")
+            self._error("anchor", f"remove the anchor `&{event.anchor}`; write each value where it belongs")
         if event.tag is not None:
-            self._error("tag", f"take the tag `{event.tag}` out; write texts in quotes")
+            self._error("tag", f"remove the tag `{event.tag}`; write strings in quotes")
         if isinstance(event, yaml.MappingStartEvent):
             return self._mapping(path)
         if isinstance(event, yaml.SequenceStartEvent):
@@ -164,7 +164,7 @@ class _Reader:
             mark = self.mark
             key = self._key(event, (*path, unnamed))
             if key in members:
-                self._error("duplicate_key", f"`{key}` is here for the second time", mark)
+                self._error("duplicate_key", f"`{key}` occurs twice", mark)
                 key = None
             value = self._value(self._next(), (*path, unnamed if key is None else key), mark)
             if key is None:
@@ -183,14 +183,14 @@ class _Reader:
         if isinstance(key, Scalar):
             if key.kind == "string":
                 return key.text
-            self._error("unquoted", f"a key is a text, and this is {described(key)}: {quoted(key)}", mark)
+            self._error("unquoted", f"a key is a string, but this is {described(key)}: {quoted(key)}", mark)
         elif not isinstance(key, Unusable):
-            self._error("key", "a key is a text, not a list or a mapping", mark)
+            self._error("key", "a key must be a string, not a list or a mapping", mark)
         return None
 
     def _scalar(self, event: yaml.ScalarEvent) -> Value:
         if _SURROGATE.search(event.value):
-            self._error("text", "half of a surrogate pair is no character; write the character itself")
+            self._error("text", "half of a surrogate pair is not a character; write the character itself")
             return Unusable()
         return Scalar(event.value, _kind(event.value) if event.implicit[0] else "string")
 
@@ -211,12 +211,12 @@ def described(value: object) -> str:
         return "a list"
     if isinstance(value, Scalar) and value.kind != "string":
         return "empty" if value.kind == "null" else f"a {value.kind}"
-    return "a text"
+    return "a string"
 
 
 def quoted(scalar: Scalar) -> str:
     """Say how to make a text of an unquoted scalar."""
-    return "write a text" if scalar.kind == "null" else f'write "{scalar.text}"'
+    return "write a string" if scalar.kind == "null" else f'write "{scalar.text}"'
 
 
 def _kind(text: str) -> Kind:

@@ -42,7 +42,7 @@ class CheckContext:
         """Return the url of the issuer that an entry names, or that it need not name."""
         issuers = self.file.issuers
         if name is None and len(issuers) > 1:
-            self.error("issuer", at, f"say which `issuer`: {listed(issuers)}")
+            self.error("issuer", at, f"specify the `issuer`: {listed(issuers)}")
         elif name is not None and name not in issuers:
             hint = did_you_mean(name, issuers)
             self.error("issuer", (*at, "issuer"), f"there is no issuer `{name}`{hint}")

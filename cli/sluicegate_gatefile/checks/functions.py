@@ -41,11 +41,11 @@ def check_shared_targets(context: CheckContext, rules: Rules) -> None:
         protected = context.protected(known)
         others = [stage for stage in known if stage not in protected]
         if protected and others:
-            what = f"{listed(protected)} (protected) and {listed(others)} (not) of `{pattern}` are in one"
+            what = f"{listed(protected)} (protected) and {listed(others)} (not) of `{pattern}` share one"
             context.warning(
                 "shared_target",
                 ("functions", pattern),
-                f"{what} target, with one role and `$LATEST`: keep protected stages to other functions",
+                f"{what} target, with one role and `$LATEST`: use separate functions for protected stages",
             )
 
 
@@ -53,6 +53,6 @@ def _check_aliases(context: CheckContext, at: Path, aliases: Mapping[str, str]) 
     owners: dict[str, str] = {}
     for stage, alias in aliases.items():
         if alias in owners:
-            what = f"`{stage}` and `{owners[alias]}` come to one alias, `{alias}`, of one target"
+            what = f"`{stage}` and `{owners[alias]}` have the same alias, `{alias}`, in one target"
             context.error("alias", (*at, stage), f"the stages {what}: give one of them another `alias`")
         owners[alias] = stage

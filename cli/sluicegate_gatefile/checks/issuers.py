@@ -21,7 +21,7 @@ def issuers(context: CheckContext, read_keys: KeyReader, *, allow_loopback: bool
         at: Path = ("issuers", name)
         _check_url(context, (*at, "url"), issuer.url, allow_loopback=allow_loopback)
         if issuer.url in urls:
-            what = f"`{urls[issuer.url]}` has this url too; an issuer has one entry"
+            what = f"`{urls[issuer.url]}` has the same url; each issuer has one entry"
             context.error("issuer", (*at, "url"), what)
         urls[issuer.url] = name
         yield {
@@ -34,7 +34,7 @@ def issuers(context: CheckContext, read_keys: KeyReader, *, allow_loopback: bool
         }
     for name, issuer in context.file.issuers.items():
         if issuer.audience.rstrip("/") in urls:
-            what = "is a GitLab's own URL, which many jobs use for other services; choose one of your own"
+            what = "is a GitLab's own URL, which many jobs use for other services; choose a value of your own"
             context.warning("audience", ("issuers", name, "audience"), f"the audience {what}")
 
 
@@ -46,9 +46,9 @@ def _check_url(context: CheckContext, at: Path, url: str, *, allow_loopback: boo
     except ValueError:
         host = ""
     if not host or not url.isascii() or "\\" in url:
-        context.error("issuer", at, f"`{url}` is not a URL of a GitLab")
+        context.error("issuer", at, f"`{url}` is not the URL of a GitLab instance")
     elif parts.scheme == "http" and not (allow_loopback and host in LOOPBACK):
-        what = "an issuer is https; http is for this machine's own address on the stand"
+        what = "an issuer's URL must be https; http is only for this machine's address, on the stand"
         context.error("issuer", at, what)
 
 

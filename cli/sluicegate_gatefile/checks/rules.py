@@ -44,7 +44,7 @@ def deny(context: CheckContext) -> list[dict[str, Any]]:
         given = entry.given()
         claims = {claim: given[claim] for claim in DENIABLE if claim in given}
         if not claims:
-            context.error("deny", at, f"the entry refuses nobody: give one of {listed(DENIABLE)}")
+            context.error("deny", at, f"the entry denies nobody: give one of {listed(DENIABLE)}")
         found.append({"issuer": context.issuer(at, entry.issuer), "claims": claims})
     return found
 
@@ -66,7 +66,7 @@ def _rule(context: CheckContext, at: Path, rule: RuleSection) -> dict[str, Any]:
         where: Path = (*at, "allow", "functions", i)
         check_own_functions(context, where, pattern)
         if not any(overlap(pattern, covered) for covered in context.file.functions):
-            what = f"`{pattern}` is in no entry of `functions`: it grants nothing"
+            what = f"`{pattern}` matches no entry of `functions`: it grants nothing"
             context.warning("uncovered", where, what)
     return {
         "name": rule.name,
@@ -82,7 +82,7 @@ def _rule(context: CheckContext, at: Path, rule: RuleSection) -> dict[str, Any]:
 def _check_pins(context: CheckContext, at: Path, rule: RuleSection, protected: Sequence[str]) -> None:
     claims = rule.claims
     if not any(pinned(claims, claim) for claim in PINS):
-        what = "gives neither project_id nor namespace_id exactly: anybody's project could match"
+        what = "pins neither project_id nor namespace_id: anybody's project could match"
         context.error("pin", at, f"the rule {what}; pin one of them")
     elif protected and not pinned(claims, "project_id"):
         context.error("pin", at, f"{listed(protected)} is protected: the rule must pin project_id")
@@ -100,17 +100,17 @@ def _check_pins(context: CheckContext, at: Path, rule: RuleSection, protected: S
 
 def _check_claims(context: CheckContext, at: Path, claims: Claims) -> None:
     if "ref" in claims and not {"ref_type", "ref_path"} & claims.keys():
-        what = "a branch and a tag can have one name: say `ref_type` too, or `ref_path` instead"
+        what = "a branch and a tag can have the same name: add `ref_type`, or use `ref_path` instead"
         context.error("ref_type", (*at, "ref"), what)
     if "environment" in claims and "environment_protected" not in claims:
-        what = "any developer can write this keyword in a job; ask for environment_protected too"
+        what = "any developer can write this keyword in a job; require environment_protected too"
         context.warning("environment", (*at, "environment"), what)
     if "project_path" in claims and "project_id" not in claims:
         what = "a path can be freed and taken by somebody else; give project_id too"
         context.warning("project_path", (*at, "project_path"), what)
     for source in _FORK_SOURCES:
         if any(patterns.compile(text).matches(source) for text in claims.get("pipeline_source", ())):
-            what = f"`{source}` pipelines run what a merge request brings, from forks too"
+            what = f"`{source}` pipelines run the code of merge requests, including those from forks"
             context.warning("pipeline_source", (*at, "pipeline_source"), what)
             break
     for claim, values in claims.items():
@@ -132,7 +132,7 @@ def _check_names(context: CheckContext, found: Rules) -> None:
     seen: set[str] = set()
     for i, rule in enumerate(found):
         if rule["name"] in seen:
-            what = f"there is a rule `{rule['name']}` already; records tell rules apart by their names"
+            what = f"there is already a rule `{rule['name']}`; records identify rules by name"
             context.error("name", ("rules", i, "name"), what)
         seen.add(rule["name"])
 

@@ -53,7 +53,7 @@ def check_waiting(gate: Gate, report: Reporter) -> None:
     for hook in gate.webhooks.values():
         placement = gate.place(hook.function, hook.stage)
         if hook.scheme != "id_token" and placement and placement.approval is not None:
-            what = f"`{hook.stage}` asks for an approval, and nobody can approve what a webhook asks for"
+            what = f"`{hook.stage}` requires an approval, and nobody can approve what a webhook requests"
             report("warning", "approval", ("webhooks", hook.name, "deploy", "stage"), what)
 
 
@@ -61,12 +61,12 @@ def _entry(context: CheckContext, name: str, entry: WebhookSection) -> dict[str,
     at: Path = ("webhooks", name)
     issuer = context.issuer(at, entry.issuer)
     if entry.scheme == "id_token" and entry.secret is not None:
-        context.error("webhook", (*at, "secret"), "an ID token needs no secret: take it out")
+        context.error("webhook", (*at, "secret"), "an ID token needs no secret: remove it")
     elif entry.scheme != "id_token" and entry.secret is None:
         what = f"the scheme `{entry.scheme}` needs a `secret`: its name in Secrets Manager"
         context.error("webhook", at, what)
     if entry.status is not None and entry.event != "pipeline":
-        what = "is a pipeline's: take it out; of a tag, the pipeline's success counts in any case"
+        what = "is only for `event: pipeline`: remove it; a tag's successful pipeline counts in any case"
         context.error("webhook", (*at, "status"), f"`status` {what}")
     _check_deploys(context, (*at, "deploy"), entry.deploy.function, entry.deploy.stage)
     return {
@@ -92,7 +92,7 @@ def _check_deploys(context: CheckContext, at: Path, function: str, stage: str) -
         what = f"`{function}` is a function of Sluicegate itself"
         context.error("own_function", (*at, "function"), what)
     elif not any(patterns.compile(pattern).matches(function) for pattern in context.file.functions):
-        context.error("webhook", (*at, "function"), f"`{function}` is in no entry of `functions`")
+        context.error("webhook", (*at, "function"), f"`{function}` matches no entry of `functions`")
 
 
 def _check_secrets(context: CheckContext, entries: Sequence[WebhookEntry]) -> None:
@@ -103,7 +103,7 @@ def _check_secrets(context: CheckContext, entries: Sequence[WebhookEntry]) -> No
             continue
         first = owners.setdefault(entry["secret"], entry)
         if (first["issuer"], first["project_id"]) != (entry["issuer"], entry["project_id"]):
-            what = f"`{first['name']}`, of another project, has this secret too: give each its own"
+            what = f"`{first['name']}`, of another project, has the same secret: give each its own"
             context.error("webhook", ("webhooks", entry["name"], "secret"), what)
 
 

@@ -16,7 +16,7 @@ ID: Final = r"[1-9][0-9]*"
 
 # For editors, what patterns.compile says with better messages.
 _STARS = rf"(?![\s\S]*\*\*\*)[^*]*(?:\*+[^*]*){{0,{patterns.MAX_WILDCARDS}}}"
-ABOUT_PATTERN = "`*` is any run of characters but `/`, `**` any run; the whole value must match."
+ABOUT_PATTERN = "`*` is any run of characters except `/`, `**` any run; the whole value must match."
 
 
 def _bad_pattern(text: str) -> str | None:
@@ -28,7 +28,7 @@ def _bad_pattern(text: str) -> str | None:
 
 
 def unprintable(text: str) -> str | None:
-    return None if clean(text) == text else "has characters that do not print"
+    return None if clean(text) == text else "has unprintable characters"
 
 
 AnyText = Annotated[str, TEXT, Form()]
@@ -62,7 +62,7 @@ Title = Annotated[
         "a name of up to 128 characters without spaces around it",
         unprintable,
     ),
-    Field(description="A name for people, as records and refusals show it."),
+    Field(description="A name for people, as shown in records and refusals."),
 ]
 FunctionName = Annotated[
     str,
@@ -99,7 +99,7 @@ IssuerName = Annotated[
     str,
     TEXT,
     Form(),
-    Field(description="The name of an issuer of this file; may be left out while there is only one."),
+    Field(description="The name of an issuer of this file; may be omitted while there is only one."),
 ]
 ActionName = Annotated[RuleAction, TEXT, Field(description="What is asked for.")]
 
@@ -129,7 +129,7 @@ class Section(BaseModel):
         if name in cls.refused:
             return problem("key", f"`{name}` {cls.refused[name]}")
         known = tuple(cls.model_fields)
-        hint = did_you_mean(name, known) or f"; known here: {', '.join(known)}"
+        hint = did_you_mean(name, known) or f"; known keys: {', '.join(known)}"
         return problem("unknown_key", f"there is no key `{name}` here{hint}")
 
     def given(self) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from sluicegate_gatefile.schema.stages import FunctionSection, StageSection
 
 
 class FeedbackSection(Section):
-    """What is reported to this GitLab about its projects' deployments; left out, nothing."""
+    """What is reported to this GitLab about its projects' deployments. Default: nothing."""
 
     secret: Annotated[
         str,
@@ -25,7 +25,7 @@ class FeedbackSection(Section):
         description="The secret in AWS Secrets Manager that holds an access token with the scope `api`."
     )
     commit_status: Flag = Field(
-        True, description="Whether each deployment is a status of its commit; true if left out."
+        True, description="Whether each deployment is shown as a status of its commit. Default: true."
     )
     deployment: Flag = Field(
         True,
@@ -35,7 +35,7 @@ class FeedbackSection(Section):
 
 
 class IssuerSection(Section):
-    """A GitLab whose ID tokens are accepted."""
+    """A GitLab instance whose ID tokens are accepted."""
 
     url: Annotated[
         str,
@@ -45,14 +45,16 @@ class IssuerSection(Section):
             "an https URL without a slash at the end, user, query or fragment",
             unprintable,
         ),
-    ] = Field(description="The GitLab's URL, exactly as its tokens say in `iss`: https, no slash at the end.")
+    ] = Field(
+        description="The GitLab's URL, exactly as in its tokens' `iss`: https, without a slash at the end."
+    )
     audience: Annotated[
         str,
         TEXT,
         Form(r"[\x21-\x7e]{1,256}", "an audience: up to 256 printable ASCII characters without spaces"),
     ] = Field(
-        description="The `aud` that jobs ask their token for: a text of your own that no other service "
-        "accepts."
+        description="The `aud` that jobs request in their token: a string of your choice that no other "
+        "service accepts."
     )
     jwks: Annotated[
         str,
@@ -67,7 +69,7 @@ class IssuerSection(Section):
         "with its JWK set, for a GitLab that AWS cannot reach.",
     )
     max_age: Annotated[int, Duration()] | None = Field(
-        None, description="Oldest ID token, counted from `iat`, that is accepted; `exp` limits it too."
+        None, description="The oldest ID token that is accepted, counted from `iat`; `exp` limits it too."
     )
     feedback: FeedbackSection | None = None
 
@@ -77,7 +79,7 @@ class GateFile(Section):
 
     version: Annotated[Literal[1], Exactly(1)] = Field(description="The format of this file.")
     issuers: Annotated[dict[ShortName, IssuerSection], Field(min_length=1)] = Field(
-        description="GitLabs whose ID tokens are accepted."
+        description="GitLab instances whose ID tokens are accepted."
     )
     targets: Annotated[Any, Later(section=True)] = Field(
         None, description="Other accounts, regions and roles. Not supported yet."
@@ -86,10 +88,10 @@ class GateFile(Section):
         description="Stages, by name."
     )
     functions: Annotated[dict[FunctionPattern, FunctionSection], OrEmpty()] = Field(
-        description="The functions that can be deployed. An exact name beats the longest pattern."
+        description="The functions that can be deployed. An exact name precedes the longest pattern."
     )
     rules: Annotated[list[RuleSection], OrEmpty()] = Field(
-        description="Who may do what. The first rule that grants all that is asked decides."
+        description="Who may do what. The first rule that grants everything the request needs decides."
     )
     deny: Annotated[list[DenySection], OrEmpty()] = Field(
         [], description="Who may do nothing at all, whatever the rules say."
@@ -98,5 +100,5 @@ class GateFile(Section):
         {}, description="Webhooks that start deployments, by name."
     )
     tests: Annotated[list[TestSection], OrEmpty()] = Field(
-        [], description="Questions to the rules, asked by `sluicegate check` and before each build."
+        [], description="Tests of the rules, run by `sluicegate check` and before each build."
     )

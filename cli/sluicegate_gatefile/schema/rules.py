@@ -26,21 +26,21 @@ from sluicegate_gatefile.schema.base import (
 from sluicegate_gatefile.yaml_source import Scalar
 
 _CLAIMS: Final[Mapping[str, str]] = {
-    "project_id": "The project's id. Pin it: a path can be freed and taken by somebody else, an id not.",
+    "project_id": "The project's id. Pin it: a path can be freed and taken by somebody else, an id cannot.",
     "namespace_id": "The id of the project's group or user.",
-    "project_path": "The project's path; A-Z and a-z are equal. Never a pin.",
-    "namespace_path": "The path of the project's group or user; A-Z and a-z are equal. Never a pin.",
+    "project_path": "The project's path; ASCII case is ignored. Never a pin.",
+    "namespace_path": "The path of the project's group or user; ASCII case is ignored. Never a pin.",
     "ref": "The branch or tag; say which with `ref_type`.",
     "ref_type": "`branch` or `tag`.",
     "ref_path": "The full ref, such as `refs/tags/v1.0.0`.",
-    "ref_protected": '"true" where the branch or tag is protected.',
-    "pipeline_source": "What started the pipeline. Not named, it must be `push` or `web`.",
-    "environment": "The job's environment. Anybody can write it: ask for `environment_protected` too.",
-    "environment_protected": '"true" where the environment is protected.',
-    "groups_direct": "Groups of which the user is a direct member; one that matches is enough.",
+    "ref_protected": '"true" if the branch or tag is protected.',
+    "pipeline_source": "What started the pipeline. If this is omitted, it must be `push` or `web`.",
+    "environment": "The job's environment. Any developer can write it: require `environment_protected` too.",
+    "environment_protected": '"true" if the environment is protected.',
+    "groups_direct": "Groups that the user is a direct member of; one matching group is enough.",
     "user_id": "The id of the user who runs the job.",
-    "event": "Of a webhook's delivery only: `tag_push` or `pipeline`.",
-    "sub": "The token's subject. A project can change what it is made of; never a pin.",
+    "event": "For webhook deliveries only: `tag_push` or `pipeline`.",
+    "sub": "The token's subject. A project can change its composition; never counts as a pin.",
 }
 _CLAIM_NAMES = (*_CLAIMS, *sorted(claims.READABLE - _CLAIMS.keys()))
 
@@ -50,7 +50,7 @@ def _about(claim: str) -> str:
 
 
 class _Claims(Section):
-    """What the token must say: for each claim a pattern, or a list of which one must match."""
+    """What the token must contain: for each claim a pattern, or a list of which one must match."""
 
     refused: ClassVar[Mapping[str, str]] = dict.fromkeys(claims.NEVER_USABLE, "cannot be in a rule") | {
         "iss": "is checked for every token: name the issuer with `issuer`",
@@ -121,7 +121,7 @@ _Ids = Annotated[list[Id], Field(min_length=1), OneOrMany()]
 
 
 class DenySection(Section):
-    """Refuses the identities that have all of these, before any rule is read."""
+    """Refuses the identities that have all of these claims, before any rule is read."""
 
     issuer: IssuerName | None = None
     project_id: _Ids | None = Field(None, description="The project's id, or a list of them.")
@@ -148,13 +148,13 @@ class DeploySection(Section):
 
 
 class WebhookSection(Section):
-    """A webhook of GitLab's, and what its deliveries deploy."""
+    """A GitLab webhook, and what its deliveries deploy."""
 
     issuer: IssuerName | None = None
     project_id: Id = Field(description="The project's id.")
     scheme: Annotated[webhooks.Scheme, TEXT] = Field(
-        description="How a delivery proves where it is from; no other is tried. `signature`: GitLab's "
-        "signing token. `token`: its secret token, in the clear. `id_token`: a job's ID token."
+        description="How a delivery proves its origin; no other way is tried. `signature`: GitLab's "
+        "signing token. `token`: its secret token, in clear text. `id_token`: a job's ID token."
     )
     secret: (
         Annotated[
@@ -173,9 +173,9 @@ class WebhookSection(Section):
     event: Annotated[webhooks.Event, TEXT] = Field(
         description="`tag_push`: a tag is pushed, or its pipeline succeeds. `pipeline`: a pipeline succeeds."
     )
-    status: Annotated[Literal["success"], TEXT] | None = Field(None, description="Of `pipeline`: its status.")
+    status: Annotated[Literal["success"], TEXT] | None = Field(None, description="The pipeline's status.")
     ref: ClaimPattern = Field(
-        description="The tag, or of `pipeline` the branch or tag, without `refs/tags/`. " + ABOUT_PATTERN
+        description="The tag or, for `pipeline`, the branch or tag, without `refs/tags/`. " + ABOUT_PATTERN
     )
     deploy: DeploySection
 
@@ -184,7 +184,7 @@ class WebhookSection(Section):
 
 
 class _Identity(Section):
-    """The token, or the delivery: its issuer and claims. A claim that is not here is not in it."""
+    """The token or delivery: its issuer and claims. It has no other claims."""
 
     issuer: IssuerName | None = None
     jti: AnyText | None = Field(None, description="The token's id.")
@@ -218,7 +218,7 @@ class ExpectSection(Section):
 
 
 class TestSection(Section):
-    """A question to the rules, and the answer that it must have."""
+    """A test of the rules: a request, and the expected decision."""
 
     name: Title | None = None
     identity: _TestIdentity

@@ -18,7 +18,7 @@ Bake = Annotated[
     Field(description="How long the new version is watched before the next step."),
 ]
 MaxAge = Annotated[
-    int, Duration(), Field(description="Oldest ID token, counted from `iat`, that is accepted here.")
+    int, Duration(), Field(description="The oldest ID token that is accepted here, counted from `iat`.")
 ]
 JsonText = Annotated[str, Json(MAX_PAYLOAD)]
 
@@ -27,7 +27,7 @@ StrategyType = Literal["all-at-once", "canary", "linear", "steps"]
 
 
 class StepSection(Section):
-    """A step; only the last may go without a `bake`."""
+    """A step; only the last one may omit `bake`."""
 
     percent: Annotated[int, Number(1, 100)] = Field(description="The new version's share of the traffic.")
     bake: Bake | None = None
@@ -39,17 +39,17 @@ class StrategyOverride(Section):
     type: Annotated[StrategyType, TEXT] | None = Field(
         None,
         description="`all-at-once`: the alias is moved in one step. `canary`: a share first, then all. "
-        "`linear`: a share more each time. `steps`: as they are listed.",
+        "`linear`: an equal share more each time. `steps`: as listed.",
     )
     percent: Annotated[int, Number(1, 99)] | None = Field(
-        None, description="The canary's share of the traffic; of `linear`, how much more each time."
+        None, description="For `canary`, its share of the traffic; for `linear`, the increment of each step."
     )
     bake: Bake | None = None
     every: Annotated[int, Duration(most=strategy.MAX_BAKE)] | None = Field(
-        None, description="Of `linear`: the time between two moves."
+        None, description="For `linear`: the time between two moves."
     )
     steps: Annotated[list[StepSection], Field(min_length=1), AtMost(strategy.MAX_STEPS)] | None = Field(
-        None, description="Of `steps`: each with more percent than the one before, the last with 100."
+        None, description="For `steps`: each with a higher percentage than the one before, the last with 100."
     )
 
 
@@ -60,27 +60,29 @@ class StrategySection(StrategyOverride):
 
 
 class SmokeSection(Section):
-    """What has to go well before traffic reaches a new version: it answers a payload, or a hook agrees."""
+    """What must succeed before traffic reaches a new version: it answers a payload, or a hook approves."""
 
     payload: JsonText | None = Field(
-        None, description="The event that the version is invoked with; `{}` if left out."
+        None, description="The event that the version is invoked with. Default: `{}`."
     )
-    expect: JsonText | None = Field(None, description="What its answer must contain.")
-    hook: FunctionName | None = Field(None, description="A function that receives the version, and decides.")
+    expect: JsonText | None = Field(None, description="What the response must contain.")
+    hook: FunctionName | None = Field(
+        None, description="A function that gets the version's number and decides."
+    )
     timeout: Annotated[int, Duration(most=MAX_SMOKE)] | None = Field(
-        None, description="How long it may take; 10s if left out."
+        None, description="How long it may take. Default: 10s."
     )
 
 
 Ratio = Annotated[
     float,
     Number(1, MAX_RATIO, whole=False),
-    Field(description="The most, against the version that is replaced."),
+    Field(description="The maximum, as a multiple of the replaced version's value."),
 ]
 Samples = Annotated[
     int,
     Number(1, MAX_SAMPLES),
-    Field(description="Fewer requests of the new version say nothing; 100 if left out."),
+    Field(description="The limit applies once the new version has had this many requests. Default: 100."),
 ]
 
 
@@ -88,7 +90,7 @@ class ErrorsSection(Section):
     """Failed invocations."""
 
     max_percent: Annotated[float, Number(LEAST, MOST[Metric.ERRORS], whole=False)] | None = Field(
-        None, description="The most, of all invocations."
+        None, description="The maximum, as a percentage of all invocations."
     )
     max_ratio: Ratio | None = None
     min_samples: Samples | None = None
@@ -98,14 +100,14 @@ class ThrottlesSection(Section):
     """Throttled requests."""
 
     max_percent: Annotated[float, Number(LEAST, MOST[Metric.THROTTLES], whole=False)] | None = Field(
-        None, description="The most, of all requests."
+        None, description="The maximum, as a percentage of all requests."
     )
     max_ratio: Ratio | None = None
     min_samples: Samples | None = None
 
 
 class DurationSection(Section):
-    """How long 95 of 100 invocations take at most."""
+    """The duration that 95 of 100 invocations do not exceed."""
 
     max_ms: Annotated[float, Number(LEAST, MOST[Metric.DURATION_P95], whole=False)] | None = Field(
         None, description="Milliseconds."
@@ -130,10 +132,10 @@ class WatchSection(Section):
 
 
 class ApprovalSection(Section):
-    """A second person has to agree before anything of the new code reaches the target."""
+    """A second person must approve before any of the new code reaches the target."""
 
     expires: Annotated[int, Duration(*rollout_settings.APPROVAL)] | None = Field(
-        None, description="How long it waits for them; 24h if left out."
+        None, description="How long the deployment waits for approval. Default: 24h."
     )
 
 
@@ -150,10 +152,10 @@ _ABOUT_ORDER = "`pipeline`: an older pipeline of the same project cannot overwri
 class StageSection(Section):
     """A stage: a named alias on functions."""
 
-    alias: AliasName | None = Field(None, description="The Lambda alias; the stage's name if left out.")
+    alias: AliasName | None = Field(None, description="The Lambda alias. Default: the stage's name.")
     target: Annotated[Any, Later()] = Field(
         None,
-        description="Another account, region or role; left out, it is the stack's own. Not supported yet.",
+        description="Another account, region or role. Default: the stack's own. Not supported yet.",
     )
     protected: Flag = Field(
         False, description='Rules that grant it must pin project_id and ref_protected: "true".'
@@ -172,7 +174,7 @@ _None = Literal["none"]
 
 
 class OverrideSection(Section):
-    """What replaces the stage's own."""
+    """What replaces the stage's own settings."""
 
     refused: ClassVar[Mapping[str, str]] = {"protected": _OF_THE_STAGE, "target": _OF_THE_STAGE}
 
@@ -198,8 +200,8 @@ class FunctionSection(Section):
     """What is different for these functions."""
 
     stages: Annotated[dict[StageName, OverrideSection], OrEmpty()] = Field(
-        {}, description="By stage, what replaces the stage's own; mappings merge, lists replace."
+        {}, description="For each stage, what replaces its own settings; mappings merge, lists replace."
     )
     images: Annotated[Any, Later()] = Field(
-        None, description="Repositories of which images may be deployed. Not supported yet."
+        None, description="Repositories whose images may be deployed. Not supported yet."
     )

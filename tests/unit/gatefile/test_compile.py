@@ -250,7 +250,7 @@ def test_any_text_is_read_or_found_at_fault(text: str) -> None:
     ("text", "at", "hint"),
     [
         (SOUND + "rule: []\n", (16, 1, "unknown_key"), "did you mean `rules`?"),
-        (SOUND + "zzz: []\n", (16, 1, "unknown_key"), "known here: version, issuers"),
+        (SOUND + "zzz: []\n", (16, 1, "unknown_key"), "known keys: version, issuers"),
         (changed("protected: true", "Protected: true"), (6, 23, "unknown_key"), "did you mean `protected`?"),
         (changed("max_age: 15m", "max-age: 15m"), (6, 40, "unknown_key"), "did you mean `max_age`?"),
         (changed("ref_type: tag", "ref_tpye: tag"), (12, 34, "unknown_key"), "did you mean `ref_type`?"),
@@ -284,7 +284,7 @@ def test_any_text_is_read_or_found_at_fault(text: str) -> None:
         (changed("  orders-*: {}", "  orders/*: {}"), (8, 3, "value"), "function's name or pattern"),
         (changed("  orders-*: {}", '  "": {}'), (8, 3, "value"), "function's name or pattern"),
         (changed("[orders-*]", "[orders-*, ord.ers]"), (13, 54, "value"), "function's name or pattern"),
-        (changed("[orders-*]", "orders-*"), (13, 43, "type"), "a list belongs here"),
+        (changed("[orders-*]", "orders-*"), (13, 43, "type"), "expected a list"),
         (changed("[orders-*]", "[]"), (13, 43, "value"), "name at least one"),
         (changed("[deploy]", "[deploi]"), (13, 23, "value"), "did you mean `deploy`?"),
         (changed("ref: v*", "ref: []"), (12, 54, "value"), "name at least one"),
@@ -293,19 +293,19 @@ def test_any_text_is_read_or_found_at_fault(text: str) -> None:
         (changed("ref: v*", "ref: v***"), (12, 54, "value"), "three stars"),
         (changed("ref: v*", f"ref: {'v*' * 9}"), (12, 54, "value"), "more than 8 wildcards"),
         (changed("ref: v*", f"ref: {'v' * 257}"), (12, 54, "value"), "longer than 256"),
-        (changed("name: orders to prod", 'name: "a\\eb"'), (10, 11, "value"), "do not print"),
+        (changed("name: orders to prod", 'name: "a\\eb"'), (10, 11, "value"), "unprintable characters"),
         (changed("name: orders to prod", 'name: " a"'), (10, 11, "value"), "without spaces"),
         (changed("issuers:\n", "issuers: {}\nstage:\n"), (2, 10, "value"), "name at least one"),
-        (changed("deny:\n", "deny: {}\n"), (14, 7, "type"), "a list belongs here, not a mapping"),
+        (changed("deny:\n", "deny: {}\n"), (14, 7, "type"), "expected a list, not a mapping"),
         (changed("deny:\n", "deny: [{project_id: acme}]\n"), (14, 21, "value"), "digits"),
         (changed("deny:\n", 'deny: [{project_id: "42*"}]\n'), (14, 21, "value"), "digits"),
         (changed("deny:\n", 'deny: [{jti: "x*"}]\n'), (14, 14, "value"), "no patterns"),
-        (changed("deny:\n", "deny: [{ref: main}]\n"), (14, 9, "unknown_key"), "known here"),
+        (changed("deny:\n", "deny: [{ref: main}]\n"), (14, 9, "unknown_key"), "known keys"),
         (changed("jwks: discovery", "jwks: /etc/keys"), (3, 87, "value"), "file beside this one"),
         (changed("jwks: discovery", "jwks: ../keys"), (3, 87, "value"), "file beside this one"),
         (changed("jwks: discovery", "jwks: https://x/y"), (3, 87, "value"), "file beside this one"),
-        ("[]", (1, 1, "type"), "a mapping belongs here, not a list"),
-        ("x", (1, 1, "type"), "a mapping belongs here, not a text"),
+        ("[]", (1, 1, "type"), "expected a mapping, not a list"),
+        ("x", (1, 1, "type"), "expected a mapping, not a string"),
     ],
 )  # fmt: skip
 def test_what_does_not_belong_is_an_error_that_says_what_to_do(
@@ -422,11 +422,11 @@ def test_two_issuers_are_told_apart(check: Check) -> None:
 @pytest.mark.parametrize(
     ("text", "line", "hint"),
     [
-        (TWO.replace("    issuer: corp\n", ""), 11, "say which `issuer`: `corp`, `other`"),
+        (TWO.replace("    issuer: corp\n", ""), 11, "specify the `issuer`: `corp`, `other`"),
         (TWO.replace("issuer: corp", "issuer: othr"), 12, "there is no issuer `othr`; did you mean `other`?"),
         (changed("issuer: corp", "issuer: x"), 11, "there is no issuer `x`"),
-        (TWO.replace("deny:", 'deny: [{user_id: "7"}]'), 15, "say which `issuer`"),
-        (TWO.replace("gitlab.example.org", "gitlab.example.com"), 4, "`corp` has this url too"),
+        (TWO.replace("deny:", 'deny: [{user_id: "7"}]'), 15, "specify the `issuer`"),
+        (TWO.replace("gitlab.example.org", "gitlab.example.com"), 4, "`corp` has the same url"),
     ],
 )
 def test_an_issuer_must_be_known_and_plain_which(check: Check, text: str, line: int, hint: str) -> None:
@@ -490,7 +490,7 @@ def test_a_file_of_keys_must_be_one(check: Check, directory: Path, content: byte
 def test_two_stages_cannot_share_an_alias(check: Check, text: str, line: int) -> None:
     report = check(text)
     assert [(d.line, d.code) for d in report.diagnostics] == [(line, "alias")]
-    assert "come to one alias" in messages(report)
+    assert "have the same alias" in messages(report)
 
 
 def test_aliases_may_be_swapped_for_a_function(check: Check) -> None:
@@ -744,13 +744,14 @@ def with_test(identity: str = RELEASE, request: str = REQUEST, expect: str = "al
         (with_test(expect="allowed: false"), "allowed by the rule `orders to prod`"),
         (
             with_test(identity=RELEASE.replace("push", "api").replace("ref_type: tag, ", "")),
-            "not allowed: of the nearest rule `orders to prod`, ref_type is missing, pipeline_source is api",
+            "not allowed: the nearest rule is `orders to prod`, "
+            "but ref_type is missing, pipeline_source is api",
         ),
         (
             with_test(request=REQUEST.replace("prod", "dev")),
-            "not allowed: of the nearest rule `orders to prod`, only the grant is another",
+            "not allowed: the nearest rule is `orders to prod`, but it does not grant this",
         ),
-        (with_test(identity='project_id: "1"'), "not allowed: no rule of this project comes near"),
+        (with_test(identity='project_id: "1"'), "not allowed: no rule for this project almost matches"),
         (
             with_test().replace("deny:", "deny: [{jti: j}]").replace("{project_id", "{jti: j, project_id", 2)
             .replace("claims: {jti: j, ", "claims: {"),
@@ -758,7 +759,7 @@ def with_test(identity: str = RELEASE, request: str = REQUEST, expect: str = "al
         ),
         (
             with_test(request=REQUEST.replace("orders-api", "bill")).replace("[orders-*]", "[bill, orders]"),
-            "not allowed: `bill` is in no entry of `functions`",
+            "not allowed: `bill` matches no entry of `functions`",
         ),
     ],
 )  # fmt: skip
@@ -908,7 +909,7 @@ def test_more_functions_than_a_role_can_name_are_an_error(check: Check) -> None:
     many = "".join(f"  orders-{'x' * 40}-{i}: {{}}\n" for i in range(200))
     report = check(changed("  orders-*: {}\n", f"  orders-*: {{}}\n{many}"))
     assert found(report) == [(7, 1, "error", "policy")]
-    assert "write several names as one pattern" in messages(report)
+    assert "combine several names into one pattern" in messages(report)
     assert not report.ok
 
 
@@ -920,13 +921,13 @@ def test_the_build_writes_gate_and_policy(
     assert gatefile.main([str(file), "--out", str(out), "--policy", str(policy)]) == 0
     assert (out / "sluicegate" / "gate.json").read_bytes() == report.document
     assert json.loads(policy.read_text())["Version"] == "2012-10-17"
-    assert capsys.readouterr().err.startswith(f"{file}:13:54: warning: `billing` is in no entry")
+    assert capsys.readouterr().err.startswith(f"{file}:13:54: warning: `billing` matches no entry")
 
 
 @pytest.mark.parametrize(
     ("text", "line"),
     [
-        (changed('"4213"', "4213"), ":12:26: error: a text belongs here"),
+        (changed('"4213"', "4213"), ":12:26: error: expected a string"),
         (with_test(expect="allowed: false"), ":16:5: error: test failed: NAME: allowed by the rule"),
     ],
 )

@@ -93,7 +93,7 @@ def test_a_watch_reads_cloudwatch() -> None:
 def test_what_is_invoked_counts_to_the_size() -> None:
     names = [f"function-{number}" for number in range(40)]
     document(names)
-    with pytest.raises(PolicyError, match="write several names as one pattern"):
+    with pytest.raises(PolicyError, match="combine several names into one pattern"):
         document(names, smoked=names)
 
 
@@ -161,7 +161,7 @@ def test_what_no_function_is_called_makes_no_policy(pattern: str) -> None:
 
 
 def test_a_policy_that_iam_would_refuse_is_refused_at_build() -> None:
-    with pytest.raises(PolicyError, match="write several names as one pattern"):
+    with pytest.raises(PolicyError, match="combine several names into one pattern"):
         document([f"function-{number}" for number in range(100)])
 
 

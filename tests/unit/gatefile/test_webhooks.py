@@ -157,7 +157,7 @@ def test_a_secret_is_one_projects(check: Check) -> None:
     other = SOUND[SOUND.index("  orders-tags:") :].replace("orders-tags", "others").replace("4213", "9")
     report = check(SOUND + other)
     assert (25, 13, "error", "webhook") in found(report)
-    assert "of another project, has this secret too" in report.diagnostics[-1].message
+    assert "of another project, has the same secret" in report.diagnostics[-1].message
 
 
 @pytest.mark.parametrize(
