@@ -57,7 +57,7 @@ def _error(response: httpx2.Response) -> ApiError:
     if status in (401, 403):
         return ApiError(ExitCode.REFUSED, document)
     rejected = 400 <= status < 500 and status not in _RETRYABLE
-    return ApiError(ExitCode.REJECTED if rejected else ExitCode.UNAVAILABLE, document)
+    return ApiError(ExitCode.UNACCEPTABLE if rejected else ExitCode.UNAVAILABLE, document)
 
 
 def not_uploaded(detail: str, exit_code: ExitCode) -> ApiError:
@@ -148,7 +148,7 @@ class ApiClient:
         """
         url = str(upload["url"])
         if not (url.startswith("https://") or (_is_loopback(url) and _is_loopback(self._url))):
-            raise not_uploaded("the upload URL from the API is not https", ExitCode.REJECTED)
+            raise not_uploaded("the upload URL from the API is not https", ExitCode.UNACCEPTABLE)
         headers = {str(name): str(value) for name, value in upload["headers"].items()}
         headers["content-length"] = str(file.stat().st_size)
 
@@ -167,7 +167,7 @@ class ApiClient:
             return answer
         raise not_uploaded(
             f"the artifact store responded with {answer}",
-            ExitCode.REJECTED if response.status_code not in _RETRYABLE else ExitCode.UNAVAILABLE,
+            ExitCode.UNACCEPTABLE if response.status_code not in _RETRYABLE else ExitCode.UNAVAILABLE,
         )
 
     def _call(self, method: str, path: tuple[str, ...], **request: Any) -> ClientResponse:

@@ -13,7 +13,7 @@ class ExitCode(IntEnum):
     """Wrong use of the command, or an error in the gate file."""
     REFUSED = 3
     """401 or 403: the token does not verify, or no rule allows the request."""
-    REJECTED = 4
+    UNACCEPTABLE = 4
     """Any other 4xx: busy, not found, another version than expected, ..."""
     UNAVAILABLE = 5
     """No response, 429 or 5xx, after all retries. It is safe to run the same command again."""

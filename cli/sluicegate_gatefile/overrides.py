@@ -21,12 +21,12 @@ Keys = Mapping[str, Any]
 
 NO_STRATEGY: Final = {"type": "all-at-once"}
 NO_PAYLOAD: Final = "{}"
-TIMEOUT: Final = 10  # seconds of a smoke test
+SMOKE_TIMEOUT: Final = 10  # seconds of a smoke test
 MIN_SAMPLES: Final = 100
-EXPIRES: Final = 86_400  # seconds of an approval
+APPROVAL_EXPIRES: Final = 86_400  # seconds of an approval
 
 # Seconds. CloudWatch has Lambda's metrics of a minute one to two minutes after it.
-_LAG: Final = 180
+_METRICS_LAG: Final = 180
 
 # By key of the gate file, what it is in a rollout.
 _FIELDS: Final = {
@@ -146,7 +146,7 @@ class Rollouts:
             case "watch":
                 return self._watch(at, value)
             case "approval":
-                return value.get("expires", EXPIRES)
+                return value.get("expires", APPROVAL_EXPIRES)
             case "requires":
                 return self._requires((*at, "succeeded_in"), value["succeeded_in"])
             case _:
@@ -177,7 +177,7 @@ class Rollouts:
     # Smoke
 
     def _smoke(self, at: Path, keys: Keys) -> Smoke | None:
-        timeout = keys.get("timeout", TIMEOUT)
+        timeout = keys.get("timeout", SMOKE_TIMEOUT)
         if "hook" in keys:
             if _invokes(keys):
                 what = "a hook decides by itself: remove either `hook`, or `payload` and `expect`"
@@ -218,8 +218,8 @@ class Rollouts:
             if watch.alarms:
                 what += "; alarms are still checked before the move"
             self.report("warning", "watch", at, what)
-        elif watch.limits and min(bakes) < _LAG:
-            what = f"a bake of {duration(min(bakes))} is shorter than {duration(_LAG)}"
+        elif watch.limits and min(bakes) < _METRICS_LAG:
+            what = f"a bake of {duration(min(bakes))} is shorter than {duration(_METRICS_LAG)}"
             lag = "CloudWatch's metrics lag by one to two minutes, and may arrive too late for it"
             self.report("warning", "watch", at, f"{what}: {lag}")
 

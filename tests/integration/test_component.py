@@ -164,7 +164,7 @@ def test_promotes_what_it_deployed_and_rolls_back(project: Project) -> None:
     assert further.code == ExitCode.OK, further.log
     assert machine.dotenv()["SLUICEGATE_VERSION"] == "1"
     late = machine.run(project.job(action="promote", version="2", **{"from": "staging"}), project.token())
-    assert late.code == ExitCode.REJECTED
+    assert late.code == ExitCode.UNACCEPTABLE
     assert "source_changed" in late.log
 
 
@@ -186,7 +186,7 @@ def test_refusals_name_what_is_in_the_way(in_dash: Project) -> None:
     assert machine.run(in_dash.job(zip="stock.zip"), in_dash.token()).code == ExitCode.OK
     in_dash.build()
     expecting = machine.run(in_dash.job(zip="stock.zip", expect_version="7"), in_dash.token())
-    assert expecting.code == ExitCode.REJECTED
+    assert expecting.code == ExitCode.UNACCEPTABLE
     assert "not_as_expected" in expecting.log
     assert machine.dotenv() == {}
     assert machine.left() == ["project/stock.zip"]
@@ -221,7 +221,7 @@ def test_max_wait_is_the_end_of_waiting_only(in_dash: Project) -> None:
     assert ended.code == ExitCode.STILL_RUNNING, ended.log
     id_ = in_dash.machine.dotenv()["SLUICEGATE_ID"]
     busy = in_dash.machine.run(in_dash.job(zip="stock.zip"), in_dash.token(), job_id="303")
-    assert busy.code == ExitCode.REJECTED
+    assert busy.code == ExitCode.UNACCEPTABLE
     assert "busy" in busy.log
     short = in_dash.machine.run(
         in_dash.job(action="abort", deployment=id_, max_wait="1h"), in_dash.token(), CI_JOB_TIMEOUT="60"

@@ -13,7 +13,7 @@ from typing import Any, Final
 LIFETIME: Final = 3600
 """Seconds: a job's default timeout."""
 
-LEEWAY: Final = 5
+NBF_BEFORE_IAT: Final = 5
 """Seconds that `nbf` lies before `iat`."""
 
 _JOB: Final[Mapping[str, Any]] = {
@@ -60,7 +60,7 @@ def job_claims(
         "jti": str(uuid.uuid4()),
         "iss": issuer,
         "iat": issued,
-        "nbf": at - LEEWAY,
+        "nbf": at - NBF_BEFORE_IAT,
         "exp": at + LIFETIME,
         "sub": f"project_path:{claims.get('project_path')}:ref_type:{ref_type}:ref:{ref}",
         "aud": audience,

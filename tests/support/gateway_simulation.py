@@ -291,3 +291,10 @@ def problem(call: Any, *args: Any, **kwargs: Any) -> Problem:
     with pytest.raises(Problem) as raised:
         call(*args, **kwargs)
     return raised.value
+
+
+def refused(status: int, code: str, call: Any, *args: Any, **kwargs: Any) -> str:
+    """Return the detail of the problem that the call must raise."""
+    found = problem(call, *args, **kwargs)
+    assert (found.status, found.code) == (status, code), found
+    return found.detail

@@ -86,4 +86,4 @@ def _uploaded(api: ApiClient, screen: Screen, function: str, file: Path) -> str:
         if refused is None:
             screen.line("uploaded")
             return digest
-    raise not_uploaded(f"the artifact store rejected the upload twice: {refused}", ExitCode.REJECTED)
+    raise not_uploaded(f"the artifact store rejected the upload twice: {refused}", ExitCode.UNACCEPTABLE)

@@ -78,5 +78,5 @@ def _served(api: ApiClient, screen: Screen, function: str, stage: str) -> str:
 
 def _nothing_to_promote(detail: str) -> ApiError:
     return ApiError(
-        ExitCode.REJECTED, {"code": "nothing_to_promote", "title": "Nothing to promote", "detail": detail}
+        ExitCode.UNACCEPTABLE, {"code": "nothing_to_promote", "title": "Nothing to promote", "detail": detail}
     )

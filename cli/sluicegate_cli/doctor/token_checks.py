@@ -12,6 +12,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from sluicegate.oidc.claims import REQUIRED
 from sluicegate.oidc.identity import Issuer
+from sluicegate.oidc.limits import LEEWAY, MAX_BYTES, MAX_DEPTH
 from sluicegate.strict_json import StrictJsonError, loads
 from sluicegate.text import base64url, clean
 from sluicegate_cli.doctor.findings import (
@@ -24,9 +25,6 @@ from sluicegate_cli.doctor.findings import (
     format_age,
 )
 
-_LEEWAY: Final = 30  # seconds, the same as the API's
-_MAX_TOKEN: Final = 8_192  # bytes of a token
-_MAX_DEPTH: Final = 8
 _SIGNATURE: Final = range(256, 512 + 1)  # bytes; RSA keys of 2048 to 4096 bits
 
 ASK: Final = (
@@ -68,7 +66,7 @@ def read_token(given: str) -> UnverifiedToken | Finding:
         return Finding(FORM, Verdict.WRONG, *problem)
     try:
         decoded = [base64url(part) for part in given.split(".")]
-        header, claims = (loads(part, max_depth=_MAX_DEPTH, control_characters=False) for part in decoded[:2])
+        header, claims = (loads(part, max_depth=MAX_DEPTH, control_characters=False) for part in decoded[:2])
     except (ValueError, StrictJsonError):
         return Finding(
             FORM, Verdict.WRONG, "the token cannot be read: it was truncated or changed", _AS_IT_IS
@@ -109,9 +107,9 @@ def _not_a_token(given: str) -> tuple[str, str] | None:
         return f"the value given is {_KINDS.get(kind[1], 'another kind of token')}, not an ID token", ASK
     if not (given.isascii() and given.isprintable()) or " " in given:
         return "the token contains spaces, line breaks or special characters", _AS_IT_IS
-    if len(given) > _MAX_TOKEN:
+    if len(given) > MAX_BYTES:
         change = "Ask that GitLab's administrators why it is so long: custom claims, or very many groups."
-        return f"the token has {len(given)} bytes, and the limit is {_MAX_TOKEN}", change
+        return f"the token has {len(given)} bytes, and the limit is {MAX_BYTES}", change
     parts = given.count(".") + 1
     if parts == 2:
         return "the token has 2 parts instead of 3: it was truncated", _AS_IT_IS
@@ -226,10 +224,10 @@ def _times(claims: Mapping[str, Any], known: Issuer | None, now: float, by_api: 
     exp, iat, nbf = (claims.get(name) for name in ("exp", "iat", "nbf"))
     if not (type(exp) is int and type(iat) is int and type(nbf) is int):
         return Finding(ROTATION, Verdict.WRONG, "the token lacks one of `exp`, `iat` and `nbf`", ASK)
-    if now >= exp + _LEEWAY:
+    if now >= exp + LEEWAY:
         change = "Run the job again: each run gets a new token, valid for the job's `timeout`."
         return Finding(ROTATION, Verdict.WRONG, f"the token expired {format_age(now - exp)} ago", change)
-    if max(iat, nbf) > now + _LEEWAY:
+    if max(iat, nbf) > now + LEEWAY:
         whose = "GitLab's clock is ahead" if by_api else "this machine's clock or GitLab's is wrong"
         seen = f"the token is not valid for another {format_age(max(iat, nbf) - now)}: {whose}"
         return Finding(ROTATION, Verdict.WRONG, seen, "Synchronize the clock with NTP.")

@@ -74,7 +74,7 @@ def test_a_refusal_is_not_argued_with(api: ApiClient, server: Server, status: in
     with pytest.raises(ApiError) as raised:
         api.get("whoami")
 
-    assert raised.value.exit is (ExitCode.REFUSED if status in (401, 403) else ExitCode.REJECTED)
+    assert raised.value.exit is (ExitCode.REFUSED if status in (401, 403) else ExitCode.UNACCEPTABLE)
     assert len(server.asked) == 1
 
 

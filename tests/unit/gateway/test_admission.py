@@ -1,9 +1,5 @@
 """What requests come to, by the record and the gate file in force: every 403, 409, 412 and 422 of them."""
 
-from collections.abc import Iterator
-from dataclasses import replace
-from typing import Any
-
 import pytest
 
 from sluicegate.deployment.model import Status
@@ -16,8 +12,8 @@ from support.gateway_simulation import (
     GatewaySimulation,
     artifact,
     gate_of,
-    gateway_simulation,
     problem,
+    refused,
     rule,
 )
 from support.signing import ISSUER
@@ -30,19 +26,6 @@ ADA = {"issuer": ISSUER, "claims": {"user_id": ["7"]}}
 
 CAREFUL = {"type": "canary", "percent": 10, "bake": "10m"}
 OTHERS = rule("others", "deploy", "promote", "rollback", claims={"project_id": ["99"]})
-
-
-@pytest.fixture
-def at() -> Iterator[GatewaySimulation]:
-    with gateway_simulation() as made:
-        yield made
-
-
-def refused(status: int, code: str, call: Any, *args: Any, **kwargs: Any) -> str:
-    """The detail of the problem that this call must come to."""
-    found = problem(call, *args, **kwargs)
-    assert (found.status, found.code) == (status, code), found
-    return found.detail
 
 
 # Who
@@ -154,36 +137,6 @@ def test_a_strategy_may_be_more_careful_and_less_only_with_the_right_to(at: Gate
 def test_rights_of_two_rules_never_add_up(at: GatewaySimulation) -> None:
     at.gate = gate_of({"prod": Rollout(steps=CANARY)}, (RELEASERS, rule("bold", "override-strategy")))
     refused(403, "not_allowed", at.deploy, artifact(at, b"new"), strategy={"type": "all-at-once"})
-
-
-# Holds
-
-
-def test_a_held_stage_takes_nothing_new_and_lets_go_back(at: GatewaySimulation) -> None:
-    old, new = artifact(at, b"old"), artifact(at, b"new")
-    at.release(old)
-    at.release(new)
-    at.hold()
-    newer = artifact(at, b"newer")
-    assert "freeze" in refused(409, "held", at.deploy, newer)
-    refused(409, "held", at.request, at.job(), action="deploy", artifact={"sha256": newer}, dry_run=True)
-    at.release(newer, stage="dev")
-    refused(409, "held", at.promote, version="3")
-    assert at.finish(at.rollback()).status is Status.SUCCEEDED
-    at.ask("DELETE", "/stages/{stage}/hold", at.job(), stage="prod")
-    assert at.release(newer).status is Status.SUCCEEDED
-
-
-def test_a_hold_is_for_the_functions_of_its_rule(at: GatewaySimulation) -> None:
-    web = rule("web", "hold", claims={"project_id": ["99"]}, functions=["orders-w*"])
-    at.gate = gate_of(rules=(RELEASERS, web))
-    at.hold(at.job(project_id="99"))
-    assert at.release(artifact(at, b"new")).status is Status.SUCCEEDED
-    refused(403, "not_allowed", at.hold, at.job(project_id="98"))
-    # Nor does another rule's take away what it does not reach all of.
-    at.hold(at.job())
-    at.ask("DELETE", "/stages/{stage}/hold", at.job(project_id="99"), stage="prod")
-    refused(409, "held", at.deploy, artifact(at, b"newer"))
 
 
 # Again
@@ -414,170 +367,3 @@ def test_a_repetition_starts_what_was_not_started(at: GatewaySimulation) -> None
     deployment = at.deploy(sha256, claims)
     assert at.finish(deployment).status is Status.SUCCEEDED
     assert len(at.machine.executions) == 1
-
-
-# Decisions
-
-
-@pytest.fixture
-def asked(at: GatewaySimulation) -> GatewaySimulation:
-    """Ada (7) has asked for a deployment that needs a second person."""
-    at.gate = gate_of({"prod": Rollout(approval=3_600)}, ALLOWED)
-    return at
-
-
-ALLOWED = (
-    RELEASERS,
-    APPROVERS,
-    {**APPROVERS, "name": "elsewhere", "issuer": OTHER},
-    rule("strangers", "approve", claims={**APPROVERS["claims"], "project_id": ["99"]}, stages=["dev"]),
-)
-
-
-@pytest.mark.parametrize(
-    ("claims", "status"),
-    [
-        ({}, 202),
-        ({"user_id": "7"}, 403),  # who asked
-        ({"user_id": "7", "iss": OTHER}, 202),  # another person, of another GitLab
-        ({"pipeline_id": "574"}, 403),  # the pipeline that asked
-        ({"pipeline_id": "574", "iss": OTHER}, 202),
-        ({"user_id": None, "user_login": None}, 403),
-        ({"user_id": "0"}, 403),
-        ({"user_id": "08"}, 403),
-        ({"user_id": "eight"}, 403),
-        ({"user_login": "project_4213_bot_0a1b"}, 403),
-        ({"user_login": "group_72_bot"}, 403),
-        ({"user_login": "service_account_deploys"}, 403),
-        ({"user_login": "robot"}, 202),
-        ({"pipeline_source": "push"}, 403),  # nobody pressed anything
-        ({"pipeline_source": "schedule"}, 403),
-        ({"ref_protected": "false"}, 403),
-        ({"project_id": "99"}, 404),  # may not even see it
-    ],
-)
-def test_somebody_else_approves(asked: GatewaySimulation, claims: dict[str, Any], status: int) -> None:
-    deployment = asked.deploy(artifact(asked, b"new"), asked.job(pipeline_id="574"))
-    who = asked.person("8") | claims
-    if status == 202:
-        assert asked.decide("approve", deployment, who).status == 202
-        assert asked.finish(deployment).status is Status.SUCCEEDED
-    else:
-        assert problem(asked.decide, "approve", deployment, who).status == status
-        assert asked.now(deployment).approval is None
-
-
-def test_a_bot_approves_only_where_the_rule_lists_it(asked: GatewaySimulation) -> None:
-    listed = {**APPROVERS, "claims": {**APPROVERS["claims"], "user_id": ["55"]}}
-    asked.gate = gate_of({"prod": Rollout(approval=3_600)}, (RELEASERS, listed))
-    deployment = asked.deploy(artifact(asked, b"new"))
-    assert asked.decide("approve", deployment, asked.person("55", user_login="project_1_bot")).status == 202
-
-
-@pytest.mark.parametrize("user_id", [None, "0", "x"])
-def test_what_no_user_asked_for_nobody_can_approve(asked: GatewaySimulation, user_id: str | None) -> None:
-    deployment = asked.deploy(artifact(asked, b"new"), asked.job(user_id=user_id, user_login=None))
-    refused(403, "not_allowed", asked.decide, "approve", deployment)
-    assert asked.decide("reject", deployment).status == 202
-
-
-@pytest.mark.parametrize(
-    "gate",
-    [
-        gate_of({"prod": Rollout(approval=3_600)}, (APPROVERS,)),
-        gate_of({"prod": Rollout(approval=3_600)}, (rule("releasers", "rollback"), APPROVERS)),
-        gate_of({"prod": Rollout(approval=3_600)}, ({**RELEASERS, "stages": ["dev"]}, APPROVERS)),
-        gate_of({"prod": Rollout(approval=3_600)}, deny=[ADA]),
-    ],
-)
-def test_the_gate_file_in_force_must_still_allow_it_to_who_asked(asked: GatewaySimulation, gate: Any) -> None:
-    deployment = asked.deploy(artifact(asked, b"new"))
-    asked.gate = gate
-    refused(403, "not_allowed", asked.decide, "approve", deployment)
-    assert asked.decide("reject", deployment).status == 202
-
-
-def test_the_gate_file_in_force_must_allow_it_to_who_approves(asked: GatewaySimulation) -> None:
-    deployment = asked.deploy(artifact(asked, b"new"))
-    asked.gate = gate_of({"prod": Rollout(approval=3_600)}, (RELEASERS,))
-    refused(403, "not_allowed", asked.decide, "approve", deployment)
-
-
-def test_what_is_held_is_not_approved(asked: GatewaySimulation) -> None:
-    deployment = asked.deploy(artifact(asked, b"new"))
-    asked.hold()
-    refused(409, "held", asked.decide, "approve", deployment)
-    asked.ask("DELETE", "/stages/{stage}/hold", asked.job(), stage="prod")
-    assert asked.decide("approve", deployment).status == 202
-
-
-def test_a_decision_is_made_once_and_its_repetition_is_answered(asked: GatewaySimulation) -> None:
-    deployment = asked.deploy(artifact(asked, b"new"))
-    who = asked.person("8")
-    assert asked.decide("approve", deployment, who).status == 202
-    again = asked.decide("approve", deployment, who)
-    assert (again.status, again.headers["Idempotent-Replayed"]) == (200, "true")
-    refused(409, "wrong_state", asked.decide, "approve", deployment, asked.person("9"))
-    refused(409, "wrong_state", asked.decide, "reject", deployment, who)
-    done = asked.finish(deployment)
-    assert done.status is Status.SUCCEEDED
-    assert asked.decide("approve", deployment, who).status == 200
-    refused(409, "wrong_state", asked.decide, "reject", deployment, asked.person("9"))
-    refused(409, "wrong_state", asked.decide, "abort", deployment, asked.job())
-    assert [entry.message for entry in done.timeline if "approved" in entry.message] != []
-
-
-def test_a_rejection_is_no_approval_to_the_job_that_rejected(asked: GatewaySimulation) -> None:
-    deployment = asked.deploy(artifact(asked, b"new"))
-    who = asked.person("8")
-    assert asked.decide("reject", deployment, who, reason="no").status == 202
-    assert asked.decide("reject", deployment, who, reason="no").status == 200
-    refused(409, "wrong_state", asked.decide, "approve", deployment, who)
-    assert asked.now(deployment).status is Status.REJECTED
-
-
-def test_what_needs_no_approval_is_neither_approved_nor_rejected(at: GatewaySimulation) -> None:
-    deployment = at.deploy(artifact(at, b"new"))
-    refused(409, "wrong_state", at.decide, "approve", deployment)
-    refused(409, "wrong_state", at.decide, "reject", deployment)
-
-
-def test_a_token_that_approved_deploys_nothing_there(asked: GatewaySimulation) -> None:
-    both = rule("both", "deploy", "approve", claims=APPROVERS["claims"])
-    asked.gate = gate_of({"prod": Rollout(approval=3_600)}, (RELEASERS, both))
-    sha256 = artifact(asked, b"new")
-    deployment = asked.deploy(sha256)
-    who = asked.person("8")
-    asked.decide("approve", deployment, who)
-    asked.finish(deployment)
-    refused(409, "token_used", asked.deploy, artifact(asked, b"newer"), who)
-
-
-def test_a_token_that_deployed_there_approves_nothing(asked: GatewaySimulation) -> None:
-    both = rule("both", "deploy", "approve", claims=APPROVERS["claims"])
-    asked.gate = gate_of({"prod": Rollout()}, (RELEASERS, both))
-    who = asked.person("8")
-    asked.finish(asked.deploy(artifact(asked, b"old"), who))
-    asked.gate = gate_of({"prod": Rollout(approval=3_600)}, (RELEASERS, both))
-    deployment = asked.deploy(artifact(asked, b"new"))
-    refused(409, "token_used", asked.decide, "approve", deployment, who)
-    assert asked.now(deployment).approval is None
-
-
-def test_an_invisible_deployment_is_answered_like_a_missing_one(
-    asked: GatewaySimulation,
-) -> None:
-    deployment = asked.deploy(artifact(asked, b"new"))
-    stranger = asked.job(project_id="12")
-    for action in ("approve", "reject", "abort"):
-        found = problem(asked.decide, action, deployment, stranger)
-        missing = problem(asked.decide, action, replace(deployment, id=f"01K{'0' * 23}"), stranger)
-        assert (found.status, found.body("1")) == (404, missing.body("1"))
-
-
-def test_an_abort_needs_its_right(asked: GatewaySimulation) -> None:
-    deployment = asked.deploy(artifact(asked, b"new"))
-    asked.gate = gate_of(rules=(rule("releasers", "deploy"),))
-    refused(403, "not_allowed", asked.decide, "abort", deployment, asked.job())
-    asked.gate = gate_of()
-    assert asked.decide("abort", deployment, asked.job()).status == 202

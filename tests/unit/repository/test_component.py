@@ -319,8 +319,8 @@ def test_a_retry_after_beyond_its_patience_ends_it(dash: Machine, api: Api) -> N
     [
         ((401, {}, "invalid_token: exp: the token has expired\n"), ExitCode.REFUSED),
         ((403, {}, "not_allowed: no rule allows this\n"), ExitCode.REFUSED),
-        ((409, {}, "busy: another deployment\n"), ExitCode.REJECTED),
-        ((422, {}, "unprocessable: nothing to roll back to\n"), ExitCode.REJECTED),
+        ((409, {}, "busy: another deployment\n"), ExitCode.UNACCEPTABLE),
+        ((422, {}, "unprocessable: nothing to roll back to\n"), ExitCode.UNACCEPTABLE),
         ((302, {"Location": "http://127.0.0.1:9/login"}, "moved\n"), ExitCode.UNAVAILABLE),
         ((200, {}, "<html>Welcome to our network</html>\n"), ExitCode.UNAVAILABLE),
         ((200, state_headers("succeeded; rm -rf", "true"), ""), ExitCode.UNAVAILABLE),
@@ -406,7 +406,7 @@ def test_promotes_exactly_what_the_stage_serves(machine: Machine, api: Api) -> N
     }
     api.answers = [(200, {}, table)]
     nothing = machine.run(job(url=api.url, action="promote", **{"from": "prod2"}), TOKEN)
-    assert nothing.code == ExitCode.REJECTED
+    assert nothing.code == ExitCode.UNACCEPTABLE
 
 
 def test_the_whole_request(machine: Machine, api: Api) -> None:

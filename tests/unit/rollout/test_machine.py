@@ -139,6 +139,15 @@ def test_a_pending_update_changes_nothing_until_its_timeout() -> None:
     assert (ended.status, ended.reason and ended.reason.code) == (Status.FAILED, "publish_timeout")
 
 
+def test_an_action_is_retried_twelve_times_and_then_the_deployment_fails() -> None:
+    failure, deployment = TransientFailure("ThrottlingException", "throttled"), at(Status.PUBLISHING)
+    for retry in range(1, 13):
+        deployment = advance(deployment, failure, START)
+        assert (deployment.status, deployment.failures) == (Status.PUBLISHING, retry)
+    ended = advance(deployment, failure, START)
+    assert (ended.status, ended.reason and ended.reason.code) == (Status.FAILED, "publish_failed")
+
+
 def test_delays_grow_with_failures_and_are_bounded() -> None:
     failure = TransientFailure("ThrottlingException", "throttled")
     delays = [next_delay(replace(SHIFTING, failures=count), failure, START) for count in range(1, 12)]

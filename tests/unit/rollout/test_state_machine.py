@@ -9,7 +9,7 @@ from sluicegate.aws.stepfunctions import Executions
 from sluicegate.deployment.model import AliasOutcome, AliasState, Deployment, Status
 from sluicegate.deployment.plan import Limit, Metric, NoData, Smoke, TrafficStep, Watch
 from sluicegate.gate.rollout_settings import Rollout
-from sluicegate.recovery.janitor import ATTEMPTS
+from sluicegate.recovery.janitor import MAX_EXECUTIONS
 from sluicegate.rollout.analysis import AlarmState, VersionMetrics
 from support.gateway_simulation import (
     GatewaySimulation,
@@ -562,7 +562,7 @@ def test_a_failed_execution_is_started_again_by_the_janitor(at: GatewaySimulatio
 def test_a_deployment_that_never_runs_ends_failed_and_leaves_no_lock(at: GatewaySimulation) -> None:
     _, new = served(at, Rollout(steps=CANARY))
     deployment = at.run_until(at.deploy(new), "baking")
-    for _ in range(ATTEMPTS):
+    for _ in range(MAX_EXECUTIONS):
         at.failures += [ServiceError("Lambda.Unknown")] * 11
         at.finish(deployment)
         at.clock.now += 60

@@ -11,7 +11,7 @@ from sluicegate.deployment.durations import timestamp
 from sluicegate.deployment.model import AliasOutcome, AliasState, Deployment, Reason, Status
 from sluicegate.deployment.plan import TrafficStep
 from sluicegate.gate.rollout_settings import Rollout
-from sluicegate.oidc import token
+from sluicegate.oidc import limits
 from sluicegate.rollout.transitions import request_abort
 from sluicegate.store import locks, requests
 from sluicegate.store.errors import Busy, Contended, Outdated, RequestKnown, StaleRevision, TokenUsed
@@ -238,7 +238,7 @@ def test_a_publishing_lock_that_was_freed_just_now_is_taken(at: Simulation) -> N
 
 
 def test_a_request_is_known_for_longer_than_any_token_can_repeat_it() -> None:
-    assert requests.REQUEST_KEPT > token.MAX_LIFETIME + token.LEEWAY
+    assert requests.REQUEST_KEPT > limits.MAX_LIFETIME + limits.LEEWAY
 
 
 def test_a_request_and_a_token_are_known_to_whom_they_belong(at: Simulation) -> None:

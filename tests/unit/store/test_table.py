@@ -7,7 +7,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from sluicegate.store.errors import Contended, Outdated, RequestKnown, TagMoved
-from sluicegate.store.table import ABSENT, ATTEMPTS, PRESENT, Condition, Resolution, Table, Transaction
+from sluicegate.store.table import ABSENT, MAX_SENDS, PRESENT, Condition, Resolution, Table, Transaction
 from support.simulation import TABLE, Simulation, simulation
 
 ONE, OTHER = {"pk": "one", "sk": "x"}, {"pk": "other", "sk": "x"}
@@ -131,7 +131,7 @@ def test_a_transaction_that_is_always_in_the_way_is_given_up(at: Simulation, tab
     refusing(at, "TransactionCanceledException", CancellationReasons=[{"Code": code}, {"Code": "None"}])
     with pytest.raises(Contended):
         both(table, RequestKnown, TagMoved).commit()
-    assert len(calls) == ATTEMPTS
+    assert len(calls) == MAX_SENDS
 
 
 def test_an_error_of_the_table_is_raised_as_it_is(at: Simulation, table: Table) -> None:

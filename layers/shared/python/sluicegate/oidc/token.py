@@ -12,13 +12,10 @@ import jwt
 from sluicegate.oidc import claims as gitlab
 from sluicegate.oidc.identity import ClaimValue, Identity, Issuer
 from sluicegate.oidc.jwks import KeySource, UnknownKey
+from sluicegate.oidc.limits import LEEWAY, MAX_BYTES, MAX_DEPTH, MAX_LIFETIME
 from sluicegate.strict_json import JsonValue, StrictJsonError, loads
 from sluicegate.text import base64url, clean
 
-MAX_BYTES = 8192
-MAX_DEPTH = 8
-MAX_LIFETIME = 31 * 86_400  # seconds; GitLab's longest job timeout is a month
-LEEWAY = 30  # seconds, between GitLab's clock and ours
 _EPOCH_SECONDS = range(10**9, 10**11 + 1)
 
 # Parameters that change how a token is read, or bring or name a key of the sender's choice (RFC 7515, 4.1).

@@ -12,10 +12,10 @@ from sluicegate.rollout.transitions import force_fail
 from sluicegate.store.errors import StaleRevision
 from sluicegate.store.store import Store
 
-QUIET: Final = 45
+STUCK_AFTER: Final = 45
 """Seconds without a change after which the janitor looks at an unfinished deployment."""
 
-ATTEMPTS: Final = 5
+MAX_EXECUTIONS: Final = 5
 """Executions of one deployment that may die before the janitor gives it up."""
 
 
@@ -47,7 +47,7 @@ class Janitor:
         failed: list[tuple[str, Exception]] = []
         running = 0
         for listed in self.store.deployments.unfinished():
-            if self.clock() - seconds(listed.updated_at) < QUIET:
+            if self.clock() - seconds(listed.updated_at) < STUCK_AFTER:
                 continue
             try:
                 deployment = self.store.deployments.get(listed.id)  # the index lags behind
@@ -57,7 +57,7 @@ class Janitor:
                 if state == "RUNNING":
                     running += 1
                     self._wake_if_missed(deployment)
-                elif state is not None and deployment.attempt >= ATTEMPTS:
+                elif state is not None and deployment.attempt >= MAX_EXECUTIONS:
                     abandoned.append(self._abandon(deployment, state))
                 else:
                     started.append(self._start(deployment, state))
@@ -91,7 +91,7 @@ class Janitor:
 
     def _abandon(self, deployment: Deployment, state: str) -> Deployment:
         """End the deployment as failed, which frees its locks."""
-        message = f"the rollout's execution ended {state.lower()} {ATTEMPTS} times"
+        message = f"the rollout's execution ended {state.lower()} {MAX_EXECUTIONS} times"
         after = force_fail(deployment, message, self.clock())
         self.store.deployments.save(deployment, after)
         return after

@@ -9,8 +9,8 @@ from sluicegate.rollout import messages
 from sluicegate.rollout.analysis import Observation, find_breach, find_missing_data, summary
 from sluicegate.rollout.outcomes import Published, Restored, Shifted, TransientFailure
 
-MAX_FAILURES: Final = 12
-"""Attempts in a row at one action that may fail (throttling, timeouts, 5xx): about three minutes."""
+MAX_RETRIES: Final = 12
+"""Retries of one action after a transient failure (throttling, timeouts, 5xx): about three minutes."""
 
 QUEUE_TIMEOUT: Final = 3_600
 """Seconds since acceptance, or approval, within which a deployment must get the publishing lock."""
@@ -198,9 +198,9 @@ def found_moved(deployment: Deployment, current: AliasState, now: float) -> Depl
     """Record what the alias serves before it is restored.
 
     This happens once, unless someone keeps moving the alias between states that this deployment applied:
-    that is bounded by MAX_FAILURES.
+    that is bounded by MAX_RETRIES.
     """
-    if deployment.failures == MAX_FAILURES:
+    if deployment.failures == MAX_RETRIES:
         return fail(deployment, Reason("alias_moved", "someone else keeps moving it"), now)
     message = messages.found_moved(deployment, current)
     return deployment.changed(now, message, current=current, failures=deployment.failures + 1)
@@ -223,12 +223,12 @@ def restored(deployment: Deployment, outcome: Restored, now: float) -> Deploymen
 
 
 def retry(deployment: Deployment, outcome: TransientFailure, now: float) -> Deployment:
-    """Count the failed attempt. After MAX_FAILURES of them in a row, fail."""
+    """Count the failed attempt, and retry. Fail after MAX_RETRIES retries in a row."""
     count = deployment.failures + 1
-    if count > MAX_FAILURES:
+    if count > MAX_RETRIES:
         code = _CODES_AFTER_RETRIES.get(deployment.status, "publish_failed")
         return fail(deployment, Reason(code, outcome.message, {"error": outcome.code}), now)
-    message = f"{outcome.message}; retrying ({count} of {MAX_FAILURES})"
+    message = f"{outcome.message}; retrying ({count} of {MAX_RETRIES})"
     return deployment.changed(now, message, failures=count)
 
 

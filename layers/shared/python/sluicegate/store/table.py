@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
     from mypy_boto3_dynamodb.type_defs import TransactWriteItemTypeDef
 
-ATTEMPTS: Final = 6
+MAX_SENDS: Final = 6
 """How often a transaction is sent before it is given up as contended."""
 
 
@@ -223,7 +223,7 @@ class Transaction:
 
     def commit(self) -> None:
         """Write all or nothing. Raises the StoreError that a failed condition means, or Contended."""
-        for attempt in range(ATTEMPTS):
+        for attempt in range(MAX_SENDS):
             failed = self._send()
             if failed is None:
                 return

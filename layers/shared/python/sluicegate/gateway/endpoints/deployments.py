@@ -19,7 +19,7 @@ from sluicegate.oidc.identity import Identity
 from sluicegate.store.deployments import Index
 from sluicegate.store.keys import ALL_DEPLOYMENTS, digest, project_key
 
-EXAMINED: Final = 500
+MAX_EXAMINED: Final = 500
 """Records that one list request reads at most; `next_cursor` continues from there."""
 
 
@@ -94,7 +94,7 @@ def list_(context: Context, call: GatewayRequest, identity: Identity) -> Gateway
     for examined, deployment in enumerate(context.store.deployments.newest(index, key, request.cursor), 1):
         if _matches(deployment, request) and may_see(context.gate, identity, deployment):
             items.append(deployment)
-        if len(items) == request.limit or examined == EXAMINED:
+        if len(items) == request.limit or examined == MAX_EXAMINED:
             cursor = deployment.id
             break
     return deployment_list(items, cursor)

@@ -1,0 +1,190 @@
+"""Approvals, rejections and aborts: security.md#approvals."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from sluicegate.deployment.model import Status
+from sluicegate.gate.rollout_settings import Rollout
+from support.gateway_simulation import (
+    APPROVERS,
+    OTHER,
+    RELEASERS,
+    GatewaySimulation,
+    artifact,
+    gate_of,
+    problem,
+    refused,
+    rule,
+)
+from support.signing import ISSUER
+
+pytestmark = pytest.mark.filterwarnings("ignore:No application metrics")
+
+ADA = {"issuer": ISSUER, "claims": {"user_id": ["7"]}}
+"""An entry of `deny`: the requester in these tests, unless they say otherwise."""
+
+
+@pytest.fixture
+def asked(at: GatewaySimulation) -> GatewaySimulation:
+    """Ada (7) has asked for a deployment that needs a second person."""
+    at.gate = gate_of({"prod": Rollout(approval=3_600)}, ALLOWED)
+    return at
+
+
+ALLOWED = (
+    RELEASERS,
+    APPROVERS,
+    {**APPROVERS, "name": "elsewhere", "issuer": OTHER},
+    rule("strangers", "approve", claims={**APPROVERS["claims"], "project_id": ["99"]}, stages=["dev"]),
+)
+
+
+@pytest.mark.parametrize(
+    ("claims", "status"),
+    [
+        ({}, 202),
+        ({"user_id": "7"}, 403),  # who asked
+        ({"user_id": "7", "iss": OTHER}, 202),  # another person, of another GitLab
+        ({"pipeline_id": "574"}, 403),  # the pipeline that asked
+        ({"pipeline_id": "574", "iss": OTHER}, 202),
+        ({"user_id": None, "user_login": None}, 403),
+        ({"user_id": "0"}, 403),
+        ({"user_id": "08"}, 403),
+        ({"user_id": "eight"}, 403),
+        ({"user_login": "project_4213_bot_0a1b"}, 403),
+        ({"user_login": "group_72_bot"}, 403),
+        ({"user_login": "service_account_deploys"}, 403),
+        ({"user_login": "robot"}, 202),
+        ({"pipeline_source": "push"}, 403),  # nobody pressed anything
+        ({"pipeline_source": "schedule"}, 403),
+        ({"ref_protected": "false"}, 403),
+        ({"project_id": "99"}, 404),  # may not even see it
+    ],
+)
+def test_somebody_else_approves(asked: GatewaySimulation, claims: dict[str, Any], status: int) -> None:
+    deployment = asked.deploy(artifact(asked, b"new"), asked.job(pipeline_id="574"))
+    who = asked.person("8") | claims
+    if status == 202:
+        assert asked.decide("approve", deployment, who).status == 202
+        assert asked.finish(deployment).status is Status.SUCCEEDED
+    else:
+        assert problem(asked.decide, "approve", deployment, who).status == status
+        assert asked.now(deployment).approval is None
+
+
+def test_a_bot_approves_only_where_the_rule_lists_it(asked: GatewaySimulation) -> None:
+    listed = {**APPROVERS, "claims": {**APPROVERS["claims"], "user_id": ["55"]}}
+    asked.gate = gate_of({"prod": Rollout(approval=3_600)}, (RELEASERS, listed))
+    deployment = asked.deploy(artifact(asked, b"new"))
+    assert asked.decide("approve", deployment, asked.person("55", user_login="project_1_bot")).status == 202
+
+
+@pytest.mark.parametrize("user_id", [None, "0", "x"])
+def test_what_no_user_asked_for_nobody_can_approve(asked: GatewaySimulation, user_id: str | None) -> None:
+    deployment = asked.deploy(artifact(asked, b"new"), asked.job(user_id=user_id, user_login=None))
+    refused(403, "not_allowed", asked.decide, "approve", deployment)
+    assert asked.decide("reject", deployment).status == 202
+
+
+@pytest.mark.parametrize(
+    "gate",
+    [
+        gate_of({"prod": Rollout(approval=3_600)}, (APPROVERS,)),
+        gate_of({"prod": Rollout(approval=3_600)}, (rule("releasers", "rollback"), APPROVERS)),
+        gate_of({"prod": Rollout(approval=3_600)}, ({**RELEASERS, "stages": ["dev"]}, APPROVERS)),
+        gate_of({"prod": Rollout(approval=3_600)}, deny=[ADA]),
+    ],
+)
+def test_the_gate_file_in_force_must_still_allow_it_to_who_asked(asked: GatewaySimulation, gate: Any) -> None:
+    deployment = asked.deploy(artifact(asked, b"new"))
+    asked.gate = gate
+    refused(403, "not_allowed", asked.decide, "approve", deployment)
+    assert asked.decide("reject", deployment).status == 202
+
+
+def test_the_gate_file_in_force_must_allow_it_to_who_approves(asked: GatewaySimulation) -> None:
+    deployment = asked.deploy(artifact(asked, b"new"))
+    asked.gate = gate_of({"prod": Rollout(approval=3_600)}, (RELEASERS,))
+    refused(403, "not_allowed", asked.decide, "approve", deployment)
+
+
+def test_what_is_held_is_not_approved(asked: GatewaySimulation) -> None:
+    deployment = asked.deploy(artifact(asked, b"new"))
+    asked.hold()
+    refused(409, "held", asked.decide, "approve", deployment)
+    asked.ask("DELETE", "/stages/{stage}/hold", asked.job(), stage="prod")
+    assert asked.decide("approve", deployment).status == 202
+
+
+def test_a_decision_is_made_once_and_its_repetition_is_answered(asked: GatewaySimulation) -> None:
+    deployment = asked.deploy(artifact(asked, b"new"))
+    who = asked.person("8")
+    assert asked.decide("approve", deployment, who).status == 202
+    again = asked.decide("approve", deployment, who)
+    assert (again.status, again.headers["Idempotent-Replayed"]) == (200, "true")
+    refused(409, "wrong_state", asked.decide, "approve", deployment, asked.person("9"))
+    refused(409, "wrong_state", asked.decide, "reject", deployment, who)
+    done = asked.finish(deployment)
+    assert done.status is Status.SUCCEEDED
+    assert asked.decide("approve", deployment, who).status == 200
+    refused(409, "wrong_state", asked.decide, "reject", deployment, asked.person("9"))
+    refused(409, "wrong_state", asked.decide, "abort", deployment, asked.job())
+    assert [entry.message for entry in done.timeline if "approved" in entry.message] != []
+
+
+def test_a_rejection_is_no_approval_to_the_job_that_rejected(asked: GatewaySimulation) -> None:
+    deployment = asked.deploy(artifact(asked, b"new"))
+    who = asked.person("8")
+    assert asked.decide("reject", deployment, who, reason="no").status == 202
+    assert asked.decide("reject", deployment, who, reason="no").status == 200
+    refused(409, "wrong_state", asked.decide, "approve", deployment, who)
+    assert asked.now(deployment).status is Status.REJECTED
+
+
+def test_what_needs_no_approval_is_neither_approved_nor_rejected(at: GatewaySimulation) -> None:
+    deployment = at.deploy(artifact(at, b"new"))
+    refused(409, "wrong_state", at.decide, "approve", deployment)
+    refused(409, "wrong_state", at.decide, "reject", deployment)
+
+
+def test_a_token_that_approved_deploys_nothing_there(asked: GatewaySimulation) -> None:
+    both = rule("both", "deploy", "approve", claims=APPROVERS["claims"])
+    asked.gate = gate_of({"prod": Rollout(approval=3_600)}, (RELEASERS, both))
+    sha256 = artifact(asked, b"new")
+    deployment = asked.deploy(sha256)
+    who = asked.person("8")
+    asked.decide("approve", deployment, who)
+    asked.finish(deployment)
+    refused(409, "token_used", asked.deploy, artifact(asked, b"newer"), who)
+
+
+def test_a_token_that_deployed_there_approves_nothing(asked: GatewaySimulation) -> None:
+    both = rule("both", "deploy", "approve", claims=APPROVERS["claims"])
+    asked.gate = gate_of({"prod": Rollout()}, (RELEASERS, both))
+    who = asked.person("8")
+    asked.finish(asked.deploy(artifact(asked, b"old"), who))
+    asked.gate = gate_of({"prod": Rollout(approval=3_600)}, (RELEASERS, both))
+    deployment = asked.deploy(artifact(asked, b"new"))
+    refused(409, "token_used", asked.decide, "approve", deployment, who)
+    assert asked.now(deployment).approval is None
+
+
+def test_an_invisible_deployment_is_answered_like_a_missing_one(
+    asked: GatewaySimulation,
+) -> None:
+    deployment = asked.deploy(artifact(asked, b"new"))
+    stranger = asked.job(project_id="12")
+    for action in ("approve", "reject", "abort"):
+        found = problem(asked.decide, action, deployment, stranger)
+        missing = problem(asked.decide, action, replace(deployment, id=f"01K{'0' * 23}"), stranger)
+        assert (found.status, found.body("1")) == (404, missing.body("1"))
+
+
+def test_an_abort_needs_its_right(asked: GatewaySimulation) -> None:
+    deployment = asked.deploy(artifact(asked, b"new"))
+    asked.gate = gate_of(rules=(rule("releasers", "deploy"),))
+    refused(403, "not_allowed", asked.decide, "abort", deployment, asked.job())
+    asked.gate = gate_of()
+    assert asked.decide("abort", deployment, asked.job()).status == 202
