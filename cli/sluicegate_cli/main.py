@@ -21,7 +21,7 @@ _GROUPS: Final = {
         "reject": "Reject a deployment that awaits approval.",
         "hold": "Block new deployments to a stage, or lift the block.",
     },
-    "Look": {
+    "Inspect": {
         "status": "Show a deployment, or what functions serve in each stage.",
         "history": "List deployments, newest first.",
         "watch": "Follow a deployment to its end.",

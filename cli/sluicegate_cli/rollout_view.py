@@ -51,7 +51,7 @@ def approval_instructions(deployment: Mapping[str, Any]) -> tuple[str, ...]:
     if deployment["status"] != "awaiting_approval" or (deployment.get("approval") or {}).get("decision"):
         return ()
     return (
-        "to approve it (or reject it), as another user and in another pipeline:",
+        "to approve it (or reject it), as a different user and in a different pipeline:",
         f"sluicegate approve {deployment['id']}",
     )
 

@@ -41,7 +41,7 @@ _HINTS: Final = {
     "wrong_state": "It is too late or too early for this. See `sluicegate status ID`.",
     "outdated": "A newer pipeline has deployed there. To go back on purpose, use `sluicegate rollback`.",
     "held": "`sluicegate hold STAGE` shows who holds it and why. A rollback is still possible.",
-    "not_as_expected": "The stage serves another version than expected. See `sluicegate status FUNCTION`.",
+    "not_as_expected": "The stage serves a different version. See `sluicegate status FUNCTION`.",
     "unprocessable": "The request does not match what is recorded. See `sluicegate status FUNCTION`.",
     "throttled": "It is safe to run this again in a moment.",
     "unavailable": "It is safe to run this again in a moment.",

@@ -18,7 +18,7 @@ def command(
     """Abort deployment ID: stop it where it is, and restore its alias to what it served before.
 
     Follows the deployment to its end. Exit codes: 0 if it ended aborted, 1 if it ended otherwise, 4 if it
-    had ended already. To undo a deployment that succeeded, use `sluicegate rollback`.
+    had already ended. To undo a deployment that succeeded, use `sluicegate rollback`.
 
     \b
       sluicegate abort 01KAQ3ZV6N8T4R1F0C2H7M5XWE

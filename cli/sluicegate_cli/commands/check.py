@@ -25,23 +25,23 @@ from sluicegate_gatefile.compile import Report, check
 @click.option(
     "--explain",
     is_flag=True,
-    help="Show what each rule grants in each stage, and how a deployment goes there.",
+    help="Show what each rule grants in each stage, and how a deployment proceeds there.",
 )
-@click.option("--allow-loopback", is_flag=True, help="Let issuers be http on this machine, as on the stand.")
+@click.option("--allow-loopback", is_flag=True, help="Allow http issuers on this machine, as on the stand.")
 @click.option(
     "--stack-name",
     default="sluicegate",
     show_default=True,
-    help="Sluicegate's own stack, whose functions no pattern may match.",
+    help="The name of Sluicegate's own stack, whose functions no pattern may match.",
 )
-@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document to stdout.")
 @click.pass_context
 def command(
     ctx: click.Context, file: Path, explain: bool, allow_loopback: bool, stack_name: str, as_json: bool
 ) -> None:
     """Check gate file FILE (sluicegate.yaml by default) and run its tests.
 
-    Exits 0 when it may be built, warnings or not, and 2 when it has an error or one of its tests fails.
+    Exit codes: 0 if it can be built, even with warnings, 2 if it has an error or one of its tests fails.
 
     \b
       sluicegate check

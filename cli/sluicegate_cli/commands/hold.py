@@ -17,7 +17,7 @@ from sluicegate_cli.screen import Screen
 @click.option(
     "--reason",
     metavar="TEXT",
-    help="Hold the stage for this reason. Rejected requests get it in their error.",
+    help="Hold the stage for this reason. Rejected requests show it in their error.",
 )
 @click.option("--release", is_flag=True, help="Release the stage.")
 @api_command

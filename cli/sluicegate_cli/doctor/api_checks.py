@@ -154,7 +154,7 @@ def _of_refusal(document: Mapping[str, Any], detail: str, token: UnverifiedToken
     if name == "kid" and "key set" in detail:
         change = "Fetch the gate file's `jwks` file again (GITLAB/oauth/discovery/keys) and deploy it."
     if name == "exp" and "31 days" in detail:
-        change = "Give the job a `timeout` below 31 days: its token is valid as long."
+        change = "Give the job a `timeout` below 31 days: its token is valid for that long."
     return Finding(check, Verdict.WRONG, f"the API rejects the token: {detail}", change)
 
 
@@ -169,7 +169,7 @@ def _of_denial(document: Mapping[str, Any], detail: str) -> Finding:
         return Finding(RULES, Verdict.WRONG, detail, change)
     if not detail.startswith("no rule allows"):  # approvals: who may not, and why
         return Finding(
-            RULES, Verdict.WRONG, detail, "Ask a person whom a rule allows this, in another pipeline."
+            RULES, Verdict.WRONG, detail, "Ask a person whom a rule permits to do this, in another pipeline."
         )
     return no_rule(detail, list(_nearest(document)), None)
 
@@ -293,7 +293,9 @@ def accepted_by_api(local: Iterable[Finding]) -> Iterator[Finding]:
             if finding.check in (ISSUER, AUDIENCE):
                 yield Finding(finding.check, Verdict.OK, f"{finding.seen}, and the API accepts it")
         elif finding.verdict is Verdict.WRONG and finding.compared:
-            seen = f"{finding.seen}; but the API accepts it, so it runs another gate file than the local one"
+            seen = (
+                f"{finding.seen}; but the API accepts it, so it runs a different gate file from the local one"
+            )
             change = _DEPLOY_GATE_FILE
             yield Finding(finding.check, Verdict.WARNING, seen, change)
         elif finding.verdict is Verdict.WRONG:
@@ -345,7 +347,7 @@ def other_rules(identity: Mapping[str, Any], here: Sequence[Rule]) -> Finding | 
     if theirs == ours:
         return None
     differing = sorted({rule[0] for rule in theirs ^ ours})
-    seen = f"the API runs another gate file than the local one: {named(differing)} differ for this job"
+    seen = f"the API runs a different gate file from the local one: {named(differing)} differ for this job"
     change = _DEPLOY_GATE_FILE
     return Finding(GATE, Verdict.WARNING, seen, change)
 

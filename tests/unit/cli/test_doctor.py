@@ -359,7 +359,7 @@ def test_another_gate_file_than_the_deployed_one_is_noticed(
 
     assert ended.code == 0
     warned = {one["check"]: one for one in found(ended) if one["verdict"] == "warning"}
-    assert "runs another gate file" in warned[check]["seen"]
+    assert "runs a different gate file" in warned[check]["seen"]
     assert "make deploy" in warned[check]["change"]
     assert len(warned) == 1
 

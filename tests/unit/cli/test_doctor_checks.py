@@ -400,7 +400,7 @@ def verdicts(findings: Iterable[Finding]) -> dict[str, Verdict]:
 
 def test_what_the_api_repeats_is_said_once() -> None:
     local = examined({"iss": f"{ISSUER}/"})
-    refusal = of_problem(invalid_token("iss", "'x' is none of the gate file's issuers").body("r"))
+    refusal = of_problem(invalid_token("iss", "'x' is not one of the gate file's issuers").body("r"))
 
     assert api_checks.rejected_by_api(local, refusal) == local
 
@@ -433,7 +433,7 @@ def test_so_is_what_it_refuses_here_and_the_api_takes() -> None:
 
     assert verdicts(found)[THE_ISSUER] is Verdict.WARNING
     assert not wrong(found)
-    assert "it runs another gate file" in found[0].seen
+    assert "it runs a different gate file" in found[0].seen
 
 
 def test_what_nobody_here_could_compare_the_api_confirms() -> None:

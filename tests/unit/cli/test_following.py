@@ -476,7 +476,7 @@ def test_a_log_says_once_how_to_approve_and_by_whom(run: Run, server: Server) ->
     ran = run("deploy", "orders-api", "prod", "--artifact", SHA)
 
     assert ran.out.count(f"sluicegate approve {ID}") == 1
-    assert "as another user and in another pipeline" in ran.out
+    assert "as a different user and in a different pipeline" in ran.out
     assert "\x1b" not in ran.out + ran.err
 
 

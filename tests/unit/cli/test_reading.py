@@ -223,7 +223,7 @@ def test_help_groups_the_commands_by_purpose(run: Run) -> None:
     assert lines[: len(VERBS) + 4] == [
         *("Deploy:", "deploy", "promote", "rollback", "abort"),
         *("Approve:", "approve", "reject", "hold"),
-        *("Look:", "status", "history", "watch", "whoami"),
+        *("Inspect:", "status", "history", "watch", "whoami"),
         *("Check:", "check", "doctor"),
     ]
     assert set(VERBS) <= set(lines)

@@ -124,7 +124,7 @@ def test_an_approval_says_how_by_whom_and_until_when() -> None:
     assert seen(awaiting(), 60.2) == [
         "⠋ awaiting approval, 23h59m left to approve it  (1m0s total)",
         "  next: 10% for 5m, 50% for 10m, 100%",
-        "  to approve it (or reject it), as another user and in another pipeline:",
+        "  to approve it (or reject it), as a different user and in a different pipeline:",
         f"  sluicegate approve {ID}",
     ]
 

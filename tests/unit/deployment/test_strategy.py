@@ -99,21 +99,27 @@ def test_what_is_checked_is_sound_or_refused(steps: list[TrafficStep]) -> None:
 @pytest.mark.parametrize(
     ("steps", "why"),
     [
-        ([], "these are 0 steps"),
+        ([], "this makes 0 steps"),
         (
             [TrafficStep(i, 1) for i in range(1, 21)] + [TrafficStep(100, 0)],
-            "these are 21 steps, and a plan has 1 to 20",
+            "this makes 21 steps, and a plan can have 1 to 20",
         ),
-        ([TrafficStep(10, 1)], "the last step is 100 percent"),
-        ([TrafficStep(100, 1), TrafficStep(50, 0)], "the last step is 100 percent"),
-        ([TrafficStep(0, 1), TrafficStep(100, 0)], "percent is from 1 to 100"),
-        ([TrafficStep(101, 1), TrafficStep(100, 0)], "percent is from 1 to 100"),
-        ([TrafficStep(10, 1), TrafficStep(10, 1), TrafficStep(100, 0)], "more percent than the one before"),
-        ([TrafficStep(100, 1), TrafficStep(100, 0)], "more percent than the one before"),
-        ([TrafficStep(10, MAX_BAKE + 1), TrafficStep(100, 0)], "a bake is at most 7 days"),
-        ([TrafficStep(100, MAX_BAKE + 1)], "a bake is at most 7 days"),
-        ([TrafficStep(10, 0), TrafficStep(100, 0)], "each step but the last bakes for at least a second"),
-        ([TrafficStep(10, -1), TrafficStep(100, 0)], "a bake is at most 7 days"),
+        ([TrafficStep(10, 1)], "the last step must be 100 percent"),
+        ([TrafficStep(100, 1), TrafficStep(50, 0)], "the last step must be 100 percent"),
+        ([TrafficStep(0, 1), TrafficStep(100, 0)], "percent must be from 1 to 100"),
+        ([TrafficStep(101, 1), TrafficStep(100, 0)], "percent must be from 1 to 100"),
+        (
+            [TrafficStep(10, 1), TrafficStep(10, 1), TrafficStep(100, 0)],
+            "a higher percentage than the one before",
+        ),
+        ([TrafficStep(100, 1), TrafficStep(100, 0)], "a higher percentage than the one before"),
+        ([TrafficStep(10, MAX_BAKE + 1), TrafficStep(100, 0)], "a bake lasts at most 7 days"),
+        ([TrafficStep(100, MAX_BAKE + 1)], "a bake lasts at most 7 days"),
+        (
+            [TrafficStep(10, 0), TrafficStep(100, 0)],
+            "each step except the last must bake for at least a second",
+        ),
+        ([TrafficStep(10, -1), TrafficStep(100, 0)], "a bake lasts at most 7 days"),
     ],
 )
 def test_steps_that_cannot_be_say_why(steps: list[TrafficStep], why: str) -> None:

@@ -206,15 +206,15 @@ TAMPERED: list[tuple[Any, str]] = [
     *((FULL | {"steps": [without(CANARY[1], key)]}, "missing required field") for key in CANARY[1]),
     (FULL | {"steps": [step(100) | {"more": 1}]}, "unknown field `more`"),
     (FULL | {"steps": []}, "0 steps"),
-    (FULL | {"steps": [step(99)]}, "last step is 100 percent"),
+    (FULL | {"steps": [step(99)]}, "last step must be 100 percent"),
     (FULL | {"steps": [step(100.0)]}, "steps[0].percent`"),
     (FULL | {"steps": [step(0), step(100)]}, "steps[0].percent`"),
     (FULL | {"steps": [step(101)]}, "steps[0].percent`"),
     (FULL | {"steps": [step(100, -1)]}, "steps[0].bake`"),
     (FULL | {"steps": [step(100, 604_801)]}, "steps[0].bake`"),
     (FULL | {"steps": [step(100, False)]}, "steps[0].bake`"),
-    (FULL | {"steps": [step(10, 0), step(100)]}, "bakes for at least a second"),
-    (FULL | {"steps": [step(10, 1), step(10, 1), step(100)]}, "more percent than the one before"),
+    (FULL | {"steps": [step(10, 0), step(100)]}, "bake for at least a second"),
+    (FULL | {"steps": [step(10, 1), step(10, 1), step(100)]}, "a higher percentage than the one before"),
     (FULL | {"steps": [*(step(i, 1) for i in range(1, 21)), step(100)]}, "21 steps"),
     *((FULL | {"smoke": value}, "Expected `object | null`, got") for value in each([], "x", 1, False)),
     *((FULL | {"smoke": without(SMOKE, key)}, "missing required field") for key in SMOKE),
@@ -252,15 +252,15 @@ TAMPERED: list[tuple[Any, str]] = [
     *((FULL | {"watch": WATCH | {"no_data": value}}, "") for value in each(None, "", "x", 1, [])),
     *((FULL | {"watch": WATCH | {"alarms": value}}, "") for value in each(None, "x", {}, [""], [1], [None])),
     (FULL | {"watch": WATCH | {"alarms": ALARMS}}, "length <= 10"),
-    (FULL | {"watch": WATCH | {"alarms": [], "limits": []}}, "a watch watches nothing"),
-    (FULL | {"watch": WATCH | {"alarms": ["{region}"]}}, "no placeholder"),
-    (FULL | {"watch": WATCH | {"alarms": ["{function"]}}, "no placeholder"),
+    (FULL | {"watch": WATCH | {"alarms": [], "limits": []}}, "a watch has neither alarms nor limits"),
+    (FULL | {"watch": WATCH | {"alarms": ["{region}"]}}, "not a placeholder"),
+    (FULL | {"watch": WATCH | {"alarms": ["{function"]}}, "not a placeholder"),
     (FULL | {"watch": WATCH | {"alarms": ["a" * 256]}}, "longer than 255"),
     *((FULL | {"watch": WATCH | {"limits": value}}, "") for value in each(None, "x", {}, [None], [[]], [{}])),
     *((FULL | {"watch": WATCH | {"limits": [without(LIMIT, key)]}}, "missing required") for key in LIMIT),
     (FULL | {"watch": WATCH | {"limits": [LIMIT | {"more": 1}]}}, "unknown field `more`"),
     (FULL | {"watch": WATCH | {"limits": [LIMIT, LIMIT]}}, "metric 'errors' occurs twice"),
-    (FULL | {"watch": WATCH | {"limits": [LIMIT | {"most": None}]}}, "nothing limits the metric errors"),
+    (FULL | {"watch": WATCH | {"limits": [LIMIT | {"most": None}]}}, "the metric errors has no limit"),
     *(
         (FULL | {"watch": WATCH | {"limits": [LIMIT | {key: value}]}}, "")
         for key, values in (
@@ -334,7 +334,7 @@ PERSON = claims(ref_protected=["true"], pipeline_source=["web"])
 )
 def test_a_rule_that_approves_without_asking_a_person_is_refused(asked: dict[str, list[str]]) -> None:
     gate(rules=[rule(actions=["deploy", "approve"], claims=PERSON), rule("x", claims=asked)])
-    with pytest.raises(GateError, match="rule 'orders' approves without pinning"):
+    with pytest.raises(GateError, match="rule 'orders' grants approve without pinning"):
         gate(rules=[rule(actions=["deploy", "approve"], claims=asked)])
 
 

@@ -98,7 +98,7 @@ class Publisher:
             settled.revision,
         )
         if updated.code_sha256 != deployment.sha256:
-            return PermanentFailure("code_mismatch", "Lambda has other code than was accepted")
+            return PermanentFailure("code_mismatch", "Lambda has different code from what was accepted")
         settled = self._wait_for_update(function, updated)
         if isinstance(settled, FunctionVersion) and settled.last_update_status == "Failed":
             message = f"Lambda could not update the code: {settled.last_update_reason}"
@@ -116,7 +116,7 @@ class Publisher:
             return LockLost()
         version = function.publish(deployment.sha256, latest.revision, f"sluicegate {deployment.id}")
         if version.code_sha256 != deployment.sha256:
-            return PermanentFailure("code_mismatch", "Lambda published other code than was accepted")
+            return PermanentFailure("code_mismatch", "Lambda published different code from what was accepted")
         for delay in POLL_DELAYS:
             if version.state != "Pending":
                 break
@@ -154,7 +154,7 @@ def reuse(deployment: Deployment, function: FunctionApi, action: ReuseVersion) -
     if not isinstance(version, FunctionVersion):
         return version
     if version.code_sha256 != deployment.sha256:
-        message = f"version {action.version} has other code than was accepted"
+        message = f"version {action.version} has different code from what was accepted"
         return PermanentFailure("code_mismatch", message)
     return Published(action.version, original, revision, reused=True)
 

@@ -35,7 +35,7 @@ def canary(percent: int, bake: int) -> tuple[TrafficStep, ...]:
 def linear(percent: int, every: int) -> tuple[TrafficStep, ...]:
     """Return `percent` more every `every` seconds, until it is all."""
     if not 1 <= percent <= 99:
-        raise StrategyError("percent is from 1 to 99")
+        raise StrategyError("percent must be from 1 to 99")
     shares = [*range(percent, 100, percent), 100]
     return checked(tuple(TrafficStep(share, every if share < 100 else 0) for share in shares))
 
@@ -43,17 +43,17 @@ def linear(percent: int, every: int) -> tuple[TrafficStep, ...]:
 def checked(steps: Sequence[TrafficStep]) -> tuple[TrafficStep, ...]:
     """Return the steps, if they can be a plan's. Raises StrategyError."""
     if not 1 <= len(steps) <= MAX_STEPS:
-        raise StrategyError(f"these are {len(steps)} steps, and a plan has 1 to {MAX_STEPS}")
+        raise StrategyError(f"this makes {len(steps)} steps, and a plan can have 1 to {MAX_STEPS}")
     if steps[-1].percent != 100:
-        raise StrategyError("the last step is 100 percent")
+        raise StrategyError("the last step must be 100 percent")
     if any(not 1 <= step.percent <= 100 for step in steps):
-        raise StrategyError("percent is from 1 to 100")
+        raise StrategyError("percent must be from 1 to 100")
     if any(later.percent <= step.percent for step, later in pairwise(steps)):
-        raise StrategyError("each step has more percent than the one before")
+        raise StrategyError("each step must have a higher percentage than the one before")
     if any(not 0 <= step.bake <= MAX_BAKE for step in steps):
-        raise StrategyError(f"a bake is at most {MAX_BAKE // 86_400} days")
+        raise StrategyError(f"a bake lasts at most {MAX_BAKE // 86_400} days")
     if any(step.bake < 1 for step in steps[:-1]):
-        raise StrategyError("each step but the last bakes for at least a second")
+        raise StrategyError("each step except the last must bake for at least a second")
     return tuple(steps)
 
 

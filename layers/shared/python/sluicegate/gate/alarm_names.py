@@ -21,7 +21,7 @@ def complaint(name: str) -> str | None:
     if len(name) > MAX_NAME:
         return f"is longer than {MAX_NAME} characters"
     if re.search(r"[{}]", _PLACEHOLDER.sub("", name)):
-        return "has a brace that is no placeholder: `{function}`, `{stage}` and `{alias}` are filled in"
+        return "has a brace that is not a placeholder: `{function}`, `{stage}` and `{alias}` are filled in"
     return None
 
 

@@ -149,7 +149,7 @@ class _Reader:
                 "gate.json: a smoke test has a payload or a hook, and expects with a payload only"
             )
         if smoke.hook in self.own_functions:
-            raise GateError(f"gate.json: {smoke.hook!r} is no function that can be a hook")
+            raise GateError(f"gate.json: {smoke.hook!r} is not a function that can be a hook")
         for text in filter(None, (smoke.payload, smoke.expect)):
             _check_json(text)
 
@@ -180,7 +180,7 @@ def _check_json(text: str) -> None:
 
 def _check_watch(watch: Watch) -> None:
     if not (watch.alarms or watch.limits):
-        raise GateError("gate.json: a watch watches nothing")
+        raise GateError("gate.json: a watch has neither alarms nor limits")
     for name in watch.alarms:
         if problem := alarm_names.complaint(name):
             raise GateError(f"gate.json: the alarm {name[:64]!r} {problem}")
@@ -188,9 +188,9 @@ def _check_watch(watch: Watch) -> None:
     for limit in watch.limits:
         least, most = rollout_settings.LEAST, rollout_settings.MOST[limit.metric]
         if limit.most is None and limit.max_ratio is None:
-            raise GateError(f"gate.json: nothing limits the metric {limit.metric.value}")
+            raise GateError(f"gate.json: the metric {limit.metric.value} has no limit")
         if limit.most is not None and not least <= limit.most <= most:
-            raise GateError(f"gate.json: the most of {limit.metric.value} is not from {least:g} to {most}")
+            raise GateError(f"gate.json: the maximum of {limit.metric.value} is not from {least:g} to {most}")
 
 
 def _check_requirements(stages: Mapping[str, Stage], functions: Collection[FunctionEntry]) -> None:
@@ -228,7 +228,7 @@ def _rule(record: RuleRecord, issuers: Mapping[str, Issuer], stages: Mapping[str
             raise GateError(f"gate.json: rule {rule.name!r} {problem}")
     if "approve" in rule.actions and not rule.asks_a_person:
         raise GateError(
-            f"gate.json: rule {rule.name!r} approves without pinning what says that a person asks"
+            f"gate.json: rule {rule.name!r} grants approve without pinning what shows that a person asked"
         )
     return rule
 

@@ -54,7 +54,7 @@ def excess(rule: Rule, protected: Collection[str]) -> str | None:
     if not {claim for claim, _ in rule.claims} <= set(CLAIMS):
         return "names claims that no webhook has"
     if not rule.actions <= set(ACTIONS):
-        return "grants webhooks more than to deploy"
+        return "grants webhooks more than deploy and read"
     if set(rule.stages) & set(protected):
         return "grants webhooks a protected stage"
     return None

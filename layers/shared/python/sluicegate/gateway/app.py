@@ -82,7 +82,7 @@ def _respond(request: GatewayRequest, make_context: Callable[[], Context]) -> Ga
     except Exception as error:
         logger.error("unexpected_error", extra={"error": type(error).__name__})
         raise unavailable(
-            "An unexpected error. Retry the request: if it was accepted, you get what it started."
+            "An unexpected error occurred. Retry the request: if it was accepted, you get what it started."
         ) from error
 
 

@@ -126,7 +126,7 @@ def _save(
                 "this token was used for another request to this stage: approve with another job",
             ) from None
         return Decided(after, replayed=False)
-    raise unavailable("Too many writers change this deployment at once. Retry the request.", 1)
+    raise unavailable("Too many concurrent changes to this deployment. Retry the request.", 1)
 
 
 def _revisions(context: Context, deployment: Deployment) -> Iterator[Deployment]:
@@ -161,7 +161,7 @@ def _check_approver(deployment: Deployment, identity: Identity, rule: Rule) -> N
     if not _is_user(asked.user_id):
         raise not_allowed("the deployment was not requested by a user: nobody can approve it")
     if (by.issuer, by.user_id) == (asked.issuer, asked.user_id):
-        raise not_allowed("this user requested the deployment: another person must approve it")
+        raise not_allowed("this user requested the deployment: a different person must approve it")
     if (by.issuer, by.pipeline_id) == (asked.issuer, asked.pipeline_id):
         raise not_allowed("this pipeline requested the deployment: approve from another pipeline")
     login = identity.text("user_login") or ""

@@ -9,21 +9,21 @@ from sluicegate.text import clean
 
 TITLES: Final = {
     "busy": "Another deployment is rolling out",
-    "held": "New deployments of this stage are held",
+    "held": "New deployments to this stage are held",
     "invalid_request": "The request is not valid",
     "invalid_token": "The credential does not verify",
-    "key_reused": "The idempotency key stands for another request",
+    "key_reused": "The idempotency key belongs to another request",
     "not_allowed": "No rule allows this",
     "not_as_expected": "The stage serves another version",
     "not_found": "Not found",
     "outdated": "A newer pipeline has been deployed",
-    "source_changed": "The source does not serve it",
+    "source_changed": "The source stage does not serve this",
     "too_large": "The request is too large",
     "token_used": "The token has been used for another request",
-    "unavailable": "Not available at the moment",
+    "unavailable": "Temporarily unavailable",
     "unprocessable": "The request cannot be carried out",
     "unsupported_media_type": "The request is not JSON",
-    "wrong_state": "The deployment is past that",
+    "wrong_state": "The deployment's state does not allow this",
 }
 
 

@@ -130,7 +130,7 @@ def _key_id(header: Mapping[str, JsonValue]) -> str:
 def _issuer(payload: Mapping[str, JsonValue], issuers: Mapping[str, Issuer]) -> Issuer:
     iss = payload.get("iss")
     if not (isinstance(iss, str) and iss in issuers):
-        raise InvalidToken("iss", f"{clean(str(iss))!r} is none of the gate file's issuers")
+        raise InvalidToken("iss", f"{clean(str(iss))!r} is not one of the gate file's issuers")
     return issuers[iss]
 
 

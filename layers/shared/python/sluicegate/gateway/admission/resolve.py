@@ -121,7 +121,7 @@ def _deploy(
     sha256 = request.sha256 or ""
     if not context.store.uploads.is_registered(request.function, sha256):
         raise unprocessable(
-            f"no artifact {sha256[:12]} of {request.function} is there: POST /v1/artifacts first"
+            f"artifact {sha256[:12]} of {request.function} does not exist: POST /v1/artifacts first"
         )
     served = _served(context, request.function, placement)
     before = next((one for one in served if one.sha256 == sha256 and not one.withdrawn), None)
@@ -174,8 +174,7 @@ def _rollback(
     """Resolve a rollback: to the named version, or to the one that the stage served before."""
     if serving is None:
         raise unprocessable(
-            f"nothing has been deployed of {request.function} in {request.stage}: there is nothing to roll"
-            " back to"
+            f"{request.function} has never been deployed to {request.stage}: there is nothing to roll back to"
         )
     served = _served(context, request.function, placement)
     if request.version is not None:
@@ -191,7 +190,7 @@ def _named_version(request: DeploymentRequest, served: list[ServedVersion]) -> S
     found = next((one for one in served if one.version == request.version), None)
     if found is None:
         raise unprocessable(
-            f"version {request.version} never succeeded for {request.function} in {request.stage}"
+            f"version {request.version} of {request.function} never succeeded in {request.stage}"
         )
     return found
 
@@ -270,4 +269,4 @@ def _check_required(context: Context, resolved: Resolved, function: str) -> None
         served = _served(context, function, placement)
         if any(one.sha256 == resolved.sha256 and not one.withdrawn for one in served):
             return
-    raise unprocessable(f"artifact {resolved.sha256[:12]} has not succeeded in {stage} first")
+    raise unprocessable(f"artifact {resolved.sha256[:12]} must succeed in {stage} first")

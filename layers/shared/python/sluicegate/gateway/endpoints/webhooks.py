@@ -131,7 +131,10 @@ def _deferred(error: Exception) -> Ignored:
     """Return a 409, 412 or 422 as a delivery to ignore. Nothing was written: the next one tries again."""
     match error:
         case TagMoved():
-            return Ignored("tag_moved", "this tag was deployed at another commit before, and is not followed")
+            return Ignored(
+                "tag_moved",
+                "this tag was deployed at another commit before; a moved tag is not deployed again",
+            )
         case Problem(status=409 | 412 | 422):
             return Ignored(error.code, error.detail)
         case _:

@@ -126,13 +126,13 @@ def deployment(value: Any) -> DeploymentRequest:
     stage = fields.take("stage", check_stage, needed=True)
     for name, actions in _ACTIONS_OF.items():
         if action and action not in actions and fields.has(name):
-            fields.take(name, lambda _: f"does not go with {action}")
+            fields.take(name, lambda _: f"cannot be combined with {action}")
     source = fields.take("from", check_stage, needed=action == "promote")
     version = fields.take("version", check_version)
     artifact = fields.nested("artifact", needed=action == "deploy")
     sha256 = _sha256(artifact) if artifact else None
     if action == "promote" and (artifact is None) == (version is None) and not fields.errors:
-        fields.errors.append(("/version", "say what to promote: one of version and artifact"))
+        fields.errors.append(("/version", "specify what to promote: either version or artifact"))
     if source is not None and source == stage:
         fields.errors.append(("/from", "is the stage itself"))
     strategy = _strategy(fields)

@@ -127,7 +127,7 @@ def _check_project(hook: Webhook, body: Any) -> None:
     if not named or (isinstance(project, dict) and "id" in project):
         named.append(_number(body, "/project/id"))
     if any(number != hook.project_id for number in named):
-        raise not_allowed("the delivery is of another project than the webhook's")
+        raise not_allowed("the delivery is from a different project than the webhook's")
 
 
 def _member(body: Any, pointer: str, kind: type) -> Any:
@@ -193,7 +193,7 @@ def check_agrees(hook: Webhook, body: Any, token: Identity) -> None:
     A tag's push has no pipeline; anything else that is missing differs.
     """
     if token.project != (hook.issuer, hook.project_id):
-        raise not_allowed("the token is of another project than the webhook's")
+        raise not_allowed("the token is from a different project than the webhook's")
     for claim, value in _claimed(body).items():
         if value != token.text(claim):
             raise not_allowed(f"the body's {claim} is missing, or not the token's")
