@@ -98,7 +98,7 @@ def first_release(stand: Stand, directory: Path) -> None:
     run(stand, job, *release)
     expect(published(stand) == versions, f"still {len(versions)} published version")
 
-    scene("Promoted to prod", "the very version that dev serves, after a smoke test")
+    scene("Promoted to prod", "the same version that dev serves, after a smoke test")
     run(stand, job, "promote", FUNCTION, "prod", "--from", "dev", "--release", "v1.0.0")
     expect_release(stand, "prod", "v1.0.0")
 
@@ -126,7 +126,7 @@ def way_back(stand: Stand, directory: Path) -> None:
 
 def refusal(stand: Stand, directory: Path) -> None:
     """The prober's other half: what must not work does not."""
-    scene("A branch's job tries prod", "refused, with the claims that were in the way")
+    scene("A branch's job tries prod", "refused, with the claims that did not match")
     branch = {"ref": "quick-fix", "ref_type": "branch", "ref_protected": "false", "pipeline_id": "593"}
     job = start_job(stand, directory, "quick-fix", **branch)
     run(stand, job, "rollback", FUNCTION, "prod", exits=3)
@@ -247,7 +247,7 @@ def scene(title: str, what: str) -> None:
 
 def expect(holds: bool, what: str) -> None:
     if not holds:
-        raise StandError(f"not so: {what}")
+        raise StandError(f"not true: {what}")
     say(f"  {paint('✓', 'green')} {what}")
 
 
@@ -257,7 +257,7 @@ def expect_release(stand: Stand, stage: str, release: str) -> None:
     state = stand.alias_state(FUNCTION, stage) or {"version": "none", "weights": {}}
     expect(
         result == {"status": "ok", "release": release} and not state["weights"],
-        f"{FUNCTION}:{stage} is version {state['version']} and answers {result}",
+        f"{FUNCTION}:{stage} is version {state['version']} and returns {result}",
     )
 
 
