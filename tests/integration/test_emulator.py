@@ -13,6 +13,8 @@ from botocore.exceptions import ClientError
 from stand import Stand
 from stand.api import OFTEN
 
+pytestmark = pytest.mark.extended
+
 WAITS = "arn:aws:states:::lambda:invoke.waitForTaskToken"
 KEEPS_TOKEN = """\
 import boto3
@@ -217,8 +219,6 @@ def test_what_failed_of_a_stream_comes_again(
 ) -> None:
     source = """\
 import boto3
-
-pytestmark = pytest.mark.extended
 
 def handler(event, context):
     boto3.client("sqs").send_message(QueueUrl=%r, MessageBody="batch")

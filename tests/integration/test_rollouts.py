@@ -16,7 +16,7 @@ from stand.traffic import Traffic
 def shares(done: dict[str, Any]) -> list[int]:
     """The percentages that the new version had, one after the other, as the timeline says."""
     return [
-        int(entry["message"].partition(", ")[2].partition(" %")[0] or 100)
+        int(entry["message"].partition(", ")[2].partition("%")[0] or 100)
         for entry in done["timeline"]
         if " serves version " in entry["message"] and entry["status"] in ("baking", "succeeded")
     ]
