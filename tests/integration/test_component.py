@@ -251,7 +251,7 @@ def test_another_user_approves_in_another_pipeline(in_dash: Project) -> None:
     )
     alone = machine.run(approval, in_dash.token(**web, pipeline_id="575"))
     assert alone.code == ExitCode.REFUSED
-    assert "another person must approve" in alone.log
+    assert "a different person must approve" in alone.log
     both = machine.run(approval, in_dash.token(**web, pipeline_id="576", user_id="8", user_login="grace"))
     assert both.code == ExitCode.OK, both.log
     assert stand.invoke(in_dash.function, alias="gated") == release

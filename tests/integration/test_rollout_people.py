@@ -61,7 +61,7 @@ def test_who_asked_a_bot_and_the_same_pipeline_cannot_approve(paths: Paths) -> N
         deployment = path.deploy("next")
         path.until(deployment, "awaiting_approval")
         for who, detail in (
-            ({**GRACE, "user_id": "7", "user_login": "ada"}, "another person must approve"),
+            ({**GRACE, "user_id": "7", "user_login": "ada"}, "a different person must approve"),
             ({**GRACE, "user_id": "0"}, "has none"),
             ({**GRACE, "user_id": None}, "has none"),
             (bot, "is a bot"),
