@@ -119,8 +119,8 @@ def _exceeds(limit: Limit, new: VersionMetrics, baseline: VersionMetrics | None)
     for bound, source in _bounds(limit, baseline):
         if value > bound:
             message = (
-                f"{metric}: {value:.3g} {unit} of {new.requests} requests, "
-                f"above {bound:.3g} {unit} ({source})"
+                f"{metric}: {value:.3g}{unit} of {new.requests} requests, "
+                f"above {bound:.3g}{unit} ({source})"
             )
             data: dict[str, Any] = {
                 "metric": metric,
@@ -148,7 +148,7 @@ def _bounds(limit: Limit, baseline: VersionMetrics | None) -> Iterator[tuple[flo
     yield before * limit.max_ratio, f"max_ratio {limit.max_ratio:g} of the old version's {before:.3g}"
 
 
-_UNITS: Final = {Metric.ERRORS: "%", Metric.THROTTLES: "%", Metric.DURATION_P95: "ms"}
+_UNITS: Final = {Metric.ERRORS: "%", Metric.THROTTLES: "%", Metric.DURATION_P95: " ms"}
 
 
 def _value(metric: Metric, metrics: VersionMetrics) -> float | None:
