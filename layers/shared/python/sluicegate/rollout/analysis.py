@@ -119,8 +119,7 @@ def _exceeds(limit: Limit, new: VersionMetrics, baseline: VersionMetrics | None)
     for bound, source in _bounds(limit, baseline):
         if value > bound:
             message = (
-                f"{metric}: {value:.3g}{unit} of {new.requests} requests, "
-                f"above {bound:.3g}{unit} ({source})"
+                f"{metric}: {value:.3g}{unit} of {new.requests} requests, above {bound:.3g}{unit} ({source})"
             )
             data: dict[str, Any] = {
                 "metric": metric,
