@@ -1,0 +1,65 @@
+"""template.yaml as a test reads it: CloudFormation's short forms become its long ones."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+ROOT: Final = Path(__file__).resolve().parents[2]
+FUNCTIONS: Final = ("Gateway", "Watcher", "Deployer", "Janitor", "Relay", "Waker", "Notifier")
+
+Json = dict[str, Any]
+
+
+class _Loader(yaml.SafeLoader):
+    """CloudFormation's short forms become its long ones."""
+
+
+def _long_form(loader: yaml.SafeLoader, suffix: str, node: yaml.Node) -> Json:
+    name = suffix if suffix == "Ref" else f"Fn::{suffix}"
+    if isinstance(node, yaml.ScalarNode):
+        value: Any = loader.construct_scalar(node)
+        return {name: value.split(".", 1) if suffix == "GetAtt" else value}
+    if isinstance(node, yaml.SequenceNode):
+        return {name: loader.construct_sequence(node, deep=True)}
+    raise AssertionError(f"{node.start_mark}: no short form")
+
+
+_Loader.add_multi_constructor("!", _long_form)
+
+TEMPLATE: Final[Json] = yaml.load((ROOT / "template.yaml").read_text(), _Loader)  # noqa: S506, a SafeLoader
+RESOURCES: Final[Json] = TEMPLATE["Resources"]
+ALARM: Final = "AWS::CloudWatch::Alarm"
+MACHINE: Final[Json] = yaml.safe_load((ROOT / "functions" / "rollout.asl.yaml").read_text())
+
+
+def properties(name: str) -> Json:
+    found: Json = RESOURCES[name]["Properties"]
+    return found
+
+
+def of_type(kind: str) -> list[str]:
+    return [name for name, resource in RESOURCES.items() if resource["Type"] == kind]
+
+
+def listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def policies(role: str) -> Iterator[Json]:
+    """Written policies, those under a condition included; not the one that the gate file makes."""
+    for policy in properties(role).get("Policies", []):
+        policy = policy["Fn::If"][1] if "Fn::If" in policy else policy
+        if "Fn::Transform" not in policy["PolicyDocument"]:
+            yield policy
+
+
+def statements(role: str) -> Iterator[Json]:
+    for policy in policies(role):
+        yield from policy["PolicyDocument"]["Statement"]
+
+
+def actions(role: str, effect: str = "Allow") -> set[str]:
+    found = (statement for statement in statements(role) if statement["Effect"] == effect)
+    return {action for statement in found for action in listed(statement["Action"])}

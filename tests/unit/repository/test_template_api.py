@@ -1,0 +1,125 @@
+"""The API in template.yaml: its calls, and what API Gateway answers itself."""
+
+import json
+import re
+from typing import Final
+
+import pytest
+
+from sluicegate.gateway import problems
+from support.template import (
+    FUNCTIONS,
+    Json,
+    properties,
+)
+
+
+def test_the_api_has_these_calls_and_the_watcher_the_long_one() -> None:
+    calls = {
+        (event["Properties"]["Method"], event["Properties"]["Path"]): name
+        for name in FUNCTIONS
+        for event in properties(f"{name}Function").get("Events", {}).values()
+        if event["Type"] == "Api"
+    }
+    assert calls == {
+        ("POST", "/artifacts"): "Gateway",
+        ("POST", "/deployments"): "Gateway",
+        ("GET", "/deployments"): "Gateway",
+        ("GET", "/deployments/{id}"): "Watcher",
+        ("POST", "/deployments/{id}/abort"): "Gateway",
+        ("POST", "/deployments/{id}/approve"): "Gateway",
+        ("POST", "/deployments/{id}/reject"): "Gateway",
+        ("GET", "/stages/{stage}/hold"): "Gateway",
+        ("POST", "/stages/{stage}/hold"): "Gateway",
+        ("DELETE", "/stages/{stage}/hold"): "Gateway",
+        ("GET", "/functions"): "Gateway",
+        ("GET", "/functions/{name}"): "Gateway",
+        ("POST", "/webhooks/gitlab/{name}"): "Gateway",
+        ("GET", "/whoami"): "Gateway",
+        ("GET", "/health"): "Gateway",
+    }
+    assert properties("WatcherFunction")["CodeUri"] == properties("GatewayFunction")["CodeUri"]
+
+
+def test_the_watcher_outlives_the_longest_wait_and_not_the_api() -> None:
+    assert 20 < properties("WatcherFunction")["Timeout"] < 29
+    assert properties("GatewayFunction")["Timeout"] < 29
+
+
+def test_the_api_is_throttled_and_traces_no_data() -> None:
+    [settings] = properties("Api")["MethodSettings"]
+    assert (settings["ResourcePath"], settings["HttpMethod"]) == ("/*", "*")
+    assert settings["ThrottlingRateLimit"] == {"Ref": "ApiRate"}
+    assert settings["ThrottlingBurstLimit"] == {"Ref": "ApiBurst"}
+    assert settings["DataTraceEnabled"] is False
+    assert settings["LoggingLevel"] == "OFF"
+
+
+def test_the_access_log_is_json_of_what_api_gateway_itself_says() -> None:
+    setting = properties("Api")["AccessLogSetting"]
+    assert setting["DestinationArn"] == {"Fn::GetAtt": ["ApiLog", "Arn"]}
+    assert "\n" not in setting["Format"]
+    variables = set(json.loads(setting["Format"]).values())
+    assert variables <= {
+        "$context.error.responseType",
+        "$context.extendedRequestId",
+        "$context.httpMethod",
+        "$context.identity.sourceIp",
+        "$context.integration.latency",
+        "$context.integration.status",
+        "$context.requestId",
+        "$context.requestTimeEpoch",
+        "$context.resourcePath",
+        "$context.responseLatency",
+        "$context.responseLength",
+        "$context.status",
+    }
+
+
+def test_bodies_reach_the_gateway_byte_for_byte() -> None:
+    assert properties("Api")["BinaryMediaTypes"] == ["*~1*"]
+
+
+RESPONSES: Final[Json] = properties("Api")["GatewayResponses"]
+
+
+@pytest.mark.parametrize("kind", RESPONSES)
+def test_what_api_gateway_answers_itself_is_a_problem(kind: str) -> None:
+    response = RESPONSES[kind]
+    [template] = response["ResponseTemplates"].values()
+    body = json.loads(template)
+    assert str(body["status"]) == response["StatusCode"]
+    assert body["type"] == f"urn:sluicegate:problem:{body['code']}"
+    assert body["title"] == problems.TITLES.get(body["code"], "Too many requests")
+    assert body["request_id"] == "$context.requestId"
+    headers = response["ResponseParameters"]["Headers"]
+    assert headers["Content-Type"] == "'application/problem+json'"
+    assert headers["Cache-Control"] == "'no-store'"
+    assert ("Retry-After" in headers) == (response["StatusCode"] in {"429", "503"})
+
+
+@pytest.mark.parametrize("kind", RESPONSES)
+def test_what_api_gateway_answers_itself_repeats_nothing_that_was_sent(kind: str) -> None:
+    """Its own messages can have the token in them (guarantees.md#7-no-secret-in-any-output)."""
+    [template] = RESPONSES[kind]["ResponseTemplates"].values()
+    assert set(re.findall(r"\$[\w.]+", template)) == {"$context.requestId"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "status"),
+    [
+        ("MISSING_AUTHENTICATION_TOKEN", "404"),
+        ("RESOURCE_NOT_FOUND", "404"),
+        ("REQUEST_TOO_LARGE", "413"),
+        ("UNSUPPORTED_MEDIA_TYPE", "415"),
+        ("THROTTLED", "429"),
+        ("DEFAULT_5XX", "503"),
+    ],
+)
+def test_api_gateways_own_answers_have_the_designs_status(kind: str, status: str) -> None:
+    assert RESPONSES[kind]["StatusCode"] == status
+
+
+def test_what_is_not_there_answers_word_for_word_as_the_gateway_does() -> None:
+    [template] = RESPONSES["MISSING_AUTHENTICATION_TOKEN"]["ResponseTemplates"].values()
+    assert json.loads(template) == problems.not_found().body("$context.requestId")

@@ -1,0 +1,75 @@
+"""Table, bucket and logs in template.yaml."""
+
+import pytest
+
+from support.template import FUNCTIONS, RESOURCES, TEMPLATE, Json, listed, of_type, properties
+
+
+def test_every_log_group_forgets_in_time() -> None:
+    logs = of_type("AWS::Logs::LogGroup")
+    assert {*(f"{name}Log" for name in FUNCTIONS), "ApiLog", "RolloutLog"} == set(logs)
+    assert all(properties(log)["RetentionInDays"] == {"Ref": "LogDays"} for log in logs)
+
+
+@pytest.mark.parametrize("name", ["Table", "ArtifactBucket"])
+def test_what_is_kept_outlives_the_stack(name: str) -> None:
+    assert RESOURCES[name]["DeletionPolicy"] == RESOURCES[name]["UpdateReplacePolicy"] == "Retain"
+
+
+def test_the_table_can_be_recovered_and_not_deleted() -> None:
+    table = properties("Table")
+    assert table["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
+    assert table["DeletionProtectionEnabled"] == {"Ref": "DeletionProtection"}
+    assert TEMPLATE["Parameters"]["DeletionProtection"]["Default"] == "true"
+    assert table["SSESpecification"] == {"SSEEnabled": True}
+    assert table["StreamSpecification"] == {"StreamViewType": "NEW_AND_OLD_IMAGES"}
+    assert table["TimeToLiveSpecification"] == {"AttributeName": "expires_at", "Enabled": True}
+
+
+def test_the_table_has_the_indexes_that_the_store_asks() -> None:
+    indexes = {
+        index["IndexName"]: [key["AttributeName"] for key in index["KeySchema"]]
+        for index in properties("Table")["GlobalSecondaryIndexes"]
+    }
+    assert indexes == {
+        "by_function": ["function", "id"],
+        "by_project": ["project", "id"],
+        "by_time": ["kind", "id"],
+        "unfinished": ["unfinished", "id"],
+    }
+
+
+def test_the_artifact_bucket_keeps_versions_encrypted_and_private() -> None:
+    bucket = properties("ArtifactBucket")
+    assert bucket["VersioningConfiguration"] == {"Status": "Enabled"}
+    assert bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"]
+    assert bucket["OwnershipControls"] == {"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]}
+    assert set(bucket["PublicAccessBlockConfiguration"].values()) == {True}
+    assert len(bucket["PublicAccessBlockConfiguration"]) == 4
+
+
+@pytest.mark.parametrize(
+    ("sid", "denied", "condition"),
+    [
+        ("OnlyOverTls", ["s3:*"], {"Bool": {"aws:SecureTransport": "false"}}),
+        (
+            "OnlyGatewayUploads",
+            ["s3:PutObject"],
+            {"StringNotLike": {"aws:userid": {"Fn::Sub": "${GatewayRole.RoleId}:*"}}},
+        ),
+        ("NothingIsDeleted", ["s3:DeleteObject", "s3:DeleteObjectVersion"], None),
+    ],
+)
+def test_the_artifact_bucket_refuses(sid: str, denied: list[str], condition: Json | None) -> None:
+    document = properties("ArtifactBucketPolicy")["PolicyDocument"]
+    [statement] = [statement for statement in document["Statement"] if statement["Sid"] == sid]
+    assert statement["Effect"] == "Deny"
+    assert statement["Principal"] == "*"
+    assert listed(statement["Action"]) == denied
+    assert statement.get("Condition") == condition
+    assert {"Fn::Sub": "${ArtifactBucket.Arn}/*"} in listed(statement["Resource"])
+
+
+def test_the_bucket_policy_allows_nobody_anything() -> None:
+    document = properties("ArtifactBucketPolicy")["PolicyDocument"]
+    assert {statement["Effect"] for statement in document["Statement"]} == {"Deny"}

@@ -1,0 +1,177 @@
+"""Functions in template.yaml: settings, concurrency, layers, and what they are invoked by."""
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from typing import Final
+
+import pytest
+
+from sluicegate.notifier import consumer, ledger
+from sluicegate.relay import event as events
+from sluicegate.settings import (
+    DeployerSettings,
+    GatewaySettings,
+    JanitorSettings,
+    MissingSetting,
+    NotifierSettings,
+    RelaySettings,
+    WakerSettings,
+)
+from support.template import (
+    FUNCTIONS,
+    ROOT,
+    TEMPLATE,
+    Json,
+    actions,
+    of_type,
+    properties,
+    statements,
+)
+
+SETTINGS: Final[dict[str, Callable[[Mapping[str, str]], object]]] = {
+    "Gateway": GatewaySettings.from_environment,
+    "Watcher": GatewaySettings.from_environment,
+    "Deployer": DeployerSettings.from_environment,
+    "Janitor": JanitorSettings.from_environment,
+    "Relay": RelaySettings.from_environment,
+    "Waker": WakerSettings.from_environment,
+    "Notifier": NotifierSettings.from_environment,
+}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_function_is_given_all_that_it_reads_and_nothing_else(name: str) -> None:
+    shared = TEMPLATE["Globals"]["Function"]["Environment"]["Variables"]
+    own = properties(f"{name}Function").get("Environment", {}).get("Variables", {})
+    given = {**dict.fromkeys({**shared, **own}, "given"), "AWS_REGION": "eu-central-1"}
+    SETTINGS[name](given)
+    for variable in own:
+        with pytest.raises(MissingSetting) as missing:
+            SETTINGS[name]({key: value for key, value in given.items() if key != variable})
+        assert missing.value.name == variable
+
+
+def test_each_function_has_concurrency_of_its_own_that_can_be_left_out() -> None:
+    for name in FUNCTIONS:
+        condition, reserved, otherwise = properties(f"{name}Function")["ReservedConcurrentExecutions"][
+            "Fn::If"
+        ]
+        assert condition == f"{name}Reserved"
+        assert reserved == {"Ref": f"{name}Concurrency"}
+        assert otherwise == {"Ref": "AWS::NoValue"}
+        assert TEMPLATE["Conditions"][condition] == {
+            "Fn::Not": [{"Fn::Equals": [{"Ref": f"{name}Concurrency"}, 0]}]
+        }
+
+
+RELAYED: Final[Json] = properties("RelayFunction")["Events"]["Record"]
+
+
+@pytest.mark.parametrize(
+    ("sid", "resource"),
+    [
+        ("Stream", {"Fn::GetAtt": ["Table", "StreamArn"]}),
+        ("FindStream", {"Fn::Sub": "${Table.Arn}/stream/*"}),
+        ("Tell", {"Fn::GetAtt": ["EventBus", "Arn"]}),
+        ("SetAside", {"Fn::GetAtt": ["DeadLetters", "Arn"]}),
+    ],
+)
+def test_the_relay_reads_one_stream_and_tells_one_bus(sid: str, resource: Json) -> None:
+    [statement] = [statement for statement in statements("RelayRole") if statement.get("Sid") == sid]
+    assert statement["Resource"] == resource
+
+
+def test_the_bus_is_told_by_the_relay_alone_and_called_after_the_stack() -> None:
+    assert properties("EventBus") == {"Name": {"Ref": "AWS::StackName"}}
+    tellers = [role for role in of_type("AWS::IAM::Role") if "events:PutEvents" in actions(role)]
+    assert tellers == ["RelayRole"]
+    assert properties("RelayFunction")["Environment"]["Variables"] == {"SLUICEGATE_BUS": {"Ref": "EventBus"}}
+
+
+def test_the_relay_is_given_every_change_of_a_deployment_and_nothing_else() -> None:
+    mapping = RELAYED["Properties"]
+    assert RELAYED["Type"] == "DynamoDB"
+    assert mapping["Stream"] == {"Fn::GetAtt": ["Table", "StreamArn"]}
+    assert mapping["StartingPosition"] == "TRIM_HORIZON"
+    [given] = mapping["FilterCriteria"]["Filters"]
+    assert json.loads(given["Pattern"]) == {
+        "eventName": ["INSERT", "MODIFY"],
+        "dynamodb": {"Keys": {"sk": {"S": ["record"]}}},
+    }
+
+
+def test_what_the_relay_could_not_tell_comes_again_until_it_is_set_aside() -> None:
+    mapping = RELAYED["Properties"]
+    assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+    assert mapping["BisectBatchOnFunctionError"] is True
+    assert mapping["MaximumRetryAttempts"] == -1
+    assert mapping["ParallelizationFactor"] == 1
+    # The stream forgets after a day; a dead letter is of use while the stream still has what it points to.
+    assert 3_600 <= mapping["MaximumRecordAgeInSeconds"] <= 12 * 3_600
+    assert mapping["DestinationConfig"] == {
+        "OnFailure": {"Type": "SQS", "Destination": {"Fn::GetAtt": ["DeadLetters", "Arn"]}}
+    }
+    assert properties("DeadLetters")["SqsManagedSseEnabled"] is True
+    assert properties("DeadLetters")["MessageRetentionPeriod"] == 14 * 86_400
+
+
+def test_the_notifier_is_given_every_event_one_at_a_time() -> None:
+    rule = properties("NotifierRule")
+    assert rule["EventBusName"] == {"Ref": "EventBus"}
+    assert rule["EventPattern"] == {"source": [events.SOURCE], "detail-type": [events.DETAIL_TYPE]}
+    [target] = rule["Targets"]
+    assert target["Arn"] == {"Fn::GetAtt": ["NotifierQueue", "Arn"]}
+    assert target["DeadLetterConfig"] == {"Arn": {"Fn::GetAtt": ["NotifierDeadLetters", "Arn"]}}
+    mapping = properties("NotifierFunction")["Events"]["Change"]["Properties"]
+    assert mapping["Queue"] == {"Fn::GetAtt": ["NotifierQueue", "Arn"]}
+    assert mapping["BatchSize"] == 1
+    assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+
+
+def test_only_the_rule_sends_to_the_notifier() -> None:
+    policy = properties("NotifierQueuePolicy")
+    assert policy["Queues"] == [{"Ref": "NotifierQueue"}, {"Ref": "NotifierDeadLetters"}]
+    [statement] = policy["PolicyDocument"]["Statement"]
+    assert statement["Action"] == "sqs:SendMessage"
+    assert statement["Principal"] == {"Service": "events.amazonaws.com"}
+    assert statement["Condition"] == {"ArnEquals": {"aws:SourceArn": {"Fn::GetAtt": ["NotifierRule", "Arn"]}}}
+
+
+def test_a_gitlab_that_is_out_for_a_day_loses_nothing() -> None:
+    queue = properties("NotifierQueue")
+    redrive = queue["RedrivePolicy"]
+    assert redrive["deadLetterTargetArn"] == {"Fn::GetAtt": ["NotifierDeadLetters", "Arn"]}
+    pauses = (consumer.backoff(times) for times in range(1, redrive["maxReceiveCount"]))
+    assert 86_400 <= sum(pauses) < 2 * 86_400
+    timeout = properties("NotifierFunction")["Timeout"]
+    assert timeout > ledger.LEASE_SECONDS + 30
+    assert queue["VisibilityTimeout"] == 6 * timeout
+    for name in ("NotifierQueue", "NotifierDeadLetters"):
+        assert properties(name)["SqsManagedSseEnabled"] is True
+        assert properties(name)["MessageRetentionPeriod"] == 14 * 86_400
+
+
+def test_the_layer_keeps_every_service_that_is_called() -> None:
+    makefile = (ROOT / "layers" / "dependencies" / "Makefile").read_text()
+    [kept] = re.findall(r"^SERVICES := (.*)$", makefile, re.MULTILINE)
+    handlers = "".join(path.read_text() for path in (ROOT / "functions").glob("*/app.py"))
+    called = set(re.findall(r"clients\.client\(\"(\w+)\"\)", handlers))
+    assert called
+    assert called <= set(kept.split())
+
+
+def test_versions_of_the_gate_stay_and_only_those_who_ask_it_carry_it() -> None:
+    assert properties("GateLayer")["RetentionPolicy"] == "Retain"
+    carriers = {name for name in FUNCTIONS if {"Ref": "GateLayer"} in properties(f"{name}Function")["Layers"]}
+    assert carriers == {"Gateway", "Watcher", "Notifier"}
+
+
+def test_the_dependencies_are_locked_with_hashes() -> None:
+    lock = (ROOT / "layers" / "dependencies" / "requirements.txt").read_text()
+    for requirement in re.split(r"\n(?=\S)", re.sub(r"^\s*#.*\n", "", lock, flags=re.MULTILINE)):
+        assert re.match(r"[a-z0-9-]+==[0-9.a-z]+ ", requirement), requirement
+        assert "--hash=sha256:" in requirement, requirement
+    version = re.search(r"^pyjwt==([0-9.]+)", lock, re.MULTILINE)
+    assert version
+    assert tuple(map(int, version[1].split("."))) >= (2, 15, 1)

@@ -1,0 +1,205 @@
+"""Roles in template.yaml: who may do what, on what, and nothing else."""
+
+import json
+from typing import Final
+
+import pytest
+
+from sluicegate.oidc.identity import FEEDBACK_SECRETS
+from support.template import (
+    FUNCTIONS,
+    Json,
+    actions,
+    listed,
+    of_type,
+    properties,
+    statements,
+)
+
+LOG: Final = {"logs:CreateLogStream", "logs:PutLogEvents"}
+TRACE: Final = {"xray:PutTelemetryRecords", "xray:PutTraceSegments"}
+WAKE: Final = {"states:SendTaskSuccess"}
+RECORD: Final = {
+    "dynamodb:ConditionCheckItem",
+    "dynamodb:DeleteItem",
+    "dynamodb:GetItem",
+    "dynamodb:PutItem",
+    "dynamodb:UpdateItem",
+}
+
+
+@pytest.mark.parametrize(
+    ("role", "allowed"),
+    [
+        (
+            "GatewayRole",
+            LOG | TRACE | RECORD | WAKE
+            | {"dynamodb:Query", "s3:GetObject", "s3:ListBucket", "s3:PutObject", "states:StartExecution"}
+            | {"secretsmanager:GetSecretValue"},
+        ),
+        ("WatcherRole", LOG | TRACE | {"dynamodb:GetItem"}),
+        (
+            "DeployerRole",
+            LOG | TRACE | RECORD | WAKE
+            | {"s3:GetObject", "s3:GetObjectVersion", "s3:ListBucket"}
+            | {"sts:AssumeRole", "sts:SetSourceIdentity", "sts:TagSession"},
+        ),
+        (
+            "JanitorRole",
+            LOG | TRACE | RECORD | WAKE
+            | {"dynamodb:Query", "states:DescribeExecution", "states:StartExecution"},
+        ),
+        (
+            "RelayRole",
+            LOG | TRACE
+            | {"dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator"}
+            | {"dynamodb:ListStreams", "events:PutEvents", "sqs:SendMessage"},
+        ),
+        ("WakerRole", LOG | TRACE | WAKE | {"dynamodb:GetItem", "dynamodb:Query"}),
+        (
+            "NotifierRole",
+            LOG | TRACE
+            | {"dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem", "secretsmanager:GetSecretValue"}
+            | {"sqs:ChangeMessageVisibility", "sqs:DeleteMessage", "sqs:GetQueueAttributes"}
+            | {"sqs:ReceiveMessage", "sqs:SendMessage"},
+        ),
+        ("TargetRole", {"s3:GetObject", "s3:GetObjectVersion"}),
+    ],
+)  # fmt: skip
+def test_a_role_may_do_this_and_nothing_else(role: str, allowed: set[str]) -> None:
+    assert actions(role) == allowed
+
+
+def test_each_kind_of_secret_has_one_reader() -> None:
+    found = [
+        (role, statement["Resource"]["Fn::Sub"].rpartition(":")[2])
+        for role in of_type("AWS::IAM::Role")
+        for statement in statements(role)
+        if any(action.startswith("secretsmanager:") for action in listed(statement["Action"]))
+    ]
+    assert found == [("GatewayRole", "sluicegate/webhooks/*"), ("NotifierRole", "sluicegate/gitlab/*")]
+
+
+def test_the_rollout_may_invoke_the_deployer_and_deliver_its_log() -> None:
+    assert {action for action in actions("RolloutRole") - TRACE if not action.startswith("logs:")} == {
+        "lambda:InvokeFunction"
+    }
+    [run] = [statement for statement in statements("RolloutRole") if statement.get("Sid") == "Run"]
+    assert run["Resource"] == {"Fn::GetAtt": ["DeployerFunction", "Arn"]}
+
+
+def test_no_statement_is_wide() -> None:
+    for role in of_type("AWS::IAM::Role"):
+        for statement in statements(role):
+            assert not {"NotAction", "NotResource", "NotPrincipal"} & set(statement)
+            assert not any("*" in action for action in listed(statement["Action"])), role
+
+
+def test_only_what_knows_no_resources_is_allowed_on_all() -> None:
+    """A task token is the permission: Step Functions knows no resource of `SendTaskSuccess`."""
+    for role in of_type("AWS::IAM::Role"):
+        for statement in statements(role):
+            if statement["Resource"] == "*":
+                allowed = set(listed(statement["Action"]))
+                assert role in {"RolloutRole", "ApiGatewayLogWriter"} or allowed in (TRACE, WAKE), role
+
+
+def test_every_role_is_written_out_and_can_be_bounded() -> None:
+    for role in of_type("AWS::IAM::Role"):
+        assert "ManagedPolicyArns" not in properties(role)
+        assert properties(role)["PermissionsBoundary"]["Fn::If"][0] == "Bounded"
+    assert not of_type("AWS::IAM::ManagedPolicy") + of_type("AWS::IAM::Policy")
+
+
+def test_each_function_has_a_role_and_a_log_of_its_own() -> None:
+    for name in FUNCTIONS:
+        function = properties(f"{name}Function")
+        assert function["Role"] == {"Fn::GetAtt": [f"{name}Role", "Arn"]}
+        assert not {"Policies", "ManagedPolicyArns"} & set(function)
+        assert function["LoggingConfig"] == {"LogGroup": {"Ref": f"{name}Log"}}
+        [log] = [statement for statement in statements(f"{name}Role") if statement.get("Sid") == "Log"]
+        assert log["Resource"] == {"Fn::GetAtt": [f"{name}Log", "Arn"]}
+        assert properties(f"{name}Role")["AssumeRolePolicyDocument"]["Statement"] == [
+            {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}
+        ]
+
+
+def test_the_deployer_may_enter_the_target_role_only() -> None:
+    [enter] = [statement for statement in statements("DeployerRole") if statement.get("Sid") == "EnterTarget"]
+    name = "${AWS::StackName}-target"
+    role = f"arn:${{AWS::Partition}}:iam::${{AWS::AccountId}}:role/{name}"
+    assert enter["Resource"] == {"Fn::Sub": role}
+    assert properties("TargetRole")["RoleName"] == {"Fn::Sub": name}
+    environment = properties("DeployerFunction")["Environment"]["Variables"]
+    assert environment["SLUICEGATE_TARGET_ROLE"] == {"Fn::Sub": name}
+
+
+def test_only_the_deployer_enters_the_target_role_and_with_the_external_id() -> None:
+    trust = properties("TargetRole")["AssumeRolePolicyDocument"]["Statement"]
+    deployer_role = {"AWS": {"Fn::GetAtt": ["DeployerRole", "Arn"]}}
+    assert all(statement["Principal"] == deployer_role for statement in trust)
+    [enter] = [statement for statement in trust if "sts:AssumeRole" in listed(statement["Action"])]
+    external_id = properties("DeployerFunction")["Environment"]["Variables"]["SLUICEGATE_EXTERNAL_ID"]
+    assert enter["Condition"] == {"StringEquals": {"sts:ExternalId": external_id}}
+
+
+def test_the_target_role_deploys_what_the_gate_file_names() -> None:
+    included = [
+        policy["PolicyDocument"]["Fn::Transform"]
+        for policy in properties("TargetRole")["Policies"]
+        if "Fn::Transform" in policy["PolicyDocument"]
+    ]
+    assert included == [{"Name": "AWS::Include", "Parameters": {"Location": "build/target-policy.json"}}]
+
+
+def test_the_target_role_never_deploys_sluicegate_itself() -> None:
+    [denied] = [statement for statement in statements("TargetRole") if statement["Effect"] == "Deny"]
+    own = {resource["Fn::Sub"].rsplit("function:", 1)[1] for resource in denied["Resource"]}
+    assert own == {f"${{AWS::StackName}}-{name.lower()}*" for name in FUNCTIONS}
+    assert {
+        "lambda:InvokeFunction",
+        "lambda:PublishVersion",
+        "lambda:UpdateAlias",
+        "lambda:UpdateFunctionCode",
+    } <= set(denied["Action"])
+
+
+def test_the_functions_are_called_what_the_gate_refuses_to_deploy() -> None:
+    names = [properties(f"{name}Function")["FunctionName"]["Fn::Sub"] for name in FUNCTIONS]
+    assert names == [f"${{AWS::StackName}}-{name.lower()}" for name in FUNCTIONS]
+    for name in ("Gateway", "Watcher", "Notifier"):
+        own = properties(f"{name}Function")["Environment"]["Variables"]["SLUICEGATE_OWN_FUNCTIONS"]
+        assert own["Fn::Sub"].split(",") == names
+
+
+@pytest.mark.parametrize(
+    ("sid", "resource"),
+    [
+        ("Hear", {"Fn::GetAtt": ["NotifierQueue", "Arn"]}),
+        ("SetAside", {"Fn::GetAtt": ["NotifierDeadLetters", "Arn"]}),
+        ("Read", {"Fn::GetAtt": ["Table", "Arn"]}),
+        ("Note", {"Fn::GetAtt": ["Table", "Arn"]}),
+    ],
+)
+def test_the_notifier_hears_one_queue_and_reads_the_record(sid: str, resource: Json) -> None:
+    [statement] = [statement for statement in statements("NotifierRole") if statement.get("Sid") == sid]
+    assert statement["Resource"] == resource
+
+
+def test_the_notifier_writes_its_ledger_and_nothing_else() -> None:
+    for statement in statements("NotifierRole"):
+        if {"dynamodb:PutItem", "dynamodb:UpdateItem"} & set(listed(statement["Action"])):
+            keys = {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": ["status#*"]}}
+            assert statement["Condition"] == keys
+
+
+def test_the_notifier_reads_secrets_of_its_prefix_and_nobody_else_does() -> None:
+    found = {
+        role: [
+            one["Resource"] for one in statements(role) if one["Action"] == "secretsmanager:GetSecretValue"
+        ]
+        for role in of_type("AWS::IAM::Role")
+    }
+    account = "arn:${AWS::Partition}:secretsmanager:${AWS::Region}:${AWS::AccountId}"
+    assert found.pop("NotifierRole") == [{"Fn::Sub": f"{account}:secret:{FEEDBACK_SECRETS}*"}]
+    assert FEEDBACK_SECRETS not in json.dumps(found)
