@@ -7,8 +7,8 @@ from typing import Final
 
 from sluicegate.aws.stepfunctions import Executions
 from sluicegate.deployment.durations import seconds
-from sluicegate.deployment.model import Deployment, Status
-from sluicegate.rollout.transitions import force_fail
+from sluicegate.deployment.model import Deployment
+from sluicegate.rollout.transitions import force_fail, has_unseen_decision
 from sluicegate.store.errors import StaleRevision
 from sluicegate.store.store import Store
 
@@ -68,14 +68,8 @@ class Janitor:
         return Swept(tuple(started), tuple(abandoned), running, tuple(failed))
 
     def _wake_if_missed(self, deployment: Deployment) -> None:
-        """Wake a rollout whose record has an approval or an abort that it may not have noticed.
-
-        The process that wrote the decision may have died before it woke the rollout. A rollout that waits for
-        nothing of the kind is left alone: each wake-up is a turn, and an execution has only so many.
-        """
-        approved = deployment.status is Status.AWAITING_APPROVAL and deployment.approval is not None
-        aborted = deployment.status is not Status.ROLLING_BACK and deployment.abort is not None
-        if (approved or aborted) and (token := self.store.waits.token(deployment.id)):
+        """Wake a rollout that may have missed a decision."""
+        if has_unseen_decision(deployment) and (token := self.store.waits.token(deployment.id)):
             self.executions.wake(token)
 
     def _start(self, deployment: Deployment, state: str | None) -> str:

@@ -28,6 +28,17 @@ WAITING_STATUSES: Final = frozenset({Status.ACCEPTED, Status.QUEUED, Status.AWAI
 # Decisions from outside
 
 
+def has_unseen_decision(deployment: Deployment) -> bool:
+    """Return whether the record has an approval or an abort that its rollout has not acted on.
+
+    The process that wrote it may have died before it woke the rollout. Anything else that a rollout waits for
+    is no reason to wake it: each wake-up costs a turn and may cut a wait short.
+    """
+    approved = deployment.status is Status.AWAITING_APPROVAL and deployment.approval is not None
+    stopped = deployment.status.final or deployment.status is Status.ROLLING_BACK
+    return approved or (deployment.abort is not None and not stopped)
+
+
 def request_abort(deployment: Deployment, reason: Reason, message: str, now: float) -> Deployment:
     """Return the record after a request to go no further.
 

@@ -9,10 +9,15 @@ from sluicegate.gateway.render import deployment_response
 from sluicegate.gateway.requester import log_fields
 from sluicegate.gateway.requests import bodies, queries
 from sluicegate.oidc.identity import Identity
+from sluicegate.rollout.transitions import has_unseen_decision
 
 
 def decide(context: Context, call: GatewayRequest, identity: Identity) -> GatewayResponse:
-    """Record the decision that the path names, then wake the rollout."""
+    """Record the decision that the path names, then wake the rollout.
+
+    A repetition wakes it only while the record shows that the rollout has not seen the decision. Otherwise
+    every holder of a token could cut its waits short, and so use up its retries, by repeating a call.
+    """
     queries.no_query(call.query)
     action = call.resource.rpartition("/")[2]
     reason = bodies.reason(bodies.parse(call.body))
@@ -37,7 +42,8 @@ def decide(context: Context, call: GatewayRequest, identity: Identity) -> Gatewa
         replayed=decided.replayed,
         **log_fields(identity),
     )
-    execution.wake(context, decided.deployment)
+    if not decided.replayed or has_unseen_decision(decided.deployment):
+        execution.wake(context, decided.deployment)
     return deployment_response(
         decided.deployment, 200 if decided.replayed else 202, replayed=decided.replayed
     )
