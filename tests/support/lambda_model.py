@@ -3,6 +3,9 @@
 Unlike an emulator it honours every precondition (`CodeSha256`, `RevisionId`), rejects every pair of versions
 that cannot share traffic, and can fail before or after any call has taken effect. The code of an artifact is
 looked up by its key in `code`.
+
+The texts of 404 are AWS's, from the answers that localstack/localstack recorded on 25 November 2025
+(`tests/aws/services/lambda_/test_lambda_api.snapshot.json`): a missing version reads like a missing function.
 """
 
 import base64
@@ -25,6 +28,11 @@ def error(code: str, status: int, message: str = "") -> ClientError:
 
 def code_sha256(code: bytes) -> str:
     return base64.b64encode(hashlib.sha256(code).digest()).decode()
+
+
+def _arn(name: str, qualifier: str | None = None) -> str:
+    arn = f"arn:aws:lambda:eu-central-1:111111111111:function:{name}"
+    return f"{arn}:{qualifier}" if qualifier else arn
 
 
 class LambdaModel:
@@ -79,9 +87,27 @@ class LambdaModel:
         """Give the alias provisioned concurrency."""
         self.functions[name]["provisioned"].add(alias)
 
-    def set_state(self, name: str, version: str, state: str) -> None:
-        """Set a state that Lambda sets itself: `Inactive` after weeks, `Failed` if it cannot run."""
-        self.functions[name]["versions"][version] |= {"State": state, "StateReasonCode": "Idle"}
+    def set_state(self, name: str, version: str, state: str, reason: str = "Idle", **fields: str) -> None:
+        """Set a state that Lambda sets itself: `Inactive` after weeks, `Failed` if it cannot run.
+
+        `fields` are others of the configuration, such as `LastUpdateStatus`.
+        """
+        self.functions[name]["versions"][version] |= {"State": state, "StateReasonCode": reason, **fields}
+
+    def prune(self, name: str, version: str) -> None:
+        """DeleteFunction of a version, as a script for old versions calls it.
+
+        Lambda refuses it for a version that an alias points to (409, "Unable to delete version because the
+        following aliases reference it"; go-lambda-cleanup#45, 12 December 2022). Whether a weight alone
+        protects a version is not documented: here it does not.
+        """
+        function = self._function(name)
+        references = [key for key, one in function["aliases"].items() if one["FunctionVersion"] == version]
+        if references:
+            message = f"Unable to delete version because the following aliases reference it: [{references}]"
+            raise error("ResourceConflictException", 409, message)
+        self._check_version(name, version)
+        del function["versions"][version]
 
     def serves(self, name: str, alias: str) -> tuple[str, dict[str, float]] | None:
         entry = self.functions[name]["aliases"].get(alias)
@@ -95,10 +121,9 @@ class LambdaModel:
 
     def get_function(self, *, FunctionName: str, Qualifier: str) -> Any:
         def call() -> Any:
-            function = self._function(FunctionName)
+            function = self._function(FunctionName, Qualifier)
             if Qualifier != "$LATEST":
-                if Qualifier not in function["versions"]:
-                    raise error("ResourceNotFoundException", 404, "Function not found: arn")
+                self._check_version(FunctionName, Qualifier)
                 self._poll(function, Qualifier)
                 return {"Configuration": function["versions"][Qualifier], "Code": {"Location": "https://x"}}
             status = "InProgress" if function["busy"] else "Successful"
@@ -154,7 +179,9 @@ class LambdaModel:
         def call() -> Any:
             aliases = self._function(FunctionName)["aliases"]
             if Name not in aliases:
-                raise error("ResourceNotFoundException", 404, f"Cannot find alias arn: {Name}")
+                raise error(
+                    "ResourceNotFoundException", 404, f"Cannot find alias arn: {_arn(FunctionName, Name)}"
+                )
             return aliases[Name]
 
         return self._run("GetAlias", call)
@@ -164,7 +191,7 @@ class LambdaModel:
             function = self._function(FunctionName)
             if Name in function["aliases"]:
                 raise error("ResourceConflictException", 409, "Alias already exists")
-            self._check_version(function, FunctionVersion)
+            self._check_version(FunctionName, FunctionVersion)
             self.set_alias(FunctionName, Name, FunctionVersion)
             return {**function["aliases"][Name], "Description": Description}
 
@@ -176,11 +203,11 @@ class LambdaModel:
         def call() -> Any:
             function = self._function(FunctionName)
             if Name not in function["aliases"]:
-                raise error("ResourceNotFoundException", 404, f"Cannot find alias arn: {Name}")
+                raise error("ResourceNotFoundException", 404, f"Alias not found: {_arn(FunctionName, Name)}")
             self._check_revision(function["aliases"][Name], RevisionId)
-            self._check_version(function, FunctionVersion)
+            self._check_version(FunctionName, FunctionVersion)
             weights = RoutingConfig["AdditionalVersionWeights"]
-            self._check_weights(function, Name, FunctionVersion, weights)
+            self._check_weights(FunctionName, Name, FunctionVersion, weights)
             self.set_alias(FunctionName, Name, FunctionVersion, weights)
             return function["aliases"][Name]
 
@@ -195,9 +222,10 @@ class LambdaModel:
 
     def get_provisioned_concurrency_config(self, *, FunctionName: str, Qualifier: str) -> Any:
         def call() -> Any:
-            function = self._function(FunctionName)
-            if Qualifier not in function["aliases"]:
-                raise error("ResourceNotFoundException", 404, f"Cannot find alias arn: {Qualifier}")
+            function = self.functions.get(FunctionName)
+            if function is None or Qualifier not in function["aliases"]:
+                arn = _arn(FunctionName, Qualifier)
+                raise error("ResourceNotFoundException", 404, f"Cannot find alias arn: {arn}")
             if Qualifier not in function["provisioned"]:
                 raise error(
                     "ProvisionedConcurrencyConfigNotFoundException", 404, "No Provisioned Concurrency"
@@ -209,9 +237,9 @@ class LambdaModel:
     def invoke(self, *, FunctionName: str, Payload: bytes) -> Any:
         def call() -> Any:
             name, _, version = FunctionName.partition(":")
-            function = self._function(name)
+            function = self._function(name, version or None)
             if version:
-                self._check_version(function, version)
+                self._check_version(name, version)
                 if function["versions"][version]["State"] == "Pending":
                     raise error(
                         "ResourceConflictException", 409, "The function is currently in Pending state"
@@ -236,9 +264,9 @@ class LambdaModel:
         finally:
             self.after(name)
 
-    def _function(self, name: str) -> dict[str, Any]:
+    def _function(self, name: str, qualifier: str | None = None) -> dict[str, Any]:
         if name not in self.functions:
-            raise error("ResourceNotFoundException", 404, f"Function not found: {name}")
+            raise error("ResourceNotFoundException", 404, f"Function not found: {_arn(name, qualifier)}")
         return self.functions[name]
 
     def _check_settled(self, function: dict[str, Any]) -> None:
@@ -249,9 +277,9 @@ class LambdaModel:
         if entry["RevisionId"] != revision:
             raise error("PreconditionFailedException", 412, "The RevisionId provided does not match")
 
-    def _check_version(self, function: dict[str, Any], version: str) -> None:
-        if version not in function["versions"]:
-            raise error("ResourceNotFoundException", 404, f"Function not found: {version}")
+    def _check_version(self, name: str, version: str) -> None:
+        if version not in self._function(name)["versions"]:
+            raise error("ResourceNotFoundException", 404, f"Function not found: {_arn(name, version)}")
 
     def _poll(self, function: dict[str, Any], version: str) -> None:
         """Count a poll: after enough of them the version is Active."""
@@ -261,17 +289,15 @@ class LambdaModel:
                 del function["pending"][version]
                 function["versions"][version]["State"] = "Active"
 
-    def _check_weights(
-        self, function: dict[str, Any], alias: str, main: str, weights: dict[str, float]
-    ) -> None:
+    def _check_weights(self, name: str, alias: str, main: str, weights: dict[str, float]) -> None:
         """Two published versions of one role and dead-letter target (CreateAlias, RoutingConfig)."""
-        rejection = None
+        function, rejection = self._function(name), None
         if len(weights) > 1:
             rejection = "An alias can point to a maximum of two function versions"
         elif weights and alias in function["provisioned"]:
             rejection = "Alias with weights can not be used with Provisioned Concurrency"
         for version, weight in weights.items():
-            self._check_version(function, version)
+            self._check_version(name, version)
             if version == main:
                 rejection = "The version in the routing configuration is the alias' own"
             if not 0 <= weight <= 1:
