@@ -34,6 +34,7 @@ def consumer() -> QueueConsumer:
         gate,
         AccessTokens(clients.client("secretsmanager")),
         log,
+        dropped,
     )
     return QueueConsumer(
         notifier, clients.client("sqs"), settings.queue, settings.dead_letters, delayed, rejected
@@ -49,6 +50,12 @@ def delayed(code: str, **fields: Any) -> None:
     """Log and count a retry. The alarm on the age of the queue's oldest message covers a long delay."""
     logger.warning("feedback_delayed", extra={"error": code, **fields})
     count("FeedbackDelayed")
+
+
+def dropped(code: str, **fields: Any) -> None:
+    """Log and count a report that GitLab can never show. Nobody can act on it, so no alarm watches it."""
+    logger.warning("feedback_dropped", extra={"error": code, **fields})
+    count("FeedbackDropped")
 
 
 def rejected(code: str, **fields: Any) -> None:

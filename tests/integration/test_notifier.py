@@ -80,7 +80,7 @@ def test_a_deployment_is_a_status_of_its_commit(
     assert in_order(ends(stand, commit, function), "pending", "running", "success")
     [status] = stand.gitlab.statuses(commit, f"sluicegate/{function}:dev")
     assert status["pipeline_id"] == int(pipeline)
-    assert status["description"] == f"succeeded: {done['timeline'][-1]['message']}"
+    assert status["description"] == f"succeeded (sluicegate status {done['id']})"
     assert status["target_url"] == f"{stand.issuer}/acme/orders/-/jobs/{done['requested_by']['job_id']}"
     assert stand.gitlab.deployments(commit) == [], "the job's own environment is GitLab's business"
 

@@ -1,7 +1,11 @@
 """The stand-in GitLab's REST API: commit statuses and deployments, with GitLab's rules, refusals and words.
 
 Sources: https://docs.gitlab.com/api/commits/#commit-status and https://docs.gitlab.com/api/deployments/, and
-GitLab's app/services/ci/create_commit_status_service.rb and app/models/commit_status.rb and deployment.rb.
+in gitlabhq/gitlabhq, read on 2026-11-26: app/services/ci/create_commit_status_service.rb (0286e4c6),
+app/models/generic_commit_status.rb (0c872e02), app/models/concerns/enums/ci/pipeline.rb (its `ci_sources`
+leave out child pipelines), lib/api/deployments.rb, app/models/deployment.rb and
+app/services/deployments/create_service.rb (016af097 and later),
+lib/gitlab/middleware/read_only/controller.rb.
 """
 
 import json
@@ -40,12 +44,35 @@ class Refusal(Exception):
 
 
 @dataclass
+class Ground:
+    """What else is true of the instance, for tests to change. Pipelines and refs exist unless they are here.
+
+    `child_pipelines` are another pipeline's children; `full_pipelines` have as many jobs as the plan allows.
+    `block_links`: the instance blocks outbound requests, and the addresses of links with them.
+    """
+
+    child_pipelines: set[int] = field(default_factory=set)
+    full_pipelines: set[int] = field(default_factory=set)
+    block_links: bool = False
+    gone_commits: set[str] = field(default_factory=set)
+    gone_refs: set[str] = field(default_factory=set)
+    taken_names: set[str] = field(default_factory=set)
+    """Names of jobs of the pipeline's own."""
+    archived_projects: set[str] = field(default_factory=set)
+    closed_refs: set[str] = field(default_factory=set)
+    """Protected refs to which the token's role may not push."""
+    closed_environments: set[str] = field(default_factory=set)
+    read_only: bool = False
+
+
+@dataclass
 class Api:
     """The data of one instance. Safe for the server's threads."""
 
     tokens: list[str] = field(default_factory=lambda: [new_token()])
     statuses: list[Json] = field(default_factory=list)
     deployments: list[Json] = field(default_factory=list)
+    ground: Ground = field(default_factory=Ground)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def answer(
@@ -65,9 +92,15 @@ class Api:
     def _routed(
         self, method: str, parts: list[str], query: Mapping[str, str], body: bytes
     ) -> tuple[int, Json | list[Json]]:
+        if self.ground.read_only and method != "GET":
+            raise Refusal(403, "You cannot perform write operations on a read-only instance")
         match method, *parts:
             case [_, "projects", project, *_] if project not in PROJECTS:
                 raise Refusal(404, "404 Project Not Found")
+            case ["GET", "projects", project]:
+                return 200, {"id": int(project), "archived": project in self.ground.archived_projects}
+            case ["POST" | "PUT", "projects", project, *_] if project in self.ground.archived_projects:
+                raise Refusal(403, "403 Forbidden")
             case ["POST", "projects", project, "statuses", sha]:
                 return 201, self._set_status(project, sha, _fields(body))
             case ["GET", "projects", project, "repository", "commits", sha, "statuses"]:
@@ -83,15 +116,21 @@ class Api:
     # Commit statuses
 
     def _set_status(self, project: str, sha: str, fields: Json) -> Json:
-        if not re.fullmatch(r"[0-9a-f]{40}", sha) or set(sha) == {"0"}:
+        if not self._has_commit(sha):
             raise Refusal(404, "404 Commit Not Found")
         state, name = str(fields.get("state")), fields.get("name", "default")
         if state not in _EVENTS:
             raise Refusal(400, "state does not have a valid value")
+        pipeline, ref = self._pipeline(project, sha, fields)
+        if ref in self.ground.closed_refs:
+            raise Refusal(403, "403 Forbidden")
         for key in ("name", "ref", "description", "target_url"):
             if len(fields.get(key) or "") > 255:
                 raise Refusal(400, {key: ["is too long (maximum is 255 characters)"]})
-        pipeline, ref = self._pipeline(project, sha, fields)
+        if fields.get("target_url") and self.ground.block_links:
+            raise Refusal(400, {"target_url": ["is blocked: Host cannot be resolved or invalid"]})
+        if name in self.ground.taken_names:
+            raise Refusal(400, {"name": ["has already been taken"]})
         same = {"project_id": project, "sha": sha, "pipeline_id": pipeline, "ref": ref, "name": name}
         open_ones = (one for one in self._latest(same) if one["status"] in ("pending", "running"))
         status = next(open_ones, None)
@@ -119,10 +158,13 @@ class Api:
             if type(given) is not int or given < 1:
                 raise Refusal(400, "pipeline_id is invalid")
             known = [one for one in self.statuses if one["pipeline_id"] == given]
-            if any((one["project_id"], one["sha"]) != (project, sha) for one in known):
+            elsewhere = any((one["project_id"], one["sha"]) != (project, sha) for one in known)
+            if elsewhere or given in self.ground.child_pipelines:
                 raise Refusal(404, "404 Pipeline for pipeline_id, sha and ref Not Found")
+            if given in self.ground.full_pipelines:
+                raise Refusal(422, "The number of jobs has exceeded the limit")
             return given, ref or (known[0]["ref"] if known else "v1.0.0")
-        if not ref:
+        if not ref or ref in self.ground.gone_refs:
             raise Refusal(404, "404 References for commit Not Found")
         same = [one for one in self.statuses if (one["project_id"], one["sha"]) == (project, sha)]
         return next(
@@ -151,6 +193,20 @@ class Api:
             raise Refusal(400, "tag is invalid")
         if fields["status"] not in _DEPLOYMENT_EVENTS:
             raise Refusal(400, "status does not have a valid value")
+        if fields["ref"] in self.ground.gone_refs:
+            raise Refusal(400, {"ref": ["The branch or tag does not exist"]})
+        if not re.fullmatch(r"(?!/)[A-Za-z0-9_/\\${}. -]{1,255}(?<!/)", fields["environment"]):
+            raise Refusal(400, {"name": ["can contain only letters, digits, '-', '_', '/', '$', '{', '}'"]})
+        if fields["environment"] in self.ground.closed_environments:
+            raise Refusal(403, "403 Forbidden")
+        if not self._has_commit(fields["sha"]):
+            raise Refusal(400, {"sha": ["The commit does not exist"]})
+        there = (one for one in reversed(self.deployments) if one["environment"] == fields["environment"])
+        if (last := next(there, None)) and (last["project_id"], fields.items() <= last.items()) == (
+            project,
+            True,
+        ):
+            return _shown_deployment(last)
         number = len(self.deployments) + 1
         made = {"id": number, "iid": number, "project_id": project, "deployable": None, **fields}
         self.deployments.append({**made, "history": [fields["status"]]})
@@ -162,6 +218,11 @@ class Api:
             raise Refusal(400, "status does not have a valid value")
         for one in self.deployments:
             if (one["project_id"], str(one["id"])) == (project, number):
+                if one["environment"] in self.ground.closed_environments:
+                    raise Refusal(403, "403 Forbidden")
+                if one["deployable"] is not None:
+                    why = "Deployments created using GitLab CI can not be updated using the API"
+                    raise Refusal(403, f"403 Forbidden - {why}")
                 if state == "running" or state == one["status"]:
                     raise Refusal(400, {"status": [f'cannot transition via "{_DEPLOYMENT_EVENTS[state]}"']})
                 one |= {"status": state, "history": [*one["history"], state]}
@@ -176,6 +237,10 @@ class Api:
         if query.get("sort") == "desc":
             found.reverse()
         return [_shown_deployment(one) for one in found[: int(query.get("per_page", 20))]]
+
+    def _has_commit(self, sha: str) -> bool:
+        known = re.fullmatch(r"[0-9a-f]{40}", sha) and set(sha) != {"0"}
+        return bool(known) and sha not in self.ground.gone_commits
 
     # What tests ask for
 

@@ -86,6 +86,7 @@ class NotifierSimulation:
     requests: list[tuple[str, str]] = field(default_factory=list)
     late: list[tuple[float, Callable[[], object]]] = field(default_factory=list)
     log: list[dict[str, Any]] = field(default_factory=list)
+    dropped: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     meanwhile: Callable[[], None] = lambda: None
 
     def __post_init__(self) -> None:
@@ -96,6 +97,7 @@ class NotifierSimulation:
             gate=lambda: self,  # type: ignore[arg-type, return-value]
             tokens=AccessTokens(cast(Any, self.secrets), self.clock),
             log=lambda event, **fields: self.log.append({"event": event, **fields}),
+            dropped=lambda code, **fields: self.dropped.append((code, fields)),
             clock=self.clock,
         )
 

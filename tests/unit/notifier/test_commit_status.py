@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sluicegate.deployment.model import Requester, Status
+from sluicegate.deployment.model import Reason, Requester, Status
 from sluicegate.notifier import commit_status
 from sluicegate.notifier.commit_status import (
     STATES,
@@ -126,11 +126,11 @@ def test_what_no_commit_of_a_project_requested_is_not_reported(by: Requester) ->
 
 
 def test_a_status_is_of_the_jobs_pipeline_and_leads_to_the_job() -> None:
-    fields = commit_status.status_fields(deployment(Status.PUBLISHING))
+    fields = commit_status.status_fields(one := deployment(Status.PUBLISHING))
     assert fields == {
         "state": "running",
         "name": NAME,
-        "description": "publishing: so it goes",
+        "description": f"publishing (sluicegate status {one.id})",
         "pipeline_id": 574,
         "target_url": f"{URL}/acme/orders/-/jobs/302",
     }
@@ -154,7 +154,15 @@ def test_a_deployment_of_gitlabs_is_of_the_stages_environment() -> None:
 
 def test_a_description_says_how_far_a_bake_is() -> None:
     baking = replace(deployment(Status.BAKING), weight=10)
-    assert commit_status.description(baking) == "baking 10%: so it goes"
+    assert commit_status.description(baking) == f"baking 10% (sluicegate status {baking.id})"
+
+
+def test_a_description_has_the_reasons_code_and_no_message() -> None:
+    """In a public project everybody reads it."""
+    message = "arn:aws:lambda:eu-central-1:111111111111:function:orders answered {'card': '4111'}"
+    reason = Reason("smoke_failed", message, {"answer": message})
+    failed = deployment().changed(START, message, Status.FAILED, reason=reason)
+    assert commit_status.description(failed) == f"failed: smoke_failed (sluicegate status {failed.id})"
 
 
 @given(st.text(max_size=400), st.sampled_from(sorted(Status)))

@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import pytest
 
-from sluicegate.deployment.model import Deployment, Requester
+from sluicegate.deployment.model import Deployment
 from sluicegate.gate.codec import GateError
 from sluicegate.notifier.consumer import MAX_BACKOFF, MIN_BACKOFF, QueueConsumer
 from sluicegate.notifier.gitlab_api import PermanentError
@@ -114,20 +114,24 @@ def test_a_malformed_event_is_set_aside(simulation: NotifierSimulation, body: st
     assert consumed.rejected[0][0] in ("not_an_event", "no_such_deployment")
 
 
-@pytest.mark.parametrize(
-    ("by", "why"),
-    [
-        (replace(JOB, project_id="9"), ("status 404", "404 Project Not Found")),
-        (replace(JOB, sha="0" * 40), ("status 404", "404 Commit Not Found")),
-    ],
-)
-def test_what_gitlab_rejects_is_set_aside_at_once(
-    simulation: NotifierSimulation, by: Requester, why: tuple[str, str]
-) -> None:
-    simulation.save(one := deployment(by=by))
+def test_what_gitlab_rejects_is_set_aside_at_once(simulation: NotifierSimulation) -> None:
+    simulation.save(one := deployment(by=replace(JOB, project_id="9")))
     consumed = Consumed(simulation)
     assert consumed.process(event(one)) == []
     assert consumed.queue.dead == [event(one)]
-    assert [(code, fields["detail"]) for code, fields in consumed.rejected] == [why]
+    assert [(code, fields["detail"]) for code, fields in consumed.rejected] == [
+        ("status 404", "404 Project Not Found")
+    ]
     with pytest.raises(PermanentError):
         simulation.notifier.sync(one.id)  # and holds no lease: a replay is processed at once
+
+
+def test_what_gitlab_can_never_show_is_no_dead_letter(simulation: NotifierSimulation) -> None:
+    simulation.save(one := deployment(by=replace(JOB, sha="0" * 40)))
+    consumed = Consumed(simulation)
+    for _ in range(2):
+        assert consumed.process(event(one)) == []
+    assert (consumed.queue, consumed.delayed, consumed.rejected) == (FakeQueue(), [], [])
+    facts = {"kind": "status", "deployment": one.id, "detail": "404 Commit Not Found"}
+    assert simulation.dropped == [("status 404", facts)]  # once: the second message has nothing to send
+    assert simulation.log == []

@@ -26,7 +26,7 @@ def test_a_deployment_is_reported_from_pending_to_its_end(simulation: NotifierSi
         simulation.notifier.sync(one.id)
     [shown] = simulation.api.statuses
     assert shown["history"] == ["pending", "running", "success"]
-    assert shown["description"] == "succeeded: on it"
+    assert shown["description"] == f"succeeded (sluicegate status {one.id})"
     assert [fact["state"] for fact in simulation.log] == ["pending", "running", "success"]
     assert len(simulation.requests) == 3
 

@@ -173,11 +173,17 @@ def deployment_fields(deployment: Deployment, state: CommitState) -> dict[str, A
 
 
 def description(deployment: Deployment) -> str:
-    """Return one readable line: the status, and the newest timeline entry."""
+    """Return one line: the status, the reason's code, and where to read more.
+
+    Everybody who sees the project sees it, in a public project the world. Messages name accounts, ARNs and
+    what a function answered; they are for those who may see the deployment
+    (security.md#what-is-never-written).
+    """
     status = deployment.status.value.replace("_", " ")
     if deployment.status is Status.BAKING:
         status += f" {deployment.weight}%"
-    return clean(f"{status}: {deployment.timeline[-1].message}", MAX_TEXT)
+    why = f": {deployment.reason.code}" if deployment.reason else ""
+    return clean(f"{status}{why} (sluicegate status {deployment.id})", MAX_TEXT)
 
 
 def _status_name(deployment: Deployment) -> str:

@@ -1,8 +1,10 @@
 """A client of GitLab's REST API for commit statuses and deployments.
 
 Sources: https://docs.gitlab.com/api/commits/#set-the-pipeline-status-of-a-commit and
-https://docs.gitlab.com/api/deployments/. Neither call is idempotent; the ledger
-keeps `notifier` from repeating one.
+https://docs.gitlab.com/api/deployments/; for what is refused and in which words, GitLab's
+app/services/ci/create_commit_status_service.rb, app/models/generic_commit_status.rb, lib/api/deployments.rb
+and lib/gitlab/middleware/read_only/controller.rb (gitlabhq/gitlabhq, read on 2026-11-26). Neither call is
+idempotent; the ledger keeps `notifier` from repeating one.
 """
 
 import json
@@ -33,6 +35,17 @@ TOKEN_CACHE_SECONDS: Final = 300
 _RETRYABLE: Final = frozenset({408, 409, 425, 429})
 _TOKEN: Final = re.compile(r"[\x21-\x7e]{1,1024}")
 _MAX_DEPTH: Final = 12
+_LONGEST_WAIT: Final = 3_600
+"""Seconds until a rate limit's reset that are believed."""
+
+_READ_ONLY: Final = "read-only instance"
+"""In the 403 of a GitLab that is being moved or restored, or of a secondary: it takes writes again later."""
+
+_GONE: Final = ("404 Commit", "404 References", "404 Pipeline", "404 Not found")
+"""In the 404 for a commit, a ref, a pipeline or a deployment; `404 Not Found` is for an unknown address."""
+
+_OF_A_JOB: Final = "created using GitLab CI"
+"""In the 403 for a deployment that a job's `environment:` made."""
 
 
 class TransientError(Exception):
@@ -46,6 +59,15 @@ class TransientError(Exception):
 
 class PermanentError(Exception):
     """The request had no effect, and a retry fails until somebody fixes what `code` and `detail` describe."""
+
+    def __init__(self, code: str, detail: str = "") -> None:
+        super().__init__(code)
+        self.code = code
+        self.detail = detail
+
+
+class UndeliverableError(Exception):
+    """GitLab can never show this, whatever anybody does. The request had no effect."""
 
     def __init__(self, code: str, detail: str = "") -> None:
         super().__init__(code)
@@ -92,17 +114,31 @@ class GitLab:
     until: float
     clock: Callable[[], float] = time.time
 
-    def set_status(self, project_id: str, sha: str, fields: Mapping[str, Any]) -> None:
-        """Set a commit's status. A state that it already has, or is past, is no error."""
-        self._call("POST", f"projects/{project_id}/statuses/{sha}", fields)
+    def set_status(self, project_id: str, sha: str, fields: Mapping[str, Any], ref: str | None) -> None:
+        """Set a commit's status. A state that it already has, or is past, is no error.
+
+        What GitLab refuses is left out: the link, or the pipeline, for which the newest pipeline of the `ref`
+        then stands. No status can be added to a child pipeline, nor to one that has as many jobs as the plan
+        allows.
+        """
+        path, left = f"projects/{project_id}/statuses/{sha}", dict(fields)
+        while True:
+            answer, token = self._ask("POST", path, left)
+            refused = _refused_field(answer, token)
+            if refused is None or refused not in left:
+                self._result(answer, token, project_id)
+                return
+            del left[refused]
+            if refused == "pipeline_id" and ref:
+                left["ref"] = ref
 
     def create_deployment(self, project_id: str, fields: Mapping[str, Any]) -> int:
         """Create a deployment in GitLab and return its id."""
-        return _id(self._call("POST", f"projects/{project_id}/deployments", fields))
+        return _id(self._call("POST", project_id, "deployments", fields))
 
     def update_deployment(self, project_id: str, number: int, state: str) -> None:
         """Set the state of a deployment in GitLab. The state that it already has is no error."""
-        self._call("PUT", f"projects/{project_id}/deployments/{number}", {"status": state})
+        self._call("PUT", project_id, f"deployments/{number}", {"status": state})
 
     def find_deployment(self, project_id: str, fields: Mapping[str, Any]) -> int | None:
         """Return the newest deployment that `create_deployment` may have made with these fields, or None.
@@ -117,7 +153,7 @@ class GitLab:
             "sort": "desc",
             "per_page": 5,
         }
-        listed = self._call("GET", f"projects/{project_id}/deployments?{urlencode(query, quote_via=quote)}")
+        listed = self._call("GET", project_id, f"deployments?{urlencode(query, quote_via=quote)}")
         for one in listed if isinstance(listed, list) else []:
             if not isinstance(one, dict) or one.get("deployable") is not None:
                 continue
@@ -125,7 +161,16 @@ class GitLab:
                 return _id(one)
         return None
 
-    def _call(self, method: str, path: str, fields: Mapping[str, Any] | None = None) -> JsonValue:
+    def _call(
+        self, method: str, project_id: str, path: str, fields: Mapping[str, Any] | None = None
+    ) -> JsonValue:
+        answer, token = self._ask(method, f"projects/{project_id}/{path}", fields)
+        return self._result(answer, token, project_id)
+
+    def _ask(
+        self, method: str, path: str, fields: Mapping[str, Any] | None = None
+    ) -> tuple[HttpResponse, str]:
+        """Return the response, and the token that it is for."""
         token = self.tokens.token(self.secret)
         answer = self._send(method, path, fields, token)
         if answer.status == 401:
@@ -134,7 +179,31 @@ class GitLab:
             if fresh != token:
                 token = fresh
                 answer = self._send(method, path, fields, token)
-        return _result(answer, token)
+        return answer, token
+
+    def _result(self, answer: HttpResponse, token: str, project_id: str) -> JsonValue:
+        """Return a response's content, None where GitLab has the state already. Raises for every refusal."""
+        if answer.status in (200, 201):
+            return _json(answer)
+        message = _message(answer, token)
+        if _is_retryable(answer.status) or _READ_ONLY in message.lower():
+            raise TransientError(f"status {answer.status}", _retry_after(answer, self.clock()))
+        if answer.status == 400 and "cannot transition" in message.lower():
+            return None
+        code = f"status {answer.status}"
+        if _is_final(answer.status, message):
+            raise UndeliverableError(code, message)
+        if answer.status == 403 and self._is_archived(project_id):
+            raise UndeliverableError(code, f"{message}: the project is archived")
+        raise PermanentError(code, message)
+
+    def _is_archived(self, project_id: str) -> bool:
+        """Return whether the project is archived, and takes no writes; GitLab's refusal does not say."""
+        answer, _ = self._ask("GET", f"projects/{project_id}")
+        if answer.status != 200:
+            return False
+        content = _json(answer)
+        return isinstance(content, dict) and content.get("archived") is True
 
     def _send(self, method: str, path: str, fields: Mapping[str, Any] | None, token: str) -> HttpResponse:
         left = min(DEADLINE, self.until - self.clock())
@@ -153,18 +222,49 @@ class GitLab:
             raise TransientError(str(error)) from None
 
 
-def _result(answer: HttpResponse, token: str) -> JsonValue:
-    """Return the content of a response. Raises PermanentError or TransientError."""
-    if answer.status in (200, 201):
-        return _json(answer)
-    if _is_retryable(answer.status):
-        after = answer.headers.get("Retry-After", "")
-        seconds = int(after) if re.fullmatch(r"[0-9]{1,5}", after) else 0
-        raise TransientError(f"status {answer.status}", seconds)
+def _refused_field(answer: HttpResponse, token: str) -> str | None:
+    """Return the field without which GitLab may accept a status; None if it is not for a field."""
     message = _message(answer, token)
-    if answer.status == 400 and "cannot transition" in message.lower():
-        return None
-    raise PermanentError(f"status {answer.status}", message)
+    match answer.status:
+        case 400 if '"target_url": [' in message:
+            return "target_url"
+        case 404 if "pipeline_id" in message:
+            return "pipeline_id"
+        case 422 if "number of jobs" in message:
+            return "pipeline_id"
+        case _:
+            return None
+
+
+def _is_final(status: int, message: str) -> bool:
+    """Return whether nobody can do anything about a refusal: what it is about is gone, or not to GitLab's
+    liking.
+
+    Only in GitLab's own words: a proxy in between may be put right, and a project that the token does not
+    reach is 404 too.
+    """
+    match status:
+        case 404:
+            return any(gone in message for gone in _GONE)
+        case 400 | 410 | 422:
+            return message != ""
+        case 403:
+            return _OF_A_JOB in message
+        case _:
+            return False
+
+
+def _retry_after(answer: HttpResponse, now: float) -> int:
+    """Return the seconds that GitLab asks for; 0 where it does not.
+
+    Source: https://docs.gitlab.com/administration/settings/user_and_ip_rate_limits/#response-headers
+    """
+    after, reset = (answer.headers.get(name, "") for name in ("Retry-After", "RateLimit-Reset"))
+    if re.fullmatch(r"[0-9]{1,5}", after):
+        return int(after)
+    if answer.status == 429 and re.fullmatch(r"[0-9]{1,12}", reset):
+        return min(max(0, int(reset) - int(now)), _LONGEST_WAIT)
+    return 0
 
 
 def _is_retryable(status: int) -> bool:

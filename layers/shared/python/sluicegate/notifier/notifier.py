@@ -7,13 +7,20 @@ is read from the record under the lease of the commit status, and the record nev
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from sluicegate.deployment.model import Deployment
 from sluicegate.deployment.ulid import is_id
 from sluicegate.gate.policy import Gate
 from sluicegate.notifier import commit_status
-from sluicegate.notifier.commit_status import CommitState, GitLabDeployment, ReportedState
-from sluicegate.notifier.gitlab_api import AccessTokens, GitLab, PermanentError, TransientError
+from sluicegate.notifier.commit_status import CommitState, CommitStatusKey, GitLabDeployment, ReportedState
+from sluicegate.notifier.gitlab_api import (
+    AccessTokens,
+    GitLab,
+    PermanentError,
+    TransientError,
+    UndeliverableError,
+)
 from sluicegate.notifier.ledger import StatusLedger
 from sluicegate.store.store import Store
 
@@ -22,8 +29,8 @@ from sluicegate.store.store import Store
 class Notifier:
     """Reports the state of a deployment to GitLab.
 
-    `gate` returns the gate file in force or raises GateError; `log` gets one event for each report;
-    `clock` returns epoch seconds.
+    `gate` returns the gate file in force or raises GateError; `log` gets one event for each report, and
+    `dropped` a code and the known fields of what GitLab can never show; `clock` returns epoch seconds.
     """
 
     store: Store
@@ -31,6 +38,7 @@ class Notifier:
     gate: Callable[[], Gate]
     tokens: AccessTokens
     log: Callable[..., None]
+    dropped: Callable[..., None]
     clock: Callable[[], float] = time.time
 
     def sync(self, deployment_id: str) -> None:
@@ -58,12 +66,13 @@ class Notifier:
         reported = entry.reported
         try:
             if updates.status:
-                gitlab.set_status(key.project_id, key.sha, commit_status.status_fields(deployment))
+                self._report(
+                    "status", deployment, updates.status, partial(self._set_status, gitlab, deployment, key)
+                )
                 reported = ReportedState(deployment.id, updates.status)
-                self._log_report("status", deployment, updates.status)
             if updates.deployment:
-                self._sync_deployment(gitlab, deployment, updates.deployment, mirror)
-                self._log_report("deployment", deployment, updates.deployment)
+                sync = partial(self._sync_deployment, gitlab, deployment, updates.deployment, mirror)
+                self._report("deployment", deployment, updates.deployment, sync)
         except TransientError:
             # GitLab may still be processing the request: nothing newer may be sent before that must be over.
             self.ledger.release(lease, reported, until=lease.until)
@@ -72,6 +81,21 @@ class Notifier:
             self.ledger.release(lease, reported)
             raise
         self.ledger.release(lease, reported)
+
+    def _report(
+        self, kind: str, deployment: Deployment, state: CommitState, send: Callable[[], None]
+    ) -> None:
+        """Send one report, and log it. One that GitLab can never show is over with as well."""
+        try:
+            send()
+        except UndeliverableError as error:
+            self.dropped(error.code, kind=kind, deployment=deployment.id, detail=error.detail)
+        else:
+            self._log_report(kind, deployment, state)
+
+    def _set_status(self, gitlab: GitLab, deployment: Deployment, key: CommitStatusKey) -> None:
+        fields = commit_status.status_fields(deployment)
+        gitlab.set_status(key.project_id, key.sha, fields, deployment.requested_by.ref)
 
     def _sync_deployment(
         self, gitlab: GitLab, deployment: Deployment, state: CommitState, mirror: GitLabDeployment | None
