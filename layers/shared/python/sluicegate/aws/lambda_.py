@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
 from botocore.exceptions import BotoCoreError, ClientError, ReadTimeoutError
 
-from sluicegate.aws.errors import error_code, error_message, is_retryable
+from sluicegate.aws.errors import ErrorKind, classify, error_code, error_message
 from sluicegate.deployment.model import AliasState
 
 if TYPE_CHECKING:
@@ -82,16 +82,15 @@ class LambdaRejected(LambdaError):
     """Lambda rejects the call, and would reject it again."""
 
 
-_ERRORS: Final[Mapping[str, type[LambdaError]]] = {
-    "ResourceNotFoundException": LambdaNotFound,
-    "ProvisionedConcurrencyConfigNotFoundException": LambdaNotFound,
-    "PreconditionFailedException": StaleLambdaRevision,
-    "ResourceConflictException": LambdaConflict,
-    "ResourceNotReadyException": LambdaConflict,
-    "SnapStartNotReadyException": LambdaConflict,
-    "AccessDeniedException": LambdaAccessDenied,
-    "AccessDenied": LambdaAccessDenied,
+_ERRORS: Final[Mapping[ErrorKind, type[LambdaError]]] = {
+    ErrorKind.PERMANENT: LambdaRejected,
+    ErrorKind.DENIED: LambdaAccessDenied,
+    ErrorKind.NOT_FOUND: LambdaNotFound,
+    ErrorKind.CONFLICT: LambdaConflict,
+    ErrorKind.THROTTLED: LambdaUnavailable,
+    ErrorKind.UNAVAILABLE: LambdaUnavailable,
 }
+_STALE: Final = frozenset({"PreconditionFailedException", "PreconditionFailed"})
 
 
 @dataclass(frozen=True)
@@ -266,9 +265,7 @@ def _call(
 
 def _lambda_error(error: ClientError | BotoCoreError) -> LambdaError:
     code, message = error_code(error), error_message(error)
-    if is_retryable(error):
-        return LambdaUnavailable(code, message)
-    return _ERRORS.get(code, LambdaRejected)(code, message)
+    return (StaleLambdaRevision if code in _STALE else _ERRORS[classify(error)])(code, message)
 
 
 def _version(configuration: Mapping[str, Any]) -> FunctionVersion:

@@ -10,7 +10,7 @@ from typing import assert_never
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from sluicegate.aws.errors import error_code, error_message
+from sluicegate.aws.errors import ErrorKind, classify, error_code, error_message
 from sluicegate.aws.lambda_ import (
     LambdaAccessDenied,
     LambdaConflict,
@@ -135,9 +135,17 @@ def _lambda_outcome(error: LambdaError, deployment: Deployment) -> Outcome:
 
 
 def _aws_outcome(error: ClientError | BotoCoreError) -> Outcome:
-    """Map an error of S3, STS or DynamoDB: denied access is permanent, everything else is retried."""
-    code = error_code(error)
-    if code in ("AccessDenied", "AccessDeniedException", "403"):
-        message = f"AWS denied access: {error_message(error)}"
-        return PermanentFailure("target_denied", message, {"error": code})
-    return TransientFailure(code, f"an AWS service is temporarily unavailable: {code}")
+    """Map an error of S3, STS, CloudWatch, DynamoDB or Step Functions, with AWS's own words."""
+    code, message = error_code(error), error_message(error)
+    call = error.operation_name if isinstance(error, ClientError) else "a call"
+    match classify(error):
+        case ErrorKind.DENIED:
+            return PermanentFailure("target_denied", f"AWS denied {call}: {message}", {"error": code})
+        case ErrorKind.PERMANENT | ErrorKind.NOT_FOUND:
+            return PermanentFailure("aws_refused", f"AWS refused {call}: {code}: {message}", {"error": code})
+        case ErrorKind.CONFLICT:
+            return TransientFailure(code, f"something else was changed at the same time: {call}: {code}")
+        case ErrorKind.THROTTLED | ErrorKind.UNAVAILABLE:
+            return TransientFailure(code, f"an AWS service is temporarily unavailable: {call}: {code}")
+        case _ as never:
+            assert_never(never)
