@@ -142,28 +142,39 @@ def test_rights_of_two_rules_never_add_up(at: GatewaySimulation) -> None:
 # Again
 
 
-def test_an_older_digest_is_deployed_again_with_all_the_plan_says(at: GatewaySimulation) -> None:
-    only = rule("deployers", "deploy")
+@pytest.mark.parametrize("actions", [("deploy",), ("deploy", "rollback")])
+def test_an_older_digest_is_deployed_again_with_all_the_plan_says(
+    at: GatewaySimulation, actions: tuple[str, ...]
+) -> None:
+    """GitLab's button runs an old job again: that is a deploy, whatever else its rule grants."""
+    only = rule("deployers", *actions)
     at.gate = gate_of({"prod": Rollout(steps=CANARY, approval=3_600)}, (only, APPROVERS))
     old, new = artifact(at, b"old"), artifact(at, b"new")
     at.release(old)
     at.release(new)
+    dry = at.request(action="deploy", artifact={"sha256": old}, dry_run=True)
+    assert (dry.value["action"], dry.value["version"]) == ("deploy", None)
     again = at.deploy(old)
     assert (again.action, again.plan.steps, again.plan.approval) == ("deploy", CANARY, 3_600)
 
 
-def test_an_older_digest_is_a_way_back_at_once_for_who_may_roll_back(at: GatewaySimulation) -> None:
-    at.gate = gate_of({"prod": Rollout(steps=CANARY, approval=3_600, requires="dev", ordered=True)})
+def test_a_deploy_of_what_was_served_before_passes_every_check(at: GatewaySimulation) -> None:
+    """Only a request for a rollback has a rollback's privileges."""
+    checks = Rollout(steps=CANARY, approval=3_600, requires="dev", ordered=True)
+    at.gate = gate_of({"prod": checks})
     old, new = artifact(at, b"old"), artifact(at, b"new")
     for sha256 in (old, new):
         at.release(sha256, stage="dev")
         at.release(sha256)
-    at.finish(at.rollback(stage="dev"))
+    refused(409, "outdated", at.deploy, old, at.job(pipeline_id="1"))
     at.hold()
-    again = at.deploy(old, at.job(pipeline_id="1"))
-    assert (again.action, again.version, again.plan.steps) == ("rollback", "1", ALL_AT_ONCE)
-    assert again.plan.approval is None
-    assert at.finish(again).status is Status.SUCCEEDED
+    refused(409, "held", at.deploy, old)
+    at.ask("DELETE", "/stages/{stage}/hold", at.job(), stage="prod")
+    at.finish(at.rollback(stage="dev", version="1"))
+    at.finish(at.rollback(stage="dev", version="2"))
+    refused(422, "unprocessable", at.deploy, old)  # it is withdrawn in the stage that is required
+    back = at.rollback()
+    assert (back.plan.approval, at.finish(back).version) == (None, "1")
 
 
 def test_what_a_rollback_left_is_deployed_again_as_anything_new(at: GatewaySimulation) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from sluicegate.deployment.model import Status
+from sluicegate.deployment.plan import TrafficStep
 from sluicegate.gate.rollout_settings import Rollout
 from support.gateway_simulation import (
     APPROVERS,
@@ -188,3 +189,51 @@ def test_an_abort_needs_its_right(asked: GatewaySimulation) -> None:
     refused(403, "not_allowed", asked.decide, "abort", deployment, asked.job())
     asked.gate = gate_of()
     assert asked.decide("abort", deployment, asked.job()).status == 202
+
+
+# One right, one effect
+
+
+def test_a_token_that_approved_rolls_nothing_back(asked: GatewaySimulation) -> None:
+    """A token may roll back what its own deployment put there: an approval deployed nothing."""
+    both = rule("both", "approve", "rollback", claims=APPROVERS["claims"])
+    asked.gate = gate_of({"prod": Rollout()}, (RELEASERS, both))
+    asked.release(artifact(asked, b"old"))
+    asked.gate = gate_of({"prod": Rollout(approval=3_600)}, (RELEASERS, both))
+    deployment = asked.deploy(artifact(asked, b"new"))
+    who = asked.person("8")
+    asked.decide("approve", deployment, who)
+    assert asked.finish(deployment).status is Status.SUCCEEDED
+    refused(409, "token_used", asked.rollback, who)
+    assert asked.finish(asked.rollback(asked.person("8"))).status is Status.SUCCEEDED
+
+
+def test_an_abort_of_a_rollback_needs_the_right_to_roll_back_too(at: GatewaySimulation) -> None:
+    """An emergency rollback must not be ended by a job that may only abort."""
+    aborters = rule("aborters", "abort", claims={"project_id": ["4214"]})
+    separate = rule("separate", "rollback", claims={"project_id": ["4214"]})
+    at.gate = gate_of(rules=(RELEASERS, aborters))
+    for code in (b"old", b"new"):
+        at.release(artifact(at, code))
+    back = at.rollback()
+    refused(403, "not_allowed", at.decide, "abort", back, at.job(project_id="4214"))
+    at.gate = gate_of(rules=(RELEASERS, aborters, separate))  # rights of two rules never add up
+    refused(403, "not_allowed", at.decide, "abort", back, at.job(project_id="4214"))
+    assert at.now(back).abort is None
+    assert at.decide("abort", back, at.job()).status == 202
+
+
+def test_a_deploy_takes_no_waiting_rollbacks_place(at: GatewaySimulation) -> None:
+    """The rollback waits until the canary has given the alias back; nothing but a rollback supersedes it."""
+    at.gate = gate_of({"prod": Rollout(steps=(TrafficStep(10, 300), TrafficStep(100, 0)))})
+    for code in (b"one", b"two"):
+        at.release(artifact(at, code))
+    at.run_until(at.deploy(artifact(at, b"three")), "baking")
+    back = at.rollback()
+    new = artifact(at, b"four")
+    found = problem(at.deploy, new, on_busy="supersede")
+    assert (found.code, found.members) == ("busy", {"deployment": back.id})
+    assert at.now(back).abort is None
+    further = at.rollback(version="1")
+    assert at.now(back).status is Status.ABORTED
+    assert at.finish(further).version == "1"

@@ -12,7 +12,7 @@ from sluicegate.deployment.durations import timestamp
 from sluicegate.deployment.model import AliasOutcome, Approval, Deployment, Reason, Status, until
 from sluicegate.gate import patterns
 from sluicegate.gate.rules import Rule
-from sluicegate.gateway.admission.commit import token_use
+from sluicegate.gateway.admission.commit import approval_fingerprint, token_use
 from sluicegate.gateway.admission.resolve import held, hold_on
 from sluicegate.gateway.context import Context
 from sluicegate.gateway.problems import conflict, not_allowed, unavailable
@@ -21,7 +21,6 @@ from sluicegate.oidc.identity import Identity, Via
 from sluicegate.rollout.transitions import WAITING_STATUSES, request_abort
 from sluicegate.store.codec import Item
 from sluicegate.store.errors import StaleRevision, TokenUsed
-from sluicegate.store.keys import digest
 from sluicegate.store.requests import TokenUse
 from sluicegate.text import clean
 
@@ -54,7 +53,7 @@ def approve(
         message = f"approved by {display_name(approval.by)}, by rule {clean(rule.name)!r}{_suffix(reason)}"
         after = current.changed(context.clock(), clean(message), approval=approval)
         # A token that approved is used up there.
-        return after, token_use(identity, current, digest("approve", current.id))
+        return after, token_use(identity, current, approval_fingerprint(current.id))
 
     return _save(context, deployment, change)
 

@@ -67,7 +67,7 @@ def dry_run_response(
         "dry_run": True,
         "allowed": True,
         "rule": resolved.rule.name,
-        "action": resolved.action,
+        "action": request.action,
         "version": resolved.version,
         "plan": plan_view(plan),
         "busy": busy,
@@ -87,7 +87,7 @@ def _dry_run_summary(request: DeploymentRequest, resolved: Resolved) -> str:
     plan = resolved.plan
     version = f"version {resolved.version}" if resolved.version else resolved.sha256[:12]
     alias = f"alias {plan.alias} of {request.function} in {plan.target.account} {plan.target.region}"
-    return f"would {resolved.action} {version} to {alias}"
+    return f"would {request.action} {version} to {alias}"
 
 
 def artifact_response(artifact: Mapping[str, Any], upload: Mapping[str, Any] | None) -> GatewayResponse:

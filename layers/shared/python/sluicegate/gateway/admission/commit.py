@@ -96,6 +96,11 @@ def _write(
     return deployment, tuple(after for _, after in supersession.changes) if supersession else ()
 
 
+def approval_fingerprint(deployment_id: str) -> str:
+    """Return the fingerprint of a token's use for an approval."""
+    return digest("approve", deployment_id)
+
+
 def token_use(identity: Identity, deployment: Deployment, fingerprint: str) -> TokenUse | None:
     """Return the use of the token for this one request; None for an identity without a `jti`.
 
@@ -118,10 +123,12 @@ def token_use(identity: Identity, deployment: Deployment, fingerprint: str) -> T
 def _rolls_back_its_own(context: Context, acceptance: Acceptance, used: TokenUsed) -> bool:
     """Return whether the request rolls back what its token deployed: the one more use that a token has.
 
-    A rollback to what the token deployed does not count: it would only end another job's rollout.
+    A rollback to what the token deployed does not count: it would only end another job's rollout. Nor does a
+    token that approved: it deployed nothing.
     """
     deployment, plan = acceptance.deployment, acceptance.deployment.plan
-    if deployment.action != "rollback":
+    approved = used.request.fingerprint == approval_fingerprint(used.request.deployment)
+    if deployment.action != "rollback" or approved:
         return False
     serving = serving_of(context, plan.target, deployment.function, plan.alias)
     return (

@@ -12,7 +12,7 @@ from sluicegate.gate.rules import Rule
 from sluicegate.gateway.authorization import may_see
 from sluicegate.gateway.context import Context
 from sluicegate.gateway.problems import Problem, conflict, function_not_covered, unprocessable
-from sluicegate.gateway.requests.bodies import DeploymentAction, DeploymentRequest
+from sluicegate.gateway.requests.bodies import DeploymentRequest
 from sluicegate.oidc.identity import Identity
 from sluicegate.store.holds import Hold
 from sluicegate.store.versions import ServedVersion, Serving
@@ -29,7 +29,6 @@ class Resolved:
     `still_serving` is what the stage serves, where the version to go back to depends on it.
     """
 
-    action: DeploymentAction
     sha256: str
     plan: Plan
     rule: Rule
@@ -61,13 +60,13 @@ def resolve(
     serving = serving_of(context, target_of(context, placement), request.function, placement.alias)
     match request.action:
         case "deploy":
-            resolved = _deploy(context, request, rule, placement, serving, identity)
+            resolved = _deploy(context, request, rule, placement)
         case "promote":
             resolved = _promote(context, request, rule, placement, identity)
         case "rollback":
             resolved = _rollback(context, request, rule, placement, serving)
     _check_expected(request, serving)
-    if resolved.action != "rollback":
+    if request.action != "rollback":
         _check_required(context, resolved, request.function)
         if hold := hold_on(context, request.function, request.stage):
             raise held(hold)
@@ -109,30 +108,17 @@ def held(hold: Hold) -> Problem:
 # The three actions
 
 
-def _deploy(
-    context: Context,
-    request: DeploymentRequest,
-    rule: Rule,
-    placement: Placement,
-    serving: Serving | None,
-    identity: Identity,
-) -> Resolved:
-    """Resolve a deploy. GitLab's buttons run an old job again: if a rule grants both, that is a rollback."""
+def _deploy(context: Context, request: DeploymentRequest, rule: Rule, placement: Placement) -> Resolved:
+    """Resolve a deploy: with all that the plan says, whether or not the stage served the artifact before.
+
+    Only a request for a rollback has a rollback's privileges (security.md#what-an-action-includes).
+    """
     sha256 = request.sha256 or ""
     if not context.store.uploads.is_registered(request.function, sha256):
         raise unprocessable(
             f"artifact {sha256[:12]} of {request.function} does not exist: POST /v1/artifacts first"
         )
-    served = _served(context, request.function, placement)
-    before = next((one for one in served if one.sha256 == sha256 and not one.withdrawn), None)
-    if before and serving and serving.sha256 != sha256 and request.strategy is None:
-        decision = context.gate.decide(
-            identity, actions=("deploy", "rollback"), function=request.function, stage=request.stage
-        )
-        if decision.rule:
-            plan = _rollback_plan(context, placement)
-            return Resolved("rollback", sha256, plan, decision.rule, before.version)
-    return Resolved("deploy", sha256, _plan(context, request, placement), rule)
+    return Resolved(sha256, _plan(context, request, placement), rule)
 
 
 def _promote(
@@ -160,8 +146,8 @@ def _promote(
         raise conflict("source_changed", f"a deployment to {stage} is rolling out")
     plan = _plan(context, request, placement)
     if plan.target != target:
-        return Resolved("promote", serving.sha256, plan, rule)
-    return Resolved("promote", serving.sha256, plan, rule, serving.version, source.alias)
+        return Resolved(serving.sha256, plan, rule)
+    return Resolved(serving.sha256, plan, rule, serving.version, source.alias)
 
 
 def _rollback(
@@ -183,7 +169,7 @@ def _rollback(
         found = _earlier_version(context, request, placement, serving, served)
     still_serving = serving if request.version is None else None
     plan = _rollback_plan(context, placement)
-    return Resolved("rollback", found.sha256, plan, rule, found.version, still_serving=still_serving)
+    return Resolved(found.sha256, plan, rule, found.version, still_serving=still_serving)
 
 
 def _named_version(request: DeploymentRequest, served: list[ServedVersion]) -> ServedVersion:

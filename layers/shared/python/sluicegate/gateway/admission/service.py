@@ -135,13 +135,11 @@ def _new_deployment(
     now = context.clock()
     moment, by, rule = timestamp(now), requester(identity), clean(resolved.rule.name)
     message = f"accepted by rule {rule!r} for {display_name(by)}"
-    if resolved.action != request.action:
-        message += f"; version {resolved.version} served this stage before: rolling back to it"
     return Deployment(
         id=new_id(now),
         revision=1,
         status=Status.ACCEPTED,
-        action=resolved.action,
+        action=request.action,
         function=request.function,
         stage=request.stage,
         sha256=resolved.sha256,

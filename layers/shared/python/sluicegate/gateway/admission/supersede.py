@@ -22,6 +22,13 @@ def supersede(context: Context, deployment: Deployment, lock: AliasLock, *, allo
     elif not allowed or holder.action == "rollback":
         # A rollback takes a second, and the deployment that it undoes must not end it.
         raise Busy(holder.id)
+    if (
+        successor is not None
+        and not successor.status.final
+        and successor.action == "rollback" != deployment.action
+    ):
+        # It waits until what it undoes has restored the alias. Only another rollback takes its place.
+        raise Busy(successor.id)
     message = f"deployment {deployment.id} supersedes it"
     reason = Reason("superseded", message, {"by": deployment.id})
     changes = []

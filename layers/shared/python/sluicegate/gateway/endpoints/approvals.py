@@ -25,7 +25,9 @@ def decide(context: Context, call: GatewayRequest, identity: Identity) -> Gatewa
     deployment = visible_deployment(context, deployment_id, identity) if deployment_id else None
     if deployment is None:
         raise not_found()
-    rule = authorize(context, identity, (action,), deployment.function, deployment.stage)
+    # Ending a rollback keeps what it is about to take away, so it needs the right to roll back as well.
+    actions = (action, "rollback") if (action, deployment.action) == ("abort", "rollback") else (action,)
+    rule = authorize(context, identity, actions, deployment.function, deployment.stage)
     check_age(context, identity, context.gate.place(deployment.function, deployment.stage))
     match action:
         case "approve":
