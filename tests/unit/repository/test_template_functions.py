@@ -129,11 +129,15 @@ def test_the_notifier_is_given_every_event_one_at_a_time() -> None:
     assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
 
 
-def test_only_the_rule_sends_to_the_notifier() -> None:
-    policy = properties("NotifierQueuePolicy")
-    assert policy["Queues"] == [{"Ref": "NotifierQueue"}, {"Ref": "NotifierDeadLetters"}]
-    [statement] = policy["PolicyDocument"]["Statement"]
+@pytest.mark.parametrize(
+    ("policy", "queue"),
+    [("NotifierQueuePolicy", "NotifierQueue"), ("NotifierDeadLettersPolicy", "NotifierDeadLetters")],
+)
+def test_only_the_rule_sends_to_the_notifier(policy: str, queue: str) -> None:
+    assert properties(policy)["Queues"] == [{"Ref": queue}]
+    [statement] = properties(policy)["PolicyDocument"]["Statement"]
     assert statement["Action"] == "sqs:SendMessage"
+    assert statement["Resource"] == {"Fn::GetAtt": [queue, "Arn"]}
     assert statement["Principal"] == {"Service": "events.amazonaws.com"}
     assert statement["Condition"] == {"ArnEquals": {"aws:SourceArn": {"Fn::GetAtt": ["NotifierRule", "Arn"]}}}
 
