@@ -1,10 +1,13 @@
 """`POST /webhooks/gitlab/{name}` as the gateway answers it, with a table (moto's) and real signatures."""
 
+import json
+import re
 import time
 from base64 import b64encode
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -14,19 +17,23 @@ from sluicegate.aws.secrets import ROTATION_OVERLAP, Secrets
 from sluicegate.deployer.target import session_tags, source_identity
 from sluicegate.deployment.durations import timestamp
 from sluicegate.deployment.model import Deployment, Status
+from sluicegate.deployment.ulid import new_id
 from sluicegate.gate.policy import Gate
+from sluicegate.gateway.admission.supersede import supersede
 from sluicegate.gateway.app import dispatch
 from sluicegate.gateway.context import Context
 from sluicegate.gateway.http import GatewayRequest, GatewayResponse
 from sluicegate.gateway.problems import Problem
 from sluicegate.oidc.jwks import Keyring
+from sluicegate.store.errors import Outdated
 from sluicegate.store.holds import Hold
+from sluicegate.store.locks import AliasLock
 from sluicegate.store.uploads import Upload
 from sluicegate_gatefile import compile as gatefile
 from support.deliveries import ISSUER, OTHER_SHA, SECRET, SHA, headers, pipeline, raw, sign, tag_push
 from support.signing import AUDIENCE, jwk, jwks
 from support.signing import token as id_token
-from support.simulation import OWN, TABLE, Simulation, simulation
+from support.simulation import OWN, TABLE, Simulation, new_deployment, simulation
 
 GATE = f"""\
 version: 1
@@ -179,10 +186,23 @@ class Hooks:
         assert found is not None
         return found
 
-    def finish(self, answer: dict[str, Any], status: Status = Status.SUCCEEDED) -> None:
+    def finish(self, answer: dict[str, Any], status: Status = Status.SUCCEEDED) -> Deployment:
         before = self.deployment(answer)
         after = before.changed(self.simulation.clock(), "done", status, version="1")
         self.simulation.store.deployments.save(before, after)
+        return after
+
+    def job(self, like: Deployment, pipeline: int) -> Deployment:
+        """The same deployment, asked for by a job of this pipeline, succeeds."""
+        by = replace(like.requested_by, webhook=None, job_id="302", pipeline_id=str(pipeline))
+        now = self.simulation.clock()
+        made = replace(new_deployment(now, like.sha256, like.function, like.plan.alias), plan=like.plan)
+        made = replace(made, stage=like.stage, requested_by=by)
+        store = self.simulation.store.deployments
+        store.accept(made, request_key=made.id, fingerprint="f", token_use=None)
+        after = made.changed(now, "done", Status.SUCCEEDED, version="1")
+        store.save(made, after)
+        return after
 
     def items(self, prefix: str) -> list[dict[str, Any]]:
         items = self.simulation.client.scan(TableName=TABLE)["Items"]
@@ -381,11 +401,56 @@ def test_where_pipelines_are_ordered_a_tag_alone_comes_too_late(hooks: Hooks) ->
     hooks.upload()
     hooks.upload(OTHER_SHA, "b" * 64)
     hooks.finish(hooks.send("tags", tag_push()))
-    hooks.finish(hooks.send("next", pipeline()))
+    first = hooks.finish(hooks.send("next", pipeline()))
     hooks.finish(hooks.send("tags", tag_push("refs/tags/v2", OTHER_SHA)))
+    hooks.job(first, 574)
     assert status(hooks.send("next", tag_push("refs/tags/v2", OTHER_SHA))) == (200, "outdated")
     later = pipeline(ref="v2", sha=OTHER_SHA, id=600)
     assert status(hooks.send("next", later)) == (200, "started")
+
+
+def test_an_invented_pipeline_number_outdates_no_real_pipeline(hooks: Hooks) -> None:
+    """A holder of the hook's secret writes any number into a body; only a token proves one."""
+    hooks.upload()
+    hooks.finish(hooks.send("tags", tag_push()))
+    forged = hooks.finish(hooks.send("next", pipeline(id=10**17)))
+    assert forged.requested_by.pipeline_id == str(10**17)
+    assert hooks.items("newest-pipeline#") == []
+    hooks.job(forged, 575)
+    [newest] = hooks.items("newest-pipeline#")
+    assert newest["pipeline"] == {"N": "575"}
+    with pytest.raises(Outdated):
+        hooks.job(forged, 574)
+
+
+def test_a_forged_delivery_that_is_running_is_not_newer_than_a_job(hooks: Hooks) -> None:
+    hooks.upload()
+    hooks.finish(hooks.send("tags", tag_push()))
+    running = hooks.deployment(hooks.send("next", pipeline(id=10**17)))
+    by = replace(running.requested_by, webhook=None, job_id="302", pipeline_id="575")
+    late = replace(running, id=new_id(hooks.simulation.clock() + 1), requested_by=by)
+    changes = supersede(hooks.context, late, AliasLock(running.id), allowed=True).changes
+    assert [after.status for _, after in changes] == [Status.ABORTED]
+
+
+def test_the_documented_reset_deletes_the_order_of_one_project(hooks: Hooks) -> None:
+    hooks.upload()
+    hooks.finish(hooks.send("tags", tag_push()))
+    hooks.job(hooks.finish(hooks.send("next", pipeline())), 10**6)
+    page = (Path(__file__).parents[3] / "docs/reference/gate-file.md").read_text()
+    [key] = re.findall(r"--key '(\{\s*\"pk\": \{\"S\": \"newest-pipeline#.*?\}\})'", page, re.DOTALL)
+    values = {
+        "ACCOUNT": OWN.account,
+        "REGION": OWN.region,
+        "FUNCTION": "orders-api",
+        "ALIAS": "next",
+        "PROJECT_ID": "4213",
+        "ISSUER_URL": ISSUER,
+    }
+    for name, value in values.items():
+        key = key.replace(name, value)
+    [item] = hooks.items("newest-pipeline#")
+    assert json.loads(key) == {name: item[name] for name in ("pk", "sk")}
 
 
 # Refused

@@ -84,6 +84,11 @@ class Requester:
     sha: str | None = None
     webhook: str | None = None
 
+    @property
+    def pipeline_is_proven(self) -> bool:
+        """Whether GitLab signed the pipeline's id, as in a job's token. The body of a delivery only says so."""
+        return self.job_id is not None
+
 
 @dataclass(frozen=True)
 class Approval:

@@ -124,8 +124,13 @@ class Versions:
             tx.update(key, {"withdrawn": True}, PRESENT, on_conflict=Resolution.DROP)
 
     def _note_pipeline(self, tx: Transaction, deployment: Deployment) -> None:
-        """Note the pipeline, unless a newer one is noted already."""
+        """Note the pipeline, unless a newer one is noted already.
+
+        A number from the body of a delivery is not noted: an invented one would outdate all real pipelines.
+        """
         pipeline = deployment.requested_by.pipeline_id or ""
+        if not deployment.requested_by.pipeline_is_proven:
+            return
         if pipeline.isdecimal() and pipeline.isascii():
             newer = Condition("attribute_not_exists(pk) OR pipeline < :mine", {":mine": int(pipeline)})
             changes = {"pipeline": int(pipeline)}
