@@ -86,7 +86,7 @@ class Requester:
 
     @property
     def pipeline_is_proven(self) -> bool:
-        """Whether GitLab signed the pipeline's id, as in a job's token. The body of a delivery only says so."""
+        """Whether GitLab signed the pipeline's id, as in a job's token. A delivery's body only says so."""
         return self.job_id is not None
 
 
