@@ -51,6 +51,7 @@ def gate(rules: int) -> Gate:
                 "max_age": None,
                 "jwks": None,
                 "feedback": None,
+                "gitlab": None,
             }
         ],
         "stages": [

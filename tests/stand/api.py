@@ -274,9 +274,11 @@ class Stand:
             else:
                 lambda_.put_function_concurrency(FunctionName=function, ReservedConcurrentExecutions=before)
 
-    def another_gitlab(self, audience: str | None = None, port: int = 0) -> Issuer:
+    def another_gitlab(
+        self, audience: str | None = None, port: int = 0, issuer_port: int | None = None
+    ) -> Issuer:
         """Start one more stand-in GitLab with keys of its own; it ends with the stand."""
-        return control.one_more_gitlab(audience or self.audience, port)
+        return control.one_more_gitlab(audience or self.audience, port, issuer_port)
 
     def install_gate(self, gate_file: Path | None) -> None:
         """Deploy with another gate file, or with the stand's own again."""

@@ -135,8 +135,8 @@ def choose_ports() -> Ports:
     )
 
 
-def start_gitlab(port: int, audience: str) -> Process:
-    """Start one more stand-in GitLab, with keys of its own."""
+def start_gitlab(port: int, audience: str, issuer_port: int | None = None) -> Process:
+    """Start one more stand-in GitLab, with keys of its own; its tokens' issuer may be a bucket at a port."""
     command: list[str | Path] = [
         places.VENV / "bin/python",
         "-m",
@@ -145,6 +145,7 @@ def start_gitlab(port: int, audience: str) -> Process:
         str(port),
         "--audience",
         audience,
+        *(["--issuer-port", str(issuer_port)] if issuer_port else []),
     ]
     environment = {
         "PYTHONPATH": str(places.ROOT / "tests"),
@@ -246,14 +247,14 @@ def stop_all() -> None:
     shutil.rmtree(places.scratch(), ignore_errors=True)
 
 
-def one_more_gitlab(audience: str, port: int = 0) -> Issuer:
+def one_more_gitlab(audience: str, port: int = 0, issuer_port: int | None = None) -> Issuer:
     """Start another instance, with keys of its own, that `down` ends as well."""
     with locked():
         state = State.load()
         if state is None or not state.is_running():
             raise StandError("the stand is not up: make up")
         port = port or processes.choose_port("", 0)
-        process, issuer = start_gitlab(port, audience), Issuer(f"http://{HOST}:{port}")
+        process, issuer = start_gitlab(port, audience, issuer_port), Issuer(f"http://{HOST}:{port}")
         replace(state, more_gitlabs=(*state.more_gitlabs, process)).save()
         processes.wait_until(
             issuer.answers, process, what="a second GitLab", log=places.GITLAB_LOG, patience=30

@@ -81,11 +81,16 @@ class Fault:
 
 
 class GitLab:
-    """Keys, tokens and faults of one instance. Safe for the server's threads."""
+    """Keys, tokens and faults of one instance. Safe for the server's threads.
 
-    def __init__(self, issuer: str, audience: str) -> None:
+    `issuer` is the `iss` of its tokens; `address` is its own, where that is another
+    (`ci_id_tokens_issuer_url`).
+    """
+
+    def __init__(self, issuer: str, audience: str, address: str | None = None) -> None:
         self.issuer = issuer
         self.audience = audience
+        self.address = address or issuer
         self.fault = Fault()
         self.requests: Counter[str] = Counter()
         self.api = Api()
@@ -117,6 +122,12 @@ class GitLab:
         with self._lock:
             self._keys = [key, *self._keys[:keep]]
         return key.kid
+
+    def document(self, path: str) -> dict[str, Any]:
+        """The discovery document, or the key set."""
+        if path == DISCOVERY:
+            return self.discovery()
+        return {"keys": [key.jwk() for key in self.published()]}
 
     def discovery(self) -> dict[str, Any]:
         at = self.issuer
@@ -158,8 +169,7 @@ class Handler(BaseHTTPRequestHandler):
         if path not in (DISCOVERY, KEYS):
             self.answer(404, {"error": "404 Not Found"})
         elif not self.failed(path):
-            keys = {"keys": [key.jwk() for key in self.gitlab.published()]}
-            self.answer(200, self.gitlab.discovery() if path == DISCOVERY else keys)
+            self.answer(200, self.gitlab.document(path))
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
@@ -188,7 +198,7 @@ class Handler(BaseHTTPRequestHandler):
         gitlab = self.gitlab
         match verb:
             case "health":
-                self.answer(200, {"issuer": gitlab.issuer})
+                self.answer(200, {"address": gitlab.address})
             case "token":
                 self.answer(200, {"token": gitlab.token(given["claims"], audience=given.get("aud"))})
             case "sign":
@@ -199,7 +209,7 @@ class Handler(BaseHTTPRequestHandler):
                 gitlab.fault = Fault(**given)
                 self.answer(200, {})
             case "webhook":
-                self.answer(200, webhooks.deliver(gitlab.issuer, given))
+                self.answer(200, webhooks.deliver(gitlab.address, given))
             case "requests":
                 self.answer(200, dict(gitlab.requests))
             case "api-token":
@@ -258,6 +268,30 @@ class Handler(BaseHTTPRequestHandler):
             super().log_message(format, *args)
 
 
+class BucketHandler(BaseHTTPRequestHandler):
+    """A public bucket with what GitLab publishes, for a GitLab that the internet does not reach.
+
+    Source: https://docs.gitlab.com/ci/cloud_services/aws/#configure-a-non-public-gitlab-instance, read on
+    2026-11-26. S3 serves a file that was put there without a content type as `binary/octet-stream`.
+    """
+
+    gitlab: GitLab
+
+    def do_GET(self) -> None:
+        if self.path not in (DISCOVERY, KEYS):
+            self.send_error(403)
+            return
+        body = json.dumps(self.gitlab.document(self.path)).encode()
+        self.send_response(200)
+        for name, value in {"Content-Type": "binary/octet-stream", "Content-Length": str(len(body))}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Say nothing."""
+
+
 class Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
@@ -277,13 +311,16 @@ def main() -> None:
     )
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--audience", required=True)
+    parser.add_argument("--issuer-port", type=int, help="of a bucket, which is the tokens' issuer then")
     options = parser.parse_args()
-    handler = type(
-        "InstanceHandler",
-        (Handler,),
-        {"gitlab": GitLab(f"http://127.0.0.1:{options.port}", options.audience)},
+    address, issuer = (
+        f"http://127.0.0.1:{port}" for port in (options.port, options.issuer_port or options.port)
     )
-    Server(("127.0.0.1", options.port), handler).serve_forever()
+    members = {"gitlab": GitLab(issuer, options.audience, address)}
+    if options.issuer_port:
+        bucket = Server(("127.0.0.1", options.issuer_port), type("Bucket", (BucketHandler,), members))
+        threading.Thread(target=bucket.serve_forever, daemon=True).start()
+    Server(("127.0.0.1", options.port), type("InstanceHandler", (Handler,), members)).serve_forever()
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import httpx2
 
 @dataclass(frozen=True)
 class Issuer:
-    """One running stand-in GitLab."""
+    """One running stand-in GitLab, at its own address."""
 
     url: str
 
@@ -61,7 +61,7 @@ class Issuer:
 
     def answers(self) -> bool:
         try:
-            return bool(self._ask("health")["issuer"] == self.url)
+            return bool(self._ask("health")["address"] == self.url)
         except httpx2.HTTPError:
             return False
 

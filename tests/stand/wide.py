@@ -20,7 +20,7 @@ SECRET: Final = "sluicegate/gitlab/stand"
 """The secret with the token for feedback to the stand's own issuer."""
 
 _MORE_ISSUERS: Final = """
-  other: {{url: "{other}", audience: {other_audience}, jwks: discovery}}
+  other: {{url: "{bucket}", gitlab: "{other}", audience: {other_audience}, jwks: discovery}}
   filed: {{url: "{filed}", audience: {filed_audience}, jwks: keys.json}}
 """
 _MORE_STAGES: Final = """
@@ -70,7 +70,7 @@ _DENY: Final = """deny:
 class Wide:
     """The stand with a gate file that adds two issuers, five projects and a denied user to its own.
 
-    The stand's own issuer gets feedback; the others do not.
+    The stand's own issuer gets feedback; the others do not. The issuer of the other GitLab is a bucket.
     """
 
     stand: Stand
@@ -101,8 +101,10 @@ def up(directory: Path) -> Wide:
     """
     ports, filed = control.ports(), new_key()
     issuer, port = f"http://{HOST}:{ports[1]}", processes.choose_port("", ports[1] + 100)
+    bucket = processes.choose_port("", ports[1] + 200)
     (directory / "keys.json").write_text(json.dumps({"keys": [filed.jwk()]}))
     issuers = _MORE_ISSUERS.format(
+        bucket=f"http://{HOST}:{bucket}",
         other=f"http://{HOST}:{port}",
         other_audience=OTHER_AUDIENCE,
         filed=FILED_URL,
@@ -113,7 +115,7 @@ def up(directory: Path) -> Wide:
     gate.write_text(hooked.with_hooks(rollouts.with_paths(text)))
     control.up(gate, ports)
     stand = Stand.running()
-    wide = Wide(stand, gate, stand.another_gitlab(OTHER_AUDIENCE, port), filed)
+    wide = Wide(stand, gate, stand.another_gitlab(OTHER_AUDIENCE, port, bucket), filed)
     wide.put_token(stand.gitlab.new_api_token())
     return wide
 

@@ -52,7 +52,7 @@ def stage(name: str = "dev", **changes: Any) -> dict[str, Any]:
 def document(**changes: Any) -> dict[str, Any]:
     issuers = [
         {"name": name, "url": url, "audience": "https://deploy.example.com", "max_age": 3600}
-        | {"jwks": None, "feedback": None}
+        | {"jwks": None, "feedback": None, "gitlab": None}
         for name, url in (("corp", CORP), ("other", OTHER))
     ]
     stages = [

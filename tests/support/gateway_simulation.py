@@ -95,6 +95,7 @@ def issuer(name: str, url: str) -> Json:
         "max_age": None,
         "jwks": keys().decode(),
         "feedback": None,
+        "gitlab": None,
     }
 
 

@@ -79,6 +79,7 @@ class NotifierSimulation:
     """A notifier between a store and GitLab's API, with the faults of the network in its way."""
 
     feedback: Feedback | None = BOTH
+    issuer: str = URL
     clock: Clock = field(default_factory=Clock)
     api: Api = field(default_factory=Api)
     records: dict[str, Deployment] = field(default_factory=dict)
@@ -103,7 +104,8 @@ class NotifierSimulation:
 
     @property
     def issuers(self) -> dict[str, Issuer]:
-        return {URL: Issuer("corp", URL, "https://deploy.example.com", feedback=self.feedback)}
+        audience = "https://deploy.example.com"
+        return {self.issuer: Issuer("corp", self.issuer, audience, feedback=self.feedback, gitlab=URL)}
 
     @property
     def deployments(self) -> Mapping[str, Deployment]:

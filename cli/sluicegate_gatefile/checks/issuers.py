@@ -24,16 +24,20 @@ def issuers(context: CheckContext, read_keys: KeyReader, *, allow_loopback: bool
             what = f"`{urls[issuer.url]}` has the same url; each issuer has one entry"
             context.error("issuer", (*at, "url"), what)
         urls[issuer.url] = name
+        if issuer.gitlab is not None:
+            _check_url(context, (*at, "gitlab"), issuer.gitlab, allow_loopback=allow_loopback)
         yield {
             "name": name,
             "url": issuer.url,
+            "gitlab": issuer.gitlab,
             "audience": issuer.audience,
             "max_age": issuer.max_age,
             "jwks": _keys(context, (*at, "jwks"), issuer.jwks, read_keys),
             "feedback": _feedback(context, at, issuer),
         }
+    known = {*urls, *(issuer.gitlab for issuer in context.file.issuers.values())}
     for name, issuer in context.file.issuers.items():
-        if issuer.audience.rstrip("/") in urls:
+        if issuer.audience.rstrip("/") in known:
             what = "is a GitLab's own URL, which many jobs use for other services; choose a value of your own"
             context.warning("audience", ("issuers", name, "audience"), f"the audience {what}")
 

@@ -34,19 +34,28 @@ class FeedbackSection(Section):
     )
 
 
+_Url = Annotated[
+    str,
+    TEXT,
+    Form(
+        r"https?://[^\s?#@]*[^\s?#@/]",
+        "an https URL without a slash at the end, user, query or fragment",
+        unprintable,
+    ),
+]
+
+
 class IssuerSection(Section):
     """A GitLab instance whose ID tokens are accepted."""
 
-    url: Annotated[
-        str,
-        TEXT,
-        Form(
-            r"https?://[^\s?#@]*[^\s?#@/]",
-            "an https URL without a slash at the end, user, query or fragment",
-            unprintable,
-        ),
-    ] = Field(
-        description="The GitLab's URL, exactly as in its tokens' `iss`: https, without a slash at the end."
+    url: _Url = Field(
+        description="Exactly the `iss` of its tokens, which is the GitLab's URL unless its administrator set "
+        "another: https, without a slash at the end. Keys are fetched from there."
+    )
+    gitlab: _Url | None = Field(
+        None,
+        description="The GitLab's own URL, where `ci_id_tokens_issuer_url` makes `iss` another address: for "
+        "feedback, links and webhooks. Default: the `url`.",
     )
     audience: Annotated[
         str,

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from sluicegate.gate import codec
 from sluicegate.gate.codec import GateError
+from sluicegate.gate.records import FORMAT
 from sluicegate.oidc.identity import Feedback
 from support.gate_documents import (
     CANARY,
@@ -89,11 +90,11 @@ MALFORMED: list[Any] = [
     [],
     {},
     "x",
-    document(format=3),
-    document(format=5),
-    document(format="4"),
+    document(format=FORMAT - 1),
+    document(format=FORMAT + 1),
+    document(format=str(FORMAT)),
     document(format=True),
-    document(format=4.0),
+    document(format=float(FORMAT)),
     document(more=1),
     *(without(document(), key) for key in document()),
     *(document(**{key: value}) for key in document() for value in WRONG),

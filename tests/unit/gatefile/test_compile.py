@@ -92,7 +92,7 @@ def test_a_sound_file_is_compiled_without_a_word(check: Check) -> None:
     assert report.gate is not None
     assert report.document is not None
     assert json.loads(report.document) == {
-        "format": 4,
+        "format": 5,
         "issuers": [
             {
                 "name": "corp",
@@ -101,6 +101,7 @@ def test_a_sound_file_is_compiled_without_a_word(check: Check) -> None:
                 "max_age": 3600,
                 "jwks": None,
                 "feedback": None,
+                "gitlab": None,
             }
         ],
         "stages": [
@@ -380,6 +381,21 @@ def test_an_issuer_is_a_plain_https_url(check: Check, url: str) -> None:
     report = check(changed("https://gitlab.example.com", url))
     assert [(d.line, d.column) for d in report.diagnostics] == [(3, 15)]
     assert report.gate is None
+
+
+@pytest.mark.parametrize("url", ["http://gitlab.example.com", "https://gitlab.example.com/", "https://", "x"])
+def test_a_gitlabs_own_address_is_a_plain_https_url_too(check: Check, url: str) -> None:
+    report = check(changed("https://gitlab.example.com", f"https://keys.example.com, gitlab: '{url}'"))
+    assert [(d.line, d.column) for d in report.diagnostics] == [(3, 49)]
+
+
+def test_an_issuer_says_who_signs_and_which_gitlab_it_is(check: Check) -> None:
+    report = check(
+        changed("https://gitlab.example.com", "https://keys.example.com, gitlab: https://gitlab.internal")
+    )
+    assert report.gate is not None
+    issuer = report.gate.issuers["https://keys.example.com"]
+    assert (issuer.url, issuer.instance) == ("https://keys.example.com", "https://gitlab.internal")
 
 
 @pytest.mark.parametrize("url", ["https://gitlab.example.com/gitlab", '"https://gitlab.example.com:8443"'])

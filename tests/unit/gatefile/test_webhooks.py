@@ -217,7 +217,15 @@ def document(**changes: Any) -> bytes:
     whole = {
         "format": FORMAT,
         "issuers": [
-            {"name": "corp", "url": CORP, "audience": "x", "max_age": None, "jwks": None, "feedback": None}
+            {
+                "name": "corp",
+                "url": CORP,
+                "audience": "x",
+                "max_age": None,
+                "jwks": None,
+                "feedback": None,
+                "gitlab": None,
+            }
         ],
         "stages": stages,
         "functions": [{"pattern": "orders-*", "alias": {}, "max_age": {}, "rollout": {}}],

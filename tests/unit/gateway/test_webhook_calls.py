@@ -527,6 +527,16 @@ def test_headers_that_disagree_are_refused(hooks: Hooks) -> None:
     assert hooks.items("deployment#") == []
 
 
+def test_a_gitlab_whose_tokens_have_another_issuer_says_its_own_address(hooks: Hooks) -> None:
+    """`ci_id_tokens_issuer_url`: `X-Gitlab-Instance` is `Gitlab.config.gitlab.base_url` all the same."""
+    hooks.upload()
+    own = "https://gitlab.internal.example.com"
+    issuers = {url: replace(issuer, gitlab=own) for url, issuer in hooks.gate.issuers.items()}
+    hooks.context = replace(hooks.context, gate=replace(hooks.gate, issuers=issuers))
+    assert hooks.send("tags", tag_push(), x_gitlab_instance=ISSUER)["status"] == 401
+    assert hooks.send("tags", tag_push(), x_gitlab_instance=own)["code"] == "started"
+
+
 def test_the_secret_before_is_valid_for_a_day(hooks: Hooks) -> None:
     hooks.upload()
     hooks.manager.secrets["sluicegate/webhooks/b"] = ["the new one", CLEAR]

@@ -41,7 +41,7 @@ from support.simulation import START
 )
 def test_each_status_has_a_state_of_gitlabs(status: Status, state: str) -> None:
     assert STATES[status].value == state
-    assert commit_status.status_fields(deployment(status))["state"] == state
+    assert commit_status.status_fields(deployment(status), URL)["state"] == state
 
 
 def test_no_status_is_without_a_state() -> None:
@@ -126,7 +126,7 @@ def test_what_no_commit_of_a_project_requested_is_not_reported(by: Requester) ->
 
 
 def test_a_status_is_of_the_jobs_pipeline_and_leads_to_the_job() -> None:
-    fields = commit_status.status_fields(one := deployment(Status.PUBLISHING))
+    fields = commit_status.status_fields(one := deployment(Status.PUBLISHING), URL)
     assert fields == {
         "state": "running",
         "name": NAME,
@@ -137,7 +137,7 @@ def test_a_status_is_of_the_jobs_pipeline_and_leads_to_the_job() -> None:
 
 
 def test_a_status_without_a_pipeline_is_of_the_ref() -> None:
-    fields = commit_status.status_fields(deployment(Status.PUBLISHING, HOOK))
+    fields = commit_status.status_fields(deployment(Status.PUBLISHING, HOOK), URL)
     assert (fields["ref"], "pipeline_id" in fields, "target_url" in fields) == ("v1.4.0", False, False)
 
 

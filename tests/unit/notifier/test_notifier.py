@@ -12,7 +12,7 @@ from sluicegate.deployment.model import Deployment, Reason, Status
 from sluicegate.notifier.commit_status import STATES
 from sluicegate.notifier.gitlab_api import PermanentError, TransientError
 from sluicegate.notifier.ledger import LEASE_SECONDS, LeaseHeld
-from support.notifier_simulation import FAULTS, HOOK, JOB, SECRET, SHA, NotifierSimulation, deployment
+from support.notifier_simulation import FAULTS, HOOK, JOB, SECRET, SHA, URL, NotifierSimulation, deployment
 from support.simulation import START, Killed
 
 
@@ -57,6 +57,18 @@ def test_without_feedback_nothing_is_reported(simulation: NotifierSimulation) ->
     simulation.save(one := deployment(Status.SUCCEEDED))
     simulation.notifier.sync(one.id)
     assert (simulation.requests, simulation.secrets.reads) == ([], 0)
+
+
+def test_reports_and_links_go_to_the_gitlab_and_not_to_the_address_of_its_keys(
+    simulation: NotifierSimulation,
+) -> None:
+    """`ci_id_tokens_issuer_url`: the issuer is a bucket. The simulation answers for the GitLab only."""
+    bucket = "https://keys.s3.eu-central-1.amazonaws.com"
+    simulation.issuer = bucket
+    simulation.save(one := deployment(Status.SUCCEEDED, by=replace(JOB, issuer=bucket)))
+    simulation.notifier.sync(one.id)
+    [shown] = simulation.api.statuses
+    assert shown["target_url"] == f"{URL}/acme/orders/-/jobs/302"
 
 
 def test_nothing_is_reported_to_an_issuer_that_left_the_gate_file(simulation: NotifierSimulation) -> None:

@@ -22,6 +22,11 @@ def clean(text: str, limit: int = 256) -> str:
     return "".join(_REPLACEMENT if unicodedata.category(c) in _UNSAFE else c for c in text)
 
 
+def without_mark(data: bytes) -> bytes:
+    """Return UTF-8 without the byte order mark that an editor put before it (RFC 8259, section 8.1)."""
+    return data.removeprefix(b"\xef\xbb\xbf")
+
+
 def base64url(text: str) -> bytes:
     """Decode unpadded base64url (RFC 7515, section 2). Raises ValueError for any other spelling.
 

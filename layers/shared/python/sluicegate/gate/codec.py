@@ -163,6 +163,7 @@ def _issuer(record: IssuerRecord) -> Issuer:
         max_age=record.max_age,
         jwks=None if record.jwks is None else record.jwks.encode(),
         feedback=None if feedback is None else msgspec.convert(feedback, Feedback, from_attributes=True),
+        gitlab=record.gitlab,
     )
 
 

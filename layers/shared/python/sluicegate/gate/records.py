@@ -15,7 +15,7 @@ from sluicegate.gate.rules import RuleAction
 from sluicegate.gate.webhooks import Event, Scheme
 from sluicegate.oidc.identity import FEEDBACK_SECRETS, Via
 
-FORMAT: Final = 4
+FORMAT: Final = 5
 """The format of gate.json. Another one is refused."""
 
 Text = Annotated[str, Meta(min_length=1)]
@@ -47,10 +47,11 @@ class FeedbackRecord(Record, frozen=True):
 
 
 class IssuerRecord(Record, frozen=True):
-    """An issuer. `jwks` is the text of a key set."""
+    """An issuer. `jwks` is the text of a key set; `gitlab` is None where it is the `url`."""
 
     name: Text
     url: Text
+    gitlab: Text | None
     audience: Text
     max_age: Seconds | None
     jwks: Text | None
@@ -156,7 +157,7 @@ class WebhookRecord(Record, frozen=True):
 class Document(Record, frozen=True):
     """The whole of gate.json."""
 
-    format: Literal[4]
+    format: Literal[5]
     issuers: tuple[IssuerRecord, ...]
     stages: tuple[StageRecord, ...]
     functions: tuple[FunctionRecord, ...]

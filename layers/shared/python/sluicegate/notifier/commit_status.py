@@ -137,8 +137,9 @@ def _advances(last: CommitState | None, state: CommitState) -> bool:
     return last is None or state.rank > last.rank
 
 
-def status_fields(deployment: Deployment) -> dict[str, Any]:
-    """Return the body of GitLab's `POST /projects/:id/statuses/:sha`.
+def status_fields(deployment: Deployment, gitlab: str) -> dict[str, Any]:
+    """Return the body of GitLab's `POST /projects/:id/statuses/:sha`, with links to the GitLab at that
+    address.
 
     With a known pipeline, leave out the ref: a merge request's pipeline has another ref than its job's token,
     and GitLab finds no pipeline that has both.
@@ -154,7 +155,7 @@ def status_fields(deployment: Deployment) -> dict[str, Any]:
     else:
         fields["ref"] = by.ref
     if by.project_path and by.job_id:
-        link = f"{by.issuer}/{quote(by.project_path)}/-/jobs/{quote(by.job_id, safe='')}"
+        link = f"{gitlab}/{quote(by.project_path)}/-/jobs/{quote(by.job_id, safe='')}"
         if len(link) <= MAX_TEXT:
             fields["target_url"] = link
     return fields

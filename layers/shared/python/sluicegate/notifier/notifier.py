@@ -62,7 +62,7 @@ class Notifier:
         deployment = self._deployment(deployment_id)
         mirror = self.ledger.gitlab_deployment(deployment.id)
         updates = commit_status.pending_updates(deployment, feedback, entry.reported, mirror)
-        gitlab = GitLab(issuer.url, feedback.secret, self.tokens, lease.until, self.clock)
+        gitlab = GitLab(issuer.instance, feedback.secret, self.tokens, lease.until, self.clock)
         reported = entry.reported
         try:
             if updates.status:
@@ -94,7 +94,7 @@ class Notifier:
             self._log_report(kind, deployment, state)
 
     def _set_status(self, gitlab: GitLab, deployment: Deployment, key: CommitStatusKey) -> None:
-        fields = commit_status.status_fields(deployment)
+        fields = commit_status.status_fields(deployment, gitlab.url)
         gitlab.set_status(key.project_id, key.sha, fields, deployment.requested_by.ref)
 
     def _sync_deployment(

@@ -3,9 +3,9 @@
 import time
 from typing import Final
 
-from sluicegate.http_client import FetchError, get_json, origin
+from sluicegate.http_client import FetchError, get, origin
 from sluicegate.strict_json import StrictJsonError, loads
-from sluicegate.text import clean
+from sluicegate.text import clean, without_mark
 
 DEADLINE: Final = 3.0
 """Seconds for the discovery document and the key set together."""
@@ -21,13 +21,13 @@ def fetch_key_set(issuer: str, *, seconds: float = DEADLINE) -> bytes:
     """
     deadline = time.monotonic() + seconds
     url = issuer.removesuffix("/") + "/.well-known/openid-configuration"
-    jwks_uri = _jwks_uri(issuer, get_json(url, seconds=seconds))
-    return get_json(jwks_uri, seconds=deadline - time.monotonic())
+    jwks_uri = _jwks_uri(issuer, get(url, seconds=seconds))
+    return get(jwks_uri, seconds=deadline - time.monotonic())
 
 
 def _jwks_uri(issuer: str, data: bytes) -> str:
     try:
-        document = loads(data, max_depth=_MAX_DEPTH)
+        document = loads(without_mark(data), max_depth=_MAX_DEPTH)
         if not isinstance(document, dict) or document.get("issuer") != issuer:
             raise FetchError("discovery: `issuer` is not this issuer")
         jwks_uri = document.get("jwks_uri")

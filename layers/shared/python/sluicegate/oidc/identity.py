@@ -24,8 +24,10 @@ class Feedback:
 class Issuer:
     """A GitLab whose ID tokens are accepted, for one audience.
 
-    `max_age` is in seconds since `iat`; None leaves the limit to `exp`. `jwks` is the key set itself
-    where the gate file names a file; None means discovery over HTTP. `feedback` None: it receives none.
+    `url` is the `iss` of its tokens, where its keys are found. `gitlab` is the GitLab's own address, where
+    its administrator chose another `iss`: the setting `ci_id_tokens_issuer_url`. `max_age` is in seconds
+    since `iat`; None leaves the limit to `exp`. `jwks` is the key set itself where the gate file names a
+    file; None means discovery over HTTP. `feedback` None: it receives none.
     """
 
     name: str
@@ -34,6 +36,12 @@ class Issuer:
     max_age: int | None = None
     jwks: bytes | None = None
     feedback: Feedback | None = None
+    gitlab: str | None = None
+
+    @property
+    def instance(self) -> str:
+        """The GitLab's own address: of its API, of links, and of what its webhooks say."""
+        return self.gitlab or self.url
 
 
 @dataclass(frozen=True)

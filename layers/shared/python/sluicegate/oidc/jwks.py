@@ -18,7 +18,7 @@ from sluicegate.http_client import FetchError
 from sluicegate.oidc.discovery import fetch_key_set
 from sluicegate.oidc.identity import Issuer
 from sluicegate.strict_json import JsonValue, StrictJsonError, loads
-from sluicegate.text import base64url
+from sluicegate.text import base64url, without_mark
 
 REFRESH_AHEAD = 5 * 60  # seconds since the fetch, as all of these
 FRESH = 10 * 60
@@ -60,7 +60,7 @@ def parse_jwks(data: bytes) -> dict[str, RSAPublicKey]:
     An unusable key is skipped, and does not make the set invalid: issuers publish keys for others too.
     """
     try:
-        document = loads(data, max_depth=_MAX_DEPTH)
+        document = loads(without_mark(data), max_depth=_MAX_DEPTH)
     except StrictJsonError as error:
         raise InvalidKeySet(str(error)) from None
     entries = document.get("keys") if isinstance(document, dict) else None

@@ -71,7 +71,7 @@ def _authenticate_sender(context: Context, hook: Webhook, call: GatewayRequest) 
     guarantees.md#6-deny-by-default
     """
     try:
-        check_instance(hook, call.headers)
+        check_instance(context.gate.issuers[hook.issuer].instance, call.headers)
         if hook.secret is None:
             return  # an ID token, which has been verified
         check = (

@@ -8,7 +8,6 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, TypeAlias
 
-from sluicegate.gate.webhooks import Webhook
 from sluicegate.oidc.token import InvalidToken
 
 Headers: TypeAlias = Mapping[str, Sequence[str]]
@@ -53,15 +52,17 @@ def token_check(headers: Headers) -> SecretCheck:
     return lambda secret: bool(secret) and hmac.compare_digest(sent, secret.encode("utf-8", "surrogatepass"))
 
 
-def check_instance(hook: Webhook, headers: Headers) -> None:
-    """Raise InvalidToken unless `X-Gitlab-Instance`, if sent, is the issuer's.
+def check_instance(gitlab: str, headers: Headers) -> None:
+    """Raise InvalidToken unless `X-Gitlab-Instance`, if sent, is the address of the issuer's GitLab.
 
     The header is not signed, so it proves nothing. It has no path, even where GitLab has one
     (`Gitlab.config.gitlab.base_url`).
     """
     for instance in headers.get("x-gitlab-instance", ()):
-        if hook.issuer != instance and not hook.issuer.startswith(f"{instance}/"):
-            raise InvalidToken("x-gitlab-instance", "not the webhook's issuer")
+        if gitlab != instance and not gitlab.startswith(f"{instance}/"):
+            raise InvalidToken(
+                "x-gitlab-instance", "not the address of the webhook's GitLab in the gate file"
+            )
 
 
 def _check_key(headers: Headers, identifier: str) -> None:
