@@ -10,7 +10,7 @@ from sluicegate.notifier.consumer import QueueConsumer
 from sluicegate.notifier.gitlab_api import AccessTokens
 from sluicegate.notifier.ledger import StatusLedger
 from sluicegate.notifier.notifier import Notifier
-from sluicegate.observability import count, logger, metrics
+from sluicegate.observability import count, logger, measure, metrics
 from sluicegate.settings import NotifierSettings
 from sluicegate.store.store import Store
 from sluicegate.store.table import Table
@@ -46,10 +46,14 @@ def log(event: str, **fields: Any) -> None:
     logger.info(event, extra=fields)
 
 
-def delayed(code: str, **fields: Any) -> None:
-    """Log and count a retry. The alarm on the age of the queue's oldest message covers a long delay."""
-    logger.warning("feedback_delayed", extra={"error": code, **fields})
+def delayed(code: str, *, age: float, **fields: Any) -> None:
+    """Log and count a retry, and measure how old the message is: the alarm on a long delay reads that.
+
+    SQS's own age of the oldest message leaves out those that were received three times.
+    """
+    logger.warning("feedback_delayed", extra={"error": code, "age": age, **fields})
     count("FeedbackDelayed")
+    measure("FeedbackAge", age)
 
 
 def dropped(code: str, **fields: Any) -> None:

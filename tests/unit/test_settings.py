@@ -18,6 +18,7 @@ GATEWAY = {
     "SLUICEGATE_OWN_FUNCTIONS": "sluicegate-gateway,sluicegate-deployer",
     "SLUICEGATE_STATE_MACHINE_ARN": "arn",
     "SLUICEGATE_TABLE": "table",
+    "SLUICEGATE_WAITS": "4",
 }
 
 
@@ -29,6 +30,7 @@ def test_the_gateways_settings_are_read_from_its_environment() -> None:
         own=Target("111111111111", "eu-central-1"),
         gate="/opt/sluicegate/gate.json",
         own_functions=("sluicegate-gateway", "sluicegate-deployer"),
+        waits=4,
     )
 
 
@@ -41,6 +43,12 @@ def test_a_variable_that_is_missing_or_empty_is_named(name: str, value: str | No
     with pytest.raises(MissingSetting, match=name) as missing:
         GatewaySettings.from_environment(environ)
     assert missing.value.name == name
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "4.0", "many", "²"])
+def test_a_number_that_is_none_is_missing(value: str) -> None:
+    with pytest.raises(MissingSetting, match="SLUICEGATE_WAITS"):
+        GatewaySettings.from_environment(GATEWAY | {"SLUICEGATE_WAITS": value})
 
 
 def test_a_list_without_a_name_is_missing() -> None:

@@ -13,6 +13,9 @@ from sluicegate.notifier.gitlab_api import PermanentError
 from sluicegate.notifier.ledger import LEASE_SECONDS
 from support.notifier_simulation import JOB, NotifierSimulation, deployment
 
+SENT = 1_790_000_000
+"""When the message was sent, in epoch seconds."""
+
 
 @dataclass
 class FakeQueue:
@@ -38,6 +41,7 @@ class Consumed:
     queue: FakeQueue = field(default_factory=FakeQueue)
     delayed: list[Any] = field(default_factory=list)
     rejected: list[Any] = field(default_factory=list)
+    age: float = 0.0
 
     def process(self, body: str, times: int = 1) -> list[str]:
         consumer = QueueConsumer(
@@ -47,12 +51,13 @@ class Consumed:
             "dead letters",
             lambda code, **fields: self.delayed.append((code, fields)),
             lambda code, **fields: self.rejected.append((code, fields)),
+            clock=lambda: SENT + self.age,
         )
         message = {
             "messageId": "m",
             "receiptHandle": "handle",
             "body": body,
-            "attributes": {"ApproximateReceiveCount": str(times)},
+            "attributes": {"ApproximateReceiveCount": str(times), "SentTimestamp": str(SENT * 1_000)},
         }
         return consumer.process([message])
 
@@ -78,10 +83,20 @@ def test_a_gitlab_that_does_not_answer_is_retried_with_backoff(
     consumed = Consumed(simulation)
     simulation.faults = ["busy"]
     assert consumed.process(event(one), times) == ["m"]
-    assert consumed.delayed == [("status 503", {"deployment": one.id, "seconds": backoff})]
+    assert consumed.delayed == [("status 503", {"deployment": one.id, "seconds": backoff, "age": 0})]
     [hidden] = consumed.queue.hidden
     assert hidden in (backoff, backoff + 1)
     assert MIN_BACKOFF <= hidden <= MAX_BACKOFF
+
+
+@pytest.mark.parametrize(("age", "whole"), [(0.4, 0), (1_830.0, 1_830), (-2.0, 0)])
+def test_what_is_retried_says_how_old_it_is(simulation: NotifierSimulation, age: float, whole: int) -> None:
+    """Clocks differ by seconds: a message from the future is new."""
+    simulation.save(one := deployment())
+    consumed = Consumed(simulation, age=age)
+    simulation.faults = ["busy"]
+    consumed.process(event(one), 7)
+    assert consumed.delayed[0][1]["age"] == whole
 
 
 def test_a_message_waits_until_the_lease_of_another_process_ends(simulation: NotifierSimulation) -> None:

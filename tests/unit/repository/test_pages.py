@@ -53,17 +53,6 @@ def test_a_reader_of_the_site_needs_no_other_host() -> None:
     assert [name(page) for page in DOCS.rglob("*.md") if "```mermaid" in page.read_text()] == []
 
 
-def test_the_page_for_new_accounts_has_the_figures_of_the_template() -> None:
-    page, template = (DOCS / "start" / "deploy.md").read_text(), (ROOT / "template.yaml").read_text()
-    reserved = dict(re.findall(r"^  (\w+Concurrency):\n(?:    .*\n)*?    Default: (\d+)$", template, re.M))
-    (command,) = re.findall(r"^make deploy ARGS='--parameter-overrides (.*Concurrency.*)'$", page, re.M)
-    total = sum(map(int, reserved.values()))
-
-    assert set(command.split()) == {f"{parameter}=0" for parameter in reserved}
-    reserve = f"reserve {total}, and AWS wants at least 100 unreserved"
-    assert f"{reserve}: once your limit is {total + 100} or more" in " ".join(page.split())
-
-
 def test_the_glossary_has_every_word_once_and_in_order() -> None:
     rows = re.findall(r"^\| (.+?) \| ", (DOCS / "contributing" / "glossary.md").read_text(), re.M)[2:]
     words = [re.sub(r"[`$]", "", row).lower() for row in rows]

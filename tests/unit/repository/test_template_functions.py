@@ -45,6 +45,7 @@ def test_a_function_is_given_all_that_it_reads_and_nothing_else(name: str) -> No
     shared = TEMPLATE["Globals"]["Function"]["Environment"]["Variables"]
     own = properties(f"{name}Function").get("Environment", {}).get("Variables", {})
     given = {**dict.fromkeys({**shared, **own}, "given"), "AWS_REGION": "eu-central-1"}
+    given |= {variable: "4" for variable in own if variable == "SLUICEGATE_WAITS"}
     SETTINGS[name](given)
     for variable in own:
         with pytest.raises(MissingSetting) as missing:
@@ -52,17 +53,40 @@ def test_a_function_is_given_all_that_it_reads_and_nothing_else(name: str) -> No
         assert missing.value.name == variable
 
 
-def test_each_function_has_concurrency_of_its_own_that_can_be_left_out() -> None:
-    for name in FUNCTIONS:
-        condition, reserved, otherwise = properties(f"{name}Function")["ReservedConcurrentExecutions"][
-            "Fn::If"
-        ]
-        assert condition == f"{name}Reserved"
-        assert reserved == {"Ref": f"{name}Concurrency"}
-        assert otherwise == {"Ref": "AWS::NoValue"}
-        assert TEMPLATE["Conditions"][condition] == {
-            "Fn::Not": [{"Fn::Equals": [{"Ref": f"{name}Concurrency"}, 0]}]
-        }
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_one_switch_reserves_each_functions_concurrency(name: str) -> None:
+    """A new account has a limit of 10 and can reserve none, so none is the default."""
+    reserved = {"Ref": f"{name}Concurrency"}
+    assert properties(f"{name}Function")["ReservedConcurrentExecutions"] == {
+        "Fn::If": ["Reserved", reserved, {"Ref": "AWS::NoValue"}]
+    }
+    assert TEMPLATE["Conditions"]["Reserved"] == {"Fn::Equals": [{"Ref": "ReserveConcurrency"}, "true"]}
+    assert TEMPLATE["Parameters"]["ReserveConcurrency"]["Default"] == "false"
+    # 0 would stop the function.
+    assert TEMPLATE["Parameters"][f"{name}Concurrency"]["MinValue"] >= 1
+
+
+def test_a_queue_invokes_no_more_than_its_function_may_run() -> None:
+    """Otherwise Lambda throttles the queue, and messages are received in vain (Lambda's guide to SQS)."""
+    scaling = properties("NotifierFunction")["Events"]["Change"]["Properties"]["ScalingConfig"]
+    assert TEMPLATE["Parameters"]["NotifierConcurrency"]["MinValue"] >= scaling["MaximumConcurrency"] >= 2
+
+
+def test_waiting_calls_leave_room_in_a_new_account() -> None:
+    """Of ten: the waits, a gateway that accepts, and a deployer for each of two deployments, at least."""
+    waits = properties("WatcherFunction")["Environment"]["Variables"]["SLUICEGATE_WAITS"]
+    assert waits == {"Fn::If": ["Reserved", {"Ref": "WatcherConcurrency"}, {"Ref": "ConcurrentWaits"}]}
+    assert TEMPLATE["Parameters"]["ConcurrentWaits"]["Default"] <= 10 - 6
+
+
+def test_the_pages_figures_of_concurrency_are_the_templates() -> None:
+    defaults = [TEMPLATE["Parameters"][f"{name}Concurrency"]["Default"] for name in FUNCTIONS]
+    page = re.sub(r"\s+", " ", (ROOT / "docs" / "start" / "deploy.md").read_text())
+    assert f"The {len(FUNCTIONS)} functions reserve {sum(defaults)} together" in page
+    assert f"a limit of {sum(defaults) + 100} or more" in page
+    parameters = ", ".join(f"`{name}Concurrency`" for name in FUNCTIONS)
+    assert f"| {parameters} | {', '.join(map(str, defaults))} |" in page
+    assert not re.search(r"Concurrency=0", page)
 
 
 RELAYED: Final[Json] = properties("RelayFunction")["Events"]["Record"]

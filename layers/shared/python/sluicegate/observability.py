@@ -15,6 +15,11 @@ metrics = Metrics()
 warnings.filterwarnings("ignore", "No application metrics to publish")
 
 
+def measure(name: str, seconds: float) -> None:
+    """Add a duration to a metric of the namespace `Sluicegate`."""
+    metrics.add_metric(name=name, unit=MetricUnit.Seconds, value=seconds)
+
+
 def count(name: str, value: int = 1) -> None:
     """Add to a metric of the namespace `Sluicegate`."""
     metrics.add_metric(name=name, unit=MetricUnit.Count, value=value)

@@ -22,7 +22,10 @@ class MissingSetting(Exception):
 
 @dataclass(frozen=True)
 class GatewaySettings:
-    """The gateway's and the watcher's: they are one code. `own` is the account and region of the stack."""
+    """The gateway's and the watcher's: they are one code. `own` is the account and region of the stack.
+
+    `waits` is the number of long polls that may wait at once, in all processes together.
+    """
 
     table: str
     bucket: str
@@ -30,6 +33,7 @@ class GatewaySettings:
     own: Target
     gate: str
     own_functions: tuple[str, ...]
+    waits: int
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Self:
@@ -41,6 +45,7 @@ class GatewaySettings:
             own=Target(_required(environ, "SLUICEGATE_ACCOUNT"), _required(environ, "AWS_REGION")),
             gate=_required(environ, "SLUICEGATE_GATE"),
             own_functions=_names(environ, "SLUICEGATE_OWN_FUNCTIONS"),
+            waits=_number(environ, "SLUICEGATE_WAITS"),
         )
 
 
@@ -129,6 +134,14 @@ class NotifierSettings:
 def _required(environ: Mapping[str, str], name: str) -> str:
     if value := environ.get(name):
         return value
+    raise MissingSetting(name)
+
+
+def _number(environ: Mapping[str, str], name: str) -> int:
+    """Return a whole number from 1; anything else is an error too."""
+    value = _required(environ, name)
+    if value.isascii() and value.isdigit() and int(value):
+        return int(value)
     raise MissingSetting(name)
 
 

@@ -1,6 +1,7 @@
 """Consume the notifier's queue: retry what may succeed later, and set aside what cannot."""
 
 import json
+import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from math import ceil
@@ -26,7 +27,8 @@ MAX_BACKOFF: Final = 900
 class QueueConsumer:
     """Consumes the queue of events for the notifier.
 
-    `delayed` and `rejected` get a code and the known fields of each message that is retried or set aside.
+    `delayed` and `rejected` get a code and the known fields of each message that is retried or set aside;
+    `delayed` gets its `age` too, in seconds since it was sent.
     """
 
     notifier: Notifier
@@ -35,6 +37,7 @@ class QueueConsumer:
     dead_letters: str
     delayed: Callable[..., None]
     rejected: Callable[..., None]
+    clock: Callable[[], float] = time.time
 
     def process(self, messages: Iterable[Mapping[str, Any]]) -> list[str]:
         """Process the messages; return the ids of those that must be delivered again.
@@ -52,12 +55,12 @@ class QueueConsumer:
             self._retry(message, held.retry_after)
         except TransientError as error:
             seconds = max(error.retry_after, backoff(_receive_count(message)))
-            self.delayed(error.code, deployment=deployment_id, seconds=seconds)
+            self._delayed(error.code, message, deployment_id, seconds)
             self._retry(message, seconds)
         except (GateError, ClientError, BotoCoreError) as error:
             code = "gate" if isinstance(error, GateError) else error_code(error)
             seconds = backoff(_receive_count(message))
-            self.delayed(code, deployment=deployment_id, seconds=seconds)
+            self._delayed(code, message, deployment_id, seconds)
             self._retry(message, seconds)
         except PermanentError as error:
             self.client.send_message(QueueUrl=self.dead_letters, MessageBody=message["body"])
@@ -66,6 +69,10 @@ class QueueConsumer:
         else:
             return True
         return False
+
+    def _delayed(self, code: str, message: Mapping[str, Any], deployment_id: str, seconds: float) -> None:
+        age = max(0.0, self.clock() - int(message["attributes"]["SentTimestamp"]) / 1_000)
+        self.delayed(code, deployment=deployment_id, seconds=seconds, age=round(age))
 
     def _retry(self, message: Mapping[str, Any], seconds: float) -> None:
         self.client.change_message_visibility(
