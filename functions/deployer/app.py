@@ -6,7 +6,7 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from sluicegate.aws import clients
-from sluicegate.aws.errors import error_code, is_retryable
+from sluicegate.aws.errors import ErrorKind, classify, error_code, error_message
 from sluicegate.aws.s3 import Artifacts
 from sluicegate.aws.stepfunctions import TaskTokens
 from sluicegate.deployer.runner import Runner
@@ -66,8 +66,10 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     try:
         return service().run_turn(deployment)
     except (ClientError, BotoCoreError) as error:
-        logger.warning("table_unavailable", extra={"error": error_code(error)})
-        if not is_retryable(error):
+        logger.warning(
+            "table_unavailable", extra={"error": error_code(error), "error_message": error_message(error)}
+        )
+        if classify(error) not in (ErrorKind.THROTTLED, ErrorKind.UNAVAILABLE, ErrorKind.CONFLICT):
             raise
         return {"next": "wait", "seconds": 5, "revision": 0}
     except Contended:

@@ -39,6 +39,7 @@ from sluicegate.rollout.outcomes import (
     AliasMoved,
     ApprovalRequested,
     Blocked,
+    Denied,
     FoundMoved,
     HandedOver,
     Locked,
@@ -139,7 +140,9 @@ def healthy(watch: Watch | None) -> Observation:
     )
 
 
-transient_failures = st.builds(TransientFailure, st.just("ServiceException"), st.just("it failed"))
+transient_failures = st.builds(
+    TransientFailure, st.just("ServiceException"), st.just("it failed")
+) | st.builds(Denied, st.just("AccessDenied"), st.just("not allowed"))
 permanent_failures = st.builds(PermanentFailure, st.just("lambda_refused"), st.just("no"))
 
 
@@ -280,7 +283,7 @@ class RolloutSimulation:
         seconds = next_delay(self.deployment, outcome, self.now)
         assert seconds >= 0
         ends_at = until(self.deployment)
-        failed = isinstance(outcome, TransientFailure)
+        failed = isinstance(outcome, TransientFailure | Denied)
         if ends_at is not None and not failed and self.deployment.abort is None:
             # At most a whole second more: Step Functions waits for whole seconds.
             assert 1 <= seconds < max(ends_at - self.now, 0) + 1.001

@@ -92,6 +92,9 @@ class FakeTargets:
             cast(Any, self.cloudwatch) if deployment.plan.watch else None,
         )
 
+    def forget(self, deployment: Deployment) -> None:
+        """There are no sessions to forget."""
+
     def _function(self, name: str) -> FunctionApi:
         return FunctionApi(cast(Any, self.model), name, self._single_attempt_client)
 

@@ -14,11 +14,18 @@ from sluicegate.deployment.model import AliasOutcome, AliasState, Deployment, Re
 from sluicegate.deployment.plan import Limit, Metric, NoData, Plan, TrafficStep, Watch
 from sluicegate.deployment.strategy import MAX_BAKE, MAX_STEPS, checked
 from sluicegate.rollout.actions import End, Lock, Observe, Publish, Restore, ReuseVersion, Shift, Verify
-from sluicegate.rollout.analysis import MAX_OBSERVATIONS, MIN_INTERVAL, Observation, VersionMetrics
-from sluicegate.rollout.machine import advance, next_action, next_delay
+from sluicegate.rollout.analysis import (
+    MAX_OBSERVATIONS,
+    MIN_INTERVAL,
+    AlarmState,
+    Observation,
+    VersionMetrics,
+)
+from sluicegate.rollout.machine import advance, backoff, next_action, next_delay
 from sluicegate.rollout.outcomes import (
     AliasMoved,
     Blocked,
+    Denied,
     FoundMoved,
     Locked,
     LockLost,
@@ -32,9 +39,12 @@ from sluicegate.rollout.outcomes import (
     TransientFailure,
 )
 from sluicegate.rollout.transitions import (
+    DENIED_SECONDS,
     MAX_EXTENSIONS,
     PUBLISH_TIMEOUT,
     QUEUE_TIMEOUT,
+    RESTORE_SECONDS,
+    RETRY_SECONDS,
     WAITING_STATUSES,
     force_fail,
     request_abort,
@@ -139,21 +149,74 @@ def test_a_pending_update_changes_nothing_until_its_timeout() -> None:
     assert (ended.status, ended.reason and ended.reason.code) == (Status.FAILED, "publish_timeout")
 
 
-def test_an_action_is_retried_twelve_times_and_then_the_deployment_fails() -> None:
-    failure, deployment = TransientFailure("ThrottlingException", "throttled"), at(Status.PUBLISHING)
-    for retry in range(1, 13):
-        deployment = advance(deployment, failure, START)
-        assert (deployment.status, deployment.failures) == (Status.PUBLISHING, retry)
-    ended = advance(deployment, failure, START)
-    assert (ended.status, ended.reason and ended.reason.code) == (Status.FAILED, "publish_failed")
+THROTTLED = TransientFailure("ThrottlingException", "throttled")
+DENIED = Denied("AccessDeniedException", "not authorized to perform lambda:UpdateAlias")
+BAKING = replace(
+    SHIFTING,
+    status=Status.BAKING,
+    current=NEW,
+    plan=replace(SHIFTING.plan, steps=(TrafficStep(100, 3_600),), watch=Watch(alarms=("a",))),
+)
 
 
-def test_delays_grow_with_failures_and_are_bounded() -> None:
-    failure = TransientFailure("ThrottlingException", "throttled")
-    delays = [next_delay(replace(SHIFTING, failures=count), failure, START) for count in range(1, 12)]
-    assert delays == sorted(delays)
-    assert (delays[0], delays[-1]) == (2, 30)
+@pytest.mark.parametrize(
+    ("deployment", "failure", "patience", "status", "code"),
+    [
+        (at(Status.PUBLISHING), THROTTLED, RETRY_SECONDS, Status.FAILED, "publish_failed"),
+        (SHIFTING, THROTTLED, RETRY_SECONDS, Status.ROLLING_BACK, "shift_failed"),
+        (BAKING, THROTTLED, RETRY_SECONDS, Status.ROLLING_BACK, "watch_failed"),
+        (at(Status.PUBLISHING), DENIED, DENIED_SECONDS, Status.FAILED, "target_denied"),
+        (SHIFTING, DENIED, DENIED_SECONDS, Status.ROLLING_BACK, "target_denied"),
+        (BAKING, DENIED, DENIED_SECONDS, Status.ROLLING_BACK, "target_denied"),
+        (ROLLING_BACK, THROTTLED, RESTORE_SECONDS, Status.FAILED, "shift_failed"),
+        (ROLLING_BACK, DENIED, RESTORE_SECONDS, Status.FAILED, "shift_failed"),
+        (ROLLING_BACK, FoundMoved(NEW), RESTORE_SECONDS, Status.FAILED, "shift_failed"),
+    ],
+)
+def test_time_ends_retries_and_their_number_does_not(
+    deployment: Deployment, failure: Outcome, patience: int, status: Status, code: str
+) -> None:
+    """Whatever wakes a rollout early, a thousand times, uses nothing up."""
+    for _ in range(1_000):
+        deployment = advance(deployment, failure, START + 1)
+    assert deployment.status is not status
+    before = advance(deployment, failure, START + patience - 0.5)
+    assert before.status is deployment.status
+    ended = advance(before, failure, START + 1 + patience)
+    assert (ended.status, ended.reason and ended.reason.code) == (status, code)
+
+
+@pytest.mark.parametrize("failure", [THROTTLED, DENIED])
+def test_what_failed_long_ago_and_recovered_does_not_count(failure: Outcome) -> None:
+    failing = advance(at(Status.PUBLISHING), failure, START)
+    pending = advance(failing, Pending("the update"), START + 30)
+    assert (pending.failures, pending.failing_since, pending.denied_since) == (0, None, None)
+    again = advance(pending, failure, START + 400)
+    assert again.status is Status.PUBLISHING
+    observed = advance(
+        advance(BAKING, failure, START), Observed(Observation((("a", AlarmState.OK),))), START + 1
+    )
+    assert (observed.status, observed.failures, observed.failing_since) == (Status.BAKING, 0, None)
+
+
+def test_pauses_grow_with_failures_and_are_bounded() -> None:
+    pauses = [backoff(replace(SHIFTING, failures=count), START) for count in range(12)]
+    assert pauses == sorted(pauses)
+    assert (pauses[0], pauses[1], pauses[-1]) == (0, 0.5, 30)
+    assert next_delay(replace(SHIFTING, failures=3), THROTTLED, START) == 2
     assert next_delay(SHIFTING, Shifted(NEW), START) == 0
+
+
+@given(st.integers(1, 200), st.floats(0, 40))
+def test_a_pause_is_counted_from_the_failure_and_an_abort_is_not_kept_waiting(
+    count: int, since: float
+) -> None:
+    failing = replace(ROLLING_BACK, failures=count)
+    full = backoff(failing, START)
+    assert backoff(failing, START + since) == pytest.approx(max(0.0, full - since), abs=1e-3)
+    assert backoff(failing, START - 3_600) == full  # a clock that was set back
+    assert backoff(replace(failing, abort=ABORTED), START) == full
+    assert backoff(replace(failing, status=Status.BAKING, abort=ABORTED), START) == 0
 
 
 @pytest.mark.parametrize("status", [status for status in Status if status.final])
@@ -285,11 +348,14 @@ def test_an_alias_that_keeps_being_moved_does_not_keep_a_rollout_going() -> None
     canary = AliasState("1", {"2": 0.1})
     plan = checked_plan((TrafficStep(10, 60), TrafficStep(100, 0)))
     deployment = replace(ROLLING_BACK, plan=plan, step=1, current=canary)
+    now = START
     for turn in range(MAX_ACTIONS):
-        deployment = advance(deployment, FoundMoved(NEW if turn % 2 else canary), START)
+        now += backoff(deployment, now) + 1
+        deployment = advance(deployment, FoundMoved(NEW if turn % 2 else canary), now)
         if deployment.status.final:
             break
     assert (deployment.status, deployment.outcome) == (Status.FAILED, AliasOutcome.UNKNOWN)
+    assert len(deployment.timeline) < 200  # an item of the table has 400 kB
 
 
 @given(st.data())

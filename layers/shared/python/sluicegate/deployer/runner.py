@@ -45,6 +45,7 @@ from sluicegate.rollout.outcomes import (
     Aborted,
     ApprovalRequested,
     Blocked,
+    Denied,
     HandedOver,
     Locked,
     Outcome,
@@ -85,9 +86,13 @@ class Runner:
                 return result.outcome, result.published
             return self._run(deployment, action), None
         except LambdaError as error:
-            return _lambda_outcome(error, deployment), None
+            outcome = _lambda_outcome(error, deployment)
         except (ClientError, BotoCoreError) as error:
-            return _aws_outcome(error), None
+            outcome = _aws_outcome(error)
+        if isinstance(outcome, Denied):
+            # It may be the session that is not accepted any more: of a role that was made again, or expired.
+            self._targets.forget(deployment)
+        return outcome, None
 
     def _run(self, deployment: Deployment, action: Action) -> Outcome:
         match action:
@@ -123,8 +128,7 @@ def _lambda_outcome(error: LambdaError, deployment: Deployment) -> Outcome:
             message = f"function {deployment.function} does not exist in {location}"
             return PermanentFailure("function_not_found", message)
         case LambdaAccessDenied():
-            message = f"the target role is not allowed to do this: {error.message}"
-            return PermanentFailure("target_denied", message, {"error": error.code})
+            return Denied(error.code, f"the target role is not allowed to do this: {error.message}")
         case StaleLambdaRevision() | LambdaConflict():
             return TransientFailure(error.code, "someone else is changing the function")
         case LambdaUnavailable():
@@ -140,7 +144,7 @@ def _aws_outcome(error: ClientError | BotoCoreError) -> Outcome:
     call = error.operation_name if isinstance(error, ClientError) else "a call"
     match classify(error):
         case ErrorKind.DENIED:
-            return PermanentFailure("target_denied", f"AWS denied {call}: {message}", {"error": code})
+            return Denied(code, f"AWS denied {call}: {message}")
         case ErrorKind.PERMANENT | ErrorKind.NOT_FOUND:
             return PermanentFailure("aws_refused", f"AWS refused {call}: {code}: {message}", {"error": code})
         case ErrorKind.CONFLICT:

@@ -72,6 +72,10 @@ class Targets:
             self._cache[deployment.id] = (expires_at, self._assume_role(deployment))
         return self._cache[deployment.id][1]
 
+    def forget(self, deployment: Deployment) -> None:
+        """Assume the role again for the deployment's next action."""
+        self._cache.pop(deployment.id, None)
+
     def _assume_role(self, deployment: Deployment) -> TargetAccess:
         target, plan = deployment.plan.target, deployment.plan
         partition = self._session.get_partition_for_region(target.region)

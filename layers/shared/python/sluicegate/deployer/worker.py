@@ -3,13 +3,14 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import ceil
 from typing import Any, Final, Literal
 
 from sluicegate.aws.stepfunctions import TaskTokens
 from sluicegate.deployer.runner import Runner
 from sluicegate.deployment.model import Deployment
 from sluicegate.rollout.actions import End
-from sluicegate.rollout.machine import advance, next_action, next_delay
+from sluicegate.rollout.machine import advance, backoff, next_action, next_delay
 from sluicegate.rollout.outcomes import Blocked, Outcome
 from sluicegate.store.errors import Busy, StaleRevision
 from sluicegate.store.store import Store
@@ -47,6 +48,12 @@ class Deployer:
         if deployment is None:
             return {"next": "end", "seconds": 0, "revision": 0}
         while not isinstance(action := next_action(deployment), End):
+            if (pause := backoff(deployment, self.clock())) > 0:
+                if pause > min(ends_at - self.clock(), MAX_SLEEP):
+                    return _turn_result("wait", deployment, ceil(pause))
+                self.sleep(pause)
+                deployment = self.store.deployments.get(deployment_id) or deployment  # it may be aborted
+                continue
             outcome, published = self.runner.run(deployment, action)
             try:
                 deployment, outcome = self._save(deployment, outcome, published)
@@ -55,6 +62,8 @@ class Deployer:
                 continue
             if deployment.status.final:
                 break
+            if backoff(deployment, self.clock()) > 0:
+                continue
             delay = next_delay(deployment, outcome, self.clock())
             remaining = ends_at - self.clock()
             if remaining <= 0 or delay > min(remaining, MAX_SLEEP):

@@ -111,6 +111,10 @@ class Entry:
     message: str
 
 
+NOT_FAILING: Final[Mapping[str, Any]] = {"failures": 0, "failing_since": None, "denied_since": None}
+"""The fields of a deployment whose current action has not failed."""
+
+
 @dataclass(frozen=True)
 class Deployment:
     """One accepted request. Each change makes the next revision and one entry of the timeline.
@@ -121,8 +125,8 @@ class Deployment:
     `traffic_since` (RFC 3339) when traffic first reached the version. `abort` says why it must stop,
     `supersedes` is the id of the deployment that it replaces. `promoted_from` is a stage, and `source` its
     alias, where that must still serve the same version. `failures` counts the failed attempts at the current
-    action, `attempt` the executions started for this deployment. `since` (RFC 3339) is when the current
-    status began.
+    action: since `failing_since` (RFC 3339), and denied since `denied_since`. `attempt` counts the executions
+    started for this deployment. `since` (RFC 3339) is when the current status began.
     """
 
     id: str
@@ -159,6 +163,8 @@ class Deployment:
     reason: Reason | None = None
     finished_at: str | None = None
     failures: int = 0
+    failing_since: str | None = None
+    denied_since: str | None = None
     attempt: int = 1
 
     def changed(self, at: float, message: str, status: Status | None = None, **fields: Any) -> "Deployment":
@@ -169,7 +175,7 @@ class Deployment:
         moment = timestamp(at)
         revision = self.revision + 1
         if status is not self.status:
-            fields = {"since": moment, "failures": 0, **fields}
+            fields = {"since": moment, **NOT_FAILING, **fields}
         if status.final:
             fields["finished_at"] = moment
         entry = Entry(revision, moment, status, clean(message))

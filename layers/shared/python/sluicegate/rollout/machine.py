@@ -6,8 +6,10 @@ The deployer, the tests and the simulation of a rollout use the same three funct
 runs.
 """
 
-from typing import assert_never
+from math import ceil
+from typing import Final, assert_never
 
+from sluicegate.deployment.durations import seconds
 from sluicegate.deployment.model import AliasState, Deployment, Reason, Status, until
 from sluicegate.rollout import transitions
 from sluicegate.rollout.actions import (
@@ -30,6 +32,7 @@ from sluicegate.rollout.outcomes import (
     AliasMoved,
     ApprovalRequested,
     Blocked,
+    Denied,
     FoundMoved,
     HandedOver,
     Locked,
@@ -43,6 +46,26 @@ from sluicegate.rollout.outcomes import (
     Shifted,
     TransientFailure,
     Verified,
+)
+
+MAX_BACKOFF: Final = 30.0
+"""Seconds between two attempts at an action that fails, at most."""
+
+_Succeeded = (
+    Aborted
+    | AliasMoved
+    | ApprovalRequested
+    | Blocked
+    | FoundMoved
+    | HandedOver
+    | Locked
+    | LockLost
+    | Observed
+    | Pending
+    | Published
+    | Restored
+    | Shifted
+    | Verified
 )
 
 
@@ -79,9 +102,21 @@ def next_action(deployment: Deployment) -> Action:
 def advance(deployment: Deployment, outcome: Outcome, now: float) -> Deployment:
     """Return the record after an action's outcome: the same object if nothing changes.
 
-    `now` is in epoch seconds. Every path from every record ends: each unfinished outcome is either counted
-    (`failures`, `extended`) or bounded by the time since the status began.
+    `now` is in epoch seconds. Every path from every record ends: each unfinished outcome is bounded by the
+    time since the status, the failures or the denials began, or is counted (`extended`).
     """
+    match outcome:
+        case TransientFailure():
+            return transitions.retry(deployment, outcome, now)
+        case Denied():
+            return transitions.denied(deployment, outcome, now)
+        case PermanentFailure(code, message, data):
+            return transitions.fail(deployment, Reason(code, message, data), now)
+        case _:
+            return transitions.recovered(deployment, _after(deployment, outcome, now), now)
+
+
+def _after(deployment: Deployment, outcome: _Succeeded, now: float) -> Deployment:
     match outcome:
         case Aborted():
             return transitions.aborted(deployment, now)
@@ -111,10 +146,6 @@ def advance(deployment: Deployment, outcome: Outcome, now: float) -> Deployment:
             return transitions.found_moved(deployment, current, now)
         case Restored():
             return transitions.restored(deployment, outcome, now)
-        case PermanentFailure(code, message, data):
-            return transitions.fail(deployment, Reason(code, message, data), now)
-        case TransientFailure():
-            return transitions.retry(deployment, outcome, now)
         case _ as never:
             assert_never(never)
 
@@ -122,12 +153,11 @@ def advance(deployment: Deployment, outcome: Outcome, now: float) -> Deployment:
 def next_delay(deployment: Deployment, outcome: Outcome, now: float) -> int:
     """Return the seconds to wait at most before the next action; 0 means go on at once.
 
-    After failures the delay doubles each time, up to 30 seconds. A bake without a watch and the time for an
-    approval are one wait: what ends them early wakes the rollout.
+    A bake without a watch and the time for an approval are one wait: what ends them early wakes the rollout.
     """
     match outcome:
-        case TransientFailure():
-            return min(30, 1 << min(deployment.failures, 5))
+        case TransientFailure() | Denied() | FoundMoved():
+            return ceil(backoff(deployment, now))
         case Blocked() | LockLost():
             return 2
         case Pending():
@@ -141,6 +171,19 @@ def next_delay(deployment: Deployment, outcome: Outcome, now: float) -> int:
     # An extended bake is observed less often: all of it must fit into one execution's history.
     bake = deployment.plan.steps[deployment.step].bake * (1 + deployment.extended)
     return min(remaining, observation_interval(deployment.plan.watch, bake))
+
+
+def backoff(deployment: Deployment, now: float) -> float:
+    """Return the seconds that the next action must still wait because of the failures before it.
+
+    After each failure in a row the time doubles, from half a second to 30. It counts from the last change of
+    the record, so that nothing that wakes the rollout early can shorten it. An abort is not kept waiting.
+    """
+    restoring = deployment.status is Status.ROLLING_BACK
+    if not deployment.failures or (deployment.abort is not None and not restoring):
+        return 0.0
+    pause = min(MAX_BACKOFF, 0.25 * 2.0 ** min(deployment.failures, 10))
+    return max(0.0, min(pause, seconds(deployment.updated_at) + pause - now))
 
 
 def _first_action(deployment: Deployment) -> Action:

@@ -121,6 +121,14 @@ class TransientFailure:
     message: str
 
 
+@dataclass(frozen=True)
+class Denied:
+    """AWS does not allow the action, or not yet: a change of permissions takes seconds to spread."""
+
+    code: str
+    message: str
+
+
 Outcome = (
     Aborted
     | HandedOver
@@ -138,4 +146,5 @@ Outcome = (
     | Restored
     | PermanentFailure
     | TransientFailure
+    | Denied
 )

@@ -1,16 +1,35 @@
 """What a record becomes: one pure function for each outcome, and for each decision from outside."""
 
+from dataclasses import replace
 from typing import Any, Final
 
 from sluicegate.deployment.durations import duration, seconds, timestamp
-from sluicegate.deployment.model import AliasOutcome, AliasState, Deployment, Reason, Status, until
+from sluicegate.deployment.model import (
+    NOT_FAILING,
+    AliasOutcome,
+    AliasState,
+    Deployment,
+    Reason,
+    Status,
+    until,
+)
 from sluicegate.deployment.plan import NoData, Watch
 from sluicegate.rollout import messages
 from sluicegate.rollout.analysis import Observation, find_breach, find_missing_data, summary
-from sluicegate.rollout.outcomes import Published, Restored, Shifted, TransientFailure
+from sluicegate.rollout.outcomes import Denied, Published, Restored, Shifted, TransientFailure
 
-MAX_RETRIES: Final = 12
-"""Retries of one action after a transient failure (throttling, timeouts, 5xx): about three minutes."""
+RETRY_SECONDS: Final = 180
+"""Seconds for which an action is retried after a transient failure (throttling, timeouts, 5xx)."""
+
+DENIED_SECONDS: Final = 60
+"""Seconds for which an action that AWS denies is retried.
+
+Changes of IAM's take seconds to spread (IAM user guide, "Changes that I make are not always immediately
+visible", read on 2026-11-26).
+"""
+
+RESTORE_SECONDS: Final = 3_600
+"""Seconds for which a way back is tried, whatever it fails with that may pass."""
 
 QUEUE_TIMEOUT: Final = 3_600
 """Seconds since acceptance, or approval, within which a deployment must get the publishing lock."""
@@ -165,8 +184,6 @@ def observed(deployment: Deployment, observation: Observation, now: float) -> De
     if reason := find_breach(watch, observation):
         return fail(deployment, reason, now)
     if now < (until(deployment) or 0):
-        if deployment.failures:
-            return deployment.changed(now, "observed again, nothing wrong", failures=0)
         return deployment
     note = summary(observation) if watch.limits else ""
     if reason := find_missing_data(watch, observation):
@@ -209,9 +226,9 @@ def found_moved(deployment: Deployment, current: AliasState, now: float) -> Depl
     """Record what the alias serves before it is restored.
 
     This happens once, unless someone keeps moving the alias between states that this deployment applied:
-    that is bounded by MAX_RETRIES.
+    that counts as a failure, so it is bounded by RESTORE_SECONDS.
     """
-    if deployment.failures == MAX_RETRIES:
+    if _restore_timed_out(deployment, now):
         return fail(deployment, Reason("alias_moved", "someone else keeps moving it"), now)
     message = messages.found_moved(deployment, current)
     return deployment.changed(now, message, current=current, failures=deployment.failures + 1)
@@ -233,14 +250,48 @@ def restored(deployment: Deployment, outcome: Restored, now: float) -> Deploymen
 # Failures
 
 
+def recovered(before: Deployment, after: Deployment, now: float) -> Deployment:
+    """Forget the failed attempts at an action once it has run. A new status has forgotten them already."""
+    if not before.failures or after.failures != before.failures:
+        return after
+    if after is before:
+        return before.changed(now, "tried again, nothing wrong", **NOT_FAILING)
+    return replace(after, **NOT_FAILING)
+
+
 def retry(deployment: Deployment, outcome: TransientFailure, now: float) -> Deployment:
-    """Count the failed attempt, and retry. Fail after MAX_RETRIES retries in a row."""
-    count = deployment.failures + 1
-    if count > MAX_RETRIES:
+    """Record the failed attempt, and retry for RETRY_SECONDS from the first in a row.
+
+    Only time ends it: whatever wakes the rollout early uses nothing up. A way back has RESTORE_SECONDS.
+    """
+    since = deployment.failing_since or timestamp(now)
+    if deployment.status is Status.ROLLING_BACK:
+        is_over, limit = _restore_timed_out(deployment, now), RESTORE_SECONDS
+    else:
+        is_over, limit = now - seconds(since) >= RETRY_SECONDS, RETRY_SECONDS
+    if is_over:
         code = _CODES_AFTER_RETRIES.get(deployment.status, "publish_failed")
         return fail(deployment, Reason(code, outcome.message, {"error": outcome.code}), now)
-    message = f"{outcome.message}; retrying ({count} of {MAX_RETRIES})"
-    return deployment.changed(now, message, failures=count)
+    message = f"{outcome.message}; retrying for up to {duration(limit)}"
+    return deployment.changed(now, message, failures=deployment.failures + 1, failing_since=since)
+
+
+def denied(deployment: Deployment, outcome: Denied, now: float) -> Deployment:
+    """Record the denied attempt, and retry for DENIED_SECONDS, or to restore for RESTORE_SECONDS."""
+    since = deployment.denied_since or timestamp(now)
+    if deployment.status is Status.ROLLING_BACK:
+        is_over, limit = _restore_timed_out(deployment, now), RESTORE_SECONDS
+    else:
+        is_over, limit = now - seconds(since) >= DENIED_SECONDS, DENIED_SECONDS
+    if is_over:
+        return fail(deployment, Reason("target_denied", outcome.message, {"error": outcome.code}), now)
+    message = f"{outcome.message}; permissions may take time to spread: retrying for up to {duration(limit)}"
+    return deployment.changed(now, message, failures=deployment.failures + 1, denied_since=since)
+
+
+def _restore_timed_out(deployment: Deployment, now: float) -> bool:
+    """Return whether the way back has had its time."""
+    return now - seconds(deployment.since) >= RESTORE_SECONDS
 
 
 _CODES_AFTER_RETRIES: Final = {
