@@ -102,7 +102,7 @@ class ApiClient:
         # A loopback endpoint has no TLS: never use a proxy from the environment for it.
         # Follow no redirect: it would send the token to a host that nobody configured.
         self._http = httpx2.Client(
-            timeout=_TIMEOUT, trust_env=not _is_loopback(url), follow_redirects=False, headers=_AGENT
+            timeout=_TIMEOUT, trust_env=not is_loopback(url), follow_redirects=False, headers=_AGENT
         )
 
     def __enter__(self) -> Self:
@@ -147,7 +147,7 @@ class ApiClient:
         expired: request another one. Raises ApiError.
         """
         url = str(upload["url"])
-        if not (url.startswith("https://") or (_is_loopback(url) and _is_loopback(self._url))):
+        if not (url.startswith("https://") or (is_loopback(url) and is_loopback(self._url))):
             raise not_uploaded("the upload URL from the API is not https", ExitCode.UNACCEPTABLE)
         headers = {str(name): str(value) for name, value in upload["headers"].items()}
         headers["content-length"] = str(file.stat().st_size)
@@ -252,12 +252,12 @@ def endpoint(url: str) -> str:
         raise click.UsageError("the endpoint is not a URL") from None
     if not parts.hostname or parts.username is not None or parts.query or parts.fragment:
         raise click.UsageError("the endpoint must be a plain URL such as https://deploy.example.com/v1")
-    if parts.scheme != "https" and not _is_loopback(url):
+    if parts.scheme != "https" and not is_loopback(url):
         raise click.UsageError("the endpoint must be https: an ID token is never sent unencrypted")
     return url.rstrip("/")
 
 
-def _is_loopback(url: str) -> bool:
+def is_loopback(url: str) -> bool:
     parts = urlsplit(url)
     if parts.scheme != "http":
         return False

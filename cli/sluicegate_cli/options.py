@@ -16,7 +16,7 @@ from sluicegate_cli.errors import ApiError
 from sluicegate_cli.exit_codes import ExitCode
 from sluicegate_cli.screen import Screen
 
-_INTERRUPTED = 128 + signal.SIGINT  # the convention of shells
+INTERRUPTED = 128 + signal.SIGINT  # the convention of shells
 
 
 class DurationParam(click.ParamType):
@@ -100,7 +100,7 @@ def api_command(function: Callable[..., ExitCode]) -> Callable[..., None]:
             exit_code = error.exit
         except KeyboardInterrupt:
             screen.note("interrupted; an accepted deployment continues on its own")
-            exit_code = _INTERRUPTED
+            exit_code = INTERRUPTED
         click.get_current_context().exit(exit_code)
 
     return run

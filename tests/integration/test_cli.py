@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -142,3 +143,73 @@ def test_whoami_shows_what_this_job_may_do(stand: Stand) -> None:
     assert ended.returncode == 0
     assert "grace" in ended.stdout
     assert "orders to any stage from a release tag" in ended.stdout
+
+
+def operator(stand: Stand) -> dict[str, str]:
+    """The environment of the person who deployed the stack: AWS credentials, and the address to check."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "GITLAB"))}
+    return inherited | {
+        "SLUICEGATE_URL": stand.endpoint,
+        "PYTHONPATH": os.pathsep.join(sys.path),
+        "AWS_ENDPOINT_URL": stand.aws_endpoint_url,
+        "AWS_ACCESS_KEY_ID": stand.aws_access_key_id,
+        "AWS_SECRET_ACCESS_KEY": stand.aws_secret_access_key,
+        "AWS_REGION": stand.region,
+    }
+
+
+DOCTOR = (
+    sys.executable,
+    "-c",
+    "from sluicegate_cli.main import main; main()",
+    "doctor",
+    "--stack",
+    "sluicegate",
+)
+
+
+@pytest.mark.extended
+def test_a_new_stack_is_examined_with_the_operators_credentials(stand: Stand) -> None:
+    ended = subprocess.run(
+        [*DOCTOR, "--json"], env=operator(stand), capture_output=True, text=True, timeout=120, check=False
+    )
+
+    report = json.loads(ended.stdout)
+    # The gate file of these tests names secrets of webhooks that only the webhooks' tests create.
+    wrong = [one for one in report["findings"] if one["verdict"] == "wrong"]
+    assert {one["check"] for one in wrong} <= {"the gate file's secrets exist"}, wrong
+    assert ended.returncode == (1 if wrong else 0)
+    verdicts = {finding["check"]: finding["verdict"] for finding in report["findings"]}
+    assert verdicts["the gateway reaches GitLab"] == "ok"
+    assert verdicts["only the deployer assumes the target role"] == "ok"
+    assert stand.account_id not in ended.stdout
+    assert report["account"] == "************"
+
+
+@pytest.mark.extended
+def test_a_sample_is_removed_after_ctrl_c(stand: Stand) -> None:
+    process = subprocess.Popen(
+        [*DOCTOR, "--try", "--yes", "--json"],
+        env=operator(stand),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr
+    said = []
+    for line in process.stderr:
+        said.append(line)
+        if line.startswith("waiting for CloudWatch"):  # the emulator has no metrics by alias
+            process.send_signal(signal.SIGINT)
+            break
+
+    out, _ = process.communicate(timeout=120)
+
+    assert process.returncode == 130
+    findings = {finding["check"]: finding["verdict"] for finding in json.loads(out)["findings"]}
+    assert findings["a sample function deploys"] in ("ok", "unknown"), said
+    assert findings["a rollback restores the alias"] == "ok"
+    assert findings["the sample is removed"] == "ok"
+    functions = [one["FunctionName"] for one in stand.client("lambda").list_functions()["Functions"]]
+    roles = [one["RoleName"] for one in stand.client("iam").list_roles()["Roles"]]
+    assert not [name for name in (*functions, *roles) if name.startswith("sluicegate-doctor-")]

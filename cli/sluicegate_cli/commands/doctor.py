@@ -1,19 +1,22 @@
 """`sluicegate doctor`: find out why a job cannot deploy, and what to change."""
 
+import json
 import os
-from collections.abc import Sequence
-from dataclasses import asdict, replace
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 import click
 from rich.text import Text
 
+import sluicegate
 from sluicegate.gate.policy import Gate
 from sluicegate_cli.doctor.examination import Examination
 from sluicegate_cli.doctor.findings import GATE, Finding, Verdict
 from sluicegate_cli.exit_codes import ExitCode
-from sluicegate_cli.options import PatternParam
+from sluicegate_cli.options import INTERRUPTED, PatternParam
 from sluicegate_cli.screen import Screen
 
 _LOG_TAIL: Final = 1_000_000  # bytes read from the end of a log, where a job's errors are
@@ -60,7 +63,24 @@ _FUNCTION: Final = PatternParam("name", r"[A-Za-z0-9_-]{1,64}", "a function's na
     help="Check this function in AWS, with your own AWS credentials.",
 )
 @click.option(
-    "--region", metavar="REGION", help="The region of --function. Default: from AWS_REGION or your profile."
+    "--stack",
+    metavar="NAME",
+    help="Check Sluicegate's own stack in AWS, with your own AWS credentials.",
+)
+@click.option(
+    "--try",
+    "attempt",
+    is_flag=True,
+    help="With --stack: also take a sample function through deploy, canary and rollback, and remove it.",
+)
+@click.option("--yes", is_flag=True, help="Do not ask before --try creates the sample.")
+@click.option(
+    "--show-account", is_flag=True, help="Show the AWS account's number, which --stack masks by default."
+)
+@click.option(
+    "--region",
+    metavar="REGION",
+    help="The region of --stack or --function. Default: from AWS_REGION or your profile.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document to stdout.")
 @click.pass_context
@@ -72,6 +92,10 @@ def command(
     request: tuple[str, str] | None,
     log: Path | None,
     function: str | None,
+    stack: str | None,
+    attempt: bool,
+    yes: bool,
+    show_account: bool,
     region: str | None,
     as_json: bool,
 ) -> None:
@@ -79,8 +103,8 @@ def command(
 
     Three checks come first: the issuer matches exactly, the audience is restricted, keys and tokens rotate.
     Then whether the API responds, and what the rules allow. The input is an address and a token (in the job
-    itself, SLUICEGATE_URL and SLUICEGATE_TOKEN), a job's log, or a function. Exit codes: 0 if nothing is
-    wrong, 1 if something is.
+    itself, SLUICEGATE_URL and SLUICEGATE_TOKEN), a job's log, or a function. After `make deploy`, --stack
+    checks the stack and its account. Exit codes: 0 if nothing is wrong, 1 if something is.
 
     \b
       sluicegate doctor
@@ -88,23 +112,84 @@ def command(
       sluicegate doctor --gate-file sluicegate.yaml --token-file token.txt
       sluicegate doctor --log job.log
       sluicegate doctor --function orders-api --region eu-central-1
+      sluicegate doctor --stack sluicegate
+      sluicegate doctor --stack sluicegate --try --json > report.json
     """
     screen = Screen(as_json=as_json)
+    if attempt and not stack:
+        raise click.UsageError("--try needs --stack: it names the account and region to try it in")
+    if attempt and not yes and not sys.stdin.isatty():
+        raise click.UsageError("--try creates a function and a role: add --yes if nobody can be asked")
     given = _token(token_file)
     connect = url is not None or given is not None
-    if not (connect or log or function):
-        raise click.UsageError("nothing to check: specify a URL and a token, --log, or --function")
+    if not (connect or log or function or stack):
+        raise click.UsageError("nothing to check: specify a URL and a token, --log, --function or --stack")
     findings = _of_log(log) if log else []
-    if connect and (given is not None or not (log or function)):
+    if (connect and not (log or function or stack)) or (given and connect):
         findings += Examination(url, given, request, *_gate(screen, gate_file)).findings()
     if function:
         from sluicegate_cli.doctor import aws_checks  # imports boto3
 
         findings += aws_checks.examine(function, region)
+    report: dict[str, Any] = {}
+    interrupted = False
+    if stack:
+        about_stack = _StackOptions(stack, region, url, gate_file, attempt, yes, show_account)
+        found, report, interrupted = _of_stack(screen, about_stack)
+        findings += found
     findings = _without(given or "", list(dict.fromkeys(findings)))
-    _show(screen, findings)
+    _show(screen, findings, report)
     wrong = any(finding.verdict is Verdict.WRONG for finding in findings)
+    if interrupted:
+        ctx.exit(INTERRUPTED)
     ctx.exit(ExitCode.NOT_DEPLOYED if wrong else ExitCode.OK)
+
+
+@dataclass(frozen=True)
+class _StackOptions:
+    """The options of `--stack`."""
+
+    name: str
+    region: str | None
+    url: str | None
+    gate_file: Path | None
+    attempt: bool
+    yes: bool
+    show_account: bool
+
+
+def _of_stack(screen: Screen, options: _StackOptions) -> tuple[list[Finding], dict[str, Any], bool]:
+    """Examine the stack; return the findings, what a report has besides, and whether it was interrupted."""
+    from sluicegate_cli.doctor import aws_calls, stack_examination
+
+    aws = aws_calls.connect(options.region, what="--stack")
+    gate, error = _gate(screen, options.gate_file, stack_name=options.name)
+    path = str(options.gate_file or "sluicegate.yaml")
+    examination = stack_examination.StackExamination(
+        aws, options.name, options.url, gate, path, error, screen.note
+    )
+    findings = examination.findings()
+    if options.attempt:
+        findings += examination.trial(screen.note, lambda about: _agreed(about, yes=options.yes))
+    account = examination.stack.account if examination.stack else None
+    answers = [asdict(one) for one in examination.answers]
+    report: dict[str, Any] = {
+        "stack": options.name,
+        "region": aws.region,
+        "account": account,
+        "version": sluicegate.__version__,
+        "answers": answers,
+    }
+    if options.show_account:
+        return findings, report, examination.interrupted
+    masked = json.loads(stack_examination.mask(json.dumps(report), account))
+    return stack_examination.masked(findings, account), masked, examination.interrupted
+
+
+def _agreed(about: str, *, yes: bool) -> bool:
+    """Say what would be created and what it costs, and ask, on stderr, as stdout may be the report."""
+    click.echo(about, err=True)
+    return yes or click.confirm("Go on?", err=True)
 
 
 def _token(file: Path | None) -> str | None:
@@ -129,7 +214,9 @@ def _of_log(path: Path) -> list[Finding]:
     return found or [Finding("the job's log", Verdict.UNKNOWN, "it contains no error of Sluicegate")]
 
 
-def _gate(screen: Screen, file: Path | None) -> tuple[Gate | None, Finding | None]:
+def _gate(
+    screen: Screen, file: Path | None, stack_name: str = "sluicegate"
+) -> tuple[Gate | None, Finding | None]:
     """Return the gate file to compare with, or what is wrong with it."""
     path = file or Path("sluicegate.yaml")
     if file is None and not path.is_file():
@@ -137,7 +224,7 @@ def _gate(screen: Screen, file: Path | None) -> tuple[Gate | None, Finding | Non
     from sluicegate_gatefile import compile as gatefile  # with PyYAML
 
     screen.note(f"comparing with {path}")
-    report = gatefile.check(path, allow_loopback=True)
+    report = gatefile.check(path, allow_loopback=True, stack_name=stack_name)
     if report.gate is not None:
         return report.gate, None
     first = next((str(found) for found in report.diagnostics if found.severity == "error"), str(path))
@@ -158,8 +245,8 @@ def _without(given: str, findings: Sequence[Finding]) -> list[Finding]:
     return [replace(one, seen=redacted(one.seen), change=redacted(one.change)) for one in findings]
 
 
-def _show(screen: Screen, findings: Sequence[Finding]) -> None:
-    screen.document({"findings": [_plain(finding) for finding in findings]})
+def _show(screen: Screen, findings: Sequence[Finding], report: Mapping[str, Any]) -> None:
+    screen.document({**report, "findings": [_plain(finding) for finding in findings]})
     if screen.as_json:
         return
     for finding in findings:
@@ -167,6 +254,8 @@ def _show(screen: Screen, findings: Sequence[Finding]) -> None:
         screen.text(Text.assemble((f"{mark} ", style), (f"{finding.check}: ", "bold"), finding.seen))
         if finding.change:
             screen.line(f"    {finding.change}")
+    for answer in report.get("answers", ()):
+        screen.line(f"  {answer['question']}: {answer['answer']}", "dim")
     screen.line("")
     wrong, warned = (
         sum(finding.verdict is verdict for finding in findings)

@@ -9,9 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-import click
-
-from sluicegate.text import clean
+from sluicegate_cli.doctor.aws_calls import connect
 from sluicegate_cli.doctor.findings import Finding, Verdict
 
 FOUND: Final = "the function exists"
@@ -29,18 +27,8 @@ _ONCE: Final = "Deploy once with all-at-once; canary and linear work after that.
 
 def examine(function: str, region: str | None) -> list[Finding]:
     """Check one function. What the caller may not read in AWS is reported as unknown."""
-    try:
-        import boto3
-        from botocore.config import Config
-        from botocore.exceptions import BotoCoreError
-    except ImportError:
-        raise click.UsageError("--function needs boto3: pip install boto3") from None
-    patience = Config(connect_timeout=5, read_timeout=20, retries={"total_max_attempts": 3})
-    try:
-        session = boto3.session.Session(region_name=region)
-        clients = [session.client(name, config=patience) for name in ("lambda", "cloudwatch")]
-    except (BotoCoreError, ValueError) as error:
-        raise click.UsageError(f"cannot use AWS: {clean(str(error))}") from None
+    aws = connect(region, what="--function")
+    clients = [aws.client(name) for name in ("lambda", "cloudwatch")]
     return look(clients[0], clients[1], function)
 
 

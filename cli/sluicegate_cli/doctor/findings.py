@@ -54,6 +54,17 @@ class Finding:
         object.__setattr__(self, "change", sanitize(self.change))
 
 
+@dataclass(frozen=True)
+class Answer:
+    """What AWS answered to a question that its documentation leaves open; safe to print."""
+
+    question: str
+    answer: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "answer", sanitize(self.answer))
+
+
 def sanitize(text: str) -> str:
     """Return the text safe to print and store: limited, on one line, and without anything like a token."""
     return _TOKENS.sub("(a token)", clean(text, _MAX_TEXT))
