@@ -14,7 +14,7 @@ PARALLEL := --dist loadfile --no-loadscope-reorder
 SLOWEST := --durations=20 --durations-min=1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down token invoke traffic test test-all unit lint format docs bench build deploy check lock clean
+.PHONY: help setup demo up down token invoke traffic test test-all unit crosscheck lint format docs bench build deploy check lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -44,13 +44,16 @@ traffic: ## send requests by an alias' weights to the stand (FUNCTION=orders-api
 	@$(STAND) traffic $(FUNCTION) $(ALIAS) $(if $(RATE),--rate $(RATE))
 
 test: setup ## the unit tests, and the core of those on the stand
-	@$(PYTEST) -n $(WORKERS) $(PARALLEL) -m "not extended" tests/integration tests/unit
+	@$(PYTEST) -n $(WORKERS) $(PARALLEL) -m "not extended" tests/contract tests/integration tests/unit
 
 test-all: setup ## every test, with the slowest; needs a container engine, or root on Debian
-	@$(PYTEST) -n $(WORKERS) $(PARALLEL) $(SLOWEST) tests/container tests/integration tests/unit
+	@$(PYTEST) -n $(WORKERS) $(PARALLEL) $(SLOWEST) tests/container tests/contract tests/integration tests/unit
 
 unit: setup ## the tests that need no stand
 	@$(PYTEST) -n auto $(PARALLEL) tests/unit
+
+crosscheck: setup ## what we believe of AWS, against a second emulator (exit code 3: not available here)
+	@PYTHONPATH=tests $(BIN)/python -m stand.crosscheck
 
 lint: setup ## ruff, mypy, cfn-lint, sam validate, the gate file
 	@.ci/lint
@@ -77,6 +80,7 @@ deploy: build ## sam deploy to the AWS account of your credentials (ARGS: more o
 
 lock: setup ## write the locks again, from the *.in files
 	@for each in uv emulator runtime-image; do $(COMPILE) requirements/$$each.in -o requirements/$$each.txt; done
+	@$(COMPILE) --python-version 3.13 requirements/crosscheck.in -o requirements/crosscheck.txt
 	@$(COMPILE) requirements/dev.in pyproject.toml -o requirements/dev.txt
 	@$(COMPILE) layers/dependencies/requirements.in -o layers/dependencies/requirements.txt
 

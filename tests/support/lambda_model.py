@@ -6,6 +6,7 @@ looked up by its key in `code`.
 
 The texts of 404 are AWS's, from the answers that localstack/localstack recorded on 25 November 2025
 (`tests/aws/services/lambda_/test_lambda_api.snapshot.json`): a missing version reads like a missing function.
+`tests/contract/test_lambda.py` holds this model against them.
 """
 
 import base64
@@ -78,8 +79,20 @@ class LambdaModel:
         self.functions[name]["latest"].update(settings)
         self._touch(self.functions[name]["latest"])
 
-    def set_alias(self, name: str, alias: str, version: str, weights: dict[str, float] | None = None) -> None:
-        entry = {"FunctionVersion": version, "RoutingConfig": {"AdditionalVersionWeights": weights or {}}}
+    def set_alias(
+        self,
+        name: str,
+        alias: str,
+        version: str,
+        weights: dict[str, float] | None = None,
+        description: str | None = None,
+    ) -> None:
+        """Point an alias at a version. Without weights, Lambda leaves `RoutingConfig` out."""
+        earlier = self.functions[name]["aliases"].get(alias, {})
+        kept = earlier.get("Description", "") if description is None else description
+        entry: dict[str, Any] = {"Name": alias, "FunctionVersion": version, "Description": kept}
+        if weights:
+            entry["RoutingConfig"] = {"AdditionalVersionWeights": weights}
         self._touch(entry)
         self.functions[name]["aliases"][alias] = entry
 
@@ -111,7 +124,9 @@ class LambdaModel:
 
     def serves(self, name: str, alias: str) -> tuple[str, dict[str, float]] | None:
         entry = self.functions[name]["aliases"].get(alias)
-        return entry and (entry["FunctionVersion"], entry["RoutingConfig"]["AdditionalVersionWeights"])
+        if entry is None:
+            return None
+        return entry["FunctionVersion"], entry.get("RoutingConfig", {}).get("AdditionalVersionWeights", {})
 
     def code_of(self, name: str, version: str) -> str:
         digest: str = self.functions[name]["versions"][version]["CodeSha256"]
@@ -158,7 +173,12 @@ class LambdaModel:
             self._check_settled(function)
             latest = function["latest"]
             if latest["CodeSha256"] != CodeSha256:
-                raise error("InvalidParameterValueException", 400, "CodeSHA256 is different")
+                raise error(
+                    "InvalidParameterValueException",
+                    400,
+                    f"CodeSHA256 ({CodeSha256}) is different from current CodeSHA256 in $LATEST "
+                    f"({latest['CodeSha256']}). Please try again with the CodeSHA256 in $LATEST.",
+                )
             self._check_revision(latest, RevisionId)
             moving = ("Version", "RevisionId", "Description", "State", "StateReasonCode")
             frozen = {k: v for k, v in latest.items() if k not in moving}
@@ -171,6 +191,7 @@ class LambdaModel:
                 function["versions"][number]["State"] = "Pending"
                 function["pending"][number] = self.pending_polls
             self._touch(function["versions"][number])
+            self._touch(latest)
             return function["versions"][number]
 
         return self._run("PublishVersion", call)
@@ -190,10 +211,12 @@ class LambdaModel:
         def call() -> Any:
             function = self._function(FunctionName)
             if Name in function["aliases"]:
-                raise error("ResourceConflictException", 409, "Alias already exists")
+                raise error(
+                    "ResourceConflictException", 409, f"Alias already exists: {_arn(FunctionName, Name)}"
+                )
             self._check_version(FunctionName, FunctionVersion)
-            self.set_alias(FunctionName, Name, FunctionVersion)
-            return {**function["aliases"][Name], "Description": Description}
+            self.set_alias(FunctionName, Name, FunctionVersion, description=Description)
+            return function["aliases"][Name]
 
         return self._run("CreateAlias", call)
 
@@ -228,7 +251,9 @@ class LambdaModel:
                 raise error("ResourceNotFoundException", 404, f"Cannot find alias arn: {arn}")
             if Qualifier not in function["provisioned"]:
                 raise error(
-                    "ProvisionedConcurrencyConfigNotFoundException", 404, "No Provisioned Concurrency"
+                    "ProvisionedConcurrencyConfigNotFoundException",
+                    404,
+                    "No Provisioned Concurrency Config found for this function",
                 )
             return {"RequestedProvisionedConcurrentExecutions": 1, "Status": "READY"}
 
@@ -275,7 +300,12 @@ class LambdaModel:
 
     def _check_revision(self, entry: dict[str, Any], revision: str) -> None:
         if entry["RevisionId"] != revision:
-            raise error("PreconditionFailedException", 412, "The RevisionId provided does not match")
+            raise error(
+                "PreconditionFailedException",
+                412,
+                "The Revision Id provided does not match the latest Revision Id. "
+                "Call the GetFunction/GetAlias API to retrieve the latest Revision Id",
+            )
 
     def _check_version(self, name: str, version: str) -> None:
         if version not in self._function(name)["versions"]:
@@ -293,17 +323,20 @@ class LambdaModel:
         """Two published versions of one role and dead-letter target (CreateAlias, RoutingConfig)."""
         function, rejection = self._function(name), None
         if len(weights) > 1:
-            rejection = "An alias can point to a maximum of two function versions"
+            rejection = "Number of items in AdditionalVersionWeights cannot be greater than 1"
         elif weights and alias in function["provisioned"]:
             rejection = "Alias with weights can not be used with Provisioned Concurrency"
         for version, weight in weights.items():
             self._check_version(name, version)
             if version == main:
-                rejection = "The version in the routing configuration is the alias' own"
+                rejection = (
+                    f"Invalid function version {main}. "
+                    f"Function version {main} is already included in routing configuration."
+                )
             if not 0 <= weight <= 1:
                 rejection = "A weight is from 0 to 1"
             one, other = function["versions"][main], function["versions"][version]
-            if any(one.get(name) != other.get(name) for name in ("Role", "DeadLetterConfig")):
+            if any(one.get(key) != other.get(key) for key in ("Role", "DeadLetterConfig")):
                 rejection = "The versions differ in their role or dead-letter queue"
         if rejection:
             raise error("InvalidParameterValueException", 400, rejection)
