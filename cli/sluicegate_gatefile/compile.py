@@ -88,6 +88,7 @@ def _document(context: CheckContext, read_keys: issuers.KeyReader, *, allow_loop
     found_rules = rules.rules(context)
     functions.check_shared_targets(context, found_rules)
     rollouts.check_approvers(context, merged, found_rules)
+    rollouts.check_rollbacks(context, merged, found_rules)
     policy_tests.check_tests(context, found_rules)
     return {
         "format": FORMAT,

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from sluicegate.gate.rollout_settings import Rollout
 from sluicegate_gatefile.checks.context import CheckContext
 from sluicegate_gatefile.checks.grants import Rules, reaches
+from sluicegate_gatefile.diagnostics import listed
 from sluicegate_gatefile.overrides import Rollouts
 from sluicegate_gatefile.yaml_source import Path
 
@@ -39,6 +40,29 @@ def rollouts(context: CheckContext) -> MergedRollouts:
         changed = {name: rollout.requires for name, rollout in overriding.items()}
         make.circles(at, requires | changed, [name for name in changed if changed[name] != requires[name]])
     return found
+
+
+def check_rollbacks(context: CheckContext, merged: MergedRollouts, rules: Rules) -> None:
+    """Warn of rules whose jobs need an approval to deploy, and none to go back to what was deployed."""
+    for i, rule in enumerate(rules):
+        if "rollback" not in rule["actions"] or not {"deploy", "promote"} & set(rule["actions"]):
+            continue
+        asking = [
+            stage
+            for stage in context.file.stages
+            if stage in rule["stages"]
+            and any(
+                merged.of(pattern, stage).approval is not None
+                for pattern in context.file.functions
+                if reaches(rule, pattern)
+            )
+        ]
+        if asking:
+            what = (
+                f"{listed(asking)} asks for an approval, and this rule's jobs can return to any version that"
+                " succeeded there without one: grant `rollback` in a rule of its own"
+            )
+            context.warning("rollback", ("rules", i, "allow", "actions"), what)
 
 
 def check_approvers(context: CheckContext, merged: MergedRollouts, rules: Rules) -> None:

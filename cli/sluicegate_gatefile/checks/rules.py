@@ -96,6 +96,11 @@ def _check_pins(context: CheckContext, at: Path, rule: RuleSection, protected: S
     ):
         what = 'must pin project_id, ref_protected: "true" and pipeline_source: web'
         context.error("pin", at, f"a rule with `approve` {what}")
+    if "approve" in rule.allow.actions and not pinned(claims, "user_id"):
+        what = (
+            "list the `user_id` of each approver: a service account may have any name, and counts as a person"
+        )
+        context.warning("approvers", at, what)
 
 
 def _check_claims(context: CheckContext, at: Path, claims: Claims) -> None:

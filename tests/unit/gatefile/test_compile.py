@@ -633,6 +633,10 @@ def test_a_rule_that_approves_wants_a_person(check: Check, claims: str, fine: bo
     report = check(text)
     assert report.ok is fine
     assert ("approve" in messages(report)) is not fine
+    warned = [d.code for d in report.diagnostics if d.severity == "warning" and d.code == "approvers"]
+    assert warned == ["approvers"]  # an account with any name could approve
+    named = check(text.replace(claims, f'{claims}, user_id: ["7", "8"]'))
+    assert "approvers" not in [d.code for d in named.diagnostics]
 
 
 def test_a_rule_that_names_its_sources_matches_those_alone(check: Check) -> None:

@@ -29,7 +29,7 @@ rules:
 """
 APPROVERS = """\
   - name: people
-    claims: {project_id: "4213", ref_protected: "true", pipeline_source: web}
+    claims: {project_id: "4213", ref_protected: "true", pipeline_source: web, user_id: "8"}
     allow: {actions: [approve], APPROVERS}
 """
 LINE, OVERRIDE = 7, 9  # of `prod`, and of the entry
@@ -378,6 +378,25 @@ def test_an_approval_that_nobody_can_give_is_warned_of(
     report = gatefile.check(tmp_path / "sluicegate.yaml")
     assert found(report) == ([(LINE, at(""), "warning", "approval")] if warned else [])
     assert all("nobody can approve `orders-*` in `prod`" in d.message for d in report.diagnostics)
+    assert report.ok
+
+
+@pytest.mark.parametrize(
+    ("actions", "prod", "warned"),
+    [
+        ("deploy, rollback", "approval: {}", True),
+        ("promote, rollback", "approval: {}", True),
+        ("deploy, rollback", "", False),
+        ("rollback, abort", "approval: {}", False),
+        ("deploy", "approval: {}", False),
+    ],
+)
+def test_a_rule_that_needs_no_approval_to_go_back_is_warned_of(
+    check: Check, actions: str, prod: str, warned: bool
+) -> None:
+    report = check(prod=prod, actions=actions)
+    places = [d.line for d in report.diagnostics if d.code == "rollback"]
+    assert places == ([13] if warned else [])
     assert report.ok
 
 

@@ -1,5 +1,6 @@
 """Approvals, rejections and aborts: security.md#approvals."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -8,6 +9,9 @@ import pytest
 from sluicegate.deployment.model import Status
 from sluicegate.deployment.plan import TrafficStep
 from sluicegate.gate.rollout_settings import Rollout
+from sluicegate.gateway.rechecks import ACCEPTANCE
+from sluicegate.store import keys
+from sluicegate.store.codec import marshal
 from support.gateway_simulation import (
     APPROVERS,
     OTHER,
@@ -19,7 +23,8 @@ from support.gateway_simulation import (
     refused,
     rule,
 )
-from support.signing import ISSUER
+from support.signing import ISSUER, NOW
+from support.simulation import OWN, TABLE, new_deployment
 
 pytestmark = pytest.mark.filterwarnings("ignore:No application metrics")
 
@@ -83,10 +88,122 @@ def test_a_bot_approves_only_where_the_rule_lists_it(asked: GatewaySimulation) -
 
 
 @pytest.mark.parametrize("user_id", [None, "0", "x"])
-def test_what_no_user_asked_for_nobody_can_approve(asked: GatewaySimulation, user_id: str | None) -> None:
-    deployment = asked.deploy(artifact(asked, b"new"), asked.job(user_id=user_id, user_login=None))
-    refused(403, "not_allowed", asked.decide, "approve", deployment)
-    assert asked.decide("reject", deployment).status == 202
+def test_what_no_user_asks_for_nobody_could_approve(asked: GatewaySimulation, user_id: str | None) -> None:
+    """It is refused at once, and does not wait for an approval that cannot come."""
+    sha256 = artifact(asked, b"new")
+    refused(422, "unprocessable", asked.deploy, sha256, asked.job(user_id=user_id, user_login=None))
+    dry = {"action": "deploy", "artifact": {"sha256": sha256}, "dry_run": True}
+    refused(422, "unprocessable", asked.request, asked.job(user_id=user_id, user_login=None), **dry)
+
+
+BOTS = [
+    "project_4213_bot",
+    "project_4213_bot_0a1b",
+    "Project_4213_Bot",
+    "group_72_bot_9f",
+    "service_account_group_345_0a1b",
+    "duo-developer",
+    "release-bot",
+    "",
+]
+"""docs.gitlab.com: project and group access tokens, service accounts, Duo; and without any name."""
+
+
+@pytest.mark.parametrize("login", BOTS)
+def test_a_bots_request_is_approved_only_where_its_rule_lists_it(
+    asked: GatewaySimulation, login: str
+) -> None:
+    """The maintainer who created a project's access token holds it, and could approve his own request."""
+    bot = {"user_id": "55", "user_login": login}
+    sha256 = artifact(asked, b"new")
+    assert "bot" in refused(422, "unprocessable", asked.deploy, sha256, asked.job(**bot))
+    named = {**RELEASERS, "name": "bots", "claims": {**RELEASERS["claims"], "user_id": ["55"]}}
+    asked.gate = gate_of({"prod": Rollout(approval=3_600)}, (RELEASERS, named, APPROVERS))
+    deployment = asked.deploy(sha256, asked.job(**bot))
+    asked.gate = gate_of({"prod": Rollout(approval=3_600)}, (RELEASERS, APPROVERS))
+    refused(422, "unprocessable", asked.decide, "approve", deployment)
+    asked.gate = gate_of({"prod": Rollout(approval=3_600)}, (RELEASERS, named, APPROVERS))
+    assert asked.decide("approve", deployment).status == 202
+
+
+@pytest.mark.parametrize("login", BOTS)
+def test_a_bot_does_not_approve_unless_a_rule_lists_it(asked: GatewaySimulation, login: str) -> None:
+    deployment = asked.deploy(artifact(asked, b"new"))
+    bot = asked.person("55", user_login=login)
+    refused(403, "not_allowed", asked.decide, "approve", deployment, bot)
+    listed = {**APPROVERS, "name": "bot", "claims": {**APPROVERS["claims"], "user_id": ["55"]}}
+    asked.gate = gate_of({"prod": Rollout(approval=3_600)}, (RELEASERS, APPROVERS, listed))
+    assert asked.decide("approve", deployment, bot).status == 202
+
+
+def test_the_requester_who_approves_learns_that_another_person_must(asked: GatewaySimulation) -> None:
+    deployment = asked.deploy(artifact(asked, b"new"))
+    found = problem(asked.decide, "approve", deployment, asked.person("7"))
+    assert (found.title, found.members) == ("This identity may not approve this", {"nearest": []})
+    assert "a different person must approve it" in found.detail
+
+
+# Again: everything that acceptance checked and that can have changed
+
+
+def _withdraw(asked: GatewaySimulation) -> None:
+    asked.run_until(asked.rollback(stage="dev", version="1"), "succeeded", waits=False)
+
+
+def _hold(asked: GatewaySimulation) -> None:
+    asked.hold()
+
+
+def _gate(*rules: Any, **changes: Any) -> Callable[[GatewaySimulation], None]:
+    def change(asked: GatewaySimulation) -> None:
+        rollout = Rollout(approval=3_600, **changes.pop("rollout", {}))
+        asked.gate = gate_of({"prod": rollout, "qa": Rollout()}, rules or ALLOWED, **changes)
+
+    return change
+
+
+def _newer(asked: GatewaySimulation) -> None:
+    """A newer pipeline has succeeded there, which no gate file minded so far."""
+    key = keys.newest_pipeline(replace(NEW, plan=replace(NEW.plan, target=OWN)))
+    asked.client.put_item(TableName=TABLE, Item=marshal({**key, "pipeline": 10**6}))
+    _gate(rollout={"ordered": True})(asked)
+
+
+ELSEWHERE = [{"pattern": "orders*", "alias": {"prod": "live"}, "max_age": {}, "rollout": {}}]
+UNCOVERED = [{"pattern": "orders-*", "alias": {}, "max_age": {}, "rollout": {}}]
+NEW = new_deployment(NOW, "0" * 64)
+CHANGES: list[tuple[str, str, Callable[[GatewaySimulation], None]]] = [
+    ("requester", "not_allowed", _gate(deny=[ADA])),
+    ("requester", "not_allowed", _gate(APPROVERS)),
+    ("placement", "unprocessable", _gate(functions=ELSEWHERE)),
+    ("placement", "unprocessable", _gate(functions=UNCOVERED)),
+    ("requires", "unprocessable", _withdraw),
+    ("requires", "unprocessable", _gate(rollout={"requires": "qa"})),
+    ("order", "outdated", _newer),
+    ("hold", "held", _hold),
+]
+
+
+@pytest.mark.parametrize(("check", "code", "change"), CHANGES)
+def test_an_approval_checks_again_what_can_have_changed(
+    asked: GatewaySimulation, check: str, code: str, change: Callable[[GatewaySimulation], None]
+) -> None:
+    asked.gate = gate_of({"prod": Rollout(approval=3_600, requires="dev")}, ALLOWED)
+    old, new = artifact(asked, b"old"), artifact(asked, b"new")
+    asked.finish(asked.deploy(old, stage="dev"))
+    asked.finish(asked.deploy(new, stage="dev"))
+    deployment = asked.deploy(new)
+    change(asked)
+    assert problem(asked.decide, "approve", deployment).code == code, check
+    assert asked.now(deployment).approval is None
+    asked.gate = gate_of({"prod": Rollout(approval=3_600, requires="dev")}, ALLOWED)
+    if change in (_withdraw, _hold):
+        return
+    assert asked.decide("approve", deployment).status == 202
+
+
+def test_each_check_that_is_repeated_has_its_case() -> None:
+    assert {check for check, *_ in CHANGES} == {one.name for one in ACCEPTANCE if one.again}
 
 
 @pytest.mark.parametrize(

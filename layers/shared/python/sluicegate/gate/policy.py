@@ -82,6 +82,14 @@ class Gate:
             for rule in self._candidates(identity)
         )
 
+    def names_user(self, identity: Identity, *, actions: Collection[str], function: str, stage: str) -> bool:
+        """Return whether a rule that grants all of the actions to the identity lists its user's id."""
+        user = identity.text("user_id")
+        return any(
+            user in rule.pinned("user_id") and rule.grants(actions, function, stage)
+            for rule in self.rules_of(identity)
+        )
+
     def rules_of(self, identity: Identity) -> tuple[Rule, ...]:
         """The rules whose claims match, in the gate file's order."""
         if self.denied(identity):

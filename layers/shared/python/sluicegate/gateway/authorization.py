@@ -16,7 +16,7 @@ def check_denied(context: Context, identity: Identity) -> None:
     """Raise 403 if the gate file's `deny` lists the identity."""
     if denied := context.gate.denied(identity):
         context.log("request_refused", code="not_allowed", denied=denied, **log_fields(identity))
-        raise not_allowed(f"the gate file denies this {denied}")
+        raise not_allowed(f"the gate file denies this {denied}", title="The gate file denies this")
 
 
 def authorize(

@@ -3,29 +3,26 @@
 security.md#approvals
 """
 
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Final, TypeAlias, get_args
+from typing import Final, TypeAlias
 
 from sluicegate.deployment.durations import timestamp
 from sluicegate.deployment.model import AliasOutcome, Approval, Deployment, Reason, Status, until
-from sluicegate.gate import patterns
 from sluicegate.gate.rules import Rule
 from sluicegate.gateway.admission.commit import approval_fingerprint, token_use
-from sluicegate.gateway.admission.resolve import held, hold_on
 from sluicegate.gateway.context import Context
-from sluicegate.gateway.problems import conflict, not_allowed, unavailable
+from sluicegate.gateway.persons import check_approver
+from sluicegate.gateway.problems import conflict, unavailable
+from sluicegate.gateway.rechecks import check_again
 from sluicegate.gateway.requester import display_name, requester
-from sluicegate.oidc.identity import Identity, Via
+from sluicegate.oidc.identity import Identity
 from sluicegate.rollout.transitions import WAITING_STATUSES, request_abort
-from sluicegate.store.codec import Item
 from sluicegate.store.errors import StaleRevision, TokenUsed
 from sluicegate.store.requests import TokenUse
 from sluicegate.text import clean
 
 _TRIES: Final = 6
-_BOTS: Final = tuple(map(patterns.compile, ("project_*_bot*", "group_*_bot*", "service_account_*")))
 
 
 @dataclass(frozen=True)
@@ -45,10 +42,8 @@ def approve(
         if _decided_by(current, "approved", identity):
             return None
         _check_open(context, current)
-        _check_approver(current, identity, rule)
-        _check_requester(context, current)
-        if hold := hold_on(context, current.function, current.stage):
-            raise held(hold)
+        check_approver(context.gate, current.requested_by, identity, current.function, current.stage)
+        check_again(context, current)
         approval = _approval(context, "approved", identity, rule, reason)
         message = f"approved by {display_name(approval.by)}, by rule {clean(rule.name)!r}{_suffix(reason)}"
         after = current.changed(context.clock(), clean(message), approval=approval)
@@ -152,36 +147,6 @@ def _check_open(context: Context, deployment: Deployment) -> None:
         raise conflict("wrong_state", "the time for an approval is over")
 
 
-def _check_approver(deployment: Deployment, identity: Identity, rule: Rule) -> None:
-    """Raise 403 unless it is another person, from another pipeline, and no bot that the rule leaves out."""
-    asked, by = deployment.requested_by, requester(identity)
-    if not _is_user(by.user_id):
-        raise not_allowed("an approval needs a user, and this identity has none")
-    if not _is_user(asked.user_id):
-        raise not_allowed("the deployment was not requested by a user: nobody can approve it")
-    if (by.issuer, by.user_id) == (asked.issuer, asked.user_id):
-        raise not_allowed("this user requested the deployment: a different person must approve it")
-    if (by.issuer, by.pipeline_id) == (asked.issuer, asked.pipeline_id):
-        raise not_allowed("this pipeline requested the deployment: approve from another pipeline")
-    login = identity.text("user_login") or ""
-    is_bot = any(pattern.matches(login) for pattern in _BOTS)
-    if is_bot and by.user_id not in rule.pinned("user_id"):
-        raise not_allowed("this user is a bot, and the rule does not list its user_id")
-
-
-def _check_requester(context: Context, deployment: Deployment) -> None:
-    """Raise 403 unless the gate file in force still allows the deployment to its requester."""
-    kept = context.store.deployments.identity(deployment.id)
-    decision = kept and context.gate.decide(
-        _identity(kept),
-        actions=kept.get("actions") or (deployment.action,),
-        function=deployment.function,
-        stage=deployment.stage,
-    )
-    if not decision or decision.rule is None:
-        raise not_allowed("the gate file in force does not allow this deployment to its requester")
-
-
 # Parts
 
 
@@ -192,15 +157,6 @@ def _approval(
     return Approval(decision, requester(identity), rule.name, at, reason and clean(reason))
 
 
-def _identity(kept: Item) -> Identity:
-    """Return the requester's identity as it was verified."""
-    via = next(via for via in get_args(Via) if via == kept["via"])
-    claims = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in kept["claims"].items()
-    }
-    return Identity(via, kept["issuer"], claims, kept["jti"], issued_at=0, expires_at=0)
-
-
 def _decided_by(deployment: Deployment, decision: str, identity: Identity) -> bool:
     """Return whether it was this very job that decided so."""
     given, by = deployment.approval, requester(identity)
@@ -209,10 +165,6 @@ def _decided_by(deployment: Deployment, decision: str, identity: Identity) -> bo
         and given.decision == decision
         and (given.by.issuer, given.by.project_id, given.by.job_id) == (by.issuer, by.project_id, by.job_id)
     )
-
-
-def _is_user(user_id: str | None) -> bool:
-    return user_id is not None and re.fullmatch(r"[1-9][0-9]*", user_id, re.ASCII) is not None
 
 
 def _suffix(reason: str | None) -> str:

@@ -28,7 +28,10 @@ TITLES: Final = {
 
 
 class Problem(Exception):
-    """An answer other than success. `detail` and `members` hold no secret and no uncleaned text."""
+    """An answer other than success. `detail` and `members` hold no secret and no uncleaned text.
+
+    `title` is the code's own, unless the code has several causes.
+    """
 
     def __init__(
         self,
@@ -37,6 +40,7 @@ class Problem(Exception):
         detail: str,
         members: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
+        title: str | None = None,
     ) -> None:
         super().__init__(f"{status} {code}: {detail}")
         self.status = status
@@ -44,12 +48,13 @@ class Problem(Exception):
         self.detail = detail
         self.members = dict(members or {})
         self.headers = dict(headers or {})
+        self.title = title or TITLES[code]
 
     def body(self, request_id: str) -> dict[str, Any]:
         """The problem's JSON object."""
         return {
             "type": f"urn:sluicegate:problem:{self.code}",
-            "title": TITLES[self.code],
+            "title": self.title,
             "status": self.status,
             "detail": self.detail,
             "code": self.code,
@@ -71,8 +76,8 @@ def invalid_request(errors: Sequence[tuple[str, str]]) -> Problem:
     return Problem(400, "invalid_request", detail, {"errors": listed})
 
 
-def not_allowed(detail: str, nearest: Sequence[Nearest] = ()) -> Problem:
-    """403, with the rules of the caller's own project that came near."""
+def not_allowed(detail: str, nearest: Sequence[Nearest] = (), title: str | None = None) -> Problem:
+    """403, with the rules of the caller's own project that came near; `title` where no rule would help."""
     listed = [
         {
             "rule": rule.rule,
@@ -83,7 +88,7 @@ def not_allowed(detail: str, nearest: Sequence[Nearest] = ()) -> Problem:
         }
         for rule in nearest
     ]
-    return Problem(403, "not_allowed", detail, {"nearest": listed})
+    return Problem(403, "not_allowed", detail, {"nearest": listed}, title=title)
 
 
 def not_found() -> Problem:

@@ -87,6 +87,11 @@ class Versions:
         for item in self._table.query(Condition(condition, {":pk": "serving", ":sk": sk})):
             yield read({**item, "function": item["name"]}, Serving)
 
+    def is_outdated(self, deployment: Deployment) -> bool:
+        """Return whether a newer pipeline of the deployment's project has succeeded behind its alias."""
+        newest = self._table.get(keys.newest_pipeline(deployment))
+        return newest is not None and newest["pipeline"] > int(deployment.requested_by.pipeline_id or 0)
+
     # Parts of transactions
 
     def check_serving(self, tx: Transaction, serving: Serving) -> None:

@@ -11,6 +11,7 @@ from sluicegate.gate.model import Placement
 from sluicegate.gate.rules import Rule
 from sluicegate.gateway.authorization import may_see
 from sluicegate.gateway.context import Context
+from sluicegate.gateway.persons import check_can_be_approved
 from sluicegate.gateway.problems import Problem, conflict, function_not_covered, unprocessable
 from sluicegate.gateway.requests.bodies import DeploymentRequest
 from sluicegate.oidc.identity import Identity
@@ -67,9 +68,12 @@ def resolve(
             resolved = _rollback(context, request, rule, placement, serving)
     _check_expected(request, serving)
     if request.action != "rollback":
-        _check_required(context, resolved, request.function)
+        check_required(context, request.function, resolved.sha256, resolved.plan.requires)
         if hold := hold_on(context, request.function, request.stage):
             raise held(hold)
+    if resolved.plan.approval is not None:
+        actions = required_actions(request, placement)
+        check_can_be_approved(context.gate, identity, actions, request.function, request.stage)
     return resolved
 
 
@@ -246,13 +250,13 @@ def _check_expected(request: DeploymentRequest, serving: Serving | None) -> None
     raise Problem(412, "not_as_expected", detail, {"version": serving.version})
 
 
-def _check_required(context: Context, resolved: Resolved, function: str) -> None:
-    stage = resolved.plan.requires
+def check_required(context: Context, function: str, sha256: str, stage: str | None) -> None:
+    """Raise 422 unless the digest has succeeded in the stage, if any, and is not withdrawn there."""
     if stage is None:
         return
     placement = context.gate.place(function, stage)
     if placement:
         served = _served(context, function, placement)
-        if any(one.sha256 == resolved.sha256 and not one.withdrawn for one in served):
+        if any(one.sha256 == sha256 and not one.withdrawn for one in served):
             return
-    raise unprocessable(f"artifact {resolved.sha256[:12]} must succeed in {stage} first")
+    raise unprocessable(f"artifact {sha256[:12]} must succeed in {stage} first")

@@ -1,0 +1,106 @@
+"""What acceptance checks, and which of it an approval checks again: time has passed between the two.
+
+security.md#what-an-approval-checks-again
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, TypeAlias, get_args
+
+from sluicegate.deployment.model import Deployment
+from sluicegate.gateway.admission.resolve import check_required, held, hold_on, target_of
+from sluicegate.gateway.admission.supersede import outdated
+from sluicegate.gateway.context import Context
+from sluicegate.gateway.persons import check_can_be_approved
+from sluicegate.gateway.problems import not_allowed, unprocessable
+from sluicegate.oidc.identity import Identity, Via
+from sluicegate.store.codec import Item
+
+Recheck: TypeAlias = Callable[[Context, Deployment], None]
+"""Raises a Problem where the deployment would not be accepted any more."""
+
+
+@dataclass(frozen=True)
+class AcceptanceCheck:
+    """One thing that acceptance checks. `again` repeats it at an approval; None where `why` says why not."""
+
+    name: str
+    why: str
+    again: Recheck | None = None
+
+
+def check_again(context: Context, deployment: Deployment) -> None:
+    """Raise the Problem of the first check that the waiting deployment no longer passes."""
+    for check in ACCEPTANCE:
+        if check.again:
+            check.again(context, deployment)
+
+
+def _requester(context: Context, deployment: Deployment) -> None:
+    """Deny list and rules of the gate file in force, for the identity that asked, and whether it is a bot."""
+    kept = context.store.deployments.identity(deployment.id)
+    where = {"function": deployment.function, "stage": deployment.stage}
+    actions = tuple((kept or {}).get("actions") or (deployment.action,))
+    identity = _identity(kept) if kept else None
+    if identity is None or context.gate.decide(identity, actions=actions, **where).rule is None:
+        raise not_allowed(
+            "the gate file in force does not allow this deployment to its requester",
+            title="The requester may not deploy this any more",
+        )
+    check_can_be_approved(context.gate, identity, actions, **where)
+
+
+def _placement(context: Context, deployment: Deployment) -> None:
+    placement = context.gate.place(deployment.function, deployment.stage)
+    plan = deployment.plan
+    if placement is None or (target_of(context, placement), placement.alias) != (plan.target, plan.alias):
+        raise unprocessable(
+            f"the gate file in force does not place {deployment.function} in {deployment.stage} at alias"
+            f" {plan.alias} in {plan.target.account} {plan.target.region} any more: request it again"
+        )
+
+
+def _requires(context: Context, deployment: Deployment) -> None:
+    """The stage that the plan names, and the one that the gate file in force names."""
+    placement = context.gate.place(deployment.function, deployment.stage)
+    for stage in {deployment.plan.requires, placement.requires if placement else None}:
+        check_required(context, deployment.function, deployment.sha256, stage)
+
+
+def _order(context: Context, deployment: Deployment) -> None:
+    placement = context.gate.place(deployment.function, deployment.stage)
+    ordered = deployment.plan.ordered or (placement is not None and placement.ordered)
+    if ordered and context.store.versions.is_outdated(deployment):
+        raise outdated(deployment.stage)
+
+
+def _hold(context: Context, deployment: Deployment) -> None:
+    if hold := hold_on(context, deployment.function, deployment.stage):
+        raise held(hold)
+
+
+_LOCKED: Final = "nothing else moves the alias while the deployment has its lock"
+
+ACCEPTANCE: Final = (
+    AcceptanceCheck("requester", "`deny`, rules and bots may have changed", _requester),
+    AcceptanceCheck("placement", "`functions`, alias and target of the stage may have changed", _placement),
+    AcceptanceCheck("requires", "a rollback may have withdrawn it there, or `requires` changed", _requires),
+    AcceptanceCheck("order", "`order` may have been added", _order),
+    AcceptanceCheck("hold", "the stage may be held since", _hold),
+    AcceptanceCheck("max_age", "the request came in time; the approver's token has to be as young"),
+    AcceptanceCheck("strategy", "the plan is fixed, and is what is approved; `requester` has its actions"),
+    AcceptanceCheck("artifact", "it was looked for before anybody was asked; publishing compares its digest"),
+    AcceptanceCheck("source", "a version does not change, and its digest is compared again"),
+    AcceptanceCheck("expect", f"{_LOCKED}; the deployer compares the alias itself"),
+    AcceptanceCheck("busy", _LOCKED),
+    AcceptanceCheck("token", "the request has used its token; the approval uses the approver's"),
+)
+
+
+def _identity(kept: Item) -> Identity:
+    """Return the requester's identity as it was verified."""
+    via = next(via for via in get_args(Via) if via == kept["via"])
+    claims = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in kept["claims"].items()
+    }
+    return Identity(via, kept["issuer"], claims, kept["jti"], issued_at=0, expires_at=0)
