@@ -166,6 +166,11 @@ def refused(result: dict[str, Any], status: int, check: str | None = None) -> No
         assert result["check"] == check
 
 
+def ignored(result: dict[str, Any], code: str) -> None:
+    assert (result["status"], result.get("code"), result.get("started")) == (200, code, None), result
+    assert result["why"]
+
+
 def test_a_hook_that_is_not_there_is_not_found(hooks: Hooks) -> None:
     refused(hooks.deliver("hooks-nothing", body=tag_push(*new_tag())), 404)
 
@@ -225,9 +230,6 @@ def test_the_same_delivery_after_a_year_is_refused_or_known(hooks: Hooks) -> Non
         ({"webhook-id": "another"}, 401, "idempotency-key"),
         ({"webhook-id": "another", "Idempotency-Key": "another"}, 401, "signature"),
         ({"X-Gitlab-Instance": "https://gitlab.example.com"}, 401, "x-gitlab-instance"),
-        ({"X-Gitlab-Event": "Pipeline Hook"}, 400, None),
-        ({"X-Gitlab-Event": "Push Hook"}, 400, None),
-        ({"X-Gitlab-Event": None}, 400, None),
         ({"webhook-signature": None}, 401, "webhook-signature"),
         ({"webhook-timestamp": "now"}, 401, "webhook-timestamp"),
         ({"webhook-timestamp": "nan"}, 401, "webhook-timestamp"),
@@ -319,7 +321,7 @@ def test_a_templated_body_reaches_nothing_but_what_the_entry_names(hooks: Hooks)
     ],
 )
 def test_another_projects_body_is_refused(hooks: Hooks, event: str, given: dict[str, Any]) -> None:
-    refused(hooks.deliver(event=event, body=given), 403)
+    ignored(hooks.deliver(event=event, body=given), "not_allowed")
 
 
 def test_another_projects_artifact_is_not_this_ones(hooks: Hooks) -> None:
@@ -333,7 +335,7 @@ def test_another_projects_artifact_is_not_this_ones(hooks: Hooks) -> None:
 def test_a_rule_must_allow_it(hooks: Hooks) -> None:
     tag, sha = new_tag()
     hooks.upload(sha)
-    refused(hooks.deliver(event="pipeline", body=pipeline(tag, sha, source="schedule")), 403)
+    ignored(hooks.deliver(event="pipeline", body=pipeline(tag, sha, source="schedule")), "not_allowed")
     assert deployments(hooks, sha) == []
 
 
@@ -354,9 +356,29 @@ def test_a_rule_must_allow_it(hooks: Hooks) -> None:
         "[" * 40 + "]" * 40,
     ],
 )
-def test_what_gitlab_never_sends_is_refused(hooks: Hooks, raw: str) -> None:
+def test_what_gitlab_never_sends_does_nothing(hooks: Hooks, raw: str) -> None:
     event = "pipeline" if "pipeline" in raw else "tag_push"
-    refused(hooks.deliver(event=event, raw=raw), 400)
+    ignored(hooks.deliver(event=event, raw=raw), "invalid_request")
+
+
+@pytest.mark.parametrize("event", ["Pipeline Hook", "Push Hook", None])
+def test_an_event_that_the_body_is_not_does_nothing(hooks: Hooks, event: str | None) -> None:
+    sent = {"X-Gitlab-Event": event}
+    ignored(hooks.deliver(body=tag_push(*new_tag()), headers=sent), "invalid_request")
+
+
+def test_gitlab_keeps_a_hook_that_gets_what_is_not_for_us_and_drops_one_with_a_wrong_secret(
+    hooks: Hooks,
+) -> None:
+    tag, sha = new_tag()
+    hooks.upload(sha)
+    for raw in ('{"event_name": "subgroup_create"}', '{"object_kind": "release"}', "{", "[]", "null"):
+        assert hooks.deliver(raw=raw, hook_id="7")["status"] == 200
+    assert hooks.deliver(body=tag_push(tag, sha), hook_id="7")["code"] == "started"
+    for _ in range(4):
+        assert hooks.deliver(raw="{}", hook_id="8", signing_token=OTHERS_SIGNER)["status"] == 401
+    disabled = hooks.deliver(body=tag_push(tag, sha), hook_id="8")
+    assert (disabled["status"], disabled["text"]) == (0, "Hook disabled")
 
 
 def test_a_body_has_a_limit_that_a_large_pipeline_keeps(hooks: Hooks) -> None:
@@ -364,8 +386,9 @@ def test_a_body_has_a_limit_that_a_large_pipeline_keeps(hooks: Hooks) -> None:
     builds = [{"id": number, "name": "x" * 1_000} for number in range(400)]
     result = hooks.deliver(event="pipeline", body=pipeline(tag, sha, builds=builds))
     assert (result["status"], result["code"]) == (200, "no_artifact")
-    refused(hooks.deliver(event="pipeline", body=pipeline(tag, sha, builds=builds * 2)), 413)
-    refused(hooks.deliver(body=tag_push(tag, sha), headers={"Content-Type": "text/plain"}), 415)
+    ignored(hooks.deliver(event="pipeline", body=pipeline(tag, sha, builds=builds * 2)), "too_large")
+    plain = hooks.deliver(body=tag_push(tag, sha), headers={"Content-Type": "text/plain"})
+    ignored(plain, "unsupported_media_type")
 
 
 def test_a_body_that_is_not_its_tokens_is_refused(hooks: Hooks) -> None:
@@ -388,9 +411,9 @@ def test_nothing_of_a_body_and_no_secret_is_logged(
     variables = [{"key": "PASSWORD", "value": f"secret-{uuid4()}"}]
     given: dict[str, Any] = {"event": "pipeline", "body": pipeline(tag, sha, variables=variables, id="x")}
     result = hooks.deliver(**given)
-    refused(result, 400)
+    ignored(result, "invalid_request")
     wrong = hooks.deliver(**given, signing_token=OTHERS_SIGNER)
-    logged = json.dumps([gateway_log(one["request_id"]) for one in (result, wrong)])
+    logged = json.dumps([gateway_log("invalid_request"), gateway_log(wrong["request_id"])])
     assert "request_refused" in logged
     for secret in (variables[0]["value"], "PASSWORD", SIGNER[6:], OTHERS_SIGNER[6:], "Round to cents", sha):
         assert secret not in logged

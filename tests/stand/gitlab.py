@@ -94,6 +94,7 @@ class GitLab:
         self.fault = Fault()
         self.requests: Counter[str] = Counter()
         self.api = Api()
+        self.hooks: dict[str, webhooks.Hook] = {}
         self._lock = threading.Lock()
         self._keys = [new_key()]
 
@@ -209,7 +210,7 @@ class Handler(BaseHTTPRequestHandler):
                 gitlab.fault = Fault(**given)
                 self.answer(200, {})
             case "webhook":
-                self.answer(200, webhooks.deliver(gitlab.address, given))
+                self.answer(200, webhooks.deliver(gitlab.address, given, gitlab.hooks))
             case "requests":
                 self.answer(200, dict(gitlab.requests))
             case "api-token":

@@ -12,6 +12,7 @@ import json
 import time
 import uuid
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 import httpx2
@@ -193,19 +194,49 @@ def signed(data: bytes, secret: str, key: str, at: int) -> dict[str, str]:
     }
 
 
-def deliver(issuer: str, given: Mapping[str, Any]) -> dict[str, Any]:
+@dataclass
+class Hook:
+    """A hook as GitLab disables it: for a while after four failures in a row, until somebody helps after
+    forty.
+
+    Source: app/models/concerns/web_hooks/auto_disabling.rb in gitlabhq/gitlabhq (017a6c12), read on
+    2026-11-26. 4xx, 5xx and no answer are failures alike.
+    """
+
+    failures: int = 0
+    disabled_until: float = 0
+
+    def is_enabled(self, now: float) -> bool:
+        return self.failures <= 3 or (self.failures < 40 and self.disabled_until < now)
+
+    def record(self, status: int, now: float) -> None:
+        """Count an answer's status, 0 for none."""
+        if 200 <= status < 400:
+            self.failures = 0
+            return
+        if self.failures >= 3:
+            self.disabled_until = now + min(60.0 * 2.0 ** (self.failures - 3), 86_400.0)
+        self.failures += 1
+
+
+def deliver(issuer: str, given: Mapping[str, Any], hooks: dict[str, Hook] | None = None) -> dict[str, Any]:
     """Send one delivery; the key it had, and each answer: its status, and its JSON or text.
 
     `given`: `url`; `event`; `body` (see `body`) or `raw` (a text, as it is); `signing_token`, `token` and
     `bearer` (none, one or several); `key` and `at` (epoch seconds) in the place of new ones; `headers` in the
     place of those that come of it all (null leaves one out, a list sends it several times); `attempts`: how
-    often it is sent, with the same key, while the answer is missing or a 5xx.
+    often it is sent, with the same key, while the answer is missing or a 5xx, as a worker does that dies and
+    starts again (GitLab repeats no delivery for its answer); `hook_id`: of a hook that `hooks` may have
+    disabled.
     """
+    hook = None if hooks is None or "hook_id" not in given else hooks.setdefault(given["hook_id"], Hook())
     event, key = given.get("event", "tag_push"), given.get("key") or str(uuid.uuid4())
     data = (
         given["raw"] if "raw" in given else json.dumps(body(event, issuer, given.get("body", {})))
     ).encode()
     event_uuid, answers = str(uuid.uuid4()), []
+    if hook and not hook.is_enabled(time.time()):
+        return {"key": key, "answers": [{"status": 0, "body": "Hook disabled"}]}
     for _ in range(int(given.get("attempts", 1))):
         sent: dict[str, Any] = headers(event, issuer, key) | {"X-Gitlab-Event-UUID": event_uuid}
         if given.get("signing_token"):
@@ -215,6 +246,8 @@ def deliver(issuer: str, given: Mapping[str, Any]) -> dict[str, Any]:
         if given.get("bearer"):
             sent["Authorization"] = f"Bearer {given['bearer']}"
         answers.append(_send(given["url"], data, sent | dict(given.get("headers", {}))))
+        if hook:
+            hook.record(answers[-1]["status"], time.time())
         if answers[-1]["status"] and answers[-1]["status"] < 500:
             break
     return {"key": key, "answers": answers}

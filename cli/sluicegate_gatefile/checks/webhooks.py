@@ -3,6 +3,7 @@
 `gate.codec` refuses the same when it reads gate.json back; here each error has a place and says what to do.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -68,6 +69,12 @@ def _entry(context: CheckContext, name: str, entry: WebhookSection) -> dict[str,
     if entry.status is not None and entry.event != "pipeline":
         what = "is only for `event: pipeline`: remove it; a tag's successful pipeline counts in any case"
         context.error("webhook", (*at, "status"), f"`status` {what}")
+    if entry.ref_type == "branch" and entry.event == "tag_push":
+        what = "`tag_push` waits for tags; for a branch, use `event: pipeline`"
+        context.error("webhook", (*at, "ref_type"), what)
+    if re.match(r"refs/(heads|tags)/", entry.ref):
+        what = "give the bare name of the branch or tag, such as `main`: as written, no delivery matches"
+        context.warning("ref", (*at, "ref"), what)
     _check_deploys(context, (*at, "deploy"), entry.deploy.function, entry.deploy.stage)
     return {
         "name": name,
@@ -76,6 +83,7 @@ def _entry(context: CheckContext, name: str, entry: WebhookSection) -> dict[str,
         "scheme": entry.scheme,
         "secret": entry.secret,
         "event": entry.event,
+        "ref_type": entry.ref_type or ("branch" if entry.event == "pipeline" else "tag"),
         "ref": entry.ref,
         "function": entry.deploy.function,
         "stage": entry.deploy.stage,
@@ -127,7 +135,7 @@ def _can_allow(rule: WebhookEntry, entry: WebhookEntry) -> bool:
         and any(patterns.compile(text).matches(entry["function"]) for text in rule["functions"])
         and _takes(claims, "project_id", entry["project_id"])
         and ("event" not in claims or any(_takes(claims, "event", event) for event in events))
-        and (entry["event"] != "tag_push" or _takes(claims, "ref_type", "tag"))
+        and _takes(claims, "ref_type", entry["ref_type"])
         and (
             "ref" not in claims
             or any(

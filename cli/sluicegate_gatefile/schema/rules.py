@@ -174,6 +174,11 @@ class WebhookSection(Section):
         description="`tag_push`: a tag is pushed, or its pipeline succeeds. `pipeline`: a pipeline succeeds."
     )
     status: Annotated[Literal["success"], TEXT] | None = Field(None, description="The pipeline's status.")
+    ref_type: Annotated[webhooks.RefType, TEXT] | None = Field(
+        None,
+        description="Which of the two `ref` is; both can have the same name. Default: `branch` "
+        "for `pipeline`; `tag` for `tag_push`, which knows no other.",
+    )
     ref: ClaimPattern = Field(
         description="The tag or, for `pipeline`, the branch or tag, without `refs/tags/`. " + ABOUT_PATTERN
     )

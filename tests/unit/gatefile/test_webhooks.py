@@ -72,6 +72,7 @@ def test_a_sound_entry_is_compiled(check: Check) -> None:
             "scheme": "signature",
             "secret": "sluicegate/webhooks/orders",
             "event": "tag_push",
+            "ref_type": "tag",
             "ref": "v*",
             "function": "orders-api",
             "stage": "dev",
@@ -92,8 +93,10 @@ def test_a_rule_for_webhooks_takes_pushes_and_the_button_unless_it_says_more(che
 @pytest.mark.parametrize(
     "text",
     [
-        changed("event: tag_push", "event: pipeline"),
-        changed("event: tag_push", "event: pipeline\n    status: success"),
+        changed("event: tag_push", "event: pipeline\n    ref_type: tag"),
+        changed("event: tag_push", "event: pipeline\n    ref_type: tag\n    status: success"),
+        changed("event: tag_push", "event: tag_push\n    ref_type: tag"),
+        changed("event: tag_push", "event: pipeline").replace("ref_type: tag", "ref_type: branch"),
         changed("scheme: signature", "scheme: token"),
         changed("ref_type: tag, ref: v*", 'event: tag_push, ref_type: tag, ref: v1, sha: "**"'),
         SOUND.replace("webhook\n", "id_token\n").replace("scheme: signature", "scheme: id_token")
@@ -119,6 +122,8 @@ def test_what_else_is_sound(check: Check, text: str) -> None:
         (changed("event: tag_push", "event: tag_push\n    status: success"), (20, 13, "webhook")),
         (changed("event: tag_push", "event: pipeline\n    status: failed"), (20, 13, "value")),
         (changed("    ref: v*\n", "    ref: '***'\n"), (20, 10, "value")),
+        (changed("event: tag_push", "event: tag_push\n    ref_type: branch"), (20, 15, "webhook")),
+        (changed("event: tag_push", "event: pipeline\n    ref_type: tags"), (20, 15, "value")),
         (changed("stage: dev", "stage: prod"), (21, 43, "webhook")),
         (changed("stage: dev", "stage: nowhere"), (21, 43, "stage")),
         (changed("function: orders-api", "function: billing"), (21, 24, "webhook")),
@@ -166,6 +171,7 @@ def test_a_secret_is_one_projects(check: Check) -> None:
         changed("via: webhook", "via: id_token"),
         changed('claims: {project_id: "4213"', 'claims: {project_id: "1"'),
         changed("ref_type: tag, ref: v*", "ref_type: branch"),
+        changed("event: tag_push", "event: pipeline"),
         changed("ref_type: tag, ref: v*", "ref_type: tag, ref: release-*"),
         changed("functions: [orders-*]", "functions: [orders-web]"),
         changed("actions: [deploy]", "actions: [read]"),
@@ -176,6 +182,13 @@ def test_an_entry_that_no_rule_can_allow_is_warned_of(check: Check, text: str) -
     report = check(text)
     assert found(report) == [(15, 3, "warning", "webhook")]
     assert report.gate is not None
+
+
+@pytest.mark.parametrize("ref", ["refs/tags/v1", "refs/heads/*"])
+def test_a_full_ref_in_an_entry_is_warned_of(check: Check, ref: str) -> None:
+    report = check(changed("    ref: v*\n", f"    ref: {ref}\n"))
+    assert (20, 10, "warning", "ref") in found(report)
+    assert "the bare name" in report.diagnostics[-1].message
 
 
 def test_an_approval_that_nobody_can_give_is_warned_of(check: Check) -> None:
@@ -256,6 +269,7 @@ def webhook(**changes: Any) -> dict[str, Any]:
         "scheme": "signature",
         "secret": "sluicegate/webhooks/orders",
         "event": "tag_push",
+        "ref_type": "tag",
         "ref": "v*",
         "function": "orders-api",
         "stage": "dev",

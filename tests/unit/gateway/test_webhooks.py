@@ -22,6 +22,7 @@ from sluicegate.oidc.token import InvalidToken
 from sluicegate.strict_json import StrictJsonError, loads
 from support.deliveries import (
     ISSUER,
+    OTHER_EVENTS,
     OTHER_SHA,
     SECRET,
     SHA,
@@ -226,7 +227,7 @@ def meaning(body: Any, **hook: Any) -> Delivery | Ignored:
         (tag_push(), {}, PUSHED),
         (tag_push(after=OTHER_SHA), {}, PUSHED),  # an annotated tag has an id of its own
         (pipeline(), {}, SUCCEEDED),
-        (pipeline(), {"event": "pipeline"}, SUCCEEDED),
+        (pipeline(), {"event": "pipeline", "ref_type": "tag"}, SUCCEEDED),
         (
             pipeline(tag=False, ref="main", source="web"),
             {"event": "pipeline", "ref": "main"},
@@ -262,6 +263,12 @@ def test_what_is_to_be_deployed(body: Any, hook: dict[str, Any], expected: Deliv
         (pipeline(merge_request={"id": 1}), {}, "merge_request"),
         (pipeline(ref="v1", tag=False), {}, "other_ref"),
         (pipeline(ref="main", tag=False), {"event": "pipeline"}, "other_ref"),
+        (pipeline(ref="main"), {"event": "pipeline", "ref": "main"}, "other_ref"),  # a tag of that name
+        (
+            pipeline(ref="main", tag=False),
+            {"event": "pipeline", "ref_type": "tag", "ref": "main"},
+            "other_ref",
+        ),
     ],
 )
 def test_where_there_is_nothing_to_do(body: Any, hook: dict[str, Any], code: str) -> None:
@@ -269,6 +276,19 @@ def test_where_there_is_nothing_to_do(body: Any, hook: dict[str, Any], code: str
     assert isinstance(found, Ignored)
     assert found.code == code
     assert found.why
+
+
+@pytest.mark.parametrize("body", OTHER_EVENTS.values(), ids=OTHER_EVENTS)
+def test_an_event_that_is_not_waited_for_may_name_its_project_anywhere(body: dict[str, Any]) -> None:
+    """Project, group and system hooks send these, some of no project at all."""
+    for sent in (
+        headers(body),
+        headers(body, x_gitlab_event="System Hook"),
+        headers(body, x_gitlab_event=[]),
+    ):
+        found = read(webhook(), sent, body)
+        assert isinstance(found, Ignored)
+        assert found.code == "other_event"
 
 
 def test_gitlabs_test_button_sends_a_push_as_a_tags() -> None:
@@ -328,7 +348,6 @@ def test_what_is_no_event_is_refused(body: Any) -> None:
         tag_push(project={"id": 9}),
         pipeline(project={"id": 9}),
         pipeline() | {"project_id": 9},
-        tag_push(object_kind="release", project_id=9),
     ],
 )
 def test_another_project_is_not_the_hooks(body: Any) -> None:
@@ -470,8 +489,12 @@ def test_a_body_that_says_otherwise_than_the_token_is_refused(body: Any, who: Id
 
 def test_a_tag_is_known_by_its_commit_whatever_tells_of_it() -> None:
     hook = webhook()
-    assert deliveries.request_key(hook, PUSHED) == deliveries.request_key(hook, SUCCEEDED)
-    assert deliveries.permanent_claim(hook, PUSHED) == deliveries.permanent_claim(hook, SUCCEEDED)
+    assert deliveries.request_key(hook, PUSHED, proven=True) == deliveries.request_key(
+        hook, SUCCEEDED, proven=True
+    )
+    assert deliveries.permanent_claim(hook, PUSHED, proven=True) == deliveries.permanent_claim(
+        hook, SUCCEEDED, proven=True
+    )
 
 
 def test_what_differs_has_another_key() -> None:
@@ -485,14 +508,18 @@ def test_what_differs_has_another_key() -> None:
         (webhook(), Delivery("tag_push", "v1.0.0", "tag", OTHER_SHA, None, "push")),
         (webhook(), branch),
         (webhook(), Delivery("pipeline", "main", "branch", SHA, "575", "push")),
+        (webhook(), Delivery("pipeline", "main", "branch", OTHER_SHA, "574", "push")),
+        (webhook(), Delivery("pipeline", "next", "branch", SHA, "574", "push")),
     ]
-    keys = [deliveries.request_key(hook, delivery) for hook, delivery in asked]
-    assert len({*keys}) == len(asked)
+    keys = [deliveries.request_key(hook, delivery, proven=True) for hook, delivery in asked]
+    keys += [deliveries.request_key(hook, delivery, proven=False) for hook, delivery in asked]
+    assert len({*keys}) == 2 * len(asked)
     assert all(len(key) == 64 for key in keys)
-    assert deliveries.permanent_claim(webhook(), branch).tag is None
+    assert deliveries.permanent_claim(webhook(), branch, proven=True).tag is None
     moved = Delivery("tag_push", "v1.0.0", "tag", OTHER_SHA, None, "push")
     assert (
-        deliveries.permanent_claim(webhook(), moved).tag == deliveries.permanent_claim(webhook(), PUSHED).tag
+        deliveries.permanent_claim(webhook(), moved, proven=True).tag
+        == deliveries.permanent_claim(webhook(), PUSHED, proven=True).tag
     )
 
 
@@ -500,5 +527,8 @@ def test_what_differs_has_another_key() -> None:
 @given(st.text(max_size=300))
 def test_no_key_has_text_of_a_body_in_it(ref: str) -> None:
     delivery = Delivery("tag_push", ref, "tag", SHA, None, "push")
-    keys = (deliveries.request_key(webhook(), delivery), deliveries.permanent_claim(webhook(), delivery).tag)
+    keys = (
+        deliveries.request_key(webhook(), delivery, proven=True),
+        deliveries.permanent_claim(webhook(), delivery, proven=True).tag,
+    )
     assert all(key and set(key) <= set("0123456789abcdef") for key in keys)

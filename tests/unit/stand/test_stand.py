@@ -18,6 +18,7 @@ from stand.launch_emulator import (
     lambda_call,
     wrong_weights,
 )
+from stand.webhooks import Hook
 
 AUDIENCE = "https://deploy.example.com"
 
@@ -177,3 +178,23 @@ def test_failed_records_are_those_that_the_function_names(body: object, failed: 
 def test_what_is_meant_for_the_api_reaches_it(path: str, authorization: bytes | None, expected: bool) -> None:
     headers = [] if authorization is None else [(b"authorization", authorization)]
     assert is_for_api({"path": path, "headers": headers}) is expected
+
+
+def test_a_hook_that_fails_is_backed_off_from_and_disabled_at_last() -> None:
+    hook, now, waits = Hook(), 1000.0, []
+    for failure in range(1, 41):
+        assert hook.is_enabled(now)
+        hook.record(503 if failure % 2 else 400, now)
+        waits.append(round(hook.disabled_until - now) if failure > 3 else 0)
+        assert hook.is_enabled(now) is (failure < 4)
+        now = max(now, hook.disabled_until) + 1
+    assert waits[:8] == [0, 0, 0, 60, 120, 240, 480, 960]
+    assert waits[-1] == 86_400
+    assert not hook.is_enabled(now)
+
+
+def test_a_hook_that_answers_well_is_forgiven() -> None:
+    hook = Hook()
+    for status in (500, 0, 404, 200, 503, 503, 503):
+        hook.record(status, 1000.0)
+    assert (hook.failures, hook.is_enabled(1000.0)) == (3, True)

@@ -241,6 +241,8 @@ def _deny(record: DenyRecord, issuers: Mapping[str, Issuer]) -> Deny:
 def _webhook(record: WebhookRecord, issuers: Mapping[str, Issuer]) -> Webhook:
     if (record.secret is None) != (record.scheme == "id_token"):
         raise GateError("gate.json: a webhook has a secret, or its scheme is id_token")
+    if record.event == "tag_push" and record.ref_type != "tag":
+        raise GateError("gate.json: a webhook waits for the push of a tag, and its ref is no tag")
     return Webhook(
         name=record.name,
         issuer=_known("issuer", record.issuer, issuers),
@@ -248,6 +250,7 @@ def _webhook(record: WebhookRecord, issuers: Mapping[str, Issuer]) -> Webhook:
         scheme=record.scheme,
         secret=record.secret,
         event=record.event,
+        ref_type=record.ref_type,
         ref=_pattern(record.ref),
         function=record.function,
         stage=record.stage,

@@ -12,7 +12,7 @@ from sluicegate.deployment import strategy
 from sluicegate.deployment.plan import Metric, NoData
 from sluicegate.gate import alarm_names, rollout_settings, webhooks
 from sluicegate.gate.rules import RuleAction
-from sluicegate.gate.webhooks import Event, Scheme
+from sluicegate.gate.webhooks import Event, RefType, Scheme
 from sluicegate.oidc.identity import FEEDBACK_SECRETS, Via
 
 FORMAT: Final = 5
@@ -149,6 +149,7 @@ class WebhookRecord(Record, frozen=True):
     scheme: Scheme
     secret: Annotated[str, Meta(pattern=rf"\A(?:{webhooks.SECRET})\Z")] | None
     event: Event
+    ref_type: RefType
     ref: Text
     function: _HOOK
     stage: Text

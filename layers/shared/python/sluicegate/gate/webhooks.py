@@ -18,6 +18,9 @@ SCHEMES: Final[tuple[Scheme, ...]] = get_args(Scheme)
 Event = Literal["tag_push", "pipeline"]
 EVENTS: Final[tuple[Event, ...]] = get_args(Event)
 
+RefType = Literal["branch", "tag"]
+REF_TYPES: Final[tuple[RefType, ...]] = get_args(RefType)
+
 STATUS: Final = "success"
 """The one status of a pipeline that anything is deployed for."""
 
@@ -42,6 +45,7 @@ class Webhook:
     scheme: Scheme
     secret: str | None
     event: Event
+    ref_type: RefType
     ref: Pattern
     function: str
     stage: str

@@ -10,7 +10,8 @@
     lock#ACCOUNT#REGION#FUNCTION          alias#ALIAS  the deployment that moves this alias, and its successor
     versions#ACCOUNT#REGION#FUNCTION      SHA256       the version published from this digest
     artifact#FUNCTION                     SHA256#HASH  the job that announced it, and for which commit
-    commit#FUNCTION#HASH                  SHA256       what was announced for (issuer, project, commit)
+    commit#FUNCTION#HASH                  SHA256       what was announced for (issuer, project, commit), and
+                                                       again for these with the ref
     tag#HASH                              tag          (webhook, tag) -> the commit that it was deployed at
     serving                               FUNCTION#... what each alias serves, as far as Sluicegate moved it
     served#ACCOUNT#REGION#FUNCTION#ALIAS  VERSION      a version that succeeded there; is it withdrawn?
@@ -142,11 +143,11 @@ def artifacts_partition(function: str) -> str:
     return f"artifact#{function}"
 
 
-def commit(function: str, issuer: str, project_id: str, sha: str, sha256: str) -> Key:
-    """An artifact of a commit."""
-    return {"pk": commit_partition(function, issuer, project_id, sha), "sk": sha256}
-
-
 def commit_partition(function: str, issuer: str, project_id: str, sha: str) -> str:
-    """All artifacts of a commit."""
+    """All artifacts of a commit. The sort key is the artifact's SHA-256."""
     return f"commit#{function}#{digest(issuer, project_id, sha)}"
+
+
+def ref_partition(function: str, issuer: str, project_id: str, sha: str, ref_type: str, ref: str) -> str:
+    """Those that jobs of one branch or tag announced."""
+    return f"commit#{function}#{digest(issuer, project_id, sha, ref_type, ref)}"

@@ -41,11 +41,14 @@ class TokenUse:
 class PermanentClaim:
     """That a request is known for good, and not only for as long as a token can ask again.
 
-    `tag` is the key of a webhook's tag, which from then on stays at `sha`; None where it has none.
+    `tag` is the key of a webhook's tag, which from then on stays at `sha`; None where it has none. `proven`:
+    a job's token has shown that the tag is at `sha`. What only a delivery has said, a proof overrules: a
+    forged delivery must not keep the tag from its commit.
     """
 
     tag: str | None
     sha: str
+    proven: bool = False
 
 
 class Requests:
@@ -84,9 +87,15 @@ class Requests:
 
     def pin_tag(self, tx: Transaction, claim: PermanentClaim) -> None:
         """Fix a webhook's tag to its commit. A conflict means TagMoved."""
-        if claim.tag is not None:
-            unmoved = Condition("attribute_not_exists(pk) OR sha = :sha", {":sha": claim.sha})
-            tx.put({**keys.tag(claim.tag), "sha": claim.sha}, unmoved, on_conflict=TagMoved)
+        if claim.tag is None:
+            return
+        item: dict[str, Any] = {**keys.tag(claim.tag), "sha": claim.sha}
+        if claim.proven:
+            item["proven"] = True
+            unmoved = "attribute_not_exists(proven) OR sha = :sha"
+        else:
+            unmoved = "attribute_not_exists(pk) OR (sha = :sha AND attribute_not_exists(proven))"
+        tx.put(item, Condition(unmoved, {":sha": claim.sha}), on_conflict=TagMoved)
 
     def _token_used(self, use: TokenUse) -> TokenUsed:
         item = self._table.get(keys.token(use.key))

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from itertools import islice
+from typing import Final
 
 from sluicegate.store import keys
 from sluicegate.store.keys import digest
@@ -19,6 +21,11 @@ class Upload:
     project_id: str
     ref: str
     sha: str
+    ref_type: str = ""
+
+
+MAX_READ: Final = 1_000
+"""Announcements of one commit that are read, so that nobody can make a delivery read any number."""
 
 
 class Uploads:
@@ -37,8 +44,12 @@ class Uploads:
         item.pop("function")
         self._table.put(item)
         if upload.sha:
-            key = keys.commit(upload.function, upload.issuer, upload.project_id, upload.sha, upload.sha256)
-            self._table.put({**key, **created})
+            commit = (upload.function, upload.issuer, upload.project_id, upload.sha)
+            for pk in (
+                keys.commit_partition(*commit),
+                keys.ref_partition(*commit, upload.ref_type, upload.ref),
+            ):
+                self._table.put({"pk": pk, "sk": upload.sha256, **created})
 
     def is_registered(self, function: str, sha256: str) -> bool:
         """Say whether a job announced this digest for this function."""
@@ -46,9 +57,19 @@ class Uploads:
         condition = Condition("pk = :pk AND begins_with(sk, :sk)", {":pk": partition, ":sk": f"{sha256}#"})
         return any(True for _ in self._table.query(condition, consistent=True, page=1))
 
+    def of_ref(
+        self, function: str, issuer: str, project_id: str, sha: str, ref_type: str, ref: str
+    ) -> list[str]:
+        """Return the SHA-256 of what jobs of a branch or tag announced for a commit, the newest first."""
+        return self._announced(keys.ref_partition(function, issuer, project_id, sha, ref_type, ref))
+
     def of_commit(self, function: str, issuer: str, project_id: str, sha: str) -> list[str]:
         """Return the SHA-256 of what jobs of the project announced for a commit, the newest first."""
-        partition = keys.commit_partition(function, issuer, project_id, sha)
+        return self._announced(keys.commit_partition(function, issuer, project_id, sha))
+
+    def _announced(self, partition: str) -> list[str]:
         items = self._table.query(Condition("pk = :pk", {":pk": partition}), consistent=True)
-        found = sorted(items, key=lambda item: (item["created_at"], item["sk"]), reverse=True)
+        found = sorted(
+            islice(items, MAX_READ), key=lambda item: (item["created_at"], item["sk"]), reverse=True
+        )
         return [item["sk"] for item in found]

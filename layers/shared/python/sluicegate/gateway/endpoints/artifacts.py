@@ -31,6 +31,7 @@ def create(context: Context, call: GatewayRequest, identity: Identity) -> Gatewa
             project_id=project or "",
             ref=clean(identity.text("ref") or ""),
             sha=clean(identity.text("sha") or ""),
+            ref_type=clean(identity.text("ref_type") or ""),
         )
     )
     artifact = {"function": request.function, "sha256": request.sha256, "size": request.size}

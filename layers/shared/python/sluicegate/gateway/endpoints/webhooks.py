@@ -1,9 +1,14 @@
 """`POST /webhooks/gitlab/{name}`: deploy what a job uploaded for a pushed tag or a successful pipeline.
 
-GitLab disables webhooks that fail: that there is nothing to deploy, or not now, is a response of 200.
+GitLab backs off from webhooks that fail four times in a row, for a minute at first and up to a day, and
+disables them after forty; 4xx and 5xx count alike, and no delivery is repeated
+(app/models/concerns/web_hooks/auto_disabling.rb and app/services/web_hook_service.rb in gitlabhq/gitlabhq,
+read on 2026-11-26). So a sender that has proven that it has the secret gets 200 and the reason whenever
+nothing happens; but for 503, which somebody may resend.
 """
 
 from dataclasses import replace
+from functools import partial
 from typing import Final
 
 from sluicegate.aws.secrets import SecretsUnavailable
@@ -30,12 +35,20 @@ from sluicegate.oidc.token import InvalidToken
 from sluicegate.store.errors import TagMoved
 from sluicegate.text import clean
 
-MAX_UPLOADS: Final = 5
-"""Artifacts of one commit that are looked for in the bucket, the newest first."""
+MAX_UPLOADS: Final = 50
+"""Artifacts of a commit's ref, then of the commit, that are looked for in the bucket, the newest first."""
 
 
 class NothingUploaded(Exception):
-    """No job of the project has uploaded an artifact for the commit yet."""
+    """No job has uploaded an artifact for the commit yet."""
+
+
+class DeployedAlready(Exception):
+    """An earlier delivery has deployed this very artifact."""
+
+    def __init__(self, deployment: str) -> None:
+        super().__init__(deployment)
+        self.deployment = deployment
 
 
 def receive(context: Context, call: GatewayRequest) -> GatewayResponse:
@@ -43,9 +56,23 @@ def receive(context: Context, call: GatewayRequest) -> GatewayResponse:
     hook = context.gate.webhooks.get(call.path.get("name", ""))
     if hook is None:
         raise not_found()
-    check_size_and_type(call, deliveries.MAX_BODY)
-    token = authenticate(context, call) if hook.scheme == "id_token" else None
+    if hook.scheme == "id_token":
+        check_size_and_type(call, deliveries.MAX_BODY)
+        token = authenticate(context, call)
+        _authenticate_sender(context, hook, call)
+        return _answer(context, hook, call, token)
     _authenticate_sender(context, hook, call)
+    try:
+        check_size_and_type(call, deliveries.MAX_BODY)
+        return _answer(context, hook, call, None)
+    except Problem as problem:
+        if problem.status >= 500:
+            raise
+        return _ignored(context, hook, Ignored(problem.code, problem.detail))
+
+
+def _answer(context: Context, hook: Webhook, call: GatewayRequest, token: Identity | None) -> GatewayResponse:
+    """Answer a delivery whose sender has been authenticated, by a `token` or by the hook's secret."""
     queries.no_query(call.query)
     body = bodies.parse(call.body)
     try:
@@ -90,41 +117,70 @@ def _authenticate_sender(context: Context, hook: Webhook, call: GatewayRequest) 
 
 
 def _deploy(context: Context, hook: Webhook, delivery: Delivery, identity: Identity) -> GatewayResponse:
-    """Deploy what a job uploaded for the delivery's commit, once and for good."""
+    """Deploy what a job uploaded for the delivery's commit, once and for good.
+
+    What a job of the delivery's own branch or tag uploaded comes first: its token has proven that the ref is
+    at that commit. Of other refs anybody who can start a job may have uploaded something.
+    """
     placement = context.gate.place(hook.function, hook.stage)
     rule = authorize(context, identity, ("deploy",), hook.function, hook.stage)
     check_age(context, identity, placement)
-    submission = Submission(
-        identity=identity,
-        rule=rule,
-        placement=placement,
-        actions=("deploy",),
-        request_key=deliveries.request_key(hook, delivery),
-        fingerprint=None,
-        request=lambda: _request(context, hook, delivery),
-        claim=deliveries.permanent_claim(hook, delivery),
+    for proven in (True, False):
+        submission = Submission(
+            identity=identity,
+            rule=rule,
+            placement=placement,
+            actions=("deploy",),
+            request_key=deliveries.request_key(hook, delivery, proven=proven),
+            fingerprint=None,
+            request=partial(_request, context, hook, delivery, proven=proven),
+            claim=deliveries.permanent_claim(hook, delivery, proven=proven),
+        )
+        try:
+            admission = submit(context, submission)
+        except NothingUploaded:
+            continue
+        except DeployedAlready as done:
+            return _done(done.deployment)
+        except (TagMoved, Problem) as error:
+            return _ignored(context, hook, _deferred(error))
+        deployment = admission.deployment
+        if admission.replayed:
+            return _done(deployment.id)
+        return _response(deployment.id, deployment.id, "started", deployment.timeline[0].message)
+    why = f"no job of this project has uploaded an artifact of {hook.function} for this commit yet"
+    return _ignored(context, hook, Ignored("no_artifact", why))
+
+
+def _request(context: Context, hook: Webhook, delivery: Delivery, *, proven: bool) -> DeploymentRequest:
+    """Return a deploy of the newest artifact that was uploaded for the commit, of its own ref if `proven`.
+
+    Raises NothingUploaded if there is none, DeployedAlready if the delivery had it from another ref before.
+    """
+    commit = (hook.function, hook.issuer, hook.project_id, delivery.sha)
+    uploads = context.store.uploads
+    announced = (
+        uploads.of_ref(*commit, delivery.ref_type, clean(delivery.ref))
+        if proven
+        else uploads.of_commit(*commit)
     )
-    try:
-        admission = submit(context, submission)
-    except NothingUploaded:
-        why = f"no job of this project has uploaded an artifact of {hook.function} for this commit yet"
-        return _ignored(context, hook, Ignored("no_artifact", why))
-    except (TagMoved, Problem) as error:
-        return _ignored(context, hook, _deferred(error))
-    deployment = admission.deployment
-    if admission.replayed:
-        why = "this was deployed already, and is not deployed again"
-        return _response(None, deployment.id, "already_done", why)
-    return _response(deployment.id, deployment.id, "started", deployment.timeline[0].message)
-
-
-def _request(context: Context, hook: Webhook, delivery: Delivery) -> DeploymentRequest:
-    """Return a deploy of what a job of the same project registered for the commit last, and uploaded."""
-    registered = context.store.uploads.of_commit(hook.function, hook.issuer, hook.project_id, delivery.sha)
-    for sha256 in registered[:MAX_UPLOADS]:
+    for sha256 in announced[:MAX_UPLOADS]:
         if context.artifacts.find(hook.function, sha256):
+            if proven and (before := _deployed_unproven(context, hook, delivery, sha256)):
+                raise DeployedAlready(before)
             return DeploymentRequest("deploy", hook.function, hook.stage, sha256)
     raise NothingUploaded
+
+
+def _deployed_unproven(context: Context, hook: Webhook, delivery: Delivery, sha256: str) -> str | None:
+    """Return the deployment of this artifact that the delivery started before its own ref announced it."""
+    known = context.store.requests.get(deliveries.request_key(hook, delivery, proven=False))
+    deployment = context.store.deployments.get(known.deployment) if known else None
+    return deployment.id if deployment and deployment.sha256 == sha256 else None
+
+
+def _done(deployment: str) -> GatewayResponse:
+    return _response(None, deployment, "already_done", "this was deployed already, and is not deployed again")
 
 
 def _deferred(error: Exception) -> Ignored:

@@ -16,6 +16,7 @@ from sluicegate.gateway.webhooks.verification import Headers
 from sluicegate.oidc.identity import Identity
 from sluicegate.store.keys import digest
 from sluicegate.store.requests import PermanentClaim
+from sluicegate.text import clean
 
 MAX_BODY: Final = 512 * 1024
 """Bytes. A pipeline's event lists its jobs, at about a kilobyte each."""
@@ -62,9 +63,13 @@ class Ignored:
 def read(hook: Webhook, headers: Headers, body: Any) -> Delivery | Ignored:
     """Return what a delivery means for the entry; `body` is its JSON value.
 
-    Raises a Problem: 400 if it lacks what GitLab always sends, 403 if it is of another project.
+    Each event names itself and its project in a place of its own, and some have no project: of those that are
+    not waited for nothing else is read. Raises a Problem: 400 if it lacks what GitLab always sends, 403 if it
+    is of another project.
     """
-    kind = _member(body, "/object_kind", str)
+    kind = _kind(body)
+    if kind not in _HOOKS:
+        return Ignored("other_event", f"this webhook waits for {hook.event}, and this is {kind}")
     _check_event(headers, kind)
     _check_project(hook, body)
     match kind:
@@ -73,7 +78,18 @@ def read(hook: Webhook, headers: Headers, body: Any) -> Delivery | Ignored:
         case "pipeline":
             return _matching(hook, _pipeline(hook, body))
         case _:
-            return Ignored("other_event", f"this webhook waits for {hook.event}, and this is another event")
+            return Ignored("other_event", f"this webhook waits for {hook.event}, and this is {kind}")
+
+
+def _kind(body: Any) -> str:
+    """Return the name of the event: `object_kind`, or `event_name` for events of groups and members."""
+    if not isinstance(body, dict):
+        raise invalid_request([("", "is no event of GitLab's")])
+    name = body.get("event_name")
+    kind = body.get("object_kind", name if isinstance(name, str) and name not in _HOOKS else None)
+    if not isinstance(kind, str):
+        raise invalid_request([("/object_kind", "is missing, or not as GitLab sends it")])
+    return clean(kind, 64)
 
 
 def _tag_push(body: Any) -> Delivery | Ignored:
@@ -101,9 +117,11 @@ def _pipeline(hook: Webhook, body: Any) -> Delivery | Ignored:
         return Ignored(
             "merge_request", "the pipeline runs the code of a merge request or of a parent pipeline"
         )
-    if hook.event == "tag_push" and not tag:
-        return Ignored("other_ref", "the pipeline is a branch's, and this webhook waits for tags")
-    return Delivery("pipeline", ref, "tag" if tag else "branch", sha, number, source)
+    ref_type = "tag" if tag else "branch"
+    if ref_type != hook.ref_type:
+        what = f"the pipeline is of a {ref_type}, and this webhook waits for those of a {hook.ref_type}"
+        return Ignored("other_ref", what)
+    return Delivery("pipeline", ref, ref_type, sha, number, source)
 
 
 def _matching(hook: Webhook, delivery: Delivery | Ignored) -> Delivery | Ignored:
@@ -232,17 +250,21 @@ def _claimed(body: Any) -> dict[str, str | None]:
 # One effect
 
 
-def request_key(hook: Webhook, delivery: Delivery) -> str:
-    """Return the key of (entry, tag, commit), or of (entry, pipeline) for a branch: each has one effect."""
-    if delivery.ref_type == "tag":
-        return digest("webhook", *_entry(hook), "tag", delivery.ref, delivery.sha)
-    return digest("webhook", *_entry(hook), "pipeline", delivery.pipeline_id)
+def request_key(hook: Webhook, delivery: Delivery, *, proven: bool) -> str:
+    """Return the key of (entry, tag, commit), or for a branch of (entry, pipeline, ref, commit).
+
+    Each has one effect; one more if it first had to do with the artifact of another ref, and so proved
+    nothing: what only a holder of the secret says must not use up what a job of that ref has proven.
+    """
+    of = ("tag",) if delivery.ref_type == "tag" else ("pipeline", delivery.pipeline_id)
+    unproven = () if proven else ("of another ref",)
+    return digest("webhook", *_entry(hook), *of, delivery.ref, delivery.sha, *unproven)
 
 
-def permanent_claim(hook: Webhook, delivery: Delivery) -> PermanentClaim:
+def permanent_claim(hook: Webhook, delivery: Delivery, *, proven: bool) -> PermanentClaim:
     """Return the claim that keeps the request for good, and the tag at this commit."""
     tag = digest("webhook", *_entry(hook), delivery.ref) if delivery.ref_type == "tag" else None
-    return PermanentClaim(tag, delivery.sha)
+    return PermanentClaim(tag, delivery.sha, proven)
 
 
 def _entry(hook: Webhook) -> tuple[str, str, str]:
