@@ -25,7 +25,7 @@ DISAGREEMENTS: Final[dict[tuple[str, str], str]] = {
     (
         "test_an_event_that_is_refused_fails_alone",
         MINISTACK,
-    ): "MiniStack takes any detail; AWS refuses what is not JSON (recorded: events/test_events.snapshot.json)",
+    ): "MiniStack takes any detail; AWS takes JSON (recorded: events/test_events.snapshot.json)",
     (
         "test_a_policy_covers_one_queue",
         LOCALEMU,
