@@ -204,6 +204,9 @@ class Rollouts:
         values, maximum = keys[metric], _MAXIMA[metric]
         if maximum not in values and "max_ratio" not in values:
             self._error("watch", at, f"`{metric}` has no maximum: give `{maximum}`, `max_ratio` or both")
+        elif maximum not in values:
+            what = f"`{metric}` has only `max_ratio`, which says little while the old version has no requests"
+            self.report("warning", "watch", at, f"{what}: give `{maximum}` too")
         return Limit(
             metric=metric,
             min_samples=values.get("min_samples", MIN_SAMPLES),

@@ -118,6 +118,7 @@ def metrics(draw: st.DrawFn) -> VersionMetrics:
         draw(st.integers(0, invocations)),
         draw(st.integers(0, 100)),
         draw(st.floats(0, 900_000)) if invocations else None,
+        draw(st.integers(0, invocations)),
     )
 
 
@@ -135,8 +136,8 @@ def healthy(watch: Watch | None) -> Observation:
     names = watch.alarms if watch else ()
     return Observation(
         tuple((name, AlarmState.OK) for name in names),
-        VersionMetrics(1_000_000, 0, 0, 0.0),
-        VersionMetrics(1_000_000, 0, 0, 0.0),
+        VersionMetrics(1_000_000, 0, 0, 0.0, 1_000_000),
+        VersionMetrics(1_000_000, 0, 0, 0.0, 1_000_000),
     )
 
 

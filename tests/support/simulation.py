@@ -62,17 +62,23 @@ class Bucket:
 
 @dataclass
 class FakeCloudWatch:
-    """CloudWatch as a test sets it: alarms by name, metrics by version. `reads` counts alarm reads."""
+    """CloudWatch as a test sets it: alarms by name, metrics by version. `reads` counts alarm reads.
+
+    `failure` is raised instead of metrics.
+    """
 
     alarms: dict[str, AlarmState] = field(default_factory=dict)
     metrics: dict[str, VersionMetrics] = field(default_factory=dict)
     reads: int = 0
+    failure: Exception | None = None
 
     def alarm_states(self, names: Sequence[str]) -> tuple[tuple[str, AlarmState], ...]:
         self.reads += 1
         return tuple((name, self.alarms.get(name, AlarmState.MISSING)) for name in names)
 
     def version_metrics(self, *_: object) -> dict[str, VersionMetrics]:
+        if self.failure is not None:
+            raise self.failure
         since = cast(Mapping[str, float], _[2])
         return {version: self.metrics.get(version, VersionMetrics()) for version in since}
 

@@ -10,7 +10,7 @@ from botocore.stub import Stubber
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sluicegate.aws.cloudwatch import CloudWatch
+from sluicegate.aws.cloudwatch import CloudWatch, LookFailed
 from sluicegate.deployment.strategy import MAX_BAKE, MAX_STEPS
 from sluicegate.rollout.analysis import BASELINE_LOOKBACK, AlarmState, VersionMetrics
 
@@ -46,6 +46,7 @@ def queries(version: str, period: int) -> list[dict[str, Any]]:
         "errors": ("Errors", "Sum"),
         "throttles": ("Throttles", "Sum"),
         "duration": ("Duration", "p95"),
+        "durations": ("Duration", "SampleCount"),
     }
     return [
         {
@@ -61,10 +62,23 @@ def queries(version: str, period: int) -> list[dict[str, Any]]:
     ]
 
 
+def results(status: str = "Complete", **values: list[float]) -> list[dict[str, Any]]:
+    """A result for each metric that was asked for, as CloudWatch answers: empty where nothing happened."""
+    return [
+        {
+            "Id": query["Id"],
+            "Values": (found := values.get(query["Id"], [])),
+            "Timestamps": [minute(BEGAN)] * len(found),
+            "StatusCode": status,
+        }
+        for query in queries("2", 60)
+    ]
+
+
 def expect(stub: Stubber, version: str, since: float, until: float, period: int, **values: Any) -> None:
     stub.add_response(
         "get_metric_data",
-        {"MetricDataResults": [{"Id": name, "Values": found} for name, found in values.items()]},
+        {"MetricDataResults": results(**values)},
         {
             "MetricDataQueries": queries(version, period),
             "StartTime": minute(since),
@@ -77,18 +91,24 @@ def test_each_version_has_metrics_from_its_own_start(client: Any, stub: Stubber)
     """Requests from an earlier deployment of the same version do not count."""
     until = BEGAN + 600
     since = {"2": BEGAN, "1": BEGAN - BASELINE_LOOKBACK}
-    expect(stub, "2", BEGAN, until, 720, invocations=[100.0], errors=[3.0], throttles=[1.0], duration=[12.5])
-    expect(
-        stub, "1", BEGAN - BASELINE_LOOKBACK, until, 4_320, invocations=[900.0, 100.0], duration=[10.0, 11.0]
-    )
+    new = {
+        "invocations": [100.0],
+        "errors": [3.0],
+        "throttles": [1.0],
+        "duration": [12.5],
+        "durations": [99.0],
+    }
+    old = {"invocations": [900.0, 100.0], "duration": [10.0, 11.0], "durations": [900.0, 100.0]}
+    expect(stub, "2", BEGAN, until, 720, **new)
+    expect(stub, "1", BEGAN - BASELINE_LOOKBACK, until, 4_320, **old)
     assert CloudWatch(client).version_metrics("orders", "prod", since, until) == {
-        "2": VersionMetrics(100, 3, 1, 12.5),
-        "1": VersionMetrics(1_000, 0, 0, 11.0),
+        "2": VersionMetrics(100, 3, 1, 12.5, 99),
+        "1": VersionMetrics(1_000, 0, 0, 11.0, 1_000),
     }
 
 
 def test_no_data_is_no_requests(client: Any, stub: Stubber) -> None:
-    expect(stub, "2", BEGAN, BEGAN, 120, invocations=[], errors=[], throttles=[], duration=[])
+    expect(stub, "2", BEGAN, BEGAN, 120)
     assert CloudWatch(client).version_metrics("orders", "prod", {"2": BEGAN}, BEGAN) == {
         "2": VersionMetrics()
     }
@@ -100,12 +120,93 @@ def test_pages_are_added_up(client: Any, stub: Stubber) -> None:
         "StartTime": minute(BEGAN),
         "EndTime": minute(BEGAN + 120),
     }
-    first = {"MetricDataResults": [{"Id": "invocations", "Values": [40.0]}], "NextToken": "more"}
-    second = {"MetricDataResults": [{"Id": "invocations", "Values": [2.0]}]}
+    first = {"MetricDataResults": results("PartialData", invocations=[40.0]), "NextToken": "more"}
+    second = {"MetricDataResults": results(invocations=[2.0])}
     stub.add_response("get_metric_data", first, asked)
     stub.add_response("get_metric_data", second, {**asked, "NextToken": "more"})
     found = CloudWatch(client).version_metrics("orders", "prod", {"2": BEGAN}, BEGAN + 60)
     assert found["2"].invocations == 42
+
+
+def without(metric: str) -> list[dict[str, Any]]:
+    return [result for result in results(invocations=[500.0]) if result["Id"] != metric]
+
+
+@pytest.mark.parametrize(
+    ("pages", "code", "denied"),
+    [
+        ([{"MetricDataResults": results("InternalError")}], "InternalError", False),
+        ([{"MetricDataResults": results("PartialData", invocations=[500.0])}], "PartialData", False),
+        ([{"MetricDataResults": results("Forbidden")}], "Forbidden", True),
+        ([{"MetricDataResults": results("NewStatus")}], "NewStatus", False),
+        ([{"MetricDataResults": [*without("errors"), results("InternalError")[1]]}], "InternalError", False),
+        ([{"MetricDataResults": without("errors")}], "Missing", False),
+        ([{"MetricDataResults": []}], "Missing", False),
+        ([], "Missing", False),
+        (
+            [{"MetricDataResults": results(), "Messages": [{"Code": "Exceeded", "Value": "too many"}]}],
+            "Exceeded",
+            False,
+        ),
+        # Complete at first, and then not: the last page counts.
+        (
+            [{"MetricDataResults": results()}, {"MetricDataResults": results("InternalError")}],
+            "InternalError",
+            False,
+        ),
+        ([{"MetricDataResults": results(errors=[float("nan")])}], "Unreadable", False),
+        ([{"MetricDataResults": results(errors=[-1.0])}], "Unreadable", False),
+        ([{"MetricDataResults": [{**results()[0], "Values": [1.0, 2.0]}]}], "Unreadable", False),
+        ([{"MetricDataResults": results("PartialData")}] * 1_000, "TooManyPages", False),
+    ],
+)
+def test_what_cloudwatch_does_not_answer_is_never_taken_for_no_errors(
+    pages: list[dict[str, Any]], code: str, denied: bool
+) -> None:
+    """MetricDataResult's StatusCode and GetMetricData's Messages (API reference, read on 2026-11-26)."""
+    with pytest.raises(LookFailed) as failed:
+        CloudWatch(paginating(pages)).version_metrics("orders", "prod", {"2": BEGAN}, BEGAN + 60)
+    assert (failed.value.code, failed.value.denied) == (code, denied)
+
+
+def paginating(pages: list[dict[str, Any]]) -> Any:
+    class Client:
+        def get_paginator(self, _: str) -> "Client":
+            return self
+
+        def paginate(self, **_: Any) -> list[dict[str, Any]]:
+            return pages
+
+    return Client()
+
+
+def alarm(name: str, state: str, **fields: str) -> dict[str, str]:
+    return {"AlarmName": name, "StateValue": state, **fields}
+
+
+def test_alarms_on_a_second_page_exist() -> None:
+    pages: list[dict[str, Any]] = [
+        {"MetricAlarms": [alarm("a", "OK")], "NextToken": "more"},
+        {"CompositeAlarms": [alarm("b", "ALARM", ActionsSuppressedBy="Alarm")]},
+    ]
+    assert CloudWatch(paginating(pages)).alarm_states(["a", "b"]) == (
+        ("a", AlarmState.OK),
+        ("b", AlarmState.ALARM),
+    )
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        alarm("a", "INSUFFICIENT_DATA", EvaluationState="EVALUATION_ERROR"),
+        alarm("a", "OK", EvaluationState="EVALUATION_FAILURE"),
+        alarm("a", "NEW_STATE"),
+    ],
+)
+def test_an_alarm_that_cloudwatch_cannot_evaluate_is_not_taken_for_a_silent_one(read: dict[str, str]) -> None:
+    """MetricAlarm's EvaluationState (API reference, read on 2026-11-26)."""
+    with pytest.raises(LookFailed):
+        CloudWatch(paginating([{"MetricAlarms": [read]}])).alarm_states(["a"])
 
 
 @given(st.integers(0, MAX_STEPS * MAX_BAKE * 4))
@@ -119,7 +220,7 @@ def test_the_period_is_one_that_cloudwatch_keeps(length: int) -> None:
 
         def paginate(self, **arguments: Any) -> list[Any]:
             asked.append(arguments)
-            return []
+            return [{"MetricDataResults": results()}]
 
     CloudWatch(cast(Any, Client())).version_metrics("orders", "prod", {"2": BEGAN}, BEGAN + length)
     [periods] = [{query["MetricStat"]["Period"] for query in one["MetricDataQueries"]} for one in asked]

@@ -1,18 +1,19 @@
 """How a deployment ends where AWS refuses, and what its record says about it."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import pytest
 from botocore.exceptions import ClientError
 
+from sluicegate.aws.cloudwatch import LookFailed
 from sluicegate.deployer.target import TargetAccess
 from sluicegate.deployment.durations import seconds
 from sluicegate.deployment.model import AliasOutcome, Deployment, Status
-from sluicegate.deployment.plan import Plan, TrafficStep, Watch
+from sluicegate.deployment.plan import Limit, Metric, Plan, TrafficStep, Watch
 from sluicegate.deployment.strategy import checked
-from sluicegate.rollout.analysis import AlarmState
+from sluicegate.rollout.analysis import AlarmState, VersionMetrics
 from sluicegate.rollout.transitions import RESTORE_SECONDS
 from support.simulation import OWN, Simulation, simulation
 
@@ -189,3 +190,34 @@ def test_a_flood_of_wakes_changes_nothing(simulated: Simulation) -> None:
     assert ended.outcome is AliasOutcome.UNKNOWN
     [failing, given_up] = [woken["rolling_back5"].since, ended.finished_at]
     assert seconds(given_up or "") - seconds(failing) >= RESTORE_SECONDS
+
+
+LIMITED = replace(WATCHED, watch=Watch(limits=(Limit(Metric.ERRORS, 100, most=5),)))
+
+
+@pytest.mark.parametrize(
+    ("failure", "seconds_failing", "status", "code"),
+    [
+        (LookFailed("InternalError", "incomplete"), 170, Status.SUCCEEDED, None),
+        (LookFailed("InternalError", "incomplete"), 240, Status.ROLLED_BACK, "watch_failed"),
+        (LookFailed("Forbidden", "incomplete", denied=True), 50, Status.SUCCEEDED, None),
+        (LookFailed("Forbidden", "incomplete", denied=True), 120, Status.ROLLED_BACK, "target_denied"),
+    ],
+)
+def test_a_look_that_is_answered_incompletely_is_repeated_and_then_nothing_is_watching(
+    simulated: Simulation, failure: LookFailed, seconds_failing: int, status: Status, code: str | None
+) -> None:
+    began: list[float] = []
+
+    def meanwhile(deployment: Deployment) -> None:
+        if deployment.status is Status.BAKING:
+            began.append(simulated.clock())
+            failing = simulated.clock() - began[0] < seconds_failing
+            simulated.cloudwatch.failure = failure if failing else None
+
+    simulated.model.add("orders", b"first")
+    simulated.run(simulated.accept(simulated.upload("orders", b"old")))
+    simulated.cloudwatch.metrics["2"] = VersionMetrics(500, 0)
+    simulated.meanwhile = meanwhile  # type: ignore[method-assign]
+    ended = simulated.run(simulated.accept(simulated.upload("orders", b"new"), plan=LIMITED))
+    assert (ended.status, ended.reason and ended.reason.code) == (status, code)

@@ -187,14 +187,14 @@ def test_a_watch_comes_to_alarms_and_limits(check: Check) -> None:
     report = check(
         'strategy: {type: canary, percent: 10, bake: 5m}, alias: live, watch: {alarms: ["{function}-5xx", '
         '"{stage}/{alias}"], errors: {max_percent: 1, max_ratio: 2, min_samples: 200}, '
-        "throttles: {max_ratio: 1.25}, duration_p95: {max_ms: 800.5}, no_data: extend}"
+        "throttles: {max_percent: 9, max_ratio: 1.25}, duration_p95: {max_ms: 800.5}, no_data: extend}"
     )
     assert report.diagnostics == ()
     assert placed(report).watch == Watch(
         alarms=("orders-api-5xx", "prod/live"),
         limits=(
             Limit(Metric.ERRORS, 200, 1.0, 2.0),
-            Limit(Metric.THROTTLES, 100, None, 1.25),
+            Limit(Metric.THROTTLES, 100, 9, 1.25),
             Limit(Metric.DURATION_P95, 100, 800.5, None),
         ),
         no_data=NoData.EXTEND,
@@ -334,12 +334,12 @@ def test_stages_cannot_require_one_another_in_a_circle(check: Check) -> None:
     ("keys", "hint"),
     [
         ("watch: {alarms: [x]}", "nothing to watch in: give it a `bake`; alarms are still"),
-        ("watch: {errors: {max_ratio: 2}}", "give it a `bake`"),
+        ("watch: {errors: {max_percent: 2}}", "give it a `bake`"),
         ("strategy: {type: all-at-once}, watch: {alarms: [x]}", "never bakes"),
         ("strategy: {type: steps, steps: [{percent: 100}]}, watch: {alarms: [x]}", "never bakes"),
-        ("strategy: {type: canary, percent: 9, bake: 179s}, watch: {errors: {max_ratio: 2}}", "bake of 179s"),
-        ("strategy: {type: linear, percent: 50, every: 2m}, watch: {errors: {max_ratio: 2}}", "a bake of 2m"),
-        ("strategy: {type: canary, percent: 9, bake: 3m}, watch: {errors: {max_ratio: 2}}", None),
+        ("strategy: {type: canary, percent: 9, bake: 179s}, watch: {errors: {max_percent: 2}}", "of 179s"),
+        ("strategy: {type: linear, percent: 50, every: 2m}, watch: {errors: {max_percent: 2}}", "of 2m"),
+        ("strategy: {type: canary, percent: 9, bake: 3m}, watch: {errors: {max_percent: 2}}", None),
         ("strategy: {type: canary, percent: 9, bake: 1m}, watch: {alarms: [x]}", None),
         ("strategy: {type: all-at-once, bake: 5m}, watch: {alarms: [x]}", None),
         ("strategy: {type: canary, percent: 9, bake: 1m}", None),
@@ -354,6 +354,23 @@ def test_a_watch_that_sees_little_is_warned_of(check: Check, keys: str, hint: st
         assert found(report) == [(LINE, at(keys[: keys.index("watch")]), "warning", "watch")]
         assert hint in report.diagnostics[0].message
         assert ("alarms" in report.diagnostics[0].message) is ("alarms" in keys)
+
+
+@pytest.mark.parametrize(
+    ("limit", "maximum"),
+    [
+        ("errors: {max_ratio: 2}", "max_percent"),
+        ("throttles: {max_ratio: 2, min_samples: 5}", "max_percent"),
+        ("duration_p95: {max_ratio: 2}", "max_ms"),
+    ],
+)
+def test_a_limit_that_has_only_a_ratio_is_warned_of(check: Check, limit: str, maximum: str) -> None:
+    """Without requests of the old version there is nothing to compare with."""
+    report = check(f"strategy: {{type: canary, percent: 9, bake: 9m}}, watch: {{{limit}}}")
+    assert report.ok
+    [diagnostic] = report.diagnostics
+    assert (diagnostic.severity, diagnostic.code) == ("warning", "watch")
+    assert f"give `{maximum}` too" in diagnostic.message
 
 
 @pytest.mark.parametrize(
@@ -440,9 +457,9 @@ def test_maps_merge_and_lists_replace() -> None:
 STAGE = (
     "alias: live, strategy: {type: canary, percent: 10, bake: 5m}, approval: {expires: 1h}, order: pipeline, "
     "smoke: {payload: {a: 1, b: 2}, expect: 1, timeout: 20s}, requires: {succeeded_in: test}, "
-    'watch: {alarms: [a, b], errors: {max_ratio: 2, min_samples: 200}, no_data: fail}'
+    'watch: {alarms: [a, b], errors: {max_percent: 5, max_ratio: 2, min_samples: 200}, no_data: fail}'
 )  # fmt: skip
-ERRORS = Limit(Metric.ERRORS, 200, None, 2.0)
+ERRORS = Limit(Metric.ERRORS, 200, 5, 2.0)
 
 
 @pytest.mark.parametrize(

@@ -36,10 +36,14 @@ SLOWER = Limit(Metric.DURATION_P95, min_samples=100, max_ratio=1.5)
         (ERRORS, VersionMetrics(100, 5), None, False),
         (ERRORS, VersionMetrics(100, 6), None, True),
         (ERRORS, VersionMetrics(99, 99), None, False),  # too few requests
-        (ERRORS, VersionMetrics(50, 50, throttles=50), None, True),  # requests, throttled ones included
+        (ERRORS, VersionMetrics(50, 50, throttles=50), None, False),  # throttled requests cannot fail
         (ERRORS, VersionMetrics(0, 0, throttles=200), None, False),
-        (RATIO, VersionMetrics(100, 100), None, False),  # there is no baseline
-        (RATIO, VersionMetrics(100, 100), VersionMetrics(), False),  # of which there is no data
+        # There is no baseline, or no data of it: then it counts as one in min_samples.
+        (RATIO, VersionMetrics(100, 100), None, True),
+        (RATIO, VersionMetrics(100, 100), VersionMetrics(), True),
+        (RATIO, VersionMetrics(100, 100), VersionMetrics(throttles=500), True),
+        (RATIO, VersionMetrics(100, 2), VersionMetrics(), False),
+        (RATIO, VersionMetrics(100, 3), VersionMetrics(), True),
         (RATIO, VersionMetrics(1000, 40), VersionMetrics(1000, 20), False),
         (RATIO, VersionMetrics(1000, 41), VersionMetrics(1000, 20), True),
         (
@@ -51,12 +55,13 @@ SLOWER = Limit(Metric.DURATION_P95, min_samples=100, max_ratio=1.5)
         (RATIO, VersionMetrics(1000, 21), VersionMetrics(1000, 0), True),
         (THROTTLES, VersionMetrics(95, 0, 5), None, False),
         (THROTTLES, VersionMetrics(94, 0, 6), None, True),
-        (SLOW, VersionMetrics(100, 0, 0, 300.0), None, False),
-        (SLOW, VersionMetrics(100, 0, 0, 300.1), None, True),
+        (SLOW, VersionMetrics(100, 0, 0, 300.0, 100), None, False),
+        (SLOW, VersionMetrics(100, 0, 0, 300.1, 100), None, True),
+        (SLOW, VersionMetrics(100, 0, 100, 300.1, 99), None, False),  # too few durations
         (SLOW, VersionMetrics(100, 0, 0, None), None, False),
-        (SLOWER, VersionMetrics(100, 0, 0, 150.0), VersionMetrics(100, 0, 0, 100.0), False),
-        (SLOWER, VersionMetrics(100, 0, 0, 151.0), VersionMetrics(100, 0, 0, 100.0), True),
-        (SLOWER, VersionMetrics(100, 0, 0, 151.0), VersionMetrics(100, 0, 0, None), False),
+        (SLOWER, VersionMetrics(100, 0, 0, 150.0, 100), VersionMetrics(100, 0, 0, 100.0, 100), False),
+        (SLOWER, VersionMetrics(100, 0, 0, 151.0, 100), VersionMetrics(100, 0, 0, 100.0, 100), True),
+        (SLOWER, VersionMetrics(100, 0, 0, 151.0, 100), VersionMetrics(100, 0, 0, None), False),
     ],
 )
 def test_a_limit_is_breached_above_it(
@@ -78,7 +83,7 @@ def test_the_reason_names_the_gate_files_key() -> None:
         return str(reason.data["because"])
 
     assert because(ERRORS, VersionMetrics(100, 50)) == "max_percent"
-    assert because(SLOW, VersionMetrics(100, 0, 0, 900.0)) == "max_ms"
+    assert because(SLOW, VersionMetrics(100, 0, 0, 900.0, 100)) == "max_ms"
     assert (
         because(RATIO, VersionMetrics(100, 50), VersionMetrics(100, 10))
         == "max_ratio 2 of the old version's 10"
@@ -113,11 +118,58 @@ def test_missing_data_names_the_first_limit_with_too_few_requests() -> None:
 
 
 @pytest.mark.parametrize(
+    ("limit", "new", "baseline", "samples"),
+    [
+        # 500 throttled requests and not one invocation say nothing about errors and durations.
+        (ERRORS, VersionMetrics(throttles=500), None, 0),
+        (SLOW, VersionMetrics(throttles=500), None, 0),
+        (SLOW, VersionMetrics(200, duration_p95=1.0, durations=99), None, 99),
+        (SLOW, VersionMetrics(200, duration_p95=None, durations=200), None, 0),
+        (THROTTLES, VersionMetrics(throttles=500), None, None),
+        # No data of the old version is no data. Where there is none, there never will be.
+        (RATIO, VersionMetrics(500), VersionMetrics(), 0),
+        (RATIO, VersionMetrics(500), VersionMetrics(99, throttles=900), 99),
+        (SLOWER, VersionMetrics(500, 0, 0, 1.0, 500), VersionMetrics(500), 0),
+        (RATIO, VersionMetrics(500), None, None),
+        (ERRORS, VersionMetrics(500), VersionMetrics(), None),
+    ],
+)
+def test_samples_are_what_the_metric_is_of(
+    limit: Limit, new: VersionMetrics, baseline: VersionMetrics | None, samples: int | None
+) -> None:
+    reason = find_missing_data(Watch(limits=(limit,)), Observation((), new, baseline))
+    assert (reason and reason.data["samples"]) == samples
+    if limit.metric is not Metric.THROTTLES:
+        assert find_breach(Watch(limits=(limit,)), Observation((), new, baseline)) is None
+
+
+@given(limits(), metrics(), st.none() | metrics())
+def test_a_version_that_fails_every_request_never_goes_well(
+    limited: tuple[Limit, ...], new: VersionMetrics, baseline: VersionMetrics | None
+) -> None:
+    """Whatever is known of the old version: unless it was as bad, it is a breach, or there is no data."""
+    failing = replace(new, errors=new.invocations)
+    watch = Watch(
+        limits=tuple(limit for limit in limited if limit.metric is Metric.ERRORS and limit.most != 100)
+    )
+    observation = Observation((), failing, baseline)
+    well = not find_breach(watch, observation) and not find_missing_data(watch, observation)
+    old_rate = 100 * baseline.errors / baseline.invocations if baseline and baseline.invocations else 0
+    for limit in watch.limits:
+        comparable = limit.most is None and limit.max_ratio is not None
+        if well and not comparable:
+            raise AssertionError("it went well")
+        if well and limit.max_ratio:
+            assert max(old_rate, 100 / limit.min_samples) * limit.max_ratio >= 100
+
+
+@pytest.mark.parametrize(
     ("new", "line"),
     [
         (VersionMetrics(), "no requests"),
         (VersionMetrics(200, 1, 0, 12.34), "200 requests, 0.5% errors, p95 12.3 ms"),
         (VersionMetrics(200, 0), "200 requests, 0% errors"),
+        (VersionMetrics(throttles=3), "no invocations, 3 throttled requests"),
     ],
 )
 def test_a_bake_that_passed_is_summed_up_in_a_line(new: VersionMetrics, line: str) -> None:

@@ -122,6 +122,7 @@ _WITHOUT_ANSWER: Final = (
     exceptions.ConnectionError,
     exceptions.IncompleteReadError,
     exceptions.ChecksumError,
+    exceptions.PaginationError,
     exceptions.CredentialRetrievalError,
     exceptions.MetadataRetrievalError,
 )

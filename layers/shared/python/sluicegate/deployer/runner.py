@@ -10,6 +10,7 @@ from typing import assert_never
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from sluicegate.aws.cloudwatch import LookFailed
 from sluicegate.aws.errors import ErrorKind, classify, error_code, error_message
 from sluicegate.aws.lambda_ import (
     LambdaAccessDenied,
@@ -87,6 +88,8 @@ class Runner:
             return self._run(deployment, action), None
         except LambdaError as error:
             outcome = _lambda_outcome(error, deployment)
+        except LookFailed as error:
+            outcome = (Denied if error.denied else TransientFailure)(error.code, error.message)
         except (ClientError, BotoCoreError) as error:
             outcome = _aws_outcome(error)
         if isinstance(outcome, Denied):

@@ -7,7 +7,7 @@ is reported as missing data, not as a good rate.
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, Final, assert_never
 
 from sluicegate.deployment.model import Reason
 from sluicegate.deployment.plan import Limit, Metric, Watch
@@ -33,17 +33,32 @@ class AlarmState(StrEnum):
 
 @dataclass(frozen=True)
 class VersionMetrics:
-    """Lambda's metrics of one version behind an alias. `duration_p95` is None if nothing ran."""
+    """Lambda's metrics of one version behind an alias.
+
+    `duration_p95` is of so many `durations`, in milliseconds, and None if nothing ran.
+    """
 
     invocations: int = 0
     errors: int = 0
     throttles: int = 0
     duration_p95: float | None = None
+    durations: int = 0
 
-    @property
-    def requests(self) -> int:
-        """Throttled requests are not invocations (Lambda developer guide, "Types of metrics")."""
-        return self.invocations + self.throttles
+    def samples(self, metric: Metric) -> int:
+        """Return of how many requests a metric says something.
+
+        A throttled request is not an invocation, has no duration and cannot fail: only the rate of throttles
+        counts it (Lambda developer guide, "Types of metrics", read on 2026-11-26).
+        """
+        match metric:
+            case Metric.ERRORS:
+                return self.invocations
+            case Metric.THROTTLES:
+                return self.invocations + self.throttles
+            case Metric.DURATION_P95:
+                return self.durations if self.duration_p95 is not None else 0
+            case _ as never:
+                assert_never(never)
 
 
 @dataclass(frozen=True)
@@ -81,7 +96,7 @@ def find_breach(watch: Watch, observation: Observation) -> Reason | None:
     if reason := find_alarm(observation.alarms):
         return reason
     for limit in watch.limits:
-        if observation.new.requests >= limit.min_samples and (
+        if observation.new.samples(limit.metric) >= limit.min_samples and (
             reason := _exceeds(limit, observation.new, observation.baseline)
         ):
             return reason
@@ -89,14 +104,22 @@ def find_breach(watch: Watch, observation: Observation) -> Reason | None:
 
 
 def find_missing_data(watch: Watch, observation: Observation) -> Reason | None:
-    """Return the first limit for which there were too few requests to judge."""
-    requests = observation.new.requests
+    """Return the first limit for which there were too few requests to judge.
+
+    For a `max_ratio` also the old version must have had enough. Where there is none, there never will be.
+    """
     for limit in watch.limits:
-        if requests < limit.min_samples:
-            metric = limit.metric.value
-            message = f"{metric}: {requests} requests, fewer than the {limit.min_samples} needed to judge"
-            data = {"metric": metric, "samples": requests, "min_samples": limit.min_samples}
-            return Reason("no_data", message, data)
+        versions = {"": observation.new}
+        if limit.max_ratio is not None and observation.baseline is not None:
+            versions["of the old version, "] = observation.baseline
+        for whose, metrics in versions.items():
+            samples, metric = metrics.samples(limit.metric), limit.metric.value
+            if samples < limit.min_samples:
+                message = (
+                    f"{metric}: {samples} requests, {whose}fewer than the {limit.min_samples} needed to judge"
+                )
+                data = {"metric": metric, "samples": samples, "min_samples": limit.min_samples}
+                return Reason("no_data", message, data)
     return None
 
 
@@ -104,8 +127,8 @@ def summary(observation: Observation) -> str:
     """Return one line for the timeline about a bake that passed."""
     new = observation.new
     if not new.invocations:
-        return "no requests"
-    parts = [f"{new.invocations} requests", f"{_percent(Metric.ERRORS, new):.3g}% errors"]
+        return f"no invocations, {new.throttles} throttled requests" if new.throttles else "no requests"
+    parts = [f"{new.invocations} requests", f"{100 * new.errors / new.invocations:.3g}% errors"]
     if new.duration_p95 is not None:
         parts.append(f"p95 {new.duration_p95:.3g} ms")
     return ", ".join(parts)
@@ -115,36 +138,38 @@ def _exceeds(limit: Limit, new: VersionMetrics, baseline: VersionMetrics | None)
     value = _value(limit.metric, new)
     if value is None:
         return None
-    metric, unit = limit.metric.value, _UNITS[limit.metric]
+    metric, unit, samples = limit.metric.value, _UNITS[limit.metric], new.samples(limit.metric)
     for bound, source in _bounds(limit, baseline):
         if value > bound:
-            message = (
-                f"{metric}: {value:.3g}{unit} of {new.requests} requests, above {bound:.3g}{unit} ({source})"
-            )
+            message = f"{metric}: {value:.3g}{unit} of {samples} requests, above {bound:.3g}{unit} ({source})"
             data: dict[str, Any] = {
                 "metric": metric,
                 "value": round(value, 3),
                 "limit": round(bound, 3),
                 "because": source,
-                "samples": new.requests,
+                "samples": samples,
             }
             return Reason("metric", message, data)
     return None
 
 
 def _bounds(limit: Limit, baseline: VersionMetrics | None) -> Iterator[tuple[float, str]]:
-    """Yield each value that must not be exceeded, with the gate file's name for it."""
+    """Yield each value that must not be exceeded, with the gate file's name for it.
+
+    A rate below one in min_samples cannot be distinguished from zero. So the old version's counts as at least
+    that, and as exactly that where there is nothing to compare with: a version that fails every request does
+    not pass for want of a comparison.
+    """
     if limit.most is not None:
         yield limit.most, "max_ms" if limit.metric is Metric.DURATION_P95 else "max_percent"
-    if limit.max_ratio is None or baseline is None:
+    if limit.max_ratio is None:
         return
-    before = _value(limit.metric, baseline)
-    if before is None:
-        return
+    before = _value(limit.metric, baseline) if baseline is not None else None
+    whose = "the old version's" if before is not None else "the least that can be told from nothing,"
     if limit.metric is not Metric.DURATION_P95:
-        # A rate below one in min_samples cannot be distinguished from zero: take that as the lowest baseline.
-        before = max(before, 100 / limit.min_samples)
-    yield before * limit.max_ratio, f"max_ratio {limit.max_ratio:g} of the old version's {before:.3g}"
+        before = max(before or 0.0, 100 / limit.min_samples)
+    if before is not None:
+        yield before * limit.max_ratio, f"max_ratio {limit.max_ratio:g} of {whose} {before:.3g}"
 
 
 _UNITS: Final = {Metric.ERRORS: "%", Metric.THROTTLES: "%", Metric.DURATION_P95: " ms"}
@@ -152,12 +177,15 @@ _UNITS: Final = {Metric.ERRORS: "%", Metric.THROTTLES: "%", Metric.DURATION_P95:
 
 def _value(metric: Metric, metrics: VersionMetrics) -> float | None:
     """Return the metric in percent or milliseconds, or None if there was nothing to measure."""
-    if metric is Metric.DURATION_P95:
-        return metrics.duration_p95
-    return _percent(metric, metrics) if metrics.requests else None
-
-
-def _percent(metric: Metric, metrics: VersionMetrics) -> float:
-    if metric is Metric.THROTTLES:
-        return 100 * metrics.throttles / metrics.requests
-    return 100 * metrics.errors / metrics.invocations if metrics.invocations else 0.0
+    samples = metrics.samples(metric)
+    if not samples:
+        return None
+    match metric:
+        case Metric.ERRORS:
+            return 100 * metrics.errors / samples
+        case Metric.THROTTLES:
+            return 100 * metrics.throttles / samples
+        case Metric.DURATION_P95:
+            return metrics.duration_p95
+        case _ as never:
+            assert_never(never)
