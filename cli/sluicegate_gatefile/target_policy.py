@@ -1,11 +1,12 @@
-"""The target role's policy, made from the gate file: what matches no entry of `functions` cannot be deployed.
+"""The target role's policies, from the gate file: what matches no entry of `functions` cannot be deployed.
 
-The build writes it, template.yaml includes it, so names of account and region are `Fn::Sub`.
+The build writes them, and template.yaml includes them, so names of account and region are `Fn::Sub`. IAM
+limits a policy's size, so a long list of functions takes several: one in the role, and managed ones beside.
 """
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,9 +16,25 @@ from sluicegate.gate.policy import Gate
 MAX_CHARACTERS: Final = 8_000
 """Of 10,240 for all inline policies of a role, without white space (IAM quotas). The template has more."""
 
+MAX_MANAGED: Final = 6_144
+"""Characters of a managed policy, without white space (IAM quotas)."""
+
+MANAGED: Final = 5
+"""Managed policies in the template; a role takes 10 (IAM quotas), and some are left to its operator."""
+
 _RESOURCE: Final = "arn:${AWS::Partition}:lambda:${AWS::Region}:${AWS::AccountId}:function:"
 _LONGEST: Final = {"Partition": "aws-us-gov", "Region": "ap-southeast-99", "AccountId": "0" * 12}
 _PATTERN: Final = re.compile(r"[A-Za-z0-9_*-]+")
+
+_NOTHING_MORE: Final = {
+    "Sid": "NothingMore",
+    "Effect": "Deny",
+    "Action": ["lambda:CreateFunction"],
+    "Resource": "*",
+}
+"""For a policy that has nothing to allow: IAM takes none without a statement."""
+
+Policy = dict[str, Any]
 
 
 class PolicyError(ValueError):
@@ -25,12 +42,17 @@ class PolicyError(ValueError):
 
 
 def write(gate: Gate, path: Path) -> None:
-    """Write the policy of `gate`; raises PolicyError. The same gate gives the same bytes."""
-    path.write_text(json.dumps(of(gate), indent=1) + "\n", encoding="utf-8")
+    """Write the policies of `gate`: the first to `path`, the others beside it; raises PolicyError.
+
+    The same gate gives the same bytes. The others of `policy.json` are `policy-2.json` to `policy-6.json`.
+    """
+    for number, policy in enumerate(of(gate), 1):
+        file = path if number == 1 else path.with_stem(f"{path.stem}-{number}")
+        file.write_text(json.dumps(policy, indent=1) + "\n", encoding="utf-8")
 
 
-def of(gate: Gate) -> dict[str, Any]:
-    """The policy document of a gate. It invokes and watches only where a placement does; see `document`."""
+def of(gate: Gate) -> list[Policy]:
+    """The policy documents of a gate. They invoke and watch only where a placement does; see `documents`."""
     smoked: dict[str, None] = {}
     hooks: dict[str, None] = {}
     watching = False
@@ -42,47 +64,81 @@ def of(gate: Gate) -> dict[str, Any]:
             elif rollout.smoke:
                 smoked[entry.pattern.text] = None
     patterns = dict.fromkeys(entry.pattern.text for entry in gate.functions)
-    return document(tuple(patterns), smoked=tuple(smoked), hooks=tuple(hooks), watching=watching)
+    return documents(tuple(patterns), smoked=tuple(smoked), hooks=tuple(hooks), watching=watching)
 
 
-def document(
+def documents(
     patterns: Sequence[str],
     *,
     smoked: Sequence[str] = (),
     hooks: Sequence[str] = (),
     watching: bool = False,
-) -> dict[str, Any]:
-    """The policy document for function name patterns of the gate file.
+) -> list[Policy]:
+    """The policy documents for function name patterns of the gate file: one, and `MANAGED` more.
 
     Of functions that match `smoked`, versions may be invoked, and the functions `hooks`; `watching` is for
     placements that read CloudWatch. Without a function it denies, as IAM takes no empty list of resources.
-    Raises PolicyError for a pattern that no function's name can match, and where the policy outgrows IAM's
-    limit.
+    Raises PolicyError for a pattern that no function's name can match, and where even all policies are too
+    small.
     """
-    resources = _names(patterns)
-    statements = [
-        _allow("GateFileFunctions", permissions.ACTIONS, _functions(resources))
-        if resources
-        else {"Sid": "NoFunctions", "Effect": "Deny", "Action": list(permissions.ACTIONS), "Resource": "*"}
-    ]
+    limits = [MAX_CHARACTERS, *[MAX_MANAGED] * MANAGED]
+    policies: list[list[Policy]] = [[]]
+    for statement in _statements(patterns, smoked, hooks, watching=watching):
+        rest: list[Any] = statement["Resource"] if isinstance(statement["Resource"], list) else []
+        while True:
+            if len(policies) > len(limits):
+                raise PolicyError(_too_large(patterns, smoked))
+            *before, last = policies
+            taken = _fitting(last, statement, rest, limits[len(before)])
+            if taken == len(rest) and (rest or _size([*last, statement]) <= limits[len(before)]):
+                last.append({**statement, "Resource": rest or statement["Resource"]})
+                break
+            if taken:
+                last.append({**statement, "Resource": rest[:taken]})
+                rest = rest[taken:]
+            policies.append([])
+    policies += [[_NOTHING_MORE]] * (len(limits) - len(policies))
+    return [{"Version": "2012-10-17", "Statement": statements} for statements in policies]
+
+
+def _statements(
+    patterns: Sequence[str], smoked: Sequence[str], hooks: Sequence[str], *, watching: bool
+) -> Iterator[Policy]:
+    """Every statement, of whatever size."""
+    if resources := _names(patterns):
+        yield _allow("GateFileFunctions", permissions.ACTIONS, _functions(resources))
+    else:
+        yield {"Sid": "NoFunctions", "Effect": "Deny", "Action": list(permissions.ACTIONS), "Resource": "*"}
     invoked = [f"{_name(pattern)}:*" for pattern in smoked] + [
         f"{hook}{end}" for hook in hooks for end in ("", ":*")
     ]
     if invoked:
-        statements.append(_allow("Smoke", [permissions.INVOKE], _functions(dict.fromkeys(invoked))))
+        yield _allow("Smoke", [permissions.INVOKE], _functions(_uncovered(invoked)))
     if watching:
-        statements.append(_allow("Watch", permissions.WATCHING, "*"))
-    policy = {"Version": "2012-10-17", "Statement": statements}
-    size = _size(policy)
-    if size > MAX_CHARACTERS:
-        raise PolicyError(
-            f"the `functions` produce a policy of {size} characters, and a role allows {MAX_CHARACTERS}: "
-            "combine several names into one pattern"
-        )
-    return policy
+        yield _allow("Watch", permissions.WATCHING, "*")
 
 
-def _allow(sid: str, actions: Sequence[str], resources: object) -> dict[str, Any]:
+def _fitting(statements: Sequence[Policy], statement: Policy, resources: Sequence[Any], limit: int) -> int:
+    """How many of the resources, from the first, a policy with these statements has room for."""
+    low, high = 0, len(resources)
+    while low < high:
+        middle = (low + high + 1) // 2
+        if _size([*statements, {**statement, "Resource": resources[:middle]}]) <= limit:
+            low = middle
+        else:
+            high = middle - 1
+    return low
+
+
+def _too_large(patterns: Sequence[str], smoked: Sequence[str]) -> str:
+    return (
+        f"the {len(patterns)} names in `functions`, {len(smoked)} of them with smoke tests, are more than "
+        f"the {1 + MANAGED} policies of a role take: combine several names into one pattern (`orders-*`), or "
+        "move some functions to a second stack with a gate file of its own"
+    )
+
+
+def _allow(sid: str, actions: Sequence[str], resources: object) -> Policy:
     return {"Sid": sid, "Effect": "Allow", "Action": list(actions), "Resource": resources}
 
 
@@ -96,7 +152,24 @@ def _names(patterns: Sequence[str]) -> list[str]:
     for pattern in patterns:
         name = _name(pattern)
         names |= dict.fromkeys([name] if name.endswith("*") else [name, f"{name}:*"])
-    return list(names)
+    return _uncovered(list(names))
+
+
+def _uncovered(names: Sequence[str]) -> list[str]:
+    """The names without those that begin as a shorter one with a wildcard at its end does.
+
+    IAM's `*` is any run, colons included. Takes linear time: patterns with other wildcards stay beside what
+    they cover.
+    """
+    unique = list(dict.fromkeys(names))
+    beginnings = {name[:-1] for name in unique if name.endswith("*")} - {
+        name[:-1] for name in unique if "*" in name[:-1]
+    }
+    return [
+        name
+        for name in unique
+        if not any(name[:end] in beginnings for end in range(len(name) + (-1 if name.endswith("*") else 1)))
+    ]
 
 
 def _name(pattern: str) -> str:
@@ -107,9 +180,9 @@ def _name(pattern: str) -> str:
     return pattern.replace("**", "*")
 
 
-def _size(policy: dict[str, Any]) -> int:
-    """Characters of the policy as IAM counts them, in the partition and region with the longest names."""
-    text = json.dumps(policy, separators=(",", ":"))
+def _size(statements: Sequence[Policy]) -> int:
+    """Characters of a policy as IAM counts them, in the partition and region with the longest names."""
+    text = json.dumps({"Version": "2012-10-17", "Statement": statements}, separators=(",", ":"))
     for name, value in _LONGEST.items():
         text = text.replace(f"${{AWS::{name}}}", value)
     return len(text) - text.count("Fn::Sub") * len('{"Fn::Sub":}')

@@ -18,8 +18,8 @@ NAME: Final = "sluicegate"
 PACKAGES: Final = "sluicegate-stand-packages"
 """The bucket that sam uploads code to."""
 
-POLICY: Final = "target-policy.json"
-"""What the template includes in the target's role."""
+POLICIES: Final = ("target-policy.json", *(f"target-policy-{number}.json" for number in range(2, 7)))
+"""What the template includes for the target's role."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def build(
 ) -> None:
     """`sam build` with this gate file, and with the dependencies for an interpreter or a version of Python.
 
-    Loopback issuers are accepted here, and nowhere but on the stand. The target role's policy stays in
+    Loopback issuers are accepted here, and nowhere but on the stand. The target role's policies stay in
     `directory`, so that two stands may build at the same time.
     """
     directory = directory.absolute()
@@ -64,15 +64,17 @@ def build(
         },
         "SLUICEGATE_GATE_FILE": str(gate_file.resolve()),
         "SLUICEGATE_ALLOW_LOOPBACK": "1",
-        "SLUICEGATE_TARGET_POLICY": str(directory / POLICY),
+        "SLUICEGATE_TARGET_POLICY": str(directory / POLICIES[0]),
         "LAYER_PYTHON": str(interpreter),
         "AWS_DEFAULT_REGION": REGION,
     }
     sam("build", "--build-dir", directory, environment=environment)
     template = directory / "template.yaml"
-    text, count = re.subn(rf"Location: \S+/{POLICY}\b", f"Location: {POLICY}", template.read_text())
-    if count != 1:
-        raise StandError(f"{template} does not include {POLICY} once")
+    text = template.read_text()
+    for policy in POLICIES:
+        text, count = re.subn(rf"Location: \S+/{policy}\b", f"Location: {policy}", text)
+        if count != 1:
+            raise StandError(f"{template} does not include {policy} once")
     template.write_text(text)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,24 @@ from sluicegate.aws import permissions
 from sluicegate.gate import policy as gate
 from sluicegate_gatefile import compile as gatefile
 from sluicegate_gatefile import target_policy
-from sluicegate_gatefile.target_policy import MAX_CHARACTERS, PolicyError, document
+from sluicegate_gatefile.target_policy import MANAGED, MAX_CHARACTERS, MAX_MANAGED, PolicyError, documents
+
+NOTHING_MORE = {
+    "Sid": "NothingMore",
+    "Effect": "Deny",
+    "Action": ["lambda:CreateFunction"],
+    "Resource": "*",
+}
 
 FUNCTION = "arn:${AWS::Partition}:lambda:${AWS::Region}:${AWS::AccountId}:function:"
+
+
+def document(patterns: Sequence[str], **more: Any) -> dict[str, Any]:
+    """The role's own policy; there is nothing in the others."""
+    own, *others = documents(patterns, **more)
+    assert len(others) == MANAGED
+    assert all(other["Statement"] == [NOTHING_MORE] for other in others)
+    return own
 
 
 def statement(*patterns: str) -> dict[str, Any]:
@@ -35,6 +51,10 @@ def names(*patterns: str) -> list[str]:
         (["a**b"], ["a*b", "a*b:*"]),
         (["orders-*", "orders-**"], ["orders-*"]),
         (["b", "a"], ["b", "b:*", "a", "a:*"]),
+        (["orders-api", "orders-*", "orders-api-*"], ["orders-*"]),
+        (["orders", "orders*"], ["orders*"]),
+        (["*", "a", "b-*"], ["*"]),
+        (["a*b*", "axb"], ["a*b*", "axb", "axb:*"]),
     ],
 )
 def test_a_pattern_is_the_function_with_its_versions_and_aliases(
@@ -90,11 +110,29 @@ def test_a_watch_reads_cloudwatch() -> None:
     }
 
 
-def test_what_is_invoked_counts_to_the_size() -> None:
-    names = [f"function-{number}" for number in range(40)]
-    document(names)
-    with pytest.raises(PolicyError, match="combine several names into one pattern"):
-        document(names, smoked=names)
+LONGEST = "x" * 60
+"""A function's name has 64 characters at most."""
+
+
+def allowed_on(policies: list[dict[str, Any]], sid: str) -> list[str]:
+    return [name for policy in policies for name in resources(policy, sid)]
+
+
+@pytest.mark.parametrize("count", [1, 31, 45, 90])
+def test_a_company_with_many_functions_takes_several_policies(count: int) -> None:
+    """Exact, long names, each with a smoke test: every one is allowed once, and no policy is too large."""
+    names = [f"{LONGEST}{number:04}" for number in range(count)]
+    policies = documents(names, smoked=names, hooks=["check"], watching=True)
+    expected = [each for name in names for each in (name, f"{name}:*")]
+    assert allowed_on(policies, "GateFileFunctions") == expected
+    assert allowed_on(policies, "Smoke") == [*(f"{name}:*" for name in names), "check", "check:*"]
+    watching = [each for policy in policies for each in policy["Statement"] if each["Sid"] == "Watch"]
+    assert len(watching) == 1
+    assert len(policies) == 1 + MANAGED
+    for policy, limit in zip(policies, [MAX_CHARACTERS, *[MAX_MANAGED] * MANAGED], strict=True):
+        assert size(policy) <= limit
+        sids = [each["Sid"] for each in policy["Statement"]]
+        assert len(sids) == len(set(sids)) > 0
 
 
 GATE_FILE = """\
@@ -144,7 +182,7 @@ def test_only_what_some_placement_needs_is_allowed(
     file.write_text(GATE_FILE.replace("PROD", prod).replace("FUNCTIONS", functions))
     report = gatefile.check(file)
     assert report.gate is not None, report.diagnostics
-    policy = target_policy.of(report.gate)
+    policy, *_ = target_policy.of(report.gate)
     assert resources(policy, "Smoke") == invoked
     assert ("Watch" in [statement["Sid"] for statement in policy["Statement"]]) is watching
 
@@ -160,23 +198,33 @@ def test_what_no_function_is_called_makes_no_policy(pattern: str) -> None:
         document([pattern])
 
 
-def test_a_policy_that_iam_would_refuse_is_refused_at_build() -> None:
-    with pytest.raises(PolicyError, match="combine several names into one pattern"):
-        document([f"function-{number}" for number in range(100)])
+def test_what_iam_would_refuse_is_refused_at_build() -> None:
+    names = [f"{LONGEST}{number:04}" for number in range(200)]
+    with pytest.raises(PolicyError) as refused:
+        documents(names, smoked=names)
+    assert "the 200 names in `functions`, 200 of them with smoke tests" in str(refused.value)
+    assert "combine several names into one pattern (`orders-*`), or move some functions" in str(refused.value)
 
 
-def test_the_largest_policy_fits_in_the_longest_region() -> None:
-    patterns: list[str] = []
-    while True:
-        try:
-            text = json.dumps(document([*patterns, f"f{len(patterns)}"]), separators=(",", ":"))
-        except PolicyError:
-            break
-        patterns.append(f"f{len(patterns)}")
+def test_a_gate_file_of_names_only_is_measured_quickly() -> None:
+    names = [f"{number:x}" for number in range(10_000)]
+    with pytest.raises(PolicyError):
+        documents(names)
+    assert len(documents([*names, "*"])[0]["Statement"][0]["Resource"]) == 1
+
+
+def size(policy: dict[str, Any]) -> int:
+    """Characters as IAM counts them, without white space, where names are longest."""
+    text = json.dumps(policy, separators=(",", ":"))
     for name, value in (("Partition", "aws-us-gov"), ("Region", "ap-southeast-99"), ("AccountId", "1" * 12)):
         text = text.replace(f"${{AWS::{name}}}", value)
-    text = re.sub(r'\{"Fn::Sub":("[^"]+")\}', r"\1", text)
-    assert MAX_CHARACTERS - 300 < len(text) <= MAX_CHARACTERS
+    return len(re.sub(r'\{"Fn::Sub":("[^"]+")\}', r"\1", text))
+
+
+def test_each_policy_is_filled_before_the_next_begins() -> None:
+    full, *others = documents([f"f{number}" for number in range(150)])
+    assert MAX_CHARACTERS - 150 < size(full) <= MAX_CHARACTERS
+    assert MAX_MANAGED - 150 < size(others[0]) <= MAX_MANAGED
 
 
 def test_the_same_gate_gives_the_same_bytes(tmp_path: Path) -> None:
@@ -195,4 +243,8 @@ def test_the_same_gate_gives_the_same_bytes(tmp_path: Path) -> None:
     target_policy.write(report.gate, one)
     target_policy.write(report.gate, other)
     assert one.read_bytes() == other.read_bytes()
+    assert sorted(file.name for file in tmp_path.glob("one*.json")) == [
+        *(f"one-{number}.json" for number in range(2, 2 + MANAGED)),
+        "one.json",
+    ]
     assert json.loads(one.read_text()) == document(["orders-*", "payments"])

@@ -6,6 +6,7 @@ from typing import Final
 import pytest
 
 from sluicegate.oidc.identity import FEEDBACK_SECRETS
+from sluicegate_gatefile import target_policy
 from support.template import (
     FUNCTIONS,
     Json,
@@ -108,7 +109,7 @@ def test_every_role_is_written_out_and_can_be_bounded() -> None:
     for role in of_type("AWS::IAM::Role"):
         assert "ManagedPolicyArns" not in properties(role)
         assert properties(role)["PermissionsBoundary"]["Fn::If"][0] == "Bounded"
-    assert not of_type("AWS::IAM::ManagedPolicy") + of_type("AWS::IAM::Policy")
+    assert not of_type("AWS::IAM::Policy")
 
 
 def test_each_function_has_a_role_and_a_log_of_its_own() -> None:
@@ -150,6 +151,16 @@ def test_the_target_role_deploys_what_the_gate_file_names() -> None:
         if "Fn::Transform" in policy["PolicyDocument"]
     ]
     assert included == [{"Name": "AWS::Include", "Parameters": {"Location": "build/target-policy.json"}}]
+
+
+def test_the_policies_that_the_gate_file_needs_beyond_one_are_the_target_roles() -> None:
+    for number, name in enumerate(of_type("AWS::IAM::ManagedPolicy"), 2):
+        location = {"Location": f"build/target-policy-{number}.json"}
+        assert properties(name)["PolicyDocument"] == {
+            "Fn::Transform": {"Name": "AWS::Include", "Parameters": location}
+        }
+        assert properties(name)["Roles"] == [{"Ref": "TargetRole"}]
+    assert len(of_type("AWS::IAM::ManagedPolicy")) == target_policy.MANAGED
 
 
 def test_the_target_role_never_deploys_sluicegate_itself() -> None:
