@@ -43,6 +43,7 @@ def context() -> Context:
         secrets=Secrets(lambda: clients.client("secretsmanager")),
         own=settings.own,
         log=log_event,
+        waits=settings.waits,
     )
 
 

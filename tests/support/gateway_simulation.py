@@ -124,6 +124,7 @@ class GatewaySimulation(Simulation):
     gate: Gate = field(default_factory=gate_of)
     notes: list[tuple[str, Json]] = field(default_factory=list)
     jobs: int = 1_000
+    polls: int = 4
     failures: list[Exception] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -159,6 +160,7 @@ class GatewaySimulation(Simulation):
             secrets=cast(Any, None),
             own=OWN,
             log=lambda event, **facts: self.notes.append((event, facts)),
+            waits=self.polls,
             clock=self.clock,
             sleep=self.clock.sleep,
         )

@@ -113,6 +113,7 @@ def _answered(gate: Gate, given: str, now: float) -> Reply:
         secrets=cast(Any, None),
         own=Target("000000000000", "eu-central-1"),
         log=lambda *_, **__: None,
+        waits=4,
         clock=lambda: now,
     )
     request = GatewayRequest(

@@ -6,9 +6,21 @@ import pytest
 
 from sluicegate.deployment.model import Deployment, Status
 from sluicegate.gateway.app import dispatch
-from sluicegate.gateway.http import GatewayRequest
-from support.gateway_simulation import GatewaySimulation, artifact, gateway_simulation, problem
-from support.signing import token
+from sluicegate.gateway.http import GatewayRequest, GatewayResponse
+from sluicegate.store.codec import marshal
+from sluicegate.store.polls import places_of
+from support.gateway_simulation import (
+    RELEASERS,
+    GatewaySimulation,
+    artifact,
+    gate_of,
+    gateway_simulation,
+    problem,
+    rule,
+)
+from support.lambda_model import error
+from support.signing import ISSUER, token
+from support.simulation import TABLE
 
 pytestmark = pytest.mark.filterwarnings("ignore:No application metrics")
 
@@ -19,14 +31,20 @@ def at() -> Iterator[GatewaySimulation]:
         yield made
 
 
-def read(at: GatewaySimulation, deployment: Deployment, *, after: int, **claims: str) -> float:
-    """Ask for news after a revision, for 20 seconds; how long the answer took."""
-    began = at.clock()
+def ask(at: GatewaySimulation, deployment: Deployment, *, after: int, **claims: str) -> GatewayResponse:
+    """Ask for news after a revision, for 20 seconds."""
     headers = {"authorization": [f"Bearer {token(at.job(**claims))}"]}
     query = {"after": [str(after)], "wait": ["20"]}
     call = GatewayRequest("GET", "/deployments/{id}", {"id": deployment.id}, query, headers, b"", "request")
     answer = dispatch(at.context, call)
     assert (answer.status, answer.value["id"]) == (200, deployment.id)
+    return answer
+
+
+def read(at: GatewaySimulation, deployment: Deployment, *, after: int, **claims: str) -> float:
+    """Ask for news after a revision, for 20 seconds; how long the answer took."""
+    began = at.clock()
+    ask(at, deployment, after=after, **claims)
     return at.clock() - began
 
 
@@ -48,5 +66,106 @@ def test_what_is_final_is_not_waited_for(at: GatewaySimulation) -> None:
 
 def test_a_caller_that_may_not_see_it_does_not_wait(at: GatewaySimulation) -> None:
     deployment, began = at.deploy(artifact(at, b"new")), at.clock()
-    found = problem(read, at, deployment, after=999_999, project_id="4214")
+    found = problem(read, at, deployment, after=deployment.revision, project_id="4214")
     assert (found.status, at.clock()) == (404, began)
+
+
+def test_a_revision_that_does_not_exist_is_not_waited_for(at: GatewaySimulation) -> None:
+    """No caller has seen it, so nothing but a wish to occupy the watcher asks for it."""
+    deployment = at.deploy(artifact(at, b"new"))
+    for after in (deployment.revision + 1, 999_999_999):
+        assert read(at, deployment, after=after) == 0
+
+
+# Places
+
+
+def waiting(at: GatewaySimulation, deployment: Deployment, project: str, count: int) -> list[GatewayResponse]:
+    """So many more calls of a project while they all wait: each begins inside the wait of the one before."""
+    answers: list[GatewayResponse] = []
+    if count:
+        sleep, begun = at.clock.sleep, False
+
+        def nested(seconds: float) -> None:
+            nonlocal begun
+            if not begun:
+                begun = True
+                answers.extend(waiting(at, deployment, project, count - 1))
+            sleep(seconds)
+
+        at.clock.sleep = nested  # type: ignore[method-assign]
+        try:
+            answers.append(ask(at, deployment, after=deployment.revision, project_id=project))
+        finally:
+            at.clock.sleep = sleep  # type: ignore[method-assign]
+    return answers
+
+
+def shed(answers: list[GatewayResponse]) -> int:
+    return sum("Retry-After" in answer.headers for answer in answers)
+
+
+@pytest.mark.parametrize(("concurrency", "places", "share"), [(1, 1, 1), (4, 4, 3), (10, 8, 6), (50, 40, 30)])
+def test_a_project_occupies_three_quarters_of_the_places(concurrency: int, places: int, share: int) -> None:
+    shares = [set(places_of((ISSUER, str(project)), concurrency)) for project in range(200)]
+    assert {len(each) for each in shares} == {share}
+    assert set.union(*shares) == set(range(places))
+    assert places_of((ISSUER, "4213"), concurrency) == places_of((ISSUER, "4213"), concurrency)
+
+
+def test_what_finds_no_place_is_answered_at_once_with_the_state(at: GatewaySimulation) -> None:
+    at.gate = gate_of(rules=(RELEASERS, rule("readers", "read", claims={"project_id": ["99"]})))
+    deployment = at.deploy(artifact(at, b"new"))
+    many = waiting(at, deployment, "4213", 20)
+    assert [answer.value["revision"] for answer in many] == [deployment.revision] * len(many)
+    assert shed(many) == 1  # the call that found no place did not wait, and so began no other
+    assert len(many) - shed(many) == 3
+    assert ("wait_shed", {"deployment": deployment.id, "project_id": "4213"}) in at.notes
+
+
+def test_a_project_that_exhausts_its_places_leaves_some_to_others(at: GatewaySimulation) -> None:
+    at.gate = gate_of(rules=(RELEASERS, rule("readers", "read", claims={"project_id": ["99"]})))
+    at.polls = 10
+    deployment = at.deploy(artifact(at, b"new"))
+    now = int(at.clock())
+    for number in places_of((ISSUER, "4213"), 10):
+        item = {"pk": f"poll#{number}", "sk": "poll", "poller": "another", "lease": now + 20}
+        at.client.put_item(TableName=TABLE, Item=marshal(item))
+    assert read(at, deployment, after=deployment.revision) == 0
+    others = places_of((ISSUER, "99"), 10)
+    assert set(others) - set(places_of((ISSUER, "4213"), 10))
+    took = [read(at, deployment, after=deployment.revision, project_id="99") for _ in range(12)]
+    assert max(took) == pytest.approx(20)
+
+
+def test_a_place_is_freed_and_a_dead_calls_place_is_free_again(at: GatewaySimulation) -> None:
+    at.polls = 1
+    deployment = at.deploy(artifact(at, b"new"))
+    for _ in range(3):
+        assert read(at, deployment, after=deployment.revision) == pytest.approx(20)
+    assert at.store.polls.take((ISSUER, "4213"), 1, 20) is not None
+    assert read(at, deployment, after=deployment.revision) == 0
+    at.clock.sleep(25)
+    assert read(at, deployment, after=deployment.revision) == pytest.approx(20)
+
+
+@pytest.mark.parametrize("code", ["ThrottlingException", "AccessDeniedException"])
+def test_where_places_cannot_be_counted_nobody_waits(at: GatewaySimulation, code: str) -> None:
+    deployment = at.deploy(artifact(at, b"new"))
+
+    def fails(**_: object) -> None:
+        raise error(code, 400)
+
+    at.listen("before-call.dynamodb.UpdateItem", fails)
+    answer = ask(at, deployment, after=deployment.revision)
+    assert answer.headers["Retry-After"] == "5"
+
+
+def test_a_whole_wait_costs_two_writes_and_a_few_reads(at: GatewaySimulation) -> None:
+    deployment = at.deploy(artifact(at, b"new"))
+    calls: list[str] = []
+    at.listen("before-call.dynamodb", lambda model, **_: calls.append(model.name))
+    read(at, deployment, after=deployment.revision)
+    assert calls.count("UpdateItem") == 2
+    assert calls.count("GetItem") <= 30
+    assert len(calls) == calls.count("UpdateItem") + calls.count("GetItem")

@@ -163,6 +163,7 @@ class Hooks:
             secrets=Secrets(lambda: cast(Any, self.manager), self.simulation.clock),
             own=OWN,
             log=lambda event, **facts: self.noted.append((event, facts)),
+            waits=4,
             clock=self.simulation.clock,
             sleep=self.simulation.clock.sleep,
         )

@@ -39,7 +39,7 @@ RECORD: Final = {
             | {"dynamodb:Query", "s3:GetObject", "s3:ListBucket", "s3:PutObject", "states:StartExecution"}
             | {"secretsmanager:GetSecretValue"},
         ),
-        ("WatcherRole", LOG | TRACE | {"dynamodb:GetItem"}),
+        ("WatcherRole", LOG | TRACE | {"dynamodb:GetItem", "dynamodb:UpdateItem"}),
         (
             "DeployerRole",
             LOG | TRACE | RECORD | WAKE
@@ -197,11 +197,13 @@ def test_the_notifier_hears_one_queue_and_reads_the_record(sid: str, resource: J
     assert statement["Resource"] == resource
 
 
-def test_the_notifier_writes_its_ledger_and_nothing_else() -> None:
-    for statement in statements("NotifierRole"):
+@pytest.mark.parametrize(("role", "keys"), [("NotifierRole", "status#*"), ("WatcherRole", "poll#*")])
+def test_a_reader_writes_its_own_items_and_nothing_else(role: str, keys: str) -> None:
+    """The notifier its ledger, the watcher its places."""
+    for statement in statements(role):
         if {"dynamodb:PutItem", "dynamodb:UpdateItem"} & set(listed(statement["Action"])):
-            keys = {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": ["status#*"]}}
-            assert statement["Condition"] == keys
+            condition = {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": [keys]}}
+            assert statement["Condition"] == condition
 
 
 def test_the_notifier_reads_secrets_of_its_prefix_and_nobody_else_does() -> None:

@@ -110,6 +110,7 @@ class Stand:
             cast(Any, None),
             OWN,
             unheard,
+            4,
             at.clock,
             at.clock.sleep,
         )

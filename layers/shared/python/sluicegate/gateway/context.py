@@ -24,7 +24,7 @@ class EventLog(Protocol):
 class Context:
     """The gate file in force, the issuers' keys, the table, and the services that the gateway calls.
 
-    `own` is the account and region of a stage without a target.
+    `own` is the account and region of a stage without a target, `waits` the number of long polls at once.
     """
 
     gate: Gate
@@ -35,5 +35,6 @@ class Context:
     secrets: Secrets
     own: Target
     log: EventLog
+    waits: int
     clock: Callable[[], float] = time.time
     sleep: Callable[[float], None] = time.sleep

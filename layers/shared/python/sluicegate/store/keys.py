@@ -17,6 +17,7 @@
     served#ACCOUNT#REGION#FUNCTION#ALIAS  VERSION      a version that succeeded there; is it withdrawn?
     newest-pipeline#ACCOUNT#REGION#...    PROJECT      the newest pipeline of a project that succeeded there
     hold#STAGE                            RULE         that a rule holds its functions in the stage, and why
+    poll#NUMBER                           poll         a place for a long poll, and its lease
     status#HASH, status#ID                             what GitLab was sent (`notifier.ledger`)
 
     index         attributes      items
@@ -121,6 +122,11 @@ def newest_pipeline(deployment: Deployment) -> Key:
     target, by = deployment.plan.target, deployment.requested_by
     pk = f"newest-pipeline#{target.account}#{target.region}#{deployment.function}#{deployment.plan.alias}"
     return {"pk": pk, "sk": project_key(by.issuer, by.project_id)}
+
+
+def poll(number: int) -> Key:
+    """A place for a long poll."""
+    return {"pk": f"poll#{number}", "sk": "poll"}
 
 
 def hold(stage: str, rule: str) -> Key:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from sluicegate.store.deployments import Deployments
 from sluicegate.store.holds import Holds
 from sluicegate.store.locks import Locks
+from sluicegate.store.polls import Polls
 from sluicegate.store.requests import Requests
 from sluicegate.store.table import Table
 from sluicegate.store.uploads import Uploads
@@ -35,3 +36,4 @@ class Store:
         self.holds = Holds(opened)
         self.uploads = Uploads(opened, clock)
         self.waits = Waits(opened)
+        self.polls = Polls(opened, clock)

@@ -1,7 +1,11 @@
 """`/deployments`: create, read and list."""
 
+from dataclasses import replace
 from typing import Final
 
+from botocore.exceptions import BotoCoreError, ClientError
+
+from sluicegate.aws.errors import error_code
 from sluicegate.deployment.model import Deployment
 from sluicegate.gate.model import Placement
 from sluicegate.gate.rules import Rule
@@ -18,9 +22,13 @@ from sluicegate.gateway.requests.queries import ListRequest
 from sluicegate.oidc.identity import Identity
 from sluicegate.store.deployments import Index
 from sluicegate.store.keys import ALL_DEPLOYMENTS, digest, project_key
+from sluicegate.store.polls import PollPlace
 
 MAX_EXAMINED: Final = 500
 """Records that one list request reads at most; `next_cursor` continues from there."""
+
+SHED_PAUSE: Final = 5
+"""Seconds after which a caller whose wait was shed should ask again."""
 
 
 def create(context: Context, call: GatewayRequest, identity: Identity) -> GatewayResponse:
@@ -72,17 +80,53 @@ def _dry_run(
 
 
 def read(context: Context, call: GatewayRequest, identity: Identity) -> GatewayResponse:
-    """Return the deployment as soon as it is past a revision. The caller is authorized before any wait."""
+    """Return the deployment as soon as it is past a revision. The caller is authorized before any wait.
+
+    Only the revision after the current one is waited for; a later one does not exist yet.
+    """
     request = queries.read(call.path, call.query)
     deployment = visible_deployment(context, request.id, identity) if request else None
     if request is None or deployment is None:
         raise not_found()
-    until, pause = context.clock() + request.wait, 0.1
-    while deployment.revision <= request.after and not deployment.status.final and context.clock() < until:
+    if deployment.revision != request.after or deployment.status.final or not request.wait:
+        return deployment_response(deployment, 200, after=request.after)
+    place = _place(context, identity, request.wait)
+    if place is None:
+        context.log("wait_shed", deployment=deployment.id, project_id=identity.text("project_id"))
+        response = deployment_response(deployment, 200, after=request.after)
+        return replace(response, headers={**response.headers, "Retry-After": str(SHED_PAUSE)})
+    try:
+        deployment = _news(context, deployment, request.wait)
+    finally:
+        _free(context, place)
+    return deployment_response(deployment, 200, after=request.after)
+
+
+def _news(context: Context, deployment: Deployment, seconds: int) -> Deployment:
+    """Return the next revision as soon as there is one, or this one after so many seconds."""
+    known, until, pause = deployment, context.clock() + seconds, 0.1
+    while deployment.revision == known.revision and context.clock() < until:
         context.sleep(min(pause, max(0.0, until - context.clock())))
         pause = min(1.0, pause * 1.25)
-        deployment = context.store.deployments.get(request.id) or deployment
-    return deployment_response(deployment, 200, after=request.after)
+        deployment = context.store.deployments.get(known.id) or deployment
+    return deployment
+
+
+def _place(context: Context, identity: Identity, seconds: int) -> PollPlace | None:
+    """Return a place to wait in; None, and so an answer at once, where there is none or the table fails."""
+    try:
+        return context.store.polls.take(identity.project, context.waits, seconds)
+    except (ClientError, BotoCoreError) as error:
+        context.log("wait_not_counted", error=error_code(error))
+        return None
+
+
+def _free(context: Context, place: PollPlace) -> None:
+    """Free the place. If that fails, its lease ends."""
+    try:
+        context.store.polls.free(place)
+    except (ClientError, BotoCoreError) as error:
+        context.log("wait_not_counted", error=error_code(error))
 
 
 def list_(context: Context, call: GatewayRequest, identity: Identity) -> GatewayResponse:
