@@ -93,8 +93,8 @@ class CloudWatch:
 def _values(pages: Iterable[Mapping[str, Any]], ids: Sequence[str]) -> dict[str, list[float]]:
     """Return all values of each metric. Raises LookFailed unless CloudWatch says that they are complete.
 
-    A metric without values is one where nothing happened, so a metric whose values could not be had must not
-    look like one. Each metric has a status, and of several pages the last one counts: PartialData means that
+    A metric without values is one where nothing happened, so a metric whose values are missing must not look
+    like one. Each metric has a status, and of several pages the last one counts: PartialData means that
     there is more on the next page (GetMetricData, MetricDataResult, read on 2026-11-26).
     """
     values: dict[str, list[float]] = {metric: [] for metric in ids}

@@ -57,15 +57,36 @@ def checked(steps: Sequence[TrafficStep]) -> tuple[TrafficStep, ...]:
     return tuple(steps)
 
 
-def is_at_least_as_cautious(one: Sequence[TrafficStep], other: Sequence[TrafficStep]) -> bool:
-    """Say whether `one` is as cautious as `other`, or more.
+def is_at_least_as_cautious(
+    one: Sequence[TrafficStep], other: Sequence[TrafficStep], *, watched: bool
+) -> bool:
+    """Say whether `one` is as cautious as `other`, or more. `watched` says whether the bakes are watched.
 
     It is if, at every moment since traffic first moved, `one` has no more traffic on the new version than
-    `other`, and `one` still watches whenever `other` does. That is a partial order: one of two strategies may
-    be more cautious at first and the other later; then neither is at least as cautious as the other.
+    `other`, and `one` still bakes whenever `other` does. Less traffic alone would disarm a watch: too few
+    requests say nothing. So where there is one, `one` must also show it as much: whenever a step of `other`
+    ends, `other` has had so much traffic for so long on the new version. Before `one` has more traffic than
+    that step, it must have had at least as much for at least as long: then whatever the requests that come
+    in, it has counted as many, at the same load, and any delay of the metrics takes no more of them away.
+
+    Both are partial orders: one of two strategies may be more cautious at first and the other later; then
+    neither is at least as cautious as the other.
     """
     moments = {start for steps in (one, other) for start, _ in _curve(steps)}
-    return all(_exposure(one, moment) <= _exposure(other, moment) for moment in moments)
+    if any(_exposure(one, moment) > _exposure(other, moment) for moment in moments):
+        return False
+    shares = [step.percent for step in other]
+    return not watched or all(
+        _baked(one, least, most) >= _baked(other, least, most)
+        for most in shares
+        for least in shares
+        if least <= most
+    )
+
+
+def _baked(steps: Sequence[TrafficStep], least: int, most: int) -> int:
+    """Return the seconds of bakes with that share of the traffic."""
+    return sum(step.bake for step in steps if least <= step.percent <= most)
 
 
 def _curve(steps: Sequence[TrafficStep]) -> Iterator[tuple[int, int]]:

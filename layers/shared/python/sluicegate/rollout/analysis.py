@@ -165,7 +165,7 @@ def _bounds(limit: Limit, baseline: VersionMetrics | None) -> Iterator[tuple[flo
     if limit.max_ratio is None:
         return
     before = _value(limit.metric, baseline) if baseline is not None else None
-    whose = "the old version's" if before is not None else "the least that can be told from nothing,"
+    whose = "the old version's" if before is not None else "the lowest rate that can be measured,"
     if limit.metric is not Metric.DURATION_P95:
         before = max(before or 0.0, 100 / limit.min_samples)
     if before is not None:

@@ -43,7 +43,9 @@ def required_actions(request: DeploymentRequest, placement: Placement | None) ->
     loosens = (
         request.strategy is not None
         and placement is not None
-        and not is_at_least_as_cautious(request.strategy, placement.steps)
+        and not is_at_least_as_cautious(
+            request.strategy, placement.steps, watched=placement.watch is not None
+        )
     )
     return (request.action, "override-strategy") if loosens else (request.action,)
 
