@@ -18,7 +18,9 @@ from sluicegate.gate.records import FORMAT
 from sluicegate_gatefile import policy_tests, reading, target_policy, yaml_source
 from sluicegate_gatefile.checks import functions, issuers, rollouts, rules, webhooks
 from sluicegate_gatefile.checks.context import CheckContext
+from sluicegate_gatefile.checks.grants import Grants, TooManySteps
 from sluicegate_gatefile.diagnostics import Diagnostic, Findings, Mark, Severity
+from sluicegate_gatefile.files import UnusableFile, read_file
 from sluicegate_gatefile.policy_tests import TestResult
 from sluicegate_gatefile.reading import UNSUPPORTED
 from sluicegate_gatefile.schema.file import GateFile
@@ -28,7 +30,11 @@ from sluicegate_gatefile.yaml_source import Source
 OWN_FUNCTIONS = ("gateway", "watcher", "deployer", "janitor", "waker", "relay", "notifier")
 """The functions of Sluicegate's own stack, after its name."""
 
-MAX_JWKS = 65_536  # bytes, as for keys that are fetched
+MAX_FILE = 512 * 1024
+"""Bytes of a gate file. A thousand rules take 250 KiB."""
+
+MAX_JWKS = 65_536
+"""Bytes of a key set's file, as for keys that are fetched."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +71,12 @@ def check(path: str | Path, *, allow_loopback: bool = False, stack_name: str = "
 
     context = CheckContext(file, report, own_functions)
     read_keys = partial(_keys_beside, path.parent)
-    document = _json(_document(context, read_keys, allow_loopback=allow_loopback))
+    try:
+        document = _json(_document(context, read_keys, allow_loopback=allow_loopback))
+    except TooManySteps:
+        what = "the rules name more functions and patterns than can be compared with these in reasonable time"
+        report("error", "size", ("functions",), f"{what}: combine names into patterns")
+        return Report(None, None, findings.in_order(), ())
     if any(diagnostic.severity == "error" for diagnostic in findings.found):
         return Report(None, None, findings.in_order(), ())
     gate = codec.parse(document, own_functions=own_functions)
@@ -75,9 +86,12 @@ def check(path: str | Path, *, allow_loopback: bool = False, stack_name: str = "
         report("error", "policy", ("functions",), str(error))
         return Report(None, None, findings.in_order(), ())
     webhooks.check_waiting(gate, report)
-    results = tuple(
-        policy_tests.run(gate, test, source.shown(("tests", i))) for i, test in enumerate(file.tests)
-    )
+    try:
+        results = policy_tests.run_all(gate, file.tests, lambda i: source.shown(("tests", i)))
+    except TooManySteps:
+        what = "they ask more than the rules can answer in reasonable time: leave some out"
+        report("error", "size", ("tests",), what)
+        return Report(None, None, findings.in_order(), ())
     return Report(gate, document, findings.in_order(), results)
 
 
@@ -86,8 +100,9 @@ def _document(context: CheckContext, read_keys: issuers.KeyReader, *, allow_loop
     functions.check_functions(context)
     merged = rollouts.rollouts(context)
     found_rules = rules.rules(context)
-    functions.check_shared_targets(context, found_rules)
-    rollouts.check_approvers(context, merged, found_rules)
+    grants = Grants(context.entries, found_rules)
+    functions.check_shared_targets(context, grants)
+    rollouts.check_approvers(context, merged, grants)
     rollouts.check_rollbacks(context, merged, found_rules)
     policy_tests.check_tests(context, found_rules)
     return {
@@ -127,9 +142,9 @@ def _function(pattern: str, entry: FunctionSection, merged: rollouts.MergedRollo
 def _source(path: Path, findings: Findings) -> tuple[Source, GateFile] | None:
     """Return the file's values with their places, and the gate file; None if it has not the shape of one."""
     try:
-        text = path.read_bytes().decode("utf-8")
-    except OSError as error:
-        findings.add("error", "file", Mark(), f"cannot read it: {error.strerror}")
+        text = read_file(path, MAX_FILE).decode("utf-8")
+    except UnusableFile as error:
+        findings.add("error", "file", Mark(), str(error))
         return None
     except UnicodeDecodeError:
         findings.add("error", "file", Mark(), "the file is not UTF-8")
@@ -147,14 +162,9 @@ def _keys_beside(directory: Path, name: str) -> str:
     """The JWK set in a file; raises ValueError where it is none."""
     from sluicegate.oidc.jwks import parse_jwks  # with cryptography, which only a file of keys needs
 
-    try:
-        data = (directory / name).read_bytes()
-    except OSError as error:
-        raise ValueError(f"cannot read it: {error.strerror}") from error
-    if len(data) > MAX_JWKS:
-        raise ValueError("larger than 64 KiB")
+    data = read_file(directory / name, MAX_JWKS)
     parse_jwks(data)
-    return data.decode("utf-8")
+    return data.decode("utf-8-sig")
 
 
 def _json(document: dict[str, Any]) -> bytes:

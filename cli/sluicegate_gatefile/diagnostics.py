@@ -3,6 +3,7 @@
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from itertools import islice
 from typing import Literal
 
 from sluicegate.text import clean
@@ -52,7 +53,11 @@ class Findings:
 
 
 def did_you_mean(name: str, names: Collection[str]) -> str:
-    """Return the end of a message about an unknown name; empty if no name is near."""
+    """Return the end of a message about an unknown name; empty if no name is near.
+
+    It looks at the first hundred names only: to compare all unknown names with all known ones takes too long.
+    """
+    names = tuple(islice((known for known in names if len(known) <= 2 * len(name) + 2), 100))
     near = get_close_matches(name.lower().replace("-", "_"), names, n=1) or get_close_matches(
         name, names, n=1
     )

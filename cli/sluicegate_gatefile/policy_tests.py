@@ -1,13 +1,16 @@
 """The gate file's `tests`: questions to the compiled gate, and the answers that it must give."""
 
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from sluicegate.gate.policy import Decision, Gate
+from sluicegate.gate.rules import PINS
 from sluicegate.oidc.identity import Identity
 from sluicegate.text import clean
 from sluicegate_gatefile.checks.context import CheckContext
-from sluicegate_gatefile.checks.grants import Rules
+from sluicegate_gatefile.checks.grants import Rules, TooManySteps
 from sluicegate_gatefile.diagnostics import Mark, did_you_mean
 from sluicegate_gatefile.schema.rules import TestSection
 from sluicegate_gatefile.yaml_source import Path
@@ -37,6 +40,26 @@ def check_tests(context: CheckContext, rules: Rules) -> None:
         elif rule is not None and rule not in names:
             what = f"there is no rule `{rule}`{did_you_mean(rule, names)}"
             context.error("test", (*at, "expect", "rule"), what)
+
+
+MAX_STEPS: Final = 20_000_000
+"""Characters that are compared with patterns, about three seconds."""
+
+
+def run_all(gate: Gate, tests: Sequence[TestSection], mark: Callable[[int], Mark]) -> tuple[TestResult, ...]:
+    """Ask the gate all of them. Raises TooManySteps before the first if together they ask too much."""
+    patterns: Counter[tuple[str, str]] = Counter()
+    for rule in gate.rules:
+        number = len(rule.functions) + sum(len(wanted) for _, wanted in rule.claims)
+        patterns.update({(claim, value): number for claim in PINS for value in rule.pinned(claim)})
+    steps = 0
+    for test in tests:
+        given = test.identity.given()
+        length = len(test.request.function) + sum(map(len, map(str, given.values())))
+        steps += length * sum(patterns[claim, str(given.get(claim))] for claim in PINS)
+    if steps > MAX_STEPS:
+        raise TooManySteps
+    return tuple(run(gate, test, mark(i)) for i, test in enumerate(tests))
 
 
 def run(gate: Gate, test: TestSection, mark: Mark) -> TestResult:

@@ -2,7 +2,9 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from functools import cached_property
 
+from sluicegate_gatefile.checks.grants import Entries
 from sluicegate_gatefile.diagnostics import did_you_mean, listed
 from sluicegate_gatefile.schema.file import GateFile
 from sluicegate_gatefile.yaml_source import Path, Reporter
@@ -15,6 +17,11 @@ class CheckContext:
     file: GateFile
     report: Reporter
     own_functions: tuple[str, ...]
+
+    @cached_property
+    def entries(self) -> Entries:
+        """The entries of `functions`, to compare patterns with."""
+        return Entries(tuple(self.file.functions))
 
     def error(self, code: str, at: Path, message: str) -> None:
         """Report an error about the value at a path."""

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from sluicegate.gate import patterns
 from sluicegate_gatefile.checks.context import CheckContext
-from sluicegate_gatefile.checks.grants import Rules, reaches
+from sluicegate_gatefile.checks.grants import Grants
 from sluicegate_gatefile.diagnostics import listed
 from sluicegate_gatefile.yaml_source import Path
 
@@ -33,10 +33,10 @@ def check_own_functions(context: CheckContext, at: Path, pattern: str) -> None:
             context.error("own_function", at, what)
 
 
-def check_shared_targets(context: CheckContext, rules: Rules) -> None:
+def check_shared_targets(context: CheckContext, grants: Grants) -> None:
     """Warn where a rule on an unprotected stage also lets write the `$LATEST` of a protected one."""
     for pattern in context.file.functions:
-        granted = {stage for rule in rules if reaches(rule, pattern) for stage in rule["stages"]}
+        granted = {stage for stage, _ in grants.on(pattern)}
         known = [stage for stage in context.file.stages if stage in granted]
         protected = context.protected(known)
         others = [stage for stage in known if stage not in protected]

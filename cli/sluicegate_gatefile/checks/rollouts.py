@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from sluicegate.gate.rollout_settings import Rollout
 from sluicegate_gatefile.checks.context import CheckContext
-from sluicegate_gatefile.checks.grants import Rules, reaches
+from sluicegate_gatefile.checks.grants import Grants, Rules
 from sluicegate_gatefile.diagnostics import listed
 from sluicegate_gatefile.overrides import Rollouts
 from sluicegate_gatefile.yaml_source import Path
@@ -44,18 +44,20 @@ def rollouts(context: CheckContext) -> MergedRollouts:
 
 def check_rollbacks(context: CheckContext, merged: MergedRollouts, rules: Rules) -> None:
     """Warn of rules whose jobs need an approval to deploy, and none to go back to what was deployed."""
+    waiting = {
+        stage: sum(
+            context.entries.bit(pattern)
+            for pattern in context.file.functions
+            if merged.of(pattern, stage).approval is not None
+        )
+        for stage in context.file.stages
+    }
     for i, rule in enumerate(rules):
         if "rollback" not in rule["actions"] or not {"deploy", "promote"} & set(rule["actions"]):
             continue
+        reached = context.entries.reached_by(rule)
         asking = [
-            stage
-            for stage in context.file.stages
-            if stage in rule["stages"]
-            and any(
-                merged.of(pattern, stage).approval is not None
-                for pattern in context.file.functions
-                if reaches(rule, pattern)
-            )
+            stage for stage, entries in waiting.items() if stage in rule["stages"] and entries & reached
         ]
         if asking:
             what = (
@@ -65,16 +67,12 @@ def check_rollbacks(context: CheckContext, merged: MergedRollouts, rules: Rules)
             context.warning("rollback", ("rules", i, "allow", "actions"), what)
 
 
-def check_approvers(context: CheckContext, merged: MergedRollouts, rules: Rules) -> None:
+def check_approvers(context: CheckContext, merged: MergedRollouts, grants: Grants) -> None:
     """Warn where what may be deployed waits for an approval that nobody may give."""
     for pattern, entry in context.file.functions.items():
+        on_entry = set(grants.on(pattern))
         for stage in context.file.stages:
-            granted = {
-                action
-                for rule in rules
-                if stage in rule["stages"] and reaches(rule, pattern)
-                for action in rule["actions"]
-            }
+            granted = {action for where, action in on_entry if where == stage}
             asks = merged.of(pattern, stage).approval is not None
             if asks and {"deploy", "promote"} & granted and "approve" not in granted:
                 override = entry.stages.get(stage)

@@ -12,7 +12,7 @@ from sluicegate.gate.rules import DENIABLE, PINS
 from sluicegate_gatefile.checks import webhooks
 from sluicegate_gatefile.checks.context import CheckContext
 from sluicegate_gatefile.checks.functions import check_own_functions
-from sluicegate_gatefile.checks.grants import Rules, overlap
+from sluicegate_gatefile.checks.grants import Rules
 from sluicegate_gatefile.diagnostics import listed
 from sluicegate_gatefile.schema.base import ID
 from sluicegate_gatefile.schema.rules import RuleSection
@@ -65,7 +65,7 @@ def _rule(context: CheckContext, at: Path, rule: RuleSection) -> dict[str, Any]:
     for i, pattern in enumerate(allow.functions):
         where: Path = (*at, "allow", "functions", i)
         check_own_functions(context, where, pattern)
-        if not any(overlap(pattern, covered) for covered in context.file.functions):
+        if not context.entries.overlapping(pattern):
             what = f"`{pattern}` matches no entry of `functions`: it grants nothing"
             context.warning("uncovered", where, what)
     return {
