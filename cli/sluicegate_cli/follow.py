@@ -25,6 +25,7 @@ _OUTCOMES: Final = {
     "restored": "alias {alias} was restored",
     "left_to_other": "alias {alias} was changed by somebody else meanwhile, and left as it is",
     "removed": "alias {alias}, created by this deployment, was deleted",
+    "not_restored": "alias {alias} could not be restored; check it in AWS",
     "unknown": "what alias {alias} serves is unknown; check the alias in AWS",
 }
 

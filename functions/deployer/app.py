@@ -31,7 +31,7 @@ def service() -> Deployer:
 
 
 def log_change(deployment: Deployment, outcome: Outcome) -> None:
-    """Log each change once. An alias in an unknown state raises an alarm."""
+    """Log each change once. An alias in an unknown state, or one that cannot be restored, raises an alarm."""
     reason = deployment.reason
     logger.info(
         deployment.timeline[-1].message,
@@ -47,7 +47,7 @@ def log_change(deployment: Deployment, outcome: Outcome) -> None:
     )
     if deployment.status.final:
         count(deployment.status.name.title().replace("_", ""))
-    if deployment.outcome is AliasOutcome.UNKNOWN:
+    if deployment.outcome in (AliasOutcome.UNKNOWN, AliasOutcome.NOT_RESTORED):
         count("OutcomeUnknown")
 
 

@@ -265,6 +265,11 @@ class LambdaModel:
             function = self._function(name, version or None)
             if version:
                 self._check_version(name, version)
+                if function["versions"][version]["State"] == "Inactive":
+                    # "the invocation fails and Lambda sets the function to pending state until the function
+                    # resources are recreated" (Lambda developer guide, "Lambda function states")
+                    function["versions"][version]["State"] = "Pending"
+                    function["pending"][version] = 2
                 if function["versions"][version]["State"] == "Pending":
                     raise error(
                         "ResourceConflictException", 409, "The function is currently in Pending state"

@@ -53,6 +53,7 @@ from sluicegate.rollout.outcomes import (
     Shifted,
     TransientFailure,
     Verified,
+    VersionUnusable,
 )
 from support.simulation import OWN, START, new_deployment
 
@@ -167,7 +168,14 @@ def possible_outcomes(action: Action, deployment: Deployment) -> st.SearchStrate
                 permanent_failures,
             )
         case ReuseVersion(version):
-            return published(st.just(version)) | transient_failures | permanent_failures
+            gone = st.just(VersionUnusable(version, "version_not_found", "it is gone"))
+            return (
+                published(st.just(version))
+                | gone
+                | st.just(Pending("it"))
+                | transient_failures
+                | permanent_failures
+            )
         case Verify():
             return st.just(Verified()) | st.just(Pending("it")) | transient_failures | permanent_failures
         case Shift(desired=desired):

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sluicegate.deployer.worker import TURN_SECONDS
-from sluicegate.deployment.model import AliasOutcome, AliasState, Deployment, Reason, Status
+from sluicegate.deployment.model import AliasOutcome, AliasState, Deployment, EarlierVersion, Reason, Status
 from sluicegate.deployment.plan import Limit, Metric, NoData, Plan, TrafficStep, Watch
 from sluicegate.deployment.strategy import MAX_BAKE, MAX_STEPS, checked
 from sluicegate.rollout.actions import End, Lock, Observe, Publish, Restore, ReuseVersion, Shift, Verify
@@ -249,11 +249,11 @@ mostly_successful = st.sampled_from(["success", "success", "success", "anything"
 @st.composite
 def new_deployments(draw: st.DrawFn, max_steps: int, max_bake: int) -> Deployment:
     version = draw(st.none() | versions)
-    source = draw(st.none() | st.just("dev")) if version else None
+    fallbacks = draw(st.lists(versions, max_size=3)) if version else []
     return accepted(
         draw(plans(max_steps, max_bake)),
         version=version,
-        source=source,
+        fallbacks=tuple(EarlierVersion(number, "b" * 64) for number in fallbacks),
         supersedes=draw(st.none() | st.just("01K0000000000000000000000A")),
     )
 

@@ -527,15 +527,6 @@ def test_a_promotion_takes_over_the_version_that_another_stage_serves(at: Gatewa
     assert not {"UpdateFunctionCode", "PublishVersion"} & set(at.model.calls)
 
 
-def test_a_promotion_of_what_the_source_does_not_serve_any_more_fails(at: GatewaySimulation) -> None:
-    _, new = served(at, APPROVAL)
-    tried = at.release(new, stage="dev")
-    deployment = at.promote(version=tried.version)
-    at.model.set_alias("orders", "dev", "1")
-    at.decide("approve", deployment)
-    ended(at, deployment, Status.FAILED, AliasOutcome.UNTOUCHED, "source_changed")
-
-
 # Failures
 
 

@@ -7,9 +7,8 @@ from typing import Final
 
 from sluicegate.aws.lambda_ import FunctionApi, FunctionVersion, LambdaNotFound
 from sluicegate.aws.s3 import Artifacts, object_key
-from sluicegate.deployer.lookups import check_expected_version, inactive_version, read_alias, read_version
-from sluicegate.deployment.model import AliasState, Deployment
-from sluicegate.rollout.actions import ReuseVersion
+from sluicegate.deployer.lookups import check_expected_version, inactive_version, read_alias
+from sluicegate.deployment.model import Deployment
 from sluicegate.rollout.outcomes import (
     LockLost,
     Outcome,
@@ -124,7 +123,12 @@ class Publisher:
             version = function.version(version.version)
         else:
             return Pending(f"version {version.version} is {version.state}")
-        return version if version.state == "Active" else inactive_version(version)
+        if version.state == "Active":
+            return version
+        if version.state == "Inactive":
+            return inactive_version(version)
+        message = f"version {version.version} cannot run: {version.state_reason}"
+        return PermanentFailure("publish_failed", message)
 
     def _wait_for_update(self, function: FunctionApi, version: FunctionVersion) -> FunctionVersion | Outcome:
         """Wait for LastUpdateStatus and State: until then Lambda rejects updates and publishing."""
@@ -134,29 +138,6 @@ class Publisher:
             self.sleep(delay)
             version = function.version()
         return Pending(f"the function's update is {version.last_update_status}, its state {version.state}")
-
-
-def reuse(deployment: Deployment, function: FunctionApi, action: ReuseVersion) -> Outcome:
-    """Check that the recorded version still exists, with the code that was accepted.
-
-    guarantees.md#1-only-accepted-code
-    """
-    alias = read_alias(function, deployment.plan.alias)
-    original, revision = (alias.state, alias.revision) if alias else (None, None)
-    if failure := check_expected_version(deployment, original):
-        return failure
-    if action.source is not None:
-        source = read_alias(function, action.source)
-        if source is None or source.state != AliasState(action.version):
-            message = f"alias {action.source} no longer serves version {action.version} alone"
-            return PermanentFailure("source_changed", message)
-    version = read_version(function, action.version)
-    if not isinstance(version, FunctionVersion):
-        return version
-    if version.code_sha256 != deployment.sha256:
-        message = f"version {action.version} has different code from what was accepted"
-        return PermanentFailure("code_mismatch", message)
-    return Published(action.version, original, revision, reused=True)
 
 
 def _changed_settings(known: PublishedVersion, latest: FunctionVersion) -> tuple[str, ...]:

@@ -3,8 +3,15 @@
 from contextlib import suppress
 from dataclasses import dataclass
 
-from sluicegate.aws.lambda_ import Alias, FunctionApi, LambdaAccessDenied, LambdaNotFound, LambdaRejected
-from sluicegate.deployer.lookups import read_alias
+from sluicegate.aws.lambda_ import (
+    Alias,
+    FunctionApi,
+    LambdaAccessDenied,
+    LambdaError,
+    LambdaNotFound,
+    LambdaRejected,
+)
+from sluicegate.deployer.lookups import find_missing, read_alias
 from sluicegate.deployment.model import AliasOutcome, Deployment
 from sluicegate.rollout.actions import Restore
 from sluicegate.rollout.outcomes import FoundMoved, Outcome, Restored, TransientFailure
@@ -21,6 +28,13 @@ class AliasRestorer:
     locks: Locks
 
     def restore(self, deployment: Deployment, function: FunctionApi, action: Restore) -> Outcome:
+        """Restore the alias, or say what it serves if that cannot be done any more."""
+        try:
+            return self._restore(deployment, function, action)
+        except (LambdaNotFound, LambdaRejected) as error:
+            return _not_restored(deployment, function, action, error)
+
+    def _restore(self, deployment: Deployment, function: FunctionApi, action: Restore) -> Outcome:
         name = deployment.plan.alias
         try:
             alias = read_alias(function, name, action.original, *action.applied)
@@ -44,6 +58,26 @@ class AliasRestorer:
             return Restored(AliasOutcome.REMOVED, None)
         function.update_alias(name, action.original, alias.revision)
         return Restored(AliasOutcome.RESTORED, action.original)
+
+
+def _not_restored(
+    deployment: Deployment, function: FunctionApi, action: Restore, error: LambdaError
+) -> Outcome:
+    """Read the alias again after Lambda refused to restore it, and say what it serves and why."""
+    try:
+        alias = read_alias(function, deployment.plan.alias, action.original, *action.applied)
+        missing = find_missing(function, action.original)
+    except LambdaNotFound:  # the function was deleted meanwhile
+        return Restored(AliasOutcome.LEFT_TO_OTHER, None)
+    if alias is None or alias.state not in action.applied:
+        return TransientFailure(error.code, "someone else is changing the alias")
+    if missing is not None:
+        because = f"version {missing}, which it served before, no longer exists"
+    elif isinstance(error, LambdaNotFound):
+        return TransientFailure(error.code, "what Lambda did not find is there by now")
+    else:
+        because = f"Lambda refused: {error.code}: {error.message}"
+    return Restored(AliasOutcome.NOT_RESTORED, alias.state, because)
 
 
 def _fence(function: FunctionApi, name: str, alias: Alias) -> None:

@@ -22,8 +22,10 @@ from sluicegate.aws.lambda_ import (
 )
 from sluicegate.aws.s3 import Artifacts
 from sluicegate.deployer.observe import observe
-from sluicegate.deployer.publish import Publisher, reuse
+from sluicegate.deployer.origins import Origins
+from sluicegate.deployer.publish import Publisher
 from sluicegate.deployer.restore import AliasRestorer
+from sluicegate.deployer.reuse import before_approval, reuse
 from sluicegate.deployer.shift import AliasMover
 from sluicegate.deployer.target import Targets
 from sluicegate.deployer.verify import verify
@@ -51,6 +53,7 @@ from sluicegate.rollout.outcomes import (
     Locked,
     Outcome,
     PermanentFailure,
+    Published,
     TransientFailure,
 )
 from sluicegate.store.store import Store
@@ -74,6 +77,7 @@ class Runner:
         self._publisher = Publisher(store.locks, store.versions, artifacts, sleep)
         self._mover = AliasMover(store.locks, store.deployments)
         self._restorer = AliasRestorer(store.locks)
+        self._origins = Origins(store.versions, store.deployments)
 
     def run(self, deployment: Deployment, action: Action) -> tuple[Outcome, PublishedVersion | None]:
         """Run one action. Return its outcome, and what to record of a version that it published.
@@ -81,13 +85,18 @@ class Runner:
         An error of AWS is an outcome, never raised.
         """
         try:
+            published: PublishedVersion | None = None
             if isinstance(action, Publish):
-                target = self._targets.access(deployment)
-                result = self._publisher.publish(deployment, target.function)
-                return result.outcome, result.published
-            return self._run(deployment, action), None
+                result = self._publisher.publish(deployment, self._targets.access(deployment).function)
+                outcome, published = result.outcome, result.published
+            else:
+                outcome = self._run(deployment, action)
+            if isinstance(outcome, Published):
+                function = self._targets.access(deployment).function
+                return self._origins.describe(deployment, function, outcome, published)
+            return outcome, published
         except LambdaError as error:
-            outcome = _lambda_outcome(error, deployment)
+            outcome = self._lambda_outcome(error, deployment)
         except LookFailed as error:
             outcome = (Denied if error.denied else TransientFailure)(error.code, error.message)
         except (ClientError, BotoCoreError) as error:
@@ -102,7 +111,7 @@ class Runner:
             case Abort():
                 return Aborted()
             case AwaitApproval():
-                return ApprovalRequested()
+                return self._before_approval(deployment)
             case AwaitHandover(predecessor):
                 return HandedOver() if self._locks.holds_alias(deployment) else Blocked(predecessor)
             case Lock():
@@ -122,14 +131,33 @@ class Runner:
             case _ as never:
                 assert_never(never)
 
+    def _before_approval(self, deployment: Deployment) -> Outcome:
+        """Ask for approval, unless the version that it is for can be seen to be unusable."""
+        if deployment.version is None:
+            return ApprovalRequested()
+        try:
+            return before_approval(deployment, self._targets.access(deployment).function)
+        except (ClientError, BotoCoreError):
+            return ApprovalRequested()
 
-def _lambda_outcome(error: LambdaError, deployment: Deployment) -> Outcome:
-    match error:
-        case LambdaNotFound():
+    def _lambda_outcome(self, error: LambdaError, deployment: Deployment) -> Outcome:
+        """Return what an error of Lambda means. Only a second answer makes a function count as missing."""
+        if not isinstance(error, LambdaNotFound):
+            return _lambda_outcome(error)
+        try:
+            self._targets.access(deployment).function.version()
+        except LambdaNotFound:
             target = deployment.plan.target
             location = f"account {target.account}, region {target.region}"
             message = f"function {deployment.function} does not exist in {location}"
             return PermanentFailure("function_not_found", message)
+        except LambdaError as second:
+            return _lambda_outcome(second)
+        return TransientFailure(error.code, f"Lambda did not find something that was there: {error.message}")
+
+
+def _lambda_outcome(error: LambdaError) -> Outcome:
+    match error:
         case LambdaAccessDenied():
             return Denied(error.code, f"the target role is not allowed to do this: {error.message}")
         case StaleLambdaRevision() | LambdaConflict():

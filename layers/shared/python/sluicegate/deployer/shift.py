@@ -4,15 +4,24 @@ from dataclasses import dataclass
 
 from sluicegate.aws.lambda_ import (
     FunctionApi,
+    FunctionVersion,
     LambdaConflict,
     LambdaError,
     LambdaNotFound,
     StaleLambdaRevision,
 )
-from sluicegate.deployer.lookups import read_alias
+from sluicegate.deployer.lookups import find_missing, missing_version, read_alias
+from sluicegate.deployer.reuse import read_reused
 from sluicegate.deployment.model import Deployment
 from sluicegate.rollout.actions import Shift
-from sluicegate.rollout.outcomes import AliasMoved, Outcome, PermanentFailure, Shifted, TransientFailure
+from sluicegate.rollout.outcomes import (
+    AliasMoved,
+    Outcome,
+    Pending,
+    Shifted,
+    TransientFailure,
+    VersionUnusable,
+)
 from sluicegate.store.deployments import Deployments
 from sluicegate.store.locks import Locks
 
@@ -35,6 +44,8 @@ class AliasMover:
         """
         if not self.locks.holds_alias(deployment):
             return TransientFailure("LockLost", "this deployment does not hold the alias lock")
+        if problem := _check_again(deployment, function, action):
+            return problem
         rejection: LambdaError | None = None
         if action.original != action.desired and not deployment.failures:
             try:
@@ -47,12 +58,16 @@ class AliasMover:
             return Shifted(action.desired, alias.revision)
         if current != action.original:
             return AliasMoved(current)
-        if isinstance(rejection, LambdaNotFound):  # the alias is unchanged, so the version is missing
-            message = f"version {action.desired.version} no longer exists"
-            return PermanentFailure("version_not_found", message)
+        if isinstance(rejection, LambdaNotFound) and (missing := find_missing(function, action.desired)):
+            return missing_version(missing)
         if not self._is_current(deployment):
             return TransientFailure("RecordChanged", "the record was changed in the meantime")
-        return self._move(deployment, function, action, alias.revision if alias else None)
+        try:
+            return self._move(deployment, function, action, alias.revision if alias else None)
+        except LambdaNotFound as error:
+            if missing := find_missing(function, action.desired):
+                return missing_version(missing)
+            return TransientFailure(error.code, "what Lambda did not find is there by now")
 
     def _is_current(self, deployment: Deployment) -> bool:
         """Return whether the record is unchanged.
@@ -71,3 +86,17 @@ class AliasMover:
         else:
             alias = function.update_alias(name, action.desired, revision)
         return Shifted(action.desired, alias.revision)
+
+
+def _check_again(
+    deployment: Deployment, function: FunctionApi, action: Shift
+) -> Pending | VersionUnusable | None:
+    """Look at a reused version again right before it gets traffic: its check may be long ago.
+
+    A version that has just been published was looked at in the same turn.
+    """
+    first_move = deployment.current == deployment.original and action.original != action.desired
+    if deployment.action == "deploy" or not first_move:
+        return None
+    version = read_reused(deployment, function, deployment.version or "")
+    return None if isinstance(version, FunctionVersion) else version

@@ -1,43 +1,49 @@
 """Check a version before it gets traffic. The smoke test comes late: the other checks are cheap."""
 
-from sluicegate.aws.lambda_ import FunctionApi, FunctionVersion, InvocationTimeout, LambdaNotFound
-from sluicegate.deployer.lookups import inactive_version, read_version
+from sluicegate.aws.lambda_ import (
+    FunctionApi,
+    FunctionVersion,
+    InvocationTimeout,
+    LambdaConflict,
+    LambdaNotFound,
+)
+from sluicegate.deployer.lookups import check_state, missing_version, read_version
 from sluicegate.deployer.target import TargetAccess
 from sluicegate.deployment.model import Deployment
 from sluicegate.deployment.plan import Smoke, Watch
 from sluicegate.rollout import smoke
 from sluicegate.rollout.actions import Verify
 from sluicegate.rollout.analysis import find_alarm
-from sluicegate.rollout.outcomes import Outcome, Pending, PermanentFailure, Verified
+from sluicegate.rollout.outcomes import Outcome, Pending, PermanentFailure, Verified, VersionUnusable
 
 
 def verify(deployment: Deployment, target: TargetAccess, action: Verify) -> Outcome:
     """Check that the version can run and share traffic, no alarm is firing, and the smoke test passes."""
+    smoke_test = deployment.plan.smoke
     version = read_version(target.function, action.version)
-    if not isinstance(version, FunctionVersion):
-        return version
-    if version.state == "Pending":
-        return Pending(f"version {action.version} is Pending")
-    if version.state == "Failed":
-        return inactive_version(version)
+    if version is None:
+        return missing_version(action.version)
+    wakes = smoke_test is not None and smoke_test.hook is None
+    if problem := check_state(version, restoring=deployment.action == "rollback", woken=wakes):
+        return problem
     if action.gradual and (
-        failure := _find_weights_conflict(target.function, deployment.plan.alias, action, version)
+        conflict := _find_weights_conflict(target.function, deployment.plan.alias, action, version)
     ):
-        return failure
-    if failure := _find_alarm(target, deployment.plan.watch):
-        return failure
-    if deployment.plan.smoke:
-        if failure := _smoke_failure(deployment, target, deployment.plan.smoke, action.version):
+        return conflict
+    if alarm := _find_alarm(target, deployment.plan.watch):
+        return alarm
+    if smoke_test:
+        if failure := _smoke_problem(deployment, target, smoke_test, action.version):
             return failure
         # The smoke test may have taken a minute, in which no alarm could wake the rollout.
-        if failure := _find_alarm(target, deployment.plan.watch):
-            return failure
+        if alarm := _find_alarm(target, deployment.plan.watch):
+            return alarm
     return Verified()
 
 
 def _find_weights_conflict(
     function: FunctionApi, alias: str, action: Verify, new: FunctionVersion
-) -> PermanentFailure | None:
+) -> PermanentFailure | VersionUnusable | None:
     """Return why Lambda would not share traffic between the versions (CreateAlias, RoutingConfig)."""
     original = action.original
     if original is None:
@@ -50,8 +56,8 @@ def _find_weights_conflict(
         because, explanation = "provisioned_concurrency", "the alias has provisioned concurrency"
     else:
         old = read_version(function, original.version)
-        if not isinstance(old, FunctionVersion):
-            return old
+        if old is None:
+            return missing_version(original.version)
         differing = [name for name in ("role", "dead_letter") if old.settings[name] != new.settings[name]]
         if not differing:
             return None
@@ -68,10 +74,14 @@ def _find_alarm(target: TargetAccess, watch: Watch | None) -> PermanentFailure |
     return PermanentFailure(reason.code, f"before any traffic: {reason.message}", reason.data)
 
 
-def _smoke_failure(
+def _smoke_problem(
     deployment: Deployment, target: TargetAccess, test: Smoke, version: str
-) -> PermanentFailure | None:
-    """Run the smoke test. It may run twice, so it must be safe to repeat."""
+) -> Pending | PermanentFailure | VersionUnusable | None:
+    """Run the smoke test. It may run twice, so it must be safe to repeat.
+
+    The first invocation of an inactive version fails with a conflict, and so do more until Lambda has
+    activated it.
+    """
     deployment_fields = {
         "deployment": deployment.id,
         "function": deployment.function,
@@ -87,7 +97,13 @@ def _smoke_failure(
     except InvocationTimeout as error:
         subject = "the hook" if target.hook else "the version"
         return PermanentFailure("smoke_failed", f"{subject} gave {error.message}")
+    except LambdaConflict:
+        if test.hook is not None:
+            raise
+        return Pending(f"Lambda is activating version {version}")
     except LambdaNotFound:
+        if test.hook is None and read_version(target.function, version) is None:
+            return missing_version(version)
         if test.hook is None:
             raise
         return PermanentFailure("smoke_failed", f"the hook, function {test.hook}, does not exist")

@@ -41,13 +41,14 @@ _FINAL: Final = frozenset(
 
 
 class AliasOutcome(StrEnum):
-    """What became of the alias, once a deployment is final. `unknown` raises an alarm."""
+    """What became of the alias, once a deployment is final. `not_restored` and `unknown` raise an alarm."""
 
     UNTOUCHED = "untouched"
     MOVED = "moved"
     RESTORED = "restored"
     LEFT_TO_OTHER = "left_to_other"
     REMOVED = "removed"
+    NOT_RESTORED = "not_restored"
     UNKNOWN = "unknown"
 
 
@@ -91,6 +92,48 @@ class Requester:
 
 
 @dataclass(frozen=True)
+class Origin:
+    """Who built a version: the request that had it published first, and when (RFC 3339)."""
+
+    by: Requester
+    at: str
+    release: str | None = None
+
+
+@dataclass(frozen=True)
+class EarlierVersion:
+    """A version that an alias served, with the digest that its code must have."""
+
+    version: str
+    sha256: str
+    built: Origin | None = None
+
+
+@dataclass(frozen=True)
+class FoundVersion:
+    """A version that somebody else had put there, with Lambda's own digest and its share (0 to 1)."""
+
+    version: str
+    sha256: str
+    share: int | float = 1
+
+
+@dataclass(frozen=True)
+class UnusableVersion:
+    """A version that cannot be served, and why; `code` is a reason's code."""
+
+    version: str
+    sha256: str
+    code: str
+    message: str
+
+    @property
+    def gone(self) -> bool:
+        """Whether that number with that code no longer exists, and never will again."""
+        return self.code in ("version_not_found", "code_mismatch")
+
+
+@dataclass(frozen=True)
 class Approval:
     """A second person's decision, the rule by which it counts, and when it was made (RFC 3339)."""
 
@@ -123,10 +166,14 @@ class Deployment:
     what it was last observed or made to serve, at Lambda's revision `alias_revision`. All three are set from
     `verifying` on. `step` is the index into the plan's steps, `extended` how often its bake was extended,
     `traffic_since` (RFC 3339) when traffic first reached the version. `abort` says why it must stop,
-    `supersedes` is the id of the deployment that it replaces. `promoted_from` is a stage, and `source` its
-    alias, where that must still serve the same version. `failures` counts the failed attempts at the current
-    action: since `failing_since` (RFC 3339), and denied since `denied_since`. `attempt` counts the executions
-    started for this deployment. `since` (RFC 3339) is when the current status began.
+    `supersedes` is the id of the deployment that it replaces. `promoted_from` is a stage. `failures` counts
+    the failed attempts at the current action: since `failing_since` (RFC 3339), and denied since
+    `denied_since`. `attempt` counts the executions started for this deployment. `since` (RFC 3339) is when
+    the current status began.
+
+    `built` says who built `version`, None if that is unknown. `fallbacks` are what a rollback goes back to
+    if `version` cannot be served, `unusable` those that could not. `found` is what `original` serves, where
+    that is not `recorded`: the version that the last deployment put there.
     """
 
     id: str
@@ -147,7 +194,6 @@ class Deployment:
     description: str | None = None
     expected_version: str | None = None
     promoted_from: str | None = None
-    source: str | None = None
     version: str | None = None
     weight: int = 0
     step: int = 0
@@ -166,6 +212,11 @@ class Deployment:
     failing_since: str | None = None
     denied_since: str | None = None
     attempt: int = 1
+    built: Origin | None = None
+    fallbacks: tuple[EarlierVersion, ...] = ()
+    unusable: tuple[UnusableVersion, ...] = ()
+    found: tuple[FoundVersion, ...] = ()
+    recorded: str | None = None
 
     def changed(self, at: float, message: str, status: Status | None = None, **fields: Any) -> "Deployment":
         """Return the next revision, with its timeline entry. Raises ValueError if this one is final."""
@@ -187,6 +238,11 @@ class Deployment:
             timeline=(*self.timeline, entry),
             **fields,
         )
+
+
+def origin_of(deployment: Deployment) -> Origin:
+    """Return the origin of a version that the deployment has published."""
+    return Origin(deployment.requested_by, deployment.created_at, deployment.release)
 
 
 def until(deployment: Deployment) -> float | None:

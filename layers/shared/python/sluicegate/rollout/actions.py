@@ -34,13 +34,9 @@ class Publish:
 
 @dataclass(frozen=True)
 class ReuseVersion:
-    """Find `version`, which was published earlier, and record what the alias serves now.
-
-    For a promotion, `source` is the alias that must serve exactly that version.
-    """
+    """Find `version`, which was published earlier, and record what the alias serves now."""
 
     version: str
-    source: str | None
 
 
 @dataclass(frozen=True)

@@ -46,6 +46,7 @@ from sluicegate.rollout.outcomes import (
     Shifted,
     TransientFailure,
     Verified,
+    VersionUnusable,
 )
 
 MAX_BACKOFF: Final = 30.0
@@ -66,7 +67,11 @@ _Succeeded = (
     | Restored
     | Shifted
     | Verified
+    | VersionUnusable
 )
+
+LOOK_EVERY: Final = 3_600
+"""Seconds between two looks at the version of a deployment that waits for an approval."""
 
 
 def next_action(deployment: Deployment) -> Action:
@@ -134,6 +139,8 @@ def _after(deployment: Deployment, outcome: _Succeeded, now: float) -> Deploymen
             return transitions.pending(deployment, detail, now)
         case Published():
             return transitions.published(deployment, outcome, now)
+        case VersionUnusable():
+            return transitions.version_unusable(deployment, outcome, now)
         case Verified():
             return transitions.verified(deployment, now)
         case Shifted():
@@ -167,7 +174,8 @@ def next_delay(deployment: Deployment, outcome: Outcome, now: float) -> int:
         return 0
     remaining = max(1, int(ends_at - now + 0.999))
     if deployment.status is Status.AWAITING_APPROVAL:
-        return remaining
+        # A version that is known already may become unusable meanwhile.
+        return remaining if deployment.version is None else min(remaining, LOOK_EVERY)
     # An extended bake is observed less often: all of it must fit into one execution's history.
     bake = deployment.plan.steps[deployment.step].bake * (1 + deployment.extended)
     return min(remaining, observation_interval(deployment.plan.watch, bake))
@@ -192,7 +200,7 @@ def _first_action(deployment: Deployment) -> Action:
     if deployment.plan.approval is not None and deployment.approval is None:
         return AwaitApproval()
     if deployment.version is not None:
-        return ReuseVersion(deployment.version, deployment.source)
+        return ReuseVersion(deployment.version)
     return Lock()
 
 

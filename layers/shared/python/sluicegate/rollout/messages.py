@@ -4,7 +4,7 @@ from typing import Final
 
 from sluicegate.deployment.durations import duration
 from sluicegate.deployment.model import AliasOutcome, AliasState, Deployment
-from sluicegate.rollout.outcomes import Published
+from sluicegate.rollout.outcomes import Published, Restored, VersionUnusable
 
 
 def queued(deployment: Deployment, by: str | None) -> str:
@@ -24,7 +24,14 @@ def published(outcome: Published) -> str:
     if outcome.changed_settings:
         names = ", ".join(outcome.changed_settings)
         message += f" (configuration changed since it was last published: {names})"
-    return message
+    if outcome.found:
+        versions = " and ".join(found.version for found in outcome.found)
+        message += f"; somebody else had moved the alias to version {versions}"
+    return f"{message}; {outcome.warning}" if outcome.warning else message
+
+
+def goes_back_further(outcome: VersionUnusable, version: str) -> str:
+    return f"{outcome.message}: going back to version {version} instead"
 
 
 def verified(deployment: Deployment) -> str:
@@ -56,8 +63,12 @@ def found_moved(deployment: Deployment, current: AliasState) -> str:
     return f"alias {deployment.plan.alias} serves {alias_state(current)}: restoring it"
 
 
-def restored(deployment: Deployment, outcome: AliasOutcome) -> str:
-    return f"alias {deployment.plan.alias} {_RESTORED.get(outcome, 'is in an unknown state: check it')}"
+def restored(deployment: Deployment, outcome: Restored) -> str:
+    alias = deployment.plan.alias
+    if outcome.outcome is AliasOutcome.NOT_RESTORED and outcome.current is not None:
+        serves = alias_state(outcome.current)
+        return f"alias {alias} cannot be restored and still serves {serves}: {outcome.because}"
+    return f"alias {alias} {_RESTORED.get(outcome.outcome, 'is in an unknown state: check it')}"
 
 
 _RESTORED: Final = {

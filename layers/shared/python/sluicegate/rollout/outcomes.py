@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sluicegate.deployment.model import AliasOutcome, AliasState
+from sluicegate.deployment.model import AliasOutcome, AliasState, FoundVersion, Origin
 from sluicegate.rollout.analysis import Observation
 
 
@@ -52,7 +52,8 @@ class Published:
     """The version that holds exactly the accepted code, and what the alias served before.
 
     `changed_settings` names the settings that differ from those of an earlier version with this digest,
-    which is why that version was not reused.
+    which is why that version was not reused. `warning` is what to know before it serves. `built`, `found` and
+    `recorded` are those of the record.
     """
 
     version: str
@@ -60,6 +61,19 @@ class Published:
     revision: str | None
     reused: bool = False
     changed_settings: tuple[str, ...] = ()
+    warning: str | None = None
+    built: Origin | None = None
+    found: tuple[FoundVersion, ...] = ()
+    recorded: str | None = None
+
+
+@dataclass(frozen=True)
+class VersionUnusable:
+    """An existing version cannot be served: it was deleted, or Lambda cannot run it."""
+
+    version: str
+    code: str
+    message: str
 
 
 @dataclass(frozen=True)
@@ -98,10 +112,11 @@ class FoundMoved:
 
 @dataclass(frozen=True)
 class Restored:
-    """Restoring is done: what happened to the alias, and what it serves."""
+    """Restoring is done: what happened to the alias, what it serves, and why if it is not restored."""
 
     outcome: AliasOutcome
     current: AliasState | None
+    because: str | None = None
 
 
 @dataclass(frozen=True)
@@ -138,6 +153,7 @@ Outcome = (
     | LockLost
     | Pending
     | Published
+    | VersionUnusable
     | Verified
     | Shifted
     | Observed

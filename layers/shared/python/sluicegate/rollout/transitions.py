@@ -11,12 +11,20 @@ from sluicegate.deployment.model import (
     Deployment,
     Reason,
     Status,
+    UnusableVersion,
     until,
 )
 from sluicegate.deployment.plan import NoData, Watch
 from sluicegate.rollout import messages
 from sluicegate.rollout.analysis import Observation, find_breach, find_missing_data, summary
-from sluicegate.rollout.outcomes import Denied, Published, Restored, Shifted, TransientFailure
+from sluicegate.rollout.outcomes import (
+    Denied,
+    Published,
+    Restored,
+    Shifted,
+    TransientFailure,
+    VersionUnusable,
+)
 
 RETRY_SECONDS: Final = 180
 """Seconds for which an action is retried after a transient failure (throttling, timeouts, 5xx)."""
@@ -36,6 +44,9 @@ QUEUE_TIMEOUT: Final = 3_600
 
 PUBLISH_TIMEOUT: Final = 900
 """Seconds that Lambda may take to update and publish a version (SnapStart takes minutes)."""
+
+WAKE_TIMEOUT: Final = 60
+"""Seconds that a rollback waits for a version to become active while it can go back to another."""
 
 MAX_EXTENSIONS: Final = 3
 """How often a bake without enough requests is extended by its own length."""
@@ -126,9 +137,13 @@ def queued(deployment: Deployment, by: str | None, now: float) -> Deployment:
 
 
 def pending(deployment: Deployment, detail: str, now: float) -> Deployment:
-    if now - seconds(deployment.since) <= PUBLISH_TIMEOUT:
+    limit = WAKE_TIMEOUT if deployment.fallbacks else PUBLISH_TIMEOUT
+    if now - seconds(deployment.since) <= limit:
         return deployment
-    message = f"Lambda did not finish within {duration(PUBLISH_TIMEOUT)}: {detail}"
+    message = f"Lambda did not finish within {duration(limit)}: {detail}"
+    if deployment.fallbacks and deployment.version is not None:
+        late = VersionUnusable(deployment.version, "publish_timeout", message)
+        return version_unusable(deployment, late, now)
     return fail(deployment, Reason("publish_timeout", message), now)
 
 
@@ -148,7 +163,33 @@ def published(deployment: Deployment, outcome: Published, now: float) -> Deploym
         alias_revision=outcome.revision,
         current=outcome.original,
         step=step,
+        built=outcome.built or deployment.built,
+        found=outcome.found,
+        recorded=outcome.recorded,
     )
+
+
+def version_unusable(deployment: Deployment, outcome: VersionUnusable, now: float) -> Deployment:
+    """Note that the version cannot be served, and go on to the next that a rollback may go back to.
+
+    Before anything was moved only: later the deployment fails.
+    """
+    noted = UnusableVersion(outcome.version, deployment.sha256, outcome.code, outcome.message)
+    unusable = (*deployment.unusable, noted)
+    if deployment.fallbacks and deployment.status in WAITING_STATUSES:
+        following, *rest = deployment.fallbacks
+        return deployment.changed(
+            now,
+            messages.goes_back_further(outcome, following.version),
+            **NOT_FAILING,
+            version=following.version,
+            sha256=following.sha256,
+            built=following.built,
+            fallbacks=tuple(rest),
+            unusable=unusable,
+        )
+    reason = Reason(outcome.code, outcome.message, {"version": outcome.version})
+    return replace(fail(deployment, reason, now), unusable=unusable)
 
 
 def verified(deployment: Deployment, now: float) -> Deployment:
@@ -235,13 +276,15 @@ def found_moved(deployment: Deployment, current: AliasState, now: float) -> Depl
 
 
 def restored(deployment: Deployment, outcome: Restored, now: float) -> Deployment:
-    if deployment.abort is not None:
+    if outcome.outcome is AliasOutcome.NOT_RESTORED:
+        status = Status.FAILED
+    elif deployment.abort is not None:
         status = Status.ABORTED
     elif outcome.outcome in (AliasOutcome.RESTORED, AliasOutcome.REMOVED):
         status = Status.ROLLED_BACK
     else:
         status = Status.FAILED
-    message = messages.restored(deployment, outcome.outcome)
+    message = messages.restored(deployment, outcome)
     return deployment.changed(
         now, message, status, current=outcome.current, weight=0, outcome=outcome.outcome
     )

@@ -105,7 +105,8 @@ class Deployments:
         """Replace the record, and with it what must be true together.
 
         Entering `publishing` takes the publishing lock, leaving it frees it; a final status frees the alias'
-        lock too, or leaves it to its successor, and `succeeded` notes what the alias serves.
+        lock too, or leaves it to its successor, and `succeeded` notes what the alias serves. A version that
+        was found to be gone is noted.
 
         Raises, and where several apply the first of: StaleRevision where the record has changed, Busy where
         another deployment has the publishing lock, TokenUsed where the token was used before. Contended where
@@ -125,6 +126,9 @@ class Deployments:
             self._versions.add_success(tx, after)
         if published is not None:
             self._versions.add_published(tx, after, published)
+        for unusable in after.unusable[len(before.unusable) :]:
+            if unusable.gone:
+                self._versions.add_gone(tx, after, unusable)
         tx.commit()
 
     def _changed(self, after: Deployment) -> StoreError | Resolution:

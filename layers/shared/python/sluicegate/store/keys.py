@@ -9,12 +9,14 @@
     lock#ACCOUNT#REGION#FUNCTION          publish      the deployment that publishes this function (lease)
     lock#ACCOUNT#REGION#FUNCTION          alias#ALIAS  the deployment that moves this alias, and its successor
     versions#ACCOUNT#REGION#FUNCTION      SHA256       the version published from this digest
+    versions#ACCOUNT#REGION#FUNCTION      gone#VERSION a version that no longer exists
     artifact#FUNCTION                     SHA256#HASH  the job that announced it, and for which commit
     commit#FUNCTION#HASH                  SHA256       what was announced for (issuer, project, commit), and
                                                        again for these with the ref
     tag#HASH                              tag          (webhook, tag) -> the commit that it was deployed at
     serving                               FUNCTION#... what each alias serves, as far as Sluicegate moved it
     served#ACCOUNT#REGION#FUNCTION#ALIAS  VERSION      a version that succeeded there; is it withdrawn?
+    found#ACCOUNT#REGION#FUNCTION#ALIAS   VERSION      a version that somebody else had made it serve
     newest-pipeline#ACCOUNT#REGION#...    PROJECT      the newest pipeline of a project that succeeded there
     hold#STAGE                            RULE         that a rule holds its functions in the stage, and why
     poll#NUMBER                           poll         a place for a long poll, and its lease
@@ -100,6 +102,26 @@ def alias_lock(target: Target, function: str, alias: str) -> Key:
 def published(target: Target, function: str, sha256: str) -> Key:
     """The version that was published from a digest."""
     return {"pk": f"versions#{target.account}#{target.region}#{function}", "sk": sha256}
+
+
+def gone_partition(target: Target, function: str) -> str:
+    """All that is known of a function's versions."""
+    return f"versions#{target.account}#{target.region}#{function}"
+
+
+def gone(target: Target, function: str, version: str) -> Key:
+    """A version that no longer exists."""
+    return {"pk": gone_partition(target, function), "sk": f"gone#{version}"}
+
+
+def found(target: Target, function: str, alias: str, version: str) -> Key:
+    """A version that somebody else had made an alias serve."""
+    return {"pk": found_partition(target, function, alias), "sk": version}
+
+
+def found_partition(target: Target, function: str, alias: str) -> str:
+    """All versions that somebody else had made an alias serve."""
+    return f"found#{target.account}#{target.region}#{function}#{alias}"
 
 
 def served(target: Target, function: str, alias: str, version: str) -> Key:

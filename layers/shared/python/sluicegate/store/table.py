@@ -155,7 +155,7 @@ class Table:
         }
         return self._conditional(arguments, condition, {f":{name}": value for name, value in changes.items()})
 
-    def key_arguments(self, key: Key, condition: Condition) -> Any:
+    def key_arguments(self, key: Key, condition: Condition | None) -> Any:
         """Return the arguments of a Delete or a ConditionCheck in a transaction."""
         return self._conditional({"Key": marshal(key)}, condition)
 
@@ -212,8 +212,10 @@ class Transaction:
         arguments = self._table.update_arguments(key, changes, condition)
         self._writes.append(_Write({"Update": arguments}, on_conflict))
 
-    def delete(self, key: Key, condition: Condition, *, on_conflict: OnConflict) -> None:
-        """Delete an item."""
+    def delete(
+        self, key: Key, condition: Condition | None = None, *, on_conflict: OnConflict = Resolution.RETRY
+    ) -> None:
+        """Delete an item; without a condition, one that is gone already is fine."""
         self._writes.append(_Write({"Delete": self._table.key_arguments(key, condition)}, on_conflict))
 
     def check(self, key: Key, condition: Condition, *, on_conflict: OnConflict) -> None:

@@ -1,14 +1,21 @@
-"""Versions: what was published from which digest, what each alias serves, and what succeeded there before."""
+"""Versions: what was published from which digest, what each alias serves, and what it served before."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from sluicegate.deployment.model import Deployment
+from sluicegate.deployment.model import Deployment, FoundVersion, Origin, UnusableVersion
 from sluicegate.deployment.plan import Target
 from sluicegate.store import keys
 from sluicegate.store.codec import Item, read
 from sluicegate.store.errors import Outdated, ServingChanged
+from sluicegate.store.history import (
+    DisplacedVersion,
+    GoneVersion,
+    PastVersion,
+    ServedVersion,
+    past_versions,
+)
 from sluicegate.store.keys import Key
 from sluicegate.store.table import PRESENT, Condition, Resolution, Table, Transaction
 
@@ -28,18 +35,12 @@ class PublishedVersion:
 
 
 @dataclass(frozen=True)
-class ServedVersion:
-    """A version that succeeded in a stage, last by `deployment`; `withdrawn` since a rollback left it."""
-
-    version: str
-    sha256: str
-    deployment: str
-    withdrawn: bool
-
-
-@dataclass(frozen=True)
 class Serving:
-    """What an alias serves since a deployment of Sluicegate's."""
+    """What an alias serves since a deployment of Sluicegate's, and who asked for that.
+
+    `built` is whose request had the version published first, None if that is unknown; `ref` and `sha` are
+    those of the job that asked for `deployment`.
+    """
 
     function: str
     stage: str
@@ -57,6 +58,9 @@ class Serving:
     user_login: str | None
     ref: str | None
     sha: str | None
+    action: str | None = None
+    job_id: str | None = None
+    built: Origin | None = None
 
 
 class Versions:
@@ -76,6 +80,32 @@ class Versions:
         items = self._table.query(Condition("pk = :pk", {":pk": partition}), consistent=True)
         # Ids of deployments sort by time, and one alias has one deployment at a time.
         return sorted((read(item, ServedVersion) for item in items), key=_deployment, reverse=True)
+
+    def past(self, target: Target, function: str, alias: str) -> list[PastVersion]:
+        """Return all that an alias has served, the last one first, whoever put it there."""
+        found = Condition("pk = :pk", {":pk": keys.found_partition(target, function, alias)})
+        gone = Condition(
+            "pk = :pk AND begins_with(sk, :sk)",
+            {":pk": keys.gone_partition(target, function), ":sk": "gone#"},
+        )
+        return past_versions(
+            self.served(target, function, alias),
+            [read(item, DisplacedVersion) for item in self._table.query(found, consistent=True)],
+            [read(item, GoneVersion) for item in self._table.query(gone, consistent=True)],
+        )
+
+    def gone_since(self, target: Target, function: str, version: str, sha256: str) -> str | None:
+        """Return when that version with that code was found to be gone (RFC 3339), or None."""
+        item = self._table.get(keys.gone(target, function, version))
+        gone = read(item, GoneVersion) if item else None
+        return gone.since if gone and gone.sha256 == sha256 else None
+
+    def serving_of(self, deployment: Deployment) -> Serving | None:
+        """Return what the deployment's alias serves according to the record, under the same stage."""
+        plan = deployment.plan
+        key = keys.serving(plan.target, deployment.function, deployment.stage, plan.alias)
+        item = self._table.get(key)
+        return read({**item, "function": item["name"]}, Serving) if item else None
 
     def serving(self, function: str | None = None, after: str | None = None) -> Iterator[Serving]:
         """Yield what aliases serve: of one function, or of all whose names sort after `after`, by name."""
@@ -110,22 +140,47 @@ class Versions:
         key = keys.published(deployment.plan.target, deployment.function, deployment.sha256)
         tx.put({**key, **asdict(published)})
 
+    def add_gone(self, tx: Transaction, deployment: Deployment, version: UnusableVersion) -> None:
+        """Note that a version no longer exists. It may be noted any number of times."""
+        key = keys.gone(deployment.plan.target, deployment.function, version.version)
+        gone = GoneVersion(version.version, version.sha256, deployment.id, deployment.updated_at)
+        tx.put({**key, **asdict(gone)})
+
     def add_success(self, tx: Transaction, deployment: Deployment) -> None:
-        """Note what the alias serves, what a rollback withdrew, and how far the project's pipelines are."""
+        """Note what the alias serves, what it served, and how far the project's pipelines are.
+
+        What was seen there is not gone, whatever was noted before.
+        """
         serving = _serving_after(deployment)
         tx.put(_serving_item(serving))
-        served = ServedVersion(serving.version, deployment.sha256, deployment.id, withdrawn=False)
+        served = ServedVersion(
+            serving.version, deployment.sha256, deployment.id, withdrawn=False, built=deployment.built
+        )
         tx.put({**_served_key(deployment, serving.version), **asdict(served)})
+        target, function = deployment.plan.target, deployment.function
+        tx.delete(keys.gone(target, function, serving.version))
+        for found in deployment.found:
+            if found.version != serving.version:
+                self._add_displaced(tx, deployment, found)
+                tx.delete(keys.gone(target, function, found.version))
         if deployment.action == "rollback":
             self._withdraw(tx, deployment)
         else:
             self._note_pipeline(tx, deployment)
 
+    def _add_displaced(self, tx: Transaction, deployment: Deployment, found: FoundVersion) -> None:
+        """Note what somebody else had put there."""
+        key = keys.found(deployment.plan.target, deployment.function, deployment.plan.alias, found.version)
+        withdrawn = deployment.action == "rollback"
+        displaced = DisplacedVersion(found.version, found.sha256, deployment.id, withdrawn, found.share)
+        tx.put({**key, **asdict(displaced)})
+
     def _withdraw(self, tx: Transaction, deployment: Deployment) -> None:
-        """Mark the version that a rollback left, where it is in the history."""
-        left = deployment.original
-        if left is not None and left.version != deployment.version:
-            key = _served_key(deployment, left.version)
+        """Mark what a rollback left: what the alias served, and what the record says that it served."""
+        original = deployment.original
+        left = {deployment.recorded, original.version if original else None} - {None, deployment.version}
+        for version in sorted(filter(None, left)):
+            key = _served_key(deployment, version)
             tx.update(key, {"withdrawn": True}, PRESENT, on_conflict=Resolution.DROP)
 
     def _note_pipeline(self, tx: Transaction, deployment: Deployment) -> None:
@@ -169,6 +224,9 @@ def _serving_after(deployment: Deployment) -> Serving:
         user_login=by.user_login,
         ref=by.ref,
         sha=by.sha,
+        action=deployment.action,
+        job_id=by.job_id,
+        built=deployment.built,
     )
 
 

@@ -3,20 +3,22 @@
 from dataclasses import dataclass
 from typing import Final
 
-from sluicegate.deployment.model import Deployment, Status
+from sluicegate.deployment.model import Deployment, EarlierVersion, Origin, Status, origin_of
 from sluicegate.deployment.plan import ALL_AT_ONCE, Plan, Target
 from sluicegate.deployment.strategy import is_at_least_as_cautious
 from sluicegate.gate import patterns
 from sluicegate.gate.model import Placement
 from sluicegate.gate.rules import Rule
+from sluicegate.gateway.admission.ways_back import WayBack, named_version, way_back
 from sluicegate.gateway.authorization import may_see
 from sluicegate.gateway.context import Context
 from sluicegate.gateway.persons import check_can_be_approved
 from sluicegate.gateway.problems import Problem, conflict, function_not_covered, unprocessable
 from sluicegate.gateway.requests.bodies import DeploymentRequest
 from sluicegate.oidc.identity import Identity
+from sluicegate.store.history import PastVersion, ServedVersion
 from sluicegate.store.holds import Hold
-from sluicegate.store.versions import ServedVersion, Serving
+from sluicegate.store.versions import Serving
 from sluicegate.text import clean
 
 _MOVING: Final = frozenset({Status.SHIFTING, Status.BAKING, Status.ROLLING_BACK})
@@ -25,17 +27,20 @@ _MOVING: Final = frozenset({Status.SHIFTING, Status.BAKING, Status.ROLLING_BACK}
 
 @dataclass(frozen=True)
 class Resolved:
-    """What a request would do. `version` is set where none has to be published; `source` is an alias.
+    """What a request would do. `version` is set where none has to be published; `built` says who built it.
 
-    `still_serving` is what the stage serves, where the version to go back to depends on it.
+    `still_serving` is what the stage serves, where the version to go back to depends on it. `fallbacks` are
+    tried if `version` cannot be served, and `notes` are for the timeline.
     """
 
     sha256: str
     plan: Plan
     rule: Rule
     version: str | None = None
-    source: str | None = None
+    built: Origin | None = None
     still_serving: Serving | None = None
+    fallbacks: tuple[EarlierVersion, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def required_actions(request: DeploymentRequest, placement: Placement | None) -> tuple[str, ...]:
@@ -151,9 +156,21 @@ def _promote(
     if holder and holder.status in _MOVING:
         raise conflict("source_changed", f"a deployment to {stage} is rolling out")
     plan = _plan(context, request, placement)
+    built = serving.built or _published_for(context, target, serving)
     if plan.target != target:
-        return Resolved(serving.sha256, plan, rule)
-    return Resolved(serving.sha256, plan, rule, serving.version, source.alias)
+        return Resolved(serving.sha256, plan, rule, built=built)
+    if since := context.store.versions.gone_since(target, request.function, serving.version, serving.sha256):
+        raise unprocessable(_gone(serving.version, request.function, since))
+    return Resolved(serving.sha256, plan, rule, serving.version, built)
+
+
+def _published_for(context: Context, target: Target, serving: Serving) -> Origin | None:
+    """Return who built what is served, where the record of that is older than origins are kept."""
+    known = context.store.versions.published(target, serving.function, serving.sha256)
+    if known is None or known.version != serving.version:
+        return None
+    deployment = context.store.deployments.get(known.deployment)
+    return (deployment.built or origin_of(deployment)) if deployment else None
 
 
 def _rollback(
@@ -164,53 +181,57 @@ def _rollback(
     serving: Serving | None,
 ) -> Resolved:
     """Resolve a rollback: to the named version, or to the one that the stage served before."""
-    if serving is None:
+    target = target_of(context, placement)
+    past = context.store.versions.past(target, request.function, placement.alias)
+    holder = _rolling_out(context, target, request.function, placement.alias)
+    if request.version is not None:
+        back = WayBack(_named(request, request.version, past, holder))
+    else:
+        back = _default(request, past, serving, holder)
+    return Resolved(
+        back.version.sha256,
+        _rollback_plan(context, placement),
+        rule,
+        back.version.version,
+        back.version.built,
+        still_serving=serving if request.version is None else None,
+        fallbacks=back.fallbacks,
+        notes=back.notes,
+    )
+
+
+def _named(
+    request: DeploymentRequest, version: str, past: list[PastVersion], holder: Deployment | None
+) -> EarlierVersion:
+    found = named_version(version, past, holder)
+    if found is None:
+        raise unprocessable(f"{request.stage} has never served version {version} of {request.function}")
+    if isinstance(found, EarlierVersion):
+        return found
+    if found.gone_since is not None:
+        raise unprocessable(_gone(version, request.function, found.gone_since))
+    return EarlierVersion(found.version, found.sha256, found.built)
+
+
+def _default(
+    request: DeploymentRequest, past: list[PastVersion], serving: Serving | None, holder: Deployment | None
+) -> WayBack:
+    back = way_back(past, serving, holder)
+    if back is not None:
+        return back
+    if serving is None and not past:
         raise unprocessable(
             f"{request.function} has never been deployed to {request.stage}: there is nothing to roll back to"
         )
-    served = _served(context, request.function, placement)
-    if request.version is not None:
-        found = _named_version(request, served)
-    else:
-        found = _earlier_version(context, request, placement, serving, served)
-    still_serving = serving if request.version is None else None
-    plan = _rollback_plan(context, placement)
-    return Resolved(found.sha256, plan, rule, found.version, still_serving=still_serving)
+    raise unprocessable(
+        f"there is no earlier version of {request.function} in {request.stage} that still exists and was"
+        " not withdrawn"
+    )
 
 
-def _named_version(request: DeploymentRequest, served: list[ServedVersion]) -> ServedVersion:
-    found = next((one for one in served if one.version == request.version), None)
-    if found is None:
-        raise unprocessable(
-            f"version {request.version} of {request.function} never succeeded in {request.stage}"
-        )
-    return found
-
-
-def _earlier_version(
-    context: Context,
-    request: DeploymentRequest,
-    placement: Placement,
-    serving: Serving,
-    served: list[ServedVersion],
-) -> ServedVersion:
-    """Return what the stage served before; while a deployment is in progress, what it serves without it."""
-    holder = _rolling_out(context, target_of(context, placement), request.function, placement.alias)
-    if holder is not None and _undone_by_rollback(holder):
-        found = next((one for one in served if one.version == serving.version), None)
-    else:
-        found = next((one for one in served if not one.withdrawn and one.version != serving.version), None)
-    if found is None:
-        raise unprocessable(
-            f"there is no earlier version of {request.function} in {request.stage} that was not withdrawn"
-        )
-    return found
-
-
-def _undone_by_rollback(deployment: Deployment) -> bool:
-    """Return whether a rollback undoes it: not if it waits for an approval, or is a rollback itself."""
-    waits = deployment.status.final or deployment.status is Status.AWAITING_APPROVAL
-    return not waits and deployment.action != "rollback"
+def _gone(version: str, function: str, since: str) -> str:
+    found = f"version {version} of {function} no longer exists, as was found at {since}"
+    return f"{found}: deploy its artifact again"
 
 
 # Parts

@@ -135,6 +135,7 @@ def _new_deployment(
     now = context.clock()
     moment, by, rule = timestamp(now), requester(identity), clean(resolved.rule.name)
     message = f"accepted by rule {rule!r} for {display_name(by)}"
+    message = "; ".join((message, *resolved.notes))
     return Deployment(
         id=new_id(now),
         revision=1,
@@ -154,8 +155,9 @@ def _new_deployment(
         description=request.description and clean(request.description),
         expected_version=request.expected_version,
         promoted_from=request.source,
-        source=resolved.source,
         version=resolved.version,
+        built=resolved.built,
+        fallbacks=resolved.fallbacks,
     )
 
 

@@ -1,0 +1,99 @@
+"""What an alias has served: what succeeded there, what somebody else had put there, and what is gone."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from sluicegate.deployment.model import Origin
+
+
+@dataclass(frozen=True)
+class ServedVersion:
+    """A version that succeeded in a stage, last by `deployment`; `withdrawn` since a rollback left it."""
+
+    version: str
+    sha256: str
+    deployment: str
+    withdrawn: bool
+    built: Origin | None = None
+
+
+@dataclass(frozen=True)
+class DisplacedVersion:
+    """A version that somebody else had made an alias serve, as `deployment` found it before it replaced it.
+
+    `sha256` is Lambda's own, `share` the part of the traffic (0 to 1); `withdrawn` if a rollback replaced it.
+    """
+
+    version: str
+    sha256: str
+    deployment: str
+    withdrawn: bool
+    share: int | float = 1
+
+
+@dataclass(frozen=True)
+class GoneVersion:
+    """A version that `deployment` found deleted, or with other code than this, at `since` (RFC 3339)."""
+
+    version: str
+    sha256: str
+    deployment: str
+    since: str
+
+
+@dataclass(frozen=True)
+class PastVersion:
+    """A version that an alias has served, at last since or until `deployment`.
+
+    `found` if somebody else had put it there that time; `gone_since` if it no longer exists.
+    """
+
+    version: str
+    sha256: str
+    deployment: str
+    withdrawn: bool
+    found: bool
+    gone_since: str | None = None
+    built: Origin | None = None
+
+
+def past_versions(
+    served: Iterable[ServedVersion], displaced: Iterable[DisplacedVersion], gone: Iterable[GoneVersion]
+) -> list[PastVersion]:
+    """Return every version that the alias has served, the last one first.
+
+    What a deployment replaced comes right after what it brought (ids of deployments sort by time, and one
+    alias has one at a time), the larger share first. A withdrawn version stays so until it succeeds again:
+    to move the alias there by hand is no success.
+    """
+    succeeded = {one.version: one for one in served}
+    replaced = {one.version: one for one in displaced}
+    missing = {(one.version, one.sha256): one.since for one in gone}
+    past = [
+        _merged(succeeded.get(version), replaced.get(version), missing)
+        for version in {**succeeded, **replaced}
+    ]
+    shares = {version: one.share for version, one in replaced.items()}
+    return sorted(
+        past,
+        key=lambda one: (one.deployment, not one.found, shares.get(one.version, 1)),
+        reverse=True,
+    )
+
+
+def _merged(
+    served: ServedVersion | None, displaced: DisplacedVersion | None, missing: Mapping[tuple[str, str], str]
+) -> PastVersion:
+    """Return one version from what is known of it: at least one of both."""
+    known: list[ServedVersion | DisplacedVersion] = [one for one in (served, displaced) if one is not None]
+    last = max(known, key=lambda one: one.deployment)
+    withdrawn = last.withdrawn or (served is not None and served.withdrawn)
+    return PastVersion(
+        version=last.version,
+        sha256=last.sha256,
+        deployment=last.deployment,
+        withdrawn=withdrawn,
+        found=last is displaced,
+        gone_since=missing.get((last.version, last.sha256)),
+        built=served.built if served and served.sha256 == last.sha256 else None,
+    )
