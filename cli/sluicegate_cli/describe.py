@@ -74,6 +74,15 @@ def requester(by: Mapping[str, Any] | None) -> str:
     return f"{by.get('user_login') or '?'}, {job}{place}"
 
 
+def built(origin: Mapping[str, Any] | None) -> str:
+    """Describe where a version was built from: `v1.4.0 (8c6d3b1a9f42)`; `unknown` if nobody is known."""
+    if not origin:
+        return "unknown"
+    name = origin.get("release") or origin.get("ref") or "?"
+    sha = origin.get("sha")
+    return f"{name} ({sha[:12]})" if sha else str(name)
+
+
 def plan(document: Mapping[str, Any]) -> dict[str, str]:
     """Describe the requirements of a plan besides its steps, by name; omit those that it lacks."""
     requires = document.get("requires")

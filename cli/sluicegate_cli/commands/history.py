@@ -6,6 +6,7 @@ from typing import Final
 import click
 from rich.text import Text
 
+from sluicegate_cli import describe
 from sluicegate_cli.api import ApiClient
 from sluicegate_cli.exit_codes import ExitCode
 from sluicegate_cli.options import api_command
@@ -49,7 +50,7 @@ def command(
         screen.line("no deployments that you may see match")
         return ExitCode.OK
     screen.table(
-        ("id", "created", "action", "function", "stage", "status", "version", "ref", "by"),
+        ("id", "created", "action", "function", "stage", "status", "version", "built from", "asked by"),
         [
             (
                 deployment["id"],
@@ -59,7 +60,7 @@ def command(
                 deployment["stage"],
                 Text(deployment["status"], style=status_style(deployment["status"])),
                 deployment["version"] or "",
-                deployment["requested_by"]["ref"] or "",
+                describe.built(deployment.get("built")) if deployment["version"] else "",
                 deployment["requested_by"]["user_login"] or "",
             )
             for deployment in found

@@ -64,6 +64,8 @@ def _facts(deployment: Mapping[str, Any], now: float) -> dict[str, Any]:
         "target": f"{deployment['target']['account']}, {deployment['target']['region']}",
         "artifact": deployment["artifact"]["sha256"],
         "version": deployment["version"],
+        "built from": _built(deployment),
+        "skipped": "; ".join(one["message"] for one in deployment.get("unusable") or ()),
         "steps": describe.steps(deployment["steps"]),
         "step": _step(deployment),
         "since": None if deployment["final"] else deployment.get("since"),
@@ -76,12 +78,23 @@ def _facts(deployment: Mapping[str, Any], now: float) -> dict[str, Any]:
         "release": deployment["release"],
         "description": deployment["description"],
         "rule": deployment["rule"],
-        "by": describe.requester(by),
-        "ref": by["ref"],
-        "commit": by["sha"],
+        "asked by": describe.requester(by),
+        "from ref": by["ref"],
+        "from commit": by["sha"],
         "created": deployment["created_at"],
         "finished": deployment["finished_at"],
     }
+
+
+def _built(deployment: Mapping[str, Any]) -> str | None:
+    """Return who built the version, in full; None while there is no version."""
+    built = deployment.get("built")
+    if not built:
+        return "unknown" if deployment["version"] else None
+    job = f"job {built['job_id']} of " if built.get("job_id") else ""
+    release = f"{built['release']}, " if built.get("release") else ""
+    place = built.get("project_path") or built.get("project_id") or "?"
+    return f"{release}{built.get('ref') or '?'} at {built.get('sha') or '?'}, {job}{place}"
 
 
 def _step(deployment: Mapping[str, Any]) -> str | None:
@@ -104,18 +117,18 @@ def _stages(screen: Screen, functions: list[Mapping[str, Any]]) -> None:
     if not rows:
         screen.line("nothing that you may see has been deployed")
         return
-    screen.table(("function", "stage", "serves", "artifact", "ref", "since", "by"), rows)
+    screen.table(("function", "stage", "serves", "built from", "artifact", "since", "moved by"), rows)
 
 
 def _rows(function: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
     for stage, serving in sorted(function["stages"].items()):
-        by = serving["by"] or {}
+        by = serving.get("moved_by") or serving["by"] or {}
         yield (
             function["function"],
             stage,
             describe.serving(serving) if serving["weights"] else f"version {serving['version']}",
+            describe.built(serving.get("built")),
             serving["artifact"]["sha256"][:12],
-            serving["ref"] or "",
             serving["since"],
             by.get("user_login") or by.get("project_path") or "",
         )

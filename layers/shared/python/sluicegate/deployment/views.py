@@ -4,7 +4,7 @@ from dataclasses import asdict
 from typing import Any
 
 from sluicegate.deployment.durations import duration, timestamp
-from sluicegate.deployment.model import AliasState, Deployment, Status, until
+from sluicegate.deployment.model import AliasState, Deployment, Origin, Status, until
 from sluicegate.deployment.plan import Plan
 
 
@@ -41,6 +41,28 @@ def plan_view(plan: Plan) -> dict[str, Any]:
     }
 
 
+def origin_view(origin: Origin | None) -> dict[str, Any] | None:
+    """Who built a version, as the API shows it; None if that is unknown.
+
+    Whoever may see a stage may see what code it serves. The person who asked for it is left out.
+    """
+    if origin is None:
+        return None
+    by = origin.by
+    return {
+        "issuer": by.issuer,
+        "project_id": by.project_id,
+        "project_path": by.project_path,
+        "pipeline_id": by.pipeline_id,
+        "job_id": by.job_id,
+        "ref": by.ref,
+        "ref_type": by.ref_type,
+        "sha": by.sha,
+        "release": origin.release,
+        "at": origin.at,
+    }
+
+
 def view(deployment: Deployment) -> dict[str, Any]:
     """The deployment as the API shows it (the shape is in docs/reference/openapi.yaml)."""
     plan = plan_view(deployment.plan)
@@ -61,6 +83,10 @@ def view(deployment: Deployment) -> dict[str, Any]:
         "target": plan["target"],
         "artifact": {"sha256": deployment.sha256},
         "version": deployment.version,
+        "built": origin_view(deployment.built),
+        "unusable": [
+            {"version": one.version, "code": one.code, "message": one.message} for one in deployment.unusable
+        ],
         "weight": deployment.weight,
         "alias": {
             "name": deployment.plan.alias,

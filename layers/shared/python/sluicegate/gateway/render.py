@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sluicegate.deployment.durations import duration
-from sluicegate.deployment.model import Deployment
-from sluicegate.deployment.views import plan_view, view
+from sluicegate.deployment.model import Deployment, Origin
+from sluicegate.deployment.views import origin_view, plan_view, view
 from sluicegate.gateway.admission.resolve import Resolved
 from sluicegate.gateway.http import GatewayResponse
 from sluicegate.gateway.requests.bodies import DeploymentRequest
@@ -40,7 +40,9 @@ def deployment_response(
 
 def deployment_list(deployments: Sequence[Deployment], cursor: str | None) -> GatewayResponse:
     """Render a page of deployments."""
-    rows = [("id", "status", "action", "function", "stage", "version", "created_at", "requested_by")]
+    rows = [
+        ("id", "status", "action", "function", "stage", "version", "created_at", "requested_by", "built_from")
+    ]
     rows += [
         (
             item.id,
@@ -51,6 +53,7 @@ def deployment_list(deployments: Sequence[Deployment], cursor: str | None) -> Ga
             item.version or "-",
             item.created_at,
             item.requested_by.user_login or "-",
+            _built_from(item.built),
         )
         for item in deployments
     ]
@@ -74,6 +77,7 @@ def dry_run_response(
         "deployment": holder,
     }
     lines = [f"allowed by rule {resolved.rule.name!r}", _dry_run_summary(request, resolved)]
+    lines += resolved.notes
     lines += [f"  {step.percent}% for {duration(step.bake)}" for step in plan.steps if step.bake]
     if plan.approval is not None:
         lines.append(f"after another person's approval, within {duration(plan.approval)}")
@@ -146,9 +150,19 @@ def _function_view(serving: Sequence[Serving]) -> dict[str, Any]:
             "alias": one.alias,
             "target": {"account": one.account, "region": one.region},
             "deployment": one.deployment,
-            "sha": one.sha,
-            "ref": one.ref,
+            "sha": one.built and one.built.by.sha,
+            "ref": one.built and one.built.by.ref,
+            "release": one.built and one.built.release,
+            "built": origin_view(one.built),
             "since": one.since,
+            "moved_by": {
+                "action": one.action,
+                "project_path": one.project_path,
+                "user_login": one.user_login,
+                "job_id": one.job_id,
+                "ref": one.ref,
+                "sha": one.sha,
+            },
             "by": {"project_path": one.project_path, "user_login": one.user_login},
         }
         for one in serving
@@ -157,19 +171,26 @@ def _function_view(serving: Sequence[Serving]) -> dict[str, Any]:
 
 
 def _serving_table(serving: Sequence[Serving]) -> tuple[str, ...]:
-    rows = [("function", "stage", "version", "since", "ref", "by")]
+    rows = [("function", "stage", "version", "since", "built_from", "moved_by")]
     rows += [
         (
             one.function,
             one.stage,
             one.version,
             one.since,
-            clean(one.ref or "-"),
+            _built_from(one.built),
             clean(one.user_login or "-"),
         )
         for one in serving
     ]
     return _table(rows)
+
+
+def _built_from(origin: Origin | None) -> str:
+    """`main@8c6d3b1a9f42`, or `unknown` for a version that nobody is known to have built."""
+    if origin is None:
+        return "unknown"
+    return clean(f"{origin.by.ref or '-'}@{(origin.by.sha or '-')[:12]}")
 
 
 def _table(rows: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
