@@ -50,7 +50,7 @@ _OF_REASON: Final[Mapping[str, str]] = {
     "no_data": "Send more requests during the bake, bake longer, or lower `min_samples`.",
     "alarm_missing": "Create the alarm named in `watch`, or correct its name.",
     "version_inactive": "Invoke that version once, then deploy again.",
-    "version_not_found": "Deploy the artifact again: that publishes it anew.",
+    "version_not_found": "Deploy the artifact again, which publishes it again.",
     "version_unusable": "See the message, and deploy the artifact again: Lambda cannot run that version.",
     "source_changed": "Promote exactly what the source serves: see `sluicegate status FUNCTION`.",
     "approval_expired": "Deploy again, and get it approved in time.",

@@ -44,7 +44,7 @@ def plan_view(plan: Plan) -> dict[str, Any]:
 def origin_view(origin: Origin | None) -> dict[str, Any] | None:
     """Who built a version, as the API shows it; None if that is unknown.
 
-    Whoever may see a stage may see what code it serves. The person who asked for it is left out.
+    A caller who may see a stage may see what code it serves. The person who asked for it is left out.
     """
     if origin is None:
         return None

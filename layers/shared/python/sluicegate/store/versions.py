@@ -82,7 +82,7 @@ class Versions:
         return sorted((read(item, ServedVersion) for item in items), key=_deployment, reverse=True)
 
     def past(self, target: Target, function: str, alias: str) -> list[PastVersion]:
-        """Return all that an alias has served, the last one first, whoever put it there."""
+        """Return all that an alias has served, the last one first, also what somebody else put there."""
         found = Condition("pk = :pk", {":pk": keys.found_partition(target, function, alias)})
         gone = Condition(
             "pk = :pk AND begins_with(sk, :sk)",
