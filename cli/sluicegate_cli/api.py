@@ -7,7 +7,6 @@ presigned URL.
 
 import random
 import re
-import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ import sluicegate
 from sluicegate.text import clean
 from sluicegate_cli.errors import ApiError
 from sluicegate_cli.exit_codes import ExitCode
+from sluicegate_cli.failures import UnusableResponse, failure_of
 
 _ATTEMPTS: Final = 6
 _MAX_BACKOFF: Final = 10.0  # seconds
@@ -72,10 +72,6 @@ class ClientResponse:
     status: int
     document: Mapping[str, Any]
     replayed: bool
-
-
-class _Unusable(httpx2.ReadError):
-    """A response that cannot be read; the message is this module's own."""
 
 
 class ApiClient:
@@ -156,7 +152,7 @@ class ApiClient:
             return self._http.put(url, content=_chunks(file, sent), headers=headers, timeout=_UPLOAD_TIMEOUT)
 
         # 409: another upload of the same bytes is in progress (S3, conditional writes).
-        response = self._with_retries(put, _RETRYABLE | {409}, "the artifact store")
+        response = self._with_retries(put, _RETRYABLE | {409}, "the artifact store", url)
         # 412: `if-none-match: *` found an object. Its key is its digest, so it has the same bytes.
         if response.is_success or response.status_code == 412:
             return None
@@ -180,7 +176,7 @@ class ApiClient:
             with self._http.stream(method, url, headers=headers, **request) as answer:
                 return _read(answer)
 
-        response = self._with_retries(send, _RETRYABLE, "the API")
+        response = self._with_retries(send, _RETRYABLE, "the API", url)
         self._set_clock(response)
         if not response.is_success:
             raise _error(response)
@@ -205,7 +201,7 @@ class ApiClient:
             self._offset = date + 0.5 - time.time()
 
     def _with_retries(
-        self, send: Callable[[], httpx2.Response], retryable: frozenset[int], server: str
+        self, send: Callable[[], httpx2.Response], retryable: frozenset[int], server: str, url: str
     ) -> httpx2.Response:
         """Send until the response is not retryable, at most `attempts` times.
 
@@ -217,11 +213,17 @@ class ApiClient:
             try:
                 response = send()
             except httpx2.TransportError as error:
-                if attempt == self._max_attempts or _is_permanent(error):
-                    detail = f"{server} could not be reached: {_failure(error)}"
-                    document = {"code": "unreachable", "title": "No response", "detail": detail}
+                found = failure_of(error, url)
+                if attempt == self._max_attempts or found.permanent:
+                    detail = f"{server} could not be reached: {found.sentence}"
+                    document = {
+                        "code": "unreachable",
+                        "title": "No response",
+                        "detail": detail,
+                        "cause": found.reason,
+                    }
                     raise ApiError(ExitCode.UNAVAILABLE, document) from None
-                failure = _failure(error)
+                failure = found.sentence
             else:
                 pause += _retry_after(response)
                 if (
@@ -240,20 +242,32 @@ class ApiClient:
 
 
 def endpoint(url: str) -> str:
-    """Return the API's URL without a trailing slash. Raises UsageError unless a token may be sent there."""
-    if not url:
+    """Return the API's URL without a trailing slash. Raises UsageError unless a token may be sent there.
+
+    The message shows what was given, unless that may hold a password.
+    """
+    if not url.strip():
         raise click.UsageError(
             "no endpoint. Set SLUICEGATE_URL or --url to the API's URL, up to and including /v1."
         )
+    shown = "" if "@" in url else f": {clean(url, 200)!r}"
     try:
         parts = urlsplit(url)
         parts.port  # noqa: B018 (raises ValueError for a port that is none)
     except ValueError:
-        raise click.UsageError("the endpoint is not a URL") from None
+        raise click.UsageError(f"the endpoint is not a URL{shown}") from None
+    if any(not character.isprintable() or character.isspace() for character in url) or url[0] in "\"'":
+        raise click.UsageError(f"the endpoint has spaces, quotes or line breaks in or around it{shown}")
+    if "$" in url:
+        raise click.UsageError(f"the endpoint is a variable's name, which no shell has expanded{shown}")
+    if not parts.scheme or "://" not in url:
+        raise click.UsageError(f"the endpoint has no scheme: put https:// in front of it{shown}")
     if not parts.hostname or parts.username is not None or parts.query or parts.fragment:
-        raise click.UsageError("the endpoint must be a plain URL such as https://deploy.example.com/v1")
+        raise click.UsageError(
+            f"the endpoint must be a plain URL such as https://deploy.example.com/v1{shown}"
+        )
     if parts.scheme != "https" and not is_loopback(url):
-        raise click.UsageError("the endpoint must be https: an ID token is never sent unencrypted")
+        raise click.UsageError(f"the endpoint must be https: an ID token is never sent unencrypted{shown}")
     return url.rstrip("/")
 
 
@@ -274,9 +288,9 @@ def _read(answer: httpx2.Response) -> httpx2.Response:
         for chunk in answer.iter_bytes(_CHUNK):
             body += chunk
             if len(body) > _MAX_BODY:
-                raise _Unusable("the response is too large")
+                raise UnusableResponse("the response is too large")
     except httpx2.DecodingError:
-        raise _Unusable("the response cannot be decompressed") from None
+        raise UnusableResponse("the response cannot be decompressed") from None
     # The body is decompressed now, so its encoding headers are no longer true.
     headers = [pair for pair in answer.headers.multi_items() if pair[0].lower() not in _ENCODING_HEADERS]
     reason = {name: answer.extensions[name] for name in ("reason_phrase",) if name in answer.extensions}
@@ -309,24 +323,3 @@ def _retry_after(response: httpx2.Response) -> float:
         return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
     except ValueError:
         return 0.0
-
-
-def _is_permanent(error: httpx2.TransportError) -> bool:
-    """Return whether a retry cannot help, as with an untrusted certificate."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            return True
-        cause = cause.__cause__ or cause.__context__
-    return isinstance(error, (_Unusable, httpx2.UnsupportedProtocol, httpx2.LocalProtocolError))
-
-
-def _failure(error: httpx2.TransportError) -> str:
-    """Describe the failure, in the library's words only where they contain nothing of the request."""
-    if isinstance(error, httpx2.TimeoutException):
-        return "the request timed out"
-    if isinstance(error, httpx2.ConnectError):
-        return clean(str(error)) or "the connection failed"
-    if isinstance(error, _Unusable):
-        return str(error)
-    return "the connection was lost"

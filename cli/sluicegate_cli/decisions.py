@@ -8,7 +8,7 @@ import click
 from sluicegate_cli.api import ApiClient
 from sluicegate_cli.exit_codes import ExitCode
 from sluicegate_cli.follow import follow
-from sluicegate_cli.options import CommandFunction, max_wait_option, wait_option
+from sluicegate_cli.options import SHORT_TEXT, CommandFunction, max_wait_option, wait_option
 from sluicegate_cli.screen import Screen
 
 _OUTCOMES: Final = {"approve": "approved", "reject": "rejected", "abort": "is being aborted"}
@@ -19,7 +19,10 @@ def decision_options(*, wait: bool) -> Callable[[CommandFunction], CommandFuncti
 
     def decorate(verb: CommandFunction) -> CommandFunction:
         reason = click.option(
-            "--reason", metavar="TEXT", help="The reason, for the record; up to 256 characters."
+            "--reason",
+            type=SHORT_TEXT,
+            metavar="TEXT",
+            help="The reason, for the record; up to 256 characters.",
         )
         command: CommandFunction = reason(wait_option(wait)(max_wait_option(verb)))
         return click.argument("deployment", metavar="ID")(command)

@@ -1,5 +1,6 @@
 """The error of a command that the API rejected, or could not be asked."""
 
+import signal
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,3 +16,12 @@ class ApiError(Exception):
         self.document = document
         self.note = note
         """Further information for the reader, such as that a deployment continues on its own."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C or SIGTERM. `note` says what goes on without the command, and the way back to it."""
+
+    def __init__(self, note: str = "", number: int = signal.SIGINT) -> None:
+        super().__init__(note)
+        self.note = note
+        self.number = number

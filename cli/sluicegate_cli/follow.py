@@ -1,6 +1,7 @@
 """Follow a deployment to its end; shared by every command that waits."""
 
 import random
+import signal
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -10,7 +11,7 @@ from sluicegate.deployment.durations import seconds
 from sluicegate_cli import describe
 from sluicegate_cli.api import ApiClient
 from sluicegate_cli.durations import seconds_of
-from sluicegate_cli.errors import ApiError
+from sluicegate_cli.errors import ApiError, Interrupted
 from sluicegate_cli.exit_codes import ExitCode
 from sluicegate_cli.rollout_view import Reminder, RolloutView, approval_instructions
 from sluicegate_cli.screen import Screen, status_style
@@ -48,7 +49,7 @@ def follow(
     deadline = time.monotonic() + timeout
     printer = _TimelinePrinter(screen, api)
     pause = 0.5
-    with _continues(identifier), screen.live(RolloutView(deployment, api.now)) as view:
+    with continues(identifier), screen.live(RolloutView(deployment, api.now)) as view:
         while True:
             view.deployment = deployment
             printer.update(deployment)
@@ -140,8 +141,8 @@ def _timeout(deployment: Mapping[str, Any]) -> float:
 
 
 @contextmanager
-def _continues(deployment: str) -> Iterator[None]:
-    """Add to every ApiError of the block that an accepted deployment continues without this client."""
+def continues(deployment: str) -> Iterator[None]:
+    """Add to every ApiError and interrupt of the block that the deployment continues without this client."""
     try:
         yield
     except ApiError as error:
@@ -149,3 +150,9 @@ def _continues(deployment: str) -> Iterator[None]:
             f"deployment {deployment} continues on its own. To follow it: sluicegate watch {deployment}"
         )
         raise
+    except KeyboardInterrupt as error:
+        raise Interrupted(
+            f"interrupted; deployment {deployment} continues on its own. To follow it: sluicegate watch"
+            f" {deployment}. To stop it: sluicegate abort {deployment}",
+            getattr(error, "number", signal.SIGINT),
+        ) from None

@@ -2,12 +2,12 @@
 
 import sys
 from importlib import import_module
-from io import TextIOWrapper
 from typing import Final
 
 import click
 
 import sluicegate
+from sluicegate_cli import streams
 
 _GROUPS: Final = {
     "Deploy": {
@@ -89,8 +89,14 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line; never return."""
-    for stream in (sys.stdout, sys.stderr):
-        # A character that the terminal cannot show must not end a deployment's report half way.
-        if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors="replace")
-    cli(prog_name="sluicegate")
+    streams.prepare()
+    with streams.ending():
+        try:
+            # click's own ending exits with 1 for a broken pipe and for Ctrl-C, which is an outcome here.
+            code = cli.main(prog_name="sluicegate", standalone_mode=False)
+        except click.ClickException as error:
+            error.show()
+            sys.exit(error.exit_code)
+        except click.Abort:
+            sys.exit(streams.INTERRUPTED)
+        sys.exit(code or 0)

@@ -16,7 +16,10 @@ from sluicegate_cli.errors import ApiError
 from sluicegate_cli.exit_codes import ExitCode
 from sluicegate_cli.screen import Screen
 
-INTERRUPTED = 128 + signal.SIGINT  # the convention of shells
+_UNFOLLOWED = (
+    "interrupted. If a request was in progress, it may have been accepted: run the same command again to find"
+    " it, or see `sluicegate history`"
+)
 
 
 class DurationParam(click.ParamType):
@@ -50,6 +53,22 @@ class PatternParam(click.ParamType):
 CommandFunction = Callable[..., Any]
 """A command's function, at any stage of its decoration with options."""
 
+
+class TextParam(click.ParamType):
+    """A text for the record, of at most so many characters."""
+
+    name = "text"
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if len(value) > self._most:
+            self.fail(f"it has {len(value)} characters, and {self._most} is the limit", param, ctx)
+        return str(value)
+
+
+SHORT_TEXT = TextParam(256)
 DIGEST = PatternParam("sha256", r"[0-9a-f]{64}", "the 64 lower-case hex digits of a SHA-256")
 VERSION = PatternParam("version", r"[1-9][0-9]{0,17}", "a published version's number, such as 41")
 
@@ -98,9 +117,13 @@ def api_command(function: Callable[..., ExitCode]) -> Callable[..., None]:
         except ApiError as error:
             screen.error(error)
             exit_code = error.exit
-        except KeyboardInterrupt:
-            screen.note("interrupted; an accepted deployment continues on its own")
-            exit_code = INTERRUPTED
+        except KeyboardInterrupt as error:
+            screen.note(getattr(error, "note", "") or _UNFOLLOWED)
+            exit_code = 128 + getattr(error, "number", signal.SIGINT)
+        except OSError as error:
+            if error.filename is None:
+                raise
+            raise click.UsageError(f"cannot read {error.filename}: {error.strerror}") from None
         click.get_current_context().exit(exit_code)
 
     return run

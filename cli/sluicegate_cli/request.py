@@ -11,7 +11,14 @@ from sluicegate_cli import describe
 from sluicegate_cli.api import ApiClient
 from sluicegate_cli.exit_codes import ExitCode
 from sluicegate_cli.follow import follow
-from sluicegate_cli.options import VERSION, CommandFunction, max_wait_option, wait_option
+from sluicegate_cli.options import (
+    SHORT_TEXT,
+    VERSION,
+    CommandFunction,
+    TextParam,
+    max_wait_option,
+    wait_option,
+)
 from sluicegate_cli.screen import Screen
 from sluicegate_cli.strategy import FORMS, StrategyParam
 
@@ -28,8 +35,10 @@ class SharedOptions:
 
 
 _SHARED: Final[tuple[Callable[[CommandFunction], CommandFunction], ...]] = (
-    click.option("--release", metavar="LABEL", help="A label to find the deployment by."),
-    click.option("--description", metavar="TEXT", help="A description, for the record."),
+    click.option(
+        "--release", type=TextParam(128), metavar="LABEL", help="A label to find the deployment by."
+    ),
+    click.option("--description", type=SHORT_TEXT, metavar="TEXT", help="A description, for the record."),
     click.option(
         "--expect-version",
         type=VERSION,

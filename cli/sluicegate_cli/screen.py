@@ -5,11 +5,13 @@ move the cursor.
 """
 
 import json
+import os
+import stat
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TextIO, TypeVar
 
 import click
 from rich.console import Console, RenderableType
@@ -20,6 +22,7 @@ from rich.text import Text
 
 from sluicegate.text import clean
 from sluicegate_cli.errors import ApiError
+from sluicegate_cli.failures import HINTS
 
 _STYLES: Final = {
     "succeeded": "bold green",
@@ -58,18 +61,47 @@ def status_style(status: str) -> str:
 _View = TypeVar("_View", bound=RenderableType)
 
 
+class _Console(Console):
+    """A console that leaves a broken pipe to the command line's end, instead of exiting with 1."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
+def is_coloured(stream: TextIO, environment: Mapping[str, str]) -> bool:
+    """Return whether to colour what is written to the stream.
+
+    NO_COLOR (no-color.org) comes first, then FORCE_COLOR (force-color.org) and CLICOLOR_FORCE, TERM=dumb and
+    CLICOLOR=0 (bixense.com/clicolors). Otherwise terminals get colours, and so does a GitLab job's log, which
+    shows them (GitLab's documentation, "Job logs"), unless the output is a file.
+    """
+    if environment.get("NO_COLOR"):
+        return False
+    for name in ("FORCE_COLOR", "CLICOLOR_FORCE"):
+        if value := environment.get(name):
+            return value.lower() not in ("0", "false", "no")
+    if environment.get("TERM") == "dumb" or environment.get("CLICOLOR") == "0":
+        return False
+    return stream.isatty() or (environment.get("GITLAB_CI") == "true" and not _is_file(stream))
+
+
+def _is_file(stream: TextIO) -> bool:
+    try:
+        return stat.S_ISREG(os.fstat(stream.fileno()).st_mode)
+    except (OSError, ValueError):  # a stream without a file descriptor
+        return True
+
+
 class Screen:
     """The output of a command. With `as_json`, stdout gets only the document, and stderr the rest."""
 
     def __init__(self, *, as_json: bool) -> None:
         self.as_json = as_json
-        self._console = _console(sys.stderr if as_json else sys.stdout)
+        stream = sys.stderr if as_json else sys.stdout
+        self._console = _console(stream)
         self._errors = _console(sys.stderr)
-
-    @property
-    def is_live(self) -> bool:
-        """Return whether the output is a terminal."""
-        return self._console.is_terminal
+        self.is_live = stream.isatty() and os.environ.get("TERM") != "dumb"
+        """Whether the output is a terminal that can show progress."""
 
     def line(self, text: str, style: str = "") -> None:
         """Print one line. Text from a server is cleaned, and never read as markup."""
@@ -119,7 +151,7 @@ class Screen:
         for label, text in (
             ("failed check", document.get("check")),
             ("running", document.get("deployment")),
-            ("hint", _HINTS.get(code)),
+            ("hint", HINTS.get(_text(document.get("cause"))) or _HINTS.get(code)),
             ("note", error.note),
             ("request id", document.get("request_id")),
         ):
@@ -164,12 +196,14 @@ def format_size(count: int) -> str:
 
 
 def _console(stream: Any) -> Console:
-    """Create a console: colours by NO_COLOR and TERM, and a terminal only if the stream is one."""
-    terminal = stream.isatty()
-    return Console(
+    """Create a console for a stream: coloured if its reader can show colours, else plain."""
+    coloured = is_coloured(stream, os.environ)
+    return _Console(
         file=stream,
-        force_terminal=terminal,
-        width=None if terminal else _LOG_WIDTH,
+        force_terminal=coloured or stream.isatty(),
+        color_system="auto" if stream.isatty() and coloured else "standard" if coloured else None,
+        no_color=not coloured,
+        width=None if stream.isatty() else _LOG_WIDTH,
         highlight=False,
         markup=False,
         emoji=False,

@@ -101,11 +101,26 @@ def read(text: str, findings: Findings) -> Source | None:
         findings.add("error", "syntax", _mark_at(text, error.position), f"not YAML: {error.reason}")
     except yaml.MarkedYAMLError as error:
         problem = " ".join(part for part in (error.context, error.problem) if part)
+        mark = _mark(error.problem_mark)
+        if tab := _indenting_tab(text, mark.line):
+            mark, problem = tab, "a tab indents this line; replace it with spaces, as YAML has no others"
         if "alias" in problem:
             problem += "; a pattern that begins with `*` needs quotes"
-        findings.add("error", "syntax", _mark(error.problem_mark), f"not YAML: {problem}")
+        findings.add("error", "syntax", mark, f"not YAML: {problem}")
     except _TooDeepError:
         findings.add("error", "depth", reader.mark, f"nested deeper than {MAX_DEPTH} levels")
+    return None
+
+
+def _indenting_tab(text: str, until: int) -> Mark | None:
+    """Return the first tab in the indentation of a line, up to the line after `until`; None if there is none.
+
+    The parser says "found character that cannot start any token", or complains of a later line.
+    """
+    for number, line in enumerate(text.splitlines()[: until + 1], 1):
+        indentation = line[: len(line) - len(line.lstrip())]
+        if "\t" in indentation and line.strip():
+            return Mark(number, indentation.index("\t") + 1)
     return None
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 from rich.text import Text
@@ -16,6 +16,10 @@ from sluicegate.gate.rollout_settings import Rollout
 from sluicegate_cli.exit_codes import ExitCode
 from sluicegate_cli.screen import Screen, stacked
 from sluicegate_gatefile.compile import Report, check
+from sluicegate_gatefile.diagnostics import Diagnostic
+
+_ALIKE: Final = 3
+"""Warnings of one kind that are shown in full."""
 
 
 @click.command("check")
@@ -60,8 +64,20 @@ def command(
 
 def _show(screen: Screen, file: Path, report: Report) -> None:
     """Each finding as compilers write it, so that editors find its place; then the tests, then the sum."""
+    alike: dict[str, list[Diagnostic]] = {}
     for found in report.diagnostics:
-        screen.line(f"{found} [{found.code}]", "red" if found.severity == "error" else "yellow")
+        same = alike.setdefault(found.code, [])
+        same.append(found)
+        if found.severity == "error" or len(same) <= _ALIKE:
+            screen.line(f"{found} [{found.code}]", "red" if found.severity == "error" else "yellow")
+    for code, all_of_it in alike.items():
+        if more := [one for one in all_of_it[_ALIKE:] if one.severity == "warning"]:
+            lines = ", ".join(str(one.line) for one in more)
+            screen.line(
+                f"{file}: {_count(len(more), 'more warning')} [{code}] in "
+                f"{'line' if len(more) == 1 else 'lines'} {lines}; --json has all",
+                "yellow",
+            )
     for result in report.test_results:
         if not result.passed:
             place = f"{file}:{result.line}:{result.column}"
@@ -69,9 +85,12 @@ def _show(screen: Screen, file: Path, report: Report) -> None:
     failed = sum(not result.passed for result in report.test_results)
     errors = sum(found.severity == "error" for found in report.diagnostics)
     warnings = len(report.diagnostics) - errors
+    errors += failed  # each is shown as one
     counts = [_count(errors, "error"), _count(warnings, "warning")]
     ran = len(report.test_results)
     counts.append(f"{ran - failed} of {_count(ran, 'test')} passed" if ran else "no tests run")
+    if report.gate:
+        screen.line(f"{file}: digest {report.gate.digest}", "dim")
     screen.line(f"{file}: {', '.join(counts)}", "bold green" if report.ok else "bold red")
 
 
@@ -157,6 +176,7 @@ def _document(file: Path, report: Report) -> dict[str, Any]:
     return {
         "file": str(file),
         "ok": report.ok,
+        "digest": report.gate.digest if report.gate else None,
         "diagnostics": [asdict(found) for found in report.diagnostics],
         "tests": [asdict(result) for result in report.test_results],
         "rules": [

@@ -3,6 +3,7 @@
 import hashlib
 import zipfile
 from pathlib import Path
+from typing import Final
 
 import click
 
@@ -11,6 +12,9 @@ from sluicegate_cli.exit_codes import ExitCode
 from sluicegate_cli.options import DIGEST, api_command
 from sluicegate_cli.request import SharedOptions, request_options, submit
 from sluicegate_cli.screen import Progress, Screen, format_size
+
+MAX_SIZE: Final = 262_144_000
+"""Bytes of a zip that the API takes (`sluicegate.aws.s3`), which this does not import: it loads boto3."""
 
 
 @click.command("deploy")
@@ -61,13 +65,28 @@ def command(
     return submit(api, screen, request, about)
 
 
+def _checked_size(file: Path) -> int:
+    """Return the size of the zip in bytes. Raises BadParameter for what Lambda could not take."""
+    total = file.stat().st_size
+    problem = ""
+    if not file.is_file():
+        problem = "is not a file: a pipe cannot be read twice"
+    elif total == 0:
+        problem = "is empty: did the build fail?"
+    elif total > MAX_SIZE:
+        problem = f"has {format_size(total)}, and Lambda takes {format_size(MAX_SIZE)} at most"
+    elif not zipfile.is_zipfile(file):
+        problem = "is not a zip archive"
+    if problem:
+        raise click.BadParameter(f"{file} {problem}", param_hint="--zip")
+    return total
+
+
 def _uploaded(api: ApiClient, screen: Screen, function: str, file: Path) -> str:
     """Upload the zip, unless it is there already, and return its SHA-256. Raises ApiError."""
-    if not zipfile.is_zipfile(file):
-        raise click.BadParameter(f"{file} is not a zip archive", param_hint="--zip")
+    total = _checked_size(file)
     with file.open("rb") as source:
         digest = hashlib.file_digest(source, "sha256").hexdigest()
-    total = file.stat().st_size
     screen.line(f"{file.name}: {format_size(total)}, sha256 {digest}")
     # A presigned URL lasts for minutes: if it expires on a slow connection, request another one, once.
     refused: str | None = None

@@ -16,8 +16,9 @@ from sluicegate.gate.policy import Gate
 from sluicegate_cli.doctor.examination import Examination
 from sluicegate_cli.doctor.findings import GATE, Finding, Verdict
 from sluicegate_cli.exit_codes import ExitCode
-from sluicegate_cli.options import INTERRUPTED, PatternParam
+from sluicegate_cli.options import PatternParam
 from sluicegate_cli.screen import Screen
+from sluicegate_cli.streams import INTERRUPTED
 
 _LOG_TAIL: Final = 1_000_000  # bytes read from the end of a log, where a job's errors are
 _TOKEN_FILE: Final = 65_536  # bytes read of a token's file

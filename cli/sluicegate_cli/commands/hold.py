@@ -8,7 +8,7 @@ import click
 from sluicegate_cli import describe
 from sluicegate_cli.api import ApiClient
 from sluicegate_cli.exit_codes import ExitCode
-from sluicegate_cli.options import api_command
+from sluicegate_cli.options import SHORT_TEXT, api_command
 from sluicegate_cli.screen import Screen
 
 
@@ -16,6 +16,7 @@ from sluicegate_cli.screen import Screen
 @click.argument("stage")
 @click.option(
     "--reason",
+    type=SHORT_TEXT,
     metavar="TEXT",
     help="Hold the stage for this reason. Rejected requests show it in their error.",
 )

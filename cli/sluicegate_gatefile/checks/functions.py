@@ -8,6 +8,9 @@ from sluicegate_gatefile.checks.grants import Grants
 from sluicegate_gatefile.diagnostics import listed
 from sluicegate_gatefile.yaml_source import Path
 
+_NAMED = 5
+"""Patterns that one warning names at most."""
+
 
 def check_functions(context: CheckContext) -> None:
     """Check that aliases differ, overridden stages exist, and no pattern matches a function of ours."""
@@ -35,18 +38,23 @@ def check_own_functions(context: CheckContext, at: Path, pattern: str) -> None:
 
 def check_shared_targets(context: CheckContext, grants: Grants) -> None:
     """Warn where a rule on an unprotected stage also lets write the `$LATEST` of a protected one."""
+    shared: dict[tuple[str, str], list[str]] = {}
     for pattern in context.file.functions:
         granted = {stage for stage, _ in grants.on(pattern)}
         known = [stage for stage in context.file.stages if stage in granted]
         protected = context.protected(known)
         others = [stage for stage in known if stage not in protected]
         if protected and others:
-            what = f"{listed(protected)} (protected) and {listed(others)} (not) of `{pattern}` share one"
-            context.warning(
-                "shared_target",
-                ("functions", pattern),
-                f"{what} target, with one role and `$LATEST`: use separate functions for protected stages",
-            )
+            shared.setdefault((listed(protected), listed(others)), []).append(pattern)
+    for (protected_stages, other_stages), found in shared.items():  # one warning, however many functions
+        more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
+        what = f"{protected_stages} (protected) and {other_stages} (not) of {listed(found[:_NAMED])}{more}"
+        context.warning(
+            "shared_target",
+            ("functions", found[0]),
+            f"{what} share one target, with one role and `$LATEST`: use separate functions for protected"
+            " stages",
+        )
 
 
 def _check_aliases(context: CheckContext, at: Path, aliases: Mapping[str, str]) -> None:

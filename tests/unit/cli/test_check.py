@@ -64,7 +64,7 @@ def test_a_test_that_fails_is_exit_2_and_says_what_the_gate_said(run: Run, gate_
     assert ended.code == 2
     assert "sluicegate.yaml:16:5: error: test failed: a tag may deploy: not allowed" in ended.out
     assert "ref is main" in ended.out
-    assert ended.out.splitlines()[-1].endswith("0 of 1 test passed")
+    assert ended.out.splitlines()[-1] == "sluicegate.yaml: 1 error, 1 warning, 0 of 1 test passed"
 
 
 def test_a_warning_alone_is_exit_0(run: Run, gate_file: Path) -> None:
