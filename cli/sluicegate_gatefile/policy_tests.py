@@ -9,6 +9,7 @@ from sluicegate.gate.policy import Decision, Gate
 from sluicegate.gate.rules import PINS
 from sluicegate.oidc.identity import Identity
 from sluicegate.text import clean
+from sluicegate_gatefile.checks.claims import complaint
 from sluicegate_gatefile.checks.context import CheckContext
 from sluicegate_gatefile.checks.grants import Rules, TooManySteps
 from sluicegate_gatefile.diagnostics import Mark, did_you_mean
@@ -34,6 +35,10 @@ def check_tests(context: CheckContext, rules: Rules) -> None:
         at: Path = ("tests", i)
         context.issuer((*at, "identity"), test.identity.issuer)
         context.check_stage((*at, "request", "stage"), test.request.stage)
+        for claim, value in test.identity.given().items():
+            for one in value if isinstance(value, list) else [value]:
+                if wrong := complaint(claim, one.replace("*", "")):
+                    context.warning("value", (*at, "identity", claim), f"{wrong}: the test proves nothing")
         rule = test.expect.rule
         if rule is not None and not test.expect.allowed:
             context.error("test", (*at, "expect", "rule"), "no rule decides what is not allowed")

@@ -1,5 +1,6 @@
 """Issuers: their urls, audiences, key sets and feedback."""
 
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import urlsplit
@@ -20,6 +21,8 @@ def issuers(context: CheckContext, read_keys: KeyReader, *, allow_loopback: bool
     for name, issuer in context.file.issuers.items():
         at: Path = ("issuers", name)
         _check_url(context, (*at, "url"), issuer.url, allow_loopback=allow_loopback)
+        if odd := _never_issued(issuer.url):
+            context.warning("issuer", (*at, "url"), odd)
         if issuer.url in urls:
             what = f"`{urls[issuer.url]}` has the same url; each issuer has one entry"
             context.error("issuer", (*at, "url"), what)
@@ -54,6 +57,27 @@ def _check_url(context: CheckContext, at: Path, url: str, *, allow_loopback: boo
     elif parts.scheme == "http" and not (allow_loopback and host in LOOPBACK):
         what = "an issuer's URL must be https; http is only for this machine's address, on the stand"
         context.error("issuer", at, what)
+
+
+def _never_issued(url: str) -> str | None:
+    """Say why no GitLab calls itself that; None if one may.
+
+    GitLab leaves out the scheme's own port, and calls itself by its relative URL root, if it has one.
+    """
+    try:
+        parts = urlsplit(url)
+        host, port = parts.netloc.partition(":")[0], parts.port
+    except ValueError:
+        return None
+    if host and host != host.lower():
+        return "write the host as in the tokens' `iss`, most likely in lower case"
+    if host and (parts.scheme, port) in (("https", 443), ("http", 80)):
+        return f"tokens leave out the port {port}: remove it"
+    if host in ("gitlab.com", "www.gitlab.com") and url != "https://gitlab.com":
+        return "the issuer of gitlab.com is `https://gitlab.com`"
+    if found := re.search(r"/(?:api|oauth|\.well-known|-)(?:/|$)", parts.path):
+        return f"this is an address within a GitLab; its own URL ends before `{found[0]}`"
+    return None
 
 
 def _keys(context: CheckContext, at: Path, jwks: str, read_keys: KeyReader) -> str | None:

@@ -3,30 +3,21 @@
 security.md#rules
 """
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from sluicegate.gate import patterns
 from sluicegate.gate.rules import DENIABLE, PINS
 from sluicegate_gatefile.checks import webhooks
+from sluicegate_gatefile.checks.claims import Claims, check_claims
 from sluicegate_gatefile.checks.context import CheckContext
 from sluicegate_gatefile.checks.functions import check_own_functions
 from sluicegate_gatefile.checks.grants import Rules
 from sluicegate_gatefile.diagnostics import listed
-from sluicegate_gatefile.schema.base import ID
 from sluicegate_gatefile.schema.rules import RuleSection
 from sluicegate_gatefile.yaml_source import Path
 
-Claims = Mapping[str, Sequence[str]]
-
 # Started by people and by themselves, on a ref of the project. All else a rule must name.
 DEFAULT_SOURCES = ("push", "web")
-# What the commits of a merge request can start; its author may be anybody who can fork.
-_FORK_SOURCES = ("merge_request_event", "external_pull_request_event", "parent_pipeline")
-
-_IDS = ("project_id", "namespace_id", "user_id", "pipeline_id", "job_id")
-_FLAGS = ("ref_protected", "environment_protected")
 
 
 def rules(context: CheckContext) -> list[dict[str, Any]]:
@@ -52,7 +43,7 @@ def deny(context: CheckContext) -> list[dict[str, Any]]:
 def _rule(context: CheckContext, at: Path, rule: RuleSection) -> dict[str, Any]:
     claims, allow = rule.claims, rule.allow
     protected = context.protected(allow.stages)
-    _check_claims(context, (*at, "claims"), claims)
+    check_claims(context, (*at, "claims"), claims)
     if rule.via == "webhook":
         webhooks.check_rule(context, at, rule, protected)
     else:
@@ -101,36 +92,6 @@ def _check_pins(context: CheckContext, at: Path, rule: RuleSection, protected: S
             "list the `user_id` of each approver: a service account may have any name, and counts as a person"
         )
         context.warning("approvers", at, what)
-
-
-def _check_claims(context: CheckContext, at: Path, claims: Claims) -> None:
-    if "ref" in claims and not {"ref_type", "ref_path"} & claims.keys():
-        what = "a branch and a tag can have the same name: add `ref_type`, or use `ref_path` instead"
-        context.error("ref_type", (*at, "ref"), what)
-    if "environment" in claims and "environment_protected" not in claims:
-        what = "any developer can write this keyword in a job; require environment_protected too"
-        context.warning("environment", (*at, "environment"), what)
-    if "project_path" in claims and "project_id" not in claims:
-        what = "a path can be freed and taken by somebody else; give project_id too"
-        context.warning("project_path", (*at, "project_path"), what)
-    for source in _FORK_SOURCES:
-        if any(patterns.compile(text).matches(source) for text in claims.get("pipeline_source", ())):
-            what = f"`{source}` pipelines run the code of merge requests, including those from forks"
-            context.warning("pipeline_source", (*at, "pipeline_source"), what)
-            break
-    for claim, values in claims.items():
-        for value in values:
-            _check_value(context, (*at, claim), claim, value)
-
-
-def _check_value(context: CheckContext, at: Path, claim: str, value: str) -> None:
-    """Report a value that GitLab never sends, which is a slip of the pen."""
-    if "*" in value:
-        return
-    if claim in _IDS and not re.fullmatch(ID, value):
-        context.error("value", at, f'`{value}` is not an id, which is digits such as "4213"')
-    if claim in _FLAGS and value not in ("true", "false"):
-        context.error("value", at, f'{claim} is "true" or "false", never `{value}`')
 
 
 def _check_names(context: CheckContext, found: Rules) -> None:

@@ -230,7 +230,7 @@ def test_what_is_not_utf_8_or_not_there_is_an_error(check: Check, directory: Pat
 @pytest.mark.parametrize("value", ["'on'", '"1e10"', "v1.2.3", "1.2.3", "0b", "y", "|-\n          7"])
 def test_quoted_and_block_texts_are_texts(check: Check, value: str) -> None:
     rule = RULE.format(name="x", functions="[orders-x]", stages="[dev]")
-    rule = rule.replace('{project_id: "1"}', f'\n      project_id: "1"\n      sha: {value}')
+    rule = rule.replace('{project_id: "1"}', f'\n      project_id: "1"\n      user_login: {value}')
     report = check(changed("deny:\n", rule + "deny:\n"))
     assert report.ok
 
@@ -580,9 +580,9 @@ CLAIMS = 'project_id: "4213", ref_type: tag, ref: v*, ref_protected: "true"'
         ('project_id: ["1", "2"], ref_protected: "true"', []),
         ('project_id: "4213", ref_path: refs/tags/v*, ref: v*, ref_protected: "true"', []),
         ('ref_protected: "true"', ["pin"]),
-        ('project_id: "42*", ref_protected: "true"', ["pin"]),
-        ('project_id: ["1", "2*"], ref_protected: "true"', ["pin"]),
-        ('project_path: a/b, user_login: ada, sub: x, job_project_id: "1", ref_protected: "true"',
+        ('project_id: "42*", ref_protected: "true"', ["pin", "value"]),
+        ('project_id: ["1", "2*"], ref_protected: "true"', ["pin", "value"]),
+        ('project_path: a/b, user_login: ada, sub: "**", job_project_id: "1", ref_protected: "true"',
          ["pin", "project_path"]),
         ('namespace_id: "72", ref_protected: "true"', ["pin"]),  # a protected stage
         ('project_id: "1"', ["pin"]),
@@ -597,7 +597,7 @@ CLAIMS = 'project_id: "4213", ref_type: tag, ref: v*, ref_protected: "true"'
         (f'namespace_id: "1", project_path: a/b, {CLAIMS}', []),
         ('project_id: acme, ref_protected: "true"', ["value"]),
         ('project_id: "04213", ref_protected: "true"', ["value"]),
-        (f'{CLAIMS}, user_id: "x*"', []),
+        (f'{CLAIMS}, user_id: "*"', []),
         (f'{CLAIMS}, environment: x, environment_protected: "yes"', ["value"]),
         (f"{CLAIMS}, pipeline_source: [push, merge_request_event]", ["pipeline_source"]),
         (f"{CLAIMS}, pipeline_source: parent_*", ["pipeline_source"]),
