@@ -203,7 +203,20 @@ def test_an_approval_checks_again_what_can_have_changed(
 
 
 def test_each_check_that_is_repeated_has_its_case() -> None:
-    assert {check for check, *_ in CHANGES} == {one.name for one in ACCEPTANCE if one.again}
+    repeated = {one.name for one in ACCEPTANCE if one.again}
+    assert {check for check, *_ in CHANGES} | {"version"} == repeated
+
+
+def test_nobody_approves_a_promotion_of_a_version_that_was_found_deleted(asked: GatewaySimulation) -> None:
+    asked.finish(asked.deploy(artifact(asked, b"new"), stage="dev"))
+    tried = asked.finish(asked.deploy(artifact(asked, b"newer"), stage="dev"))
+    deployment = asked.run_until(asked.promote(version=tried.version), "awaiting_approval")
+    asked.model.set_alias("orders", "dev", "1")
+    asked.model.prune("orders", "2")
+    undone = asked.rollback(stage="dev", version="2")
+    asked.run_until(undone, "failed", waits=False)
+    assert "no longer exists" in refused(422, "unprocessable", asked.decide, "approve", deployment)
+    assert asked.now(deployment).approval is None
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias, get_args
 
 from sluicegate.deployment.model import Deployment
-from sluicegate.gateway.admission.resolve import check_required, held, hold_on, target_of
+from sluicegate.gateway.admission.resolve import check_required, gone_detail, held, hold_on, target_of
 from sluicegate.gateway.admission.supersede import outdated
 from sluicegate.gateway.context import Context
 from sluicegate.gateway.persons import check_can_be_approved
@@ -79,6 +79,16 @@ def _hold(context: Context, deployment: Deployment) -> None:
         raise held(hold)
 
 
+def _version(context: Context, deployment: Deployment) -> None:
+    """The version of a promotion may have been found deleted since."""
+    version, plan = deployment.version, deployment.plan
+    if version is None:
+        return
+    since = context.store.versions.gone_since(plan.target, deployment.function, version, deployment.sha256)
+    if since:
+        raise unprocessable(gone_detail(version, deployment.function, since))
+
+
 _LOCKED: Final = "nothing else moves the alias while the deployment has its lock"
 
 ACCEPTANCE: Final = (
@@ -87,6 +97,7 @@ ACCEPTANCE: Final = (
     AcceptanceCheck("requires", "a rollback may have withdrawn it there, or `requires` changed", _requires),
     AcceptanceCheck("order", "`order` may have been added", _order),
     AcceptanceCheck("hold", "the stage may be held since", _hold),
+    AcceptanceCheck("version", "another deployment may have found that it was deleted", _version),
     AcceptanceCheck("max_age", "the request came in time; the approver's token has to be as young"),
     AcceptanceCheck("strategy", "the plan is fixed, and is what is approved; `requester` has its actions"),
     AcceptanceCheck("artifact", "it was looked for before anybody was asked; publishing compares its digest"),

@@ -160,7 +160,7 @@ def _promote(
     if plan.target != target:
         return Resolved(serving.sha256, plan, rule, built=built)
     if since := context.store.versions.gone_since(target, request.function, serving.version, serving.sha256):
-        raise unprocessable(_gone(serving.version, request.function, since))
+        raise unprocessable(gone_detail(serving.version, request.function, since))
     return Resolved(serving.sha256, plan, rule, serving.version, built)
 
 
@@ -209,7 +209,7 @@ def _named(
     if isinstance(found, EarlierVersion):
         return found
     if found.gone_since is not None:
-        raise unprocessable(_gone(version, request.function, found.gone_since))
+        raise unprocessable(gone_detail(version, request.function, found.gone_since))
     return EarlierVersion(found.version, found.sha256, found.built)
 
 
@@ -229,7 +229,8 @@ def _default(
     )
 
 
-def _gone(version: str, function: str, since: str) -> str:
+def gone_detail(version: str, function: str, since: str) -> str:
+    """Say that a version was found to be gone at `since` (RFC 3339), and what to do."""
     found = f"version {version} of {function} no longer exists, as was found at {since}"
     return f"{found}: deploy its artifact again"
 
