@@ -18,7 +18,7 @@ EXTERNAL = "arn:aws:cloudformation:eu-central-1:111111111111:stack/sluicegate/1"
 def target(witness: Witness) -> str:
     """A role as the template makes it: for callers with its external id."""
     if not isinstance(witness, Emulator):
-        pytest.skip("the unit tests have no model of STS with boto3's methods")
+        return str(witness.client("sts").add_role("arn:aws:iam::111111111111:role/target"))
     account = witness.client("sts").get_caller_identity()["Account"]
     trust = {
         "Effect": "Allow",

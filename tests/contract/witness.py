@@ -10,7 +10,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 from uuid import uuid4
 
@@ -22,6 +22,7 @@ from moto import mock_aws
 
 from stand import HANDLER, Stand, package
 from support.lambda_model import LambdaModel
+from support.sts_model import StsModel
 
 MODEL: Final = "model"
 MINISTACK: Final = "ministack"
@@ -57,9 +58,10 @@ class Witness(Protocol):
 
 @dataclass(frozen=True)
 class Models:
-    """What the unit tests believe: `LambdaModel`, and moto's DynamoDB."""
+    """What the unit tests believe: `LambdaModel`, `StsModel`, and moto's DynamoDB."""
 
     lambda_: LambdaModel
+    sts: StsModel = field(default_factory=StsModel)
     name: str = MODEL
 
     def client(self, service: str) -> Any:
@@ -68,6 +70,8 @@ class Models:
                 return self.lambda_
             case "dynamodb":
                 return boto3.client("dynamodb", region_name=REGION)
+            case "sts":
+                return self.sts
         return pytest.skip(f"the unit tests have no model of {service} with boto3's methods")
 
     def create_function(self, code: bytes) -> str:

@@ -6,33 +6,52 @@ from dataclasses import replace
 from typing import Any, cast
 
 import pytest
-from hypothesis import given
+from botocore.exceptions import ClientError
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from sluicegate.aws import permissions
-from sluicegate.deployer.target import Targets, session_policy
+from sluicegate.deployer.target import (
+    Targets,
+    request_session,
+    session_policy,
+    session_tags,
+    source_identity,
+)
+from sluicegate.deployment.model import Deployment
 from sluicegate.deployment.plan import Plan, Smoke, Watch
 from sluicegate.settings import DeployerSettings
 from support.plans import plans
 from support.simulation import new_deployment
+from support.sts_model import PACKED_BEFORE, StsModel
 
 SETTINGS = DeployerSettings(table="table", bucket="bucket", target_role="target", external_id="stack")
 
 
-class Sts:
-    """Grants every role."""
+def sts(**fields: Any) -> StsModel:
+    """STS with the target's role."""
+    model = StsModel(**fields)
+    for partition in ("aws", "aws-cn"):
+        model.add_role(f"arn:{partition}:iam::111111111111:role/target")
+    return model
 
-    def assume_role(self, **_: Any) -> dict[str, Any]:
-        return {"Credentials": {"AccessKeyId": "id", "SecretAccessKey": "secret", "SessionToken": "token"}}
+
+def ask(model: StsModel, deployment: Deployment) -> None:
+    request_session(cast(Any, model), SETTINGS, deployment, "aws")
+
+
+def targets(model: StsModel) -> Targets:
+    return Targets(SETTINGS, cast(Any, model))
 
 
 def test_each_deployment_of_a_busy_deployer_keeps_little_memory() -> None:
     """A deployer has 512 MB, and keeps a session for thirteen minutes."""
-    targets = Targets(SETTINGS, cast(Any, Sts()))
+    target = targets(sts())
 
     def access(number: int) -> None:
         deployment = new_deployment(0, "0" * 64)
         watched = replace(deployment.plan, watch=Watch(("alarm",)))
-        assert targets.access(replace(deployment, id=str(number), plan=watched)).cloudwatch
+        assert target.access(replace(deployment, id=f"id-{number}", plan=watched)).cloudwatch
 
     access(0)  # what all of them share
     tracemalloc.start()
@@ -97,3 +116,104 @@ def test_a_session_reaches_no_other_function(plan: Plan) -> None:
     # A session policy is at most 2,048 characters (STS AssumeRole).
     longest = replace(new_deployment(0, "0" * 64, "f" * 64), plan=plan)
     assert len(session_policy(longest, "aws-us-gov", "b" * 63)) <= 2_048
+
+
+def requested_by(**fields: Any) -> Deployment:
+    deployment = new_deployment(1_780_000_000.0, "0" * 64)
+    return replace(deployment, requested_by=replace(deployment.requested_by, **fields))
+
+
+hostile = st.text(max_size=400) | st.sampled_from(
+    [
+        "🚀" * 300,
+        "a" * 5_000,
+        "\u202egnp.exe",
+        "aws:admin",
+        "AWS:x",
+        "a\nb\0",
+        " ",
+        "\ud800",
+        "-",
+        "é" * 256,
+    ]
+)
+
+
+@given(hostile, hostile, hostile)
+@example("a" * 256, "https://" + "x" * 300, "b" * 300)
+def test_no_text_from_outside_stops_a_session(ref: str, issuer: str, user: str) -> None:
+    """Branches have any name that git takes, emoji included. STS validates tags and packs them."""
+    deployment = requested_by(
+        ref=ref,
+        issuer=issuer,
+        user_id=user,
+        project_id="9" * 30,
+        pipeline_id="9" * 30,
+        job_id="9" * 30,
+        sha="f" * 64,
+        webhook=ref,
+    )
+    model = sts()
+    ask(model, deployment)
+    assert model.calls == 1
+    [granted] = model.granted
+    assert granted["Tags"][0] == {"Key": "Deployment", "Value": deployment.id}
+
+
+@given(hostile, hostile)
+def test_a_source_identity_is_one_that_sts_takes(project: str, webhook: str) -> None:
+    model = sts()
+    deployment = requested_by(project_id=project, webhook=webhook, job_id=None)
+    ask(model, deployment)
+    assert 2 <= len(source_identity(deployment.requested_by)) <= 64
+
+
+def test_the_tags_of_a_usual_job_stay_below_what_china_takes() -> None:
+    """Also with a branch of 255 characters, git's longest on most file systems."""
+    deployment = requested_by(
+        ref="feature/" + "x" * 247,
+        issuer="https://gitlab.some-rather-long-company.example.com",
+        project_id="12345678",
+        pipeline_id="1234567890",
+        job_id="12345678901",
+        sha="f" * 40,
+        user_id="12345678",
+    )
+    tags = session_tags(deployment)
+    assert sum(len(tag["Key"] + tag["Value"]) for tag in tags) < PACKED_BEFORE
+    assert [tag["Value"] for tag in tags if tag["Key"] == "Ref"] == ["feature/" + "x" * 53 + "..."]
+
+
+def test_where_less_fits_the_session_has_fewer_tags_and_its_whole_policy() -> None:
+    deployment = requested_by(ref="x" * 255, sha="f" * 40)
+    wanted = session_policy(deployment, "aws", "bucket")
+    model = sts(packed=400)
+    ask(model, deployment)
+    assert model.calls == 2
+    [granted] = model.granted
+    assert granted["Policy"] == wanted
+    assert granted["Tags"] == [{"Key": "Deployment", "Value": deployment.id}]
+
+
+def test_where_not_even_that_fits_awss_own_words_remain() -> None:
+    model = sts(packed=100)
+    with pytest.raises(ClientError, match="of allotted space"):
+        ask(model, requested_by())
+    assert model.calls == 2
+
+
+def test_any_other_refusal_is_not_repeated_with_fewer_tags() -> None:
+    model = StsModel()
+    with pytest.raises(ClientError, match="AccessDenied"):
+        ask(model, requested_by())
+    assert model.calls == 1
+
+
+def test_a_forgotten_session_is_asked_for_again() -> None:
+    model = sts()
+    target, deployment = targets(model), requested_by()
+    assert target.access(deployment) is target.access(deployment)
+    target.forget(deployment)
+    target.forget(deployment)
+    target.access(deployment)
+    assert model.calls == 2

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any, Final, Literal, overload
 
 import boto3
 from botocore.config import Config as ClientConfig
+from botocore.exceptions import ClientError
 
 from sluicegate.aws import clients, permissions
 from sluicegate.aws.cloudwatch import CloudWatch
+from sluicegate.aws.errors import error_code
 from sluicegate.aws.lambda_ import FunctionApi
 from sluicegate.deployment.model import Deployment, Requester
 from sluicegate.deployment.plan import Watch
@@ -25,13 +27,21 @@ if TYPE_CHECKING:
     from mypy_boto3_cloudwatch import CloudWatchClient
     from mypy_boto3_lambda import LambdaClient
     from mypy_boto3_sts import STSClient
-    from mypy_boto3_sts.type_defs import CredentialsTypeDef, TagTypeDef
+    from mypy_boto3_sts.type_defs import AssumeRoleRequestTypeDef, CredentialsTypeDef, TagTypeDef
 
 SESSION_SECONDS: Final = 900
 """Seconds that a session lasts: the shortest that STS grants."""
 
 RENEW_BEFORE: Final = 120
 """Seconds before its end from which a session is not used again."""
+
+MAX_TAG: Final = 64
+"""Characters of a session tag's value. All tags together then stay below 455 bytes.
+
+Tags and policy share a packed format with a limit of its own. Outside China it is 4,096 bytes since 15
+September 2026 (IAM user guide, "Passing session tags"). In China it is smaller: nine tags of 252 characters
+took 498 percent of it (aws-actions/configure-aws-credentials#1898, 21 July 2026).
+"""
 
 
 @dataclass(frozen=True)
@@ -79,16 +89,7 @@ class Targets:
     def _assume_role(self, deployment: Deployment) -> TargetAccess:
         target, plan = deployment.plan.target, deployment.plan
         partition = self._session.get_partition_for_region(target.region)
-        response = self._sts.assume_role(
-            RoleArn=f"arn:{partition}:iam::{target.account}:role/{self._settings.target_role}",
-            RoleSessionName=deployment.id,
-            ExternalId=self._settings.external_id,
-            DurationSeconds=SESSION_SECONDS,
-            SourceIdentity=source_identity(deployment.requested_by),
-            Tags=session_tags(deployment),
-            Policy=session_policy(deployment, partition, self._settings.bucket),
-        )
-        credentials = response["Credentials"]
+        credentials = request_session(self._sts, self._settings, deployment, partition)
 
         def single_attempt_client(timeout: int) -> "LambdaClient":
             config = clients.CONFIG.merge(clients.single_attempt(timeout))
@@ -137,6 +138,32 @@ class Targets:
         )
 
 
+def request_session(
+    sts: "STSClient", settings: DeployerSettings, deployment: Deployment, partition: str
+) -> "CredentialsTypeDef":
+    """Assume the target's role for one deployment. Raises botocore's errors.
+
+    Where tags and policy together are too large for STS, it is asked once more with the deployment's id as
+    the only tag: that leads to the rest. The policy is what limits the session, so it stays whole.
+    """
+    request: AssumeRoleRequestTypeDef = {
+        "RoleArn": f"arn:{partition}:iam::{deployment.plan.target.account}:role/{settings.target_role}",
+        "RoleSessionName": deployment.id,
+        "ExternalId": settings.external_id,
+        "DurationSeconds": SESSION_SECONDS,
+        "SourceIdentity": source_identity(deployment.requested_by),
+        "Policy": session_policy(deployment, partition, settings.bucket),
+        "Tags": session_tags(deployment),
+    }
+    try:
+        return sts.assume_role(**request)["Credentials"]
+    except ClientError as error:
+        if error_code(error) not in ("PackedPolicyTooLarge", "PackedPolicyTooLargeException"):
+            raise
+    request["Tags"] = request["Tags"][:1]
+    return sts.assume_role(**request)["Credentials"]
+
+
 def session_policy(deployment: Deployment, partition: str, bucket: str) -> str:
     """Return the session's upper limit: this function, its artifacts, and what the plan needs.
 
@@ -168,7 +195,11 @@ def source_identity(requester: Requester) -> str:
 
 
 def session_tags(deployment: Deployment) -> "list[TagTypeDef]":
-    """Say in CloudTrail who asked. Tag values take letters, digits and `_.:/=+-@` (IAM tagging rules)."""
+    """Say in CloudTrail who asked, the deployment's id first. No value that a job chooses can stop it.
+
+    Values take letters, digits, spaces and `_.:/=+-@`, and do not begin with `aws:` (IAM user guide, "Rules
+    for tagging", read on 2026-11-26).
+    """
     requester = deployment.requested_by
     tags = {
         "Deployment": deployment.id,
@@ -181,8 +212,10 @@ def session_tags(deployment: Deployment) -> "list[TagTypeDef]":
         "User": requester.user_id,
         "Webhook": requester.webhook,
     }
-    return [
-        {"Key": key, "Value": re.sub(r"[^\w .:/=+@-]", "_", value, flags=re.ASCII)[:256]}
-        for key, value in tags.items()
-        if value
-    ]
+    return [{"Key": key, "Value": _tag_value(value)} for key, value in tags.items() if value]
+
+
+def _tag_value(text: str) -> str:
+    cut = text if len(text) <= MAX_TAG else f"{text[: MAX_TAG - 3]}..."
+    value = re.sub(r"[^A-Za-z0-9 _.:/=+@-]", "_", cut)
+    return f"_{value[1:]}" if value.lower().startswith("aws:") else value
