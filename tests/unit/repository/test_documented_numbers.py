@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from sluicegate.gateway.endpoints import functions
 from sluicegate.gateway.endpoints.deployments import MAX_EXAMINED
 from sluicegate.recovery.janitor import MAX_EXECUTIONS
 from sluicegate.rollout.transitions import DENIED_SECONDS, QUEUE_TIMEOUT, RESTORE_SECONDS, RETRY_SECONDS
@@ -16,6 +17,7 @@ ROOT = Path(__file__).parents[3]
     ("page", "sentence", "value", "documented"),
     [
         ("docs/reference/api.md", "one call reads at most 500 records", MAX_EXAMINED, 500),
+        ("docs/reference/api.md", "one call reads at most 1,000 aliases", functions.MAX_EXAMINED, 1_000),
         ("docs/reference/api.md", "or failed for three minutes", RETRY_SECONDS, 180),
         ("docs/explanation/how-it-works.md", "is retried for three minutes", RETRY_SECONDS, 180),
         ("docs/explanation/guarantees.md", "is retried for three minutes", RETRY_SECONDS, 180),

@@ -19,6 +19,7 @@
     found#ACCOUNT#REGION#FUNCTION#ALIAS   VERSION      a version that somebody else had made it serve
     newest-pipeline#ACCOUNT#REGION#...    PROJECT      the newest pipeline of a project that succeeded there
     hold#STAGE                            RULE         that a rule holds its functions in the stage, and why
+    cursor-key                            key          the key that seals cursors
     poll#NUMBER                           poll         a place for a long poll, and its lease
     status#HASH, status#ID                             what GitLab was sent (`notifier.ledger`)
 
@@ -28,7 +29,8 @@
     by_time       kind, id        all deployments, by time
     unfinished    unfinished, id  the deployments that are not final
 
-No other item has `function`, `project`, `kind` or `unfinished`. Locks carry account and region
+No other item has `function`, `kind` or `unfinished`. What aliases serve is in `by_project` too, by `sk`,
+under a key of its own (`serving_by`). Locks carry account and region
 (guarantees.md#2-one-deployment-at-a-time).
 """
 
@@ -139,11 +141,21 @@ def serving(target: Target, function: str, stage: str, alias: str) -> Key:
     return {"pk": "serving", "sk": "#".join((function, stage, target.account, target.region, alias))}
 
 
+def serving_by(issuer: str, project_id: str | None) -> str:
+    """The key in `by_project` of what aliases serve by deployments of a project."""
+    return f"serving#{project_key(issuer, project_id)}"
+
+
 def newest_pipeline(deployment: Deployment) -> Key:
     """The newest pipeline of the deployment's project that succeeded behind its alias."""
     target, by = deployment.plan.target, deployment.requested_by
     pk = f"newest-pipeline#{target.account}#{target.region}#{deployment.function}#{deployment.plan.alias}"
     return {"pk": pk, "sk": project_key(by.issuer, by.project_id)}
+
+
+def cursor_key() -> Key:
+    """The key that seals cursors."""
+    return {"pk": "cursor-key", "sk": "key"}
 
 
 def poll(number: int) -> Key:

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from sluicegate.store.cursor_keys import CursorKeys
 from sluicegate.store.deployments import Deployments
 from sluicegate.store.holds import Holds
 from sluicegate.store.locks import Locks
@@ -37,3 +38,4 @@ class Store:
         self.uploads = Uploads(opened, clock)
         self.waits = Waits(opened)
         self.polls = Polls(opened, clock)
+        self.cursor_keys = CursorKeys(opened)

@@ -105,17 +105,29 @@ class Versions:
         plan = deployment.plan
         key = keys.serving(plan.target, deployment.function, deployment.stage, plan.alias)
         item = self._table.get(key)
-        return read({**item, "function": item["name"]}, Serving) if item else None
+        return _serving(item) if item else None
 
-    def serving(self, function: str | None = None, after: str | None = None) -> Iterator[Serving]:
-        """Yield what aliases serve: of one function, or of all whose names sort after `after`, by name."""
-        if function is not None:
-            condition, sk = "pk = :pk AND begins_with(sk, :sk)", f"{function}#"
-        else:
-            # "$" is the character after "#": past all stages of that function, before any longer name.
-            condition, sk = "pk = :pk AND sk > :sk", f"{after}$" if after else " "
-        for item in self._table.query(Condition(condition, {":pk": "serving", ":sk": sk})):
-            yield read({**item, "function": item["name"]}, Serving)
+    def serving(self, function: str) -> Iterator[Serving]:
+        """Yield what the aliases of one function serve."""
+        condition = Condition("pk = :pk AND begins_with(sk, :sk)", {":pk": "serving", ":sk": f"{function}#"})
+        yield from map(_serving, self._table.query(condition))
+
+    def serving_like(self, prefix: str, after: str | None) -> Iterator[Serving]:
+        """Yield what aliases serve, of functions whose names begin so and sort after `after`, by name."""
+        low, high = max(prefix or " ", _past(after)), f"{prefix}~"  # "~" is past every character of a name
+        if low < high:
+            condition = Condition(
+                "pk = :pk AND sk BETWEEN :low AND :high", {":pk": "serving", ":low": low, ":high": high}
+            )
+            yield from map(_serving, self._table.query(condition))
+
+    def serving_by(self, project: tuple[str, str | None], after: str | None) -> Iterator[Serving]:
+        """Yield what aliases serve by deployments of a project, of functions after `after`, by name."""
+        condition = Condition(
+            "#key = :key AND id > :after", {":key": keys.serving_by(*project), ":after": _past(after)}
+        )
+        items = self._table.query(condition, index="by_project", names={"#key": "project"})
+        yield from map(_serving, items)
 
     def is_outdated(self, deployment: Deployment) -> bool:
         """Return whether a newer pipeline of the deployment's project has succeeded behind its alias."""
@@ -152,7 +164,7 @@ class Versions:
         What was seen there is not gone, whatever was noted before.
         """
         serving = _serving_after(deployment)
-        tx.put(_serving_item(serving))
+        tx.put(serving_item(serving))
         served = ServedVersion(
             serving.version, deployment.sha256, deployment.id, withdrawn=False, built=deployment.built
         )
@@ -197,6 +209,15 @@ class Versions:
             tx.update(keys.newest_pipeline(deployment), changes, newer, on_conflict=Resolution.DROP)
 
 
+def _serving(item: Item) -> Serving:
+    return read({**item, "function": item["name"]}, Serving)
+
+
+def _past(function: str | None) -> str:
+    """Return where functions after this one begin; "$" is the character after "#", which ends a name."""
+    return f"{function}$" if function else " "
+
+
 def _deployment(served: ServedVersion) -> str:
     return served.deployment
 
@@ -230,11 +251,13 @@ def _serving_after(deployment: Deployment) -> Serving:
     )
 
 
-def _serving_item(serving: Serving) -> Item:
+def serving_item(serving: Serving) -> Item:
     item: dict[str, Any] = asdict(serving)
     # `function` is the key of an index of deployments; this must not appear there.
     item["name"] = item.pop("function")
-    return {**_serving_key(serving), **item}
+    key = _serving_key(serving)
+    index = {"project": keys.serving_by(serving.issuer, serving.project_id), "id": key["sk"]}
+    return {**key, **index, **item}
 
 
 def _serving_key(serving: Serving) -> Key:

@@ -1,5 +1,7 @@
 """`/deployments`: create, read and list."""
 
+import heapq
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Final
 
@@ -13,6 +15,7 @@ from sluicegate.gateway.admission.resolve import required_actions, resolve
 from sluicegate.gateway.admission.service import Submission, submit
 from sluicegate.gateway.authorization import authorize, check_age, may_see, visible_deployment
 from sluicegate.gateway.context import Context
+from sluicegate.gateway.cursors import seal, unseal
 from sluicegate.gateway.http import GatewayRequest, GatewayResponse
 from sluicegate.gateway.problems import not_found
 from sluicegate.gateway.render import deployment_list, deployment_response, dry_run_response
@@ -20,12 +23,14 @@ from sluicegate.gateway.requests import bodies, queries
 from sluicegate.gateway.requests.bodies import DeploymentRequest
 from sluicegate.gateway.requests.queries import ListRequest
 from sluicegate.oidc.identity import Identity
-from sluicegate.store.deployments import Index
 from sluicegate.store.keys import ALL_DEPLOYMENTS, digest, project_key
 from sluicegate.store.polls import PollPlace
 
 MAX_EXAMINED: Final = 500
 """Records that one list request reads at most; `next_cursor` continues from there."""
+
+MAX_INDEXES: Final = 8
+"""Functions that a caller's rules name, each read from its index. With more, all deployments are read."""
 
 SHED_PAUSE: Final = 5
 """Seconds after which a caller whose wait was shed should ask again."""
@@ -132,26 +137,52 @@ def _free(context: Context, place: PollPlace) -> None:
 def list_(context: Context, call: GatewayRequest, identity: Identity) -> GatewayResponse:
     """Return a page of the deployments that the caller may see, newest first."""
     request = queries.listing(call.query)
-    index, key = _index(context, request.function, identity)
+    before = unseal(context, identity, "deployments", request.cursor)
     items: list[Deployment] = []
     cursor: str | None = None
-    for examined, deployment in enumerate(context.store.deployments.newest(index, key, request.cursor), 1):
+    for examined, deployment in enumerate(_newest(context, request.function, identity, before), 1):
         if _matches(deployment, request) and may_see(context.gate, identity, deployment):
             items.append(deployment)
         if len(items) == request.limit or examined == MAX_EXAMINED:
-            cursor = deployment.id
+            cursor = seal(context, identity, "deployments", deployment.id)
             break
     return deployment_list(items, cursor)
 
 
-def _index(context: Context, function: str | None, identity: Identity) -> tuple[Index, str]:
-    """Return the index to read, and its key: no wider than needed, as `next_cursor` shows what was read."""
-    rules = context.gate.rules_of(identity)
-    if function and any(rule.grants(("read",), function, None) for rule in rules):
-        return "by_function", function
-    if function or not rules:
-        return "by_project", project_key(*identity.project)
-    return "by_time", ALL_DEPLOYMENTS
+def _newest(
+    context: Context, function: str | None, identity: Identity, before: str | None
+) -> Iterator[Deployment]:
+    """Yield deployments older than `before`, newest first, from the narrowest indexes with all visible ones.
+
+    Those are the project's own, and those of functions that its rules name. A rule with a pattern can only be
+    followed through all deployments; what the caller may not see is left out later.
+    """
+    granted = [
+        pattern
+        for rule in context.gate.rules_of(identity)
+        for pattern in rule.functions
+        if function is None or pattern.matches(function)
+    ]
+    newest = context.store.deployments.newest
+    own = newest("by_project", project_key(*identity.project), before)
+    if not granted:
+        return own
+    if function is not None:
+        return newest("by_function", function, before)
+    names = sorted({pattern.text for pattern in granted if pattern.exact})
+    if not all(pattern.exact for pattern in granted) or len(names) > MAX_INDEXES:
+        return newest("by_time", ALL_DEPLOYMENTS, before)
+    lists = [own, *(newest("by_function", name, before) for name in names)]
+    return _without_repetitions(heapq.merge(*lists, key=lambda one: one.id, reverse=True))
+
+
+def _without_repetitions(deployments: Iterable[Deployment]) -> Iterator[Deployment]:
+    """Yield each of the deployments, which are in order, once: a project's own are in two lists."""
+    last = ""
+    for deployment in deployments:
+        if deployment.id != last:
+            yield deployment
+        last = deployment.id
 
 
 def _matches(deployment: Deployment, request: ListRequest) -> bool:

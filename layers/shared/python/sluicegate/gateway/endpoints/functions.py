@@ -1,9 +1,14 @@
 """`/functions`: what the stages of each function serve, as far as the caller may see it."""
 
+import heapq
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import chain, groupby
 from typing import Final
 
 from sluicegate.gateway.authorization import may_see
 from sluicegate.gateway.context import Context
+from sluicegate.gateway.cursors import seal, unseal
 from sluicegate.gateway.http import GatewayRequest, GatewayResponse
 from sluicegate.gateway.problems import not_found
 from sluicegate.gateway.render import function_list, function_response
@@ -13,6 +18,9 @@ from sluicegate.store.versions import Serving
 
 MAX_FUNCTIONS: Final = 100
 """Functions in one response; `next_cursor` continues from there."""
+
+MAX_EXAMINED: Final = 1_000
+"""Aliases that one list reads at most, visible or not; `next_cursor` continues from there."""
 
 
 def read(context: Context, call: GatewayRequest, identity: Identity) -> GatewayResponse:
@@ -28,14 +36,59 @@ def read(context: Context, call: GatewayRequest, identity: Identity) -> GatewayR
 
 def list_(context: Context, call: GatewayRequest, identity: Identity) -> GatewayResponse:
     """Return what each function serves, in all stages or in one, by name."""
-    stage, after = queries.functions(call.query)
+    stage, cursor = queries.functions(call.query)
+    after = unseal(context, identity, "functions", cursor)
     functions: dict[str, list[Serving]] = {}
-    cursor: str | None = None
-    for serving in context.store.versions.serving(after=after):
-        if stage not in (None, serving.stage) or not may_see(context.gate, identity, serving):
-            continue
-        if serving.function not in functions and len(functions) == MAX_FUNCTIONS:
-            cursor = next(reversed(functions))
-            break
-        functions.setdefault(serving.function, []).append(serving)
-    return function_list(list(functions.values()), cursor)
+    read, last = 0, ""  # the last function all of whose stages were read
+    for name, stages in groupby(_serving(context, identity, after), key=lambda one: one.function):
+        if len(functions) == MAX_FUNCTIONS or read >= MAX_EXAMINED:
+            return function_list(list(functions.values()), seal(context, identity, "functions", last))
+        for serving in stages:
+            read += 1
+            if stage in (None, serving.stage) and may_see(context.gate, identity, serving):
+                functions.setdefault(name, []).append(serving)
+        last = name
+    return function_list(list(functions.values()), None)
+
+
+def _serving(context: Context, identity: Identity, after: str | None) -> Iterator[Serving]:
+    """Yield what functions after `after` serve, by name: the project's own, and what its rules can name."""
+    versions = context.store.versions
+    own = versions.serving_by(identity.project, after)
+    granted = chain.from_iterable(
+        versions.serving(prefix.text) if prefix.exact else versions.serving_like(prefix.text, after)
+        for prefix in _prefixes(context, identity)
+        if not (prefix.exact and after is not None and prefix.text <= after)
+    )
+    last = None
+    for serving in heapq.merge(own, granted, key=_place):
+        if _place(serving) != last:
+            yield serving
+        last = _place(serving)
+
+
+def _place(serving: Serving) -> tuple[str, ...]:
+    """Sort as the table does: a name ends with "#"."""
+    return (f"{serving.function}#", serving.stage, serving.account, serving.region, serving.alias)
+
+
+@dataclass(frozen=True, order=True)
+class _Prefix:
+    """With what the names of some functions begin; or the whole name, if `exact`."""
+
+    text: str
+    exact: bool
+
+
+def _prefixes(context: Context, identity: Identity) -> list[_Prefix]:
+    """Return what the caller's rules name, by name, and none that another one includes."""
+    named = {
+        _Prefix(pattern.text.partition("*")[0], pattern.exact)
+        for rule in context.gate.rules_of(identity)
+        for pattern in rule.functions
+    }
+    return [
+        one
+        for one in sorted(named, key=lambda one: f"{one.text}#" if one.exact else one.text)
+        if not any(other != one and not other.exact and one.text.startswith(other.text) for other in named)
+    ]

@@ -7,7 +7,6 @@ from typing import Any, Final, TypeAlias
 from sluicegate.aws.s3 import MAX_SIZE
 from sluicegate.deployment import strategy
 from sluicegate.deployment.durations import DURATION
-from sluicegate.deployment.ulid import is_id
 from sluicegate.gateway.problems import invalid_request
 
 FieldCheck: TypeAlias = Callable[[Any], str | None]
@@ -16,6 +15,7 @@ FUNCTION: Final = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 STAGE: Final = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 _SHA256: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _VERSION: Final = re.compile(r"[1-9][0-9]{0,17}", re.ASCII)
+_CURSOR: Final = re.compile(r"[A-Za-z0-9_-]{1,256}", re.ASCII)
 _NUMBER: Final = re.compile(r"[0-9]{1,9}", re.ASCII)
 
 
@@ -83,13 +83,9 @@ check_function = _matching(
 check_stage = _matching(STAGE, "the name of a stage")
 check_sha256 = _matching(_SHA256, "a SHA-256 as 64 lower-case hexadecimal digits")
 check_version = _matching(_VERSION, 'the number of a version, as a string: "42"')
+check_cursor = _matching(_CURSOR, "the next_cursor of an earlier response")
 check_number = _matching(_NUMBER, "a whole number")
 check_duration = _matching(DURATION, 'a duration such as "90s", "5m" or "2h"')
-
-
-def check_cursor(value: Any) -> str | None:
-    """A deployment's id."""
-    return None if is_id(value) else "must be the next_cursor of an earlier response"
 
 
 def check_limit(value: Any) -> str | None:

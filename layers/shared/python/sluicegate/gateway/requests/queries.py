@@ -41,7 +41,7 @@ class ReadRequest:
 
 @dataclass(frozen=True)
 class ListRequest:
-    """Deployments, newest first; those older than the id `cursor`."""
+    """Deployments, newest first; those after the cursor."""
 
     function: str | None
     stage: str | None
@@ -102,8 +102,8 @@ def listing(query: QueryParameters) -> ListRequest:
 
 
 def functions(query: QueryParameters) -> tuple[str | None, str | None]:
-    """Read the query of `GET /functions`: the stage, and the function after which to continue."""
-    stage, cursor = _values(query, stage=check_stage, cursor=check_function)
+    """Read the query of `GET /functions`: the stage, and the cursor."""
+    stage, cursor = _values(query, stage=check_stage, cursor=check_cursor)
     return stage, cursor
 
 
