@@ -72,3 +72,18 @@ def job_claims(
             "environment_action": "start",
         }
     return {name: value for name, value in {**derived, **claims}.items() if value is not None}
+
+
+def retried(claims: Mapping[str, Any], user_id: str | None = None) -> dict[str, Any]:
+    """What the claims of a retried job are made from: a new job, of the user who retried it.
+
+    All else is cloned, `protected` too: `clone_accessors` in GitLab's app/models/ci/build.rb, read on
+    2026-11-26.
+    """
+    cloned = {
+        name: value for name, value in claims.items() if name not in ("jti", "iat", "nbf", "exp", "job_id")
+    }
+    return cloned | {
+        "job_id": str(10_000_000 + secrets.randbelow(90_000_000)),
+        **({"user_id": user_id} if user_id else {}),
+    }

@@ -5,6 +5,7 @@ import pytest
 from sluicegate.deployment.model import Status
 from sluicegate.deployment.plan import ALL_AT_ONCE, TrafficStep
 from sluicegate.gate.rollout_settings import Rollout
+from stand.claims import retried
 from support.gateway_simulation import (
     APPROVERS,
     OTHER,
@@ -43,7 +44,33 @@ def test_only_whom_a_rule_allows_may_deploy(at: GatewaySimulation) -> None:
     refused(403, "not_allowed", at.deploy, sha256)
 
 
+def test_a_ref_that_was_protected_too_late_is_explained(at: GatewaySimulation) -> None:
+    """A retried job has the `ref_protected` of its pipeline; only a new pipeline has another."""
+    sha256 = artifact(at, b"new")
+    at.gate = gate_of(rules=(rule("protected", "deploy", claims={"ref_protected": ["true"]}),))
+    job = at.job(ref_protected="false")
+    retry = at.job(**{**retried(job), "jti": "another"})
+    for claims in (job, retry):
+        assert "a retried job keeps the old" in refused(403, "not_allowed", at.deploy, sha256, claims)
+    other = at.job(ref_protected="false", pipeline_source="api")
+    assert "retried" not in refused(403, "not_allowed", at.deploy, sha256, other)
+
+
 # Deploy
+
+
+def test_a_package_that_was_built_again_is_explained(at: GatewaySimulation) -> None:
+    at.gate = gate_of({"prod": Rollout(requires="dev")})
+    first, again = artifact(at, b"zip at noon"), artifact(at, b"zip at one")
+    assert refused(422, "unprocessable", at.deploy, again).endswith("must succeed in dev first")
+    at.release(first, stage="dev")
+    detail = refused(422, "unprocessable", at.deploy, again)
+    assert f"it serves artifact {first[:12]} (version 1)" in detail
+    assert "promote from dev" in detail
+    stranger = rule("others", "deploy", claims={"project_id": ["99"]}, stages=["prod"])
+    at.gate = gate_of({"prod": Rollout(requires="dev")}, rules=(stranger,))
+    unseen = refused(422, "unprocessable", at.deploy, again, at.job(project_id="99"))
+    assert first[:12] not in unseen
 
 
 def test_what_nobody_uploaded_cannot_be_deployed(at: GatewaySimulation) -> None:

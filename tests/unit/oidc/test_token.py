@@ -507,10 +507,29 @@ DETAILS: dict[str, tuple[str, Callable[[], tuple[str, ...]]]] = {
     "jwk": ("header parameter not accepted", lambda: ("Bearer " + token(jwk={}),)),
     "aud": ("not this issuer's audience, as one string", lambda: (claim("aud", [AUDIENCE]),)),
     "project_id": ("missing, or not as in a GitLab job's token", lambda: (claim("project_id", None),)),
-    "max_age": ("issued more than 3600 seconds ago", lambda: (claim("iat", NOW - 4000),)),
+    "max_age": (
+        "issued 4000 s ago, and the gate file's limit is 3600 s: a token is as old as its job",
+        lambda: (claim("iat", NOW - 4000),),
+    ),
     "signature": ("does not verify", lambda: ("Bearer " + token(kid="k2"),)),
-    "kid": ("the issuer's key set has no such key", lambda: ("Bearer " + token(kid="k9"),)),
-    "exp": ("expired", lambda: (claim("exp", NOW - 30),)),
+    "kid": (
+        "the issuer's key set has no such key: fetch that file again where GitLab's keys have changed",
+        lambda: ("Bearer " + token(kid="k9"),),
+    ),
+    "exp": ("expired 30 s ago: a token lives as long as its job may", lambda: (claim("exp", NOW - 30),)),
+    "iat": (
+        "90 s in the future, by AWS's clock: GitLab's clock is ahead; 30 s are tolerated",
+        lambda: (claim("iat", NOW + 90),),
+    ),
+    "nbf": (
+        "90 s in the future, by AWS's clock: GitLab's clock is ahead; 30 s are tolerated",
+        lambda: (claim("nbf", NOW + 90),),
+    ),
+    "token": (
+        "9000 bytes, more than 8192: it lists up to 200 groups that the job's user is in; let a user with"
+        " fewer start the job",
+        lambda: ("Bearer " + "x" * 9_000,),
+    ),
     "header": ("not JSON: Expecting value at character 0", lambda: ("Bearer eA.e30.e30",)),
 }
 

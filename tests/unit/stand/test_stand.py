@@ -7,7 +7,7 @@ import httpx2
 import jwt
 import pytest
 
-from stand.claims import job_claims
+from stand.claims import job_claims, retried
 from stand.gitlab import DISCOVERY, KEYS, GitLab, Handler, Server
 from stand.issuer import Issuer
 from stand.launch_emulator import (
@@ -178,6 +178,15 @@ def test_failed_records_are_those_that_the_function_names(body: object, failed: 
 def test_what_is_meant_for_the_api_reaches_it(path: str, authorization: bytes | None, expected: bool) -> None:
     headers = [] if authorization is None else [(b"authorization", authorization)]
     assert is_for_api({"path": path, "headers": headers}) is expected
+
+
+def test_a_retried_job_keeps_what_its_pipeline_knew_of_the_ref() -> None:
+    first = job_claims("https://gitlab.example.com", AUDIENCE, {"ref_protected": "false"})
+    again = retried(first)
+    kept = ("pipeline_id", "ref", "sha", "ref_protected", "pipeline_source")
+    assert {name: again[name] for name in kept} == {name: first[name] for name in kept}
+    assert again["job_id"] != first["job_id"]
+    assert "jti" not in again
 
 
 def test_a_hook_that_fails_is_backed_off_from_and_disabled_at_last() -> None:

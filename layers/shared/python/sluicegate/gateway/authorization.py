@@ -36,7 +36,13 @@ def authorize(
         **log_fields(identity),
     )
     where = f" in {stage}" if stage else ""
-    raise not_allowed(f"no rule allows this identity to {action} {function}{where}", decision.nearest)
+    hint = ""
+    if any([failed.claim for failed in rule.failed] == ["ref_protected"] for rule in decision.nearest):
+        # `protected` is among `clone_accessors` in GitLab's app/models/ci/build.rb (read on 2026-11-26).
+        hint = (
+            ". If the ref was protected since, run a new pipeline: a retried job keeps the old ref_protected"
+        )
+    raise not_allowed(f"no rule allows this identity to {action} {function}{where}{hint}", decision.nearest)
 
 
 def check_age(context: Context, identity: Identity, placement: Placement | Stage | None) -> None:

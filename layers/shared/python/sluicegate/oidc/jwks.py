@@ -7,7 +7,6 @@ without limit. Rules and numbers: security.md#keys.
 import logging
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
@@ -18,7 +17,7 @@ from sluicegate.http_client import FetchError
 from sluicegate.oidc.discovery import fetch_key_set
 from sluicegate.oidc.identity import Issuer
 from sluicegate.strict_json import JsonValue, StrictJsonError, loads
-from sluicegate.text import base64url, without_mark
+from sluicegate.text import base64url, clean, without_mark
 
 REFRESH_AHEAD = 5 * 60  # seconds since the fetch, as all of these
 FRESH = 10 * 60
@@ -68,14 +67,19 @@ def parse_jwks(data: bytes) -> dict[str, RSAPublicKey]:
         raise InvalidKeySet("no list `keys`")
     if len(entries) > _MAX_KEYS:
         raise InvalidKeySet(f"more than {_MAX_KEYS} keys")
-    jwks = [entry for entry in entries if isinstance(entry, dict)]
-    uses = Counter(kid for jwk in jwks if isinstance(kid := jwk.get("kid"), str))
+    by_id: dict[str, list[RSAPublicKey | None]] = {}
+    for jwk in entries:
+        kid = jwk.get("kid") if isinstance(jwk, dict) else None
+        if isinstance(jwk, dict) and isinstance(kid, str) and kid:
+            by_id.setdefault(kid, []).append(_usable(jwk))
     keys: dict[str, RSAPublicKey] = {}
-    for jwk in jwks:
-        kid = jwk.get("kid")
-        # Of two keys with one id, their order would decide which is used: neither is usable.
-        if isinstance(kid, str) and kid and uses[kid] == 1 and (key := _usable(jwk)):
-            keys[kid] = key
+    for kid, found in by_id.items():
+        # One key twice is one. Of two different ones with one id, their order would decide which is used.
+        if first := found[0]:
+            if all(key == first for key in found):
+                keys[kid] = first
+            else:
+                _log.warning("two different keys have the id %s: neither is used", clean(kid, 64))
     if not keys:
         raise InvalidKeySet("no usable key")
     return keys
@@ -145,7 +149,10 @@ class Keyring:
         if held.fetched_at != self._attempted_at[url]:
             # The last fetch failed, so the key may exist: GitLab signs with a new one at once.
             raise self._unavailable(url, "this issuer's keys could not be fetched again")
-        raise UnknownKey("the issuer has no such key")
+        raise UnknownKey(
+            f"the issuer has no such key: it publishes {len(held.keys)} others. Is it another GitLab's token?"
+            " GitLab signs with a new key at once, and a cache before it may serve the old ones for 24 hours"
+        )
 
     def _refresh(self, url: str, *, wait: bool) -> None:
         """Replace the issuer's set by a good new one, unless a fetch was begun within the cool-down.
@@ -174,7 +181,9 @@ class Keyring:
                 raise KeysUnavailable(f"the issuer's key set: {error}") from None
         keys = self._files[jwks]
         if kid not in keys:
-            raise UnknownKey("the issuer's key set has no such key")
+            raise UnknownKey(
+                "the issuer's key set has no such key: fetch that file again where GitLab's keys have changed"
+            )
         return keys[kid]
 
     def _within(self, seconds: float, moment: float) -> bool:

@@ -93,7 +93,12 @@ def _bearer(authorization: Sequence[str]) -> str:
     _require(len(authorization) == 1, "authorization", f"{len(authorization)} Authorization headers, not one")
     scheme, _, token = authorization[0].partition(" ")
     _require(scheme.lower() == "bearer", "authorization", "the scheme is not Bearer")
-    _require(len(token) <= MAX_BYTES, "token", f"more than {MAX_BYTES} bytes")
+    _require(
+        len(token) <= MAX_BYTES,
+        "token",
+        f"{len(token)} bytes, more than {MAX_BYTES}: it lists up to 200 groups that the job's user is in;"
+        " let a user with fewer start the job",
+    )
     return token
 
 
@@ -139,11 +144,16 @@ def _times(payload: Mapping[str, JsonValue], issuer: Issuer, now: float) -> tupl
     exp, iat, nbf = (_seconds(payload, claim) for claim in ("exp", "iat", "nbf"))
     _require(iat < exp, "exp", "not after iat")
     _require(exp - iat <= MAX_LIFETIME, "exp", "more than 31 days after iat")
-    _require(now < exp + LEEWAY, "exp", "expired")
-    _require(nbf <= now + LEEWAY, "nbf", "in the future")
-    _require(iat <= now + LEEWAY, "iat", "in the future")
+    _require(
+        now < exp + LEEWAY, "exp", f"expired {now - exp:.0f} s ago: a token lives as long as its job may"
+    )
+    for claim, moment in (("nbf", nbf), ("iat", iat)):
+        # Ours is AWS's clock: if they differ, it is GitLab's that is wrong.
+        ahead = f"{moment - now:.0f} s in the future, by AWS's clock: GitLab's clock is ahead"
+        _require(moment <= now + LEEWAY, claim, f"{ahead}; {LEEWAY} s are tolerated")
     if issuer.max_age is not None:
-        _require(now - iat <= issuer.max_age, "max_age", f"issued more than {issuer.max_age} seconds ago")
+        aged = f"issued {now - iat:.0f} s ago, and the gate file's limit is {issuer.max_age} s"
+        _require(now - iat <= issuer.max_age, "max_age", f"{aged}: a token is as old as its job")
     return iat, exp
 
 

@@ -75,7 +75,7 @@ def resolve(
             resolved = _rollback(context, request, rule, placement, serving)
     _check_expected(request, serving)
     if request.action != "rollback":
-        check_required(context, request.function, resolved.sha256, resolved.plan.requires)
+        check_required(context, request.function, resolved.sha256, resolved.plan.requires, identity)
         if hold := hold_on(context, request.function, request.stage):
             raise held(hold)
     if resolved.plan.approval is not None:
@@ -274,13 +274,27 @@ def _check_expected(request: DeploymentRequest, serving: Serving | None) -> None
     raise Problem(412, "not_as_expected", detail, {"version": serving.version})
 
 
-def check_required(context: Context, function: str, sha256: str, stage: str | None) -> None:
-    """Raise 422 unless the digest has succeeded in the stage, if any, and is not withdrawn there."""
+def check_required(
+    context: Context, function: str, sha256: str, stage: str | None, identity: Identity | None = None
+) -> None:
+    """Raise 422 unless the digest has succeeded in the stage, if any, and is not withdrawn there.
+
+    If the `identity` may see what the stage serves, the refusal names it: most often the package was built
+    again.
+    """
     if stage is None:
         return
     placement = context.gate.place(function, stage)
+    hint = ""
     if placement:
         served = _served(context, function, placement)
         if any(one.sha256 == sha256 and not one.withdrawn for one in served):
             return
-    raise unprocessable(f"artifact {sha256[:12]} must succeed in {stage} first")
+        serving = serving_of(context, target_of(context, placement), function, placement.alias)
+        if serving and identity and may_see(context.gate, identity, serving):
+            hint = (
+                f"; it serves artifact {serving.sha256[:12]} (version {serving.version}). If that is of the"
+                " same commit, the package was built again and its bytes differ:"
+                f" promote from {stage}, or build once"
+            )
+    raise unprocessable(f"artifact {sha256[:12]} must succeed in {stage} first{hint}")
