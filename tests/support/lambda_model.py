@@ -2,82 +2,39 @@
 
 Unlike an emulator it honours every precondition (`CodeSha256`, `RevisionId`), rejects every pair of versions
 that cannot share traffic, and can fail before or after any call has taken effect. The code of an artifact is
-looked up by its key in `code`.
-
-The texts of 404 are AWS's, from the answers that localstack/localstack recorded on 25 November 2025
-(`tests/aws/services/lambda_/test_lambda_api.snapshot.json`): a missing version reads like a missing function.
-`tests/contract/test_lambda.py` holds this model against them.
+looked up by its key in `code`. Sources, and the rules: `lambda_rules`.
 """
 
 import base64
-import hashlib
 import io
 import json
 from collections.abc import Callable
 from typing import Any
 
-from botocore.exceptions import ClientError, ReadTimeoutError
+from botocore.exceptions import ReadTimeoutError
+
+from support.lambda_rules import FunctionRules, arn, code_sha256, error
+
+__all__ = ["LambdaModel", "error", "timeout"]
 
 
-def error(code: str, status: int, message: str = "") -> ClientError:
-    response: Any = {
-        "Error": {"Code": code, "Message": message},
-        "ResponseMetadata": {"HTTPStatusCode": status},
-    }
-    return ClientError(response, "Call")
-
-
-def code_sha256(code: bytes) -> str:
-    return base64.b64encode(hashlib.sha256(code).digest()).decode()
-
-
-def _arn(name: str, qualifier: str | None = None) -> str:
-    arn = f"arn:aws:lambda:eu-central-1:111111111111:function:{name}"
-    return f"{arn}:{qualifier}" if qualifier else arn
-
-
-class LambdaModel:
+class LambdaModel(FunctionRules):
     """One account and region. `before` and `after` get each call's name and may raise.
 
     `responses` holds the response of an invoked function by the name it is invoked by: bytes, bytes with
     Lambda's `FunctionError`, or an exception. `timeout` is that of the last invocation's client, in seconds.
-    An update is InProgress for `busy_polls` polls, a new version Pending for `pending_polls`.
     """
 
     def __init__(self) -> None:
+        super().__init__()
         self.code: dict[str, bytes] = {}
-        self.functions: dict[str, dict[str, Any]] = {}
         self.calls: list[str] = []
+        self.requests: list[tuple[str, dict[str, Any]]] = []
         self.before: Callable[[str], None] = lambda _: None
         self.after: Callable[[str], None] = lambda _: None
-        self.busy_polls = 1
-        self.pending_polls = 0
         self.responses: dict[str, bytes | tuple[bytes, str] | Exception] = {}
         self.invoked: list[tuple[str, Any]] = []
         self.timeout = 0
-        self._revision = 0
-
-    def add(self, name: str, code: bytes = b"first", **settings: Any) -> None:
-        self.functions[name] = {
-            "latest": {
-                "Version": "$LATEST",
-                "CodeSha256": code_sha256(code),
-                "MemorySize": 128,
-                "Role": "arn:aws:iam::111111111111:role/orders",
-                "State": "Active",
-                **settings,
-            },
-            "versions": {},
-            "aliases": {},
-            "provisioned": set(),
-            "pending": {},
-            "busy": 0,
-        }
-        self._touch(self.functions[name]["latest"])
-
-    def configure(self, name: str, **settings: Any) -> None:
-        self.functions[name]["latest"].update(settings)
-        self._touch(self.functions[name]["latest"])
 
     def set_alias(
         self,
@@ -87,14 +44,17 @@ class LambdaModel:
         weights: dict[str, float] | None = None,
         description: str | None = None,
     ) -> None:
-        """Point an alias at a version. Without weights, Lambda leaves `RoutingConfig` out."""
-        earlier = self.functions[name]["aliases"].get(alias, {})
-        kept = earlier.get("Description", "") if description is None else description
-        entry: dict[str, Any] = {"Name": alias, "FunctionVersion": version, "Description": kept}
-        if weights:
-            entry["RoutingConfig"] = {"AdditionalVersionWeights": weights}
-        self._touch(entry)
-        self.functions[name]["aliases"][alias] = entry
+        """Move or make the alias; without a description it keeps the one that it has."""
+        aliases = self.functions[name]["aliases"]
+        if description is None:
+            description = aliases.get(alias, {}).get("Description", "")
+        aliases[alias] = {
+            "Name": alias,
+            "FunctionVersion": version,
+            "Description": description,
+            "RoutingConfig": {"AdditionalVersionWeights": weights or {}},
+        }
+        self._touch(aliases[alias])
 
     def provision(self, name: str, alias: str) -> None:
         """Give the alias provisioned concurrency."""
@@ -119,14 +79,12 @@ class LambdaModel:
         if references:
             message = f"Unable to delete version because the following aliases reference it: [{references}]"
             raise error("ResourceConflictException", 409, message)
-        self._check_version(name, version)
+        self.check_version(name, version)
         del function["versions"][version]
 
     def serves(self, name: str, alias: str) -> tuple[str, dict[str, float]] | None:
         entry = self.functions[name]["aliases"].get(alias)
-        if entry is None:
-            return None
-        return entry["FunctionVersion"], entry.get("RoutingConfig", {}).get("AdditionalVersionWeights", {})
+        return entry and (entry["FunctionVersion"], entry["RoutingConfig"]["AdditionalVersionWeights"])
 
     def code_of(self, name: str, version: str) -> str:
         digest: str = self.functions[name]["versions"][version]["CodeSha256"]
@@ -136,63 +94,51 @@ class LambdaModel:
 
     def get_function(self, *, FunctionName: str, Qualifier: str) -> Any:
         def call() -> Any:
-            function = self._function(FunctionName, Qualifier)
+            self._function(FunctionName, Qualifier)
             if Qualifier != "$LATEST":
-                self._check_version(FunctionName, Qualifier)
-                self._poll(function, Qualifier)
-                return {"Configuration": function["versions"][Qualifier], "Code": {"Location": "https://x"}}
-            status = "InProgress" if function["busy"] else "Successful"
-            if function["busy"]:
-                function["busy"] -= 1
-                if not function["busy"]:
-                    self._touch(function["latest"])
-            return {"Configuration": {**function["latest"], "LastUpdateStatus": status}}
+                self.check_version(FunctionName, Qualifier)
+            answer = self.answer(FunctionName, Qualifier)
+            self.poll(FunctionName, Qualifier)
+            return answer
 
         return self._run("GetFunction", call)
 
-    def update_function_code(self, *, FunctionName: str, RevisionId: str, S3Key: str, **_: Any) -> Any:
-        def call() -> Any:
-            function = self._function(FunctionName)
-            self._check_settled(function)
-            self._check_revision(function["latest"], RevisionId)
-            function["latest"]["CodeSha256"] = code_sha256(self.code[S3Key])
-            self._touch(function["latest"])
-            function["busy"] = self.busy_polls
-            return {
-                **function["latest"],
-                "LastUpdateStatus": "InProgress" if self.busy_polls else "Successful",
-            }
+    def update_function_code(self, **request: Any) -> Any:
+        """What is left out is reset: the key to AWS's (d); the architecture is kept (i: LocalEmu agrees)."""
 
+        def call() -> Any:
+            name = request["FunctionName"]
+            function = self._function(name)
+            self.check_settled(name)
+            self.check_revision(function["latest"], request.get("RevisionId"))
+            function["latest"]["CodeSha256"] = code_sha256(self.code[request["S3Key"]])
+            function["latest"]["Architectures"] = request.get(
+                "Architectures", function["latest"]["Architectures"]
+            )
+            function["keys"]["$LATEST"] = request.get("SourceKMSKeyArn")
+            self.begin_update(name)
+            return self.answer(name, "$LATEST")["Configuration"]
+
+        self.requests.append(("UpdateFunctionCode", request))
         return self._run("UpdateFunctionCode", call)
 
-    def publish_version(
-        self, *, FunctionName: str, CodeSha256: str, RevisionId: str, Description: str
-    ) -> Any:
+    def publish_version(self, **request: Any) -> Any:
+        """The order of the checks is assumed (r: test_publish_with_wrong_sha256, …_revisionid)."""
+
         def call() -> Any:
-            function = self._function(FunctionName)
-            self._check_settled(function)
-            latest = function["latest"]
-            if latest["CodeSha256"] != CodeSha256:
-                raise error(
-                    "InvalidParameterValueException",
-                    400,
-                    f"CodeSHA256 ({CodeSha256}) is different from current CodeSHA256 in $LATEST "
-                    f"({latest['CodeSha256']}). Please try again with the CodeSHA256 in $LATEST.",
+            name = request["FunctionName"]
+            latest = self._function(name)["latest"]
+            self.check_settled(name)
+            self.check_revision(latest, request.get("RevisionId"))
+            wanted = request.get("CodeSha256", latest["CodeSha256"])
+            if latest["CodeSha256"] != wanted:
+                message = (
+                    f"CodeSHA256 ({wanted}) is different from current CodeSHA256 in $LATEST "
+                    f"({latest['CodeSha256']}). Please try again with the CodeSHA256 in $LATEST."
                 )
-            self._check_revision(latest, RevisionId)
-            moving = ("Version", "RevisionId", "Description", "State", "StateReasonCode")
-            frozen = {k: v for k, v in latest.items() if k not in moving}
-            for known in function["versions"].values():
-                if frozen == {k: v for k, v in known.items() if k in frozen}:
-                    return known
-            number = str(max(map(int, function["versions"]), default=0) + 1)
-            function["versions"][number] = {**latest, "Version": number, "Description": Description}
-            if self.pending_polls:
-                function["versions"][number]["State"] = "Pending"
-                function["pending"][number] = self.pending_polls
-            self._touch(function["versions"][number])
-            self._touch(latest)
-            return function["versions"][number]
+                raise error("InvalidParameterValueException", 400, message)
+            number = self.publish(name, request.get("Description", latest["Description"]))
+            return self.answer(name, number)["Configuration"]
 
         return self._run("PublishVersion", call)
 
@@ -200,40 +146,51 @@ class LambdaModel:
         def call() -> Any:
             aliases = self._function(FunctionName)["aliases"]
             if Name not in aliases:
-                raise error(
-                    "ResourceNotFoundException", 404, f"Cannot find alias arn: {_arn(FunctionName, Name)}"
-                )
-            return aliases[Name]
+                message = f"Cannot find alias arn: {arn(FunctionName, Name)}"
+                raise error("ResourceNotFoundException", 404, message)
+            return _alias(aliases[Name])
 
         return self._run("GetAlias", call)
 
-    def create_alias(self, *, FunctionName: str, Name: str, FunctionVersion: str, Description: str) -> Any:
+    def create_alias(self, **request: Any) -> Any:
+        """r: test_notfound_and_invalid_routingconfigs. Assumed: the version is looked for first."""
+
         def call() -> Any:
-            function = self._function(FunctionName)
-            if Name in function["aliases"]:
-                raise error(
-                    "ResourceConflictException", 409, f"Alias already exists: {_arn(FunctionName, Name)}"
-                )
-            self._check_version(FunctionName, FunctionVersion)
-            self.set_alias(FunctionName, Name, FunctionVersion, description=Description)
-            return function["aliases"][Name]
+            name, alias, version = request["FunctionName"], request["Name"], request["FunctionVersion"]
+            self._function(name, version)
+            self.check_target(name, version)
+            if alias in self.functions[name]["aliases"]:
+                message = f"Alias already exists: {arn(name, alias)}"
+                raise error("ResourceConflictException", 409, message)
+            weights = request.get("RoutingConfig", {}).get("AdditionalVersionWeights", {})
+            self.check_weights(name, alias, version, weights)
+            self.set_alias(name, alias, version, weights, request.get("Description", ""))
+            return _alias(self.functions[name]["aliases"][alias])
 
         return self._run("CreateAlias", call)
 
-    def update_alias(
-        self, *, FunctionName: str, Name: str, FunctionVersion: str, RoutingConfig: Any, RevisionId: str
-    ) -> Any:
-        def call() -> Any:
-            function = self._function(FunctionName)
-            if Name not in function["aliases"]:
-                raise error("ResourceNotFoundException", 404, f"Alias not found: {_arn(FunctionName, Name)}")
-            self._check_revision(function["aliases"][Name], RevisionId)
-            self._check_version(FunctionName, FunctionVersion)
-            weights = RoutingConfig["AdditionalVersionWeights"]
-            self._check_weights(FunctionName, Name, FunctionVersion, weights)
-            self.set_alias(FunctionName, Name, FunctionVersion, weights)
-            return function["aliases"][Name]
+    def update_alias(self, **request: Any) -> Any:
+        """What is left out stays; an empty set of weights clears them (r: test_alias_lifecycle).
 
+        An update that changes nothing gives another revision too (r: the same, update_alias_1_2).
+        """
+
+        def call() -> Any:
+            name, alias = request["FunctionName"], request["Name"]
+            aliases = self._function(name)["aliases"]
+            if alias not in aliases:
+                message = f"Alias not found: {arn(name, alias)}"
+                raise error("ResourceNotFoundException", 404, message)
+            self.check_revision(aliases[alias], request.get("RevisionId"))
+            version = request.get("FunctionVersion", aliases[alias]["FunctionVersion"])
+            self.check_target(name, version)
+            routing = request.get("RoutingConfig", aliases[alias]["RoutingConfig"])
+            weights = routing["AdditionalVersionWeights"]
+            self.check_weights(name, alias, version, weights)
+            self.set_alias(name, alias, version, weights, request.get("Description"))
+            return _alias(aliases[alias])
+
+        self.requests.append(("UpdateAlias", request))
         return self._run("UpdateAlias", call)
 
     def delete_alias(self, *, FunctionName: str, Name: str) -> Any:
@@ -247,8 +204,8 @@ class LambdaModel:
         def call() -> Any:
             function = self.functions.get(FunctionName)
             if function is None or Qualifier not in function["aliases"]:
-                arn = _arn(FunctionName, Qualifier)
-                raise error("ResourceNotFoundException", 404, f"Cannot find alias arn: {arn}")
+                message = f"Cannot find alias arn: {arn(FunctionName, Qualifier)}"
+                raise error("ResourceNotFoundException", 404, message)
             if Qualifier not in function["provisioned"]:
                 raise error(
                     "ProvisionedConcurrencyConfigNotFoundException",
@@ -264,16 +221,18 @@ class LambdaModel:
             name, _, version = FunctionName.partition(":")
             function = self._function(name, version or None)
             if version:
-                self._check_version(name, version)
+                self.check_version(name, version)
                 if function["versions"][version]["State"] == "Inactive":
                     # "the invocation fails and Lambda sets the function to pending state until the function
                     # resources are recreated" (Lambda developer guide, "Lambda function states")
                     function["versions"][version]["State"] = "Pending"
                     function["pending"][version] = 2
                 if function["versions"][version]["State"] == "Pending":
-                    raise error(
-                        "ResourceConflictException", 409, "The function is currently in Pending state"
+                    message = (
+                        "The operation cannot be performed at this time. "
+                        "The function is currently in the following state: Pending"
                     )
+                    raise error("ResourceConflictException", 409, message)
             self.invoked.append((FunctionName, json.loads(Payload)))
             response = self.responses.get(FunctionName, b'{"ok":true}')
             if isinstance(response, Exception):
@@ -296,59 +255,15 @@ class LambdaModel:
 
     def _function(self, name: str, qualifier: str | None = None) -> dict[str, Any]:
         if name not in self.functions:
-            raise error("ResourceNotFoundException", 404, f"Function not found: {_arn(name, qualifier)}")
+            qualifier = None if qualifier == "$LATEST" else qualifier
+            raise error("ResourceNotFoundException", 404, f"Function not found: {arn(name, qualifier)}")
         return self.functions[name]
 
-    def _check_settled(self, function: dict[str, Any]) -> None:
-        if function["busy"]:
-            raise error("ResourceConflictException", 409, "An update is in progress")
 
-    def _check_revision(self, entry: dict[str, Any], revision: str) -> None:
-        if entry["RevisionId"] != revision:
-            raise error(
-                "PreconditionFailedException",
-                412,
-                "The Revision Id provided does not match the latest Revision Id. "
-                "Call the GetFunction/GetAlias API to retrieve the latest Revision Id",
-            )
-
-    def _check_version(self, name: str, version: str) -> None:
-        if version not in self._function(name)["versions"]:
-            raise error("ResourceNotFoundException", 404, f"Function not found: {_arn(name, version)}")
-
-    def _poll(self, function: dict[str, Any], version: str) -> None:
-        """Count a poll: after enough of them the version is Active."""
-        if version in function["pending"]:
-            function["pending"][version] -= 1
-            if not function["pending"][version]:
-                del function["pending"][version]
-                function["versions"][version]["State"] = "Active"
-
-    def _check_weights(self, name: str, alias: str, main: str, weights: dict[str, float]) -> None:
-        """Two published versions of one role and dead-letter target (CreateAlias, RoutingConfig)."""
-        function, rejection = self._function(name), None
-        if len(weights) > 1:
-            rejection = "Number of items in AdditionalVersionWeights cannot be greater than 1"
-        elif weights and alias in function["provisioned"]:
-            rejection = "Alias with weights can not be used with Provisioned Concurrency"
-        for version, weight in weights.items():
-            self._check_version(name, version)
-            if version == main:
-                rejection = (
-                    f"Invalid function version {main}. "
-                    f"Function version {main} is already included in routing configuration."
-                )
-            if not 0 <= weight <= 1:
-                rejection = "A weight is from 0 to 1"
-            one, other = function["versions"][main], function["versions"][version]
-            if any(one.get(key) != other.get(key) for key in ("Role", "DeadLetterConfig")):
-                rejection = "The versions differ in their role or dead-letter queue"
-        if rejection:
-            raise error("InvalidParameterValueException", 400, rejection)
-
-    def _touch(self, entry: dict[str, Any]) -> None:
-        self._revision += 1
-        entry["RevisionId"] = f"revision-{self._revision}"
+def _alias(entry: dict[str, Any]) -> dict[str, Any]:
+    """Without weights an alias has no RoutingConfig at all (r: test_alias_lifecycle)."""
+    weights = entry["RoutingConfig"]["AdditionalVersionWeights"]
+    return {key: value for key, value in entry.items() if key != "RoutingConfig" or weights}
 
 
 def timeout() -> ReadTimeoutError:

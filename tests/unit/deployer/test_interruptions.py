@@ -21,7 +21,8 @@ from sluicegate.deployment.plan import ALL_AT_ONCE, Limit, Metric, Plan, Smoke, 
 from sluicegate.rollout.analysis import AlarmState, VersionMetrics
 from sluicegate.rollout.transitions import request_abort
 from sluicegate.store.errors import StaleRevision
-from support.lambda_model import LambdaModel, error, timeout
+from support.lambda_model import LambdaModel, timeout
+from support.lambda_rules import error
 from support.plans import ABORTED
 from support.simulation import OWN, Clock, Killed, Simulation, simulation
 

@@ -79,6 +79,7 @@ def statements(plan: Plan) -> dict[str, Any]:
 OF_EVERY_PLAN = {
     " ".join(permissions.ACTIONS): [FUNCTION, f"{FUNCTION}:*"],
     "s3:GetObject s3:GetObjectVersion": "arn:aws:s3:::bucket/orders/*",
+    "kms:Decrypt kms:GenerateDataKey": "arn:aws:kms:eu-central-1:*:key/*",
 }
 
 
@@ -100,6 +101,13 @@ OF_EVERY_PLAN = {
 )
 def test_a_session_may_do_what_its_plan_needs_and_nothing_else(plan: Plan, more: dict[str, Any]) -> None:
     assert statements(plan) == {**OF_EVERY_PLAN, **more}
+
+
+def test_a_session_uses_a_key_only_for_what_is_encrypted_for_its_function() -> None:
+    policy = json.loads(session_policy(new_deployment(0, "0" * 64), "aws", "bucket"))
+    (conditions,) = [s["Condition"] for s in policy["Statement"] if s["Action"] == list(permissions.KEYS)]
+    context = "kms:EncryptionContext:aws:lambda:FunctionArn"
+    assert conditions == {"StringLike": {context: [FUNCTION, f"{FUNCTION}:*"]}}
 
 
 @given(plans())

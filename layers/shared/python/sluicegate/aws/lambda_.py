@@ -6,15 +6,17 @@ fields named here leave this module (guarantees.md#7-no-secret-in-any-output).
 
 import base64
 import hashlib
-import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar, cast
 
 from botocore.exceptions import BotoCoreError, ClientError, ReadTimeoutError
 
 from sluicegate.aws.errors import ErrorKind, classify, error_code, error_message
+from sluicegate.aws.lambda_settings import read_settings
 from sluicegate.deployment.model import AliasState
+from sluicegate.text import clean
 
 if TYPE_CHECKING:
     from mypy_boto3_lambda import LambdaClient
@@ -22,27 +24,6 @@ if TYPE_CHECKING:
 
 _Parameters = ParamSpec("_Parameters")
 _Response = TypeVar("_Response")
-
-SETTINGS: Final = {
-    "architectures": "Architectures",
-    "dead_letter": "DeadLetterConfig",
-    "environment": "Environment",
-    "ephemeral_storage": "EphemeralStorage",
-    "file_systems": "FileSystemConfigs",
-    "handler": "Handler",
-    "image_config": "ImageConfigResponse",
-    "kms_key": "KMSKeyArn",
-    "layers": "Layers",
-    "logging": "LoggingConfig",
-    "memory_size": "MemorySize",
-    "role": "Role",
-    "runtime": "Runtime",
-    "snap_start": "SnapStart",
-    "timeout": "Timeout",
-    "tracing": "TracingConfig",
-    "vpc": "VpcConfig",
-}
-"""The settings that a version freezes: the record's name for each, and Lambda's."""
 
 
 class LambdaError(Exception):
@@ -92,10 +73,26 @@ _ERRORS: Final[Mapping[ErrorKind, type[LambdaError]]] = {
 }
 _STALE: Final = frozenset({"PreconditionFailedException", "PreconditionFailed"})
 
+_STUCK: Final = re.compile(r"following state: '?(?:Failed|Deactivated|Deleting)\b")
+"""A conflict with a state that no waiting ends.
+
+"The operation cannot be performed at this time. The function is currently in the following state: 'Failed'"
+is what UpdateAlias answers for a version whose snapshot failed (hashicorp/terraform-provider-aws#49904,
+2026-09).
+"""
+
+_LONGEST_ID: Final = 2_048
+"""Characters of a version's number, a revision or a key's ARN; Lambda's have far fewer."""
+
 
 @dataclass(frozen=True)
 class FunctionVersion:
-    """A version, or `$LATEST`, at one moment. `code_sha256` is in hex."""
+    """A version, or `$LATEST`, at one moment. `code_sha256` is in hex.
+
+    `state_reason` and `last_update_reason` are Lambda's code and sentence, cleaned. `source_kms_key` is the
+    customer's key that encrypts the code, if there is one; `code_error` is Lambda's code if it could not look
+    at the code. `config_sha256` is Lambda's own hash of the configuration, where it answers one.
+    """
 
     version: str
     revision: str
@@ -105,18 +102,15 @@ class FunctionVersion:
     last_update_status: str
     last_update_reason: str
     settings: Mapping[str, Any]
+    architectures: tuple[str, ...] = ()
+    source_kms_key: str | None = None
+    code_error: str = ""
+    config_sha256: str = ""
 
-    def settings_digests(self, salt: str) -> dict[str, str]:
-        """Return a salted digest of each setting: enough to name what changed, too little to reveal a value.
-
-        All environment variables are one setting, so that a short value cannot be guessed on its own.
-        """
-        return {
-            name: hashlib.sha256(
-                json.dumps([salt, name, value], sort_keys=True, default=str).encode()
-            ).hexdigest()
-            for name, value in self.settings.items()
-        }
+    def configuration_digest(self, salt: str) -> str:
+        """Return a salted digest of Lambda's own hash of the configuration, or "" where it answers none."""
+        salted = f"{salt}{self.config_sha256}".encode()
+        return hashlib.sha256(salted).hexdigest() if self.config_sha256 else ""
 
     def __repr__(self) -> str:
         """Leave the settings out: they hold environment variables, and a traceback must not show them."""
@@ -159,20 +153,29 @@ class FunctionApi:
     def version(self, version: str = "$LATEST") -> FunctionVersion:
         """GetFunction. It has a quota of its own, 100 a second; the other calls share 15 a second."""
         response = _call(self._client.get_function, FunctionName=self._name, Qualifier=version)
-        return _version(response["Configuration"])
+        return _version(response.get("Configuration"), response.get("Code"))
 
     def update_code(
-        self, bucket: str, key: str, object_version: str | None, revision: str
+        self, bucket: str, key: str, object_version: str | None, latest: FunctionVersion
     ) -> FunctionVersion:
-        """UpdateFunctionCode from that version of the S3 object, if `$LATEST` still has `revision`."""
+        """UpdateFunctionCode from that version of the S3 object, if `$LATEST` still is `latest`.
+
+        The key and the architecture of `latest`, as GetFunction answered it, are sent again: without a key
+        Lambda falls back to AWS's. The code is copied (`S3ObjectStorageMode`), because the bucket's lifecycle
+        deletes artifacts.
+        """
         request: UpdateFunctionCodeRequestTypeDef = {
             "FunctionName": self._name,
             "S3Bucket": bucket,
             "S3Key": key,
-            "RevisionId": revision,
+            "RevisionId": latest.revision,
         }
         if object_version:
             request["S3ObjectVersion"] = object_version
+        if latest.source_kms_key:
+            request["SourceKMSKeyArn"] = latest.source_kms_key
+        if latest.architectures:
+            request["Architectures"] = cast(Any, list(latest.architectures))
         return _version(_call(self._client.update_function_code, **request))
 
     def publish(self, code_sha256: str, revision: str, description: str) -> FunctionVersion:
@@ -266,40 +269,66 @@ def _call(
 
 def _lambda_error(error: ClientError | BotoCoreError) -> LambdaError:
     code, message = error_code(error), error_message(error)
-    return (StaleLambdaRevision if code in _STALE else _ERRORS[classify(error)])(code, message)
+    if code in _STALE:
+        return StaleLambdaRevision(code, message)
+    if code == "ResourceConflictException" and _STUCK.search(message):
+        return LambdaRejected(code, message)
+    return _ERRORS[classify(error)](code, message)
 
 
-def _version(configuration: Mapping[str, Any]) -> FunctionVersion:
+def _version(configuration: object, code: object = None) -> FunctionVersion:
+    """Take the named fields. An answer without version, revision or code hash is LambdaUnavailable."""
+    configuration = configuration if isinstance(configuration, Mapping) else {}
+    code = code if isinstance(code, Mapping) else {}
+    architectures = configuration.get("Architectures")
+    error = code.get("Error")
     return FunctionVersion(
-        version=configuration["Version"],
-        revision=configuration["RevisionId"],
-        code_sha256=_hex(configuration["CodeSha256"]),
-        state=configuration.get("State", "Active"),
-        state_reason=configuration.get("StateReasonCode", ""),
-        last_update_status=configuration.get("LastUpdateStatus", "Successful"),
-        last_update_reason=configuration.get("LastUpdateStatusReasonCode", ""),
-        settings={name: _setting(configuration.get(key)) for name, key in SETTINGS.items()},
+        version=_identifier(configuration, "Version"),
+        revision=_identifier(configuration, "RevisionId"),
+        code_sha256=_hex(_identifier(configuration, "CodeSha256")),
+        state=_text(configuration, "State") or "Active",
+        state_reason=_reason(configuration, "StateReason"),
+        # It is absent at first where SnapStart is on (hashicorp/terraform-provider-aws#43395).
+        last_update_status=_text(configuration, "LastUpdateStatus") or "Successful",
+        last_update_reason=_reason(configuration, "LastUpdateStatusReason"),
+        settings=read_settings(configuration, code),
+        architectures=tuple(map(str, architectures)) if isinstance(architectures, list) else (),
+        source_kms_key=_identifier(code, "SourceKMSKeyArn") if code.get("SourceKMSKeyArn") else None,
+        code_error=_text(error, "ErrorCode") if isinstance(error, Mapping) else "",
+        config_sha256=_text(configuration, "ConfigSha256"),
     )
 
 
-def _setting(value: Any) -> Any:
-    """Leave out what Lambda adds or changes itself: size and signature of layers, SnapStart's status."""
-    match value:
-        case {"ApplyOn": apply_on}:
-            return apply_on
-        case [{"Arn": _}, *_]:
-            return [layer.get("Arn") for layer in value]
-        case _:
-            return value or None
+def _identifier(answer: Mapping[str, Any], name: str) -> str:
+    """Return what is sent back to Lambda, as it is."""
+    value = answer.get(name)
+    if not isinstance(value, str) or not 0 < len(value) <= _LONGEST_ID:
+        raise LambdaUnavailable("UnreadableAnswer", f"Lambda answered without a {name}")
+    return value
+
+
+def _text(answer: Mapping[str, Any], name: str) -> str:
+    value = answer.get(name)
+    return clean(value) if isinstance(value, str) else ""
+
+
+def _reason(answer: Mapping[str, Any], name: str) -> str:
+    """`FunctionError: The initialization failed`: the code and the sentence, where there are any."""
+    return ": ".join(filter(None, (_text(answer, f"{name}Code"), _text(answer, name))))
 
 
 def _alias(response: Mapping[str, Any]) -> Alias:
     weights = (response.get("RoutingConfig") or {}).get("AdditionalVersionWeights") or {}
-    return Alias(AliasState(response["FunctionVersion"], dict(weights)), response["RevisionId"])
+    state = AliasState(_identifier(response, "FunctionVersion"), dict(weights))
+    return Alias(state, _identifier(response, "RevisionId"))
 
 
 def _hex(code_sha256: str) -> str:
-    return base64.b64decode(code_sha256).hex()
+    """Return the hash in hex. An image's digest is in hex already, and equals no zip's."""
+    try:
+        return base64.b64decode(code_sha256, validate=True).hex()
+    except ValueError:
+        return code_sha256
 
 
 def _base64(code_sha256: str) -> str:

@@ -19,3 +19,11 @@ INVOKE: Final = "lambda:InvokeFunction"
 
 WATCHING: Final = ("cloudwatch:DescribeAlarms", "cloudwatch:GetMetricData")
 """For watches. GetMetricData knows no resources (service authorization reference)."""
+
+KEYS: Final = ("kms:Decrypt", "kms:GenerateDataKey")
+"""For a function whose code or environment has a key of the customer's: only in sessions, and only for that
+function. The role gets it from the key's own policy, if its owner wants that.
+
+Lambda's developer guide, "Encrypting Lambda .zip deployment packages", names both actions and the encryption
+context `aws:lambda:FunctionArn` (read on 2026-11-26).
+"""

@@ -89,7 +89,7 @@ def check_state(
     """
     number, state = version.version, version.state
     if state == "Pending" or (state == "Active" and version.last_update_status == "InProgress"):
-        return Pending(f"version {number} is {state}")
+        return Pending(f"version {number} is {state}: {version.state_reason or 'no reason given'}")
     if state == "Active" and version.last_update_status == "Successful":
         return None
     if state == "Inactive":
@@ -98,6 +98,10 @@ def check_state(
     if state == "Active":
         state = f"{state}, its last update {version.last_update_status}"
     message = f"Lambda cannot run version {number}: it is {state}" + (f" ({reason})" if reason else "")
+    if (
+        version.state == "Failed"
+    ):  # publishing again returns it (hashicorp/terraform-provider-aws#49904, 2026-09)
+        message += "; a deployment gets it again until the code or a setting changes, or it is deleted"
     return VersionUnusable(number, "version_unusable", message)
 
 

@@ -5,9 +5,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from sluicegate.aws.lambda_ import FunctionApi, FunctionVersion, LambdaNotFound
+from sluicegate.aws.lambda_ import FunctionApi, FunctionVersion, LambdaConflict, LambdaNotFound
+from sluicegate.aws.lambda_settings import SettingsDifference, difference
 from sluicegate.aws.s3 import Artifacts, object_key
-from sluicegate.deployer.lookups import check_expected_version, inactive_version, read_alias
+from sluicegate.deployer.lookups import check_expected_version, check_state, read_alias
 from sluicegate.deployment.model import Deployment
 from sluicegate.rollout.outcomes import (
     LockLost,
@@ -22,6 +23,13 @@ from sluicegate.store.versions import PublishedVersion, Versions
 
 POLL_DELAYS: Final = (0.1, 0.15, 0.25, 0.4, 0.6, 1.0, 1.5, 2.0, 2.0, 2.0)
 """Seconds between polls of an update; a small zip takes half a second. A later turn waits longer."""
+
+
+CONFIGURATION: Final = "configuration"
+"""The name of Lambda's hash of the whole configuration: where it is noted, and where it alone differs."""
+
+_WILL_RUN: Final = frozenset({"Active", "Pending"})
+"""States of a version that runs, or that Lambda is still preparing."""
 
 
 @dataclass(frozen=True)
@@ -55,21 +63,35 @@ class Publisher:
             return PublishResult(failure)
         latest = function.version()
         known = self.versions.published(deployment.plan.target, deployment.function, deployment.sha256)
-        changed: tuple[str, ...] = ()
-        if known:
-            changed = _changed_settings(known, latest)
-            if not changed and _is_usable(function, known.version, deployment.sha256):
-                return PublishResult(Published(known.version, original, revision, reused=True))
-        updated = self._update_latest(deployment, function, latest)
-        if not isinstance(updated, FunctionVersion):
-            return PublishResult(updated)
-        version = self._publish_version(deployment, function, updated)
+        found = _read_known(function, known, deployment.sha256)
+        differing = _compare(known, found, latest) if known and found else SettingsDifference()
+        if found and found.state in _WILL_RUN and not differing:
+            ready = found.state == "Active"
+            return PublishResult(Published(found.version, original, revision, reused=True, ready=ready))
+        try:
+            updated = self._update_latest(deployment, function, latest)
+            if not isinstance(updated, FunctionVersion):
+                return PublishResult(updated)
+            version = self._publish_version(deployment, function, updated)
+        except LambdaConflict as busy:
+            # An update or a snapshot takes minutes, and has no end that retries could count.
+            return PublishResult(Pending(f"Lambda is busy with the function: {busy.message}"))
         if not isinstance(version, FunctionVersion):
             return PublishResult(version)
+        if found and version.version == found.version:  # Lambda found no change, so there is none to name
+            differing = SettingsDifference()
         salt = os.urandom(16).hex()
+        noted = {CONFIGURATION: updated.configuration_digest(salt)}
         return PublishResult(
-            Published(version.version, original, revision, changed_settings=changed),
-            PublishedVersion(version.version, updated.settings_digests(salt), salt, deployment.id),
+            Published(
+                version.version,
+                original,
+                revision,
+                changed_settings=differing.changed,
+                unreadable_settings=differing.unreadable,
+                ready=version.state == "Active",
+            ),
+            PublishedVersion(version.version, noted, salt, deployment.id),
         )
 
     def _update_latest(
@@ -81,6 +103,8 @@ class Publisher:
             return settled
         if settled.code_sha256 == deployment.sha256 and settled.last_update_status == "Successful":
             return settled
+        if settled.code_error and not settled.source_kms_key:
+            return _unknown_key(settled)
         artifact = self.artifacts.find(deployment.function, deployment.sha256)
         if artifact is None:
             message = f"artifact {deployment.sha256} was not uploaded"
@@ -94,20 +118,24 @@ class Publisher:
             self.artifacts.bucket,
             object_key(deployment.function, deployment.sha256),
             artifact.version,
-            settled.revision,
+            settled,
         )
         if updated.code_sha256 != deployment.sha256:
             return PermanentFailure("code_mismatch", "Lambda has different code from what was accepted")
         settled = self._wait_for_update(function, updated)
         if isinstance(settled, FunctionVersion) and settled.last_update_status == "Failed":
-            message = f"Lambda could not update the code: {settled.last_update_reason}"
+            message = f"Lambda could not update the code: {settled.last_update_reason or 'no reason given'}"
             return PermanentFailure("publish_failed", message)
         return settled
 
     def _publish_version(
         self, deployment: Deployment, function: FunctionApi, latest: FunctionVersion
     ) -> FunctionVersion | Outcome:
-        """Publish `$LATEST` as it was read. If nothing changed since, Lambda returns the last version."""
+        """Publish `$LATEST` as it was read. If nothing changed since, Lambda returns the last version.
+
+        So a call whose answer was lost finds its version again. A version that is Pending is recorded at
+        once: its snapshot or network may take minutes, and is waited for without the lock.
+        """
         if latest.code_sha256 != deployment.sha256:
             message = "the function's code was changed by someone else"
             return TransientFailure("CodeChanged", message)
@@ -116,19 +144,8 @@ class Publisher:
         version = function.publish(deployment.sha256, latest.revision, f"sluicegate {deployment.id}")
         if version.code_sha256 != deployment.sha256:
             return PermanentFailure("code_mismatch", "Lambda published different code from what was accepted")
-        for delay in POLL_DELAYS:
-            if version.state != "Pending":
-                break
-            self.sleep(delay)
-            version = function.version(version.version)
-        else:
-            return Pending(f"version {version.version} is {version.state}")
-        if version.state == "Active":
-            return version
-        if version.state == "Inactive":
-            return inactive_version(version)
-        message = f"version {version.version} cannot run: {version.state_reason}"
-        return PermanentFailure("publish_failed", message)
+        problem = check_state(version)
+        return version if problem is None or isinstance(problem, Pending) else problem
 
     def _wait_for_update(self, function: FunctionApi, version: FunctionVersion) -> FunctionVersion | Outcome:
         """Wait for LastUpdateStatus and State: until then Lambda rejects updates and publishing."""
@@ -140,16 +157,34 @@ class Publisher:
         return Pending(f"the function's update is {version.last_update_status}, its state {version.state}")
 
 
-def _changed_settings(known: PublishedVersion, latest: FunctionVersion) -> tuple[str, ...]:
-    """Return the names of the settings that have changed since the version was published."""
-    digests = latest.settings_digests(known.salt)
-    return tuple(sorted(name for name in digests if digests[name] != known.settings.get(name)))
+def _compare(known: PublishedVersion, found: FunctionVersion, latest: FunctionVersion) -> SettingsDifference:
+    """Return the settings in which the version and `$LATEST` differ.
+
+    Lambda's own hash of the configuration decides what cannot be read, and finds what is not in our list. It
+    is compared as noted when the version was published, because a version has a description of its own. Items
+    of earlier releases have no such note.
+    """
+    noted, current = known.settings.get(CONFIGURATION), latest.configuration_digest(known.salt)
+    differing = difference(found.settings, latest.settings)
+    if not noted or not current or differing.changed:
+        return differing
+    return SettingsDifference(() if noted == current else (CONFIGURATION,))
 
 
-def _is_usable(function: FunctionApi, version: str, sha256: str) -> bool:
-    """Return whether that version still exists, has that code and can run."""
+def _read_known(function: FunctionApi, known: PublishedVersion | None, sha256: str) -> FunctionVersion | None:
+    """Return the recorded version if it still exists and has that code."""
+    if known is None:
+        return None
     try:
-        found = function.version(version)
+        found = function.version(known.version)
     except LambdaNotFound:
-        return False
-    return found.code_sha256 == sha256 and found.state == "Active"
+        return None
+    return found if found.code_sha256 == sha256 else None
+
+
+def _unknown_key(latest: FunctionVersion) -> PermanentFailure:
+    message = (
+        "Lambda does not say which key encrypts the function's code, and an update would replace it with "
+        f"AWS's: {latest.code_error}; let the target role use the key (kms:Decrypt)"
+    )
+    return PermanentFailure("target_denied", message, {"error": latest.code_error})

@@ -160,10 +160,12 @@ def _lambda_outcome(error: LambdaError) -> Outcome:
     match error:
         case LambdaAccessDenied():
             return Denied(error.code, f"the target role is not allowed to do this: {error.message}")
-        case StaleLambdaRevision() | LambdaConflict():
+        case StaleLambdaRevision():
             return TransientFailure(error.code, "someone else is changing the function")
+        case LambdaConflict():
+            return TransientFailure(error.code, f"Lambda is busy with the function: {error.message}")
         case LambdaUnavailable():
-            return TransientFailure(error.code, f"Lambda is temporarily unavailable: {error.code}")
+            return TransientFailure(error.code, f"Lambda is temporarily unavailable: {error}")
         case _:
             message = f"Lambda rejected the request: {error.code}: {error.message}"
             return PermanentFailure("lambda_refused", message, {"error": error.code})

@@ -181,9 +181,19 @@ def session_policy(deployment: Deployment, partition: str, bucket: str) -> str:
         allowed.append(([permissions.INVOKE], f"{functions}:{smoke.hook}" if smoke.hook else f"{function}:*"))
     if deployment.plan.watch:
         allowed.append((permissions.WATCHING, "*"))
-    statements = [
+    statements: list[dict[str, Any]] = [
         {"Effect": "Allow", "Action": list(actions), "Resource": resources} for actions, resources in allowed
     ]
+    # The role itself is given no key: a key's policy may let it use the key, and this lets the session do so.
+    encrypted = {"kms:EncryptionContext:aws:lambda:FunctionArn": [function, f"{function}:*"]}
+    statements.append(
+        {
+            "Effect": "Allow",
+            "Action": list(permissions.KEYS),
+            "Resource": f"arn:{partition}:kms:{target.region}:*:key/*",
+            "Condition": {"StringLike": encrypted},
+        }
+    )
     return json.dumps({"Version": "2012-10-17", "Statement": statements}, separators=(",", ":"))
 
 

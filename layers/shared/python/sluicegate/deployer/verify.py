@@ -50,8 +50,9 @@ def _find_weights_conflict(
         return None
     if original.weights:
         because, explanation = "weights", "the alias already has weights, set by someone else"
-    elif original.version == "$LATEST":
-        because, explanation = "latest", "the alias serves $LATEST, which cannot share traffic with a version"
+    elif original.version.startswith("$LATEST"):  # or $LATEST.PUBLISHED, of Lambda Managed Instances
+        because = "latest"
+        explanation = f"the alias serves {original.version}, which cannot share traffic with a version"
     elif function.has_provisioned_concurrency(alias):
         because, explanation = "provisioned_concurrency", "the alias has provisioned concurrency"
     else:

@@ -160,7 +160,9 @@ def _after(deployment: Deployment, outcome: _Succeeded, now: float) -> Deploymen
 def next_delay(deployment: Deployment, outcome: Outcome, now: float) -> int:
     """Return the seconds to wait at most before the next action; 0 means go on at once.
 
-    A bake without a watch and the time for an approval are one wait: what ends them early wakes the rollout.
+    What Lambda does not finish within seconds may take minutes, and is looked at less often: its control
+    plane has 15 calls a second for all. A bake without a watch and the time for an approval are one wait:
+    what ends them early wakes the rollout.
     """
     match outcome:
         case TransientFailure() | Denied() | FoundMoved():
@@ -168,7 +170,8 @@ def next_delay(deployment: Deployment, outcome: Outcome, now: float) -> int:
         case Blocked() | LockLost():
             return 2
         case Pending():
-            return 1
+            elapsed = now - seconds(deployment.since)
+            return 1 if elapsed < 5 else 3 if elapsed < 60 else 5
     ends_at = until(deployment)
     if ends_at is None or deployment.abort is not None:
         return 0

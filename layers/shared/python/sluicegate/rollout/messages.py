@@ -24,6 +24,11 @@ def published(outcome: Published) -> str:
     if outcome.changed_settings:
         names = ", ".join(outcome.changed_settings)
         message += f" (configuration changed since it was last published: {names})"
+    if outcome.unreadable_settings:
+        names = ", ".join(outcome.unreadable_settings)
+        message += f" (not compared with the earlier version, as the target role cannot read: {names})"
+    if not outcome.ready:
+        message += "; Lambda is preparing it"
     if outcome.found:
         versions = " and ".join(found.version for found in outcome.found)
         message += f"; somebody else had moved the alias to version {versions}"

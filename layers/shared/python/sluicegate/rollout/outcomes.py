@@ -52,8 +52,9 @@ class Published:
     """The version that holds exactly the accepted code, and what the alias served before.
 
     `changed_settings` names the settings that differ from those of an earlier version with this digest,
-    which is why that version was not reused. `warning` is what to know before it serves. `built`, `found` and
-    `recorded` are those of the record.
+    which is why that version was not reused; `unreadable_settings` those that Lambda could not read for the
+    deployer, so that they may differ. It is not `ready` while Lambda prepares it (a snapshot, a network).
+    `warning` is what to know before it serves. `built`, `found` and `recorded` are those of the record.
     """
 
     version: str
@@ -61,6 +62,8 @@ class Published:
     revision: str | None
     reused: bool = False
     changed_settings: tuple[str, ...] = ()
+    unreadable_settings: tuple[str, ...] = ()
+    ready: bool = True
     warning: str | None = None
     built: Origin | None = None
     found: tuple[FoundVersion, ...] = ()

@@ -157,7 +157,7 @@ def published(deployment: Deployment, outcome: Published, now: float) -> Deploym
     return deployment.changed(
         now,
         messages.published(outcome),
-        Status.SHIFTING if nothing_to_verify or already_served else Status.VERIFYING,
+        Status.SHIFTING if outcome.ready and (nothing_to_verify or already_served) else Status.VERIFYING,
         version=outcome.version,
         original=outcome.original,
         alias_revision=outcome.revision,
