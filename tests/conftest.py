@@ -1,11 +1,33 @@
 """What all tests share."""
 
+from typing import Any
+
 import pytest
+
+from support import fuzzing
+
+_fuzzed: list[dict[str, int]] = []
+"""What each worker counted."""
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """End the stands of workers that were interrupted."""
+    """End the stands of workers that were interrupted; a worker sends what it counted."""
+    output = getattr(session.config, "workeroutput", None)
+    if output is not None:
+        output["fuzzed"] = dict(fuzzing.COUNTS)
     if session.config.getoption("numprocesses", None):
         from stand import control
 
         control.end_workers()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Keep what a worker counted."""
+    _fuzzed.append(getattr(node, "workeroutput", {}).get("fuzzed", {}))
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Say how much was fuzzed."""
+    if line := fuzzing.summary([fuzzing.COUNTS, *_fuzzed]):
+        terminalreporter.write_line(line)
