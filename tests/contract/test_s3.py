@@ -15,9 +15,7 @@ from contract.witness import Emulator, Witness, bucket_of, refusal, unique
 
 @pytest.fixture
 def bucket(witness: Witness) -> str:
-    if not isinstance(witness, Emulator):
-        pytest.skip("the unit tests have no model of S3 with boto3's methods")
-    return bucket_of(witness)
+    return bucket_of(witness) if isinstance(witness, Emulator) else "artifacts"
 
 
 def checksum(body: bytes) -> str:

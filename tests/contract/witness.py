@@ -22,6 +22,7 @@ from moto import mock_aws
 
 from stand import HANDLER, Stand, package
 from support.lambda_model import LambdaModel
+from support.s3_model import S3Model
 from support.sts_model import StsModel
 
 MODEL: Final = "model"
@@ -58,9 +59,10 @@ class Witness(Protocol):
 
 @dataclass(frozen=True)
 class Models:
-    """What the unit tests believe: `LambdaModel`, `StsModel`, and moto's DynamoDB."""
+    """What the unit tests believe: `LambdaModel`, `S3Model`, `StsModel`, and moto's DynamoDB."""
 
     lambda_: LambdaModel
+    s3: S3Model = field(default_factory=S3Model)
     sts: StsModel = field(default_factory=StsModel)
     name: str = MODEL
 
@@ -70,6 +72,8 @@ class Models:
                 return self.lambda_
             case "dynamodb":
                 return boto3.client("dynamodb", region_name=REGION)
+            case "s3":
+                return self.s3
             case "sts":
                 return self.sts
         return pytest.skip(f"the unit tests have no model of {service} with boto3's methods")

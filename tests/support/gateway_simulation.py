@@ -32,7 +32,7 @@ from sluicegate.recovery.janitor import Janitor, Swept
 from sluicegate.recovery.waker import Waker
 from support.lambda_model import LambdaModel
 from support.signing import AUDIENCE, ISSUER, NOW, jwk, jwks, token
-from support.simulation import OWN, Bucket, Clock, Simulation, create_table, dynamodb
+from support.simulation import OWN, Clock, Simulation, artifacts_of, create_table, dynamodb
 from support.state_machine import Machine
 
 OTHER = "https://gitlab.example.org"
@@ -155,7 +155,7 @@ class GatewaySimulation(Simulation):
             gate=self.gate,
             keys=Keyring(clock=self.clock),
             store=self.store,
-            artifacts=cast(Any, Bucket(self.model)),
+            artifacts=artifacts_of(self.model, self.s3),
             executions=cast(Any, self.machine),
             secrets=cast(Any, None),
             own=OWN,

@@ -1,7 +1,7 @@
 """A simulation of rollouts: a table (moto's), a model of Lambda, and a clock that only sleeping moves."""
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -10,8 +10,9 @@ from typing import Any, cast
 import boto3
 from moto import mock_aws
 
+from sluicegate.aws.cloudwatch import CloudWatch
 from sluicegate.aws.lambda_ import FunctionApi
-from sluicegate.aws.s3 import StoredArtifact
+from sluicegate.aws.s3 import Artifacts
 from sluicegate.deployer.runner import Runner
 from sluicegate.deployer.target import TargetAccess
 from sluicegate.deployer.worker import Deployer
@@ -19,11 +20,12 @@ from sluicegate.deployment.durations import timestamp
 from sluicegate.deployment.model import Deployment, Entry, Requester, Status
 from sluicegate.deployment.plan import Plan, Target, TrafficStep
 from sluicegate.deployment.ulid import new_id
-from sluicegate.rollout.analysis import AlarmState, VersionMetrics
 from sluicegate.store.keys import digest
 from sluicegate.store.store import Store
 from support import quicker_moto
+from support.cloudwatch_model import CloudWatchModel
 from support.lambda_model import LambdaModel
+from support.s3_model import S3Model
 
 OWN = Target("111111111111", "eu-central-1")
 START = 1_780_000_000.0
@@ -48,39 +50,11 @@ class Clock:
         self.now += seconds
 
 
-@dataclass
-class Bucket:
-    """Artifacts that were uploaded, by key."""
-
-    model: LambdaModel
-    bucket: str = "artifacts"
-
-    def find(self, function: str, sha256: str) -> StoredArtifact | None:
-        code = self.model.code.get(f"{function}/{sha256}.zip")
-        return code if code is None else StoredArtifact("version-1", hashlib.sha256(code).hexdigest())
-
-
-@dataclass
-class FakeCloudWatch:
-    """CloudWatch as a test sets it: alarms by name, metrics by version. `reads` counts alarm reads.
-
-    `failure` is raised instead of metrics.
-    """
-
-    alarms: dict[str, AlarmState] = field(default_factory=dict)
-    metrics: dict[str, VersionMetrics] = field(default_factory=dict)
-    reads: int = 0
-    failure: Exception | None = None
-
-    def alarm_states(self, names: Sequence[str]) -> tuple[tuple[str, AlarmState], ...]:
-        self.reads += 1
-        return tuple((name, self.alarms.get(name, AlarmState.MISSING)) for name in names)
-
-    def version_metrics(self, *_: object) -> dict[str, VersionMetrics]:
-        if self.failure is not None:
-            raise self.failure
-        since = cast(Mapping[str, float], _[2])
-        return {version: self.metrics.get(version, VersionMetrics()) for version in since}
+def artifacts_of(model: LambdaModel, s3: S3Model | None = None) -> Artifacts:
+    """Return the bucket from which that model of Lambda takes its code."""
+    s3 = s3 or S3Model()
+    s3.objects = model.code
+    return Artifacts(cast(Any, s3), "artifacts")
 
 
 @dataclass
@@ -88,14 +62,14 @@ class FakeTargets:
     """Access to the one account that the tests have."""
 
     model: LambdaModel
-    cloudwatch: FakeCloudWatch
+    cloudwatch: CloudWatchModel
 
     def access(self, deployment: Deployment) -> TargetAccess:
         smoke = deployment.plan.smoke
         return TargetAccess(
             self._function(deployment.function),
             self._function(smoke.hook) if smoke and smoke.hook else None,
-            cast(Any, self.cloudwatch) if deployment.plan.watch else None,
+            CloudWatch(cast(Any, self.cloudwatch)) if deployment.plan.watch else None,
         )
 
     def forget(self, deployment: Deployment) -> None:
@@ -124,7 +98,8 @@ class Simulation:
     client: Any
     model: LambdaModel = field(default_factory=LambdaModel)
     clock: Clock = field(default_factory=Clock)
-    cloudwatch: FakeCloudWatch = field(default_factory=FakeCloudWatch)
+    cloudwatch: CloudWatchModel = field(default_factory=CloudWatchModel)
+    s3: S3Model = field(default_factory=S3Model)
     waits: Waits = field(default_factory=Waits)
     listeners: list[tuple[str, Callable[..., None]]] = field(default_factory=list)
 
@@ -132,7 +107,7 @@ class Simulation:
         self.store = Store(self.client, TABLE, self.clock, self.clock.sleep)
         self.runner = Runner(
             self.store,
-            cast(Any, Bucket(self.model)),
+            artifacts_of(self.model, self.s3),
             cast(Any, FakeTargets(self.model, self.cloudwatch)),
             self.clock.sleep,
             self.clock,

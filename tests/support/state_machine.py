@@ -10,14 +10,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import yaml
 
+from sluicegate.aws.stepfunctions import Executions
 from sluicegate.deployment.model import Deployment
 from support.simulation import Clock, Killed
+from support.stepfunctions_model import StepFunctionsModel
 
 DEFINITION: Final = Path(__file__).parents[2] / "functions" / "rollout.asl.yaml"
+ARN: Final = "arn:aws:states:eu-central-1:111111111111:stateMachine:rollout"
 MOST_EVENTS: Final = 25_000
 """Events that one execution's history may have (Step Functions quotas)."""
 
@@ -42,11 +45,12 @@ class ServiceError(Exception):
 
 @dataclass
 class Execution:
-    """One execution. `path` lists the states that it entered, `events` is the length of its history."""
+    """One execution of the input `text`. `path` lists its states, `events` is the length of its history."""
 
     name: str
     input: Json
     at: str
+    text: str = ""
     status: str = "RUNNING"
     path: list[str] = field(default_factory=list)
     events: int = 1
@@ -65,27 +69,35 @@ class Machine:
     executions: dict[str, Execution] = field(default_factory=dict)
     plans: list[tuple[float, Callable[[], object]]] = field(default_factory=list)
     lost_wakes: int = 0
+    tokens: set[str] = field(default_factory=set)
 
-    # What `Executions` does
+    # What `Executions` does, through a client that answers as AWS does
+
+    @property
+    def api(self) -> Executions:
+        client = StepFunctionsModel(self.executions.get, self._begin, self._end_wait)
+        return Executions(cast(Any, client), ARN)
 
     def start(self, deployment: Deployment) -> None:
-        name = f"{deployment.id}-{deployment.attempt}"
-        if name not in self.executions:
-            payload = json.loads(f'{{"id":"{deployment.id}"}}')
-            self.executions[name] = Execution(name, payload, definition()["StartAt"])
+        self.api.start(deployment)
 
     def wake(self, token: str) -> bool:
+        return self.api.wake(token)
+
+    def state(self, deployment: Deployment) -> str | None:
+        return self.api.state(deployment)
+
+    def _begin(self, name: str, text: str) -> None:
+        self.executions[name] = Execution(name, json.loads(text), definition()["StartAt"], text=text)
+
+    def _end_wait(self, token: str) -> bool | None:
         if self.lost_wakes:
             self.lost_wakes -= 1
             return True
         waiting = [one for one in self.executions.values() if one.token == token and not one.answered]
         for execution in waiting:
             execution.answered = True
-        return bool(waiting)
-
-    def state(self, deployment: Deployment) -> str | None:
-        execution = self.executions.get(f"{deployment.id}-{deployment.attempt}")
-        return execution.status if execution else None
+        return bool(waiting) if token in self.tokens else None
 
     # Time
 
@@ -201,6 +213,7 @@ class Machine:
         assert isinstance(seconds, int)
         assert 1 <= seconds <= 99_999_999
         one.token, one.until = scope["context"]["Task"]["Token"], self.clock.now + seconds
+        self.tokens.add(one.token)
         self._lambda(state, scope)
 
     def _answer(self, one: Execution) -> None:

@@ -1,13 +1,17 @@
 """What a presigned upload binds: host, key, checksum, length, and that it is the first."""
 
+from typing import Any, cast
 from urllib.parse import parse_qs, urlsplit
 
 import boto3
 import pytest
 from botocore.config import Config
+from botocore.exceptions import ClientError
 
 from sluicegate.aws import clients
+from sluicegate.aws.errors import ErrorKind, classify, is_retryable
 from sluicegate.aws.s3 import Artifacts
+from support.s3_model import S3Model
 
 SHA256 = "0f" * 32
 
@@ -36,3 +40,21 @@ def test_everything_that_binds_the_upload_is_signed() -> None:
     assert set(query["X-Amz-SignedHeaders"][0].split(";")) == {"host", *headers}
     assert set(headers) == {"content-type", "content-length", "x-amz-checksum-sha256", "if-none-match"}
     assert headers["content-length"] == "1234"
+
+
+def test_what_s3_hides_is_not_taken_for_missing() -> None:
+    """Without s3:ListBucket, or before IAM has spread it, S3 answers 403 for an object that is missing."""
+    s3 = S3Model()
+    artifacts = Artifacts(cast(Any, s3), "artifacts")
+    assert artifacts.find("orders", "0" * 64) is None
+    s3.may_list = False
+    with pytest.raises(ClientError) as hidden:
+        artifacts.find("orders", "0" * 64)
+    assert classify(hidden.value) is ErrorKind.DENIED
+
+
+def test_a_bucket_that_asks_for_patience_is_asked_again() -> None:
+    s3 = S3Model(failures=[("SlowDown", 503)])
+    with pytest.raises(ClientError) as slowed:
+        Artifacts(cast(Any, s3), "artifacts").find("orders", "0" * 64)
+    assert is_retryable(slowed.value)

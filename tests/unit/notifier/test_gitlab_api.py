@@ -17,6 +17,7 @@ from sluicegate.notifier.gitlab_api import (
 )
 from stand import gitlab as stand_in
 from stand.gitlab import Fault
+from support.refusals import refused
 
 SHA = "714a629c0b401fdce83e847fc9589983fc6f46bc"
 STATUS = {"state": "running", "name": "sluicegate/orders:prod", "pipeline_id": 574, "description": "on it"}
@@ -269,3 +270,30 @@ def test_a_token_goes_over_tls_or_to_this_machine_only() -> None:
     )
     with pytest.raises(TransientError, match="not an https URL"):
         client.set_status("4213", SHA, STATUS, "v1")
+
+
+@pytest.mark.parametrize(
+    ("code", "after", "is_final"),
+    [
+        ("AccessDeniedException", 0, False),
+        ("AccessDeniedException", 59, False),
+        ("AccessDeniedException", 61, True),
+        ("ThrottlingException", 10_000, False),
+        ("ResourceNotFoundException", 0, True),
+    ],
+)
+def test_a_secret_that_is_denied_is_asked_for_again_for_a_minute(
+    code: str, after: float, is_final: bool
+) -> None:
+    """After `make deploy`, the permission to read it takes seconds to spread."""
+    now = [1_780_000_000.0]
+
+    class Refusing:
+        def get_secret_value(self, **_: Any) -> Any:
+            raise refused(code, "no", 400, "GetSecretValue")
+
+    tokens = AccessTokens(cast(Any, Refusing()), lambda: now[0])
+    for seconds in (0, after):
+        now[0] = 1_780_000_000.0 + seconds
+        with pytest.raises(PermanentError if is_final and seconds == after else TransientError):
+            tokens.token("sluicegate/gitlab/corp")

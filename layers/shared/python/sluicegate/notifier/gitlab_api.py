@@ -18,7 +18,7 @@ from urllib.parse import quote, urlencode
 from botocore.exceptions import BotoCoreError, ClientError
 
 from sluicegate import http_client
-from sluicegate.aws.errors import error_code, is_retryable
+from sluicegate.aws.errors import ErrorKind, classify, error_code, is_retryable
 from sluicegate.http_client import FetchError, HttpResponse
 from sluicegate.strict_json import JsonValue, StrictJsonError, loads
 from sluicegate.text import clean
@@ -31,6 +31,9 @@ DEADLINE: Final = 5.0
 
 TOKEN_CACHE_SECONDS: Final = 300
 """How long a token is used before it is read again."""
+
+DENIED_SECONDS: Final = 60
+"""How long a secret that IAM denies is asked for again: a change of permissions takes seconds to spread."""
 
 _RETRYABLE: Final = frozenset({408, 409, 425, 429})
 _TOKEN: Final = re.compile(r"[\x21-\x7e]{1,1024}")
@@ -82,6 +85,7 @@ class AccessTokens:
         self._client = client
         self._clock = clock
         self._cached: dict[str, tuple[str, float]] = {}
+        self._denied_since: dict[str, float] = {}
 
     def token(self, secret: str, *, other_than: str | None = None) -> str:
         """Return the token; read it again if the cached one is old, or is `other_than`, which was refused.
@@ -94,14 +98,21 @@ class AccessTokens:
         try:
             text = self._client.get_secret_value(SecretId=secret).get("SecretString", "")
         except (ClientError, BotoCoreError) as error:
-            if is_retryable(error):
+            if is_retryable(error) or self._may_spread(secret, error):
                 raise TransientError(f"secret: {error_code(error)}") from None
             raise PermanentError("secret", f"{secret}: {error_code(error)}") from None
         token = str(text).strip()
         if not _TOKEN.fullmatch(token):
             raise PermanentError("secret", f"{secret} holds no token")
         self._cached[secret] = token, self._clock()
+        self._denied_since.pop(secret, None)
         return token
+
+    def _may_spread(self, secret: str, error: Exception) -> bool:
+        """Return whether the secret has been denied for less than DENIED_SECONDS."""
+        if classify(error) is not ErrorKind.DENIED:
+            return False
+        return self._clock() - self._denied_since.setdefault(secret, self._clock()) < DENIED_SECONDS
 
 
 @dataclass(frozen=True)
