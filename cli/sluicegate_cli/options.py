@@ -6,7 +6,7 @@ import signal
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -15,6 +15,9 @@ from sluicegate_cli.durations import seconds_of
 from sluicegate_cli.errors import ApiError
 from sluicegate_cli.exit_codes import ExitCode
 from sluicegate_cli.screen import Screen
+
+_TOKEN_FILE: Final = 65_536
+"""Bytes that are read of a token's file."""
 
 _UNFOLLOWED = (
     "interrupted. If a request was in progress, it may have been accepted: run the same command again to find"
@@ -129,9 +132,15 @@ def api_command(function: Callable[..., ExitCode]) -> Callable[..., None]:
     return run
 
 
+def _start_of(file: Path) -> str:
+    """Return the text of a token's file. A device would never end."""
+    with file.open("rb") as source:
+        return source.read(_TOKEN_FILE).decode("utf-8", "replace")
+
+
 def _token(file: Path | None) -> str:
     """Read the ID token from a file or the environment, never from an argument, which process lists show."""
-    token = (file.read_text("utf-8", "replace") if file else os.environ.get("SLUICEGATE_TOKEN", "")).strip()
+    token = (_start_of(file) if file else os.environ.get("SLUICEGATE_TOKEN", "")).strip()
     if not token:
         raise click.UsageError(
             "no ID token. Request one in the job (id_tokens: {SLUICEGATE_TOKEN: {aud: ...}}), "

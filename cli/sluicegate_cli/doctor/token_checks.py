@@ -205,7 +205,8 @@ def _audience(token: UnverifiedToken, known: Issuer | None) -> Finding:
     if not isinstance(aud, str) or not aud:
         change = f"Set {expected} in the job's `id_tokens`."
         return Finding(AUDIENCE, Verdict.WRONG, "the token has no `aud`", change)
-    is_gitlab = aud.rstrip("/") == token.issuer.rstrip("/")
+    urls = {token.issuer, known.instance if known else token.issuer}
+    is_gitlab = aud.rstrip("/") in {url.rstrip("/") for url in urls}
     if known is not None and aud != known.audience:
         what = "GitLab's own URL" if is_gitlab else aud
         seen = f"`aud` is {what}, and the gate file says {known.audience}"

@@ -270,6 +270,11 @@ def test_a_token_comes_from_a_file_too(run: Run, server: Server, tmp_path: Path)
     assert server.asked[0].headers["authorization"] == "Bearer another.token.here"
 
 
+def test_a_device_is_not_read_for_a_token_to_its_end(run: Run, server: Server) -> None:
+    ended = run("whoami", "--token-file", "/dev/zero")
+    assert (ended.code, server.asked) == (2, [])
+
+
 @pytest.mark.parametrize("token", ["", "  \n", "two words", "a\nb", "umlaut-ä", "nul\x00"])
 def test_what_cannot_be_a_token_is_neither_sent_nor_shown(
     run: Run, server: Server, tmp_path: Path, token: str
