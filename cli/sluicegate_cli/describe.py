@@ -6,6 +6,8 @@ A member that an older API does not send yet counts as null.
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
+from sluicegate.text import clean
+
 _LIMITS: Final = {
     "errors": ("errors", "%"),
     "throttles": ("throttles", "%"),
@@ -26,10 +28,10 @@ def serving(state: Mapping[str, Any] | None) -> str:
     return ", ".join((f"version {state['version']}", *others))
 
 
-def entry(deployment: Mapping[str, Any], one: Mapping[str, Any]) -> str:
-    """Format a timeline entry in columns. The longest status occurs only with an approval."""
+def entry_status(deployment: Mapping[str, Any], one: Mapping[str, Any]) -> str:
+    """Return the status of a timeline entry, as wide as its column. Only an approval has the longest one."""
     width = len("awaiting_approval") if deployment.get("approval") else len("rolling_back")
-    return f"{one['status']:<{width}}  {one['message']}"
+    return f"{clean(one['status']):<{width}}"
 
 
 def step(one: Mapping[str, Any]) -> str:

@@ -7,12 +7,16 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
 
+from rich.text import Text
+
 from sluicegate.deployment.durations import seconds
+from sluicegate.text import clean
 from sluicegate_cli import describe
 from sluicegate_cli.api import ApiClient
 from sluicegate_cli.durations import seconds_of
 from sluicegate_cli.errors import ApiError, Interrupted
 from sluicegate_cli.exit_codes import ExitCode
+from sluicegate_cli.links import with_links
 from sluicegate_cli.rollout_view import Reminder, RolloutView, approval_instructions
 from sluicegate_cli.screen import Screen, status_style
 
@@ -67,7 +71,7 @@ def follow(
                 # Under load the API responds at once instead of waiting, so the client waits.
                 time.sleep(min(pause * random.uniform(0.5, 1), max(0.0, deadline - time.monotonic())))  # noqa: S311
                 pause = min(_MAX_PAUSE, pause * 2)
-    screen.document(deployment)
+    screen.document(with_links(deployment))
     if not deployment["final"]:
         screen.line(
             f"still {deployment['status']} after {timeout:.0f} s; it continues on its own. "
@@ -120,20 +124,26 @@ class _TimelinePrinter:
         began = seconds(deployment["created_at"])
         for entry in deployment["timeline"]:
             if entry["seq"] > self._shown:
-                after = seconds(entry["at"]) - began
-                self._line(f"+{after:.1f}s", describe.entry(deployment, entry))
+                after = f"+{seconds(entry['at']) - began:.1f}s"
+                self._screen.text(
+                    Text.assemble(
+                        (f"{after:>8}  ", "dim"),
+                        (describe.entry_status(deployment, entry), status_style(entry["status"])),
+                        f"  {clean(entry['message'], 1024)}",
+                    )
+                )
                 self._shown = entry["seq"]
         if self._screen.is_live:
             return
         if not self._instructed:
             for line in approval_instructions(deployment):
                 self._instructed = True
-                self._line("", line)
+                self._line(line)
         if reminder := self._reminder.due(deployment, self._api.now()):
-            self._line("", reminder)
+            self._line(reminder)
 
-    def _line(self, at: str, what: str) -> None:
-        self._screen.line(f"{at:>8}  {what}")
+    def _line(self, what: str) -> None:
+        self._screen.line(f"{'':>8}  {what}")
 
 
 def _timeout(deployment: Mapping[str, Any]) -> float:

@@ -29,10 +29,27 @@ _GROUPS: Final = {
     },
     "Check": {
         "check": "Check a gate file and run its tests.",
-        "doctor": "Find out why a job cannot deploy, and how to fix it.",
+        "doctor": "Find out why a job or a stack does not work, and how to fix it.",
+        "completion": "Print the completion script of a shell.",
     },
 }
 _COMMANDS: Final = [name for commands in _GROUPS.values() for name in commands]
+
+_SYNONYMS: Final = {
+    **dict.fromkeys(("cancel", "stop", "kill"), "abort"),
+    **dict.fromkeys(("undo", "revert", "back", "rollback-to"), "rollback"),
+    **dict.fromkeys(("list", "log", "ls", "deployments"), "history"),
+    **dict.fromkeys(("get", "show", "ps", "info", "functions"), "status"),
+    **dict.fromkeys(("follow", "tail", "wait"), "watch"),
+    **dict.fromkeys(("validate", "lint", "test"), "check"),
+    **dict.fromkeys(("freeze", "lock", "pause", "unhold", "resume"), "hold"),
+    **dict.fromkeys(("accept", "confirm"), "approve"),
+    **dict.fromkeys(("deny", "decline", "refuse"), "reject"),
+    **dict.fromkeys(("release", "publish", "upload", "ship"), "deploy"),
+    **dict.fromkeys(("auth", "login", "id", "token"), "whoami"),
+    **dict.fromkeys(("debug", "diagnose", "diag"), "doctor"),
+}
+"""Words that other tools use for a command."""
 
 
 class _LazyGroup(click.Group):
@@ -55,9 +72,10 @@ class _LazyGroup(click.Group):
         if name not in _COMMANDS and not name.startswith("-"):
             from difflib import get_close_matches
 
-            close = get_close_matches(name.lower(), _COMMANDS, n=1)
+            synonym = _SYNONYMS.get(name.lower())
+            close = [synonym] if synonym else get_close_matches(name.lower(), _COMMANDS, n=1)
             suggestion = f" Did you mean {close[0]!r}?" if close else ""
-            ctx.fail(f"No such command {name!r}.{suggestion}")
+            ctx.fail(f"No such command {name!r}.{suggestion} `sluicegate --help` lists all.")
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
@@ -95,6 +113,10 @@ def main() -> None:
             # click's own ending exits with 1 for a broken pipe and for Ctrl-C, which is an outcome here.
             code = cli.main(prog_name="sluicegate", standalone_mode=False)
         except click.ClickException as error:
+            if isinstance(error, click.NoSuchOption) and error.possibilities:
+                from difflib import get_close_matches
+
+                error.possibilities = get_close_matches(error.option_name, error.possibilities, n=1, cutoff=0)
             error.show()
             sys.exit(error.exit_code)
         except click.Abort:

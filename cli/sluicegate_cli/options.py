@@ -110,9 +110,19 @@ def api_command(function: Callable[..., ExitCode]) -> Callable[..., None]:
     @click.option(
         "--json", "as_json", is_flag=True, help="Print one JSON document to stdout, and progress to stderr."
     )
+    @click.option(
+        "--field",
+        "fields",
+        metavar="NAME",
+        multiple=True,
+        help="Print only this field of the document, such as id or alias.current.version, as plain text."
+        " Several are separated by tabs. With --json, as JSON.",
+    )
     @wraps(function)
-    def run(url: str | None, token_file: Path | None, as_json: bool, **arguments: Any) -> None:
-        screen = Screen(as_json=as_json)
+    def run(
+        url: str | None, token_file: Path | None, as_json: bool, fields: tuple[str, ...], **arguments: Any
+    ) -> None:
+        screen = Screen(as_json=as_json, fields=fields)
         exit_code: int
         try:
             with ApiClient(endpoint(url or ""), _token(token_file), notice=screen.note) as api:

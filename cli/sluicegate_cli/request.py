@@ -10,7 +10,7 @@ import click
 from sluicegate_cli import describe
 from sluicegate_cli.api import ApiClient
 from sluicegate_cli.exit_codes import ExitCode
-from sluicegate_cli.follow import follow
+from sluicegate_cli.follow import continues, follow
 from sluicegate_cli.options import (
     SHORT_TEXT,
     VERSION,
@@ -115,9 +115,10 @@ def submit(api: ApiClient, screen: Screen, request: SharedOptions, about: Mappin
     answer = api.post("deployments", body=body, key=request.key)
     deployment = answer.document
     again = " (already requested)" if answer.replayed else ""
-    screen.line(f"deployment {deployment['id']} accepted by rule {deployment['rule']!r}{again}", "bold")
-    if request.wait:
-        return follow(api, screen, deployment, max_wait=request.max_wait)
+    with continues(str(deployment["id"])):
+        screen.line(f"deployment {deployment['id']} accepted by rule {deployment['rule']!r}{again}", "bold")
+        if request.wait:
+            return follow(api, screen, deployment, max_wait=request.max_wait)
     screen.document(deployment)
     screen.line(f"it continues on its own. To follow it: sluicegate watch {deployment['id']}")
     return ExitCode.OK

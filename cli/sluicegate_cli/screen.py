@@ -17,12 +17,14 @@ import click
 from rich.console import Console, RenderableType
 from rich.live import Live
 from rich.spinner import Spinner
-from rich.table import Table
 from rich.text import Text
 
 from sluicegate.text import clean
+from sluicegate_cli import fields
 from sluicegate_cli.errors import ApiError
 from sluicegate_cli.failures import HINTS
+from sluicegate_cli.layout import Column, dropped, indent_of, table, wrapped
+from sluicegate_cli.times import ago
 
 _STYLES: Final = {
     "succeeded": "bold green",
@@ -31,7 +33,7 @@ _STYLES: Final = {
     "rejected": "bold red",
     "aborted": "bold yellow",
 }
-_LOG_WIDTH: Final = 160  # columns of a table in a log
+_LOG_WIDTH: Final = 160  # columns of what rich itself lays out in a log
 
 _HINTS: Final = {
     "invalid_token": "Check that the token is fresh, and has this API's audience (id_tokens: ... aud).",
@@ -93,36 +95,87 @@ def _is_file(stream: TextIO) -> bool:
 
 
 class Screen:
-    """The output of a command. With `as_json`, stdout gets only the document, and stderr the rest."""
+    """The output of a command. With `as_json`, stdout gets only the document, and stderr the rest.
 
-    def __init__(self, *, as_json: bool) -> None:
-        self.as_json = as_json
-        stream = sys.stderr if as_json else sys.stdout
+    `fields`: of the document, print only these. Without `as_json`, as plain lines.
+    """
+
+    def __init__(self, *, as_json: bool, fields: Sequence[str] = ()) -> None:
+        self.as_json = as_json or bool(fields)
+        """Whether stdout is for the document, so that nothing else may be printed there."""
+        self._fields = fields
+        self._field_lines = bool(fields) and not as_json
+        stream = sys.stderr if self.as_json else sys.stdout
         self._console = _console(stream)
         self._errors = _console(sys.stderr)
         self.is_live = stream.isatty() and os.environ.get("TERM") != "dumb"
         """Whether the output is a terminal that can show progress."""
 
+    @property
+    def width(self) -> int | None:
+        """Return the terminal's width; None for a log, whose lines have no limit."""
+        return self._console.width if self.is_live else None
+
     def line(self, text: str, style: str = "") -> None:
         """Print one line. Text from a server is cleaned, and never read as markup."""
-        self._console.print(Text(clean(text, 1024), style=style), soft_wrap=True)
+        self.text(Text(clean(text, 1024), style=style))
 
     def text(self, text: Text) -> None:
-        """Print one line of styled parts, which the caller has cleaned."""
-        self._console.print(text, soft_wrap=True)
+        """Print one line of styled parts, which the caller has cleaned; wrapped at spaces on a terminal."""
+        self._print(self._console, text)
+
+    def _print(self, console: Console, text: Text) -> None:
+        width = console.width if self.is_live else None
+        for part in [text] if width is None else wrapped(text, width, indent_of(text.plain, width)):
+            console.print(part, soft_wrap=True)
+
+    def moment(self, timestamp: str | None, now: float) -> str:
+        """Format a timestamp: how long ago on a terminal, else as it is; empty for None."""
+        return "" if timestamp is None else ago(timestamp, now) if self.is_live else timestamp
+
+    def linked(self, text: str, url: str | None, style: str = "") -> Text:
+        """Return the text, on a terminal as a link (OSC 8). GitLab's log would show the sequence."""
+        found = Text(clean(text), style=style)
+        if url and self.is_live and url.isascii() and url.isprintable():
+            found.stylize(f"link {url}")
+        return found
 
     def note(self, text: str) -> None:
         """Print one line of secondary information to stderr."""
-        self._errors.print(Text(clean(text, 1024), style="dim"), soft_wrap=True)
+        self._print(self._errors, Text(clean(text, 1024), style="dim"))
 
-    def document(self, document: object) -> None:
-        """With `--json`, print the document, in ASCII, so that it cannot affect a terminal."""
-        if self.as_json:
+    def document(self, document: Mapping[str, Any]) -> None:
+        """With `--json` or `--field`, print the document or the fields, in ASCII, safe for any terminal."""
+        if not self.as_json:
+            return
+        if not self._fields:
             click.echo(json.dumps(document, indent=2))
+            return
+        for name in fields.unknown(document, self._fields):
+            self.note(f"there is no field {name}; --json shows all fields")
+        found = fields.chosen(document, self._fields)
+        if not self._field_lines:
+            several = isinstance(document.get("items"), list)
+            click.echo(json.dumps({"items": found} if several else found[0], indent=2))
+            return
+        for line in fields.lines(found):
+            click.echo(line)
 
-    def table(self, head: Sequence[str], rows: Iterable[Sequence[str | Text]]) -> None:
-        """Print rows under headings, as wide as the terminal; never wrapped in a log."""
-        self._console.print(_table(head, rows))
+    def table(self, columns: Sequence[str | Column], rows: Iterable[Sequence[str | Text]]) -> None:
+        """Print rows under headings: on a terminal as its width allows, in a log in full.
+
+        A heading alone is a column that stays in full.
+        """
+        self._table(self._console, columns, list(rows))
+
+    def _table(
+        self, console: Console, columns: Sequence[str | Column], rows: Sequence[Sequence[str | Text]]
+    ) -> None:
+        named = [column if isinstance(column, Column) else Column(column) for column in columns]
+        for line in table(named, rows, self.width):
+            console.print(line, soft_wrap=True)
+        if self.width and (left_out := dropped(named, rows, self.width)):
+            self.note(f"no room for {', '.join(left_out)}: use a wider terminal, or --json")
 
     def error(self, error: ApiError) -> None:
         """Print an error and what to do about it to stderr; with `--json`, also the document."""
@@ -131,23 +184,23 @@ class Screen:
         status = document.get("status")
         head = f"{code} ({status})" if isinstance(status, int) else code
         pointers = [item for item in _items(document, "errors") if isinstance(item, Mapping)]
-        detail = "" if pointers else f"\n  {_text(document.get('detail'))}"
-        self._errors.print(
-            Text.assemble(
-                ("error: ", "bold red"),
-                (_text(document.get("title")), "bold"),
-                f" [{head}]{detail}",
-            ),
-            soft_wrap=True,
+        detail = "" if pointers else f"  {_text(document.get('detail'))}"
+        self._print(
+            self._errors,
+            Text.assemble(("error: ", "bold red"), (_text(document.get("title")), "bold"), f" [{head}]"),
         )
+        if detail:
+            self._print(self._errors, Text(detail))
         if pointers:
-            self._errors.print(
-                _table(
-                    ("where", "what"), [(_text(i.get("pointer")), _text(i.get("detail"))) for i in pointers]
-                )
-            )
+            found = [(_text(i.get("pointer")), _text(i.get("detail"))) for i in pointers]
+            self._table(self._errors, ("where", Column("what", least=20, wrap=True)), found)
         if nearest := list(_nearest(document)):
-            self._errors.print(_table(("nearest rule", "failed claim", "this job has"), nearest))
+            columns = (
+                Column("nearest rule", least=16, wrap=True),
+                "failed claim",
+                Column("this job has", least=16, wrap=True),
+            )
+            self._table(self._errors, columns, nearest)
         for label, text in (
             ("failed check", document.get("check")),
             ("running", document.get("deployment")),
@@ -156,8 +209,9 @@ class Screen:
             ("request id", document.get("request_id")),
         ):
             if text:
-                self._errors.print(Text(f"  {label}: {_text(text)}", style="dim"), soft_wrap=True)
-        self.document(document)
+                self._print(self._errors, Text(f"  {label}: {_text(text)}", style="dim"))
+        if self.as_json and not self._field_lines:
+            click.echo(json.dumps(document, indent=2))
 
     @contextmanager
     def live(self, view: _View) -> Iterator[_View]:
@@ -208,15 +262,6 @@ def _console(stream: Any) -> Console:
         markup=False,
         emoji=False,
     )
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str | Text]]) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for name in head:
-        table.add_column(name, overflow="fold")
-    for row in rows:
-        table.add_row(*(cell if isinstance(cell, Text) else Text(clean(cell)) for cell in row))
-    return table
 
 
 def _text(value: object) -> str:

@@ -14,6 +14,7 @@ from sluicegate.gate import rollout_settings
 from sluicegate.gate.policy import Gate
 from sluicegate.gate.rollout_settings import Rollout
 from sluicegate_cli.exit_codes import ExitCode
+from sluicegate_cli.layout import Column
 from sluicegate_cli.screen import Screen, stacked
 from sluicegate_gatefile.compile import Report, check
 from sluicegate_gatefile.diagnostics import Diagnostic
@@ -102,7 +103,7 @@ def _explain(screen: Screen, gate: Gate) -> None:
     """Rules by stages. What a row grants holds for functions that `functions` of the file has, too."""
     screen.line("")
     screen.table(
-        ("rule", "for", "functions", *gate.stages),
+        [Column(name, least=14, wrap=True) for name in ("rule", "for", "functions", *gate.stages)],
         [
             (
                 rule.name,
@@ -115,7 +116,19 @@ def _explain(screen: Screen, gate: Gate) -> None:
     )
     screen.line("")
     screen.table(
-        ("stage", "functions", "strategy", "smoke", "watch", "approval", "requires", "order"),
+        [
+            Column(name, drop=drop, least=12, wrap=True)
+            for name, drop in {
+                "stage": 0,
+                "functions": 0,
+                "strategy": 0,
+                "smoke": 3,
+                "watch": 0,
+                "approval": 1,
+                "requires": 2,
+                "order": 4,
+            }.items()
+        ],
         [(stage, pattern or "by default", *_rollout(rollout)) for stage, pattern, rollout in _rollouts(gate)],
     )
     deployable = ", ".join(entry.pattern.text for entry in gate.functions)

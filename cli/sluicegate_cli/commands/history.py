@@ -1,18 +1,34 @@
 """`sluicegate history`: list the deployments that the caller may see, newest first."""
 
+from collections.abc import Mapping
 from itertools import islice
-from typing import Final
+from typing import Any, Final
 
 import click
 from rich.text import Text
 
+from sluicegate.text import clean
 from sluicegate_cli import describe
 from sluicegate_cli.api import ApiClient
 from sluicegate_cli.exit_codes import ExitCode
+from sluicegate_cli.layout import Column
+from sluicegate_cli.links import links, with_links
 from sluicegate_cli.options import api_command
 from sluicegate_cli.screen import Screen, status_style
 
 _PAGE: Final = 100  # the API's limit
+
+_COLUMNS: Final = (
+    Column("id"),
+    Column("created", drop=1),
+    Column("action", drop=4),
+    Column("function", least=12),
+    Column("stage"),
+    Column("status"),
+    Column("version", drop=3),
+    Column("built from", drop=5, least=12),
+    Column("asked by", drop=2, least=6),
+)
 
 
 @click.command("history")
@@ -43,27 +59,26 @@ def command(
         "deployments", function=function, stage=stage, status=status, release=release, limit=min(limit, _PAGE)
     )
     found = list(islice(newest, limit))
-    screen.document({"items": found})
+    screen.document({"items": [with_links(deployment) for deployment in found]})
     if screen.as_json:
         return ExitCode.OK
     if not found:
         screen.line("no deployments that you may see match")
         return ExitCode.OK
-    screen.table(
-        ("id", "created", "action", "function", "stage", "status", "version", "built from", "asked by"),
-        [
-            (
-                deployment["id"],
-                deployment["created_at"],
-                deployment["action"],
-                deployment["function"],
-                deployment["stage"],
-                Text(deployment["status"], style=status_style(deployment["status"])),
-                deployment["version"] or "",
-                describe.built(deployment.get("built")) if deployment["version"] else "",
-                deployment["requested_by"]["user_login"] or "",
-            )
-            for deployment in found
-        ],
-    )
+    screen.table(_COLUMNS, [_row(screen, deployment, api.now()) for deployment in found])
     return ExitCode.OK
+
+
+def _row(screen: Screen, deployment: Mapping[str, Any], now: float) -> tuple[str | Text, ...]:
+    by, built = deployment["requested_by"], deployment.get("built")
+    return (
+        deployment["id"],
+        screen.moment(deployment["created_at"], now),
+        deployment["action"],
+        deployment["function"],
+        deployment["stage"],
+        Text(clean(deployment["status"]), style=status_style(deployment["status"])),
+        deployment["version"] or "",
+        screen.linked(describe.built(built) if deployment["version"] else "", links(built).get("commit")),
+        screen.linked(by["user_login"] or "", links(by).get("job")),
+    )

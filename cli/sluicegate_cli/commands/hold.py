@@ -8,6 +8,7 @@ import click
 from sluicegate_cli import describe
 from sluicegate_cli.api import ApiClient
 from sluicegate_cli.exit_codes import ExitCode
+from sluicegate_cli.layout import Column
 from sluicegate_cli.options import SHORT_TEXT, api_command
 from sluicegate_cli.screen import Screen
 
@@ -45,23 +46,29 @@ def command(api: ApiClient, screen: Screen, stage: str, reason: str | None, rele
         document = api.get(*path)
     screen.document(document)
     if not screen.as_json:
-        _show(screen, document, released=release)
+        _show(screen, document, api.now(), released=release)
     return ExitCode.OK
 
 
-def _show(screen: Screen, document: Mapping[str, Any], *, released: bool) -> None:
+def _show(screen: Screen, document: Mapping[str, Any], now: float, *, released: bool) -> None:
     stage, holds = document["stage"], document["holds"]
     if not holds:
         screen.line(f"{stage} is {'no longer' if released else 'not'} held", "bold green")
         return
     screen.line(f"{stage} is {'still held, by another rule' if released else 'held'}", "bold yellow")
     screen.table(
-        ("functions", "reason", "since", "by", "rule"),
+        (
+            Column("functions", least=16, wrap=True),
+            Column("reason", least=20, wrap=True),
+            Column("since"),
+            Column("by", drop=1, least=12, wrap=True),
+            Column("rule", drop=2, least=12, wrap=True),
+        ),
         [
             (
                 ", ".join(hold["functions"]),
                 hold["reason"],
-                hold["since"],
+                screen.moment(hold["since"], now),
                 describe.requester(hold["by"]),
                 hold["rule"],
             )

@@ -1,18 +1,32 @@
 """`sluicegate status`: show one deployment, or what functions serve in each stage."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Final
 
 import click
+from rich.text import Text
 
 from sluicegate.deployment.durations import seconds
 from sluicegate.deployment.ulid import is_id
+from sluicegate.text import clean
 from sluicegate_cli import describe
 from sluicegate_cli.api import ApiClient
 from sluicegate_cli.durations import format_duration
 from sluicegate_cli.exit_codes import ExitCode
+from sluicegate_cli.layout import Column
+from sluicegate_cli.links import links, with_links
 from sluicegate_cli.options import api_command
 from sluicegate_cli.screen import Screen, status_style
+
+_COLUMNS: Final = (
+    Column("function", least=12),
+    Column("stage"),
+    Column("serves"),
+    Column("built from", drop=1, least=12),
+    Column("artifact", drop=4),
+    Column("since", drop=3),
+    Column("moved by", drop=2, least=6),
+)
 
 
 @click.command("status")
@@ -33,25 +47,36 @@ def command(api: ApiClient, screen: Screen, what: str | None) -> ExitCode:
     elif what:
         function = api.get("functions", what)
         screen.document(function)
-        _stages(screen, [function])
+        _stages(screen, [function], api.now())
     else:
         functions = list(api.items("functions"))
         screen.document({"items": functions})
-        _stages(screen, functions)
+        _stages(screen, functions, api.now())
     return ExitCode.OK
 
 
 def _deployment(screen: Screen, deployment: Mapping[str, Any], now: float) -> None:
-    screen.document(deployment)
+    screen.document(with_links(deployment))
     if screen.as_json:
         return
     screen.line(f"{deployment['status']}  {deployment['id']}", status_style(deployment["status"]))
-    screen.table(("", ""), [(name, str(value)) for name, value in _facts(deployment, now).items() if value])
+    facts = _facts(screen, deployment, now)
+    screen.table(
+        (Column(""), Column("", least=20, wrap=True)),
+        [(name, str(value)) for name, value in facts.items() if value],
+    )
     for entry in deployment["timeline"]:
-        screen.line(f"{entry['at']}  {describe.entry(deployment, entry)}")
+        style = status_style(entry["status"])
+        screen.text(
+            Text.assemble(
+                (f"{screen.moment(entry['at'], now):<9}  ", "dim"),
+                (describe.entry_status(deployment, entry), style),
+                f"  {clean(entry['message'], 1024)}",
+            )
+        )
 
 
-def _facts(deployment: Mapping[str, Any], now: float) -> dict[str, Any]:
+def _facts(screen: Screen, deployment: Mapping[str, Any], now: float) -> dict[str, Any]:
     """Return the fields to show, the most important first."""
     by = deployment["requested_by"]
     alias = deployment["alias"]
@@ -68,8 +93,8 @@ def _facts(deployment: Mapping[str, Any], now: float) -> dict[str, Any]:
         "skipped": "; ".join(one["message"] for one in deployment.get("unusable") or ()),
         "steps": describe.steps(deployment["steps"]),
         "step": _step(deployment),
-        "since": None if deployment["final"] else deployment.get("since"),
-        "until": _until(deployment, now),
+        "since": None if deployment["final"] else _moment(screen, deployment.get("since"), now),
+        "until": _until(screen, deployment, now),
         **describe.plan(deployment),
         "alias before": describe.serving(alias["original"]),
         "alias now": describe.serving(alias["current"]),
@@ -81,9 +106,16 @@ def _facts(deployment: Mapping[str, Any], now: float) -> dict[str, Any]:
         "asked by": describe.requester(by),
         "from ref": by["ref"],
         "from commit": by["sha"],
-        "created": deployment["created_at"],
-        "finished": deployment["finished_at"],
+        **links(by),
+        "created": _moment(screen, deployment["created_at"], now),
+        "finished": _moment(screen, deployment["finished_at"], now),
     }
+
+
+def _moment(screen: Screen, timestamp: str | None, now: float) -> str:
+    """Format a timestamp; on a terminal how long ago, too."""
+    short = screen.moment(timestamp, now)
+    return short if short in ("", timestamp) else f"{timestamp} ({short})"
 
 
 def _built(deployment: Mapping[str, Any]) -> str | None:
@@ -105,30 +137,36 @@ def _step(deployment: Mapping[str, Any]) -> str | None:
     return f"{step + 1} of {len(deployment['steps'])}; {share}"
 
 
-def _until(deployment: Mapping[str, Any], now: float) -> str | None:
+def _until(screen: Screen, deployment: Mapping[str, Any], now: float) -> str | None:
     until = deployment.get("until")
-    return until and f"{until} ({format_duration(seconds(until) - now)} left)"
+    left = until and f"{format_duration(seconds(until) - now)} left"
+    return until and (f"{left} ({until})" if screen.is_live else f"{until} ({left})")
 
 
-def _stages(screen: Screen, functions: list[Mapping[str, Any]]) -> None:
+def _stages(screen: Screen, functions: list[Mapping[str, Any]], now: float) -> None:
     if screen.as_json:
         return
-    rows = [row for function in functions for row in _rows(function)]
+    rows = [row for function in functions for row in _rows(screen, function, now)]
     if not rows:
         screen.line("nothing that you may see has been deployed")
         return
-    screen.table(("function", "stage", "serves", "built from", "artifact", "since", "moved by"), rows)
+    screen.table(_COLUMNS, rows)
 
 
-def _rows(function: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
+def _rows(screen: Screen, function: Mapping[str, Any], now: float) -> Iterator[tuple[str | Text, ...]]:
     for stage, serving in sorted(function["stages"].items()):
         by = serving.get("moved_by") or serving["by"] or {}
+        built = serving.get("built")
+        split = bool(serving["weights"])
         yield (
             function["function"],
             stage,
-            describe.serving(serving) if serving["weights"] else f"version {serving['version']}",
-            describe.built(serving.get("built")),
+            Text(clean(describe.serving(serving)), style="yellow" if split else "green"),
+            screen.linked(describe.built(built), links(built).get("commit")),
             serving["artifact"]["sha256"][:12],
-            serving["since"],
-            by.get("user_login") or by.get("project_path") or "",
+            screen.moment(serving["since"], now),
+            screen.linked(
+                by.get("user_login") or by.get("project_path") or "",
+                links({"issuer": (built or {}).get("issuer"), **by}).get("job"),
+            ),
         )

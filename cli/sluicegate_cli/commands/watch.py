@@ -2,9 +2,11 @@
 
 import click
 
+from sluicegate_cli import describe
 from sluicegate_cli.api import ApiClient
 from sluicegate_cli.exit_codes import ExitCode
-from sluicegate_cli.follow import follow
+from sluicegate_cli.follow import continues, follow
+from sluicegate_cli.links import links
 from sluicegate_cli.options import api_command, max_wait_option
 from sluicegate_cli.screen import Screen
 
@@ -24,4 +26,9 @@ def command(api: ApiClient, screen: Screen, deployment: str, max_wait: float | N
       sluicegate watch 01KAQ3ZV6N8T4R1F0C2H7M5XWE
       sluicegate watch 01KAQ3ZV6N8T4R1F0C2H7M5XWE --max-wait 1h
     """
-    return follow(api, screen, api.get("deployments", deployment), max_wait=max_wait)
+    with continues(deployment):
+        document = api.get("deployments", deployment)
+        found = links(document.get("requested_by"))
+        if url := found.get("job") or found.get("pipeline"):
+            screen.note(f"requested by {describe.requester(document['requested_by'])}: {url}")
+        return follow(api, screen, document, max_wait=max_wait)

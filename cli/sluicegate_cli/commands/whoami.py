@@ -7,6 +7,7 @@ import click
 from sluicegate.deployment.durations import seconds
 from sluicegate_cli.api import ApiClient
 from sluicegate_cli.exit_codes import ExitCode
+from sluicegate_cli.layout import Column
 from sluicegate_cli.options import api_command
 from sluicegate_cli.screen import Screen
 
@@ -34,7 +35,7 @@ def command(api: ApiClient, screen: Screen) -> ExitCode:
     screen.line(f"by {identity['via']}; the token is valid for {max(0, left) / 60:.0f} min")
     screen.line("")
     screen.table(
-        ("claim", "value"),
+        ("claim", Column("value", least=20, wrap=True)),
         [
             (name, value if isinstance(value, str) else ", ".join(value))
             for name, value in sorted(claims.items())
@@ -46,7 +47,7 @@ def command(api: ApiClient, screen: Screen) -> ExitCode:
         screen.line("No rule matches these claims, so nothing is allowed.", "yellow")
         return ExitCode.OK
     screen.table(
-        ("rule", "actions", "functions", "stages"),
+        [Column(name, least=14, wrap=True) for name in ("rule", "actions", "functions", "stages")],
         [
             (
                 rule["name"],

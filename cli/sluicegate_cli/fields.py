@@ -1,0 +1,48 @@
+"""Choose fields of a document, as `--field id --field alias.current.version` does."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sluicegate.text import clean
+
+
+def chosen(document: Mapping[str, Any], names: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the fields of each of `items`, or of the document itself. Unknown ones are None."""
+    items = document.get("items")
+    several = items if isinstance(items, list) else [document]
+    return [{name: _value(one, name) for name in names} for one in several]
+
+
+def unknown(document: Mapping[str, Any], names: Sequence[str]) -> list[str]:
+    """Return the names that no item has, for a message; empty if there is no item."""
+    items = document.get("items")
+    several = items if isinstance(items, list) else [document]
+    known = {name for one in several if isinstance(one, Mapping) for name in one}
+    return [name for name in names if several and name.partition(".")[0] not in known]
+
+
+def lines(values: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return one line for each item, its values separated by tabs. Every value is cleaned."""
+    return ["\t".join(_plain(value) for value in one.values()) for one in values]
+
+
+def _value(document: Any, name: str) -> Any:
+    for part in name.split("."):
+        if isinstance(document, list) and part.isdecimal() and int(part) < len(document):
+            document = document[int(part)]
+        elif isinstance(document, Mapping):
+            document = document.get(part)
+        else:
+            return None
+    return document
+
+
+def _plain(value: Any) -> str:
+    match value:
+        case None:
+            return ""
+        case str():
+            return clean(value, 4096)
+        case _:
+            return json.dumps(value)
