@@ -214,7 +214,7 @@ def test_the_deliverys_own_ref_comes_first(hooks: Hooks) -> None:
 
 def test_announcements_without_an_upload_hide_nothing(hooks: Hooks) -> None:
     own = hooks.upload(sha256="a" * 64)
-    for n in range(40):
+    for n in range(90):
         hooks.upload(sha256=f"{n:064x}", there=False)
     assert hooks.deployment(hooks.send("tags", tag_push())).sha256 == own
 
@@ -246,6 +246,8 @@ def test_the_same_artifact_is_not_deployed_again_for_its_own_ref(hooks: Hooks) -
     hooks.upload()
     again = hooks.send("tags", pipeline())
     assert (again["code"], again["deployment"]) == ("already_done", first["deployment"])
+    hooks.upload(OTHER_SHA, "b" * 64)  # a job of the tag, which has moved since
+    assert status(hooks.send("tags", pipeline(sha=OTHER_SHA))) == (200, "tag_moved")
 
 
 def test_a_forged_push_does_not_keep_a_tag_from_its_commit(hooks: Hooks) -> None:

@@ -97,6 +97,12 @@ class Requests:
             unmoved = "attribute_not_exists(pk) OR (sha = :sha AND attribute_not_exists(proven))"
         tx.put(item, Condition(unmoved, {":sha": claim.sha}), on_conflict=TagMoved)
 
+    def prove_tag(self, claim: PermanentClaim) -> None:
+        """Note that a job's token has shown what a delivery had only said of a tag."""
+        if claim.tag is not None:
+            same = Condition("sha = :sha", {":sha": claim.sha})
+            self._table.update(keys.tag(claim.tag), {"proven": True}, same)
+
     def _token_used(self, use: TokenUse) -> TokenUsed:
         item = self._table.get(keys.token(use.key))
         return TokenUsed(read(item, AcceptedRequest) if item else AcceptedRequest("", ""))

@@ -35,7 +35,7 @@ from sluicegate.oidc.token import InvalidToken
 from sluicegate.store.errors import TagMoved
 from sluicegate.text import clean
 
-MAX_UPLOADS: Final = 50
+MAX_UPLOADS: Final = 100
 """Artifacts of a commit's ref, then of the commit, that are looked for in the bucket, the newest first."""
 
 
@@ -167,6 +167,7 @@ def _request(context: Context, hook: Webhook, delivery: Delivery, *, proven: boo
     for sha256 in announced[:MAX_UPLOADS]:
         if context.artifacts.find(hook.function, sha256):
             if proven and (before := _deployed_unproven(context, hook, delivery, sha256)):
+                context.store.requests.prove_tag(deliveries.permanent_claim(hook, delivery, proven=True))
                 raise DeployedAlready(before)
             return DeploymentRequest("deploy", hook.function, hook.stage, sha256)
     raise NothingUploaded
