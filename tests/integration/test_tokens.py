@@ -412,7 +412,7 @@ def test_the_same_project_id_at_another_issuer_is_another_project(wide: Wide) ->
     stand.wait(accepted.json()["id"], token=ours)
 
     result = ask(stand, f"Bearer {theirs}").json()
-    assert (result["project_id"], result["issuer"]) == ("4213", wide.other.url)
+    assert (result["project_id"], result["issuer"]) == ("4213", wide.other_url)
     assert [rule["name"] for rule in result["rules"]] == ["orders of the other gitlab"]
     assert stand.http("GET", f"/deployments/{accepted.json()['id']}", token=theirs).status_code == 404
     listed = stand.http("GET", "/deployments", token=theirs, params={"function": function}).json()
@@ -436,7 +436,7 @@ def test_jobs_and_tokens_of_two_issuers_are_told_apart(wide: Wide) -> None:
     second = deploy(stand, function, two, theirs, key="same")
     assert (first.status_code, second.status_code) == (202, 202), second.text
     done = stand.wait(second.json()["id"], token=theirs)
-    assert (done["id"] != first.json()["id"], done["requested_by"]["issuer"]) == (True, wide.other.url)
+    assert (done["id"] != first.json()["id"], done["requested_by"]["issuer"]) == (True, wide.other_url)
 
 
 def test_the_lock_of_a_function_is_one_for_all_issuers(wide: Wide) -> None:
@@ -479,7 +479,7 @@ def test_unknown_keys_do_not_make_each_request_a_fetch(wide: Wide) -> None:
     before = fetches(wide.other)
     for _ in range(25):
         header = json.dumps({"alg": "RS256", "kid": secrets.token_hex(8), "typ": "JWT"})
-        token = wide.other.sign(json.dumps(job_claims(wide.other.url, OTHER_AUDIENCE, {})), header=header)
+        token = wide.other.sign(json.dumps(job_claims(wide.other_url, OTHER_AUDIENCE, {})), header=header)
         assert ask(wide.stand, f"Bearer {token}").json()["check"] == "kid"
     assert ask(wide.stand, f"Bearer {wide.other_token()}").status_code == 200
     assert fetches(wide.other) - before == len(wide.stand.workers(GATEWAY)) == 1
@@ -536,7 +536,7 @@ def failing(gitlab: Issuer, how: dict[str, Any]) -> AbstractContextManager[None]
 
 def test_one_bad_key_does_not_spoil_the_others_and_is_not_used(wide: Wide) -> None:
     """Of an attacker's making: under a kid twice, and with its private half. Both are of no use."""
-    good = httpx2.get(wide.other.url + KEYS, trust_env=False).json()["keys"]
+    good = httpx2.get(wide.other_url + KEYS, trust_env=False).json()["keys"]
     twice, private = new_key(), new_key()
     entries = [
         *good,
@@ -545,7 +545,7 @@ def test_one_bad_key_does_not_spoil_the_others_and_is_not_used(wide: Wide) -> No
         {**private.jwk(), "kid": "private", "d": "AQAB"},
         {**private.jwk(), "kid": "encrypting", "use": "enc"},
     ]
-    payload = json.dumps(job_claims(wide.other.url, OTHER_AUDIENCE, {})).encode()
+    payload = json.dumps(job_claims(wide.other_url, OTHER_AUDIENCE, {})).encode()
     fresh(wide.stand)
     with failing(wide.other, {"mode": "answer", "path": KEYS, "body": json.dumps({"keys": entries})}):
         assert ask(wide.stand, f"Bearer {wide.other_token()}").status_code == 200

@@ -269,28 +269,28 @@ class Handler(BaseHTTPRequestHandler):
             super().log_message(format, *args)
 
 
-class BucketHandler(BaseHTTPRequestHandler):
+class BucketHandler(Handler):
     """A public bucket with what GitLab publishes, for a GitLab that the internet does not reach.
 
     Source: https://docs.gitlab.com/ci/cloud_services/aws/#configure-a-non-public-gitlab-instance, read on
-    2026-11-26. S3 serves a file that was put there without a content type as `binary/octet-stream`.
+    2026-11-26. S3 serves a file that was put there without a content type as `binary/octet-stream`. It fails
+    as its GitLab does, and what it is asked for counts there.
     """
-
-    gitlab: GitLab
 
     def do_GET(self) -> None:
         if self.path not in (DISCOVERY, KEYS):
             self.send_error(403)
             return
-        body = json.dumps(self.gitlab.document(self.path)).encode()
-        self.send_response(200)
-        for name, value in {"Content-Type": "binary/octet-stream", "Content-Length": str(len(body))}.items():
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(body)
+        self.gitlab.requests[self.path] += 1
+        if not self.failed(self.path):
+            body = json.dumps(self.gitlab.document(self.path)).encode()
+            self.send(200, body, {"Content-Type": "binary/octet-stream"})
 
-    def log_message(self, format: str, *args: Any) -> None:
-        """Say nothing."""
+    def do_POST(self) -> None:
+        self.send_error(403)
+
+    def do_PUT(self) -> None:
+        self.send_error(403)
 
 
 class Server(ThreadingHTTPServer):

@@ -76,6 +76,8 @@ class Wide:
     stand: Stand
     gate: Path
     other: Issuer
+    other_url: str
+    """The issuer of the other GitLab's tokens: a bucket's address."""
     filed: Key
 
     def other_token(self, **claims: Any) -> str:
@@ -115,7 +117,8 @@ def up(directory: Path) -> Wide:
     gate.write_text(hooked.with_hooks(rollouts.with_paths(text)))
     control.up(gate, ports)
     stand = Stand.running()
-    wide = Wide(stand, gate, stand.another_gitlab(OTHER_AUDIENCE, port, bucket), filed)
+    other = stand.another_gitlab(OTHER_AUDIENCE, port, bucket)
+    wide = Wide(stand, gate, other, f"http://{HOST}:{bucket}", filed)
     wide.put_token(stand.gitlab.new_api_token())
     return wide
 

@@ -1,14 +1,18 @@
 """The stand stands in for GitLab and AWS; these are the ways in which it has to be like them."""
 
 import threading
+import time
 from collections.abc import Iterator
 
 import httpx2
 import jwt
 import pytest
 
+from sluicegate.oidc.identity import Issuer as TrustedIssuer
+from sluicegate.oidc.jwks import Keyring
+from sluicegate.oidc.token import verify
 from stand.claims import job_claims, retried
-from stand.gitlab import DISCOVERY, KEYS, GitLab, Handler, Server
+from stand.gitlab import DISCOVERY, KEYS, BucketHandler, GitLab, Handler, Server
 from stand.issuer import Issuer
 from stand.launch_emulator import (
     closed_token,
@@ -178,6 +182,23 @@ def test_failed_records_are_those_that_the_function_names(body: object, failed: 
 def test_what_is_meant_for_the_api_reaches_it(path: str, authorization: bytes | None, expected: bool) -> None:
     headers = [] if authorization is None else [(b"authorization", authorization)]
     assert is_for_api({"path": path, "headers": headers}) is expected
+
+
+def test_a_gitlab_may_sign_with_the_address_of_a_bucket() -> None:
+    """Setting `ci_id_tokens_issuer_url`: keys are in the bucket, and nothing else is."""
+    with Server(("127.0.0.1", 0), BucketHandler) as server:
+        bucket = f"http://127.0.0.1:{server.server_address[1]}"
+        made = GitLab(bucket, AUDIENCE, "https://gitlab.internal.example.com")
+        server.RequestHandlerClass = type("Bucket", (BucketHandler,), {"gitlab": made})
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        answer = httpx2.get(bucket + KEYS)
+        assert answer.headers["content-type"] == "binary/octet-stream"
+        assert httpx2.get(f"{bucket}/api/v4/projects").status_code == 403
+        corp = TrustedIssuer("corp", bucket, AUDIENCE, gitlab=made.address)
+        bearer = [f"Bearer {made.token({})}"]
+        identity = verify(bearer, issuers={bucket: corp}, keys=Keyring(), now=time.time())
+        assert (identity.issuer, corp.instance) == (bucket, "https://gitlab.internal.example.com")
+        server.shutdown()
 
 
 def test_a_retried_job_keeps_what_its_pipeline_knew_of_the_ref() -> None:
