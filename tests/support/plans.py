@@ -129,7 +129,7 @@ def observations(watch: Watch | None) -> st.SearchStrategy[Observation]:
     states = st.tuples(*(st.tuples(st.just(name), st.sampled_from(AlarmState)) for name in names))
     if not watch or not watch.limits:
         return st.builds(Observation, states)
-    return st.builds(Observation, states, metrics(), st.none() | metrics())
+    return st.builds(Observation, states, metrics(), st.none() | metrics(), st.none() | metrics())
 
 
 def healthy(watch: Watch | None) -> Observation:

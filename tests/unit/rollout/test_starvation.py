@@ -10,6 +10,7 @@ from sluicegate.deployment.durations import seconds
 from sluicegate.deployment.model import AliasState, Status
 from sluicegate.deployment.plan import Limit, Metric, NoData, Plan, TrafficStep, Watch
 from sluicegate.deployment.strategy import (
+    MAX_BAKE,
     all_at_once,
     canary,
     checked,
@@ -206,6 +207,36 @@ def test_an_alarm_that_rings_under_load_is_heard_with_every_accepted_strategy(
 
     if is_at_least_as_cautious(override, stage, watched=True) and ends(stage) is not Status.SUCCEEDED:
         assert ends(override) is not Status.SUCCEEDED
+
+
+@dataclass
+class FailsUnderLoad(Version):
+    """Of 100 requests, 20 fail while the version has at least `breaks_at` percent of the traffic."""
+
+    def observation(self, now: float) -> Observation:
+        whole = self._metrics(now, self.served[0][0])
+        step = self._metrics(now, self.served[-1][0]) if len(self.served) > 1 else None
+        return Observation((), whole, None, step)
+
+    def _metrics(self, now: float, since: float) -> VersionMetrics:
+        ends = [start for start, _ in self.served[1:]]
+        spans = [
+            (share, (end - start) * share / 100 * self.rate)
+            for (start, share), end in zip(self.served, [*ends, now], strict=True)
+            if start >= since
+        ]
+        errors = sum(count / 5 for share, count in spans if share >= self.breaks_at)
+        return VersionMetrics(int(sum(count for _, count in spans)), int(errors))
+
+
+def test_a_long_quiet_step_does_not_hide_what_fails_under_load() -> None:
+    """A strategy that anybody may bring to `all-at-once, bake: 30m`: seven days at 10 percent before it."""
+    watch = Watch(limits=(Limit(Metric.ERRORS, 200, most=5),))
+    stage = all_at_once(30 * MINUTE)
+    quiet = checked((TrafficStep(10, MAX_BAKE), TrafficStep(100, 30 * MINUTE)))
+    assert is_at_least_as_cautious(quiet, stage, watched=True)
+    for steps in (stage, quiet):
+        assert released(steps, watch, FailsUnderLoad(rate=1, errors=0, breaks_at=50)) is Status.ROLLED_BACK
 
 
 def test_less_traffic_alone_would_disarm_the_watch() -> None:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from sluicegate.aws.errors import ErrorKind, classify
 from sluicegate.store.errors import Contended, Outdated, RequestKnown, TagMoved
 from sluicegate.store.table import ABSENT, MAX_SENDS, PRESENT, Condition, Resolution, Table, Transaction
 from support.simulation import TABLE, Simulation, simulation
@@ -132,6 +133,19 @@ def test_a_transaction_that_is_always_in_the_way_is_given_up(at: Simulation, tab
     with pytest.raises(Contended):
         both(table, RequestKnown, TagMoved).commit()
     assert len(calls) == MAX_SENDS
+
+
+@pytest.mark.parametrize("code", ["ValidationError", "ItemCollectionSizeLimitExceeded"])
+def test_a_transaction_that_can_never_be_written_is_not_sent_again(
+    at: Simulation, table: Table, code: str
+) -> None:
+    """An item that has become too large, for example: as a conflict, it would be sent for ever."""
+    calls = sent(at)
+    refusing(at, "TransactionCanceledException", CancellationReasons=[{"Code": "None"}, {"Code": code}])
+    with pytest.raises(ClientError) as cancelled:
+        both(table, RequestKnown, TagMoved).commit()
+    assert len(calls) == 1
+    assert classify(cancelled.value) is ErrorKind.PERMANENT
 
 
 def test_an_error_of_the_table_is_raised_as_it_is(at: Simulation, table: Table) -> None:

@@ -133,6 +133,17 @@ _INNER_CODE: Final = re.compile(r"(?:S3 Error Code: |KMS Exception: )(\w+?)(?=KM
 
 _RETRIED: Final = frozenset({ErrorKind.DENIED, ErrorKind.THROTTLED, ErrorKind.UNAVAILABLE})
 
+_PASSING_REASONS: Final = frozenset(
+    {
+        "ConditionalCheckFailed",
+        "None",
+        "ProvisionedThroughputExceeded",
+        "ThrottlingError",
+        "TransactionConflict",
+    }
+)
+"""Why DynamoDB cancels a transaction that may succeed later (API reference, TransactionCanceledException)."""
+
 _SIGNING_DETAILS: Final = re.compile(r"\s*The (?:Canonical String|String-to-Sign)\b.*", re.DOTALL)
 """A signature's canonical string has the session token in it."""
 
@@ -150,6 +161,9 @@ def classify(error: Exception) -> ErrorKind:
     inner = _INNER_CODE.search(_raw_message(error))
     if inner and KINDS.get(inner[1]) in _RETRIED:
         return KINDS[inner[1]]
+    reasons = {reason.get("Code", "None") for reason in error.response.get("CancellationReasons", ())}
+    if reasons - _PASSING_REASONS:
+        return ErrorKind.PERMANENT
     if kind := KINDS.get(error_code(error)):
         return kind
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)

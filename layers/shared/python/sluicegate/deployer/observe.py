@@ -35,4 +35,8 @@ def observe(deployment: Deployment, target: TargetAccess, action: Observe, now: 
     baseline = None
     if action.baseline and action.baseline != action.version:
         baseline = metrics[action.baseline]
-    return Observed(Observation(alarms, metrics[action.version], baseline))
+    step = None
+    if action.step_since is not None and any(limit.most is not None for limit in plan.watch.limits):
+        since = {action.version: seconds(action.step_since)}
+        step = target.cloudwatch.version_metrics(deployment.function, plan.alias, since, now)[action.version]
+    return Observed(Observation(alarms, metrics[action.version], baseline, step))

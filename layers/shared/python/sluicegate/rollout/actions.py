@@ -62,12 +62,17 @@ class Shift:
 
 @dataclass(frozen=True)
 class Observe:
-    """Compare `version` with `baseline` while the alias serves `desired`. `since` is RFC 3339."""
+    """Compare `version` with `baseline` while the alias serves `desired`.
+
+    `since` is when traffic first reached the version, `step_since` when its present share began, None in the
+    first step (RFC 3339).
+    """
 
     desired: AliasState
     version: str
     baseline: str | None
     since: str
+    step_since: str | None = None
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ is reported as missing data, not as a good rate.
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Final, assert_never
 
@@ -65,12 +65,14 @@ class VersionMetrics:
 class Observation:
     """The state of every alarm in the watch, and the metrics of the new version and of its baseline.
 
-    `baseline` is None if there is no old version to compare with.
+    `baseline` is None if there is no old version to compare with. `step` are the new version's metrics since
+    its present share began, None in the first step.
     """
 
     alarms: tuple[tuple[str, AlarmState], ...] = ()
     new: VersionMetrics = VersionMetrics()
     baseline: VersionMetrics | None = None
+    step: VersionMetrics | None = None
 
 
 def observation_interval(watch: Watch | None, bake: int) -> int:
@@ -98,6 +100,13 @@ def find_breach(watch: Watch, observation: Observation) -> Reason | None:
     for limit in watch.limits:
         if observation.new.samples(limit.metric) >= limit.min_samples and (
             reason := _exceeds(limit, observation.new, observation.baseline)
+        ):
+            return reason
+        # What fails only under more load must not disappear among the requests of a long, quiet step before.
+        if (
+            observation.step is not None
+            and observation.step.samples(limit.metric) >= limit.min_samples
+            and (reason := _exceeds(replace(limit, max_ratio=None), observation.step, None))
         ):
             return reason
     return None

@@ -97,7 +97,8 @@ def next_action(deployment: Deployment) -> Action:
         case Status.BAKING:
             baseline = deployment.original.version if deployment.original else None
             since = deployment.traffic_since or deployment.since
-            return Observe(_desired_state(deployment), _version(deployment), baseline, since)
+            step_since = deployment.since if deployment.since > since else None
+            return Observe(_desired_state(deployment), _version(deployment), baseline, since, step_since)
         case _:
             states = (_desired_state(deployment), deployment.current)
             applied = tuple(state for state in states if state is not None and state != deployment.original)

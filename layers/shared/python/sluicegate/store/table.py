@@ -53,6 +53,20 @@ class Resolution(Enum):
 
 OnConflict = Resolution | type[StoreError] | Callable[[], StoreError | Resolution]
 """What a failed condition means: an error to raise, a resolution, or a function that finds out which."""
+_PASSING: Final = frozenset(
+    {
+        None,
+        "None",
+        "ConditionalCheckFailed",
+        "ProvisionedThroughputExceeded",
+        "ThrottlingError",
+        "TransactionConflict",
+    }
+)
+"""Reasons of a cancelled transaction that say something of a condition, or that pass.
+
+DynamoDB API reference, TransactionCanceledException, read on 2026-11-26.
+"""
 
 
 class Table:
@@ -133,7 +147,10 @@ class Table:
         except ClientError as error:
             if error.response["Error"]["Code"] != "TransactionCanceledException":
                 raise
-            return [reason.get("Code") for reason in error.response["CancellationReasons"]]
+            codes = [reason.get("Code") for reason in error.response["CancellationReasons"]]
+            if not _PASSING.issuperset(codes):
+                raise  # an item that is too large, for example: it would be cancelled every time
+            return codes
         return None
 
     def back_off(self, attempt: int) -> None:
