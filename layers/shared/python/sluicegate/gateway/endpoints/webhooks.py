@@ -143,6 +143,8 @@ def _deploy(context: Context, hook: Webhook, delivery: Delivery, identity: Ident
         except DeployedAlready as done:
             return _done(done.deployment)
         except (TagMoved, Problem) as error:
+            if isinstance(error, Problem) and error.status == 503:
+                return _accepted(context, submission.request_key, error)
             return _ignored(context, hook, _deferred(error))
         deployment = admission.deployment
         if admission.replayed:
@@ -150,6 +152,17 @@ def _deploy(context: Context, hook: Webhook, delivery: Delivery, identity: Ident
         return _response(deployment.id, deployment.id, "started", deployment.timeline[0].message)
     why = f"no job of this project has uploaded an artifact of {hook.function} for this commit yet"
     return _ignored(context, hook, Ignored("no_artifact", why))
+
+
+def _accepted(context: Context, request_key: str, problem: Problem) -> GatewayResponse:
+    """Return what was accepted although its start failed. Raises the problem if nothing was.
+
+    GitLab sends nothing again, and need not: the janitor starts it.
+    """
+    known = context.store.requests.get(request_key)
+    if known is None:
+        raise problem
+    return _response(None, known.deployment, "starting", problem.detail)
 
 
 def _request(context: Context, hook: Webhook, delivery: Delivery, *, proven: bool) -> DeploymentRequest:
