@@ -1,4 +1,4 @@
-"""A canary, a rollback, a breach and an abort, interrupted at every call to Lambda and to the table.
+"""A canary, rollbacks, a breach and an abort, interrupted at every call to Lambda and to the table.
 
 In each call the deployer dies, the call fails, its response is lost, a second deployer starts, or someone
 aborts: afterwards the guarantees hold, and the record says what the alias serves.
@@ -16,7 +16,7 @@ import pytest
 from botocore.exceptions import BotoCoreError, ClientError
 from moto.dynamodb.models import dynamodb_backends
 
-from sluicegate.deployment.model import AliasOutcome, AliasState, Deployment, Status
+from sluicegate.deployment.model import AliasOutcome, AliasState, Deployment, EarlierVersion, Status
 from sluicegate.deployment.plan import ALL_AT_ONCE, Limit, Metric, Plan, Smoke, TrafficStep, Watch
 from sluicegate.rollout.analysis import AlarmState, VersionMetrics
 from sluicegate.rollout.transitions import request_abort
@@ -42,7 +42,10 @@ ACCOUNT = "123456789012"  # moto's
 
 @dataclass(frozen=True)
 class Scene:
-    """What is accepted, what happens during it, and how it ends without an interruption."""
+    """What is accepted, what happens before and during it, and how it ends without an interruption.
+
+    `moved` is the version that somebody moves the alias to by hand, `pruned` one that somebody deletes.
+    """
 
     name: str
     fields: dict[str, Any]
@@ -51,6 +54,8 @@ class Scene:
     served: str
     errors: int = 0
     aborted: bool = False
+    moved: str | None = None
+    pruned: str | None = None
 
 
 SCENES = {
@@ -63,6 +68,28 @@ SCENES = {
             Status.SUCCEEDED,
             AliasOutcome.MOVED,
             "1",
+        ),
+        Scene(
+            "pruned",
+            {
+                "sha256": SHA[2],
+                "plan": AT_ONCE,
+                "action": "rollback",
+                "version": "3",
+                "fallbacks": (EarlierVersion("1", SHA[0]),),
+            },
+            Status.SUCCEEDED,
+            AliasOutcome.MOVED,
+            "1",
+            pruned="3",
+        ),
+        Scene(
+            "found",
+            {"sha256": SHA[0], "plan": AT_ONCE, "action": "rollback", "version": "1"},
+            Status.SUCCEEDED,
+            AliasOutcome.MOVED,
+            "1",
+            moved="3",
         ),
         Scene(
             "breach",
@@ -108,6 +135,11 @@ def prepared_simulation(scene: Scene) -> Iterator[tuple[Simulation, Deployment]]
         at = Simulation(fresh.client, copy.deepcopy(model), Clock(now), listeners=fresh.listeners)
         at.cloudwatch.alarms["orders-5xx"] = AlarmState.OK
         at.cloudwatch.metrics["3"] = VersionMetrics(invocations=100, errors=scene.errors)
+        if scene.pruned:
+            at.model.set_alias("orders", "dev", "2")
+            at.model.prune("orders", scene.pruned)
+        if scene.moved:
+            at.model.set_alias("orders", "prod", scene.moved)
         accepted = at.accept(**scene.fields)
         if scene.aborted:
             at.meanwhile = abort_when_baking(at)  # type: ignore[method-assign, assignment]
@@ -214,6 +246,7 @@ def check_every_change(at: Simulation) -> None:
 def check(at: Simulation, accepted: Deployment, scene: Scene | None) -> Deployment:
     """Check the guarantees of a deployment that has ended."""
     deployment = at.now(accepted)
+    moved, pruned = (scene.moved, scene.pruned) if scene else (None, None)
     assert deployment.status.final
     assert [entry.status.final for entry in deployment.timeline].count(True) == 1
     assert [entry.seq for entry in deployment.timeline] == list(range(1, deployment.revision + 1))
@@ -227,11 +260,18 @@ def check(at: Simulation, accepted: Deployment, scene: Scene | None) -> Deployme
         assert at.model.code_of("orders", served[0]) == deployment.sha256
     else:
         assert AliasState(served[0]) == deployment.original or deployment.original is None
-        assert served[0] == "2"
+        assert served[0] == (moved or "2")
     if scene:
         assert (deployment.status, deployment.outcome) == (scene.status, scene.outcome)
         assert served[0] == scene.served
-    assert len(at.model.functions["orders"]["versions"]) == 3
+    assert len(at.model.functions["orders"]["versions"]) == 3 - bool(pruned)
+    past = {one.version: one for one in at.store.versions.past(OWN, "orders", "prod")}
+    if pruned:
+        assert [one.version for one in deployment.unusable] == [pruned]
+        assert at.store.versions.gone_since(OWN, "orders", pruned, SHA[int(pruned) - 1])
+    if moved:
+        assert (past[moved].found, past[moved].withdrawn, past[moved].sha256) == (True, True, SHA[2])
+    assert not [one for one in past.values() if one.gone_since]
     return deployment
 
 
@@ -243,7 +283,7 @@ def points(*scenes: str, reads: bool = True) -> list[Any]:
         for name in scenes or SCENES
         for point, call in enumerate(calls(name))
         if (reads or call not in READS)
-        and (name in ("canary", "rollback") or calls(name)[: point + 1] != canary[: point + 1])
+        and (name not in ("breach", "abort") or calls(name)[: point + 1] != canary[: point + 1])
     ]
 
 
