@@ -4,10 +4,11 @@ from dataclasses import dataclass, replace
 
 from sluicegate.aws.lambda_ import FunctionApi
 from sluicegate.deployer.lookups import read_found
-from sluicegate.deployment.model import AliasState, Deployment, origin_of
+from sluicegate.deployer.publish import PublishResult
+from sluicegate.deployment.model import AliasState, Deployment, Origin, origin_of
 from sluicegate.rollout.outcomes import Published
 from sluicegate.store.deployments import Deployments
-from sluicegate.store.versions import PublishedVersion, Versions
+from sluicegate.store.versions import Versions
 
 
 @dataclass(frozen=True)
@@ -17,29 +18,43 @@ class Origins:
     versions: Versions
     deployments: Deployments
 
-    def describe(
-        self,
-        deployment: Deployment,
-        function: FunctionApi,
-        outcome: Published,
-        published: PublishedVersion | None,
-    ) -> tuple[Published, PublishedVersion | None]:
-        """Return the outcome with the version's origin and what was found, and what to record of the version.
+    def describe(self, deployment: Deployment, function: FunctionApi, result: PublishResult) -> PublishResult:
+        """Return the result with the version's origin, and with what was found behind the alias.
 
         The origin is the request for which a version was published first: the same bytes, deployed again for
-        another commit, are still that version. Nobody needs to have built what somebody else published.
+        another commit, are still that version. Nobody is known to have built what somebody else published.
         """
-        built = deployment.built
-        if built is None:
-            known = self.versions.published(deployment.plan.target, deployment.function, deployment.sha256)
-            if known is not None and known.version == outcome.version:
-                first = self.deployments.get(known.deployment)
-                built = (first.built or origin_of(first)) if first else None
-                published = published and replace(published, deployment=known.deployment)
-            elif published is not None and deployment.action == "deploy":
-                built = origin_of(deployment)
+        outcome, published = result.outcome, result.published
+        if not isinstance(outcome, Published):
+            return result
+        built = deployment.built or self._built(deployment, result)
+        if published is not None:
+            known = result.known
+            first = known.deployment if known and known.version == published.version else deployment.id
+            published = replace(published, deployment=first, built=built)
         recorded = self.versions.serving_of(deployment)
         version = recorded.version if recorded else None
         expected = (None, AliasState(version) if version else None)
         found = () if outcome.original in expected else read_found(function, outcome.original)
-        return replace(outcome, built=built, found=found, recorded=version), published
+        return replace(
+            result,
+            outcome=replace(outcome, built=built, found=found, recorded=version),
+            published=published,
+        )
+
+    def _built(self, deployment: Deployment, result: PublishResult) -> Origin | None:
+        """Return who had the version published, from the record of its digest."""
+        known = result.known
+        if known is None and result.published is None:
+            known = self.versions.published(deployment.plan.target, deployment.function, deployment.sha256)
+        if known is not None and known.version == _version(result):
+            if known.built is not None:
+                return known.built
+            first = self.deployments.get(known.deployment)
+            return (first.built or origin_of(first)) if first else None
+        made_here = result.published is not None and deployment.action == "deploy"
+        return origin_of(deployment) if made_here else None
+
+
+def _version(result: PublishResult) -> str | None:
+    return result.outcome.version if isinstance(result.outcome, Published) else None

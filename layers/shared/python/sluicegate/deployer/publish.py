@@ -34,10 +34,11 @@ _WILL_RUN: Final = frozenset({"Active", "Pending"})
 
 @dataclass(frozen=True)
 class PublishResult:
-    """The outcome, and what to record of a version that was published."""
+    """The outcome, what to record of a version that was published, and what the record has of the digest."""
 
     outcome: Outcome
     published: PublishedVersion | None = None
+    known: PublishedVersion | None = None
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,8 @@ class Publisher:
         differing = _compare(known, found, latest) if known and found else SettingsDifference()
         if found and found.state in _WILL_RUN and not differing:
             ready = found.state == "Active"
-            return PublishResult(Published(found.version, original, revision, reused=True, ready=ready))
+            outcome = Published(found.version, original, revision, reused=True, ready=ready)
+            return PublishResult(outcome, known=known)
         try:
             updated = self._update_latest(deployment, function, latest)
             if not isinstance(updated, FunctionVersion):
@@ -92,6 +94,7 @@ class Publisher:
                 ready=version.state == "Active",
             ),
             PublishedVersion(version.version, noted, salt, deployment.id),
+            known,
         )
 
     def _update_latest(

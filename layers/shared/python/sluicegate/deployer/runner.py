@@ -23,7 +23,7 @@ from sluicegate.aws.lambda_ import (
 from sluicegate.aws.s3 import Artifacts
 from sluicegate.deployer.observe import observe
 from sluicegate.deployer.origins import Origins
-from sluicegate.deployer.publish import Publisher
+from sluicegate.deployer.publish import Publisher, PublishResult
 from sluicegate.deployer.restore import AliasRestorer
 from sluicegate.deployer.reuse import before_approval, reuse
 from sluicegate.deployer.shift import AliasMover
@@ -85,16 +85,13 @@ class Runner:
         An error of AWS is an outcome, never raised.
         """
         try:
-            published: PublishedVersion | None = None
             if isinstance(action, Publish):
                 result = self._publisher.publish(deployment, self._targets.access(deployment).function)
-                outcome, published = result.outcome, result.published
             else:
-                outcome = self._run(deployment, action)
-            if isinstance(outcome, Published):
-                function = self._targets.access(deployment).function
-                return self._origins.describe(deployment, function, outcome, published)
-            return outcome, published
+                result = PublishResult(self._run(deployment, action))
+            if isinstance(result.outcome, Published):
+                result = self._origins.describe(deployment, self._targets.access(deployment).function, result)
+            return result.outcome, result.published
         except LambdaError as error:
             outcome = self._lambda_outcome(error, deployment)
         except LookFailed as error:

@@ -25,13 +25,15 @@ class PublishedVersion:
     """A version that Sluicegate published, and what the function's configuration was then.
 
     `settings` maps the name of a setting to a salted digest of its value, so that a change can be named
-    and no value is kept (guarantees.md#7-no-secret-in-any-output).
+    and no value is kept (guarantees.md#7-no-secret-in-any-output). `deployment` is the one that published it
+    first, and `built` its origin, None in older items.
     """
 
     version: str
     settings: Mapping[str, str]
     salt: str
     deployment: str
+    built: Origin | None = None
 
 
 @dataclass(frozen=True)
