@@ -485,9 +485,8 @@ include:
       stage: prod
       zip: a release.zip
       release: it's "$CI_COMMIT_REF_NAME"
-      job_name: to prod
       rules: [{{when: on_success}}]
-to prod:
+deploy {stock} prod:
   timeout: 10m
 reporting:
   stage: test

@@ -33,8 +33,10 @@ class Job:
     keywords: Mapping[str, Any]
 
     @property
-    def variables(self) -> dict[str, str]:
-        return dict(self.keywords["variables"])
+    def inputs(self) -> dict[str, str]:
+        """What the script holds as text."""
+        lines = self.keywords["script"][0].split("END_OF_SLUICEGATE_INPUTS")[1].splitlines()[1:]
+        return dict(line.split("=", 1) for line in lines)
 
     @property
     def script(self) -> str:
@@ -58,19 +60,37 @@ def job(**given: Any) -> Job:
 
     Raises InputError, and yaml.YAMLError where a value broke the file.
     """
-    _, body = FILE.read_text().split("\n---\n", 1)
-    values = _checked(given)
+    ((name, keywords),) = interpolated(FILE.read_text(), **given).items()
+    return Job(name, keywords)
+
+
+def pipeline(text: str, **given: Any) -> tuple[dict[str, Any], list[Job]]:
+    """A `.gitlab-ci.yml` run with these inputs: what it says, and the jobs of its includes of the component.
+
+    Raises as `job` does.
+    """
+    config = interpolated(text, **given)
+    return config, [
+        job(**include["inputs"]) for include in config.get("include", ()) if "component" in include
+    ]
+
+
+def interpolated(text: str, **given: Any) -> dict[str, Any]:
+    """A file as GitLab reads it: its header's inputs checked and pasted in as text, then the YAML read."""
+    spec, divided, body = text.partition("\n---\n")
+    if not divided:
+        spec, body = "{spec: {inputs: {}}}", text
+    values = _checked(yaml.safe_load(spec)["spec"]["inputs"], given)
 
     def paste(block: re.Match[str]) -> str:
         value = values[block[1]]
         return value if isinstance(value, str) else json.dumps(value)
 
-    ((name, keywords),) = yaml.safe_load(_BLOCK.sub(paste, body)).items()
-    return Job(name, keywords)
+    config: dict[str, Any] = yaml.safe_load(_BLOCK.sub(paste, body))
+    return config
 
 
-def _checked(given: Mapping[str, Any]) -> dict[str, Any]:
-    inputs = header()
+def _checked(inputs: Mapping[str, Mapping[str, Any]], given: Mapping[str, Any]) -> dict[str, Any]:
     if unknown := given.keys() - inputs.keys():
         raise InputError(f"{unknown} are not defined")
     return {name: _value(name, spec, given) for name, spec in inputs.items()}

@@ -1,20 +1,26 @@
 """Runs the component's job as a runner does, in the shells that images have."""
 
 import os
+import shlex
 import shutil
 import signal
 import subprocess
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 import pytest
 
+from stand import ci_variables
+from stand.ci_variables import Variables
 from stand.component import Job
 
 SHELLS: Final = ("dash", "bash", "busybox")
+
+IMAGE_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+"""Where the job looks for its tools, whatever PATH says."""
 
 
 @dataclass(frozen=True)
@@ -29,14 +35,14 @@ class Ended:
 class Machine:
     """A runner's machine: a shell, its tools, and the directory that jobs start in.
 
-    With BusyBox, every tool but curl is BusyBox's too, as in Alpine's and curl's images.
+    With BusyBox, every tool but curl is BusyBox's too, as in Alpine's and curl's images. `path` stands for
+    the image's own directories: it takes the place of `IMAGE_PATH` in the script.
     """
 
     shell: tuple[str, ...]
     directory: Path
     path: str
     temporary: Path
-    environment: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def with_shell(cls, name: str, directory: Path) -> "Machine":
@@ -57,24 +63,46 @@ class Machine:
         return cls((str(tools / "ash"),), project, f"{tools}:{path}", temporary)
 
     def start(
-        self, job: Job, token: str, *, job_id: str = "302", options: tuple[str, ...] = (), **more: str
+        self,
+        job: Job,
+        token: str,
+        *,
+        job_id: str = "302",
+        options: tuple[str, ...] = (),
+        given: Variables | None = None,
+        **pipeline: str,
     ) -> "Running":
-        """The job's `script`. `more` are further variables of the job."""
-        return self._start(job.script, job, token, options, {"CI_JOB_ID": job_id, **more})
+        """The job's `script`. `pipeline` are further variables of the pipeline."""
+        variables = (given or Variables()) | Variables(pipeline=pipeline)
+        return self._start(job.script, job, token, options, {"CI_JOB_ID": job_id}, variables)
 
     def run(
-        self, job: Job, token: str, *, job_id: str = "302", options: tuple[str, ...] = (), **more: str
+        self,
+        job: Job,
+        token: str,
+        *,
+        job_id: str = "302",
+        options: tuple[str, ...] = (),
+        given: Variables | None = None,
+        **pipeline: str,
     ) -> Ended:
         """The job's `script`, to its end, and then its `after_script`, as GitLab does in any case."""
-        ended = self.start(job, token, job_id=job_id, options=options, **more).wait()
-        after = self.after(job, token, "failed" if ended.code else "success", job_id=job_id)
+        variables = (given or Variables()) | Variables(pipeline=pipeline)
+        ended = self.start(job, token, job_id=job_id, options=options, given=variables).wait()
+        after = self.after(job, token, "failed" if ended.code else "success", job_id=job_id, given=given)
         assert after == Ended(0, "")
         return ended
 
-    def after(self, job: Job, token: str, status: str, *, job_id: str = "302") -> Ended:
+    def after(
+        self, job: Job, token: str, status: str, *, job_id: str = "302", given: Variables | None = None
+    ) -> Ended:
         """The job's `after_script`, once the job has this status."""
-        variables = {"CI_JOB_ID": job_id, "CI_JOB_STATUS": status}
-        return self._start(job.after_script, job, token, (), variables).wait()
+        predefined = {"CI_JOB_ID": job_id, "CI_JOB_STATUS": status}
+        return self._start(job.after_script, job, token, (), predefined, given or Variables()).wait()
+
+    def with_tools(self, directory: Path) -> "Machine":
+        """This machine with the commands of a directory in the place of its own."""
+        return replace(self, path=f"{directory}:{self.path}")
 
     def dotenv(self) -> dict[str, str]:
         """The report that the job leaves to later jobs."""
@@ -90,19 +118,39 @@ class Machine:
         )
 
     def _start(
-        self, script: str, job: Job, token: str, options: tuple[str, ...], variables: dict[str, str]
+        self,
+        script: str,
+        job: Job,
+        token: str,
+        options: tuple[str, ...],
+        predefined: dict[str, str],
+        given: Variables,
     ) -> "Running":
+        """As a runner does: the variables are the container's environment, and its script exports them again.
+
+        Source: gitlab-org/gitlab-runner, shells/bash.go (`Variable`, `Finish`), read on 2026-11-26.
+        """
+        variables = ci_variables.of_job(
+            job.keywords, dict.fromkeys(job.keywords["id_tokens"], token), predefined, given
+        )
+        begins = [
+            "if set -o | grep pipefail > /dev/null; then set -o pipefail; fi; set -o errexit",
+            "set +o noclobber",
+        ]
+        exports = [f"export {name}={shlex.quote(value)}" for name, value in variables.items()]
         log = tempfile.TemporaryFile("w+")  # noqa: SIM115 (closed by Running)
         process = subprocess.Popen(
-            [*self.shell, *options, "-c", script],
+            [
+                *self.shell,
+                *options,
+                "-c",
+                "\n".join([*begins, *exports, script.replace(IMAGE_PATH, self.path)]),
+            ],
             cwd=self.directory,
             env={
                 "PATH": self.path,
                 "HOME": str(self.temporary),
                 "TMPDIR": str(self.temporary),
-                "SLUICEGATE_ID_TOKEN": token,
-                **job.variables,
-                **self.environment,
                 **variables,
             },
             stdin=subprocess.DEVNULL,
@@ -113,7 +161,7 @@ class Machine:
 
         def read() -> str:
             log.flush()
-            return os.pread(log.fileno(), 1 << 20, 0).decode()
+            return os.pread(log.fileno(), 1 << 20, 0).decode(errors="replace")
 
         return Running(process, read)
 

@@ -5,7 +5,7 @@ import re
 import subprocess
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,8 @@ from sluicegate_cli.exit_codes import ExitCode
 from sluicegate_cli.strategy import parse_strategy
 from stand import component, places
 from stand.api import package
-from stand.shells import SHELLS, Machine
+from stand.ci_variables import Variables
+from stand.shells import IMAGE_PATH, SHELLS, Machine
 
 TOKEN = "eyJhbGciOiJSUzI1NiJ9.eyJqdGkiOiJjYW5hcnkifQ.c2lnbmF0dXJl"
 ID = "01M83C6AM7KY87WNER1QH3A4Y7"
@@ -54,11 +55,21 @@ def test_is_a_component_as_the_catalog_wants_it() -> None:
     assert len(jobs) == 1
 
 
-def test_an_input_is_used_once_and_never_in_the_script() -> None:
+IN_KEYWORDS = {"audience", "image", "job_prefix", "job_stage", "rules"}
+IN_BOTH = {"action", "environment", "function", "stage"}
+
+
+def test_an_input_reaches_the_script_as_text_between_two_lines() -> None:
+    """Nowhere as a variable, which could be overridden, and nowhere as a piece of a command."""
     _, body = component.FILE.read_text().split("\n---\n", 1)
-    used = re.findall(r"\$\[\[ inputs\.(\w+) \]\]", body)
-    assert sorted(used) == sorted(component.header())
-    assert "$[[" not in body[body.index("  script:") :]
+    keywords, script = body.split("  script:\n")
+    pasted = script.split("END_OF_SLUICEGATE_INPUTS")[1]
+    named = re.compile(r"\$\[\[ inputs\.(\w+) \]\]")
+    assert set(named.findall(keywords)) == IN_KEYWORDS | IN_BOTH
+    assert set(named.findall(pasted)) == set(component.header()) - IN_KEYWORDS
+    assert re.fullmatch(r"'\n(      (\w+)=\$\[\[ inputs\.\2 \]\]\n)+      ", pasted)
+    assert len(named.findall(script)) == len(named.findall(pasted))
+    assert "variables" not in job().keywords
 
 
 @pytest.mark.parametrize("part", ["script", "after_script"])
@@ -76,7 +87,7 @@ def test_shellcheck_finds_nothing(part: str) -> None:
     assert found.stdout == ""
 
 
-@pytest.mark.parametrize("name", ["release", "reason", "zip", "function", "strategy", "deployment"])
+@pytest.mark.parametrize("name", ["release", "reason", "zip", "strategy", "deployment"])
 @pytest.mark.parametrize(
     "value",
     [
@@ -93,11 +104,12 @@ def test_shellcheck_finds_nothing(part: str) -> None:
     ],
 )
 def test_any_value_of_one_line_arrives_as_it_is(name: str, value: str) -> None:
-    given = job(**{name: value})
-    assert given.variables[f"SLUICEGATE_INPUT_{name.upper()}"] == value
-    assert given.keywords == {
+    given = job(job_prefix="x", **{name: value})
+    assert given.inputs == {**job().inputs, name: value}
+    assert {**given.keywords, "script": ..., "after_script": ...} == {
         **job().keywords,
-        "variables": {**job().variables, f"SLUICEGATE_INPUT_{name.upper()}": value},
+        "script": ...,
+        "after_script": ...,
     }
 
 
@@ -111,9 +123,16 @@ def test_inputs_that_gitlab_refuses() -> None:
         {"abort_on_cancel": "true"},
         {"audience": "https://a'b"},
         {"image": "alpine\nx: y"},
-        {"job_name": 'a"b'},
+        {"url": "https://$HOST/v1"},
+        {"url": "https://%HOST%/v1"},
+        {"audience": "$AUDIENCE"},
+        {"audience": "%AUDIENCE%"},
+        {"image": "$IMAGE"},
+        {"image": "$CI_DEPENDENCY_PROXY_GROUP_IMAGE_PREFIX/curl"},
         {"job_stage": "a\nb"},
         {"url": ""},
+        {"url": "https://u:p@deploy.example.com/v1"},
+        {"url": "https://deploy.example.com/v1?x"},
         {"nonsense": "x"},
     ):
         with pytest.raises(component.InputError):
@@ -123,12 +142,36 @@ def test_inputs_that_gitlab_refuses() -> None:
 
 
 def test_keywords_follow_the_inputs() -> None:
-    given = job(job_name="to prod: now", rules=[{"when": "manual"}], environment="review/$CI_COMMIT_REF_SLUG")
-    assert given.name == "to prod: now"
+    given = job(job_prefix="at night", rules=[{"when": "manual"}], environment="review/$CI_COMMIT_REF_SLUG")
+    assert given.name == "at night deploy orders-api prod"
     assert given.keywords["rules"] == [{"when": "manual"}]
     assert given.keywords["environment"] == "review/$CI_COMMIT_REF_SLUG"
     assert given.keywords["id_tokens"] == {"SLUICEGATE_ID_TOKEN": {"aud": ABOUT["audience"]}}
     assert job().keywords["environment"] is None  # as if the keyword were not there (Config::Entry::Factory)
+
+
+def test_jobs_of_several_includes_do_not_merge() -> None:
+    """GitLab merges jobs of one name without a word: docs.gitlab.com/ci/yaml/includes."""
+    includes: tuple[dict[str, Any], ...] = (
+        {"stage": "staging"},
+        {"action": "promote"},
+        {"action": "rollback"},
+        {"function": "orders-search"},
+    )
+    names = [job(**inputs).name for inputs in includes]
+    assert names == [
+        "deploy orders-api staging",
+        "promote orders-api prod",
+        "rollback orders-api prod",
+        "deploy orders-search prod",
+    ]
+    assert job(action="approve", function="", stage="").name == "approve"
+
+
+def test_the_image_is_pinned_by_digest() -> None:
+    assert re.fullmatch(r"curlimages/curl:[\d.]+@sha256:[0-9a-f]{64}", job().keywords["image"]["name"])
+    other = f"registry.example.com:5000/tools/curl@sha256:{'a' * 64}"
+    assert job(image=other).keywords["image"]["name"] == other
 
 
 # What it refuses by itself
@@ -139,21 +182,27 @@ def test_keywords_follow_the_inputs() -> None:
     [
         ({"url": "http://deploy.example.com/v1"}, "must be https"),
         ({"url": "http://localhost.example.com/v1"}, "must be https"),
-        ({"url": "https://u:p@deploy.example.com/v1"}, "plain URL"),
-        ({"url": "https://deploy.example.com/v1?x"}, "plain URL"),
         ({"function": ""}, "needs the input function"),
         ({"stage": "pr od"}, "input stage must be a name"),
-        ({"function": 'x", "y": "z'}, "input function must be a name"),
+        ({"function": 'x","y":"z'}, "input function must be a name"),
         ({"zip": ""}, "needs the input zip"),
         ({"zip": "nothing.zip"}, "input zip does not exist"),
         ({"zip": "text.zip"}, "is not a zip archive"),
         ({"expect_version": "41x"}, "input expect_version must be"),
-        ({"action": "rollback", "version": "$LATEST"}, "input version must be"),
+        ({"action": "rollback", "version": "$$LATEST"}, "input version must be"),
+        ({"action": "rollback", "version": "$LATEST"}, "input version names a variable that is not set"),
         ({"action": "promote"}, "needs the input from"),
         ({"action": "rollback", "strategy": "canary:10"}, "input strategy must be"),
         ({"action": "approve"}, "needs the id of a deployment"),
         ({"action": "abort", "deployment": "../whoami"}, "needs the id of a deployment"),
-        ({"max_wait": "$UNSET"}, "input max_wait must be a duration"),
+        ({"max_wait": "$UNSET"}, "input max_wait names a variable that is not set"),
+        ({"function": "$function"}, "input function must be a name"),
+        ({"function": "${Function}"}, "names a variable that is not in capital letters"),
+        ({"wait": "accepted", "environment": "production"}, "before it happens"),
+        ({"proxy": "$PROXY"}, "input proxy must be a plain URL"),
+        ({"proxy": "proxy.example.com"}, "input proxy must begin with"),
+        ({"ca_file": "$CA"}, "input ca_file must be an absolute path"),
+        ({"ca_file": "ca.pem"}, "input ca_file must be an absolute path"),
     ],
 )
 def test_wrong_use_ends_before_anything_is_sent(dash: Machine, inputs: dict[str, Any], said: str) -> None:
@@ -166,10 +215,8 @@ def test_wrong_use_ends_before_anything_is_sent(dash: Machine, inputs: dict[str,
 
 
 def test_a_line_break_that_a_variable_brings_in_is_refused(machine: Machine) -> None:
-    """GitLab expands variables in variables when the job runs: no check of inputs sees what comes of it."""
-    for name in ("RELEASE", "REASON", "ZIP", "STRATEGY", "STAGE", "FUNCTION"):
-        given = replace(machine, environment={f"SLUICEGATE_INPUT_{name}": 'v1\n", "x": "y'})
-        ended = given.run(job(), TOKEN)
+    for name in ("release", "reason", "zip", "strategy", "stage", "function"):
+        ended = machine.run(job(**{name: "$BROKEN"}), TOKEN, BROKEN='v1\n", "x": "y')
         assert ended.code == ExitCode.USAGE, ended.log
 
 
@@ -182,11 +229,13 @@ def test_no_token_or_none_that_is_one(dash: Machine, token: str) -> None:
 
 
 def test_a_traced_shell_is_refused_before_it_prints_the_token(machine: Machine) -> None:
-    for options, variables in (((), {"CI_DEBUG_TRACE": "true"}), (("-x",), {})):
-        ended = machine.run(job(), TOKEN, options=options, **variables)
+    traced: dict[tuple[str, ...], dict[str, str]] = {(): {"CI_DEBUG_TRACE": "true"}, ("-x",): {}}
+    for options, variables in traced.items():
+        ended = machine.start(job(), TOKEN, options=options, given=Variables(pipeline=variables)).wait()
         assert ended.code == ExitCode.USAGE
         assert "ID token" in ended.log
-        assert TOKEN not in ended.log
+        printed = [line for line in ended.log.splitlines() if TOKEN in line]
+        assert [line for line in printed if "SLUICEGATE_ID_TOKEN=" not in line] == []  # the runner's own
     assert "CI_DEBUG_TRACE" not in machine.run(job(), TOKEN, CI_DEBUG_TRACE="false").log
 
 
@@ -228,8 +277,8 @@ def test_what_is_no_strategy_comes_to_nothing(machine: Machine, text: str) -> No
 
 
 def strategy(machine: Machine, text: str) -> str:
-    functions = job().keywords["script"][0]
-    called = [*machine.shell, "-c", f'{functions}\nstrategy "$1"', "sh", text]
+    functions = job().keywords["script"][0].replace(IMAGE_PATH, machine.path)
+    called = [*machine.shell, "-c", f'set -u\n{functions}\nstrategy "$1"', "sh", text]
     return subprocess.run(
         called, capture_output=True, text=True, env={"PATH": machine.path}, check=True
     ).stdout
@@ -416,13 +465,14 @@ def test_the_whole_request(machine: Machine, api: Api) -> None:
         job(
             url=api.url,
             zip="a 'new\" [x] {y}.zip",
-            release="v1 \"x\" 'y' \\ $HOME ü",
-            reason="no `date` $(date)",
+            release="v1 \"x\" 'y' \\ $$HOME ${LABEL}$LABEL-$UNSET_ü",
+            reason="no `date` $(date) ${",
             strategy="canary:10:5m",
             on_busy="supersede",
             expect_version="41",
         ),
         TOKEN,
+        LABEL="$$LABEL `date`",
     )
     assert ended.code == ExitCode.OK, ended.log
     sent = json.loads(api.calls[1][2])
@@ -434,8 +484,8 @@ def test_the_whole_request(machine: Machine, api: Api) -> None:
         "strategy": parse_strategy("canary:10:5m"),
         "on_busy": "supersede",
         "expect": {"version": "41"},
-        "release": "v1 \"x\" 'y' \\ $HOME ü",
-        "description": "no `date` $(date)",
+        "release": "v1 \"x\" 'y' \\ $HOME $$LABEL `date`$$LABEL `date`-ü",
+        "description": "no `date` $(date) ${",
     }
 
 
@@ -469,6 +519,8 @@ def test_without_sha256sum_openssl_does(dash: Machine, api: Api, tmp_path: Path)
         "mkdir",
         "wc",
         "dd",
+        "env",
+        "grep",
         "sleep",
     ):
         found = subprocess.run(

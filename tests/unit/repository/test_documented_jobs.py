@@ -1,0 +1,72 @@
+"""The pipelines that the pages give to copy, as GitLab would read them."""
+
+import re
+from typing import Any
+
+import pytest
+import yaml
+
+from sluicegate import __version__
+from stand import component
+from support.pages import PAGES, ROOT, name
+
+CONNECT = ROOT / "docs/start/connect.md"
+FENCES = [
+    (page, text)
+    for page in PAGES
+    for text in re.findall(r"^```yaml\n(.*?)^```", page.read_text(), re.S | re.M)
+    if "component:" in text
+]
+
+
+@pytest.mark.parametrize(("page", "text"), FENCES, ids=[name(page) for page, _ in FENCES])
+def test_gitlab_takes_every_documented_include(page: Any, text: str) -> None:
+    config, jobs = component.pipeline(text)
+    names = [job.name for job in jobs]
+    assert jobs, page
+    assert len(names) == len(set(names))
+    for key in config.keys() - {"include", "stages", "variables", "workflow"}:
+        assert key in names or "script" in config[key], f"{key} is no job of the includes"
+
+
+def test_every_include_names_this_version_at_a_literal_address() -> None:
+    """GitLab expands variables in `include`: `$CI_SERVER_FQDN` could lead to somebody else's component."""
+    for page in PAGES:
+        for address in re.findall(r"component: (\S+)", page.read_text()):
+            assert re.fullmatch(rf"[A-Za-z.]+/[A-Za-z/]*sluicegate/deploy@{__version__}", address), name(page)
+
+
+def test_the_page_has_every_input_with_its_default() -> None:
+    table = CONNECT.read_text().split("\n## Inputs\n")[1].split("\n## ")[0]
+    rows = re.findall(r"^\| `(\w+)`( \*)? \| (?:`([^|]*)`)? ?\| (.+) \|$", table, re.M)
+    documented = {row[0]: yaml.safe_load(row[2]) if row[2] else "" for row in rows}
+    assert documented == {each: spec.get("default", "") for each, spec in component.header().items()}
+    script = component.FILE.read_text()
+    assert {row[0] for row in rows if row[1]} == set(re.findall(r"\$\(expand (\w+)\)", script))
+
+
+APPROVAL = next(text for page, text in FENCES if page == CONNECT and "spec:" in text)
+
+
+def test_the_approval_takes_the_id_and_the_reason_of_the_pipeline() -> None:
+    id_ = "01M83C6AM7KY87WNER1QH3A4Y7"
+    _, (job,) = component.pipeline(APPROVAL, deployment=id_, reason="change 812 (ada)")
+    assert job.inputs["deployment"] == id_
+    assert job.inputs["reason"] == "change 812 (ada)"
+    assert job.keywords["rules"] == [{"if": f'$CI_PIPELINE_SOURCE == "web" && "{id_}" != "none"'}]
+    assert component.pipeline(APPROVAL)[1][0].keywords["rules"][0]["if"].endswith('"none" != "none"')
+
+
+@pytest.mark.parametrize(
+    "reason",
+    ["$SLUICEGATE_ID_TOKEN", "a\n      url: https://evil.example.com/v1", 'a"', "a # b$", "%CI_JOB_TOKEN%"],
+)
+def test_a_persons_input_stays_a_value(reason: str) -> None:
+    """Pasted as text, it could be any job: only its pattern prevents that."""
+    with pytest.raises(component.InputError):
+        component.pipeline(APPROVAL, reason=reason)
+    unchecked = re.sub(r"\n      regex: .*", "", APPROVAL)
+    if "url" in reason:
+        assert (
+            component.pipeline(unchecked, reason=reason)[1][0].inputs["url"] == "https://evil.example.com/v1"
+        )
