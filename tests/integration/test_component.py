@@ -124,7 +124,7 @@ def test_deploys_and_the_same_job_again_has_no_second_effect(project: Project) -
     stand, machine, token = project.stand, project.machine, project.token()
     name, label = "a 'new\" [r] {e} $HOME.zip", "v1 \"one\" 'two' \\ $HOME ü"
     release = project.build(name)
-    job = project.job(zip=name, release=label)
+    job = project.job(zip=name.replace("$", "$$"), release=label.replace("$", "$$"))
     first = machine.run(job, token)
     assert first.code == ExitCode.OK, first.log
     assert "alias prod serves version 1" in first.log

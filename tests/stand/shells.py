@@ -139,13 +139,11 @@ class Machine:
         ]
         exports = [f"export {name}={shlex.quote(value)}" for name, value in variables.items()]
         log = tempfile.TemporaryFile("w+")  # noqa: SIM115 (closed by Running)
+        handle, file = tempfile.mkstemp(dir=self.directory.parent, prefix="script-")
+        with os.fdopen(handle, "w") as text:
+            text.write("\n".join([*begins, *exports, script.replace(IMAGE_PATH, self.path)]))
         process = subprocess.Popen(
-            [
-                *self.shell,
-                *options,
-                "-c",
-                "\n".join([*begins, *exports, script.replace(IMAGE_PATH, self.path)]),
-            ],
+            [*self.shell, *options, file],
             cwd=self.directory,
             env={
                 "PATH": self.path,

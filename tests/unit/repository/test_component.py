@@ -142,8 +142,8 @@ def test_inputs_that_gitlab_refuses() -> None:
 
 
 def test_keywords_follow_the_inputs() -> None:
-    given = job(job_prefix="at night", rules=[{"when": "manual"}], environment="review/$CI_COMMIT_REF_SLUG")
-    assert given.name == "at night deploy orders-api prod"
+    given = job(job_prefix="nightly-", rules=[{"when": "manual"}], environment="review/$CI_COMMIT_REF_SLUG")
+    assert given.name == "nightly-deploy orders-api prod"
     assert given.keywords["rules"] == [{"when": "manual"}]
     assert given.keywords["environment"] == "review/$CI_COMMIT_REF_SLUG"
     assert given.keywords["id_tokens"] == {"SLUICEGATE_ID_TOKEN": {"aud": ABOUT["audience"]}}
