@@ -203,7 +203,16 @@ def test_a_delivery_with_odd_headers(hooks: Hooks, odd: dict[str, list[str]]) ->
 
 # Gate files
 
-SOUND = gate_file()
+SOUND = (
+    gate_file()
+    + """\
+tests:
+  - name: a test
+    identity: {project_id: "4213", pipeline_source: push, ref_type: branch, ref: main, groups_direct: [acme]}
+    request: {action: deploy, function: orders-api, stage: dev}
+    expect: {allowed: true, rule: by job}
+"""
+)
 LINES = SOUND.splitlines(keepends=True)
 WORDS = [
     "",

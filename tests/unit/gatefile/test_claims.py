@@ -193,6 +193,20 @@ tests:
     assert "the test proves nothing" in report.diagnostics[0].message
 
 
+@pytest.mark.parametrize("value", ["x" * 300, "***", "*a" * 20, "\u202e", "a b"])
+def test_a_test_may_have_any_text(check: Check, value: str) -> None:
+    text = (
+        FILE.replace("CLAIMS", BRANCH)
+        + f"""\
+tests:
+  - identity: {{project_id: "1", pipeline_source: push, ref_type: branch, ref: "{value}", sub: "{value}"}}
+    request: {{action: deploy, function: orders-a, stage: dev}}
+    expect: {{allowed: false}}
+"""
+    )
+    assert check(text).ok
+
+
 @pytest.mark.parametrize(
     "url",
     [
