@@ -1,7 +1,7 @@
 """`make crosscheck`: the contract's cases (tests/contract) against an emulator of another family, LocalEmu.
 
-It binds every address of the machine, whatever it is told, so it runs in a network namespace of its own, with
-the tests beside it. Exit codes: pytest's own; 3 where it is not available here.
+It binds every address of the machine, whichever it is given, so it runs in a network namespace of its own,
+with the tests beside it. Exit codes: pytest's own; 3 where it is not available here.
 """
 
 import fcntl

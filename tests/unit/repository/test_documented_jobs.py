@@ -19,6 +19,22 @@ FENCES = [
 ]
 
 
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_no_job_hands_its_token_to_what_nobody_has_reviewed(page: Any) -> None:
+    """A variable as the address, a package without a hash, or a token where every process can see it."""
+    text = page.read_text()
+    assert "git+" not in text
+    assert not re.search(
+        r"(?:-H|--header|--oauth2-bearer|--token) [\"']?(?:Authorization: )?(?:Bearer )?\$", text
+    )
+    for fence in re.findall(r"^```yaml\n(.*?)^```", text, re.S | re.M):
+        assert "SLUICEGATE_URL" not in fence
+        if "id_tokens" in fence:
+            for line in re.findall(r"pip install.*", fence):
+                assert "--require-hashes" in line
+                assert "--isolated" in line
+
+
 @pytest.mark.parametrize(("page", "text"), FENCES, ids=[name(page) for page, _ in FENCES])
 def test_gitlab_takes_every_documented_include(page: Any, text: str) -> None:
     config, jobs = component.pipeline(text)
