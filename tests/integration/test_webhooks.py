@@ -12,7 +12,7 @@ from uuid import uuid4
 import pytest
 
 from stand.hooked import CLEAR, ROTATED, SIGNING, Hooks, new_tag
-from stand.webhooks import body, signed
+from stand.webhooks import OTHER_EVENTS, body, signed
 
 YEAR = 365 * 86_400
 TOKEN = CLEAR["sluicegate/webhooks/stand-c"]
@@ -365,6 +365,12 @@ def test_what_gitlab_never_sends_does_nothing(hooks: Hooks, raw: str) -> None:
 def test_an_event_that_the_body_is_not_does_nothing(hooks: Hooks, event: str | None) -> None:
     sent = {"X-Gitlab-Event": event}
     ignored(hooks.deliver(body=tag_push(*new_tag()), headers=sent), "invalid_request")
+
+
+@pytest.mark.parametrize("event", OTHER_EVENTS)
+def test_an_event_that_no_entry_waits_for_does_nothing(hooks: Hooks, event: str) -> None:
+    header, given = OTHER_EVENTS[event]
+    ignored(hooks.deliver(raw=json.dumps(given), headers={"X-Gitlab-Event": header}), "other_event")
 
 
 def test_gitlab_keeps_a_hook_that_gets_what_is_not_for_us_and_drops_one_with_a_wrong_secret(

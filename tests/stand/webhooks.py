@@ -23,6 +23,45 @@ TIMEOUT: Final = 10
 
 EVENTS: Final = {"tag_push": "Tag Push Hook", "push": "Push Hook", "pipeline": "Pipeline Hook"}
 
+OTHER_EVENTS: Final[Mapping[str, tuple[str, dict[str, Any]]]] = {
+    "a member of a group": (
+        "Member Hook",
+        {"event_name": "user_add_to_group", "group_id": 100, "user_id": 64},
+    ),
+    "a subgroup": ("Subgroup Hook", {"event_name": "subgroup_create", "group_id": 9, "parent_group_id": 100}),
+    "a group's project": (
+        "Project Hook",
+        {"event_name": "project_create", "project_id": 9, "name": "orders"},
+    ),
+    "a user, by a system hook": ("System Hook", {"event_name": "user_create", "user_id": 41}),
+    "a tag, by a system hook": (
+        "System Hook",
+        {"event_name": "tag_push", "object_kind": "repository_update"},
+    ),
+    "a group's access token": (
+        "Resource Access Token Hook",
+        {"object_kind": "access_token", "group": {"group_id": 35}},
+    ),
+    "a release": ("Release Hook", {"object_kind": "release", "project": {"id": 9}, "tag": "v1"}),
+    "a deployment": (
+        "Deployment Hook",
+        {"object_kind": "deployment", "project": {"id": 9}, "status": "running"},
+    ),
+    "a job": ("Job Hook", {"object_kind": "build", "project_id": 9, "ref": "v1", "tag": True}),
+    "a comment": ("Note Hook", {"object_kind": "note", "project_id": 9}),
+    "a feature flag": ("Feature Flag Hook", {"object_kind": "feature_flag", "project": {}}),
+    "an emoji": ("Emoji Hook", {"object_kind": "emoji"}),
+    "a vulnerability": (
+        "Vulnerability Hook",
+        {"object_kind": "vulnerability", "object_attributes": {"project_id": 9}},
+    ),
+}
+"""The header and the telling part of events that no entry waits for: their project is elsewhere, or missing.
+
+Sources: https://docs.gitlab.com/user/project/integrations/webhook_events/, and
+https://docs.gitlab.com/administration/system_hooks/, read on 2026-11-26.
+"""
+
 _COMMIT: Final = "714a629c0b401fdce83e847fc9589983fc6f46bc"
 
 

@@ -9,6 +9,7 @@ from standardwebhooks import Webhook as Signer
 
 from sluicegate.gate import patterns
 from sluicegate.gate.webhooks import Event, Scheme, Webhook
+from stand import webhooks
 
 ISSUER = "https://gitlab.example.com"
 SHA = "82b3d5ae55f7080f1e6022629cdb57bfae7cccc7"
@@ -81,26 +82,10 @@ def pipeline(**changes: Any) -> dict[str, Any]:
     } | more
 
 
-OTHER_EVENTS: dict[str, dict[str, Any]] = {
-    "a member of a group": {"event_name": "user_add_to_group", "group_id": 100, "user_id": 64},
-    "a subgroup": {"event_name": "subgroup_create", "group_id": 9, "parent_group_id": 100},
-    "a group's project": {"event_name": "project_create", "project_id": 9, "name": "orders"},
-    "a user, by a system hook": {"event_name": "user_create", "user_id": 41},
-    "a group's access token": {"object_kind": "access_token", "group": {"group_id": 35}},
-    "a release": {"object_kind": "release", "project": {"id": 9}, "tag": "v1"},
-    "a deployment": {"object_kind": "deployment", "project": {"id": 9}, "status": "running"},
-    "a job": {"object_kind": "build", "project_id": 9, "ref": "v1", "tag": True},
-    "a comment": {"object_kind": "note", "project_id": 9},
-    "a feature flag": {"object_kind": "feature_flag", "project": {}},
-    "an emoji": {"object_kind": "emoji"},
-    "a vulnerability": {"object_kind": "vulnerability", "object_attributes": {"project_id": 9}},
+OTHER_EVENTS = {name: body for name, (_, body) in webhooks.OTHER_EVENTS.items()} | {
     "one that is newer than this list": {"object_kind": "x" * 300, "project_id": "nine"},
 }
-"""Deliveries of which nothing may be read.
-
-Sources: https://docs.gitlab.com/user/project/integrations/webhook_events/, and
-https://docs.gitlab.com/administration/system_hooks/, read on 2026-11-26.
-"""
+"""Deliveries of which nothing may be read."""
 
 EVENTS = {"tag_push": "Tag Push Hook", "pipeline": "Pipeline Hook", "push": "Push Hook"}
 
