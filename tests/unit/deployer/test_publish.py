@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from sluicegate.deployment.model import AliasOutcome, Deployment, Status
+from sluicegate.deployment.plan import Plan, TrafficStep
 from sluicegate.rollout.transitions import PUBLISH_TIMEOUT
 from sluicegate.store import keys
 from sluicegate.store.codec import marshal
@@ -413,3 +414,38 @@ def test_a_lost_answer_of_a_publication_makes_no_second_version(snap: Simulation
     snap.model.after = lose
     deployment = snap.run(accepted)
     assert (deployment.status, deployment.version) == (Status.SUCCEEDED, "1")
+
+
+CANARY = Plan(OWN, "prod", (TrafficStep(10, 60), TrafficStep(100, 0)), "0" * 64)
+
+
+@pytest.mark.parametrize("because", ["provisioned_concurrency", "latest", "weights"])
+def test_an_alias_that_takes_no_weights_is_noticed_before_anything_is_published(
+    at: Simulation, because: str
+) -> None:
+    at.run(at.accept(OLD_SHA))
+    at.run(at.accept(NEW_SHA, alias="dev"))
+    match because:
+        case "provisioned_concurrency":
+            at.model.provision("orders", "prod")
+        case "latest":
+            at.model.set_alias("orders", "prod", "$LATEST")
+        case _:
+            at.model.set_alias("orders", "prod", "1", {"2": 0.5})
+    at.model.calls.clear()
+    newer = at.upload("orders", b"newer code")
+    deployment = at.run(at.accept(newer, plan=CANARY))
+    assert deployment.reason is not None
+    assert (deployment.reason.code, deployment.reason.data) == ("weights_refused", {"because": because})
+    assert "UpdateFunctionCode" not in at.model.calls
+
+
+def test_code_that_lambda_cannot_find_any_more_is_replaced(at: Simulation) -> None:
+    """A function whose code is referenced in a bucket, and was deleted there, has no key to lose."""
+    answer = at.model.answer
+
+    def lost(name: str, qualifier: str) -> dict[str, Any]:
+        return {**answer(name, qualifier), "Code": {"Error": {"ErrorCode": "S3ObjectNotFound"}}}
+
+    at.model.answer = lost  # type: ignore[method-assign]
+    assert at.run(at.accept(NEW_SHA)).status is Status.SUCCEEDED

@@ -1,6 +1,7 @@
 """Publish the accepted code as a version, or find the version that already has it."""
 
 import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -9,6 +10,7 @@ from sluicegate.aws.lambda_ import FunctionApi, FunctionVersion, LambdaConflict,
 from sluicegate.aws.lambda_settings import SettingsDifference, difference
 from sluicegate.aws.s3 import Artifacts, object_key
 from sluicegate.deployer.lookups import check_expected_version, check_state, read_alias
+from sluicegate.deployer.weights import refused_by_alias
 from sluicegate.deployment.model import Deployment
 from sluicegate.rollout.outcomes import (
     LockLost,
@@ -27,6 +29,9 @@ POLL_DELAYS: Final = (0.1, 0.15, 0.25, 0.4, 0.6, 1.0, 1.5, 2.0, 2.0, 2.0)
 
 CONFIGURATION: Final = "configuration"
 """The name of Lambda's hash of the whole configuration: where it is noted, and where it alone differs."""
+
+_KEY_DENIED: Final = re.compile(r"AccessDenied|KMS", re.IGNORECASE)
+"""Errors of Lambda's about a function's code after which its key is not known."""
 
 _WILL_RUN: Final = frozenset({"Active", "Pending"})
 """States of a version that runs, or that Lambda is still preparing."""
@@ -70,6 +75,8 @@ class Publisher:
             ready = found.state == "Active"
             outcome = Published(found.version, original, revision, reused=True, ready=ready)
             return PublishResult(outcome, known=known)
+        if failure := refused_by_alias(deployment, function, original):
+            return PublishResult(failure)
         try:
             updated = self._update_latest(deployment, function, latest)
             if not isinstance(updated, FunctionVersion):
@@ -106,7 +113,7 @@ class Publisher:
             return settled
         if settled.code_sha256 == deployment.sha256 and settled.last_update_status == "Successful":
             return settled
-        if settled.code_error and not settled.source_kms_key:
+        if _KEY_DENIED.search(settled.code_error) and not settled.source_kms_key:
             return _unknown_key(settled)
         artifact = self.artifacts.find(deployment.function, deployment.sha256)
         if artifact is None:

@@ -9,6 +9,7 @@ from sluicegate.aws.lambda_ import (
 )
 from sluicegate.deployer.lookups import check_state, missing_version, read_version
 from sluicegate.deployer.target import TargetAccess
+from sluicegate.deployer.weights import refused, refused_by_alias
 from sluicegate.deployment.model import Deployment
 from sluicegate.deployment.plan import Smoke, Watch
 from sluicegate.rollout import smoke
@@ -26,9 +27,7 @@ def verify(deployment: Deployment, target: TargetAccess, action: Verify) -> Outc
     wakes = smoke_test is not None and smoke_test.hook is None
     if problem := check_state(version, restoring=deployment.action == "rollback", woken=wakes):
         return problem
-    if action.gradual and (
-        conflict := _find_weights_conflict(target.function, deployment.plan.alias, action, version)
-    ):
+    if action.gradual and (conflict := _find_weights_conflict(deployment, target.function, action, version)):
         return conflict
     if alarm := _find_alarm(target, deployment.plan.watch):
         return alarm
@@ -42,29 +41,21 @@ def verify(deployment: Deployment, target: TargetAccess, action: Verify) -> Outc
 
 
 def _find_weights_conflict(
-    function: FunctionApi, alias: str, action: Verify, new: FunctionVersion
+    deployment: Deployment, function: FunctionApi, action: Verify, new: FunctionVersion
 ) -> PermanentFailure | VersionUnusable | None:
-    """Return why Lambda would not share traffic between the versions (CreateAlias, RoutingConfig)."""
+    """Return why Lambda would not share traffic between the versions."""
     original = action.original
     if original is None:
         return None
-    if original.weights:
-        because, explanation = "weights", "the alias already has weights, set by someone else"
-    elif original.version.startswith("$LATEST"):  # or $LATEST.PUBLISHED, of Lambda Managed Instances
-        because = "latest"
-        explanation = f"the alias serves {original.version}, which cannot share traffic with a version"
-    elif function.has_provisioned_concurrency(alias):
-        because, explanation = "provisioned_concurrency", "the alias has provisioned concurrency"
-    else:
-        old = read_version(function, original.version)
-        if old is None:
-            return missing_version(original.version)
-        differing = [name for name in ("role", "dead_letter") if old.settings[name] != new.settings[name]]
-        if not differing:
-            return None
-        because, explanation = differing[0], f"the versions differ in their {differing[0].replace('_', ' ')}"
-    message = f"traffic cannot be shared: {explanation}; deploy all at once instead"
-    return PermanentFailure("weights_refused", message, {"because": because})
+    if failure := refused_by_alias(deployment, function, original):
+        return failure
+    old = read_version(function, original.version)
+    if old is None:
+        return missing_version(original.version)
+    differing = [name for name in ("role", "dead_letter") if old.settings[name] != new.settings[name]]
+    if not differing:
+        return None
+    return refused(differing[0], f"the versions differ in their {differing[0].replace('_', ' ')}")
 
 
 def _find_alarm(target: TargetAccess, watch: Watch | None) -> PermanentFailure | None:

@@ -24,9 +24,9 @@ from sluicegate.store.table import PRESENT, Condition, Resolution, Table, Transa
 class PublishedVersion:
     """A version that Sluicegate published, and what the function's configuration was then.
 
-    `settings` maps the name of a setting to a salted digest of its value, so that a change can be named
-    and no value is kept (guarantees.md#7-no-secret-in-any-output). `deployment` is the one that published it
-    first, and `built` its origin, None in older items.
+    `settings` has a salted digest of Lambda's own hash of the configuration, under one name, and no value
+    (guarantees.md#7-no-secret-in-any-output). Names of single settings are from earlier releases, and are not
+    read. `deployment` is the one that published it first, and `built` its origin, None in older items.
     """
 
     version: str
