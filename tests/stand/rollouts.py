@@ -33,7 +33,7 @@ _STAGES: Final = """
     strategy: {type: canary, percent: 50, bake: 1m}
     watch: {errors: {max_percent: 5, min_samples: 5}}
   judged:
-    strategy: {type: canary, percent: 50, bake: 6s}
+    strategy: {type: canary, percent: 50, bake: 12s}
     watch: {alarms: ["{function}-{stage}"], errors: {max_percent: 5, min_samples: 5}, no_data: fail}
   no-data-passes:
     strategy: {type: canary, percent: 10, bake: 2s}
