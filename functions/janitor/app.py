@@ -4,7 +4,7 @@ from functools import cache
 from typing import Any
 
 from sluicegate.aws import clients
-from sluicegate.aws.errors import error_code
+from sluicegate.aws.errors import error_code, error_message
 from sluicegate.aws.stepfunctions import Executions
 from sluicegate.deployment.model import AliasOutcome
 from sluicegate.observability import count, logger, metrics
@@ -37,7 +37,8 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
             count("OutcomeUnknown")
     count("Stuck", len(swept.abandoned))
     for deployment_id, error in swept.failed:
-        logger.warning("sweep_failed", extra={"deployment": deployment_id, "error": error_code(error)})
+        words = {"error": error_code(error), "error_message": error_message(error)}
+        logger.warning("sweep_failed", extra={"deployment": deployment_id, **words})
     if swept.failed:
         raise swept.failed[0][1]
     return {

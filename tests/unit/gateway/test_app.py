@@ -56,6 +56,13 @@ def test_health_answers_without_a_context() -> None:
             "5",
             "An AWS service is temporarily unavailable. Retry the request.",
         ),
+        (
+            ClientError({"Error": {"Code": "ValidationException", "Message": "a secret detail"}}, "GetItem"),
+            503,
+            "unavailable",
+            "60",
+            "a retry does not help",
+        ),
         (EndpointConnectionError(endpoint_url="a secret detail"), 503, "unavailable", "5", "An AWS service"),
         (ValueError("a secret detail"), 503, "unavailable", "5", "unexpected error"),
         (conflict("busy", "the detail", {"deployment": "1"}), 409, "busy", None, "the detail"),

@@ -10,7 +10,7 @@ from typing import Final, TypeAlias
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from sluicegate.aws.errors import error_code, error_message
+from sluicegate.aws.errors import ErrorKind, classify, error_code, error_message
 from sluicegate.gate.codec import GateError
 from sluicegate.gateway.authentication import authenticate
 from sluicegate.gateway.context import Context
@@ -76,6 +76,12 @@ def _respond(request: GatewayRequest, make_context: Callable[[], Context]) -> Ga
         logger.error(
             "aws_call_failed", extra={"error": error_code(error), "error_message": error_message(error)}
         )
+        if classify(error) in (ErrorKind.PERMANENT, ErrorKind.NOT_FOUND):
+            raise unavailable(
+                "AWS refused a call that Sluicegate made, and a retry does not help. The gateway's log has AWS's"
+                " own words, under aws_call_failed.",
+                60,
+            ) from None
         raise unavailable("An AWS service is temporarily unavailable. Retry the request.") from None
     except Problem:
         raise

@@ -1,5 +1,6 @@
 """Start and wake the rollout of a deployment. The record says what is to be done; both may be repeated."""
 
+from sluicegate.aws.errors import error_code, error_message
 from sluicegate.deployment.model import Deployment
 from sluicegate.gateway.context import Context
 from sluicegate.gateway.problems import unavailable
@@ -10,7 +11,7 @@ def start(context: Context, deployment: Deployment) -> None:
     try:
         context.executions.start(deployment)
     except Exception as error:
-        context.log("execution_not_started", deployment=deployment.id, error=type(error).__name__)
+        _log(context, "execution_not_started", deployment, error)
         raise unavailable(
             f"The deployment was accepted as {deployment.id}, but not started. Retry the request, or wait a"
             " minute."
@@ -23,4 +24,9 @@ def wake(context: Context, deployment: Deployment) -> None:
         if token := context.store.waits.token(deployment.id):
             context.executions.wake(token)
     except Exception as error:
-        context.log("execution_not_woken", deployment=deployment.id, error=type(error).__name__)
+        _log(context, "execution_not_woken", deployment, error)
+
+
+def _log(context: Context, event: str, deployment: Deployment, error: Exception) -> None:
+    words = {"error": error_code(error), "error_message": error_message(error)}
+    context.log(event, deployment=deployment.id, **words)

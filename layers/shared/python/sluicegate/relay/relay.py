@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from sluicegate.aws.errors import error_code
+from sluicegate.aws.errors import error_code, error_message
 from sluicegate.relay.event import DeploymentEvent, batches, from_record
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class Relay:
         try:
             answer = self.client.put_events(Entries=[event.entry(self.bus) for event in batch])
         except (ClientError, BotoCoreError) as error:
-            self._report(batch[0], error_code(error))
+            self._report(batch[0], error_code(error), error_message=error_message(error))
             return batch[0].sequence
         failed = None
         for event, result in zip(batch, answer["Entries"], strict=True):
@@ -62,5 +62,6 @@ class Relay:
                 failed = failed or event.sequence
         return failed
 
-    def _report(self, event: DeploymentEvent, code: str) -> None:
-        self.delayed(code, sequence=event.sequence, deployment=event.deployment, revision=event.revision)
+    def _report(self, event: DeploymentEvent, code: str, **more: str) -> None:
+        fields = {"sequence": event.sequence, "deployment": event.deployment, "revision": event.revision}
+        self.delayed(code, **fields, **more)
