@@ -78,8 +78,8 @@ def _respond(request: GatewayRequest, make_context: Callable[[], Context]) -> Ga
         )
         if classify(error) in (ErrorKind.PERMANENT, ErrorKind.NOT_FOUND):
             raise unavailable(
-                "AWS refused a call that Sluicegate made, and a retry does not help. The gateway's log has AWS's"
-                " own words, under aws_call_failed.",
+                "AWS refused a call that Sluicegate made, and a retry does not help. The gateway's log has"
+                " AWS's own words, under aws_call_failed.",
                 60,
             ) from None
         raise unavailable("An AWS service is temporarily unavailable. Retry the request.") from None
