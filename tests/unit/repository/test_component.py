@@ -1,9 +1,11 @@
 """The CI/CD component, without a stand: its file, what it refuses, and how it handles failures."""
 
+import base64
 import json
 import re
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -535,3 +537,63 @@ def test_without_sha256sum_openssl_does(dash: Machine, api: Api, tmp_path: Path)
     ended = bare.run(job(url=api.url, zip="orders.zip"), TOKEN)
     assert ended.code == ExitCode.OK, ended.log
     assert re.fullmatch("[0-9a-f]{64}", json.loads(api.calls[0][2])["sha256"])
+
+
+# A second person
+
+
+def token_of(**claims: str) -> str:
+    payload = json.dumps(claims, separators=(",", ":")).encode()
+    return f"eyJ.{base64.urlsafe_b64encode(payload).decode().rstrip('=')}.c2ln"
+
+
+@pytest.mark.parametrize("padding", ["", "x", "xx"])
+def test_a_deployment_that_waits_is_named_with_a_link_to_approve_it(
+    machine: Machine, api: Api, padding: str
+) -> None:
+    """docs.gitlab.com/ci/pipelines, "Run a pipeline by using a URL query string", read on 2026-11-26.
+
+    The address comes from the token, which the API has verified: a variable could lead anywhere.
+    """
+    uri = "gitlab.example.com/acme/stock//.gitlab-ci.yml@refs/tags/v1.0.0"
+    token = token_of(sub=f"ü{padding}", ci_config_ref_uri=uri, ref="v1")
+    api.answers = [
+        (202, state_headers("accepted", "false"), ""),
+        (200, state_headers("awaiting_approval", "false"), ""),
+    ]
+    waiting = job(url=api.url, action="rollback", wait="accepted")
+    ended = machine.run(waiting, token, CI_PROJECT_URL="https://evil.example.com/acme/stock")
+    assert ended.code == ExitCode.OK, ended.log
+    assert f"https://gitlab.example.com/acme/stock/-/pipelines/new?var%5BDEPLOYMENT%5D={ID}\n" in ended.log
+    assert "evil" not in ended.log
+    assert len(api.calls) == 2
+
+
+@pytest.mark.parametrize("token", [TOKEN, token_of(ci_config_ref_uri='x"; rm//y'), "a.b.c", "abc"])
+def test_without_an_address_in_the_token_there_is_no_link(dash: Machine, api: Api, token: str) -> None:
+    api.answers = [(202, state_headers("awaiting_approval", "false"), "")]
+    ended = dash.run(job(url=api.url, action="rollback", wait="accepted"), token)
+    assert ended.code == ExitCode.OK, ended.log
+    assert f"the variable DEPLOYMENT (or the input deployment) {ID}\n" in ended.log
+    assert "pipelines/new" not in ended.log
+
+
+# Several jobs in one checkout
+
+
+def test_jobs_in_one_checkout_leave_each_others_directories_alone(machine: Machine, api: Api) -> None:
+    api.answers = [(202, state_headers("baking", "false"), "")]
+    first = machine.start(job(url=api.url, action="rollback"), TOKEN, job_id="302")
+    directory = machine.directory / ".sluicegate-302"
+    deadline = time.monotonic() + 60
+    while not (directory / "asked").is_file() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    api.answers = [DONE]
+    second = machine.run(
+        job(url=api.url, action="promote", version="1", **{"from": "dev"}), TOKEN, job_id="303"
+    )
+    assert second.code == ExitCode.OK, second.log
+    assert directory.is_dir()
+    assert first.wait().code == ExitCode.OK
+    assert machine.after(job(url=api.url), TOKEN, "success", job_id="302").code == 0
+    assert not directory.exists()
