@@ -193,6 +193,23 @@ def test_an_old_version_that_is_pruned_while_the_new_one_bakes(at: GatewaySimula
     assert at.finish(at.rollback()).version == "2"
 
 
+def test_an_alias_that_can_only_be_read_is_not_unknown(at: GatewaySimulation) -> None:
+    at.gate = gate_of({"prod": Rollout(steps=(TrafficStep(10, 300), TrafficStep(100, 0)))})
+    baking = at.run_until(at.deploy(artifact(at, b"four")), "baking")
+
+    def deny(name: str) -> None:
+        if name == "UpdateAlias":
+            raise error("AccessDeniedException", 403, "not authorized to perform: lambda:UpdateAlias")
+
+    at.model.before = deny
+    at.decide("abort", baking, at.job())
+    ended = at.finish(baking)
+    assert (ended.status, ended.outcome) == (Status.FAILED, AliasOutcome.NOT_RESTORED)
+    assert ended.current is not None
+    assert (ended.current.version, ended.current.weights) == ("3", {"4": 0.1})
+    assert "lambda:UpdateAlias" in story(ended)
+
+
 def test_a_new_version_that_is_pruned_while_it_bakes_is_told_from_the_function(at: GatewaySimulation) -> None:
     at.gate = gate_of({"prod": Rollout(steps=(TrafficStep(10, 300), TrafficStep(100, 0)))})
     baking = at.run_until(at.deploy(artifact(at, b"four")), "baking")

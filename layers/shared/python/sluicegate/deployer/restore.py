@@ -14,7 +14,14 @@ from sluicegate.aws.lambda_ import (
 from sluicegate.deployer.lookups import find_missing, read_alias
 from sluicegate.deployment.model import AliasOutcome, Deployment
 from sluicegate.rollout.actions import Restore
-from sluicegate.rollout.outcomes import FoundMoved, Outcome, Restored, TransientFailure
+from sluicegate.rollout.outcomes import (
+    Denied,
+    FoundMoved,
+    Outcome,
+    PermanentFailure,
+    Restored,
+    TransientFailure,
+)
 from sluicegate.store.locks import Locks
 
 
@@ -78,6 +85,19 @@ def _not_restored(
     else:
         because = f"Lambda refused: {error.code}: {error.message}"
     return Restored(AliasOutcome.NOT_RESTORED, alias.state, because)
+
+
+def look_again(deployment: Deployment, function: FunctionApi, action: Restore, failed: Outcome) -> Outcome:
+    """Return what the alias serves after the last attempt to restore it has `failed`."""
+    alias = read_alias(function, deployment.plan.alias, action.original, *action.applied)
+    state = alias.state if alias else None
+    if state == action.original:
+        back = AliasOutcome.RESTORED if action.original else AliasOutcome.REMOVED
+        return Restored(back if action.was_moved else AliasOutcome.UNTOUCHED, state)
+    if state not in action.applied:
+        return Restored(AliasOutcome.LEFT_TO_OTHER, state)
+    because = failed.message if isinstance(failed, PermanentFailure | Denied | TransientFailure) else ""
+    return Restored(AliasOutcome.NOT_RESTORED, state, because)
 
 
 def _fence(function: FunctionApi, name: str, alias: Alias) -> None:

@@ -24,7 +24,7 @@ from sluicegate.aws.s3 import Artifacts
 from sluicegate.deployer.observe import observe
 from sluicegate.deployer.origins import Origins
 from sluicegate.deployer.publish import Publisher, PublishResult
-from sluicegate.deployer.restore import AliasRestorer
+from sluicegate.deployer.restore import AliasRestorer, look_again
 from sluicegate.deployer.reuse import before_approval, reuse
 from sluicegate.deployer.shift import AliasMover
 from sluicegate.deployer.target import Targets
@@ -56,6 +56,7 @@ from sluicegate.rollout.outcomes import (
     Published,
     TransientFailure,
 )
+from sluicegate.rollout.transitions import gives_up_restoring
 from sluicegate.store.store import Store
 from sluicegate.store.versions import PublishedVersion
 
@@ -84,24 +85,37 @@ class Runner:
 
         An error of AWS is an outcome, never raised.
         """
+        result = self._attempt(deployment, action)
+        if isinstance(result.outcome, Denied):
+            # It may be the session that is not accepted any more: of a role that was made again, or expired.
+            self._targets.forget(deployment)
+        if isinstance(action, Restore) and gives_up_restoring(deployment, result.outcome, self._clock()):
+            return self._look_again(deployment, action, result.outcome), None
+        return result.outcome, result.published
+
+    def _attempt(self, deployment: Deployment, action: Action) -> PublishResult:
         try:
             if isinstance(action, Publish):
                 result = self._publisher.publish(deployment, self._targets.access(deployment).function)
             else:
                 result = PublishResult(self._run(deployment, action))
             if isinstance(result.outcome, Published):
-                result = self._origins.describe(deployment, self._targets.access(deployment).function, result)
-            return result.outcome, result.published
+                return self._origins.describe(deployment, self._targets.access(deployment).function, result)
+            return result
         except LambdaError as error:
-            outcome = self._lambda_outcome(error, deployment)
+            return PublishResult(self._lambda_outcome(error, deployment))
         except LookFailed as error:
-            outcome = (Denied if error.denied else TransientFailure)(error.code, error.message)
+            failed = Denied if error.denied else TransientFailure
+            return PublishResult(failed(error.code, error.message))
         except (ClientError, BotoCoreError) as error:
-            outcome = _aws_outcome(error)
-        if isinstance(outcome, Denied):
-            # It may be the session that is not accepted any more: of a role that was made again, or expired.
-            self._targets.forget(deployment)
-        return outcome, None
+            return PublishResult(_aws_outcome(error))
+
+    def _look_again(self, deployment: Deployment, action: Restore, failed: Outcome) -> Outcome:
+        """Read the alias before it counts as unknown: it may be restored, or known not to be."""
+        try:
+            return look_again(deployment, self._targets.access(deployment).function, action, failed)
+        except (LambdaError, ClientError, BotoCoreError):
+            return failed
 
     def _run(self, deployment: Deployment, action: Action) -> Outcome:
         match action:

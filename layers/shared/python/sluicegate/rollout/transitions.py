@@ -19,6 +19,8 @@ from sluicegate.rollout import messages
 from sluicegate.rollout.analysis import Observation, find_breach, find_missing_data, summary
 from sluicegate.rollout.outcomes import (
     Denied,
+    Outcome,
+    PermanentFailure,
     Published,
     Restored,
     Shifted,
@@ -330,6 +332,13 @@ def denied(deployment: Deployment, outcome: Denied, now: float) -> Deployment:
         return fail(deployment, Reason("target_denied", outcome.message, {"error": outcome.code}), now)
     message = f"{outcome.message}; permissions may take time to spread: retrying for up to {duration(limit)}"
     return deployment.changed(now, message, failures=deployment.failures + 1, denied_since=since)
+
+
+def gives_up_restoring(deployment: Deployment, outcome: Outcome, now: float) -> bool:
+    """Return whether this outcome ends a way back although the alias is not restored."""
+    retried = isinstance(outcome, Denied | TransientFailure) and not _restore_timed_out(deployment, now)
+    failed = isinstance(outcome, Denied | TransientFailure | PermanentFailure)
+    return deployment.status is Status.ROLLING_BACK and failed and not retried
 
 
 def _restore_timed_out(deployment: Deployment, now: float) -> bool:
