@@ -78,15 +78,26 @@ def build(
     template.write_text(text)
 
 
-def deploy(emulator: Emulator) -> Stack:
-    """`sam deploy`, then look up what came of it."""
+def deploy(
+    emulator: Emulator, parameters: Mapping[str, str] | None = None, tags: Mapping[str, str] | None = None
+) -> Stack:
+    """`sam deploy`, then look up what came of it. A parameter that is not given stays as it was."""
     s3 = emulator.client("s3")
     if PACKAGES not in [bucket["Name"] for bucket in s3.list_buckets()["Buckets"]]:
         s3.create_bucket(Bucket=PACKAGES, CreateBucketConfiguration={"LocationConstraint": REGION})
     config = Path(__file__).parent / "samconfig.toml"
     template = places.BUILD / "template.yaml"
-    sam("deploy", "--template-file", template, "--config-file", config, environment=emulator.environment())
+    sam(
+        *("deploy", "--template-file", template, "--config-file", config),
+        *_pairs("--parameter-overrides", parameters),
+        *_pairs("--tags", tags),
+        environment=emulator.environment(),
+    )
     return look_up(emulator)
+
+
+def _pairs(option: str, values: Mapping[str, str] | None) -> list[str]:
+    return [option, *(f'{name}="{value}"' for name, value in values.items())] if values else []
 
 
 def look_up(emulator: Emulator) -> Stack:

@@ -110,6 +110,15 @@ def test_a_session_uses_a_key_only_for_what_is_encrypted_for_its_function() -> N
     assert conditions == {"StringLike": {context: [FUNCTION, f"{FUNCTION}:*"]}}
 
 
+def test_a_session_decrypts_artifacts_of_a_key_of_the_operators() -> None:
+    """UpdateFunctionCode reads the artifact with the session's rights, and S3 decrypts with them."""
+    deployment = replace(new_deployment(0, "0" * 64), plan=PLAN)
+    key = "arn:aws:kms:eu-central-1:111111111111:key/1"
+    policy = json.loads(session_policy(deployment, "aws", "bucket", key))
+    assert {"Effect": "Allow", "Action": ["kms:Decrypt"], "Resource": key} in policy["Statement"]
+    assert key not in session_policy(deployment, "aws", "bucket")
+
+
 @given(plans())
 def test_a_session_reaches_no_other_function(plan: Plan) -> None:
     names = {"orders", plan.smoke.hook if plan.smoke else None}
@@ -123,7 +132,8 @@ def test_a_session_reaches_no_other_function(plan: Plan) -> None:
             assert plan.smoke
     # A session policy is at most 2,048 characters (STS AssumeRole).
     longest = replace(new_deployment(0, "0" * 64, "f" * 64), plan=plan)
-    assert len(session_policy(longest, "aws-us-gov", "b" * 63)) <= 2_048
+    key = f"arn:aws-us-gov:kms:us-gov-west-1:111111111111:key/mrk-{'0' * 32}"
+    assert len(session_policy(longest, "aws-us-gov", "b" * 63, key)) <= 2_048
 
 
 def requested_by(**fields: Any) -> Deployment:

@@ -33,3 +33,30 @@ ROOT = Path(__file__).parents[3]
 def test_a_page_names_the_number_of_the_code(page: str, sentence: str, value: int, documented: int) -> None:
     assert sentence in re.sub(r"\s+", " ", (ROOT / page).read_text())
     assert value == documented
+
+
+@pytest.mark.parametrize(
+    ("page", "figure", "source"),
+    [
+        ("docs/start/deploy.md", "a limit of 10 concurrent executions", "Configuring reserved concurrency"),
+        ("docs/start/deploy.md", "AWS wants 100 unreserved", "Configuring reserved concurrency"),
+        ("docs/explanation/how-it-works.md", "`GetFunction` 100 a second", "gettingstarted-limits"),
+        ("docs/explanation/how-it-works.md", "everything else together 15 a second", "gettingstarted-limits"),
+        ("docs/explanation/how-it-works.md", "300 GB for a region", "gettingstarted-limits"),
+        ("docs/explanation/how-it-works.md", "An execution may take a year", "service-quotas"),
+        ("docs/reference/gate-file.md", "one to two minutes late", "seen, not documented"),
+        ("docs/guides/landing-zone.md", "at least 10", "AWS WAF"),
+    ],
+)
+def test_a_figure_of_awss_has_its_source_and_date(page: str, figure: str, source: str) -> None:
+    """AWS changes its quotas: a figure without a date is soon wrong, and nobody knows since when."""
+    text = (ROOT / page).read_text()
+    sections = [re.sub(r"\s+", " ", section) for section in re.split(r"^#+ ", text, flags=re.MULTILINE)]
+    [section] = [section for section in sections if figure in section]
+    assert source in section
+    assert "November 2026" in section
+
+
+def test_no_page_names_a_figure_that_aws_has_changed() -> None:
+    for page in (ROOT / "docs").rglob("*.md"):
+        assert "75 GB" not in page.read_text(), page

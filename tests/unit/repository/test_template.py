@@ -18,6 +18,7 @@ def test_the_outputs_say_where_everything_is() -> None:
             "ArtifactBucket",
             "DeadLettersUrl",
             "DeployerRoleArn",
+            "DomainTarget",
             "Endpoint",
             "EventBusArn",
             "EventBusName",
@@ -27,4 +28,7 @@ def test_the_outputs_say_where_everything_is() -> None:
             "TargetRoleArn",
         )
     }
-    assert TEMPLATE["Outputs"]["Endpoint"]["Value"]["Fn::Sub"].endswith("/v1")
+    condition, domain, own = TEMPLATE["Outputs"]["Endpoint"]["Value"]["Fn::If"]
+    assert condition == "Named"
+    assert domain == {"Fn::Sub": "https://${DomainName}/v1"}
+    assert own["Fn::Sub"].endswith("/v1")

@@ -44,7 +44,7 @@ def test_the_table_can_be_recovered_and_not_deleted() -> None:
     assert table["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
     assert table["DeletionProtectionEnabled"] == {"Ref": "DeletionProtection"}
     assert TEMPLATE["Parameters"]["DeletionProtection"]["Default"] == "true"
-    assert table["SSESpecification"] == {"SSEEnabled": True}
+    assert all(each["SSEEnabled"] is True for each in table["SSESpecification"]["Fn::If"][1:])
     assert table["StreamSpecification"] == {"StreamViewType": "NEW_AND_OLD_IMAGES"}
     assert table["TimeToLiveSpecification"] == {"AttributeName": "expires_at", "Enabled": True}
 

@@ -51,12 +51,16 @@ class GatewaySettings:
 
 @dataclass(frozen=True)
 class DeployerSettings:
-    """The deployer's. `target_role` and `external_id` let it enter a target account."""
+    """The deployer's. `target_role` and `external_id` let it enter a target account.
+
+    `kms_key` is the ARN of the operator's key that encrypts the artifacts, or None for a key of AWS.
+    """
 
     table: str
     bucket: str
     target_role: str
     external_id: str
+    kms_key: str | None = None
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Self:
@@ -66,6 +70,7 @@ class DeployerSettings:
             bucket=_required(environ, "SLUICEGATE_BUCKET"),
             target_role=_required(environ, "SLUICEGATE_TARGET_ROLE"),
             external_id=_required(environ, "SLUICEGATE_EXTERNAL_ID"),
+            kms_key=None if (key := _required(environ, "SLUICEGATE_KMS_KEY")) == "none" else key,
         )
 
 

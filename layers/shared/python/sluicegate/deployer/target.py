@@ -152,7 +152,7 @@ def request_session(
         "ExternalId": settings.external_id,
         "DurationSeconds": SESSION_SECONDS,
         "SourceIdentity": source_identity(deployment.requested_by),
-        "Policy": session_policy(deployment, partition, settings.bucket),
+        "Policy": session_policy(deployment, partition, settings.bucket, settings.kms_key),
         "Tags": session_tags(deployment),
     }
     try:
@@ -164,8 +164,11 @@ def request_session(
     return sts.assume_role(**request)["Credentials"]
 
 
-def session_policy(deployment: Deployment, partition: str, bucket: str) -> str:
+def session_policy(deployment: Deployment, partition: str, bucket: str, kms_key: str | None = None) -> str:
     """Return the session's upper limit: this function, its artifacts, and what the plan needs.
+
+    Where `kms_key` encrypts the artifacts, the session may decrypt with it; the role's own policy says that
+    only S3 may, on its behalf.
 
     UpdateFunctionCode reads the S3 object with the caller's permissions (Lambda developer guide).
     """
@@ -177,6 +180,8 @@ def session_policy(deployment: Deployment, partition: str, bucket: str) -> str:
         (permissions.ACTIONS, [function, f"{function}:*"]),
         (["s3:GetObject", "s3:GetObjectVersion"], objects),
     ]
+    if kms_key:
+        allowed.append((["kms:Decrypt"], kms_key))
     if smoke:
         allowed.append(([permissions.INVOKE], f"{functions}:{smoke.hook}" if smoke.hook else f"{function}:*"))
     if deployment.plan.watch:

@@ -1,0 +1,187 @@
+"""What a company's landing zone demands is there as parameters: off by default, and least rights when on."""
+
+import re
+from typing import Any, Final
+
+import pytest
+
+from support.template import FUNCTIONS, RESOURCES, ROOT, TEMPLATE, Json, actions, listed, of_type, properties
+
+NOTHING: Final = {"Ref": "AWS::NoValue"}
+KEY: Final = {"Fn::If": ["Keyed", {"Ref": "KmsKeyArn"}, NOTHING]}
+OFF: Final = {
+    "AccessLogBucket": "",
+    "AllowedCidrs": "",
+    "CertificateArn": "",
+    "DomainName": "",
+    "KmsKeyArn": "",
+    "PermissionsBoundary": "",
+    "RequestsPerAddress": 0,
+    "SecurityGroupIds": "",
+    "SubnetIds": "",
+    "WebAclArn": "",
+}
+
+
+@pytest.mark.parametrize(("parameter", "default"), OFF.items())
+def test_it_is_off_by_default(parameter: str, default: object) -> None:
+    assert TEMPLATE["Parameters"][parameter]["Default"] == default
+
+
+def policy(role: str, name: str) -> list[Json]:
+    """The statements of a role's policy that a condition adds; none if there is no such policy."""
+    found = [each["Fn::If"] for each in properties(role)["Policies"] if "Fn::If" in each]
+    named = [(condition, then) for condition, then, _ in found if then["PolicyName"] == name]
+    return [statement for _, then in named for statement in then["PolicyDocument"]["Statement"]]
+
+
+def test_a_key_of_yours_encrypts_everything_that_is_stored() -> None:
+    for name in of_type("AWS::Logs::LogGroup"):
+        assert properties(name)["KmsKeyId"] == KEY, name
+    for name in of_type("AWS::SQS::Queue"):
+        assert properties(name)["KmsMasterKeyId"] == KEY, name
+        # SQS takes one of the two kinds.
+        assert properties(name)["SqsManagedSseEnabled"] == {"Fn::If": ["Keyed", NOTHING, True]}
+    assert properties("EventBus")["KmsKeyIdentifier"] == KEY
+    assert TEMPLATE["Globals"]["Function"]["KmsKeyArn"] == KEY
+    assert properties("Table")["SSESpecification"]["Fn::If"][1] == {
+        "SSEEnabled": True,
+        "SSEType": "KMS",
+        "KMSMasterKeyId": {"Ref": "KmsKeyArn"},
+    }
+    [rule] = properties("ArtifactBucket")["BucketEncryption"]["ServerSideEncryptionConfiguration"]
+    assert rule["Fn::If"][1] == {
+        "ServerSideEncryptionByDefault": {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": {"Ref": "KmsKeyArn"}},
+        "BucketKeyEnabled": True,
+    }
+
+
+@pytest.mark.parametrize(
+    ("role", "allowed"),
+    [
+        ("GatewayRole", {("kms:Decrypt", "dynamodb"), ("kms:Decrypt", "s3"), ("kms:GenerateDataKey", "s3")}),
+        ("WatcherRole", {("kms:Decrypt", "dynamodb")}),
+        ("DeployerRole", {("kms:Decrypt", "dynamodb"), ("kms:Decrypt", "s3")}),
+        ("JanitorRole", {("kms:Decrypt", "dynamodb")}),
+        ("WakerRole", {("kms:Decrypt", "dynamodb")}),
+        (
+            "RelayRole",
+            {("kms:Decrypt", "dynamodb"), ("kms:Decrypt", "sqs"), ("kms:GenerateDataKey", "sqs")},
+        ),
+        (
+            "NotifierRole",
+            {("kms:Decrypt", "dynamodb"), ("kms:Decrypt", "sqs"), ("kms:GenerateDataKey", "sqs")},
+        ),
+        ("TargetRole", {("kms:Decrypt", "s3")}),
+        ("RolloutRole", set()),
+        ("ApiGatewayLogWriter", set()),
+    ],
+)
+def test_a_role_uses_the_key_through_the_services_that_it_calls(
+    role: str, allowed: set[tuple[str, str]]
+) -> None:
+    found = set()
+    for statement in policy(role, "key"):
+        assert statement["Resource"] == {"Ref": "KmsKeyArn"}
+        assert set(statement["Condition"]) == {"StringEquals"}
+        for service in statement["Condition"]["StringEquals"]["kms:ViaService"]:
+            name, _, rest = service["Fn::Sub"].partition(".")
+            assert rest == "${AWS::Region}.${AWS::URLSuffix}"
+            found |= {(action, name) for action in listed(statement["Action"])}
+    assert found == allowed
+
+
+def test_only_functions_in_a_vpc_have_network_interfaces() -> None:
+    assert TEMPLATE["Globals"]["Function"]["VpcConfig"] == {
+        "Fn::If": [
+            "InVpc",
+            {"SubnetIds": {"Ref": "SubnetIds"}, "SecurityGroupIds": {"Ref": "SecurityGroupIds"}},
+            NOTHING,
+        ]
+    }
+    roles = {role for role in of_type("AWS::IAM::Role") if policy(role, "network")}
+    assert roles == {f"{name}Role" for name in FUNCTIONS}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_lambda_makes_the_interfaces_and_the_code_may_not(name: str) -> None:
+    allow, deny = policy(f"{name}Role", "network")
+    assert (allow["Effect"], deny["Effect"]) == ("Allow", "Deny")
+    assert allow["Action"] == deny["Action"]
+    assert all(action.startswith("ec2:") for action in allow["Action"])
+    prefix = "arn:${AWS::Partition}:lambda:${AWS::Region}:${AWS::AccountId}:function:${AWS::StackName}-*"
+    assert deny["Condition"] == {"ArnLike": {"lambda:SourceFunctionArn": {"Fn::Sub": prefix}}}
+
+
+def test_with_a_domain_name_the_api_answers_there_only() -> None:
+    assert properties("Api")["DisableExecuteApiEndpoint"] == {"Fn::If": ["Named", True, False]}
+    assert properties("Domain")["SecurityPolicy"] == "TLS_1_2"
+    assert properties("Domain")["EndpointConfiguration"] == {"Types": ["REGIONAL"]}
+    # Pages, component and command line expect an endpoint that ends in /v1.
+    assert properties("DomainPath")["BasePath"] == properties("Api")["StageName"] == "v1"
+    assert {RESOURCES[name]["Condition"] for name in ("Domain", "DomainPath")} == {"Named"}
+
+
+def test_addresses_can_be_limited_and_never_widen_what_is_allowed() -> None:
+    condition, document, otherwise = properties("Api")["Policy"]["Fn::If"]
+    assert (condition, otherwise) == ("Restricted", NOTHING)
+    [statement] = document["Statement"]
+    assert statement["Condition"] == {"IpAddress": {"aws:SourceIp": {"Ref": "AllowedCidrs"}}}
+    assert statement["Resource"] == "execute-api:/*"
+
+
+def test_a_web_acl_counts_by_address_and_keeps_no_sample() -> None:
+    acl = properties("AddressLimit")
+    assert acl["Scope"] == "REGIONAL"
+    [rule] = acl["Rules"]
+    assert rule["Statement"]["RateBasedStatement"]["Limit"] == {"Ref": "RequestsPerAddress"}
+    # Samples show the headers of requests (guarantees.md#7-no-secret-in-any-output).
+    for each in (acl, rule):
+        assert each["VisibilityConfig"]["SampledRequestsEnabled"] is False
+    assert RESOURCES["AddressLimit"]["Condition"] == RESOURCES["AddressLimitOfApi"]["Condition"]
+    assert RESOURCES["WebAclOfApi"]["Condition"] == "WebAclGiven"
+
+
+def test_the_artifact_bucket_can_log_its_accesses() -> None:
+    condition, logging, otherwise = properties("ArtifactBucket")["LoggingConfiguration"]["Fn::If"]
+    assert (condition, otherwise) == ("AccessLogged", NOTHING)
+    assert logging["DestinationBucketName"] == {"Ref": "AccessLogBucket"}
+
+
+def test_no_condition_is_without_use() -> None:
+    def used(value: Any) -> set[str]:
+        if isinstance(value, dict):
+            here = {value["Condition"]} if isinstance(value.get("Condition"), str) else set()
+            here |= {value["Fn::If"][0]} if "Fn::If" in value else set()
+            return here.union(*map(used, value.values()))
+        return set().union(*map(used, value)) if isinstance(value, list) else set()
+
+    assert used({key: TEMPLATE[key] for key in ("Globals", "Outputs", "Resources")}) == set(
+        TEMPLATE["Conditions"]
+    )
+
+
+def test_no_role_has_the_rights_of_a_landing_zone_otherwise() -> None:
+    for role in of_type("AWS::IAM::Role"):
+        unconditional = [each for each in properties(role)["Policies"] if "Fn::If" not in each]
+        assert not any("kms:" in str(each) or "ec2:" in str(each) for each in unconditional), role
+        assert actions(role)
+
+
+def test_the_page_for_new_accounts_names_every_parameter() -> None:
+    page = (ROOT / "docs" / "start" / "deploy.md").read_text()
+    named = {
+        each
+        for row in re.findall(r"^\| (`.+?`) \|", page, re.MULTILINE)
+        for each in re.findall(r"`(\w+)`", row)
+    }
+    assert set(TEMPLATE["Parameters"]) <= named
+
+
+def test_the_page_for_landing_zones_has_the_functions_and_the_defaults() -> None:
+    page = re.sub(r"\s+", " ", (ROOT / "docs" / "guides" / "landing-zone.md").read_text())
+    assert len(FUNCTIONS) == 7
+    assert "all seven functions run there" in page
+    assert "the three queues" in page
+    assert len(of_type("AWS::SQS::Queue")) == 3
+    assert set(OFF) <= set(re.findall(r"`(\w+)`", page))
