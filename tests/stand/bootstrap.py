@@ -19,6 +19,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 VENV = ROOT / ".venv"
 EMULATOR = ROOT / ".stand" / "emulator"
+CHECKOV = ROOT / ".stand" / "checkov"
 REQUIREMENTS = ROOT / "requirements"
 OLDEST = (3, 11)
 LAMBDA = (3, 13)
@@ -32,6 +33,9 @@ def main() -> int:
             f"Python 3.11 or later is needed; this is {found}. Name another: make PYTHON=/path/to/python3"
         )
     try:
+        if sys.argv[1:] == ["checkov"]:
+            set_up_checkov()
+            return 0
         set_up_development()
         set_up_project()
         set_up_emulator()
@@ -90,6 +94,20 @@ def set_up_emulator() -> None:
     uv("venv", "--no-python-downloads", "--python", interpreter, EMULATOR)
     uv("pip", "install", "--python", remembered, "--compile-bytecode", "--require-hashes", "-r", lock)
     write_stamp(EMULATOR, stamp_of(lock, interpreter=remembered.resolve()))
+
+
+def set_up_checkov() -> None:
+    """`.stand/checkov`: checkov, whose pins conflict with the other tools'. `.ci/checkov` asks for it."""
+    lock = REQUIREMENTS / "checkov.txt"
+    interpreter = VENV / "bin/python"
+    stamp = stamp_of(lock, interpreter=interpreter)
+    if is_stamped(CHECKOV, stamp):
+        return
+    say("setting up checkov")
+    shutil.rmtree(CHECKOV, ignore_errors=True)
+    uv("venv", "--no-python-downloads", "--python", interpreter, CHECKOV)
+    uv("pip", "install", "--python", CHECKOV / "bin/python", "--require-hashes", "-r", lock)
+    write_stamp(CHECKOV, stamp)
 
 
 def lambda_python() -> Path:
