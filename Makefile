@@ -74,12 +74,14 @@ check: setup ## check sluicegate.yaml and run its tests
 build: setup ## sam build, for AWS
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/sam build
 
-deploy: build ## sam deploy to the AWS account of your credentials (ARGS: more of sam's own)
+deploy: setup ## sam deploy to the AWS account of your credentials (ARGS: more of sam's own)
+	@$(BIN)/python -m sluicegate_cli.deploying $(ARGS)
+	@$(MAKE) --no-print-directory build
 	@[ -z "$$AWS_REGION" ] || export AWS_DEFAULT_REGION="$${AWS_DEFAULT_REGION:-$$AWS_REGION}"; \
 	$(BIN)/sam deploy $(ARGS)
 
 lock: setup ## write the locks again, from the *.in files
-	@for each in uv emulator runtime-image; do $(COMPILE) requirements/$$each.in -o requirements/$$each.txt; done
+	@for each in uv emulator runtime-image checkov; do $(COMPILE) requirements/$$each.in -o requirements/$$each.txt; done
 	@$(COMPILE) --python-version 3.13 requirements/crosscheck.in -o requirements/crosscheck.txt
 	@$(COMPILE) requirements/dev.in pyproject.toml -o requirements/dev.txt
 	@$(COMPILE) layers/dependencies/requirements.in -o layers/dependencies/requirements.txt
