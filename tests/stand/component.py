@@ -21,6 +21,17 @@ _BLOCK: Final = re.compile(r"\$\[\[\s*inputs\.([A-Za-z0-9_-]+)\s*\]\]")
 _TYPES: Final[Mapping[str, type]] = {"string": str, "boolean": bool, "array": list}
 
 
+class _Loader(yaml.SafeLoader):
+    """Reads GitLab's tag `!reference` too, as the list of keys that leads to what is meant."""
+
+
+def _reference(loader: yaml.SafeLoader, node: yaml.SequenceNode) -> list[Any]:
+    return loader.construct_sequence(node)
+
+
+_Loader.add_constructor("!reference", _reference)
+
+
 class InputError(ValueError):
     """GitLab does not create a pipeline of these inputs; the message names the input."""
 
@@ -86,7 +97,7 @@ def interpolated(text: str, **given: Any) -> dict[str, Any]:
         value = values[block[1]]
         return value if isinstance(value, str) else json.dumps(value)
 
-    config: dict[str, Any] = yaml.safe_load(_BLOCK.sub(paste, body))
+    config: dict[str, Any] = yaml.load(_BLOCK.sub(paste, body), _Loader)  # noqa: S506 (a safe loader)
     return config
 
 

@@ -1,6 +1,8 @@
 """The pipelines that the pages give to copy, as GitLab would read them."""
 
+import json
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,7 +10,11 @@ import yaml
 
 from sluicegate import __version__
 from stand import component
+from stand.api import package
+from stand.ci_variables import Variables
+from stand.shells import Machine
 from support.pages import PAGES, ROOT, name
+from support.thief import WRONG, serve
 
 CONNECT = ROOT / "docs/start/connect.md"
 FENCES = [
@@ -86,3 +92,55 @@ def test_a_persons_input_stays_a_value(reason: str) -> None:
         assert (
             component.pipeline(unchecked, reason=reason)[1][0].inputs["url"] == "https://evil.example.com/v1"
         )
+
+
+# The guides' pipelines, run
+
+
+def run(tmp_path: Path, job: component.Job, **variables: str) -> list[Any]:
+    """What the job asks of the API, in dash, with these variables of its own."""
+    headers = {
+        "Sluicegate-Id": "01M83C6AM7KY87WNER1QH3A4Y7",
+        "Sluicegate-Status": "succeeded",
+        "Sluicegate-Revision": "4",
+        "Sluicegate-Final": "true",
+        "Sluicegate-Upload": "present",
+    }
+    machine = Machine.with_shell("dash", tmp_path)
+    (machine.directory / "dist").mkdir()
+    for file in ("orders-api", "dist/orders-api", "dist/orders-search", "dist/orders-mail"):
+        (machine.directory / f"{file}.zip").write_bytes(package("x = 1\n"))
+    with serve(tmp_path, "api", WRONG, headers, tls=False) as api:
+        script = [re.sub(r"(?m)^url=.*", f"url={api.url}", line) for line in job.keywords["script"]]
+        local = component.Job(job.name, {**job.keywords, "script": script})
+        ended = machine.start(local, "a.b.c", given=Variables(job=variables)).wait()
+        asked = [request for request in api.received if request.startswith("POST /v1/deployments ")]
+    return [ended.code, *(json.loads(request.rsplit("\n\n", 1)[1]) for request in asked)]
+
+
+def guide(page: str) -> tuple[dict[str, Any], list[component.Job]]:
+    (text,) = [text for found, text in FENCES if found == ROOT / "docs/guides" / page]
+    return component.pipeline(text)
+
+
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_a_matrix_deploys_each_function_of_a_monorepo(tmp_path: Path, number: int) -> None:
+    config, (deploy, promote) = guide("monorepo.md")
+    assert config[deploy.name] == config[promote.name] == {"parallel": [".functions", "parallel"]}
+    ((name, functions),) = config[".functions"]["parallel"]["matrix"][0].items()
+    for index, (job, stage) in enumerate(((deploy, "staging"), (promote, "prod"))):
+        directory = tmp_path / str(index)
+        directory.mkdir()
+        code, asked = run(directory, job, **{name: functions[number]})
+        assert code == 0
+        assert (asked["function"], asked["stage"]) == (functions[number], stage)
+        assert re.fullmatch("[0-9a-f]{64}", asked["artifact"]["sha256"])
+
+
+def test_a_preview_is_made_by_the_merge_request_and_put_back_by_its_end(tmp_path: Path) -> None:
+    config, (deploy, promote) = guide("previews.md")
+    assert config[deploy.name]["environment"]["on_stop"] == promote.name
+    assert config[promote.name]["environment"] == {"name": "preview", "action": "stop"}
+    code, asked = run(tmp_path, deploy, CI_MERGE_REQUEST_IID="77")
+    assert (code, asked["stage"], asked["release"], asked["on_busy"]) == (0, "preview", "!77", "supersede")
+    assert (promote.inputs["from"], promote.inputs["stage"]) == ("staging", "preview")
