@@ -136,6 +136,8 @@ def _dry_run_summary(screen: Screen, body: Mapping[str, Any], answer: Mapping[st
         screen.line(f"  {describe.step(step)}")
     for name, fact in describe.plan(plan).items():
         screen.line(f"{name}: {fact}")
+    if unseen := answer.get("not_checked"):
+        screen.line(f"not checked, as only the deployer can look there: {'; '.join(unseen)}")
     if answer["busy"]:
         holder = answer["deployment"] or "another deployment"
         on_busy = body.get("on_busy") or ("supersede" if body["action"] == "rollback" else "fail")

@@ -378,6 +378,8 @@ def test_a_refused_or_dry_request_binds_nothing(at: GatewaySimulation) -> None:
     refused(422, "unprocessable", at.deploy, "0" * 64, claims)
     dry = at.request(claims, action="deploy", artifact={"sha256": sha256}, dry_run=True)
     assert (dry.status, dry.value["allowed"]) == (200, True)
+    assert any("has been uploaded" in what for what in dry.value["not_checked"])
+    assert dry.lines[-1].startswith("not checked: function orders and its alias prod in 111111111111")
     assert at.finish(at.deploy(sha256, claims)).status is Status.SUCCEEDED
 
 

@@ -8,7 +8,7 @@ from typing import Final
 
 from sluicegate.aws.lambda_ import FunctionApi, FunctionVersion, LambdaConflict, LambdaNotFound
 from sluicegate.aws.lambda_settings import SettingsDifference, difference
-from sluicegate.aws.s3 import Artifacts, object_key
+from sluicegate.aws.s3 import Artifacts, StoredArtifact, object_key
 from sluicegate.deployer.lookups import check_expected_version, check_state, read_alias
 from sluicegate.deployer.weights import refused_by_alias
 from sluicegate.deployment.model import Deployment
@@ -115,13 +115,9 @@ class Publisher:
             return settled
         if _KEY_DENIED.search(settled.code_error) and not settled.source_kms_key:
             return _unknown_key(settled)
-        artifact = self.artifacts.find(deployment.function, deployment.sha256)
-        if artifact is None:
-            message = f"artifact {deployment.sha256} was not uploaded"
-            return PermanentFailure("artifact_not_found", message)
-        if artifact.sha256 != deployment.sha256:
-            message = "the checksum of the stored artifact does not match its name"
-            return PermanentFailure("artifact_mismatch", message)
+        artifact = find_artifact(self.artifacts, deployment)
+        if isinstance(artifact, PermanentFailure):
+            return artifact
         if not self.locks.renew_publish_lock(deployment):
             return LockLost()
         updated = function.update_code(
@@ -165,6 +161,25 @@ class Publisher:
             self.sleep(delay)
             version = function.version()
         return Pending(f"the function's update is {version.last_update_status}, its state {version.state}")
+
+
+def find_artifact(artifacts: Artifacts, deployment: Deployment) -> StoredArtifact | PermanentFailure:
+    """Return the stored artifact with the accepted digest, or why there is none."""
+    artifact = artifacts.find(deployment.function, deployment.sha256)
+    if artifact is None:
+        return PermanentFailure("artifact_not_found", f"artifact {deployment.sha256} was not uploaded")
+    if artifact.sha256 != deployment.sha256:
+        message = "the checksum of the stored artifact does not match its name"
+        return PermanentFailure("artifact_mismatch", message)
+    return artifact
+
+
+def is_reusable(
+    function: FunctionApi, known: PublishedVersion | None, sha256: str, latest: FunctionVersion
+) -> bool:
+    """Return whether the recorded version can be used again: nothing has to be published then."""
+    found = _read_known(function, known, sha256)
+    return bool(known and found and found.state in _WILL_RUN and not _compare(known, found, latest))
 
 
 def _compare(known: PublishedVersion, found: FunctionVersion, latest: FunctionVersion) -> SettingsDifference:

@@ -23,13 +23,14 @@ from sluicegate.aws.lambda_ import (
 from sluicegate.aws.s3 import Artifacts
 from sluicegate.deployer.observe import observe
 from sluicegate.deployer.origins import Origins
+from sluicegate.deployer.preflight import preflight
 from sluicegate.deployer.publish import Publisher, PublishResult
 from sluicegate.deployer.restore import AliasRestorer, look_again
 from sluicegate.deployer.reuse import before_approval, reuse
 from sluicegate.deployer.shift import AliasMover
 from sluicegate.deployer.target import Targets
 from sluicegate.deployer.verify import verify
-from sluicegate.deployment.model import Deployment
+from sluicegate.deployment.model import Deployment, Status
 from sluicegate.rollout.actions import (
     Abort,
     Action,
@@ -73,6 +74,8 @@ class Runner:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._locks = store.locks
+        self._versions = store.versions
+        self._artifacts = artifacts
         self._targets = targets
         self._clock = clock
         self._publisher = Publisher(store.locks, store.versions, artifacts, sleep)
@@ -143,7 +146,10 @@ class Runner:
                 assert_never(never)
 
     def _before_approval(self, deployment: Deployment) -> Outcome:
-        """Ask for approval, unless the version that it is for can be seen to be unusable."""
+        """Ask for approval, unless it can be seen to be in vain."""
+        if deployment.status is not Status.AWAITING_APPROVAL:
+            target = self._targets.access(deployment)
+            return preflight(deployment, target, self._artifacts, self._versions)
         if deployment.version is None:
             return ApprovalRequested()
         try:

@@ -27,7 +27,7 @@ def verify(deployment: Deployment, target: TargetAccess, action: Verify) -> Outc
     wakes = smoke_test is not None and smoke_test.hook is None
     if problem := check_state(version, restoring=deployment.action == "rollback", woken=wakes):
         return problem
-    if action.gradual and (conflict := _find_weights_conflict(deployment, target.function, action, version)):
+    if action.gradual and (conflict := find_weights_conflict(deployment, target.function, action, version)):
         return conflict
     if alarm := _find_alarm(target, deployment.plan.watch):
         return alarm
@@ -40,7 +40,7 @@ def verify(deployment: Deployment, target: TargetAccess, action: Verify) -> Outc
     return Verified()
 
 
-def _find_weights_conflict(
+def find_weights_conflict(
     deployment: Deployment, function: FunctionApi, action: Verify, new: FunctionVersion
 ) -> PermanentFailure | VersionUnusable | None:
     """Return why Lambda would not share traffic between the versions."""

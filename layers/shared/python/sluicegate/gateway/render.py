@@ -65,7 +65,7 @@ def dry_run_response(
     request: DeploymentRequest, resolved: Resolved, *, busy: bool, holder: str | None
 ) -> GatewayResponse:
     """Render what the request would do. `holder` is the deployment in its way, if the caller may see it."""
-    plan = resolved.plan
+    plan, not_checked = resolved.plan, _not_checked(request, resolved)
     value = {
         "dry_run": True,
         "allowed": True,
@@ -75,6 +75,7 @@ def dry_run_response(
         "plan": plan_view(plan),
         "busy": busy,
         "deployment": holder,
+        "not_checked": not_checked,
     }
     lines = [f"allowed by rule {resolved.rule.name!r}", _dry_run_summary(request, resolved)]
     lines += resolved.notes
@@ -84,7 +85,26 @@ def dry_run_response(
     if busy:
         does = "would be superseded" if request.supersede else "is rolling out"
         lines.append(f"busy: {holder or 'another deployment'} {does}")
+    lines.append(f"not checked: {'; '.join(not_checked)}")
     return GatewayResponse(200, value, tuple(lines))
+
+
+def _not_checked(request: DeploymentRequest, resolved: Resolved) -> list[str]:
+    """Name what only the deployer can look at: the gateway has no access to targets."""
+    plan = resolved.plan
+    where = f"{plan.target.account} {plan.target.region}"
+    unseen = [f"function {request.function} and its alias {plan.alias} in {where}"]
+    if resolved.version:
+        unseen.append(f"whether version {resolved.version} still exists and can run")
+    elif request.action == "deploy":
+        unseen.append(f"whether artifact {resolved.sha256[:12]} has been uploaded")
+    if plan.steps[0].percent < 100:
+        unseen.append("whether traffic can be shared between the two versions")
+    if plan.watch and plan.watch.alarms:
+        unseen.append(f"whether alarms exist: {', '.join(map(clean, plan.watch.alarms))}")
+    if plan.smoke and plan.smoke.hook:
+        unseen.append(f"whether the hook, function {plan.smoke.hook}, exists")
+    return unseen
 
 
 def _dry_run_summary(request: DeploymentRequest, resolved: Resolved) -> str:
