@@ -19,6 +19,10 @@ DISAGREEMENTS: Final[dict[tuple[str, str], str]] = {
     ("test_nothing_else_is_done_while_an_update_runs-update", LOCALEMU): _BUSY,
     ("test_nothing_else_is_done_while_an_update_runs-publish", LOCALEMU): _BUSY,
     (
+        "test_an_update_that_leaves_the_key_out_drops_it",
+        LOCALEMU,
+    ): "LocalEmu knows no key of the code; AWS answers it (Lambda API reference, FunctionCodeLocation)",
+    (
         "test_an_alias_cannot_lead_to_a_version_that_does_not_exist-version",
         LOCALEMU,
     ): "LocalEmu points an alias at anything; AWS answers 404 (recorded: target_version_doesnotexist)",

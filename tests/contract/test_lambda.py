@@ -105,6 +105,35 @@ def test_nothing_else_is_done_while_an_update_runs(witness: Witness, function: s
     assert answer[:2] == ("ResourceConflictException", 409)
 
 
+KEY = "arn:aws:kms:eu-central-1:111111111111:key/7d9a1b5e-0000-4000-8000-000000000000"
+
+
+def code_of(witness: Witness, function: str) -> Any:
+    return witness.client("lambda").get_function(FunctionName=function, Qualifier="$LATEST")["Code"]
+
+
+def test_an_update_that_leaves_the_key_out_drops_it(witness: Witness, function: str) -> None:
+    """Documented: UpdateFunctionCode, SourceKMSKeyArn, "If you don't provide a customer managed key, …"."""
+    for release, key in (("second", {"SourceKMSKeyArn": KEY}), ("third", {})):
+        request = {"RevisionId": latest(witness, function)["RevisionId"], **witness.store_code(code(release))}
+        witness.client("lambda").update_function_code(FunctionName=function, **request, **key)
+        witness.settle(function)
+        assert code_of(witness, function).get("SourceKMSKeyArn") == key.get("SourceKMSKeyArn")
+
+
+def test_an_update_keeps_the_architecture_that_it_leaves_out(witness: Witness, function: str) -> None:
+    """Tried on LocalEmu 1.3.2, and by users of AWS, though documented as a default."""
+    stored = witness.store_code(code("second"))
+    revision = latest(witness, function)["RevisionId"]
+    lambda_ = witness.client("lambda")
+    lambda_.update_function_code(
+        FunctionName=function, RevisionId=revision, Architectures=["arm64"], **stored
+    )
+    witness.settle(function)
+    assert latest(witness, function)["Architectures"] == ["arm64"]
+    assert update(witness, function, "third")["Architectures"] == ["arm64"]
+
+
 # Versions
 
 
@@ -127,6 +156,21 @@ def test_unchanged_code_gives_the_same_version_again(witness: Witness, function:
     again = publish(witness, function, Description="another")
     assert (again["Version"], again["RevisionId"]) == (first["Version"], first["RevisionId"])
     assert again["Description"] == "ours"
+
+
+def test_an_older_version_of_the_same_code_is_not_given_again(witness: Witness, function: str) -> None:
+    """Documented: PublishVersion makes none if nothing changed "since the last version", and no other."""
+    first, second = two_versions(witness, function)
+    update(witness, function, "first")
+    third = publish(witness, function)
+    assert (first, second, third["Version"]) == ("1", "2", "3")
+
+
+def test_a_version_is_described_as_its_publication_says(witness: Witness, function: str) -> None:
+    """Recorded: test_version_lifecycle, first_publish_response: $LATEST keeps its own description."""
+    version = publish(witness, function)
+    assert version["Description"] == "ours"
+    assert latest(witness, function)["Description"] != "ours"
 
 
 def test_a_publication_with_another_revision_is_412(witness: Witness, function: str) -> None:

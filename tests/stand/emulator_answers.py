@@ -39,7 +39,10 @@ def install(pinned: Pinned) -> None:
 
 
 def fence_publications(pinned: Pinned) -> None:
-    """PublishVersion and UpdateFunctionCode: CodeSha256, RevisionId, and no update in progress."""
+    """PublishVersion and UpdateFunctionCode: CodeSha256, RevisionId, and no update in progress.
+
+    An update without SourceKMSKeyArn falls back to AWS's key (UpdateFunctionCode, read on 26 November 2026).
+    """
     lambda_: Any = import_module("ministack.services.lambda_svc")
     publish = pinned(lambda_, "_publish_version", "name", "data")
     update = pinned(lambda_, "_update_code", "name", "data")
@@ -78,7 +81,8 @@ def fence_publications(pinned: Pinned) -> None:
 
     def update_code(name: str, data: Mapping[str, Any]) -> Any:
         # CloudFormation's own calls name no revision; on AWS it waits instead.
-        return ("RevisionId" in data and in_progress(name)) or update(name, data)
+        refusal = "RevisionId" in data and in_progress(name)
+        return refusal or update(name, {"SourceKMSKeyArn": None, **data})
 
     lambda_._publish_version, lambda_._update_code = publish_version, update_code
 
