@@ -1,10 +1,11 @@
 """Table, bucket and logs in template.yaml."""
 
+import re
 from typing import Final
 
 import pytest
 
-from support.template import FUNCTIONS, RESOURCES, TEMPLATE, Json, listed, of_type, properties
+from support.template import FUNCTIONS, RESOURCES, ROOT, TEMPLATE, Json, listed, of_type, properties
 
 
 def test_every_log_group_forgets_in_time() -> None:
@@ -96,3 +97,20 @@ def test_the_artifact_bucket_refuses(sid: str, denied: list[str], condition: Jso
 def test_the_bucket_policy_allows_nobody_anything() -> None:
     document = properties("ArtifactBucketPolicy")["PolicyDocument"]
     assert {statement["Effect"] for statement in document["Statement"]} == {"Deny"}
+
+
+def test_the_pages_script_removes_the_policy_before_what_it_protects() -> None:
+    """The bucket's policy is kept with it, and denies everybody to delete an object."""
+    page = (ROOT / "docs" / "start" / "deploy.md").read_text()
+    [script] = re.findall(r"<<'PYTHON'\n(.*?)^PYTHON$", page, re.DOTALL | re.MULTILINE)
+    compile(script, "deploy.md", "exec")
+    steps = [
+        "DeletionProtectionEnabled=False",
+        "delete_table",
+        "s3.Policy().delete()",
+        "object_versions.delete()",
+    ]
+    places = [script.index(step) for step in [*steps, "s3.delete()"]]
+    assert places == sorted(places)
+    for name in ("Table", "ArtifactBucket"):
+        assert name in TEMPLATE["Outputs"]
