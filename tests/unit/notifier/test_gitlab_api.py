@@ -175,6 +175,21 @@ def test_a_link_that_gitlab_blocks_does_not_cost_the_status(gitlab: Instance) ->
     ]
 
 
+@pytest.mark.parametrize(
+    "message",
+    [
+        '{"target_url": ["is too long"]}',
+        '"400 Bad request - Target url is blocked"',
+        '"target_url is invalid"',
+    ],
+)
+def test_a_status_is_sent_once_more_without_its_link_and_not_again(gitlab: Instance, message: str) -> None:
+    gitlab.model.fault = Fault("answer", status=400, body=f'{{"message": {message}}}')
+    with pytest.raises(UndeliverableError):
+        gitlab.client().set_status("4213", SHA, {**STATUS, "target_url": "https://x"}, "v1")
+    assert sum(gitlab.model.requests.values()) == 2
+
+
 def test_what_gitlab_can_never_show_is_told_apart(gitlab: Instance) -> None:
     client, ground = gitlab.client(), gitlab.model.api.ground
     ground.taken_names = {str(STATUS["name"])}

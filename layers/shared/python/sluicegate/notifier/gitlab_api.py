@@ -237,7 +237,7 @@ def _refused_field(answer: HttpResponse, token: str) -> str | None:
     """Return the field without which GitLab may accept a status; None if it is not for a field."""
     message = _message(answer, token)
     match answer.status:
-        case 400 if '"target_url": [' in message:
+        case 400 if "target_url" in message or "target url" in message.lower():
             return "target_url"
         case 404 if "pipeline_id" in message:
             return "pipeline_id"
