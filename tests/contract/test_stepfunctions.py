@@ -5,11 +5,14 @@ August 2024. Documented: Step Functions API reference, read on 26 November 2026.
 """
 
 import json
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError, ParamValidationError
 
 from contract.witness import Emulator, Witness, eventually, refusal, role, unique
+from support.stepfunctions_model import StepFunctionsModel
 
 
 def definition(seconds: int) -> str:
@@ -17,71 +20,95 @@ def definition(seconds: int) -> str:
     return json.dumps({"QueryLanguage": "JSONata", "StartAt": "Wait", "States": {"Wait": wait}})
 
 
-def machine(witness: Witness, seconds: int) -> str:
+@dataclass
+class Execution:
+    """An execution of the model's."""
+
+    text: str
+    status: str
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A state machine, and a client for it."""
+
+    client: Any
+    arn: str
+
+    def start(self, name: str, given: Any) -> Any:
+        return self.client.start_execution(stateMachineArn=self.arn, name=name, input=json.dumps(given))
+
+
+def machine(witness: Witness, seconds: int) -> Machine:
+    """Return a state machine whose executions last for so long."""
     if not isinstance(witness, Emulator):
-        pytest.skip("the unit tests have no model of Step Functions with boto3's methods")
-    created = witness.client("stepfunctions").create_state_machine(
+        return modelled("RUNNING" if seconds else "SUCCEEDED")
+    client = witness.client("stepfunctions")
+    created = client.create_state_machine(
         name=unique(), definition=definition(seconds), roleArn=role(witness, "states.amazonaws.com")
     )
-    arn: str = created["stateMachineArn"]
-    return arn
+    return Machine(client, created["stateMachineArn"])
+
+
+def modelled(status: str) -> Machine:
+    executions: dict[str, Execution] = {}
+
+    def begin(name: str, given: str) -> None:
+        executions[name] = Execution(given, status)
+
+    model = StepFunctionsModel(executions.get, begin, lambda _: None)
+    return Machine(model, "arn:aws:states:eu-central-1:111111111111:stateMachine:rollout")
 
 
 @pytest.fixture(scope="module")
-def waiting(witness: Witness) -> str:
+def waiting(witness: Witness) -> Machine:
     """A state machine whose executions wait for longer than any test."""
     return machine(witness, 600)
 
 
 @pytest.fixture(scope="module")
-def brief(witness: Witness) -> str:
+def brief(witness: Witness) -> Machine:
     """A state machine whose executions end at once."""
     return machine(witness, 0)
 
 
-def start(witness: Witness, arn: str, name: str, given: Any) -> Any:
-    return witness.client("stepfunctions").start_execution(
-        stateMachineArn=arn, name=name, input=json.dumps(given)
-    )
-
-
-def test_the_same_start_again_while_it_runs_is_the_same_execution(witness: Witness, waiting: str) -> None:
+def test_the_same_start_again_while_it_runs_is_the_same_execution(waiting: Machine) -> None:
     """Recorded: test_start_execution_idempotent."""
     name = unique()
-    first = start(witness, waiting, name, {"id": 1})
-    again = start(witness, waiting, name, {"id": 1})
+    first, again = (waiting.start(name, {"id": 1}) for _ in range(2))
     assert again["executionArn"] == first["executionArn"]
-    assert again["startDate"] == first["startDate"]
+    assert again.get("startDate") == first.get("startDate")
 
 
-def test_the_same_name_with_another_input_is_refused(witness: Witness, waiting: str) -> None:
+def test_the_same_name_with_another_input_is_refused(waiting: Machine) -> None:
     """Recorded: test_start_execution_idempotent, start_exec_already_exists."""
     name = unique()
-    start(witness, waiting, name, {"id": 1})
-    answer = refusal(
-        witness.client("stepfunctions").start_execution, stateMachineArn=waiting, name=name, input='{"id":2}'
-    )
+    waiting.start(name, {"id": 1})
+    answer = refusal(waiting.start, name=name, given={"id": 2})
     assert answer[:2] == ("ExecutionAlreadyExists", 400)
 
 
-def test_the_name_of_an_execution_that_ended_is_refused(witness: Witness, brief: str) -> None:
+def test_the_name_of_an_execution_that_ended_is_refused(brief: Machine) -> None:
     """Documented: StartExecution, a closed execution of that name is ExecutionAlreadyExists for 90 days."""
-    states, name = witness.client("stepfunctions"), unique()
-    execution = start(witness, brief, name, {})["executionArn"]
-    eventually(lambda: states.describe_execution(executionArn=execution)["status"], "SUCCEEDED")
-    answer = refusal(states.start_execution, stateMachineArn=brief, name=name, input="{}")
-    assert answer[:2] == ("ExecutionAlreadyExists", 400)
+    name = unique()
+    execution = brief.start(name, {})["executionArn"]
+    eventually(lambda: brief.client.describe_execution(executionArn=execution)["status"], "SUCCEEDED")
+    assert refusal(brief.start, name=name, given={})[:2] == ("ExecutionAlreadyExists", 400)
 
 
-def test_an_execution_that_never_was_does_not_exist(witness: Witness, waiting: str) -> None:
-    arn = f"{waiting.replace(':stateMachine:', ':execution:')}:{unique()}"
-    answer = refusal(witness.client("stepfunctions").describe_execution, executionArn=arn)
+@pytest.mark.parametrize("name", ["a b", "a:b", "x" * 81])
+def test_the_name_of_an_execution_has_a_small_alphabet(waiting: Machine, name: str) -> None:
+    """Documented: StartExecution, name: 1 to 80 characters, no white space and no special ones."""
+    with pytest.raises((ClientError, ParamValidationError)):
+        waiting.start(name, {})
+
+
+def test_an_execution_that_never_was_does_not_exist(waiting: Machine) -> None:
+    arn = f"{waiting.arn.replace(':stateMachine:', ':execution:')}:{unique()}"
+    answer = refusal(waiting.client.describe_execution, executionArn=arn)
     assert answer[:2] == ("ExecutionDoesNotExist", 400)
 
 
-def test_what_is_no_token_is_invalid(witness: Witness, waiting: str) -> None:
-    assert waiting
-    answer = refusal(
-        witness.client("stepfunctions").send_task_success, taskToken="never was one", output="{}"
-    )
+def test_what_is_no_token_is_invalid(waiting: Machine) -> None:
+    answer = refusal(waiting.client.send_task_success, taskToken="never was one", output="{}")
     assert answer[:2] == ("InvalidToken", 400)

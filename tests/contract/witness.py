@@ -21,6 +21,7 @@ from botocore.exceptions import ClientError
 from moto import mock_aws
 
 from stand import HANDLER, Stand, package
+from support.cloudwatch_model import CloudWatchModel
 from support.lambda_model import LambdaModel
 from support.s3_model import S3Model
 from support.sts_model import StsModel
@@ -59,11 +60,12 @@ class Witness(Protocol):
 
 @dataclass(frozen=True)
 class Models:
-    """What the unit tests believe: `LambdaModel`, `S3Model`, `StsModel`, and moto's DynamoDB."""
+    """What the unit tests believe: a model of each service, and moto's DynamoDB."""
 
     lambda_: LambdaModel
     s3: S3Model = field(default_factory=S3Model)
     sts: StsModel = field(default_factory=StsModel)
+    cloudwatch: CloudWatchModel = field(default_factory=CloudWatchModel)
     name: str = MODEL
 
     def client(self, service: str) -> Any:
@@ -76,6 +78,8 @@ class Models:
                 return self.s3
             case "sts":
                 return self.sts
+            case "cloudwatch":
+                return self.cloudwatch
         return pytest.skip(f"the unit tests have no model of {service} with boto3's methods")
 
     def create_function(self, code: bytes) -> str:
