@@ -11,6 +11,7 @@ _MOTO: Final = "moto, which LocalEmu rests on, remembers no ClientRequestToken"
 _BUSY: Final = (
     "LocalEmu takes a call while an update runs; AWS answers 409 until it has ended (Lambda function states)"
 )
+_NAMES: Final = "LocalEmu does not validate an execution's name; AWS does (StartExecution, name)"
 _TAGS: Final = "LocalEmu does not validate a tag's value; AWS does (STS API reference, Tag)"
 
 DISAGREEMENTS: Final[dict[tuple[str, str], str]] = {
@@ -34,6 +35,10 @@ DISAGREEMENTS: Final[dict[tuple[str, str], str]] = {
         "test_a_policy_covers_one_queue",
         LOCALEMU,
     ): "LocalEmu does not validate a queue's policy; AWS does (SQS developer guide)",
+    **{
+        (f"test_the_name_of_an_execution_has_a_small_alphabet-{name}", LOCALEMU): _NAMES
+        for name in ("a b", "a:b", "x" * 81)
+    },
     **{
         (f"test_a_tag_takes_256_characters_of_a_small_alphabet-{value}", LOCALEMU): _TAGS
         for value in ("x" * 257, "a#b", "a\nb", "a,b")

@@ -5,7 +5,7 @@
 - Lambda publishes only the code and the revision that were named, and nothing while an update runs;
   publishing and the end of an update move $LATEST's revision.
 - An alias that is looked for or deleted, and provisioned concurrency of no alias, in Lambda's words.
-- The same start of an execution again, while it runs, is that execution.
+- The same start of an execution again, while it runs, is that execution; its name has a small alphabet.
 - A queue's policy covers that queue alone.
 - STS takes session names and tags of its documented alphabets only.
 """
@@ -26,6 +26,9 @@ _STALE = (
     "The Revision Id provided does not match the latest Revision Id. "
     "Call the GetFunction/GetAlias API to retrieve the latest Revision Id"
 )
+
+
+_EXECUTION_NAME = re.compile(r"""[^\s<>{}\[\]?*"#%\\^|~`$&,;:/\x00-\x1f\x7f-\x9f]{1,80}""")
 
 
 def install(pinned: Pinned) -> None:
@@ -154,6 +157,8 @@ def start_executions_once(pinned: Pinned) -> None:
 
     def start_execution(data: Mapping[str, Any]) -> Any:
         machine, name = data.get("stateMachineArn", ""), data.get("name")
+        if name is not None and not _EXECUTION_NAME.fullmatch(name):
+            return states.error_response_json("InvalidName", f"Invalid Name: '{name}'", 400)
         arn = f"{machine.replace(':stateMachine:', ':execution:')}:{name}"
         known = states._executions.get(arn) if name else None
         if known and known["status"] == "RUNNING" and known["input"] == data.get("input", "{}"):
