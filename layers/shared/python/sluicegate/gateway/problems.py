@@ -19,6 +19,7 @@ TITLES: Final = {
     "outdated": "A newer pipeline has been deployed",
     "source_changed": "The source stage does not serve this",
     "too_large": "The request is too large",
+    "throttled": "Too many requests",
     "token_used": "The token has been used for another request",
     "unavailable": "Temporarily unavailable",
     "unprocessable": "The request cannot be carried out",
@@ -109,6 +110,11 @@ def unprocessable(detail: str) -> Problem:
 def function_not_covered(function: str) -> Problem:
     """422: the gate file does not deploy the function."""
     return unprocessable(f"no entry of `functions` in the gate file covers {function}")
+
+
+def throttled(detail: str, retry_after: int) -> Problem:
+    """429: a limit that passes in `retry_after` seconds."""
+    return Problem(429, "throttled", detail, headers={"Retry-After": str(retry_after)})
 
 
 def unavailable(detail: str, retry_after: int = 5) -> Problem:

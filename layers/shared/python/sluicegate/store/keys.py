@@ -19,6 +19,7 @@
     found#ACCOUNT#REGION#FUNCTION#ALIAS   VERSION      a version that somebody else had made it serve
     newest-pipeline#ACCOUNT#REGION#...    PROJECT      the newest pipeline of a project that succeeded there
     hold#STAGE                            RULE         that a rule holds its functions in the stage, and why
+    uploads#HASH                          count        what a token, or a project in an hour, announced
     cursor-key                            key          the key that seals cursors
     poll#NUMBER                           poll         a place for a long poll, and its lease
     status#HASH, status#ID                             what GitLab was sent (`notifier.ledger`)
@@ -151,6 +152,11 @@ def newest_pipeline(deployment: Deployment) -> Key:
     target, by = deployment.plan.target, deployment.requested_by
     pk = f"newest-pipeline#{target.account}#{target.region}#{deployment.function}#{deployment.plan.alias}"
     return {"pk": pk, "sk": project_key(by.issuer, by.project_id)}
+
+
+def upload_count(counted: str) -> Key:
+    """What a token, or a project in an hour, has announced to upload."""
+    return {"pk": f"uploads#{counted}", "sk": "count"}
 
 
 def cursor_key() -> Key:

@@ -132,6 +132,30 @@ class Table:
             raise
         return True
 
+    def count(self, key: Key, amounts: Mapping[str, int], most: Mapping[str, int], expires: int) -> bool:
+        """Add to the counters of an item, and return True; return False where one would exceed its limit."""
+        names = {f"#{name}": name for name in amounts} | {"#expires": "expires_at"}
+        values = {f":{name}": amount for name, amount in amounts.items()} | {":expires": expires}
+        left = {f":left_{name}": most[name] - amount for name, amount in amounts.items()}
+        added = ", ".join(f"#{name} :{name}" for name in amounts)
+        within = [f"(attribute_not_exists(#{name}) OR #{name} <= :left_{name})" for name in amounts]
+        if min(left.values()) < 0:
+            return False
+        try:
+            self._client.update_item(
+                TableName=self._name,
+                Key=marshal(key),
+                UpdateExpression=f"SET #expires = :expires ADD {added}",
+                ConditionExpression=" AND ".join(within),
+                ExpressionAttributeNames=names,
+                ExpressionAttributeValues=marshal(values | left),
+            )
+        except ClientError as error:
+            if error.response["Error"]["Code"] == "ConditionalCheckFailedException":
+                return False
+            raise
+        return True
+
     def transaction(self) -> "Transaction":
         """Begin a transaction: nothing is written before its `commit`."""
         return Transaction(self)

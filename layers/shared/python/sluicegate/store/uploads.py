@@ -1,6 +1,6 @@
 """Artifacts that jobs announced: by which job, and for which commit."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from itertools import islice
 from typing import Final
@@ -8,6 +8,12 @@ from typing import Final
 from sluicegate.store import keys
 from sluicegate.store.keys import digest
 from sluicegate.store.table import Condition, Table
+
+MAX_UPLOADS_OF_TOKEN: Final = 64
+MAX_BYTES_OF_TOKEN: Final = 2 * 1024**3
+MAX_UPLOADS_OF_PROJECT: Final = 500
+MAX_BYTES_OF_PROJECT: Final = 20 * 1024**3
+"""How many uploads, and bytes, a token may announce, and a project in an hour."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +56,22 @@ class Uploads:
                 keys.ref_partition(*commit, upload.ref_type, upload.ref),
             ):
                 self._table.put({"pk": pk, "sk": upload.sha256, **created})
+
+    def count_for_token(self, issuer: str, jti: str, size: int, expires: int) -> bool:
+        """Count an upload of a token's; return False if it has announced too much."""
+        limits = {"uploads": MAX_UPLOADS_OF_TOKEN, "size": MAX_BYTES_OF_TOKEN}
+        return self._count(digest("token", issuer, jti), size, limits, expires)
+
+    def count_for_project(self, issuer: str, project_id: str, size: int) -> bool:
+        """Count an upload of a project's in this hour; return False if it has announced too much."""
+        hour = int(self._clock()) // 3_600
+        limits = {"uploads": MAX_UPLOADS_OF_PROJECT, "size": MAX_BYTES_OF_PROJECT}
+        counted = digest("project", issuer, project_id, str(hour))
+        return self._count(counted, size, limits, (hour + 1) * 3_600)
+
+    def _count(self, counted: str, size: int, limits: Mapping[str, int], expires: int) -> bool:
+        key = keys.upload_count(counted)
+        return self._table.count(key, {"uploads": 1, "size": size}, limits, expires + 3_600)
 
     def is_registered(self, function: str, sha256: str) -> bool:
         """Say whether a job announced this digest for this function."""
