@@ -241,7 +241,7 @@ def test_a_revoked_token_is_refused_without_a_second_try(simulation: NotifierSim
     [
         ("ThrottlingException", "glpat-1", TransientError),
         ("ResourceNotFoundException", "glpat-1", PermanentError),
-        ("AccessDeniedException", "glpat-1", PermanentError),
+        ("AccessDeniedException", "glpat-1", TransientError),  # for a minute: IAM spreads late
         ("", "", PermanentError),
         ("", "two words", PermanentError),
         ("", "a\r\nHost: elsewhere", PermanentError),
