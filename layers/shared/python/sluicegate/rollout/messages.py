@@ -8,11 +8,13 @@ from sluicegate.rollout.outcomes import Published, Restored, VersionUnusable
 
 
 def queued(deployment: Deployment, by: str | None) -> str:
-    """Say which deployment holds the lock; `by` is None if that is unknown."""
-    holder = f"deployment {by}" if by else "another deployment"
+    """Say what is waited for. The holder of the publishing lock is of any stage, and so is not named.
+
+    Readers of this deployment may not see that one (security.md#visibility).
+    """
     if by and by == deployment.supersedes:
-        return f"waiting for {holder}, which this one supersedes"
-    return f"waiting for {holder}, which is publishing {deployment.function}"
+        return f"waiting for deployment {by}, which this one supersedes"
+    return f"waiting for another deployment, which is publishing {deployment.function}"
 
 
 def approval_requested(deployment: Deployment) -> str:

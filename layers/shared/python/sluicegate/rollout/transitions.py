@@ -132,7 +132,8 @@ def queued(deployment: Deployment, by: str | None, now: float) -> Deployment:
     waiting_since = deployment.approval.at if deployment.approval else deployment.created_at
     if now - seconds(waiting_since) > QUEUE_TIMEOUT:
         message = f"another deployment of {deployment.function} did not finish in time"
-        return fail(deployment, Reason("queue_timeout", message, {"by": by or "another deployment"}), now)
+        superseded = {"by": by} if by and by == deployment.supersedes else {}
+        return fail(deployment, Reason("queue_timeout", message, superseded), now)
     if deployment.status is Status.QUEUED:
         return deployment
     return deployment.changed(now, messages.queued(deployment, by), Status.QUEUED)
