@@ -434,8 +434,10 @@ def test_an_outage_of_lambda_does_not_end_what_waits(at: GatewaySimulation) -> N
     def down(_: str) -> None:
         raise error("ServiceException", 500)
 
-    at.model.before = down
     waiting = at.run_until(at.promote(version=tried.version), "awaiting_approval")
+    at.model.before = down
+    assert at.deployer.run_turn(waiting.id)["next"] == "wait"
+    assert at.now(waiting).status is Status.AWAITING_APPROVAL
     at.model.before = lambda _: None
     at.decide("approve", waiting)
     assert at.finish(waiting).status is Status.SUCCEEDED
