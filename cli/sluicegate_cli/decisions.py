@@ -1,15 +1,17 @@
 """Shared by `approve`, `reject` and `abort`: submit a decision on a deployment."""
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from sluicegate_cli.api import ApiClient
 from sluicegate_cli.exit_codes import ExitCode
 from sluicegate_cli.follow import follow
 from sluicegate_cli.options import SHORT_TEXT, CommandFunction, max_wait_option, wait_option
 from sluicegate_cli.screen import Screen
+
+if TYPE_CHECKING:
+    from sluicegate_cli.api import ApiClient
 
 _OUTCOMES: Final = {"approve": "approved", "reject": "rejected", "abort": "is being aborted"}
 
@@ -31,7 +33,7 @@ def decision_options(*, wait: bool) -> Callable[[CommandFunction], CommandFuncti
 
 
 def submit_decision(
-    api: ApiClient,
+    api: "ApiClient",
     screen: Screen,
     action: str,
     deployment: str,

@@ -16,18 +16,6 @@ import httpx2
 
 from sluicegate.text import clean
 
-HINTS: Final = {
-    "dns": "Check the host in SLUICEGATE_URL against the stack's output `Endpoint`, and this machine's DNS.",
-    "refused": "Check host and port in SLUICEGATE_URL, and whether a proxy is needed (HTTPS_PROXY).",
-    "network": "Check this machine's network, and whether a proxy is needed (HTTPS_PROXY).",
-    "timeout": "A firewall may drop it: check the network, and whether a proxy is needed (HTTPS_PROXY).",
-    "proxy": "Check HTTPS_PROXY: host, port and credentials. NO_PROXY=HOST leaves the proxy out.",
-    "certificate": "If a proxy intercepts TLS, set SSL_CERT_FILE to its certificate. Else correct the host.",
-    "tls": "Something else than HTTPS answers there. Check port and scheme in SLUICEGATE_URL, and proxies.",
-    "lost": "It is safe to run this again.",
-}
-"""What to do, by the reason of a failure."""
-
 _NETWORK: Final = frozenset({errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EHOSTDOWN})
 
 

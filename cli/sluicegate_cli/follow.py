@@ -5,20 +5,22 @@ import signal
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from rich.text import Text
 
 from sluicegate.deployment.durations import seconds
 from sluicegate.text import clean
 from sluicegate_cli import describe
-from sluicegate_cli.api import ApiClient
 from sluicegate_cli.durations import seconds_of
 from sluicegate_cli.errors import ApiError, Interrupted
 from sluicegate_cli.exit_codes import ExitCode
 from sluicegate_cli.links import with_links
 from sluicegate_cli.rollout_view import Reminder, RolloutView, approval_instructions
 from sluicegate_cli.screen import Screen, status_style
+
+if TYPE_CHECKING:
+    from sluicegate_cli.api import ApiClient
 
 _LONG_POLL: Final = 20  # seconds, the API's limit
 _MAX_PAUSE: Final = 5.0  # seconds
@@ -36,7 +38,7 @@ _OUTCOMES: Final = {
 
 
 def follow(
-    api: ApiClient,
+    api: "ApiClient",
     screen: Screen,
     deployment: Mapping[str, Any],
     *,
@@ -113,7 +115,7 @@ def _success(deployment: Mapping[str, Any]) -> str:
 class _TimelinePrinter:
     """Print what is new in a deployment: timeline entries, and in a log the remaining time."""
 
-    def __init__(self, screen: Screen, api: ApiClient) -> None:
+    def __init__(self, screen: Screen, api: "ApiClient") -> None:
         self._screen = screen
         self._api = api
         self._shown = 0

@@ -10,7 +10,6 @@ from typing import Any, Final
 
 import click
 
-from sluicegate_cli.api import ApiClient, endpoint
 from sluicegate_cli.durations import seconds_of
 from sluicegate_cli.errors import ApiError
 from sluicegate_cli.exit_codes import ExitCode
@@ -122,6 +121,8 @@ def api_command(function: Callable[..., ExitCode]) -> Callable[..., None]:
     def run(
         url: str | None, token_file: Path | None, as_json: bool, fields: tuple[str, ...], **arguments: Any
     ) -> None:
+        from sluicegate_cli.api import ApiClient, endpoint  # imports httpx2, which help does not need
+
         screen = Screen(as_json=as_json, fields=fields)
         exit_code: int
         try:

@@ -3,12 +3,11 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import wraps
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from sluicegate_cli import describe
-from sluicegate_cli.api import ApiClient
 from sluicegate_cli.exit_codes import ExitCode
 from sluicegate_cli.follow import continues, follow
 from sluicegate_cli.options import (
@@ -21,6 +20,9 @@ from sluicegate_cli.options import (
 )
 from sluicegate_cli.screen import Screen
 from sluicegate_cli.strategy import FORMS, StrategyParam
+
+if TYPE_CHECKING:
+    from sluicegate_cli.api import ApiClient
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,7 @@ def request_options(*, strategy: bool) -> Callable[[CommandFunction], CommandFun
     return decorate
 
 
-def submit(api: ApiClient, screen: Screen, request: SharedOptions, about: Mapping[str, Any]) -> ExitCode:
+def submit(api: "ApiClient", screen: Screen, request: SharedOptions, about: Mapping[str, Any]) -> ExitCode:
     """Request the deployment that `about` describes, and follow it. Raises ApiError."""
     body = {**about, **request.members}
     if request.dry_run:

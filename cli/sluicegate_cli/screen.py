@@ -22,7 +22,7 @@ from rich.text import Text
 from sluicegate.text import clean
 from sluicegate_cli import fields
 from sluicegate_cli.errors import ApiError
-from sluicegate_cli.failures import HINTS
+from sluicegate_cli.hints import hint
 from sluicegate_cli.layout import Column, dropped, indent_of, table, wrapped
 from sluicegate_cli.times import ago
 
@@ -34,25 +34,6 @@ _STYLES: Final = {
     "aborted": "bold yellow",
 }
 _LOG_WIDTH: Final = 160  # columns of what rich itself lays out in a log
-
-_HINTS: Final = {
-    "invalid_token": "Check that the token is fresh, and has this API's audience (id_tokens: ... aud).",
-    "not_allowed": "`sluicegate whoami` shows the claims of this job and what the rules allow.",
-    "not_found": "It does not exist, or this project may not see it; the API does not reveal which.",
-    "busy": "Wait for the deployment in progress, then run this again; or abort it with --on-busy supersede.",
-    "key_reused": "This Idempotency-Key was used for another request of this job. Use another key.",
-    "token_used": "This job's token was used for another request there. Use one job for each deployment.",
-    "source_changed": "The source stage serves something else. See `sluicegate status FUNCTION`.",
-    "wrong_state": "It is too late or too early for this. See `sluicegate status ID`.",
-    "outdated": "A newer pipeline has deployed there. To go back on purpose, use `sluicegate rollback`.",
-    "held": "`sluicegate hold STAGE` shows who holds it and why. A rollback is still possible.",
-    "not_as_expected": "The stage serves a different version. See `sluicegate status FUNCTION`.",
-    "unprocessable": "The request does not match what is recorded. See `sluicegate status FUNCTION`.",
-    "throttled": "It is safe to run this again in a moment.",
-    "unavailable": "It is safe to run this again in a moment.",
-    "unreachable": "Check SLUICEGATE_URL, and that it is reachable from here. It is safe to run this again.",
-    "unexpected_answer": "Check that SLUICEGATE_URL ends in /v1, and whether a proxy is in between.",
-}
 
 
 def status_style(status: str) -> str:
@@ -204,7 +185,7 @@ class Screen:
         for label, text in (
             ("failed check", document.get("check")),
             ("running", document.get("deployment")),
-            ("hint", HINTS.get(_text(document.get("cause"))) or _HINTS.get(code)),
+            ("hint", hint(code, _text(document.get("cause")))),
             ("note", error.note),
             ("request id", document.get("request_id")),
         ):

@@ -3,15 +3,17 @@
 import hashlib
 import zipfile
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
-from sluicegate_cli.api import ApiClient, not_uploaded
 from sluicegate_cli.exit_codes import ExitCode
 from sluicegate_cli.options import DIGEST, api_command
 from sluicegate_cli.request import SharedOptions, request_options, submit
 from sluicegate_cli.screen import Progress, Screen, format_size
+
+if TYPE_CHECKING:
+    from sluicegate_cli.api import ApiClient
 
 MAX_SIZE: Final = 262_144_000
 """Bytes of a zip that the API takes (`sluicegate.aws.s3`), which this does not import: it loads boto3."""
@@ -32,7 +34,7 @@ MAX_SIZE: Final = 262_144_000
 @request_options(strategy=True)
 @api_command
 def command(
-    api: ApiClient,
+    api: "ApiClient",
     screen: Screen,
     function: str,
     stage: str,
@@ -82,12 +84,14 @@ def _checked_size(file: Path) -> int:
     return total
 
 
-def _uploaded(api: ApiClient, screen: Screen, function: str, file: Path) -> str:
+def _uploaded(api: "ApiClient", screen: Screen, function: str, file: Path) -> str:
     """Upload the zip, unless it is there already, and return its SHA-256. Raises ApiError."""
     total = _checked_size(file)
     with file.open("rb") as source:
         digest = hashlib.file_digest(source, "sha256").hexdigest()
     screen.line(f"{file.name}: {format_size(total)}, sha256 {digest}")
+    from sluicegate_cli.api import not_uploaded
+
     # A presigned URL lasts for minutes: if it expires on a slow connection, request another one, once.
     refused: str | None = None
     for _ in range(2):

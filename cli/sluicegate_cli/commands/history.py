@@ -2,19 +2,21 @@
 
 from collections.abc import Mapping
 from itertools import islice
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 from rich.text import Text
 
 from sluicegate.text import clean
 from sluicegate_cli import describe
-from sluicegate_cli.api import ApiClient
 from sluicegate_cli.exit_codes import ExitCode
 from sluicegate_cli.layout import Column
 from sluicegate_cli.links import links, with_links
 from sluicegate_cli.options import api_command
 from sluicegate_cli.screen import Screen, status_style
+
+if TYPE_CHECKING:
+    from sluicegate_cli.api import ApiClient
 
 _PAGE: Final = 100  # the API's limit
 
@@ -41,7 +43,7 @@ _COLUMNS: Final = (
 )
 @api_command
 def command(
-    api: ApiClient,
+    api: "ApiClient",
     screen: Screen,
     function: str | None,
     stage: str | None,

@@ -1,16 +1,18 @@
 """`sluicegate hold`: block new deployments to a stage, lift the block, or show it."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from sluicegate_cli import describe
-from sluicegate_cli.api import ApiClient
 from sluicegate_cli.exit_codes import ExitCode
 from sluicegate_cli.layout import Column
 from sluicegate_cli.options import SHORT_TEXT, api_command
 from sluicegate_cli.screen import Screen
+
+if TYPE_CHECKING:
+    from sluicegate_cli.api import ApiClient
 
 
 @click.command("hold")
@@ -23,7 +25,7 @@ from sluicegate_cli.screen import Screen
 )
 @click.option("--release", is_flag=True, help="Release the stage.")
 @api_command
-def command(api: ApiClient, screen: Screen, stage: str, reason: str | None, release: bool) -> ExitCode:
+def command(api: "ApiClient", screen: Screen, stage: str, reason: str | None, release: bool) -> ExitCode:
     """Hold STAGE with --reason, release it with --release, or show who holds it.
 
     A hold takes effect within seconds: new deployments are rejected, for the functions of the rule that lets

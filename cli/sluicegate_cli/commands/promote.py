@@ -1,16 +1,18 @@
 """`sluicegate promote`: deploy to a stage what another stage serves."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from sluicegate_cli import describe
-from sluicegate_cli.api import ApiClient
 from sluicegate_cli.errors import ApiError
 from sluicegate_cli.exit_codes import ExitCode
 from sluicegate_cli.options import DIGEST, VERSION, api_command
 from sluicegate_cli.request import SharedOptions, request_options, submit
 from sluicegate_cli.screen import Screen
+
+if TYPE_CHECKING:
+    from sluicegate_cli.api import ApiClient
 
 
 @click.command("promote")
@@ -28,7 +30,7 @@ from sluicegate_cli.screen import Screen
 @request_options(strategy=True)
 @api_command
 def command(
-    api: ApiClient,
+    api: "ApiClient",
     screen: Screen,
     function: str,
     stage: str,
@@ -59,7 +61,7 @@ def command(
     return submit(api, screen, request, about)
 
 
-def _served(api: ApiClient, screen: Screen, function: str, stage: str) -> str:
+def _served(api: "ApiClient", screen: Screen, function: str, stage: str) -> str:
     """Return the version that the stage serves. Raises ApiError if it serves none or two."""
     serving = api.get("functions", function)["stages"].get(stage)
     if serving is None:

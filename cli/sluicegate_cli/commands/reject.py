@@ -1,19 +1,23 @@
 """`sluicegate reject`: reject a deployment that awaits a second person."""
 
+from typing import TYPE_CHECKING
+
 import click
 
-from sluicegate_cli.api import ApiClient
 from sluicegate_cli.decisions import decision_options, submit_decision
 from sluicegate_cli.exit_codes import ExitCode
 from sluicegate_cli.options import api_command
 from sluicegate_cli.screen import Screen
+
+if TYPE_CHECKING:
+    from sluicegate_cli.api import ApiClient
 
 
 @click.command("reject")
 @decision_options(wait=True)
 @api_command
 def command(
-    api: ApiClient, screen: Screen, deployment: str, reason: str | None, wait: bool, max_wait: float | None
+    api: "ApiClient", screen: Screen, deployment: str, reason: str | None, wait: bool, max_wait: float | None
 ) -> ExitCode:
     """Reject deployment ID, which awaits approval: it ends, and nothing is deployed.
 

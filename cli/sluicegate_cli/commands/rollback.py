@@ -1,14 +1,16 @@
 """`sluicegate rollback`: return a stage to what it served before."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from sluicegate_cli.api import ApiClient
 from sluicegate_cli.exit_codes import ExitCode
 from sluicegate_cli.options import VERSION, api_command
 from sluicegate_cli.request import SharedOptions, request_options, submit
 from sluicegate_cli.screen import Screen
+
+if TYPE_CHECKING:
+    from sluicegate_cli.api import ApiClient
 
 
 @click.command("rollback")
@@ -20,7 +22,7 @@ from sluicegate_cli.screen import Screen
 @request_options(strategy=False)
 @api_command
 def command(
-    api: ApiClient, screen: Screen, function: str, stage: str, version: str | None, request: SharedOptions
+    api: "ApiClient", screen: Screen, function: str, stage: str, version: str | None, request: SharedOptions
 ) -> ExitCode:
     """Return FUNCTION in STAGE to what it served before, at once.
 

@@ -1,7 +1,7 @@
 """`sluicegate status`: show one deployment, or what functions serve in each stage."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 from rich.text import Text
@@ -10,13 +10,15 @@ from sluicegate.deployment.durations import seconds
 from sluicegate.deployment.ulid import is_id
 from sluicegate.text import clean
 from sluicegate_cli import describe
-from sluicegate_cli.api import ApiClient
 from sluicegate_cli.durations import format_duration
 from sluicegate_cli.exit_codes import ExitCode
 from sluicegate_cli.layout import Column
 from sluicegate_cli.links import links, with_links
 from sluicegate_cli.options import api_command
 from sluicegate_cli.screen import Screen, status_style
+
+if TYPE_CHECKING:
+    from sluicegate_cli.api import ApiClient
 
 _COLUMNS: Final = (
     Column("function", least=12),
@@ -32,7 +34,7 @@ _COLUMNS: Final = (
 @click.command("status")
 @click.argument("what", metavar="[ID | FUNCTION]", required=False)
 @api_command
-def command(api: ApiClient, screen: Screen, what: str | None) -> ExitCode:
+def command(api: "ApiClient", screen: Screen, what: str | None) -> ExitCode:
     """Show deployment ID, or what FUNCTION (default: every function that you may see) serves in each stage.
 
     Exits with code 0 for every status. A script that needs the outcome uses `sluicegate watch ID`.

@@ -1,21 +1,25 @@
 """`sluicegate watch`: follow a deployment that another job or person started."""
 
+from typing import TYPE_CHECKING
+
 import click
 
 from sluicegate_cli import describe
-from sluicegate_cli.api import ApiClient
 from sluicegate_cli.exit_codes import ExitCode
 from sluicegate_cli.follow import continues, follow
 from sluicegate_cli.links import links
 from sluicegate_cli.options import api_command, max_wait_option
 from sluicegate_cli.screen import Screen
 
+if TYPE_CHECKING:
+    from sluicegate_cli.api import ApiClient
+
 
 @click.command("watch")
 @click.argument("deployment", metavar="ID")
 @max_wait_option
 @api_command
-def command(api: ApiClient, screen: Screen, deployment: str, max_wait: float | None) -> ExitCode:
+def command(api: "ApiClient", screen: Screen, deployment: str, max_wait: float | None) -> ExitCode:
     """Follow deployment ID from its start to its end.
 
     On a terminal it shows the traffic split, the remaining time and the next steps; in a log, one line for

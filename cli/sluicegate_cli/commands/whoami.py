@@ -1,20 +1,23 @@
 """`sluicegate whoami`: show the identity that the API sees, and what its rules allow."""
 
 import time
+from typing import TYPE_CHECKING
 
 import click
 
 from sluicegate.deployment.durations import seconds
-from sluicegate_cli.api import ApiClient
 from sluicegate_cli.exit_codes import ExitCode
 from sluicegate_cli.layout import Column
 from sluicegate_cli.options import api_command
 from sluicegate_cli.screen import Screen
 
+if TYPE_CHECKING:
+    from sluicegate_cli.api import ApiClient
+
 
 @click.command("whoami")
 @api_command
-def command(api: ApiClient, screen: Screen) -> ExitCode:
+def command(api: "ApiClient", screen: Screen) -> ExitCode:
     """Show the identity that the API sees, the claims that rules can match, and what the rules allow.
 
     Exit codes: 0 even if no rule matches, 3 if the token does not verify, with the failed check.

@@ -349,3 +349,25 @@ def test_did_you_mean(run: Run, arguments: tuple[str, ...], said: str) -> None:
 
     assert ended.code == 2
     assert said in ended.err
+
+
+@pytest.mark.parametrize("command", ["status", "watch", "hold", "deploy", "promote", "approve", "completion"])
+def test_help_and_completion_load_no_http_client(command: str) -> None:
+    source = (
+        "import sys; sys.argv = ['sluicegate', *sys.argv[1:]]\n"
+        "from sluicegate_cli.main import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "heavy = {'httpx2', 'boto3', 'botocore', 'yaml', 'pydantic', 'jwt', 'msgspec'}\n"
+        "print(sorted(heavy & set(sys.modules)))\n"
+    )
+
+    ended = subprocess.run(
+        [sys.executable, "-c", source, command, "--help"],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+
+    assert ended.stdout.splitlines()[-1] == "[]"

@@ -16,7 +16,8 @@ import pytest
 
 from sluicegate.aws import s3
 from sluicegate_cli.commands.deploy import MAX_SIZE
-from sluicegate_cli.failures import HINTS, failure_of
+from sluicegate_cli.failures import failure_of
+from sluicegate_cli.hints import CAUSES
 from support.cli_running import Run, running
 from support.cli_server import ID, TOKEN, Reply, Server, baking, publishing, serving, shown
 from support.cli_terminal import environment
@@ -91,7 +92,7 @@ def test_a_failure_names_the_host_and_what_to_check(
     assert sentence in found.sentence
     assert "Errno" not in found.sentence
     assert "canary" not in found.sentence
-    assert HINTS[reason]
+    assert CAUSES[reason]
 
 
 def test_a_proxy_is_named_without_its_password(monkeypatch: pytest.MonkeyPatch) -> None:

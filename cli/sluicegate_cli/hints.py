@@ -1,0 +1,39 @@
+"""What to do about an error, by its code or by the cause of a failed connection."""
+
+from typing import Final
+
+_CODES: Final = {
+    "invalid_token": "Check that the token is fresh, and has this API's audience (id_tokens: ... aud).",
+    "not_allowed": "`sluicegate whoami` shows the claims of this job and what the rules allow.",
+    "not_found": "It does not exist, or this project may not see it; the API does not reveal which.",
+    "busy": "Wait for the deployment in progress, then run this again; or abort it with --on-busy supersede.",
+    "key_reused": "This Idempotency-Key was used for another request of this job. Use another key.",
+    "token_used": "This job's token was used for another request there. Use one job for each deployment.",
+    "source_changed": "The source stage serves something else. See `sluicegate status FUNCTION`.",
+    "wrong_state": "It is too late or too early for this. See `sluicegate status ID`.",
+    "outdated": "A newer pipeline has deployed there. To go back on purpose, use `sluicegate rollback`.",
+    "held": "`sluicegate hold STAGE` shows who holds it and why. A rollback is still possible.",
+    "not_as_expected": "The stage serves a different version. See `sluicegate status FUNCTION`.",
+    "unprocessable": "The request does not match what is recorded. See `sluicegate status FUNCTION`.",
+    "throttled": "It is safe to run this again in a moment.",
+    "unavailable": "It is safe to run this again in a moment.",
+    "unreachable": "Check SLUICEGATE_URL, and that it is reachable from here. It is safe to run this again.",
+    "unexpected_answer": "Check that SLUICEGATE_URL ends in /v1, and whether a proxy is in between.",
+}
+
+CAUSES: Final = {
+    "dns": "Check the host in SLUICEGATE_URL against the stack's output `Endpoint`, and this machine's DNS.",
+    "refused": "Check host and port in SLUICEGATE_URL, and whether a proxy is needed (HTTPS_PROXY).",
+    "network": "Check this machine's network, and whether a proxy is needed (HTTPS_PROXY).",
+    "timeout": "A firewall may drop it: check the network, and whether a proxy is needed (HTTPS_PROXY).",
+    "proxy": "Check HTTPS_PROXY: host, port and credentials. NO_PROXY=HOST leaves the proxy out.",
+    "certificate": "If a proxy intercepts TLS, set SSL_CERT_FILE to its certificate. Else correct the host.",
+    "tls": "Something else than HTTPS answers there. Check port and scheme in SLUICEGATE_URL, and proxies.",
+    "lost": "It is safe to run this again.",
+}
+"""What to do, by the reason of a failure."""
+
+
+def hint(code: str, cause: str = "") -> str | None:
+    """Return the advice about a failure's cause, else about an error's code; None if there is none."""
+    return CAUSES.get(cause) or _CODES.get(code)
