@@ -5,6 +5,7 @@ Every request is safe to retry, because the same request has one effect
 presigned URL.
 """
 
+import os
 import random
 import re
 import time
@@ -95,11 +96,7 @@ class ApiClient:
         self._notice = notice
         self._sleep = sleep
         self._offset = 0.0  # seconds that the API's clock is ahead of this one
-        # A loopback endpoint has no TLS: never use a proxy from the environment for it.
-        # Follow no redirect: it would send the token to a host that nobody configured.
-        self._http = httpx2.Client(
-            timeout=_TIMEOUT, trust_env=not is_loopback(url), follow_redirects=False, headers=_AGENT
-        )
+        self._http = http_client(url, _TIMEOUT)
 
     def __enter__(self) -> Self:
         return self
@@ -239,6 +236,29 @@ class ApiClient:
             self._sleep(pause)
             waited += pause
         raise AssertionError("the last attempt returns or raises")
+
+
+def http_client(url: str, timeout: httpx2.Timeout) -> httpx2.Client:
+    """Return a client for the URL's host. Raises UsageError for an unusable proxy or certificate file.
+
+    A loopback endpoint has no TLS: a proxy of the environment is never used for it. No redirect is followed:
+    it would send the token to a host that nobody configured.
+    """
+    try:
+        return httpx2.Client(
+            timeout=timeout, trust_env=not is_loopback(url), follow_redirects=False, headers=_AGENT
+        )
+    except ImportError:
+        raise click.UsageError(
+            "a SOCKS proxy is set (HTTPS_PROXY, ALL_PROXY), which needs: pip install socksio"
+        ) from None
+    except OSError as error:  # ssl.SSLError too
+        file = os.environ.get("SSL_CERT_FILE") or os.environ.get("SSL_CERT_DIR") or "the CA certificates"
+        raise click.UsageError(f"cannot use {clean(file)} of SSL_CERT_FILE: {clean(str(error))}") from None
+    except (ValueError, httpx2.InvalidURL):  # whose text may hold the proxy's password
+        raise click.UsageError(
+            "HTTPS_PROXY, HTTP_PROXY or ALL_PROXY is no proxy's URL, such as http://proxy.example.com:3128"
+        ) from None
 
 
 def endpoint(url: str) -> str:

@@ -51,13 +51,13 @@ def failure_of(error: httpx2.TransportError, url: str) -> Failure:
         if isinstance(cause, ssl.SSLError):
             return Failure("tls", f"no TLS connection to {host}: {clean(str(cause), 100)}")
         if isinstance(cause, socket.gaierror):
-            return Failure("dns", f"cannot resolve the host name {_proxied(host)}")
+            return Failure("dns", f"cannot resolve the host name {_proxied(url, host.partition(':')[0])}")
         if isinstance(cause, ConnectionRefusedError):
-            return Failure("refused", f"{_proxied(host)} refused the connection")
+            return Failure("refused", f"{_proxied(url, host)} refused the connection")
         if isinstance(cause, OSError) and cause.errno in _NETWORK:
             return Failure("network", f"there is no route to {host}")
     if isinstance(error, httpx2.ConnectError):
-        return Failure("network", f"no connection to {_proxied(host)}: {clean(str(error), 100)}")
+        return Failure("network", f"no connection to {_proxied(url, host)}: {clean(str(error), 100)}")
     return Failure("lost", f"the connection to {host} was lost", permanent)
 
 
@@ -77,10 +77,10 @@ def _host(url: str) -> str:
     return clean(f"{parts.hostname or '?'}{port}", 100)
 
 
-def _proxied(host: str) -> str:
+def _proxied(url: str, host: str) -> str:
     """Name the proxy too, if the environment has one: the name that fails may be its."""
-    proxy = _proxy()
-    return f"{host} (or of the proxy {proxy.strip()})" if proxy and not host.startswith("127.") else host
+    proxy = _proxy() if url.startswith("https:") else ""
+    return f"{host} (or the proxy {proxy.strip()})" if proxy else host
 
 
 def _proxy(environment: Mapping[str, str] = os.environ) -> str:

@@ -10,6 +10,8 @@ from typing import Any, Final
 
 import click
 
+import sluicegate
+from sluicegate.text import clean
 from sluicegate_cli.durations import seconds_of
 from sluicegate_cli.errors import ApiError
 from sluicegate_cli.exit_codes import ExitCode
@@ -71,6 +73,7 @@ class TextParam(click.ParamType):
 
 
 SHORT_TEXT = TextParam(256)
+KEY = PatternParam("key", r"[\x20-\x7e]{1,128}", "a key of 1 to 128 printable ASCII characters")
 DIGEST = PatternParam("sha256", r"[0-9a-f]{64}", "the 64 lower-case hex digits of a SHA-256")
 VERSION = PatternParam("version", r"[1-9][0-9]{0,17}", "a published version's number, such as 41")
 
@@ -123,6 +126,10 @@ def api_command(function: Callable[..., ExitCode]) -> Callable[..., None]:
     ) -> None:
         from sluicegate_cli.api import ApiClient, endpoint  # imports httpx2, which help does not need
 
+        for name, value in arguments.items():
+            if value == "":
+                what = name.replace("_", "-")
+                raise click.UsageError(f"the value of {what} is empty: is a variable unset in this job?")
         screen = Screen(as_json=as_json, fields=fields)
         exit_code: int
         try:
@@ -134,6 +141,11 @@ def api_command(function: Callable[..., ExitCode]) -> Callable[..., None]:
         except KeyboardInterrupt as error:
             screen.note(getattr(error, "note", "") or _UNFOLLOWED)
             exit_code = 128 + getattr(error, "number", signal.SIGINT)
+        except UnicodeEncodeError:
+            raise click.UsageError("an argument is not text in this locale's encoding") from None
+        except (KeyError, TypeError, AttributeError, IndexError) as error:
+            screen.error(_unreadable(error))
+            exit_code = ExitCode.UNAVAILABLE
         except OSError as error:
             if error.filename is None:
                 raise
@@ -147,6 +159,19 @@ def _start_of(file: Path) -> str:
     """Return the text of a token's file. A device would never end."""
     with file.open("rb") as source:
         return source.read(_TOKEN_FILE).decode("utf-8", "replace")
+
+
+def _unreadable(error: Exception) -> ApiError:
+    """Return the error of a document of another shape than the API's, as another server may answer."""
+    lacks = (
+        f" has no {clean(str(error))}" if isinstance(error, KeyError) else " has another shape than expected"
+    )
+    detail = (
+        f"the endpoint responded with JSON that{lacks}: it is not Sluicegate's API, or of another version"
+        f" than this command ({sluicegate.__version__})"
+    )
+    document = {"code": "unexpected_answer", "title": "Unexpected response", "detail": detail}
+    return ApiError(ExitCode.UNAVAILABLE, document)
 
 
 def _token(file: Path | None) -> str:

@@ -11,6 +11,7 @@ from sluicegate_cli import describe
 from sluicegate_cli.exit_codes import ExitCode
 from sluicegate_cli.follow import continues, follow
 from sluicegate_cli.options import (
+    KEY,
     SHORT_TEXT,
     VERSION,
     CommandFunction,
@@ -55,6 +56,7 @@ _SHARED: Final[tuple[Callable[[CommandFunction], CommandFunction], ...]] = (
     click.option("--dry-run", is_flag=True, help="Show what would happen, and deploy nothing."),
     click.option(
         "--idempotency-key",
+        type=KEY,
         metavar="KEY",
         help="Identify the request. By default, repeating the command in the same job finds its deployment.",
     ),
@@ -88,8 +90,8 @@ def request_options(*, strategy: bool) -> Callable[[CommandFunction], CommandFun
             **arguments: Any,
         ) -> Any:
             members = {
-                "release": release,
-                "description": description,
+                "release": release or None,  # empty as `--release "$CI_COMMIT_TAG"` on a branch
+                "description": description or None,
                 "expect": expect_version and {"version": expect_version},
                 "on_busy": on_busy,
                 "strategy": strategy,

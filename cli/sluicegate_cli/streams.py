@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from io import TextIOWrapper
 from typing import Final, NoReturn
 
+import sluicegate
 from sluicegate_cli.errors import Interrupted
 
 INTERRUPTED: Final = 128 + signal.SIGINT
@@ -21,6 +22,10 @@ INTERRUPTED: Final = 128 + signal.SIGINT
 BROKEN_PIPE: Final = 128 + signal.SIGPIPE
 """The exit code when the reader of the output went away, as shells have it."""
 
+BUG: Final = 70
+"""The exit code after an unforeseen error (EX_SOFTWARE of sysexits.h): 1 is an outcome of a deployment."""
+
+_OUTPUT: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG, errno.EBADF, errno.EROFS})
 _NO_OUTPUT: Final = 5  # it is safe to run the same command again
 _LOOKALIKES: Final = {
     "✓": "+",
@@ -80,9 +85,29 @@ def ending() -> Iterator[None]:
         if error.filename is not None:
             _say(f"cannot use {error.filename}: {error.strerror}")
             sys.exit(2)
+        if error.errno not in _OUTPUT:
+            _bug(error)
         _say(f"cannot write the output: {error.strerror}. An accepted deployment continues on its own.")
         _quiet()
         sys.exit(_NO_OUTPUT)
+    except Exception as error:
+        _bug(error)
+
+
+def _bug(error: Exception) -> NoReturn:
+    """End after an error that nobody foresaw, with a code that is no outcome of a deployment.
+
+    The error's text may hold anything, so only its type and place are shown.
+    """
+    import traceback
+
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    where = f"{os.path.basename(place.filename)}:{place.lineno}"
+    _say(
+        f"a bug in sluicegate {sluicegate.__version__}: {type(error).__name__} in {where}. Please report it."
+        " An accepted deployment continues on its own."
+    )
+    sys.exit(BUG)
 
 
 def _say(message: str) -> None:

@@ -17,7 +17,7 @@ import httpx2
 
 from sluicegate.gate.policy import Gate
 from sluicegate.oidc.identity import Issuer
-from sluicegate_cli.api import ApiClient, is_loopback
+from sluicegate_cli.api import ApiClient, http_client, is_loopback
 from sluicegate_cli.doctor import api_checks
 from sluicegate_cli.doctor.aws_calls import CouldNotCheck
 from sluicegate_cli.doctor.findings import API, Finding, Verdict
@@ -51,7 +51,7 @@ def of_output(output: str, url: str) -> Iterator[Finding]:
 
 def of_gateway_responses(url: str) -> Iterator[Finding]:
     """Read how API Gateway itself answers where no method exists: what type, and which status."""
-    with httpx2.Client(timeout=_TIMEOUT, trust_env=not is_loopback(url), follow_redirects=False) as http:
+    with http_client(url, _TIMEOUT) as http:
         try:
             answer = http.get(f"{url}/no-such-path")
         except httpx2.HTTPError as error:
@@ -136,7 +136,7 @@ def download(url: str, most: int) -> bytes:
     data = bytearray()
     try:
         with (
-            httpx2.Client(timeout=_TIMEOUT, trust_env=not is_loopback(url), follow_redirects=False) as http,
+            http_client(url, _TIMEOUT) as http,
             http.stream("GET", url) as answer,
         ):
             if not answer.is_success:

@@ -101,7 +101,7 @@ def test_a_proxy_is_named_without_its_password(monkeypatch: pytest.MonkeyPatch) 
 
     found = failure_of(error, URL)
 
-    assert "(or of the proxy proxy.example.com:3128)" in found.sentence
+    assert "(or the proxy proxy.example.com:3128)" in found.sentence
     assert "canary" not in found.sentence
 
 
@@ -359,3 +359,111 @@ def test_check_prints_the_digest_that_records_name(
 
     assert len(digest) == 64
     assert f"sluicegate.yaml: digest {digest}" in run("check").out
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("whoami",),
+        ("status",),
+        ("status", "orders-api"),
+        ("status", ID),
+        ("watch", ID),
+        ("history",),
+        ("hold", "prod"),
+        ("rollback", "orders-api", "prod"),
+        ("promote", "orders-api", "prod", "--from", "dev"),
+        ("rollback", "orders-api", "prod", "--dry-run"),
+        ("approve", ID),
+    ],
+)
+@pytest.mark.parametrize(
+    "document",
+    [{"hello": 1}, {"id": ID}, {"items": 1}, {"items": [1], "next_cursor": None}, {"id": ID, "steps": 7}],
+)
+def test_json_of_another_server_is_no_traceback(
+    run: Run, server: Server, arguments: tuple[str, ...], document: dict[str, object]
+) -> None:
+    server.replies = _Everything(Reply(200, document))
+
+    ended = run(*arguments)
+
+    assert ended.code in (0, 5)
+    if ended.code == 5:
+        assert "unexpected_answer" in ended.err
+        assert "not Sluicegate's API, or of another version" in ended.err
+
+
+class _Everything(dict[tuple[str, str], list[Reply]]):
+    """One reply to every request."""
+
+    def __init__(self, reply: Reply) -> None:
+        super().__init__()
+        self._reply = reply
+
+    def get(self, key: object, default: object = None) -> list[Reply]:  # noqa: ARG002
+        return [self._reply]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("HTTPS_PROXY", "socks5://127.0.0.1:1", "pip install socksio"),
+        ("HTTPS_PROXY", "ftp://ada:canary@proxy.example.com", "no proxy's URL"),
+        ("SSL_CERT_FILE", "/nonexistent.pem", "cannot use /nonexistent.pem of SSL_CERT_FILE"),
+        ("SSL_CERT_FILE", __file__, "of SSL_CERT_FILE"),
+    ],
+)
+def test_an_environment_that_is_unusable_is_named(
+    run: Run, monkeypatch: pytest.MonkeyPatch, name: str, value: str, said: str
+) -> None:
+    monkeypatch.setenv("SLUICEGATE_URL", "https://127.0.0.1:1/v1")
+    monkeypatch.setenv("SLUICEGATE_TOKEN", TOKEN)
+    monkeypatch.setenv(name, value)
+
+    ended = run("whoami")
+
+    assert ended.code == 2
+    assert said in ended.err
+    assert "canary" not in ended.err
+
+
+def test_values_that_cannot_be_sent_are_refused_here(run: Run, server: Server) -> None:
+    for arguments, said in (
+        (("rollback", "f", "s", "--idempotency-key", "\xe4"), "printable ASCII"),
+        (("rollback", "f", "s", "--idempotency-key", "a\nb"), "printable ASCII"),
+        (("abort", ID, "--reason", "\udcff"), "not text in this locale's encoding"),
+        (("watch", "\udcff"), "not text in this locale's encoding"),
+        (("status", ""), "the value of what is empty"),
+        (("rollback", "", "prod"), "the value of function is empty"),
+        (("promote", "f", "prod", "--from", ""), "the value of source is empty"),
+    ):
+        ended = run(*arguments)
+
+        assert ended.code == 2, arguments
+        assert said in ended.err
+    assert not server.asked
+
+
+def test_an_empty_release_is_none(run: Run, server: Server) -> None:
+    run("rollback", "orders-api", "prod", "--release", "", "--description", "", "--no-wait")
+
+    (asked,) = server.calls("POST", "/deployments")
+    assert not {"release", "description"} & set(asked.json)
+
+
+def test_a_bug_is_no_outcome_of_a_deployment(
+    run: Run, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> object:
+        raise ZeroDivisionError(TOKEN)
+
+    monkeypatch.setattr("sluicegate_cli.api.ApiClient.get", fail)
+
+    ended = run("whoami")
+
+    assert ended.code == 70
+    assert "a bug in sluicegate" in ended.err
+    assert "ZeroDivisionError in test_messages.py" in ended.err
+    assert TOKEN not in ended.err
+    assert not server.asked
