@@ -148,8 +148,11 @@ class Runner:
     def _before_approval(self, deployment: Deployment) -> Outcome:
         """Ask for approval, unless it can be seen to be in vain."""
         if deployment.status is not Status.AWAITING_APPROVAL:
-            target = self._targets.access(deployment)
-            return preflight(deployment, target, self._artifacts, self._versions)
+            try:
+                target = self._targets.access(deployment)
+                return preflight(deployment, target, self._artifacts, self._versions)
+            except LambdaUnavailable:  # that says nothing: all of it is looked at again after the approval
+                return ApprovalRequested()
         if deployment.version is None:
             return ApprovalRequested()
         try:
