@@ -130,6 +130,11 @@ def test_addresses_can_be_limited_and_never_widen_what_is_allowed() -> None:
     assert statement["Resource"] == "execute-api:/*"
 
 
+def test_what_closes_the_api_takes_effect_at_once() -> None:
+    """A policy and a closed address count from the API's next deployment: each of the stack's makes one."""
+    assert properties("Api")["AlwaysDeploy"] is True
+
+
 def test_a_web_acl_counts_by_address_and_keeps_no_sample() -> None:
     acl = properties("AddressLimit")
     assert acl["Scope"] == "REGIONAL"
