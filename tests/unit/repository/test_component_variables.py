@@ -202,7 +202,12 @@ def everything(scene: Scene) -> dict[str, str]:
     return {name: scene.hostile(name) for name in sorted(names - left_out)}
 
 
-@pytest.mark.parametrize("way", WAYS)
+QUICK: Final = {"dotenv", "pipeline"}
+
+
+@pytest.mark.parametrize(
+    "way", [pytest.param(way, marks=() if way in QUICK else pytest.mark.extended) for way in WAYS]
+)
 def test_all_variables_at_once_change_nothing(scene: Scene, way: str) -> None:
     ended = scene.run(Variables(**{way: everything(scene)}))
     scene.nothing_stolen()
