@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from sluicegate.deployment.plan import Metric
 from sluicegate.rollout.analysis import AlarmState, VersionMetrics
 
 Pages = Callable[..., Iterator[dict[str, Any]]]
@@ -68,13 +69,12 @@ class CloudWatchModel:
         """Return the values: none where nothing happened."""
         [version] = [one["Value"] for one in stat["Metric"]["Dimensions"] if one["Name"] == "ExecutedVersion"]
         metrics = self.metrics.get(version, VersionMetrics())
-        ran = metrics.durations or metrics.invocations
         value: float | None = {
             ("Invocations", "Sum"): metrics.invocations,
             ("Errors", "Sum"): metrics.errors,
             ("Throttles", "Sum"): metrics.throttles,
             ("Duration", "p95"): metrics.duration_p95,
-            ("Duration", "SampleCount"): ran if metrics.duration_p95 is not None else 0,
+            ("Duration", "SampleCount"): metrics.samples(Metric.DURATION_P95),
         }[stat["Metric"]["MetricName"], stat["Stat"]]
         return [float(value)] if value else []
 

@@ -110,7 +110,7 @@ def test_each_version_has_metrics_from_its_own_start(client: Any, stub: Stubber)
 def test_no_data_is_no_requests(client: Any, stub: Stubber) -> None:
     expect(stub, "2", BEGAN, BEGAN, 120)
     assert CloudWatch(client).version_metrics("orders", "prod", {"2": BEGAN}, BEGAN) == {
-        "2": VersionMetrics()
+        "2": VersionMetrics(durations=0)
     }
 
 

@@ -58,7 +58,7 @@ def checked(steps: Sequence[TrafficStep]) -> tuple[TrafficStep, ...]:
 
 
 def is_at_least_as_cautious(
-    one: Sequence[TrafficStep], other: Sequence[TrafficStep], *, watched: bool
+    one: Sequence[TrafficStep], other: Sequence[TrafficStep], *, watched: bool = True
 ) -> bool:
     """Say whether `one` is as cautious as `other`, or more. `watched` says whether the bakes are watched.
 

@@ -35,14 +35,15 @@ class AlarmState(StrEnum):
 class VersionMetrics:
     """Lambda's metrics of one version behind an alias.
 
-    `duration_p95` is of so many `durations`, in milliseconds, and None if nothing ran.
+    `duration_p95` is of so many `durations`, in milliseconds, and None if nothing ran. Without a number of
+    their own, there is one duration for each invocation.
     """
 
     invocations: int = 0
     errors: int = 0
     throttles: int = 0
     duration_p95: float | None = None
-    durations: int = 0
+    durations: int | None = None
 
     def samples(self, metric: Metric) -> int:
         """Return of how many requests a metric says something.
@@ -56,7 +57,8 @@ class VersionMetrics:
             case Metric.THROTTLES:
                 return self.invocations + self.throttles
             case Metric.DURATION_P95:
-                return self.durations if self.duration_p95 is not None else 0
+                durations = self.invocations if self.durations is None else self.durations
+                return durations if self.duration_p95 is not None else 0
             case _ as never:
                 assert_never(never)
 
