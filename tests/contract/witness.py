@@ -1,4 +1,4 @@
-"""Who answers the contract's questions as AWS would: a model in memory, or an emulator over HTTP.
+"""The witnesses of the contract with AWS: models in memory, and emulators over HTTP.
 
 A case says what AWS answers, with its source, and never what a witness answers. Where a witness is known to
 answer otherwise, `disagreements` says so, and the case fails as soon as that is no longer true.

@@ -78,7 +78,7 @@ def test_lines_for_shells_cannot_be_forged(written: Written) -> None:
     assert len(lines) == len(result["timeline"])
     result, lines = written.get("/deployments", function=written.function)
     assert len(lines) == 1 + len(result["items"])
-    assert {line.count("\t") for line in lines} == {7}
+    assert {line.count("\t") for line in lines} == {8}
     result, lines = written.get(f"/functions/{written.function}")
     assert len(lines) == 1 + len(result["stages"])
     assert {line.count("\t") for line in lines} == {5}
