@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -125,9 +126,10 @@ def command(
     connect = url is not None or given is not None
     if not (connect or log or function or stack):
         raise click.UsageError("nothing to check: specify a URL and a token, --log, --function or --stack")
+    gate = cache(lambda: _gate(screen, gate_file, stack_name=stack or "sluicegate"))
     findings = _of_log(log) if log else []
     if (connect and not (log or function or stack)) or (given and connect):
-        findings += Examination(url, given, request, *_gate(screen, gate_file)).findings()
+        findings += Examination(url, given, request, *gate()).findings()
     if function:
         from sluicegate_cli.doctor import aws_checks  # imports boto3
 
@@ -136,7 +138,7 @@ def command(
     interrupted = False
     if stack:
         about_stack = _StackOptions(stack, region, url, gate_file, attempt, yes, show_account)
-        found, report, interrupted = _of_stack(screen, about_stack)
+        found, report, interrupted = _of_stack(screen, about_stack, *gate())
         findings += found
     findings = _without(given or "", list(dict.fromkeys(findings)))
     _show(screen, findings, report)
@@ -159,12 +161,13 @@ class _StackOptions:
     show_account: bool
 
 
-def _of_stack(screen: Screen, options: _StackOptions) -> tuple[list[Finding], dict[str, Any], bool]:
+def _of_stack(
+    screen: Screen, options: _StackOptions, gate: Gate | None, error: Finding | None
+) -> tuple[list[Finding], dict[str, Any], bool]:
     """Examine the stack; return the findings, what a report has besides, and whether it was interrupted."""
     from sluicegate_cli.doctor import aws_calls, stack_examination
 
     aws = aws_calls.connect(options.region, what="--stack")
-    gate, error = _gate(screen, options.gate_file, stack_name=options.name)
     path = str(options.gate_file or "sluicegate.yaml")
     examination = stack_examination.StackExamination(
         aws, options.name, options.url, gate, path, error, screen.note
@@ -215,9 +218,7 @@ def _of_log(path: Path) -> list[Finding]:
     return found or [Finding("the job's log", Verdict.UNKNOWN, "it contains no error of Sluicegate")]
 
 
-def _gate(
-    screen: Screen, file: Path | None, stack_name: str = "sluicegate"
-) -> tuple[Gate | None, Finding | None]:
+def _gate(screen: Screen, file: Path | None, *, stack_name: str) -> tuple[Gate | None, Finding | None]:
     """Return the gate file to compare with, or what is wrong with it."""
     path = file or Path("sluicegate.yaml")
     if file is None and not path.is_file():

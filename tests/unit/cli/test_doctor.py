@@ -19,7 +19,9 @@ from sluicegate.gateway.endpoints import health
 from sluicegate.gateway.http import GatewayRequest, GatewayResponse
 from sluicegate.gateway.problems import Problem, conflict, unprocessable
 from sluicegate.oidc.jwks import Keyring
+from sluicegate_cli.doctor import aws_calls
 from sluicegate_gatefile import compile as gatefile
+from support.aws_account import AwsAccount
 from support.cli_running import Ended, Run, running
 from support.cli_server import Reply, Server, problem
 from support.signing import AUDIENCE, ISSUER, NOW, jwk, jwks, token
@@ -181,6 +183,18 @@ def test_the_gate_file_of_the_directory_is_taken_and_named(ask: Doctor, elsewher
 
     assert "comparing with sluicegate.yaml" in ended.err
     assert "as in the gate file" in ended.out
+
+
+def test_the_gate_file_is_read_and_named_once_for_a_job_and_a_stack(
+    ask: Doctor, elsewhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(aws_calls, "connect", lambda *_, **__: AwsAccount().calls())
+    (gate_file(elsewhere / "job")).write_text("version: 2")
+
+    ended = ask("--stack", "sluicegate", token=token(), gate=compiled(gate_file(elsewhere)))
+
+    assert ended.err.count("comparing with sluicegate.yaml") == 1
+    assert ended.out.count("the gate file has errors") == 1
 
 
 # One thing is wrong
