@@ -169,6 +169,6 @@ def _rows(screen: Screen, function: Mapping[str, Any], now: float) -> Iterator[t
             screen.moment(serving["since"], now),
             screen.linked(
                 by.get("user_login") or by.get("project_path") or "",
-                links({"issuer": (built or {}).get("issuer"), **by}).get("job"),
+                links(by).get("job"),
             ),
         )

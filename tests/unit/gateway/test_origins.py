@@ -1,6 +1,7 @@
 """Who built what a stage serves, and who moved it there: two answers, kept apart wherever one is given."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from sluicegate.deployment.views import view
 from sluicegate.relay.event import detail
 from sluicegate.store import keys
 from support.gateway_simulation import GatewaySimulation, artifact, gateway_simulation
+from support.signing import ISSUER
 from support.simulation import OWN, TABLE
 
 pytestmark = pytest.mark.filterwarnings("ignore:No application metrics")
@@ -175,3 +177,23 @@ def test_items_of_versions_are_in_no_index_of_deployments(at: GatewaySimulation)
     items = [i for i in at.client.scan(TableName=TABLE)["Items"] if i["pk"]["S"] in partitions]
     assert items
     assert not [item for item in items if {"function", "project", "kind", "unfinished"} & set(item)]
+
+
+def test_each_origin_says_which_gitlab_it_is_of_where_the_issuer_is_another_address(
+    at: GatewaySimulation,
+) -> None:
+    """`ci_id_tokens_issuer_url`: links to jobs and commits need GitLab's own address."""
+    own = "https://gitlab.internal.example.com"
+    issuers = {url: replace(issuer, gitlab=own) for url, issuer in at.gate.issuers.items()}
+    at.gate = replace(at.gate, issuers=issuers)
+
+    deployment = release(at, b"one", ONE)
+
+    shown = view(deployment)
+    assert (shown["requested_by"]["gitlab"], shown["built"]["gitlab"]) == (own, own)
+    assert detail(deployment)["requested_by"]["gitlab"] == own
+    assert (stage(at)["moved_by"]["gitlab"], stage(at)["moved_by"]["issuer"]) == (own, ISSUER)
+
+
+def test_the_gitlab_is_left_out_where_it_is_the_issuer(at: GatewaySimulation) -> None:
+    assert view(release(at, b"one", ONE))["requested_by"]["gitlab"] is None

@@ -510,7 +510,11 @@ def test_a_gitlab_whose_tokens_have_another_issuer_says_its_own_address(hooks: H
     issuers = {url: replace(issuer, gitlab=own) for url, issuer in hooks.gate.issuers.items()}
     hooks.context = replace(hooks.context, gate=replace(hooks.gate, issuers=issuers))
     assert hooks.send("tags", tag_push(), x_gitlab_instance=ISSUER)["status"] == 401
-    assert hooks.send("tags", tag_push(), x_gitlab_instance=own)["code"] == "started"
+    started = hooks.send("tags", tag_push(), x_gitlab_instance=own)
+    assert started["code"] == "started"
+    deployment = hooks.simulation.store.deployments.get(started["deployment"])
+    assert deployment is not None
+    assert deployment.requested_by.gitlab == own
 
 
 def test_the_secret_before_is_valid_for_a_day(hooks: Hooks) -> None:

@@ -71,7 +71,10 @@ class AliasState:
 
 @dataclass(frozen=True)
 class Requester:
-    """The job that asked, as its verified token says; or a webhook's delivery, then `webhook` is its name."""
+    """The job that asked, as its verified token says; or a webhook's delivery, then `webhook` is its name.
+
+    `gitlab` is the GitLab's own address, where that is not the issuer.
+    """
 
     issuer: str
     project_id: str
@@ -84,6 +87,7 @@ class Requester:
     ref_type: str | None = None
     sha: str | None = None
     webhook: str | None = None
+    gitlab: str | None = None
 
     @property
     def pipeline_is_proven(self) -> bool:

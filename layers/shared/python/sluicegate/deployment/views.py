@@ -51,6 +51,7 @@ def origin_view(origin: Origin | None) -> dict[str, Any] | None:
     by = origin.by
     return {
         "issuer": by.issuer,
+        "gitlab": by.gitlab,
         "project_id": by.project_id,
         "project_path": by.project_path,
         "pipeline_id": by.pipeline_id,

@@ -177,6 +177,8 @@ def _function_view(serving: Sequence[Serving]) -> dict[str, Any]:
             "since": one.since,
             "moved_by": {
                 "action": one.action,
+                "issuer": one.issuer,
+                "gitlab": one.gitlab,
                 "project_path": one.project_path,
                 "user_login": one.user_login,
                 "job_id": one.job_id,

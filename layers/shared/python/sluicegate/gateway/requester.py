@@ -24,6 +24,7 @@ def requester(identity: Identity) -> Requester:
         ref_type=text("ref_type"),
         sha=text("sha"),
         webhook=identity.webhook,
+        gitlab=identity.gitlab,
     )
 
 

@@ -50,7 +50,8 @@ class Identity:
 
     `claims` holds what rules may read, normalised to strings (a tuple only for `groups_direct`).
     Project 4213 of one GitLab is not project 4213 of another: compare `project`, never `project_id`.
-    `webhook` is the name of the gate file's entry, for a delivery.
+    `webhook` is the name of the gate file's entry, for a delivery; `gitlab` is the GitLab's own address,
+    where that is not the issuer.
     """
 
     via: Via
@@ -60,6 +61,7 @@ class Identity:
     issued_at: int
     expires_at: int
     webhook: str | None = None
+    gitlab: str | None = None
 
     def text(self, claim: str) -> str | None:
         """The claim's value where it is a plain string, else None."""

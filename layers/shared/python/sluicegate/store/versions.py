@@ -62,6 +62,7 @@ class Serving:
     sha: str | None
     action: str | None = None
     job_id: str | None = None
+    gitlab: str | None = None
     built: Origin | None = None
 
 
@@ -249,6 +250,7 @@ def _serving_after(deployment: Deployment) -> Serving:
         sha=by.sha,
         action=deployment.action,
         job_id=by.job_id,
+        gitlab=by.gitlab,
         built=deployment.built,
     )
 

@@ -87,7 +87,8 @@ def _answer(context: Context, hook: Webhook, call: GatewayRequest, token: Identi
     if token:
         identity = replace(token, webhook=hook.name)
     else:
-        identity = deliveries.identity(hook, delivery, context.clock())
+        gitlab = context.gate.issuers[hook.issuer].gitlab
+        identity = replace(deliveries.identity(hook, delivery, context.clock()), gitlab=gitlab)
         check_denied(context, identity)
     return _deploy(context, hook, delivery, identity)
 
