@@ -16,7 +16,7 @@ from sluicegate_cli.durations import seconds_of
 from sluicegate_cli.errors import ApiError, Interrupted
 from sluicegate_cli.exit_codes import ExitCode
 from sluicegate_cli.links import with_links
-from sluicegate_cli.rollout_view import Reminder, RolloutView, approval_instructions
+from sluicegate_cli.rollout_view import Reminder, RolloutView, approval_instructions, approval_link
 from sluicegate_cli.screen import Screen, status_style
 
 if TYPE_CHECKING:
@@ -141,6 +141,8 @@ class _TimelinePrinter:
             for line in approval_instructions(deployment):
                 self._instructed = True
                 self._line(line)
+            if url := approval_link(deployment):
+                self._line(url)
         if reminder := self._reminder.due(deployment, self._api.now()):
             self._line(reminder)
 

@@ -14,6 +14,7 @@ from sluicegate.deployment.durations import seconds
 from sluicegate.text import clean
 from sluicegate_cli import describe
 from sluicegate_cli.durations import format_duration
+from sluicegate_cli.links import new_pipeline
 
 _BAR: Final = 40  # cells at most
 _NEXT: Final = 4  # steps named at most
@@ -44,6 +45,8 @@ class RolloutView:
             yield _text(f"  {line}", "dim")
         for line in approval_instructions(deployment):
             yield _text(f"  {line}", "yellow")
+        if url := approval_link(deployment):
+            yield Text(f"  {url}", style=f"yellow link {url}", overflow="fold")
 
 
 def approval_instructions(deployment: Mapping[str, Any]) -> tuple[str, ...]:
@@ -54,6 +57,16 @@ def approval_instructions(deployment: Mapping[str, Any]) -> tuple[str, ...]:
         "to approve it (or reject it), as a different user and in a different pipeline:",
         f"sluicegate approve {deployment['id']}",
     )
+
+
+def approval_link(deployment: Mapping[str, Any]) -> str | None:
+    """Return the address of GitLab's form to start an approval job (connect.md#promote-roll-back-approve).
+
+    None if no approval is awaited, or the project's address is unknown.
+    """
+    if not approval_instructions(deployment):
+        return None
+    return new_pipeline(deployment["requested_by"], "DEPLOYMENT", str(deployment["id"]))
 
 
 class Reminder:

@@ -476,6 +476,8 @@ def test_a_log_says_once_how_to_approve_and_by_whom(run: Run, server: Server) ->
     ran = run("deploy", "orders-api", "prod", "--artifact", SHA)
 
     assert ran.out.count(f"sluicegate approve {ID}") == 1
+    form = "https://gitlab.example.com/acme/orders/-/pipelines/new?var%5BDEPLOYMENT%5D="
+    assert ran.out.count(f"{form}{ID}\n") == 1
     assert "as a different user and in a different pipeline" in ran.out
     assert "\x1b" not in ran.out + ran.err
 

@@ -21,7 +21,7 @@ from sluicegate.deployment.durations import timestamp
 from sluicegate.deployment.views import view
 from sluicegate_cli.fields import chosen, lines, unknown
 from sluicegate_cli.layout import Column, dropped, indent_of, table, wrapped
-from sluicegate_cli.links import links, with_links
+from sluicegate_cli.links import links, new_pipeline, with_links
 from sluicegate_cli.screen import is_coloured
 from sluicegate_cli.times import ago
 from support.cli_running import Run, running
@@ -263,6 +263,10 @@ def test_links_of_a_deployment() -> None:
     assert links({**by, "gitlab": "https://git.example.com"})["job"].startswith(
         "https://git.example.com/acme"
     )
+    assert new_pipeline({**by, "gitlab": "https://git.example.com"}, "DEPLOYMENT", "1&x") == (
+        "https://git.example.com/acme/orders/-/pipelines/new?var%5BDEPLOYMENT%5D=1%26x"
+    )
+    assert new_pipeline({**by, "issuer": "https://git\x1b.example.com"}, "DEPLOYMENT", "1") is None
     assert links({**by, "issuer": "javascript:alert(1)//"}) == {}
     assert links({**by, "project_path": None}) == {}
     assert links(None) == {}

@@ -25,6 +25,7 @@ from support.cli_server import (
 from support.cli_server import succeeded as succeeded_deployment
 from support.cli_terminal import on_a_terminal
 
+FORM = f"https://gitlab.example.com/acme/orders/-/pipelines/new?var%5BDEPLOYMENT%5D={ID}"
 WATCH = {
     "alarms": ["orders-5xx", "orders-slow"],
     "limits": [{"metric": "errors", "most": None, "max_ratio": 2, "min_samples": 200}],
@@ -121,12 +122,25 @@ def test_of_many_steps_the_next_ones_and_the_last_are_named() -> None:
 
 
 def test_an_approval_says_how_by_whom_and_until_when() -> None:
-    assert seen(awaiting(), 60.2) == [
+    assert seen(awaiting(), 60.2, width=120) == [
         "⠋ awaiting approval, 23h59m left to approve it  (1m0s total)",
         "  next: 10% for 5m, 50% for 10m, 100%",
         "  to approve it (or reject it), as a different user and in a different pipeline:",
         f"  sluicegate approve {ID}",
+        f"  {FORM}",
     ]
+
+
+def test_without_a_project_path_there_is_no_link_to_approve() -> None:
+    by = {**awaiting()["requested_by"], "project_path": None}
+
+    assert seen(awaiting(requested_by=by), 60.2)[-1] == f"  sluicegate approve {ID}"
+
+
+def test_a_link_to_approve_stays_whole_on_a_narrow_terminal() -> None:
+    lines = seen(awaiting(), 60.2, width=60)
+
+    assert "".join(lines).replace(" ", "").endswith(FORM)
 
 
 def test_what_is_approved_already_does_not_ask_for_it() -> None:
