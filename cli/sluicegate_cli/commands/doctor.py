@@ -2,6 +2,7 @@
 
 import json
 import os
+import stat
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -212,6 +213,12 @@ def _of_log(path: Path) -> list[Finding]:
 
     tail = b""
     with click.open_file(str(path), "rb") as file:
+        if str(path) != "-":
+            about = os.fstat(file.fileno())
+            if stat.S_ISCHR(about.st_mode) or stat.S_ISBLK(about.st_mode):
+                raise click.BadParameter(f"{path} is a device, which may never end", param_hint="--log")
+            if stat.S_ISREG(about.st_mode):
+                file.seek(max(0, about.st_size - _LOG_TAIL))
         while chunk := file.read(_LOG_TAIL):
             tail = (tail + chunk)[-_LOG_TAIL:]
     found = job_log.of_log(tail.decode("utf-8", "replace"))

@@ -606,6 +606,20 @@ def test_a_token_that_never_ends_is_read_up_to_a_limit(ask: Doctor) -> None:
     assert "special characters" in wrong(ended)[0]["seen"]
 
 
+@pytest.mark.skipif(not Path("/dev/zero").exists(), reason="there is no such device")
+def test_a_log_that_never_ends_is_not_read(
+    run: Run, elsewhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SLUICEGATE_TOKEN", raising=False)
+    link = elsewhere / "job.log"
+    link.symlink_to("/dev/zero")
+
+    ended = run("doctor", "--log", str(link))
+
+    assert ended.code == 2
+    assert "is a device" in ended.err
+
+
 # Usage
 
 
