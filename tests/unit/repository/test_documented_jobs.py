@@ -36,6 +36,7 @@ def test_no_job_hands_its_token_to_what_nobody_has_reviewed(page: Any) -> None:
     for fence in re.findall(r"^```yaml\n(.*?)^```", text, re.S | re.M):
         assert "SLUICEGATE_URL" not in fence
         if "id_tokens" in fence:
+            assert all("@sha256:" in image for image in re.findall(r"^ *image: (.+)", fence, re.M))
             for line in re.findall(r"pip install.*", fence):
                 assert "--require-hashes" in line
                 assert "--isolated" in line
