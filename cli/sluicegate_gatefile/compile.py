@@ -33,6 +33,9 @@ OWN_FUNCTIONS = ("gateway", "watcher", "deployer", "janitor", "waker", "relay", 
 MAX_FILE = 512 * 1024
 """Bytes of a gate file. A thousand rules take 250 KiB."""
 
+MAX_PLACES = 100_000
+"""Stages, times entries of `functions`: each pair is looked at. A hundred by a thousand take two seconds."""
+
 MAX_JWKS = 65_536
 """Bytes of a key set's file, as for keys that are fetched."""
 
@@ -69,6 +72,14 @@ def check(path: str | Path, *, allow_loopback: bool = False, stack_name: str = "
     def report(severity: Severity, code: str, at: yaml_source.Path, message: str) -> None:
         findings.add(severity, code, source.shown(at), message)
 
+    if len(file.stages) * len(file.functions) > MAX_PLACES:
+        what = (
+            f"{len(file.stages)} stages for {len(file.functions)} entries of `functions` are more than can be"
+        )
+        report(
+            "error", "size", ("stages",), f"{what} checked in reasonable time: combine names into patterns"
+        )
+        return Report(None, None, findings.in_order(), ())
     context = CheckContext(file, report, own_functions)
     read_keys = partial(_keys_beside, path.parent)
     try:

@@ -12,7 +12,7 @@ from sluicegate.deployment import strategy
 from sluicegate.deployment.durations import duration
 from sluicegate.deployment.plan import Limit, Metric, NoData, Smoke, TrafficStep, Watch
 from sluicegate.gate import alarm_names
-from sluicegate.gate.rollout_settings import Rollout, circle
+from sluicegate.gate.rollout_settings import Rollout, circle, circular
 from sluicegate_gatefile.checks.context import no_stage
 from sluicegate_gatefile.fields import NONE
 from sluicegate_gatefile.yaml_source import Path, Reporter
@@ -117,9 +117,10 @@ class Rollouts:
     def circles(self, at: Path, requires: Mapping[str, str | None], changed: Collection[str]) -> None:
         """Reports stages that require one another, each circle at the first of its stages in `changed`."""
         seen: set[str] = set()
+        circling = circular(requires) if changed else frozenset[str]()
         for stage in changed:
-            path = circle(requires, stage)
-            if path and stage not in seen:
+            if stage in circling and stage not in seen:
+                path = circle(requires, stage)
                 seen.update(path)
                 what = " which requires ".join(f"`{each}`" for each in (*path, stage))
                 self._error("requires", (*at, stage, "requires"), f"{what}: nothing could be deployed there")

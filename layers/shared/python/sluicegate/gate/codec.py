@@ -201,11 +201,11 @@ def _check_requirements(stages: Mapping[str, Stage], functions: Collection[Funct
         {name: entry.rollout_in(stage).requires for name, stage in stages.items()} for entry in functions
     )
     for requires in (own, *merged):
-        for stage, required in requires.items():
+        for required in requires.values():
             if required is not None:
                 _known("stage", required, stages)
-            if rollout_settings.circle(requires, stage):
-                raise GateError(f"gate.json: the stage {stage!r} requires itself")
+        for stage in rollout_settings.circular(requires):
+            raise GateError(f"gate.json: the stage {stage!r} requires itself")
 
 
 def _rule(record: RuleRecord, issuers: Mapping[str, Issuer], stages: Mapping[str, Stage]) -> Rule:

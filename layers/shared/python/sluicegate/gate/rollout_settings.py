@@ -61,11 +61,26 @@ def watch_of(watch: Watch | None, *, function: str, stage: str, alias: str) -> W
     return replace(watch, alarms=tuple(dict.fromkeys(names)))
 
 
+def circular(requires: Mapping[str, str | None]) -> frozenset[str]:
+    """The stages that require themselves, by way of others or not. Takes linear time."""
+    found: set[str] = set()
+    walks: dict[str, int] = {}
+    for walk, start in enumerate(requires):
+        stage: str | None = start
+        while stage is not None and stage not in walks:
+            walks[stage] = walk
+            stage = requires.get(stage)
+        # The walk has come back to where it was itself before; else it ends, or joins an earlier one.
+        if stage is not None and walks[stage] == walk:
+            found.update(circle(requires, stage))
+    return frozenset(found)
+
+
 def circle(requires: Mapping[str, str | None], start: str) -> tuple[str, ...]:
     """The stages that require one another, from `start` round to it again; empty where it leads elsewhere."""
-    path = [start]
-    while (after := requires.get(path[-1])) is not None and after not in path:
-        path.append(after)
+    path, last = {start: None}, start
+    while (after := requires.get(last)) is not None and after not in path:
+        path[after], last = None, after
     return tuple(path) if after == start else ()
 
 
