@@ -1,16 +1,25 @@
 """The pure decisions: for every sequence of outcomes, a rollout ends, once, and its record is right."""
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
-from typing import Any
+from typing import Any, Final
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sluicegate.deployer.worker import TURN_SECONDS
-from sluicegate.deployment.model import AliasOutcome, AliasState, Deployment, EarlierVersion, Reason, Status
+from sluicegate.deployment.model import (
+    MAX_RETRY_ENTRIES,
+    AliasOutcome,
+    AliasState,
+    Deployment,
+    EarlierVersion,
+    Reason,
+    Status,
+)
 from sluicegate.deployment.plan import Limit, Metric, NoData, Plan, TrafficStep, Watch
 from sluicegate.deployment.strategy import MAX_BAKE, MAX_STEPS, checked
 from sluicegate.rollout.actions import End, Lock, Observe, Publish, Restore, ReuseVersion, Shift, Verify
@@ -49,6 +58,7 @@ from sluicegate.rollout.transitions import (
     force_fail,
     request_abort,
 )
+from sluicegate.store.codec import marshal, record
 from support.plans import (
     ABORTED,
     RolloutSimulation,
@@ -297,7 +307,7 @@ def check_end(simulation: RolloutSimulation) -> None:
     deployment = simulation.deployment
     assert deployment.status.final
     assert deployment.outcome is not None
-    assert [entry.seq for entry in deployment.timeline] == list(range(1, deployment.revision + 1))
+    check_timeline(simulation)
     assert [entry.status.final for entry in deployment.timeline].count(True) == 1
     assert deployment.timeline[-1].status is deployment.status
     assert (deployment.status is Status.SUCCEEDED) == (deployment.outcome is AliasOutcome.MOVED)
@@ -308,6 +318,20 @@ def check_end(simulation: RolloutSimulation) -> None:
         assert deployment.abort is None
     if deployment.outcome is AliasOutcome.RESTORED:
         assert deployment.current == deployment.original
+
+
+def check_timeline(simulation: RolloutSimulation) -> None:
+    """Each revision ends with its own entry, and only entries about retries are ever left out."""
+    deployment, made = simulation.deployment, {entry.seq: entry for entry in simulation.revisions[0].timeline}
+    for before, after in pairwise(simulation.revisions):
+        made[after.revision] = after.timeline[-1]
+        assert after.timeline[-1].seq == after.revision
+        assert after.timeline[-2].status is before.status  # `previous_status` of the event
+    kept = [entry for entry in made.values() if not entry.retry]
+    retries = [entry for entry in made.values() if entry.retry]
+    if len(retries) > MAX_RETRY_ENTRIES:
+        retries = retries[:10] + retries[10 - MAX_RETRY_ENTRIES :]
+    assert list(deployment.timeline) == sorted([*kept, *retries], key=lambda entry: entry.seq)
 
 
 def check_traffic(simulation: RolloutSimulation) -> None:
@@ -356,6 +380,69 @@ def test_an_alias_that_keeps_being_moved_does_not_keep_a_rollout_going() -> None
             break
     assert (deployment.status, deployment.outcome) == (Status.FAILED, AliasOutcome.UNKNOWN)
     assert len(deployment.timeline) < 200  # an item of the table has 400 kB
+
+
+MAX_ITEM: Final = 400_000
+"""Bytes of an item of the table: 400 KB (DynamoDB developer guide, "Quotas", read on 2026-11-26)."""
+
+
+def stored_size(deployment: Deployment) -> int:
+    """At least as much as DynamoDB counts: it takes no braces and no type names into account."""
+    return len(json.dumps(marshal(record(deployment)), ensure_ascii=False).encode())
+
+
+LONGEST: Final = "\U0001f600" * 256
+FAILURES: Final = (Denied("AccessDenied", LONGEST), TransientFailure("ThrottlingException", LONGEST))
+
+
+def flaky(simulation: RolloutSimulation) -> Outcome:
+    """Fail and work in turn wherever something may fail, never twice in a row; extend every bake."""
+    count = len(simulation.actions)
+    if simulation.deployment.failures or count < 3:
+        return extended(simulation)
+    return FAILURES[count // 2 % 2]
+
+
+def test_a_week_of_looks_that_fail_and_work_in_turn_fits_into_the_table() -> None:
+    """An item that is too large could never be saved again, not even to end the deployment."""
+    watch = Watch(limits=(Limit(Metric.ERRORS, 200, most=1.0),), no_data=NoData.EXTEND)
+    plan = replace(checked_plan((TrafficStep(100, MAX_BAKE),)), watch=watch)
+    simulation = RolloutSimulation(accepted(plan))
+    ends_at = START + MAX_BAKE
+    while simulation.now < ends_at:
+        # An alarm that rings at times wakes the rollout, so it looks more often than it would.
+        simulation.apply(flaky(simulation), duration=60, woken=True)
+    assert simulation.deployment.revision > 5_000
+    assert simulation.deployment.status is Status.BAKING
+    assert stored_size(simulation.deployment) < MAX_ITEM / 4
+    check_timeline(simulation)
+    simulation.apply(PermanentFailure("metric", LONGEST))
+    while not isinstance(simulation.next_action, End):
+        simulation.apply(FAILURES[1])  # for an hour
+    assert simulation.deployment.outcome is AliasOutcome.UNKNOWN
+    assert stored_size(simulation.deployment) < MAX_ITEM / 4
+    check_end(simulation)
+
+
+def test_the_longest_plan_with_retries_everywhere_fits_into_the_table() -> None:
+    steps = tuple(TrafficStep(5 * (number + 1), MAX_BAKE) for number in range(MAX_STEPS))
+    watch = Watch(limits=(Limit(Metric.ERRORS, 200, most=1.0),), no_data=NoData.EXTEND)
+    simulation = RolloutSimulation(accepted(replace(checked_plan(steps), watch=watch)))
+    while not isinstance(simulation.next_action, End):
+        simulation.apply(flaky(simulation))
+    assert simulation.deployment.status is Status.SUCCEEDED
+    assert simulation.deployment.revision > 1_000
+    assert stored_size(simulation.deployment) < MAX_ITEM / 2
+    check_end(simulation)
+
+
+def test_publishing_that_is_denied_and_throttled_in_turn_fits_into_the_table() -> None:
+    simulation = RolloutSimulation(advance(accepted(checked_plan((TrafficStep(100, 0),))), Locked(), START))
+    for number in range(10_000):
+        simulation.apply(FAILURES[number % 2], woken=True)  # nothing passes time here
+    assert simulation.deployment.status is Status.PUBLISHING
+    assert stored_size(simulation.deployment) < MAX_ITEM / 4
+    check_timeline(simulation)
 
 
 @given(st.data())

@@ -150,12 +150,23 @@ class Approval:
 
 @dataclass(frozen=True)
 class Entry:
-    """One line of the timeline. `seq` is the revision that the change made."""
+    """One line of the timeline. `seq` is the revision that the change made.
+
+    `retry` says that it is only about a failed attempt, or one that worked again: there may be any number.
+    """
 
     seq: int
     at: str
     status: Status
     message: str
+    retry: bool = False
+
+
+MAX_RETRY_ENTRIES: Final = 40
+"""Entries about retries that a timeline keeps: DynamoDB takes items of 400 KB at most."""
+
+_FIRST_RETRY_ENTRIES: Final = 10
+"""How many of them are the first ones. The others are the latest."""
 
 
 NOT_FAILING: Final[Mapping[str, Any]] = {"failures": 0, "failing_since": None, "denied_since": None}
@@ -165,6 +176,9 @@ NOT_FAILING: Final[Mapping[str, Any]] = {"failures": 0, "failing_since": None, "
 @dataclass(frozen=True)
 class Deployment:
     """One accepted request. Each change makes the next revision and one entry of the timeline.
+
+    The last entry is always that of the current revision. Of entries about retries, some in the middle may be
+    missing (`MAX_RETRY_ENTRIES`).
 
     `original` is what the alias served before anything was moved, None where there was no alias; `current` is
     what it was last observed or made to serve, at Lambda's revision `alias_revision`. All three are set from
@@ -222,8 +236,19 @@ class Deployment:
     found: tuple[FoundVersion, ...] = ()
     recorded: str | None = None
 
-    def changed(self, at: float, message: str, status: Status | None = None, **fields: Any) -> "Deployment":
-        """Return the next revision, with its timeline entry. Raises ValueError if this one is final."""
+    def changed(
+        self,
+        at: float,
+        message: str,
+        status: Status | None = None,
+        *,
+        retry: bool = False,
+        **fields: Any,
+    ) -> "Deployment":
+        """Return the next revision, with its timeline entry. Raises ValueError if this one is final.
+
+        `retry` is that of the entry.
+        """
         if self.status.final:
             raise ValueError(f"deployment {self.id} is {self.status} and stays so")
         status = status or self.status
@@ -233,15 +258,24 @@ class Deployment:
             fields = {"since": moment, **NOT_FAILING, **fields}
         if status.final:
             fields["finished_at"] = moment
-        entry = Entry(revision, moment, status, clean(message))
+        entry = Entry(revision, moment, status, clean(message), retry)
         return replace(
             self,
             revision=revision,
             status=status,
             updated_at=moment,
-            timeline=(*self.timeline, entry),
+            timeline=(*(_with_room(self.timeline) if retry else self.timeline), entry),
             **fields,
         )
+
+
+def _with_room(timeline: tuple[Entry, ...]) -> tuple[Entry, ...]:
+    """Return the timeline with room for one more entry about a retry."""
+    retries = [index for index, entry in enumerate(timeline) if entry.retry]
+    if len(retries) < MAX_RETRY_ENTRIES:
+        return timeline
+    dropped = retries[_FIRST_RETRY_ENTRIES]
+    return (*timeline[:dropped], *timeline[dropped + 1 :])
 
 
 def origin_of(deployment: Deployment) -> Origin:

@@ -275,7 +275,8 @@ def found_moved(deployment: Deployment, current: AliasState, now: float) -> Depl
     if _restore_timed_out(deployment, now):
         return fail(deployment, Reason("alias_moved", "someone else keeps moving it"), now)
     message = messages.found_moved(deployment, current)
-    return deployment.changed(now, message, current=current, failures=deployment.failures + 1)
+    failures = deployment.failures + 1
+    return deployment.changed(now, message, retry=True, current=current, failures=failures)
 
 
 def restored(deployment: Deployment, outcome: Restored, now: float) -> Deployment:
@@ -301,7 +302,7 @@ def recovered(before: Deployment, after: Deployment, now: float) -> Deployment:
     if not before.failures or after.failures != before.failures:
         return after
     if after is before:
-        return before.changed(now, "tried again, nothing wrong", **NOT_FAILING)
+        return before.changed(now, "tried again, nothing wrong", retry=True, **NOT_FAILING)
     return replace(after, **NOT_FAILING)
 
 
@@ -319,7 +320,8 @@ def retry(deployment: Deployment, outcome: TransientFailure, now: float) -> Depl
         code = _CODES_AFTER_RETRIES.get(deployment.status, "publish_failed")
         return fail(deployment, Reason(code, outcome.message, {"error": outcome.code}), now)
     message = f"{outcome.message}; retrying for up to {duration(limit)}"
-    return deployment.changed(now, message, failures=deployment.failures + 1, failing_since=since)
+    failures = deployment.failures + 1
+    return deployment.changed(now, message, retry=True, failures=failures, failing_since=since)
 
 
 def denied(deployment: Deployment, outcome: Denied, now: float) -> Deployment:
@@ -332,7 +334,8 @@ def denied(deployment: Deployment, outcome: Denied, now: float) -> Deployment:
     if is_over:
         return fail(deployment, Reason("target_denied", outcome.message, {"error": outcome.code}), now)
     message = f"{outcome.message}; permissions may take time to spread: retrying for up to {duration(limit)}"
-    return deployment.changed(now, message, failures=deployment.failures + 1, denied_since=since)
+    failures = deployment.failures + 1
+    return deployment.changed(now, message, retry=True, failures=failures, denied_since=since)
 
 
 def gives_up_restoring(deployment: Deployment, outcome: Outcome, now: float) -> bool:
