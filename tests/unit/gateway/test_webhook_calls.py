@@ -246,8 +246,12 @@ def test_the_same_artifact_is_not_deployed_again_for_its_own_ref(hooks: Hooks) -
     hooks.upload()
     again = hooks.send("tags", pipeline())
     assert (again["code"], again["deployment"]) == ("already_done", first["deployment"])
+    hooks.upload(sha256="c" * 64)  # months later, a retried job of the tag: other bytes, and no second effect
     hooks.upload(OTHER_SHA, "b" * 64)  # a job of the tag, which has moved since
     assert status(hooks.send("tags", pipeline(sha=OTHER_SHA))) == (200, "tag_moved")
+    for body in (tag_push(), pipeline()):
+        late = hooks.send("tags", body)
+        assert (late["code"], late["deployment"]) == ("already_done", first["deployment"])
 
 
 def test_a_forged_push_does_not_keep_a_tag_from_its_commit(hooks: Hooks) -> None:

@@ -97,11 +97,16 @@ class Requests:
             unmoved = "attribute_not_exists(pk) OR (sha = :sha AND attribute_not_exists(proven))"
         tx.put(item, Condition(unmoved, {":sha": claim.sha}), on_conflict=TagMoved)
 
-    def prove_tag(self, claim: PermanentClaim) -> None:
-        """Note that a job's token has shown what a delivery had only said of a tag."""
+    def settle(self, request_key: str, request: AcceptedRequest, claim: PermanentClaim) -> None:
+        """Note for good that what a request asks for was done for another one.
+
+        A job's token has shown what a delivery had only said of a tag. The request is noted last: if that
+        fails, the next repetition does both.
+        """
         if claim.tag is not None:
             same = Condition("sha = :sha", {":sha": claim.sha})
             self._table.update(keys.tag(claim.tag), {"proven": True}, same)
+        self._table.update(keys.request(request_key), asdict(request), ABSENT)
 
     def _token_used(self, use: TokenUse) -> TokenUsed:
         item = self._table.get(keys.token(use.key))

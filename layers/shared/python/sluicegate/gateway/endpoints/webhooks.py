@@ -33,6 +33,7 @@ from sluicegate.gateway.webhooks.verification import check_instance, signature_c
 from sluicegate.oidc.identity import Identity
 from sluicegate.oidc.token import InvalidToken
 from sluicegate.store.errors import TagMoved
+from sluicegate.store.requests import AcceptedRequest
 from sluicegate.text import clean
 
 MAX_UPLOADS: Final = 100
@@ -181,17 +182,23 @@ def _request(context: Context, hook: Webhook, delivery: Delivery, *, proven: boo
     for sha256 in announced[:MAX_UPLOADS]:
         if context.artifacts.find(hook.function, sha256):
             if proven and (before := _deployed_unproven(context, hook, delivery, sha256)):
-                context.store.requests.prove_tag(deliveries.permanent_claim(hook, delivery, proven=True))
-                raise DeployedAlready(before)
+                context.store.requests.settle(
+                    deliveries.request_key(hook, delivery, proven=True),
+                    before,
+                    deliveries.permanent_claim(hook, delivery, proven=True),
+                )
+                raise DeployedAlready(before.deployment)
             return DeploymentRequest("deploy", hook.function, hook.stage, sha256)
     raise NothingUploaded
 
 
-def _deployed_unproven(context: Context, hook: Webhook, delivery: Delivery, sha256: str) -> str | None:
-    """Return the deployment of this artifact that the delivery started before its own ref announced it."""
+def _deployed_unproven(
+    context: Context, hook: Webhook, delivery: Delivery, sha256: str
+) -> AcceptedRequest | None:
+    """Return what the delivery had deployed of this artifact before its own ref announced it."""
     known = context.store.requests.get(deliveries.request_key(hook, delivery, proven=False))
     deployment = context.store.deployments.get(known.deployment) if known else None
-    return deployment.id if deployment and deployment.sha256 == sha256 else None
+    return known if deployment and deployment.sha256 == sha256 else None
 
 
 def _done(deployment: str) -> GatewayResponse:
