@@ -101,6 +101,7 @@ BOTS = [
     "project_4213_bot_0a1b",
     "Project_4213_Bot",
     "group_72_bot_9f",
+    "gitlab_security_policy_project_4213_bot_0a1b",
     "service_account_group_345_0a1b",
     "duo-developer",
     "release-bot",

@@ -1,8 +1,10 @@
 """People and bots: whose request may be approved, and who may approve it. security.md#approvals
 
 GitLab's token says who a user is, and not whether that is a bot. Its own bots have names by a pattern
-(docs.gitlab.com: project access tokens, group access tokens, service accounts; read on 2026-11-26). A service
-account may have any name: only a rule that lists user ids keeps it out.
+(docs.gitlab.com: project access tokens, group access tokens, service accounts; the prefix of the security
+policies' bot is in ee/app/services/security of gitlab-org/gitlab, and what follows it in
+lib/gitlab/utils/username_and_email_generator.rb; read on 2026-11-26). A service account may have any name:
+only a rule that lists user ids keeps it out.
 """
 
 import re
@@ -18,7 +20,16 @@ from sluicegate.oidc.identity import Identity
 _BOTS: Final = tuple(
     map(
         patterns.compile,
-        ("project_*_bot*", "group_*_bot*", "service_account_*", "duo-*", "*-bot", "*_bot", "*.bot"),
+        (
+            "project_*_bot*",
+            "group_*_bot*",
+            "service_account_*",
+            "duo-*",
+            "*-bot",
+            "*_bot",
+            "*_bot_*",
+            "*.bot",
+        ),
     )
 )
 
