@@ -20,7 +20,8 @@ class CursorKeys:
     def key(self) -> bytes:
         """Return 32 random bytes, made at the first call of all.
 
-        Deleting the item makes another key. It ends the lists that somebody is reading, and nothing else.
+        Deleting the item makes another key, which ends the lists that somebody is reading. A process keeps
+        the key that it has: until the last one of before has ended, lists that two processes answer end too.
         """
         if self._key is None:
             self._key = self._read() or self._make()
