@@ -116,9 +116,18 @@ def _check_allowed(context: CheckContext, entries: Sequence[WebhookEntry], rules
     """Warn of entries whose deliveries no rule can allow. Those with an ID token meet a job's rules."""
     for entry in entries:
         via = "id_token" if entry["scheme"] == "id_token" else "webhook"
-        if not any(rule["via"] == via and _can_allow(rule, entry) for rule in rules):
-            what = f"no rule with `via: {via}` allows it to deploy `{entry['function']}` to"
-            context.warning("webhook", ("webhooks", entry["name"]), f"{what} `{entry['stage']}`: add one")
+        able = [rule for rule in rules if rule["via"] == via]
+        if any(_can_allow(rule, entry) for rule in able):
+            continue
+        kind = entry["ref_type"]
+        what = f"no rule with `via: {via}` allows it to deploy `{entry['function']}` to `{entry['stage']}`"
+        what += f" from a {kind}"
+        other = {**entry, "ref_type": "tag"}
+        if entry["event"] == "pipeline" and any(_can_allow(rule, other) for rule in able):
+            what += ", and one does from a tag: give the entry `ref_type: tag` if it waits for tags"
+        else:
+            what += ": add one"
+        context.warning("webhook", ("webhooks", entry["name"]), what)
 
 
 def _can_allow(rule: WebhookEntry, entry: WebhookEntry) -> bool:

@@ -321,3 +321,13 @@ def test_the_sound_document_is_sound() -> None:
 def test_a_document_that_says_more_than_it_may_is_refused_whole(changes: dict[str, Any]) -> None:
     with pytest.raises(GateError):
         codec.parse(document(**changes), own_functions=("orders-own",))
+
+
+def test_an_entry_for_pipelines_of_tags_that_does_not_say_so_is_told_how(check: Check) -> None:
+    waits_for_branches = changed("event: tag_push", "event: pipeline")
+
+    [said] = check(waits_for_branches).diagnostics
+
+    assert "one does from a tag: give the entry `ref_type: tag`" in said.message
+    [said] = check(waits_for_branches.replace("actions: [deploy]", "actions: [read]")).diagnostics
+    assert said.message.endswith("add one")
