@@ -55,6 +55,7 @@ from sluicegate.rollout.transitions import (
     RESTORE_SECONDS,
     RETRY_SECONDS,
     WAITING_STATUSES,
+    WAKE_TIMEOUT,
     force_fail,
     request_abort,
 )
@@ -157,6 +158,24 @@ def test_a_pending_update_changes_nothing_until_its_timeout() -> None:
     assert advance(publishing, Pending("update"), START + 900) is publishing
     ended = advance(publishing, Pending("update"), START + 901)
     assert (ended.status, ended.reason and ended.reason.code) == (Status.FAILED, "publish_timeout")
+
+
+def test_a_pending_version_has_its_time_from_the_approval_on() -> None:
+    """Somebody wakes an inactive version right before the approval, as the message asks for."""
+    waiting = at(Status.AWAITING_APPROVAL, version="2", action="promote")
+    decided = approved(waiting, START + 7_200)
+    assert advance(decided, Pending("version 2"), START + 7_201) is decided
+    ended = advance(decided, Pending("version 2"), START + 7_200 + PUBLISH_TIMEOUT + 1)
+    assert (ended.status, ended.reason and ended.reason.code) == (Status.FAILED, "publish_timeout")
+
+
+@pytest.mark.parametrize("status", [Status.VERIFYING, Status.SHIFTING])
+def test_a_rollback_is_in_no_hurry_once_it_can_go_back_to_no_other_version(status: Status) -> None:
+    fallbacks = (EarlierVersion("1", "b" * 64),)
+    chosen = at(status, version="2", action="rollback", original=AliasState("3"), fallbacks=fallbacks)
+    assert advance(chosen, Pending("waking"), START + PUBLISH_TIMEOUT) is chosen
+    choosing = replace(chosen, status=Status.ACCEPTED)
+    assert advance(choosing, Pending("waking"), START + WAKE_TIMEOUT + 1).version == "1"
 
 
 THROTTLED = TransientFailure("ThrottlingException", "throttled")

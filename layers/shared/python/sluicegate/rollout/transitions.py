@@ -140,11 +140,15 @@ def queued(deployment: Deployment, by: str | None, now: float) -> Deployment:
 
 
 def pending(deployment: Deployment, detail: str, now: float) -> Deployment:
-    limit = WAKE_TIMEOUT if deployment.fallbacks else PUBLISH_TIMEOUT
-    if now - seconds(deployment.since) <= limit:
+    can_go_back_further = bool(deployment.fallbacks) and deployment.status in WAITING_STATUSES
+    limit = WAKE_TIMEOUT if can_go_back_further else PUBLISH_TIMEOUT
+    began = seconds(deployment.since)
+    if deployment.approval is not None:  # the wait for it was not Lambda's
+        began = max(began, seconds(deployment.approval.at))
+    if now - began <= limit:
         return deployment
     message = f"Lambda did not finish within {duration(limit)}: {detail}"
-    if deployment.fallbacks and deployment.version is not None:
+    if can_go_back_further and deployment.version is not None:
         late = VersionUnusable(deployment.version, "publish_timeout", message)
         return version_unusable(deployment, late, now)
     return fail(deployment, Reason("publish_timeout", message), now)
