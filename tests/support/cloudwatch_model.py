@@ -53,7 +53,8 @@ class CloudWatchModel:
         if self.failure is not None:
             raise self.failure
         assert StartTime < EndTime
-        assert all(query["MetricStat"]["Period"] % 60 == 0 for query in MetricDataQueries)
+        periods = [query["MetricStat"]["Period"] for query in MetricDataQueries]
+        assert all(period >= 60 and period % 60 == 0 for period in periods)
         if self.paged:
             yield {
                 "MetricDataResults": [_result(query["Id"], [], "PartialData") for query in MetricDataQueries]

@@ -221,3 +221,37 @@ def test_a_look_that_is_answered_incompletely_is_repeated_and_then_nothing_is_wa
     simulated.meanwhile = meanwhile  # type: ignore[method-assign]
     ended = simulated.run(simulated.accept(simulated.upload("orders", b"new"), plan=LIMITED))
     assert (ended.status, ended.reason and ended.reason.code) == (status, code)
+
+
+def test_a_clock_that_is_behind_looks_as_any_other(simulated: Simulation) -> None:
+    """One turn saves when traffic moved, and the next one may run elsewhere."""
+    behind: list[float] = []
+
+    def meanwhile(deployment: Deployment) -> None:
+        if deployment.status is Status.BAKING and not behind:
+            behind.append(300)
+            simulated.clock.now -= 300
+
+    simulated.model.add("orders", b"first")
+    simulated.run(simulated.accept(simulated.upload("orders", b"old")))
+    simulated.cloudwatch.metrics["2"] = VersionMetrics(500, 0)
+    simulated.meanwhile = meanwhile  # type: ignore[method-assign]
+    ended = simulated.run(simulated.accept(simulated.upload("orders", b"new"), plan=LIMITED))
+    assert (ended.status, ended.reason) == (Status.SUCCEEDED, None)
+
+
+def test_a_session_that_ends_during_an_action_is_an_outcome_too(simulated: Simulation) -> None:
+    """Also where the function is asked for once more, because Lambda did not find something."""
+    simulated.model.add("orders", b"first")
+    deployment = simulated.accept(simulated.upload("orders", b"new"))
+    throttled = refusal("ThrottlingException", "slow down")
+
+    def not_found(call: str) -> None:
+        if call != "GetFunction":
+            return
+        simulated.model.before = lambda _: None
+        refuse(simulated, throttled, 60)
+        raise refusal("ResourceNotFoundException", "Function not found", 404, call)
+
+    simulated.model.before = not_found
+    assert simulated.run(deployment).status is Status.SUCCEEDED

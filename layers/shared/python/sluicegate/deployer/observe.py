@@ -31,6 +31,8 @@ def observe(deployment: Deployment, target: TargetAccess, action: Observe, now: 
     since = {action.version: start}
     if action.baseline:
         since[action.baseline] = start - BASELINE_LOOKBACK
+    # Each turn may have another clock, and CloudWatch refuses a time that ends before it begins.
+    now = max(now, start, seconds(action.step_since or action.since))
     metrics = target.cloudwatch.version_metrics(deployment.function, plan.alias, since, now)
     baseline = None
     if action.baseline and action.baseline != action.version:

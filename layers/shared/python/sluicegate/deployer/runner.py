@@ -173,6 +173,8 @@ class Runner:
             return PermanentFailure("function_not_found", message)
         except LambdaError as second:
             return _lambda_outcome(second)
+        except (ClientError, BotoCoreError) as second:  # a new session was needed
+            return _aws_outcome(second)
         return TransientFailure(error.code, f"Lambda did not find something that was there: {error.message}")
 
 
