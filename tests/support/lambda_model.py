@@ -216,10 +216,14 @@ class LambdaModel(FunctionRules):
 
         return self._run("GetProvisionedConcurrencyConfig", call)
 
-    def invoke(self, *, FunctionName: str, Payload: bytes) -> Any:
+    def invoke(
+        self, *, FunctionName: str, Payload: bytes = b"{}", InvocationType: str = "RequestResponse"
+    ) -> Any:
         def call() -> Any:
             name, _, version = FunctionName.partition(":")
             function = self._function(name, version or None)
+            if InvocationType == "DryRun":  # names and permissions are checked, and nothing runs
+                return {"StatusCode": 204, "Payload": io.BytesIO(b"")}
             if version:
                 self.check_version(name, version)
                 if function["versions"][version]["State"] == "Inactive":

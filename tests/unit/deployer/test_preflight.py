@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from sluicegate.deployment.model import AliasOutcome, Deployment, Status
-from sluicegate.deployment.plan import TrafficStep, Watch
+from sluicegate.deployment.plan import Smoke, TrafficStep, Watch
 from sluicegate.rollout.analysis import AlarmState
 from support.lambda_model import error
 from support.simulation import Simulation, new_deployment, simulation
@@ -118,6 +118,42 @@ def test_a_role_that_may_not_look_is_found_before_anybody_is_asked(at: Simulatio
     at.model.before = denies
     deployment = at.run(asked(at))
     assert deployment.status is Status.FAILED
+    assert deployment.reason is not None
+    assert deployment.reason.code == "target_denied"
+    assert "awaiting_approval" not in [entry.status for entry in deployment.timeline]
+
+
+def hooked(at: Simulation) -> Deployment:
+    """The deployment after its first turn, with a hook that is asked once it is approved."""
+    plan = replace(new_deployment(0, "").plan, approval=3_600, smoke=Smoke(10, hook="checks"))
+    deployment = at.accept(at.upload("orders", b"new"), plan=plan)
+    at.deployer.run_turn(deployment.id)
+    return at.now(deployment)
+
+
+def test_a_hook_that_does_not_exist_is_missed_before_anybody_is_asked(at: Simulation) -> None:
+    deployment = hooked(at)
+    assert (deployment.status, deployment.outcome) == (Status.FAILED, AliasOutcome.UNTOUCHED)
+    assert deployment.reason is not None
+    assert deployment.reason.code == "smoke_failed"
+    assert "checks, does not exist" in deployment.reason.message
+
+
+def test_a_hook_that_exists_is_not_run_before_the_approval(at: Simulation) -> None:
+    at.model.add("checks", b"code of the hook")
+    assert hooked(at).status is Status.AWAITING_APPROVAL
+    assert at.model.invoked == []
+
+
+def test_a_role_that_may_not_invoke_the_hook_is_found_before_anybody_is_asked(at: Simulation) -> None:
+    at.model.add("checks", b"code of the hook")
+
+    def denies(call: str) -> None:
+        if call == "Invoke":
+            raise error("AccessDeniedException", 403, "not authorized to perform: lambda:InvokeFunction")
+
+    at.model.before = denies
+    deployment = at.run(hooked(at))
     assert deployment.reason is not None
     assert deployment.reason.code == "target_denied"
     assert "awaiting_approval" not in [entry.status for entry in deployment.timeline]

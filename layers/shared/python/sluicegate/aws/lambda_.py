@@ -241,6 +241,20 @@ class FunctionApi:
             return False
         return True
 
+    def can_be_invoked(self) -> bool:
+        """Invoke with DryRun, which runs nothing: False if there is no such function.
+
+        "Validate parameter values and verify that the user or role has permission to invoke the function"
+        (Lambda API reference, Invoke, read on 2026-11-26). Raises LambdaAccessDenied if it has not.
+        """
+        try:
+            _call(self._client.invoke, FunctionName=self._name, InvocationType="DryRun")
+        except LambdaNotFound:
+            return False
+        except LambdaConflict:  # it is being updated, or is inactive: it is there
+            return True
+        return True
+
     def invoke(self, version: str | None, payload: bytes, *, timeout: int, limit: int) -> InvocationResult:
         """Invoke once, and read `limit` bytes of the response.
 

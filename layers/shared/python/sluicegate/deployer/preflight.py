@@ -10,7 +10,7 @@ from sluicegate.deployer.lookups import check_expected_version, read_alias, read
 from sluicegate.deployer.publish import find_artifact, is_reusable
 from sluicegate.deployer.reuse import read_reused
 from sluicegate.deployer.target import TargetAccess
-from sluicegate.deployer.verify import find_weights_conflict
+from sluicegate.deployer.verify import find_weights_conflict, missing_hook
 from sluicegate.deployment.model import AliasState, Deployment
 from sluicegate.deployment.plan import Watch
 from sluicegate.rollout.actions import Verify
@@ -45,7 +45,11 @@ def preflight(
         action = Verify(new.version, original, gradual=True)
         if conflict := find_weights_conflict(deployment, function, action, new):
             return conflict
-    return _missing_alarm(target, plan.watch) or ApprovalRequested()
+    if missing_alarm := _missing_alarm(target, plan.watch):
+        return missing_alarm
+    if plan.smoke and plan.smoke.hook and target.hook and not target.hook.can_be_invoked():
+        return missing_hook(plan.smoke.hook)
+    return ApprovalRequested()
 
 
 def _serves_it(deployment: Deployment, function: FunctionApi, original: AliasState) -> bool:

@@ -98,7 +98,12 @@ def _smoke_problem(
             return missing_version(version)
         if test.hook is None:
             raise
-        return PermanentFailure("smoke_failed", f"the hook, function {test.hook}, does not exist")
+        return missing_hook(test.hook)
     if failure := smoke.find_failure(test, result.payload, result.error):
         return PermanentFailure("smoke_failed", failure)
     return None
+
+
+def missing_hook(name: str) -> PermanentFailure:
+    """Return the outcome for a hook that does not exist."""
+    return PermanentFailure("smoke_failed", f"the hook, function {name}, does not exist")
