@@ -219,7 +219,8 @@ def a_rollout(calls: Calls, first: Release, second: Release) -> None:
     calls.deploy(422, rollback)
     calls.deploy(200, {**rollback, "version": "1", "dry_run": True})
 
-    steps = {"type": "steps", "steps": [{"percent": 5, "bake": "1h"}, {"percent": 100}]}
+    slow = [{"percent": 5, "bake": "1h"}, {"percent": 10, "bake": "15s"}, {"percent": 100}]
+    steps = {"type": "steps", "steps": slow}
     canary = calls.deploy(202, second.wanted("canary", strategy=steps), headers={"Idempotency-Key": "k"})
     calls.conflict("busy", second.wanted("canary"))
     token = calls.stand.token()

@@ -79,7 +79,7 @@ def test_who_asked_a_bot_and_the_same_pipeline_cannot_approve(paths: Paths) -> N
         assert path.done(deployment)["status"] == "succeeded"
 
 
-def test_a_no_ends_it_and_an_identity_without_a_user_is_never_approved(paths: Paths) -> None:
+def test_a_no_ends_it_and_what_nobody_could_approve_is_refused_at_once(paths: Paths) -> None:
     def rejected() -> None:
         with paths("asked") as path:
             deployment = path.deploy("next")
@@ -92,11 +92,10 @@ def test_a_no_ends_it_and_an_identity_without_a_user_is_never_approved(paths: Pa
 
     def nobodys() -> None:
         with paths("asked") as path:
-            deployment = path.deploy("next", by={**JOB, "user_id": None})
-            path.until(deployment, "awaiting_approval")
-            answer = path.decide(deployment, "approve", by=GRACE)
-            assert (answer.status_code, "nobody can approve" in answer.text) == (403, True)
-            assert path.abort(deployment)["status"] == "aborted"
+            artifact = {"sha256": path.upload("next")}
+            answer = path.ask("deploy", by={**JOB, "user_id": None}, artifact=artifact)
+            assert (answer.status_code, "nobody could approve it" in answer.text) == (422, True)
+            assert path.serves == version("1")
 
     together(rejected, nobodys)
 
