@@ -333,9 +333,16 @@ def test_during_the_cool_down_stale_keys_are_served_at_once(gitlab: GitLab, warm
 
 def test_an_unknown_kid_is_refused_after_a_good_refetch(gitlab: GitLab, warm: Keyring) -> None:
     gitlab.after(30)
-    with pytest.raises(UnknownKey, match=r"^the issuer has no such key: it publishes 1 others"):
+    with pytest.raises(UnknownKey, match=r"^the issuer has no such key: it publishes 1 other\. "):
         warm.key(CORP, "k2")
     assert gitlab.asked == [ISSUER]
+
+
+def test_an_unknown_kid_among_several_is_refused_with_their_number(gitlab: GitLab, warm: Keyring) -> None:
+    gitlab.after(30)
+    gitlab.published = jwks(jwk(), jwk("k2"))
+    with pytest.raises(UnknownKey, match=r"it publishes 2 others\. "):
+        warm.key(CORP, "k3")
 
 
 def test_a_new_key_is_found_by_a_refetch(gitlab: GitLab, warm: Keyring) -> None:

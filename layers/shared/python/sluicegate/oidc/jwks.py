@@ -149,8 +149,9 @@ class Keyring:
         if held.fetched_at != self._attempted_at[url]:
             # The last fetch failed, so the key may exist: GitLab signs with a new one at once.
             raise self._unavailable(url, "this issuer's keys could not be fetched again")
+        others = "1 other" if len(held.keys) == 1 else f"{len(held.keys)} others"
         raise UnknownKey(
-            f"the issuer has no such key: it publishes {len(held.keys)} others. Is it another GitLab's token?"
+            f"the issuer has no such key: it publishes {others}. Is it another GitLab's token?"
             " GitLab signs with a new key at once, and a cache before it may serve the old ones for 24 hours"
         )
 
