@@ -24,9 +24,7 @@ _ALIKE: Final = 3
 
 
 @click.command("check")
-@click.argument(
-    "file", type=click.Path(exists=True, dir_okay=False, path_type=Path), default="sluicegate.yaml"
-)
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path), default="sluicegate.yaml")
 @click.option(
     "--explain",
     is_flag=True,
@@ -54,6 +52,11 @@ def command(
       sluicegate check --json | jq '.diagnostics[] | select(.severity == "error")'
     """
     screen = Screen(as_json=as_json)
+    if not file.exists():
+        raise click.UsageError(
+            f"there is no gate file {file}: run this where it is, name it (`sluicegate check PATH`), or write"
+            " one: docs/start/deploy.md begins with a gate file to copy"
+        )
     report = check(file, allow_loopback=allow_loopback, stack_name=stack_name)
     screen.document(_document(file, report))
     if not as_json:

@@ -147,6 +147,17 @@ def test_no_file_is_exit_2(run: Run, tmp_path: Path) -> None:
     assert run("check", str(tmp_path / "absent.yaml")).code == 2
 
 
+def test_no_file_says_what_to_do_next(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    ended = run("check", "--json")
+
+    assert (ended.code, ended.out) == (2, "")
+    assert "no gate file sluicegate.yaml" in ended.err
+    assert "sluicegate check PATH" in ended.err
+    assert "docs/start/deploy.md" in ended.err
+
+
 def test_needs_neither_endpoint_nor_token(run: Run, gate_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SLUICEGATE_URL")
     monkeypatch.delenv("SLUICEGATE_TOKEN")
