@@ -16,9 +16,12 @@ from sluicegate_cli.durations import seconds_of
 from sluicegate_cli.errors import ApiError
 from sluicegate_cli.exit_codes import ExitCode
 from sluicegate_cli.screen import Screen
+from sluicegate_gatefile.files import UnusableFile, read_file
 
 _TOKEN_FILE: Final = 65_536
-"""Bytes that are read of a token's file."""
+"""Bytes that a token's file may have."""
+
+TOKEN_FILE: Final = click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path)
 
 _UNFOLLOWED = (
     "interrupted. If a request was in progress, it may have been accepted: run the same command again to find"
@@ -106,8 +109,8 @@ def api_command(function: Callable[..., ExitCode]) -> Callable[..., None]:
     )
     @click.option(
         "--token-file",
-        type=click.Path(exists=True, dir_okay=False, path_type=Path),
-        help="Read the ID token from this file instead of SLUICEGATE_TOKEN.",
+        type=TOKEN_FILE,
+        help="Read the ID token from this file (`-`: standard input) instead of SLUICEGATE_TOKEN.",
     )
     @click.option(
         "--json", "as_json", is_flag=True, help="Print one JSON document to stdout, and progress to stderr."
@@ -155,10 +158,18 @@ def api_command(function: Callable[..., ExitCode]) -> Callable[..., None]:
     return run
 
 
-def _start_of(file: Path) -> str:
-    """Return the text of a token's file. A device would never end."""
-    with file.open("rb") as source:
-        return source.read(_TOKEN_FILE).decode("utf-8", "replace")
+def token_in(file: Path) -> str:
+    """Return the text of a token's file, or of standard input. Raises BadParameter for what may never end."""
+    if str(file) == "-":
+        data = click.get_binary_stream("stdin").read(_TOKEN_FILE + 1)
+        if len(data) > _TOKEN_FILE:
+            raise click.BadParameter(f"larger than {_TOKEN_FILE // 1024} KiB", param_hint="--token-file")
+    else:
+        try:
+            data = read_file(file, _TOKEN_FILE)
+        except UnusableFile as error:
+            raise click.BadParameter(f"{file}: {error}", param_hint="--token-file") from None
+    return data.decode("utf-8", "replace").strip()
 
 
 def _unreadable(error: Exception) -> ApiError:
@@ -176,7 +187,7 @@ def _unreadable(error: Exception) -> ApiError:
 
 def _token(file: Path | None) -> str:
     """Read the ID token from a file or the environment, never from an argument, which process lists show."""
-    token = (_start_of(file) if file else os.environ.get("SLUICEGATE_TOKEN", "")).strip()
+    token = token_in(file) if file else os.environ.get("SLUICEGATE_TOKEN", "").strip()
     if not token:
         raise click.UsageError(
             "no ID token. Request one in the job (id_tokens: {SLUICEGATE_TOKEN: {aud: ...}}), "

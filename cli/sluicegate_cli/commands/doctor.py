@@ -18,12 +18,11 @@ from sluicegate.gate.policy import Gate
 from sluicegate_cli.doctor.examination import Examination
 from sluicegate_cli.doctor.findings import GATE, Finding, Verdict
 from sluicegate_cli.exit_codes import ExitCode
-from sluicegate_cli.options import PatternParam
+from sluicegate_cli.options import TOKEN_FILE, PatternParam, token_in
 from sluicegate_cli.screen import Screen
 from sluicegate_cli.streams import INTERRUPTED
 
 _LOG_TAIL: Final = 1_000_000  # bytes read from the end of a log, where a job's errors are
-_TOKEN_FILE: Final = 65_536  # bytes read of a token's file
 _MIN_SECRET: Final = 16  # characters; a part of the token of this length is never shown
 
 _MARKS: Final = {
@@ -41,7 +40,9 @@ _FUNCTION: Final = PatternParam("name", r"[A-Za-z0-9_-]{1,64}", "a function's na
     "--url", envvar="SLUICEGATE_URL", show_envvar=True, help="The URL of the API, up to and including /v1."
 )
 @click.option(
-    "--token-file", type=_FILE, help="Read the ID token from this file instead of SLUICEGATE_TOKEN."
+    "--token-file",
+    type=TOKEN_FILE,
+    help="Read the ID token from this file (`-`: standard input) instead of SLUICEGATE_TOKEN.",
 )
 @click.option(
     "--gate-file", type=_FILE, help="Compare with this gate file. Default: sluicegate.yaml, if it exists."
@@ -200,8 +201,7 @@ def _agreed(about: str, *, yes: bool) -> bool:
 def _token(file: Path | None) -> str | None:
     """Return the given token, or None if there is none; in a job, a missing token is an empty one."""
     if file:
-        with file.open("rb") as source:
-            return source.read(_TOKEN_FILE).decode("utf-8", "replace").strip()
+        return token_in(file)
     given = os.environ.get("SLUICEGATE_TOKEN")
     if given is None and os.environ.get("GITLAB_CI"):
         return ""

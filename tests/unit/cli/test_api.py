@@ -1,6 +1,8 @@
 """The client alone: what it sends again, for how long, and where it never sends a token."""
 
 import gzip
+import io
+import os
 import ssl
 import time
 from collections.abc import Iterator
@@ -273,6 +275,30 @@ def test_a_token_comes_from_a_file_too(run: Run, server: Server, tmp_path: Path)
 def test_a_device_is_not_read_for_a_token_to_its_end(run: Run, server: Server) -> None:
     ended = run("whoami", "--token-file", "/dev/zero")
     assert (ended.code, server.asked) == (2, [])
+    assert "not a regular file" in ended.err
+
+
+def test_a_pipe_without_a_writer_is_not_waited_for(run: Run, server: Server, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "token")
+
+    ended = run("whoami", "--token-file", str(tmp_path / "token"))
+
+    assert (ended.code, server.asked) == (2, [])
+    assert "not a regular file" in ended.err
+
+
+def test_a_token_comes_from_standard_input_too_up_to_a_limit(
+    run: Run, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.on("GET", "/deployments", Reply(200, {"items": [], "next_cursor": None}))
+    monkeypatch.setattr("click.get_binary_stream", lambda _: io.BytesIO(b"piped.token.here\n"))
+    assert run("history", "--token-file", "-").code == 0
+    assert server.asked[0].headers["authorization"] == "Bearer piped.token.here"
+
+    monkeypatch.setattr("click.get_binary_stream", lambda _: io.BytesIO(b"a" * 65_537))
+    ended = run("history", "--token-file", "-")
+    assert (ended.code, len(server.asked)) == (2, 1)
+    assert "larger than 64 KiB" in ended.err
 
 
 @pytest.mark.parametrize("token", ["", "  \n", "two words", "a\nb", "umlaut-ä", "nul\x00"])

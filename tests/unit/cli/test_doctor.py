@@ -600,10 +600,18 @@ def test_a_log_of_nothing_is_no_trouble(run: Run, elsewhere: Path, monkeypatch: 
 
 
 @pytest.mark.skipif(not Path("/dev/zero").exists(), reason="there is no such device")
-def test_a_token_that_never_ends_is_read_up_to_a_limit(ask: Doctor) -> None:
+def test_a_token_that_never_ends_is_not_read(ask: Doctor) -> None:
     ended = ask("--token-file", "/dev/zero", "--json")
 
-    assert "special characters" in wrong(ended)[0]["seen"]
+    assert (ended.code, "not a regular file" in ended.err) == (2, True)
+
+
+def test_a_token_on_a_pipe_without_a_writer_is_not_waited_for(ask: Doctor, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "token")
+
+    ended = ask("--token-file", str(tmp_path / "token"), "--json")
+
+    assert (ended.code, "not a regular file" in ended.err) == (2, True)
 
 
 @pytest.mark.skipif(not Path("/dev/zero").exists(), reason="there is no such device")
