@@ -1,5 +1,6 @@
 """What makes a release, what a push to GitLab starts, and the example of a project for a gate file."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -85,3 +86,24 @@ def test_the_examples_pipeline_holds_no_key_and_no_variable() -> None:
     script = "\n".join(pipeline["deploy"]["script"])
     parsed = subprocess.run(["sh", "-n"], input=script, capture_output=True, text=True)
     assert parsed.stderr == ""
+
+
+def test_the_examples_pipeline_writes_its_token_where_nobody_else_can_read_or_foresee_it(
+    tmp_path: Path,
+) -> None:
+    script: list[str] = yaml.safe_load((EXAMPLE / ".gitlab-ci.yml").read_text())["deploy"]["script"]
+    lines = [line for line in script if "AWS_WEB_IDENTITY_TOKEN_FILE" in line]
+    show = 'printf "\\n%s" "$AWS_WEB_IDENTITY_TOKEN_FILE"'
+    files: set[Path] = set()
+    for _ in range(2):
+        done = subprocess.run(
+            ["sh", "-euc", "\n".join(["umask 000", *lines, show])],
+            capture_output=True,
+            text=True,
+            check=True,
+            env={"PATH": os.environ["PATH"], "TMPDIR": str(tmp_path), "AWS_ID_TOKEN": "a.b.c"},
+        )
+        file = Path(done.stdout.strip())
+        assert (file.read_text(), file.stat().st_mode & 0o777, file.parent) == ("a.b.c", 0o600, tmp_path)
+        files.add(file)
+    assert len(files) == 2
