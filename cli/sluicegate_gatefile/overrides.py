@@ -105,13 +105,9 @@ class Rollouts:
         if {"watch", "alias"} & override.keys():
             self._fits(at, stage, both, rollout)
         if keys.get("protected"):
-            for key, had, has in (
-                ("approval", base.approval, rollout.approval),
-                ("requires", base.requires, rollout.requires),
-            ):
-                if had and not has:
-                    what = f"`{stage}` is protected, and this removes its `{key}`"
-                    self.report("warning", "weaker", (*at, key), f"{what}: delete it unless that is intended")
+            for key, lost in _lost(base, rollout, override).items():
+                what = f"`{stage}` is protected, and this removes its {lost}"
+                self.report("warning", "weaker", (*at, key), f"{what}: delete it unless that is intended")
         return rollout
 
     def circles(self, at: Path, requires: Mapping[str, str | None], changed: Collection[str]) -> None:
@@ -244,6 +240,33 @@ class Rollouts:
 
     def _error(self, code: str, at: Path, message: str) -> None:
         self.report("error", code, at, message)
+
+
+def _lost(base: Rollout, rollout: Rollout, override: Keys) -> dict[str, str]:
+    """By key of an override, what it takes away from the care that a stage takes, for a message."""
+    cares = {
+        "approval": base.approval,
+        "requires": base.requires,
+        "smoke": base.smoke,
+        "watch": base.watch,
+    }
+    lost = {key: f"`{key}`" for key, care in cares.items() if care and override.get(key) == NONE}
+    if rollout.steps:  # none after an error
+        for had, has, what in (
+            (_gradual(base), _gradual(rollout), "steps of less than all traffic"),
+            (_bakes(base), _bakes(rollout), "bake"),
+        ):
+            if had and not has:
+                lost.setdefault("strategy", what)
+    return lost
+
+
+def _gradual(rollout: Rollout) -> bool:
+    return any(step.percent < 100 for step in rollout.steps)
+
+
+def _bakes(rollout: Rollout) -> bool:
+    return any(step.bake for step in rollout.steps)
 
 
 def _resolved(kind: str, keys: Keys) -> tuple[TrafficStep, ...]:

@@ -421,9 +421,12 @@ def test_an_overrides_approval_is_warned_of_where_it_is(check: Check) -> None:
     assert found(check(entry="approval: {}")) == [(OVERRIDE, at("", OVERRIDE), "warning", "approval")]
 
 
-@pytest.mark.parametrize("key", ["approval", "requires"])
+@pytest.mark.parametrize("key", ["approval", "requires", "smoke", "watch"])
 def test_taking_care_away_from_a_protected_stage_is_warned_of(check: Check, key: str) -> None:
-    keys = "approval: {}, requires: {succeeded_in: dev}, smoke: {payload: 1}, order: pipeline"
+    keys = (
+        "approval: {}, requires: {succeeded_in: dev}, smoke: {payload: 1}, watch: {alarms: [a]},"
+        " strategy: {type: canary, percent: 10, bake: 10m}, order: pipeline"
+    )
 
     def weaker(protected: str, entry: str) -> list[tuple[int, int, str]]:
         found = check(f"{protected}{keys}", entry).diagnostics
@@ -431,8 +434,37 @@ def test_taking_care_away_from_a_protected_stage_is_warned_of(check: Check, key:
 
     assert weaker("protected: true, ", f"{key}: none") == [(OVERRIDE, at(f"{key}: ", OVERRIDE), "warning")]
     assert weaker("", f"{key}: none") == []
-    assert weaker("protected: true, ", "smoke: none, order: none") == []
+    assert weaker("protected: true, ", "order: none") == []
+    assert weaker("protected: true, ", "smoke: {payload: 2}, watch: {alarms: [b]}") == []
     assert weaker("protected: true, ", "approval: {expires: 1h}, requires: {succeeded_in: test}") == []
+
+
+@pytest.mark.parametrize(
+    ("strategy", "override", "lost"),
+    [
+        ("{type: canary, percent: 10, bake: 10m}", "{type: all-at-once}", "steps of less than all traffic"),
+        (
+            "{type: canary, percent: 10, bake: 10m}",
+            "{type: all-at-once, bake: 1h}",
+            "steps of less than all traffic",
+        ),
+        ("{type: linear, percent: 10, every: 5m}", "{type: all-at-once}", "steps of less than all traffic"),
+        ("{type: all-at-once, bake: 10m}", "{type: steps, steps: [{percent: 100}]}", "bake"),
+        ("{type: canary, percent: 10, bake: 10m}", "{percent: 50}", None),
+        ("{type: canary, percent: 10, bake: 10m}", "{type: linear, percent: 50, every: 1h}", None),
+        ("{type: all-at-once}", "{type: canary, percent: 10, bake: 10m}", None),
+    ],
+)
+def test_taking_the_canary_from_a_protected_stage_is_warned_of(
+    check: Check, strategy: str, override: str, lost: str | None
+) -> None:
+    report = check(f"protected: true, strategy: {strategy}", f"strategy: {override}")
+    found = [d for d in report.diagnostics if d.code == "weaker"]
+    assert [(d.line, d.severity) for d in found] == ([(OVERRIDE, "warning")] if lost else [])
+    assert all(f"this removes its {lost}:" in d.message for d in found)
+    assert "weaker" not in [
+        d.code for d in check(f"strategy: {strategy}", f"strategy: {override}").diagnostics
+    ]
 
 
 def test_taking_away_what_is_not_there_is_no_weakening(check: Check) -> None:
