@@ -77,6 +77,7 @@ def _answer(context: Context, hook: Webhook, call: GatewayRequest, token: Identi
     queries.no_query(call.query)
     body = bodies.parse(call.body)
     try:
+        check_instance(context.gate.issuers[hook.issuer].instance, call.headers)
         if token:
             deliveries.check_agrees(hook, body, token)
         delivery = deliveries.read(hook, call.headers, body)
@@ -100,7 +101,6 @@ def _authenticate_sender(context: Context, hook: Webhook, call: GatewayRequest) 
     guarantees.md#6-deny-by-default
     """
     try:
-        check_instance(context.gate.issuers[hook.issuer].instance, call.headers)
         if hook.secret is None:
             return  # an ID token, which has been verified
         check = (

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, TypeAlias
 
+from sluicegate.gateway.problems import not_allowed
 from sluicegate.oidc.token import InvalidToken
 
 Headers: TypeAlias = Mapping[str, Sequence[str]]
@@ -53,16 +54,14 @@ def token_check(headers: Headers) -> SecretCheck:
 
 
 def check_instance(gitlab: str, headers: Headers) -> None:
-    """Raise InvalidToken unless `X-Gitlab-Instance`, if sent, is the address of the issuer's GitLab.
+    """Raise 403 unless `X-Gitlab-Instance`, if sent, is the address of the issuer's GitLab.
 
-    The header is not signed, so it proves nothing. It has no path, even where GitLab has one
-    (`Gitlab.config.gitlab.base_url`).
+    The header is not signed, so it proves nothing: it is read once the sender has been authenticated.
+    It has no path, even where GitLab has one (`Gitlab.config.gitlab.base_url`).
     """
     for instance in headers.get("x-gitlab-instance", ()):
         if gitlab != instance and not gitlab.startswith(f"{instance}/"):
-            raise InvalidToken(
-                "x-gitlab-instance", "not the address of the webhook's GitLab in the gate file"
-            )
+            raise not_allowed("X-Gitlab-Instance is not the address of the webhook's GitLab in the gate file")
 
 
 def _check_key(headers: Headers, identifier: str) -> None:
