@@ -9,6 +9,7 @@ from sluicegate.aws.s3 import Artifacts
 from sluicegate.gateway.http import GatewayResponse
 from sluicegate.store import uploads
 from support.gateway_simulation import GatewaySimulation, problem, refused
+from support.signing import ISSUER
 from support.simulation import TABLE
 
 pytestmark = pytest.mark.filterwarnings("ignore:No application metrics")
@@ -70,6 +71,14 @@ def test_what_is_there_already_is_not_counted(at: GatewaySimulation) -> None:
     sha256 = at.upload("orders", b"there")
     body = {"function": "orders", "sha256": sha256, "size": 5}
     assert at.ask("POST", "/artifacts", claims, body).status == 200
+
+
+def test_an_announcement_keeps_the_newest_pipeline_that_a_token_proved(at: GatewaySimulation) -> None:
+    sha = "a" * 40
+    for pipeline in ("576", "575"):
+        announce(at, at.job(pipeline_id=pipeline, sha=sha), 1)
+    [kept] = at.store.uploads.of_commit("orders", ISSUER, "4213", sha)
+    assert kept.pipeline == 576
 
 
 def test_the_counts_expire(at: GatewaySimulation) -> None:

@@ -17,6 +17,7 @@ from sluicegate.deployment.model import Status
 from sluicegate.deployment.ulid import new_id
 from sluicegate.gate.policy import Gate
 from sluicegate.gateway.admission.supersede import supersede
+from sluicegate.gateway.problems import Problem
 from sluicegate.store.errors import Outdated
 from sluicegate.store.holds import Hold
 from sluicegate.store.locks import AliasLock
@@ -332,7 +333,8 @@ def test_what_must_have_succeeded_elsewhere_first_is_waited_for(hooks: Hooks) ->
     assert status(hooks.send("next", tag_push())) == (200, "started")
 
 
-def test_where_pipelines_are_ordered_a_tag_alone_comes_too_late(hooks: Hooks) -> None:
+def test_what_no_numbered_pipeline_announced_comes_too_late(hooks: Hooks) -> None:
+    """Announcements of earlier releases have no number: the next one brings it."""
     hooks.upload()
     hooks.upload(OTHER_SHA, "b" * 64)
     hooks.finish(hooks.send("tags", tag_push()))
@@ -341,7 +343,43 @@ def test_where_pipelines_are_ordered_a_tag_alone_comes_too_late(hooks: Hooks) ->
     hooks.job(first, 574)
     assert status(hooks.send("next", tag_push("refs/tags/v2", OTHER_SHA))) == (200, "outdated")
     later = pipeline(ref="v2", sha=OTHER_SHA, id=600)
-    assert status(hooks.send("next", later)) == (200, "started")
+    assert status(hooks.send("next", later)) == (200, "outdated")
+    hooks.upload(OTHER_SHA, "b" * 64, pipeline=600, ref="v2")
+    assert status(hooks.send("next", tag_push("refs/tags/v2", OTHER_SHA))) == (200, "started")
+
+
+def test_a_forged_number_brings_no_older_commit_back(hooks: Hooks) -> None:
+    """A holder of the secret names an older commit, whose artifact is still there, and pipeline 99999."""
+    hooks.upload(pipeline=575)
+    hooks.upload(OTHER_SHA, "b" * 64, ref="v2", pipeline=576)
+    hooks.finish(hooks.send("tags", tag_push("refs/tags/v2", OTHER_SHA)))
+    new = hooks.finish(hooks.send("next", pipeline(ref="v2", sha=OTHER_SHA, id=576)))
+    assert {item["pipeline"]["N"] for item in hooks.items("newest-pipeline#")} == {"576"}
+    hooks.finish(hooks.send("tags", tag_push()))
+    for number in (99999, 575):  # the second is an honest pipeline that succeeds after 576
+        assert status(hooks.send("next", pipeline(id=number))) == (200, "outdated")
+    with pytest.raises(Outdated):
+        hooks.job(new, 575)
+
+
+def test_a_running_delivery_is_superseded_by_proven_numbers_only(hooks: Hooks) -> None:
+    hooks.upload(pipeline=576)
+    hooks.finish(hooks.send("tags", tag_push()))
+    running = hooks.deployment(hooks.send("next", pipeline(id=576)))
+    by = replace(running.requested_by, pipeline_id=str(10**17))
+    forged = replace(
+        running, id=new_id(hooks.simulation.clock() + 1), requested_by=by, announced_pipeline=575
+    )
+    with pytest.raises(Problem) as refused:
+        supersede(hooks.context, forged, AliasLock(running.id), allowed=True)
+    assert refused.value.code == "outdated"
+
+
+def test_a_retried_job_makes_no_announcement_older(hooks: Hooks) -> None:
+    for number in (576, 574):
+        hooks.upload(pipeline=number)
+    hooks.finish(hooks.send("tags", tag_push()))
+    assert hooks.deployment(hooks.send("next", pipeline(id=574))).proven_pipeline == 576
 
 
 def test_an_invented_pipeline_number_outdates_no_real_pipeline(hooks: Hooks) -> None:

@@ -28,6 +28,18 @@ class Upload:
     ref: str
     sha: str
     ref_type: str = ""
+    pipeline: int = 0
+
+
+@dataclass(frozen=True)
+class Announcement:
+    """An artifact that was announced for a commit, and the newest pipeline whose jobs did so.
+
+    `pipeline` is as their tokens proved it; 0 in announcements of earlier releases.
+    """
+
+    sha256: str
+    pipeline: int
 
 
 MAX_READ: Final = 1_000
@@ -55,7 +67,13 @@ class Uploads:
                 keys.commit_partition(*commit),
                 keys.ref_partition(*commit, upload.ref_type, upload.ref),
             ):
-                self._table.put({"pk": pk, "sk": upload.sha256, **created})
+                # A retried job of an older pipeline must not make the announcement older.
+                unless_newer = Condition(
+                    "attribute_not_exists(pk) OR attribute_not_exists(pipeline) OR pipeline <= :mine",
+                    {":mine": upload.pipeline},
+                )
+                changes = {**created, "pipeline": upload.pipeline}
+                self._table.update({"pk": pk, "sk": upload.sha256}, changes, unless_newer)
 
     def count_for_token(self, issuer: str, jti: str, size: int, expires: int) -> bool:
         """Count an upload of a token's; return False if it has announced too much."""
@@ -81,17 +99,17 @@ class Uploads:
 
     def of_ref(
         self, function: str, issuer: str, project_id: str, sha: str, ref_type: str, ref: str
-    ) -> list[str]:
-        """Return the SHA-256 of what jobs of a branch or tag announced for a commit, the newest first."""
+    ) -> list[Announcement]:
+        """Return what jobs of a branch or tag announced for a commit, the newest first."""
         return self._announced(keys.ref_partition(function, issuer, project_id, sha, ref_type, ref))
 
-    def of_commit(self, function: str, issuer: str, project_id: str, sha: str) -> list[str]:
-        """Return the SHA-256 of what jobs of the project announced for a commit, the newest first."""
+    def of_commit(self, function: str, issuer: str, project_id: str, sha: str) -> list[Announcement]:
+        """Return what jobs of the project announced for a commit, the newest first."""
         return self._announced(keys.commit_partition(function, issuer, project_id, sha))
 
-    def _announced(self, partition: str) -> list[str]:
+    def _announced(self, partition: str) -> list[Announcement]:
         items = self._table.query(Condition("pk = :pk", {":pk": partition}), consistent=True)
         found = sorted(
             islice(items, MAX_READ), key=lambda item: (item["created_at"], item["sk"]), reverse=True
         )
-        return [item["sk"] for item in found]
+        return [Announcement(item["sk"], item.get("pipeline", 0)) for item in found]

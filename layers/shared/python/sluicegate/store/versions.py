@@ -135,7 +135,7 @@ class Versions:
     def is_outdated(self, deployment: Deployment) -> bool:
         """Return whether a newer pipeline of the deployment's project has succeeded behind its alias."""
         newest = self._table.get(keys.newest_pipeline(deployment))
-        return newest is not None and newest["pipeline"] > int(deployment.requested_by.pipeline_id or 0)
+        return newest is not None and newest["pipeline"] > deployment.proven_pipeline
 
     # Parts of transactions
 
@@ -146,7 +146,7 @@ class Versions:
 
     def check_pipeline(self, tx: Transaction, deployment: Deployment) -> None:
         """Require that no newer pipeline of the project has succeeded there. A conflict means Outdated."""
-        mine = {":mine": int(deployment.requested_by.pipeline_id or 0)}
+        mine = {":mine": deployment.proven_pipeline}
         in_order = Condition("attribute_not_exists(pk) OR pipeline <= :mine", mine)
         tx.check(keys.newest_pipeline(deployment), in_order, on_conflict=Outdated)
 
@@ -203,12 +203,9 @@ class Versions:
 
         A number from the body of a delivery is not noted: an invented one would outdate all real pipelines.
         """
-        pipeline = deployment.requested_by.pipeline_id or ""
-        if not deployment.requested_by.pipeline_is_proven:
-            return
-        if pipeline.isdecimal() and pipeline.isascii():
-            newer = Condition("attribute_not_exists(pk) OR pipeline < :mine", {":mine": int(pipeline)})
-            changes = {"pipeline": int(pipeline)}
+        if pipeline := deployment.proven_pipeline:
+            newer = Condition("attribute_not_exists(pk) OR pipeline < :mine", {":mine": pipeline})
+            changes = {"pipeline": pipeline}
             tx.update(keys.newest_pipeline(deployment), changes, newer, on_conflict=Resolution.DROP)
 
 

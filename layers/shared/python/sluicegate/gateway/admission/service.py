@@ -158,6 +158,7 @@ def _new_deployment(
         version=resolved.version,
         built=resolved.built,
         fallbacks=resolved.fallbacks,
+        announced_pipeline=request.announced_pipeline,
     )
 
 

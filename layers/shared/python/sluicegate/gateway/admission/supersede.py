@@ -63,4 +63,4 @@ def _is_newer(running: Deployment, deployment: Deployment) -> bool:
     """Return whether the running deployment is of a proven, newer pipeline of the same project."""
     theirs, ours = running.requested_by, deployment.requested_by
     same = (theirs.issuer, theirs.project_id) == (ours.issuer, ours.project_id)
-    return theirs.pipeline_is_proven and same and int(theirs.pipeline_id or 0) > int(ours.pipeline_id or 0)
+    return same and running.proven_pipeline > deployment.proven_pipeline

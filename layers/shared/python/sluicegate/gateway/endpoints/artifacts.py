@@ -35,6 +35,7 @@ def create(context: Context, call: GatewayRequest, identity: Identity) -> Gatewa
             ref=clean(identity.text("ref") or ""),
             sha=clean(identity.text("sha") or ""),
             ref_type=clean(identity.text("ref_type") or ""),
+            pipeline=int(identity.text("pipeline_id") or 0),
         )
     )
     artifact = {"function": request.function, "sha256": request.sha256, "size": request.size}

@@ -179,7 +179,8 @@ def _request(context: Context, hook: Webhook, delivery: Delivery, *, proven: boo
         if proven
         else uploads.of_commit(*commit)
     )
-    for sha256 in announced[:MAX_UPLOADS]:
+    for announcement in announced[:MAX_UPLOADS]:
+        sha256 = announcement.sha256
         if context.artifacts.find(hook.function, sha256):
             if proven and (before := _deployed_unproven(context, hook, delivery, sha256)):
                 context.store.requests.settle(
@@ -188,7 +189,9 @@ def _request(context: Context, hook: Webhook, delivery: Delivery, *, proven: boo
                     deliveries.permanent_claim(hook, delivery, proven=True),
                 )
                 raise DeployedAlready(before.deployment)
-            return DeploymentRequest("deploy", hook.function, hook.stage, sha256)
+            return DeploymentRequest(
+                "deploy", hook.function, hook.stage, sha256, announced_pipeline=announcement.pipeline
+            )
     raise NothingUploaded
 
 

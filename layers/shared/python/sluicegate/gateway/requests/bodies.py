@@ -44,7 +44,8 @@ class DeploymentRequest:
     """What to deploy to a function's stage.
 
     `deploy` has `sha256`; `promote` has `source` (a stage) with `version` or `sha256`; `rollback` may have
-    `version`. `strategy` None leaves it to the gate file.
+    `version`. `strategy` None leaves it to the gate file. `announced_pipeline` is in no body: it is
+    the pipeline that announced what a webhook deploys, 0 if unknown.
     """
 
     action: DeploymentAction
@@ -59,6 +60,7 @@ class DeploymentRequest:
     release: str | None = None
     description: str | None = None
     dry_run: bool = False
+    announced_pipeline: int = 0
 
     @property
     def effect(self) -> tuple[str | None, ...]:
