@@ -2,9 +2,51 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from sluicegate.text import clean
+from sluicegate_gatefile.diagnostics import did_you_mean
+
+_DEPLOYMENT: Final = (
+    *(
+        "id",
+        "status",
+        "version",
+        "reason",
+        "alias",
+        "links",
+        "final",
+        "revision",
+        "action",
+        "function",
+        "stage",
+    ),
+    *("from", "release", "description", "target", "artifact", "built", "unusable", "weight", "rule", "gate"),
+    *("steps", "step", "smoke", "watch", "approval", "requested_by", "created_at", "updated_at", "since"),
+    *("until", "finished_at", "timeline"),
+)
+_DRY_RUN: Final = ("dry_run", "allowed", "plan", "busy", "deployment", "not_checked")
+_DRIES: Final = ("deploy", "promote", "rollback")
+_OTHERS: Final[Mapping[str, tuple[str, ...]]] = {
+    "hold": ("stage", "holds"),
+    "status": (*_DEPLOYMENT, "function", "stages"),
+    "whoami": ("via", "issuer", "project_id", "expires_at", "claims", "rules"),
+}
+
+
+def of_command(command: str) -> tuple[str, ...]:
+    """Return the fields that the documents of a command can have (docs/reference/openapi.yaml)."""
+    return _OTHERS.get(command) or (_DEPLOYMENT + _DRY_RUN if command in _DRIES else _DEPLOYMENT)
+
+
+def wrong(command: str, names: Sequence[str]) -> str:
+    """Return what is wrong with the names of fields, before anything is requested; empty if nothing is."""
+    known = of_command(command)
+    for name in names:
+        first = name.partition(".")[0]
+        if first not in known:
+            return f"there is no field {clean(first)}{did_you_mean(first, known)}; --json shows all fields"
+    return ""
 
 
 def chosen(document: Mapping[str, Any], names: Sequence[str]) -> list[dict[str, Any]]:

@@ -15,6 +15,7 @@ from sluicegate.text import clean
 from sluicegate_cli.durations import seconds_of
 from sluicegate_cli.errors import ApiError
 from sluicegate_cli.exit_codes import ExitCode
+from sluicegate_cli.fields import wrong
 from sluicegate_cli.screen import Screen
 from sluicegate_gatefile.files import UnusableFile, read_file
 
@@ -133,6 +134,8 @@ def api_command(function: Callable[..., ExitCode]) -> Callable[..., None]:
             if value == "":
                 what = name.replace("_", "-")
                 raise click.UsageError(f"the value of {what} is empty: is a variable unset in this job?")
+        if problem := wrong(click.get_current_context().info_name or "", fields):
+            raise click.BadParameter(problem, param_hint="--field")  # before anything is accepted
         screen = Screen(as_json=as_json, fields=fields)
         exit_code: int
         try:
