@@ -26,7 +26,7 @@ ON: Final = {
     "DomainName": "deploy.example.com",
     "KmsKeyArn": f"arn:aws-us-gov:kms:ap-southeast-99:111111111111:key/mrk-{'0' * 32}",
     "PermissionsBoundary": "arn:aws-us-gov:iam::111111111111:policy/boundary",
-    "RequestsPerAddress": 1_000,
+    "RequestsPerAddress": "1000",
     "ReserveConcurrency": "true",
     "SecurityGroupIds": "sg-1",
     "SubnetIds": "subnet-1,subnet-2",

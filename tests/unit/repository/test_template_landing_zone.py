@@ -16,7 +16,7 @@ OFF: Final = {
     "DomainName": "",
     "KmsKeyArn": "",
     "PermissionsBoundary": "",
-    "RequestsPerAddress": 0,
+    "RequestsPerAddress": "0",
     "SecurityGroupIds": "",
     "SubnetIds": "",
     "WebAclArn": "",
@@ -190,3 +190,51 @@ def test_the_page_for_landing_zones_has_the_functions_and_the_defaults() -> None
     assert "the three queues" in page
     assert len(of_type("AWS::SQS::Queue")) == 3
     assert set(OFF) <= set(re.findall(r"`(\w+)`", page))
+
+
+def accepts(parameter: str, value: str) -> bool:
+    """As CloudFormation decides: a pattern matches the whole value, and each value of a list.
+
+    CloudFormation user guide, "Parameters syntax", AllowedPattern, November 2026.
+    """
+    given = TEMPLATE["Parameters"][parameter]
+    values = [one.strip() for one in value.split(",")] if given["Type"] == "CommaDelimitedList" else [value]
+    return all(re.fullmatch(given["AllowedPattern"], one) for one in values)
+
+
+@pytest.mark.parametrize(
+    ("parameter", "value", "accepted"),
+    [
+        *(("RequestsPerAddress", value, True) for value in ("0", "10", "99", "1000", "2000000000")),
+        *(
+            ("RequestsPerAddress", value, False)
+            for value in ("1", "9", "-1", "010", "10.5", "2000000001", "")
+        ),
+        ("DomainName", "deploy.example.com", True),
+        *(("DomainName", value, False) for value in ("https://a.example", "a", "-a.example", "a-.example")),
+        *(("AllowedCidrs", value, True) for value in ("", "192.0.2.0/24, 198.51.100.7", "2001:db8::/32")),
+        *(
+            ("AllowedCidrs", value, False)
+            for value in ("office", "192.0.2.0/33", "192.0.2/24", "192.0.2.0/24,x")
+        ),
+        *(("SubnetIds", value, True) for value in ("", "subnet-1,subnet-0a")),
+        *(("SubnetIds", value, False) for value in ("sg-1", "subnet-1,x")),
+        *(("SecurityGroupIds", value, True) for value in ("", "sg-1,sg-0a")),
+        *(("SecurityGroupIds", value, False) for value in ("default", "subnet-1")),
+    ],
+)
+def test_cloudformation_refuses_at_once_what_a_service_would_refuse_later(
+    parameter: str, value: str, accepted: bool
+) -> None:
+    """AWS WAF wants a limit of at least 10 (AWS WAF developer guide, "Rate-based rule statement")."""
+    assert accepts(parameter, value) is accepted
+    assert TEMPLATE["Parameters"][parameter]["ConstraintDescription"]
+    assert accepts(parameter, TEMPLATE["Parameters"][parameter]["Default"])
+
+
+def test_a_domain_name_without_its_certificate_is_refused_at_once() -> None:
+    rule = TEMPLATE["Rules"]["CertificateOfDomainName"]
+    assert rule["RuleCondition"] == {"Fn::Not": [{"Fn::Equals": [{"Ref": "DomainName"}, ""]}]}
+    [assertion] = rule["Assertions"]
+    assert assertion["Assert"] == {"Fn::Not": [{"Fn::Equals": [{"Ref": "CertificateArn"}, ""]}]}
+    assert "DomainName needs CertificateArn" in assertion["AssertDescription"]
