@@ -1,5 +1,6 @@
 """Runs the command line in this process, as its entry point does."""
 
+import signal
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -32,3 +33,11 @@ def running(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
         return Ended(int(ended.value.code or 0), out, err)
 
     return run
+
+
+def hear_interrupts() -> None:
+    """Undo that this process ignores SIGINT, as everything does that a shell started in the background.
+
+    For `preexec_fn`: a child inherits what its parent ignores.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_DFL)

@@ -18,7 +18,7 @@ from sluicegate.aws import s3
 from sluicegate_cli.commands.deploy import MAX_SIZE
 from sluicegate_cli.failures import failure_of
 from sluicegate_cli.hints import CAUSES
-from support.cli_running import Run, running
+from support.cli_running import Run, hear_interrupts, running
 from support.cli_server import ID, TOKEN, Reply, Server, baking, publishing, serving, shown
 from support.cli_terminal import environment
 
@@ -213,6 +213,7 @@ def following(server: Server, **options: object) -> "subprocess.Popen[str]":
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=hear_interrupts,
     )
     stream = process.stderr if options.get("json") else process.stdout
     assert stream

@@ -10,7 +10,7 @@ import pytest
 
 from sluicegate.deployment.views import view
 from sluicegate_cli.exit_codes import ExitCode
-from support.cli_running import Run
+from support.cli_running import Run, hear_interrupts
 from support.cli_server import ID, Reply, Server, accepted, failed, publishing, shown, succeeded
 from support.cli_terminal import NASTY, environment, on_a_terminal
 
@@ -190,6 +190,7 @@ def test_an_interrupt_is_no_failed_deployment(server: Server) -> None:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=hear_interrupts,
     )
     assert process.stdout
     process.stdout.readline()
