@@ -98,9 +98,8 @@ def check_state(
     if state == "Active":
         state = f"{state}, its last update {version.last_update_status}"
     message = f"Lambda cannot run version {number}: it is {state}" + (f" ({reason})" if reason else "")
-    if (
-        version.state == "Failed"
-    ):  # publishing again returns it (hashicorp/terraform-provider-aws#49904, 2026-09)
+    if version.state == "Failed":
+        # Publishing again returns it (hashicorp/terraform-provider-aws#49904, 2026-09).
         message += "; a deployment gets it again until the code or a setting changes, or it is deleted"
     return VersionUnusable(number, "version_unusable", message)
 
