@@ -165,13 +165,8 @@ def start_executions_once(pinned: Pinned) -> None:
             return states.json_response({"executionArn": arn, "startDate": known["startDate"]})
         return start(data)
 
-    # Requests find the function in a table of actions, if there is one.
     states._start_execution = start_execution
-    for table in vars(states).values():
-        if isinstance(table, dict):
-            for action, handler in table.items():
-                if handler is start:
-                    table[action] = start_execution
+    replace_in_tables(states, start, start_execution)
 
 
 def keep_policies_to_one_queue(pinned: Pinned) -> None:
@@ -186,11 +181,16 @@ def keep_policies_to_one_queue(pinned: Pinned) -> None:
         return set_attributes(data, qurl)
 
     sqs._act_set_queue_attributes = act_set_queue_attributes
-    for table in vars(sqs).values():
+    replace_in_tables(sqs, set_attributes, act_set_queue_attributes)
+
+
+def replace_in_tables(module: Any, old: Callable[..., Any], new: Callable[..., Any]) -> None:
+    """Replace a function in the module's tables of actions too: requests find it there."""
+    for table in vars(module).values():
         if isinstance(table, dict):
             for action, handler in table.items():
-                if handler is set_attributes:
-                    table[action] = act_set_queue_attributes
+                if handler is old:
+                    table[action] = new
 
 
 def names_several_queues(policy: str) -> bool:

@@ -14,6 +14,8 @@ from typing import Any, Final
 
 from botocore.exceptions import ClientError
 
+from support.refusals import refused
+
 ARN: Final = "arn:aws:lambda:eu-central-1:111111111111:function"
 
 CREATING: Final = {"Reason": "The function is being created.", "ReasonCode": "Creating"}
@@ -24,11 +26,7 @@ _MOVING: Final = frozenset({"Version", "RevisionId", "State", "StateReason", "St
 
 
 def error(code: str, status: int, message: str = "") -> ClientError:
-    response: Any = {
-        "Error": {"Code": code, "Message": message},
-        "ResponseMetadata": {"HTTPStatusCode": status},
-    }
-    return ClientError(response, "Call")
+    return refused(code, message, status)
 
 
 def code_sha256(code: bytes) -> str:

@@ -12,9 +12,10 @@ import unicodedata
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final
 
-from botocore.exceptions import ClientError
+from support.refusals import refused
 
 PACKED: Final = 4_096
 """Bytes for tags and session policy, since 15 September 2026."""
@@ -27,12 +28,7 @@ _POLICY: Final = re.compile("[\t\n\r\x20-\xff]{1,2048}")
 _TAG_CATEGORIES: Final = ("L", "Z", "N")
 
 
-def refused(code: str, message: str, status: int = 400) -> ClientError:
-    answer: Any = {
-        "Error": {"Code": code, "Message": message},
-        "ResponseMetadata": {"HTTPStatusCode": status},
-    }
-    return ClientError(answer, "AssumeRole")
+_refused = partial(refused, call="AssumeRole")
 
 
 @dataclass
@@ -76,13 +72,13 @@ class StsModel:
             _check("tags.member.value", tag["Value"], lambda value: _is_tag(value, 0, 256))
         keys = [tag["Key"].lower() for tag in tags]
         if len(keys) != len(set(keys)):
-            raise refused(
+            raise _refused(
                 "InvalidParameterValue",
                 "Duplicate tag keys found. Please note that Tag keys are case insensitive.",
             )
         reserved = (SourceIdentity, *keys, *(tag["Value"] for tag in tags))
         if any(text.lower().startswith("aws:") for text in reserved):
-            raise refused(
+            raise _refused(
                 "InvalidParameterValue", "aws: prefixed tag key names are not allowed for external use."
             )
         if Policy is not None:
@@ -90,15 +86,15 @@ class StsModel:
             try:
                 json.loads(Policy)
             except ValueError:
-                raise refused("MalformedPolicyDocument", "This policy contains invalid Json") from None
+                raise _refused("MalformedPolicyDocument", "This policy contains invalid Json") from None
         is_known = self.clock() - self.first_call >= self.spreads
         if RoleArn not in self.roles or not is_known:
             message = f"User: deployer is not authorized to perform: sts:AssumeRole on resource: {RoleArn}"
-            raise refused("AccessDenied", message, 403)
+            raise _refused("AccessDenied", message, 403)
         percent = self._packed_percent(tags, Policy)
         if percent > 100:
             what = "Packed size of session tags consumes" if tags else "Packed policy consumes"
-            raise refused("PackedPolicyTooLarge", f"{what} {percent}% of allotted space.")
+            raise _refused("PackedPolicyTooLarge", f"{what} {percent}% of allotted space.")
         self.granted.append({"Tags": tags, "Policy": Policy, "SourceIdentity": SourceIdentity})
         return {
             "Credentials": {"AccessKeyId": "id", "SecretAccessKey": "secret", "SessionToken": "token"},
@@ -121,7 +117,7 @@ def _session_of(role: str) -> str:
 def _check(name: str, value: Any, is_valid: Callable[[Any], Any]) -> None:
     if not is_valid(value):
         message = f"1 validation error detected: Value at '{name}' failed to satisfy constraint"
-        raise refused("ValidationError", message)
+        raise _refused("ValidationError", message)
 
 
 def _is_tag(text: str, least: int, most: int) -> bool:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, cast
 
 import pytest
@@ -15,6 +16,7 @@ from sluicegate.deployment.plan import Limit, Metric, Plan, TrafficStep, Watch
 from sluicegate.deployment.strategy import checked
 from sluicegate.rollout.analysis import AlarmState, VersionMetrics
 from sluicegate.rollout.transitions import RESTORE_SECONDS
+from support.refusals import refused
 from support.simulation import OWN, Simulation, simulation
 
 
@@ -24,12 +26,7 @@ def simulated() -> Iterator[Simulation]:
         yield made
 
 
-def refusal(code: str, message: str, status: int = 400, call: str = "AssumeRole") -> ClientError:
-    response: Any = {
-        "Error": {"Code": code, "Message": message},
-        "ResponseMetadata": {"HTTPStatusCode": status},
-    }
-    return ClientError(response, call)
+refusal = partial(refused, call="AssumeRole")
 
 
 @dataclass
@@ -179,7 +176,7 @@ def test_a_flood_of_wakes_changes_nothing(simulated: Simulation) -> None:
                 simulated.model.before = unavailable
 
     def unavailable(_: str) -> None:
-        raise refusal("ServiceException", "later", 500, "GetAlias")
+        raise refusal("ServiceException", "later", 500, call="GetAlias")
 
     simulated.model.add("orders", b"first")
     simulated.run(simulated.accept(simulated.upload("orders", b"old")))
@@ -251,7 +248,7 @@ def test_a_session_that_ends_during_an_action_is_an_outcome_too(simulated: Simul
             return
         simulated.model.before = lambda _: None
         refuse(simulated, throttled, 60)
-        raise refusal("ResourceNotFoundException", "Function not found", 404, call)
+        raise refusal("ResourceNotFoundException", "Function not found", 404, call=call)
 
     simulated.model.before = not_found
     assert simulated.run(deployment).status is Status.SUCCEEDED

@@ -34,16 +34,6 @@ def text(*, jwks_at: str = "discovery", rules: str = rule(0)) -> str:
     return HEAD.replace("JWKS", jwks_at) + rules
 
 
-@pytest.fixture
-def check(tmp_path: Path) -> Callable[[str], Report]:
-    def check(text: str) -> Report:
-        path = tmp_path / "sluicegate.yaml"
-        path.write_text(text)
-        return gatefile.check(path)
-
-    return check
-
-
 def messages(report: Report) -> list[tuple[str, str]]:
     return [(found.code, found.message) for found in report.diagnostics if found.severity == "error"]
 

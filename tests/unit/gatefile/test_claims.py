@@ -1,12 +1,10 @@
 """Rules that can never match: what GitLab never writes into a token is an error or a warning."""
 
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
 from sluicegate.oidc.claims import READABLE
-from sluicegate_gatefile import compile as gatefile
 from sluicegate_gatefile.checks.claims import CLOSED, complaint
 from sluicegate_gatefile.compile import Report
 from stand.claims import job_claims
@@ -24,16 +22,6 @@ rules:
 """
 
 Check = Callable[[str], Report]
-
-
-@pytest.fixture
-def check(tmp_path: Path) -> Check:
-    def check(text: str) -> Report:
-        path = tmp_path / "sluicegate.yaml"
-        path.write_text(text)
-        return gatefile.check(path)
-
-    return check
 
 
 def findings(report: Report) -> list[tuple[str, str]]:

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +9,6 @@ import pytest
 from sluicegate.gate import codec
 from sluicegate.gate.codec import GateError
 from sluicegate.gate.records import FORMAT
-from sluicegate_gatefile import compile as gatefile
 from sluicegate_gatefile.compile import Report
 
 CORP = "https://gitlab.example.com"
@@ -39,16 +37,6 @@ webhooks:
 """
 
 Check = Callable[[str], Report]
-
-
-@pytest.fixture
-def check(tmp_path: Path) -> Check:
-    def check(text: str) -> Report:
-        path = tmp_path / "sluicegate.yaml"
-        path.write_text(text)
-        return gatefile.check(path)
-
-    return check
 
 
 def changed(old: str, new: str) -> str:
