@@ -1,6 +1,6 @@
 """The records of deployments, and the two transactions that create and change them."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Literal
 
@@ -10,6 +10,7 @@ from sluicegate.store.codec import Item, deployment_of, record
 from sluicegate.store.errors import StaleRevision, StoreError
 from sluicegate.store.locks import Locks, Supersession
 from sluicegate.store.requests import REQUEST_KEPT, AcceptedRequest, PermanentClaim, Requests, TokenUse
+from sluicegate.store.slots import Slot, Slots
 from sluicegate.store.table import ABSENT, Condition, Resolution, Table
 from sluicegate.store.versions import PublishedVersion, Serving, Versions
 
@@ -23,12 +24,19 @@ class Deployments:
     """All reads and writes of records. Whatever must be true together with a record is written with it."""
 
     def __init__(
-        self, table: Table, locks: Locks, versions: Versions, requests: Requests, clock: Callable[[], float]
+        self,
+        table: Table,
+        locks: Locks,
+        versions: Versions,
+        requests: Requests,
+        slots: Slots,
+        clock: Callable[[], float],
     ) -> None:
         self._table = table
         self._locks = locks
         self._versions = versions
         self._requests = requests
+        self._slots = slots
         self._clock = clock
 
     def get(self, deployment_id: str) -> Deployment | None:
@@ -65,16 +73,17 @@ class Deployments:
         identity: Mapping[str, Any] | None = None,
         still_serving: Serving | None = None,
         claim: PermanentClaim | None = None,
+        slots: Sequence[Slot] = (),
     ) -> None:
         """Write the record, the request, the use of the token and the alias' lock, or nothing at all.
 
         `identity` is kept with it where an approval will need it; `still_serving` is what the alias must
-        still serve; `claim` has the request never forgotten.
+        still serve; `claim` has the request never forgotten; `slots` are those that its rule's limits need.
 
         Raises, and where several apply the first of: RequestKnown, TokenUsed, TagMoved, Outdated,
         ServingChanged; then, with a supersession, StaleRevision where the lock or a record of it has changed,
-        and without one, Busy where another deployment has the alias. Contended where other transactions were
-        at the same items at every attempt. Nothing was written then.
+        and without one, Busy where another deployment has the alias; last SlotTaken. Contended where other
+        transactions were at the same items at every attempt. Nothing was written then.
         """
         tx = self._table.transaction()
         self._requests.add(tx, request_key, AcceptedRequest(deployment.id, fingerprint), claim)
@@ -93,6 +102,8 @@ class Deployments:
             tx.put(record(after), _unchanged(before), on_conflict=alias_conflict)
         if identity is not None:
             tx.put(self._identity_item(deployment, identity))
+        for slot in slots:
+            self._slots.take(tx, slot, deployment.id)
         tx.commit()
 
     def save(

@@ -45,6 +45,23 @@ class ServingChanged(StoreError):
     """The alias serves something else than when it was read."""
 
 
+class LimitReached(StoreError):
+    """A rule has started as many deployments as it may: `most` in `seconds`. A slot is free at `lifts_at`.
+
+    `lifts_at` is in epoch milliseconds.
+    """
+
+    def __init__(self, seconds: int, most: int, lifts_at: int) -> None:
+        super().__init__(seconds, most)
+        self.seconds = seconds
+        self.most = most
+        self.lifts_at = lifts_at
+
+
+class SlotTaken(StoreError):
+    """Another request has just taken a slot that was free when it was read: pick another one."""
+
+
 class StaleRevision(StoreError):
     """A record or a lock has changed since it was read: read it again, and decide again."""
 

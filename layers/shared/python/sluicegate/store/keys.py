@@ -20,6 +20,7 @@
     newest-pipeline#ACCOUNT#REGION#...    PROJECT      the newest pipeline of a project that succeeded there
     hold#STAGE                            RULE         that a rule holds its functions in the stage, and why
     uploads#HASH                          count        what a token, or a project in an hour, announced
+    limit#HASH                            NUMBER       a slot of a rule's limit, and when it was taken last
     cursor-key                            key          the key that seals cursors
     poll#NUMBER                           poll         a place for a long poll, and its lease
     status#HASH, status#ID                             what GitLab was sent (`notifier.ledger`)
@@ -37,6 +38,7 @@ under a key of its own (`serving_by`). Locks carry account and region
 
 import hashlib
 import json
+from collections.abc import Sequence
 from typing import Final
 
 from sluicegate.deployment.model import Deployment
@@ -157,6 +159,11 @@ def newest_pipeline(deployment: Deployment) -> Key:
 def upload_count(counted: str) -> Key:
     """What a token, or a project in an hour, has announced to upload."""
     return {"pk": f"uploads#{counted}", "sk": "count"}
+
+
+def limit_partition(rule: str, subject: Sequence[str], seconds: int) -> str:
+    """All slots of one rule, for one project or principal, in a window of so many seconds."""
+    return f"limit#{digest(rule, *subject, str(seconds))}"
 
 
 def cursor_key() -> Key:

@@ -10,6 +10,7 @@ from sluicegate.store.holds import Holds
 from sluicegate.store.locks import Locks
 from sluicegate.store.polls import Polls
 from sluicegate.store.requests import Requests
+from sluicegate.store.slots import Slots
 from sluicegate.store.table import Table
 from sluicegate.store.uploads import Uploads
 from sluicegate.store.versions import Versions
@@ -33,7 +34,8 @@ class Store:
         self.requests = Requests(opened, clock)
         self.locks = Locks(opened, clock)
         self.versions = Versions(opened)
-        self.deployments = Deployments(opened, self.locks, self.versions, self.requests, clock)
+        self.slots = Slots(opened)
+        self.deployments = Deployments(opened, self.locks, self.versions, self.requests, self.slots, clock)
         self.holds = Holds(opened)
         self.uploads = Uploads(opened, clock)
         self.waits = Waits(opened)
