@@ -1,17 +1,20 @@
-"""The target role's policies, from the gate file: what matches no entry of `functions` cannot be deployed.
+"""A target role's policies, from the gate file: what matches no entry of `functions` cannot be deployed.
 
-The build writes them, and template.yaml includes them, so names of account and region are `Fn::Sub`. IAM
-limits a policy's size, so a long list of functions takes several: one in the role, and managed ones beside.
+The build writes those of the stack's own target, and template.yaml includes them; those of other targets are
+in their templates (`target_template`). Names of account and region are `Fn::Sub`. IAM limits a policy's size,
+so a long list of functions takes several: one in the role, and managed ones beside.
 """
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from pathlib import Path
 from typing import Any, Final
 
 from sluicegate.aws import permissions
+from sluicegate.gate.model import OWN_TARGET, FunctionEntry, TargetReference
 from sluicegate.gate.policy import Gate
+from sluicegate_gatefile.checks.grants import Entries
 
 MAX_CHARACTERS: Final = 8_000
 """Of 10,240 for all inline policies of a role, without white space (IAM quotas). The template has more."""
@@ -26,7 +29,7 @@ _RESOURCE: Final = "arn:${AWS::Partition}:lambda:${AWS::Region}:${AWS::AccountId
 _LONGEST: Final = {"Partition": "aws-us-gov", "Region": "ap-southeast-99", "AccountId": "0" * 12}
 _PATTERN: Final = re.compile(r"[A-Za-z0-9_*-]+")
 
-_NOTHING_MORE: Final = {
+NOTHING_MORE: Final = {
     "Sid": "NothingMore",
     "Effect": "Deny",
     "Action": ["lambda:CreateFunction"],
@@ -51,20 +54,43 @@ def write(gate: Gate, path: Path) -> None:
         file.write_text(json.dumps(policy, indent=1) + "\n", encoding="utf-8")
 
 
-def of(gate: Gate) -> list[Policy]:
-    """The policy documents of a gate. They invoke and watch only where a placement does; see `documents`."""
+def of(gate: Gate, target: TargetReference = OWN_TARGET, entries: Entries | None = None) -> list[Policy]:
+    """The policy documents of one target. They invoke and watch only where a placement does; see `documents`.
+
+    Another target than the stack's own reaches what some rule grants in one of its stages, and no more.
+    `entries` are those of the gate; they remember what they have compared, which pays with many targets.
+    """
     smoked: dict[str, None] = {}
     hooks: dict[str, None] = {}
     watching = False
-    for entry in gate.functions:
-        for rollout in map(entry.rollout_in, gate.stages.values()):
+    stages = [stage for stage in gate.stages.values() if stage.target == target]
+    reached = gate.functions if stages else ()
+    if target != OWN_TARGET:
+        reached = _granted(gate, {stage.name for stage in stages}, entries or entries_of(gate))
+    for entry in reached:
+        for rollout in map(entry.rollout_in, stages):
             watching |= rollout.watch is not None
             if rollout.smoke and rollout.smoke.hook:
                 hooks[rollout.smoke.hook] = None
             elif rollout.smoke:
                 smoked[entry.pattern.text] = None
-    patterns = dict.fromkeys(entry.pattern.text for entry in gate.functions)
+    patterns = dict.fromkeys(entry.pattern.text for entry in reached)
     return documents(tuple(patterns), smoked=tuple(smoked), hooks=tuple(hooks), watching=watching)
+
+
+def entries_of(gate: Gate) -> Entries:
+    """The entries of `functions`, to compare the rules' patterns with."""
+    return Entries([entry.pattern.text for entry in gate.functions])
+
+
+def _granted(gate: Gate, stages: Set[str], entries: Entries) -> tuple[FunctionEntry, ...]:
+    """The entries of `functions` that a rule for one of these stages can be about."""
+    reached = 0
+    for rule in gate.rules:
+        if not stages.isdisjoint(rule.stages):
+            for pattern in rule.functions:
+                reached |= entries.overlapping(pattern.text)
+    return tuple(entry for i, entry in enumerate(gate.functions) if reached >> i & 1)
 
 
 def documents(
@@ -97,7 +123,7 @@ def documents(
                 last.append({**statement, "Resource": rest[:taken]})
                 rest = rest[taken:]
             policies.append([])
-    policies += [[_NOTHING_MORE]] * (len(limits) - len(policies))
+    policies += [[NOTHING_MORE]] * (len(limits) - len(policies))
     return [{"Version": "2012-10-17", "Statement": statements} for statements in policies]
 
 

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from sluicegate.deployment.target_names import bucket_name
+from sluicegate.deployment.target_names import alarms_role_name, alarms_rule_name, bucket_name
 
 
 @pytest.mark.parametrize("region", ["eu-central-1", "ap-southeast-99", "us-isob-east-1"])
@@ -29,3 +29,22 @@ def test_a_name_stays_as_it_is() -> None:
     """A stack's buckets outlive its releases."""
     name = bucket_name("222222222222", "eu-central-1", "sluicegate-target-eu-central-1")
     assert name == "sluicegate-222222222222-eu-central-1-48df97c8"
+
+
+@pytest.mark.parametrize(
+    ("role", "alarms"),
+    [
+        ("sluicegate-target-eu-central-1", "sluicegate-target-eu-central-1-alarms"),
+        ("/platform/Deploy_Role+1", "Deploy_Role+1-alarms"),
+        ("R" * 57, "R" * 57 + "-alarms"),
+        ("R" * 58, "R" * 48 + "-d04c7e72-alarms"),
+    ],
+)
+def test_the_role_for_alarms_is_named_after_the_targets_role(role: str, alarms: str) -> None:
+    assert alarms_role_name(role) == alarms
+    assert re.fullmatch(r"[\w+=,.@-]{1,64}", alarms)  # IAM API reference, CreateRole
+    assert re.fullmatch(r"[.\-_A-Za-z0-9]{1,64}", alarms_rule_name(role))  # EventBridge's, PutRule
+
+
+def test_long_roles_have_different_roles_for_alarms() -> None:
+    assert alarms_role_name("R" * 63 + "a") != alarms_role_name("R" * 63 + "b")
