@@ -5,9 +5,8 @@ from typing import Any
 
 from sluicegate.aws import clients
 from sluicegate.aws.stepfunctions import TaskTokens
-from sluicegate.deployment.plan import Target
 from sluicegate.observability import logger
-from sluicegate.recovery.waker import Waker
+from sluicegate.recovery.waker import Waker, fired
 from sluicegate.settings import WakerSettings
 from sluicegate.store.store import Store
 
@@ -22,9 +21,13 @@ def service() -> Waker:
 
 
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
-    """Handle EventBridge's `CloudWatch Alarm State Change`. The rollout decides what follows from it."""
-    alarm, target = str(event["detail"]["alarmName"]), Target(str(event["account"]), str(event["region"]))
-    woken = service().wake(alarm, target)
+    """Handle EventBridge's `CloudWatch Alarm State Change`, of this account or of a target's."""
+    alarm = fired(event)
+    if alarm is None:
+        logger.warning("event_ignored", extra={"source": str(event.get("source"))[:64]})
+        return {"woken": []}
+    name, target = alarm
+    woken = service().wake(name, target)
     for deployment_id in woken:
-        logger.info("rollout_woken", extra={"deployment": deployment_id, "alarm": alarm})
+        logger.info("rollout_woken", extra={"deployment": deployment_id, "alarm": name})
     return {"woken": woken}

@@ -7,7 +7,7 @@ import pytest
 
 from sluicegate.deployment.model import Deployment, Status
 from sluicegate.deployment.plan import Target, Watch
-from sluicegate.recovery.waker import PATIENCE, Waker
+from sluicegate.recovery.waker import PATIENCE, Waker, fired
 from support.simulation import new_deployment
 
 HERE = Target("111111111111", "eu-central-1")
@@ -80,3 +80,69 @@ def test_another_alarm_another_target_and_who_has_not_begun_do_not_matter() -> N
     assert Engine(baking()).alarm("another") == []
     assert Engine(baking()).alarm(target=replace(HERE, region="eu-west-1")) == []
     assert Engine(baking(Status.QUEUED)).alarm() == []
+
+
+THERE = Target("222222222222", "eu-west-1")
+
+
+def event(**changes: Any) -> dict[str, Any]:
+    """CloudWatch's guide, "Alarm events and EventBridge": an alarm of a target fires."""
+    return {
+        "version": "0",
+        "id": "c4c1c1c9-6542-e61b-6ef0-8c4d36933a92",
+        "detail-type": "CloudWatch Alarm State Change",
+        "source": "aws.cloudwatch",
+        "account": THERE.account,
+        "time": "2026-11-26T10:00:00Z",
+        "region": THERE.region,
+        "resources": ["arn:aws:cloudwatch:eu-west-1:222222222222:alarm:alarm"],
+        "detail": {"alarmName": "alarm", "state": {"value": "ALARM"}, "previousState": {"value": "OK"}},
+    } | changes
+
+
+def test_an_alarm_is_where_its_event_is_from() -> None:
+    assert fired(event()) == ("alarm", THERE)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"source": "sluicegate"},
+        {"source": "aws.cloudwatch.forged"},
+        {"source": ["aws.cloudwatch"]},
+        {"detail-type": "Scheduled Event"},
+        {"detail": None},
+        {"detail": "alarm"},
+        {"detail": {"alarmName": "alarm"}},
+        {"detail": {"alarmName": "alarm", "state": "ALARM"}},
+        {"detail": {"alarmName": "alarm", "state": {"value": "OK"}}},
+        {"detail": {"alarmName": "", "state": {"value": "ALARM"}}},
+        {"detail": {"alarmName": ["alarm"], "state": {"value": "ALARM"}}},
+        {"account": None},
+        {"account": ""},
+        {"account": "*"},
+        {"account": "222222222222\n"},
+        {"account": 222222222222},
+        {"region": None},
+        {"region": ["eu-west-1"]},
+    ],
+)
+def test_every_other_event_is_ignored(changes: dict[str, Any]) -> None:
+    assert fired(event(**changes)) is None
+
+
+@pytest.mark.parametrize(
+    ("account", "region", "wakes"),
+    [
+        ("222222222222", "eu-west-1", True),
+        ("333333333333", "eu-west-1", False),  # another target's account, which has an alarm of that name
+        ("222222222222", "eu-central-1", False),  # the same account, another region
+        ("111111111111", "eu-west-1", False),  # the stack's own account
+    ],
+)
+def test_an_account_wakes_rollouts_of_its_own_functions_only(account: str, region: str, wakes: bool) -> None:
+    deployment = baking()
+    there = replace(deployment, plan=replace(deployment.plan, target=THERE))
+    alarm = fired(event(account=account, region=region))
+    assert alarm is not None
+    assert bool(Engine(there).alarm(*alarm)) is wakes

@@ -1,9 +1,13 @@
-"""Wake waiting rollouts when an alarm that they watch fires, so that they react before their next look."""
+"""Wake waiting rollouts when an alarm that they watch fires, so that they react before their next look.
 
+The event is a hint only: what follows from the alarm, the rollout decides after it has looked at it itself.
+"""
+
+import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from sluicegate.aws.stepfunctions import TaskTokens
 from sluicegate.deployment.model import Deployment, Status
@@ -18,6 +22,28 @@ _PAUSE: Final = 0.5
 
 _WATCHING: Final = frozenset({Status.VERIFYING, Status.SHIFTING, Status.BAKING})
 """Statuses in which a rollout looks at alarms, or soon will."""
+
+
+def fired(event: Mapping[str, Any]) -> tuple[str, Target] | None:
+    """Return the alarm that an event says has fired, and where it is; None for every other event.
+
+    The account and region are those of the alarm, also in an event that another account's rule has sent here.
+    Nobody can choose them: only AWS sends events whose source begins with `aws.`, and a rule that sends them
+    to a bus sends them as they are (EventBridge API reference, PutEvents; user guide, "Sending and receiving
+    events between AWS accounts"; November 2026). So an account wakes rollouts of its own functions at most.
+    """
+    if event.get("source") != "aws.cloudwatch" or event.get("detail-type") != "CloudWatch Alarm State Change":
+        return None
+    detail = event.get("detail")
+    state = detail.get("state") if isinstance(detail, Mapping) else None
+    if not isinstance(detail, Mapping) or not isinstance(state, Mapping) or state.get("value") != "ALARM":
+        return None
+    alarm, account, region = detail.get("alarmName"), event.get("account"), event.get("region")
+    if not (isinstance(alarm, str) and isinstance(account, str) and isinstance(region, str)):
+        return None
+    if not alarm or not re.fullmatch(r"[0-9]{12}", account):
+        return None
+    return alarm, Target(account, region)
 
 
 @dataclass(frozen=True)
