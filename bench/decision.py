@@ -39,6 +39,7 @@ def gate(rules: int) -> Gate:
             "actions": ["deploy"],
             "functions": ["orders-*"],
             "stages": ["dev"],
+            "limits": None,
         }
 
     document = {
@@ -51,15 +52,22 @@ def gate(rules: int) -> Gate:
                 "max_age": None,
                 "jwks": None,
                 "feedback": None,
-                "gitlab": None,
+                "gitlab_url": None,
+                "sts_audience": None,
             }
         ],
+        "targets": [],
+        "people": [],
+        "sso": [],
+        "agents": {"users": [], "principals": []},
         "stages": [
             {
                 "name": "dev",
                 "alias": "dev",
+                "target": None,
                 "protected": False,
                 "max_age": None,
+                "agents": None,
                 "rollout": rollout_settings.document(Rollout()),
             }
         ],

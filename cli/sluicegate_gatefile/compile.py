@@ -13,10 +13,20 @@ from pathlib import Path
 from typing import Any
 
 from sluicegate.gate import codec, rollout_settings
+from sluicegate.gate.model import OWN_NAME
 from sluicegate.gate.policy import Gate
 from sluicegate.gate.records import FORMAT
 from sluicegate_gatefile import policy_tests, reading, target_policy, yaml_source
-from sluicegate_gatefile.checks import functions, issuers, rollouts, rules, webhooks
+from sluicegate_gatefile.checks import (
+    functions,
+    issuers,
+    limits,
+    principals,
+    rollouts,
+    rules,
+    targets,
+    webhooks,
+)
 from sluicegate_gatefile.checks.context import CheckContext
 from sluicegate_gatefile.checks.grants import Grants, TooManySteps
 from sluicegate_gatefile.diagnostics import Diagnostic, Findings, Mark, Severity
@@ -108,9 +118,10 @@ def check(path: str | Path, *, allow_loopback: bool = False, stack_name: str = "
 
 def _document(context: CheckContext, read_keys: issuers.KeyReader, *, allow_loopback: bool) -> dict[str, Any]:
     """Check the file, section by section; returns gate.json's document, for use if no error was reported."""
+    found_targets = targets.targets(context)
     functions.check_functions(context)
     merged = rollouts.rollouts(context)
-    found_rules = rules.rules(context)
+    found_rules = rules.rules(context, rollouts.waiting_stages(context, merged))
     grants = Grants(context.entries, found_rules)
     functions.check_shared_targets(context, grants)
     rollouts.check_approvers(context, merged, grants)
@@ -119,12 +130,18 @@ def _document(context: CheckContext, read_keys: issuers.KeyReader, *, allow_loop
     return {
         "format": FORMAT,
         "issuers": list(issuers.issuers(context, read_keys, allow_loopback=allow_loopback)),
+        "targets": found_targets,
+        "people": principals.people(context),
+        "sso": principals.sso(context),
+        "agents": principals.agents(context),
         "stages": [
             {
                 "name": name,
                 "alias": context.alias(name),
+                "target": None if stage.target in (None, OWN_NAME) else stage.target,
                 "protected": stage.protected,
                 "max_age": stage.max_age,
+                "agents": limits.agents(context, name, stage.agents),
                 "rollout": rollout_settings.document(merged.own[name]),
             }
             for name, stage in context.file.stages.items()

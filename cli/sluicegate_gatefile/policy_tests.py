@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from sluicegate.gate.policy import Decision, Gate
-from sluicegate.gate.rules import PINS
-from sluicegate.oidc.identity import Identity
+from sluicegate.gate.rules import PINS, PRINCIPAL_PINS
+from sluicegate.oidc.identity import Identity, Principal
 from sluicegate.text import clean
 from sluicegate_gatefile.checks.claims import complaint
 from sluicegate_gatefile.checks.context import CheckContext
@@ -47,6 +47,8 @@ def check_tests(context: CheckContext, rules: Rules) -> None:
             context.error("test", (*at, "expect", "rule"), what)
 
 
+_PINS: Final = (*PINS, *PRINCIPAL_PINS)
+
 MAX_STEPS: Final = 20_000_000
 """Characters that are compared with patterns, about three seconds."""
 
@@ -56,12 +58,13 @@ def run_all(gate: Gate, tests: Sequence[TestSection], mark: Callable[[int], Mark
     patterns: Counter[tuple[str, str]] = Counter()
     for rule in gate.rules:
         number = len(rule.functions) + sum(len(wanted) for _, wanted in rule.claims)
-        patterns.update({(claim, value): number for claim in PINS for value in rule.pinned(claim)})
+        pinned = {(claim, value): number for claim in _PINS for value in rule.pinned(claim)}
+        patterns.update(pinned)
     steps = 0
     for test in tests:
         given = test.identity.given()
         length = len(test.request.function) + sum(map(len, map(str, given.values())))
-        steps += length * sum(patterns[claim, str(given.get(claim))] for claim in PINS)
+        steps += length * sum(patterns[claim, str(given.get(claim))] for claim in _PINS)
     if steps > MAX_STEPS:
         raise TooManySteps
     return tuple(run(gate, test, mark(i)) for i, test in enumerate(tests))
@@ -84,14 +87,29 @@ def run(gate: Gate, test: TestSection, mark: Mark) -> TestResult:
 
 
 def _identity(gate: Gate, given: dict[str, Any]) -> Identity:
-    issuer, jti, via = (given.pop(name, None) for name in ("issuer", "jti", "via"))
+    issuer, jti, via, key = (given.pop(name, None) for name in ("issuer", "jti", "via", "access_key"))
+    principal = None
+    if via in ("iam", "iam+id_token"):
+        principal = Principal(
+            account=given.get("account", ""),
+            principal_id=given.get("principal_id", ""),
+            principal_type=given.get("principal_type", "role"),
+            arn="",
+            access_key=key or "",
+            role=given.get("role"),
+            session_name=given.get("session_name"),
+            org=given.get("org"),
+        )
+        given |= principal.claims
+    url = next(known.url for known in gate.issuers.values() if issuer in (None, known.name))
     return Identity(
         via=via or "id_token",
-        issuer=next(known.url for known in gate.issuers.values() if issuer in (None, known.name)),
+        issuer="" if via == "iam" else url,
         jti=jti,
         claims={name: tuple(value) if isinstance(value, list) else value for name, value in given.items()},
         issued_at=0,
         expires_at=0,
+        principal=principal,
     )
 
 

@@ -9,7 +9,7 @@ from pydantic_core import ErrorDetails
 
 from sluicegate_gatefile.diagnostics import Findings, Mark, did_you_mean, listed
 from sluicegate_gatefile.schema.file import GateFile
-from sluicegate_gatefile.yaml_source import Path, Scalar, Source, Unusable, described
+from sluicegate_gatefile.yaml_source import Source, Unusable, described
 
 UNSUPPORTED: Final = "unsupported"
 """The code of what a later version knows. What else is wrong with such a file is still found."""
@@ -57,27 +57,12 @@ def _explained(error: ErrorDetails, source: Source) -> tuple[str, Mark, str]:
 
 
 def _find_unsupported(source: Source, findings: Findings) -> None:
-    """Report keys and words that a later version knows."""
-    root = _members(source.value)
-    later: list[tuple[Path, str]] = []
-    if "targets" in root and root["targets"] != {} and not _empty(root["targets"]):
-        later.append((("targets",), "remove it"))
-    for section, key in (("stages", "target"), ("functions", "images")):
-        for name, entry in _members(root.get(section)).items():
-            if key in _members(entry):
-                later.append(((section, name, key), "remove it"))
-    rules = root.get("rules")
-    for i, rule in enumerate(rules if isinstance(rules, list) else ()):
-        if _members(rule).get("via") == Scalar("iam", "string"):
-            later.append((("rules", i, "via"), "use `id_token`, `webhook`"))
-    for path, advice in later:
-        name = "iam" if path[-1] == "via" else str(path[-1])
-        findings.add("error", UNSUPPORTED, source.at(path).value, f"`{name}` is not supported yet: {advice}")
+    """Report keys that a later version knows."""
+    for name, entry in _members(_members(source.value).get("functions")).items():
+        if "images" in _members(entry):
+            mark = source.at(("functions", name, "images")).value
+            findings.add("error", UNSUPPORTED, mark, "`images` is not supported yet: remove it")
 
 
 def _members(value: object) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
-
-
-def _empty(value: object) -> bool:
-    return isinstance(value, Scalar) and value.empty

@@ -20,7 +20,7 @@ SECRET: Final = "sluicegate/gitlab/stand"
 """The secret with the token for feedback to the stand's own issuer."""
 
 _MORE_ISSUERS: Final = """
-  other: {{url: "{bucket}", gitlab: "{other}", audience: {other_audience}, jwks: discovery}}
+  other: {{url: "{bucket}", gitlab_url: "{other}", audience: {other_audience}, jwks: discovery}}
   filed: {{url: "{filed}", audience: {filed_audience}, jwks: keys.json}}
 """
 _MORE_STAGES: Final = """

@@ -22,6 +22,7 @@ def rule(name: str = "orders", **changes: Any) -> dict[str, Any]:
         "actions": ["deploy"],
         "functions": ["orders-*"],
         "stages": ["prod"],
+        "limits": None,
     } | changes
 
 
@@ -43,8 +44,10 @@ def stage(name: str = "dev", **changes: Any) -> dict[str, Any]:
     return {
         "name": name,
         "alias": name,
+        "target": None,
         "protected": False,
         "max_age": None,
+        "agents": None,
         "rollout": rollout(),
     } | changes
 
@@ -52,7 +55,7 @@ def stage(name: str = "dev", **changes: Any) -> dict[str, Any]:
 def document(**changes: Any) -> dict[str, Any]:
     issuers = [
         {"name": name, "url": url, "audience": "https://deploy.example.com", "max_age": 3600}
-        | {"jwks": None, "feedback": None, "gitlab": None}
+        | {"jwks": None, "feedback": None, "gitlab_url": None, "sts_audience": None}
         for name, url in (("corp", CORP), ("other", OTHER))
     ]
     stages = [
@@ -62,6 +65,10 @@ def document(**changes: Any) -> dict[str, Any]:
     whole = {
         "format": FORMAT,
         "issuers": issuers,
+        "targets": [],
+        "people": [],
+        "sso": [],
+        "agents": {"users": [], "principals": []},
         "stages": stages,
         "functions": [entry()],
         "rules": [rule()],

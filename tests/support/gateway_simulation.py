@@ -52,6 +52,7 @@ def rule(name: str, *actions: str, **changes: Any) -> Json:
         "actions": list(actions),
         "functions": ["orders*"],
         "stages": ["dev", "prod"],
+        "limits": None,
     } | changes
 
 
@@ -68,12 +69,18 @@ def gate_of(
     document = {
         "format": FORMAT,
         "issuers": [issuer("corp", ISSUER), issuer("other", OTHER)],
+        "targets": [],
+        "people": [],
+        "sso": [],
+        "agents": {"users": [], "principals": []},
         "stages": [
             {
                 "name": name,
                 "alias": name,
+                "target": None,
                 "protected": False,
                 "max_age": None,
+                "agents": None,
                 "rollout": rollout_settings.document(rollout),
             }
             for name, rollout in rollouts.items()
@@ -95,7 +102,8 @@ def issuer(name: str, url: str) -> Json:
         "max_age": None,
         "jwks": keys().decode(),
         "feedback": None,
-        "gitlab": None,
+        "gitlab_url": None,
+        "sts_audience": None,
     }
 
 

@@ -105,7 +105,7 @@ class NotifierSimulation:
     @property
     def issuers(self) -> dict[str, Issuer]:
         audience = "https://deploy.example.com"
-        return {self.issuer: Issuer("corp", self.issuer, audience, feedback=self.feedback, gitlab=URL)}
+        return {self.issuer: Issuer("corp", self.issuer, audience, feedback=self.feedback, gitlab_url=URL)}
 
     @property
     def deployments(self) -> Mapping[str, Deployment]:

@@ -4,6 +4,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
 
+from sluicegate.gate.model import OWN_NAME
 from sluicegate_gatefile.checks.grants import Entries
 from sluicegate_gatefile.diagnostics import did_you_mean, listed
 from sluicegate_gatefile.schema.file import GateFile
@@ -34,6 +35,10 @@ class CheckContext:
     def alias(self, stage: str) -> str:
         """Return the alias of a stage of the file."""
         return self.file.stages[stage].alias or stage
+
+    def target(self, stage: str) -> str:
+        """Return the name of the target of a stage of the file."""
+        return self.file.stages[stage].target or OWN_NAME
 
     def protected(self, stages: Collection[str]) -> list[str]:
         """Return those of the stages that are protected."""

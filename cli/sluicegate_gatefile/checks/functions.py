@@ -42,10 +42,12 @@ def check_shared_targets(context: CheckContext, grants: Grants) -> None:
     for pattern in context.file.functions:
         granted = {stage for stage, _ in grants.on(pattern)}
         known = [stage for stage in context.file.stages if stage in granted]
-        protected = context.protected(known)
-        others = [stage for stage in known if stage not in protected]
-        if protected and others:
-            shared.setdefault((listed(protected), listed(others)), []).append(pattern)
+        for target in dict.fromkeys(map(context.target, known)):
+            here = [stage for stage in known if context.target(stage) == target]
+            protected = context.protected(here)
+            others = [stage for stage in here if stage not in protected]
+            if protected and others:
+                shared.setdefault((listed(protected), listed(others)), []).append(pattern)
     for (protected_stages, other_stages), found in shared.items():  # one warning, however many functions
         more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
         what = f"{protected_stages} (protected) and {other_stages} (not) of {listed(found[:_NAMED])}{more}"
@@ -58,9 +60,10 @@ def check_shared_targets(context: CheckContext, grants: Grants) -> None:
 
 
 def _check_aliases(context: CheckContext, at: Path, aliases: Mapping[str, str]) -> None:
-    owners: dict[str, str] = {}
+    owners: dict[tuple[str, str], str] = {}
     for stage, alias in aliases.items():
-        if alias in owners:
-            what = f"`{stage}` and `{owners[alias]}` have the same alias, `{alias}`, in one target"
+        place = (context.target(stage), alias)
+        if place in owners:
+            what = f"`{stage}` and `{owners[place]}` have the same alias, `{alias}`, in one target"
             context.error("alias", (*at, stage), f"the stages {what}: give one of them another `alias`")
-        owners[alias] = stage
+        owners[place] = stage

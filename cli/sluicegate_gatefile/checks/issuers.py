@@ -27,22 +27,31 @@ def issuers(context: CheckContext, read_keys: KeyReader, *, allow_loopback: bool
             what = f"`{urls[issuer.url]}` has the same url; each issuer has one entry"
             context.error("issuer", (*at, "url"), what)
         urls[issuer.url] = name
-        if issuer.gitlab is not None:
-            _check_url(context, (*at, "gitlab"), issuer.gitlab, allow_loopback=allow_loopback)
+        if issuer.gitlab_url is not None:
+            _check_url(context, (*at, "gitlab_url"), issuer.gitlab_url, allow_loopback=allow_loopback)
         yield {
             "name": name,
             "url": issuer.url,
-            "gitlab": issuer.gitlab,
+            "gitlab_url": issuer.gitlab_url,
             "audience": issuer.audience,
+            "sts_audience": issuer.sts_audience,
             "max_age": issuer.max_age,
             "jwks": _keys(context, (*at, "jwks"), issuer.jwks, read_keys),
             "feedback": _feedback(context, at, issuer),
         }
-    known = {*urls, *(issuer.gitlab for issuer in context.file.issuers.values())}
+    known = {*urls, *(issuer.gitlab_url for issuer in context.file.issuers.values())}
     for name, issuer in context.file.issuers.items():
         if issuer.audience.rstrip("/") in known:
             what = "is a GitLab's own URL, which many jobs use for other services; choose a value of your own"
             context.warning("audience", ("issuers", name, "audience"), f"the audience {what}")
+    audiences = {issuer.audience for issuer in context.file.issuers.values()}
+    for name, issuer in context.file.issuers.items():
+        if issuer.sts_audience in audiences:
+            what = (
+                "a token for Sluicegate would also open the AWS role, so that one leaked token were both"
+                " credentials; give `sts_audience` a value of its own"
+            )
+            context.error("audience", ("issuers", name, "sts_audience"), what)
 
 
 def _check_url(context: CheckContext, at: Path, url: str, *, allow_loopback: bool) -> None:

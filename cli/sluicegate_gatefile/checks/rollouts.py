@@ -42,6 +42,15 @@ def rollouts(context: CheckContext) -> MergedRollouts:
     return found
 
 
+def waiting_stages(context: CheckContext, merged: MergedRollouts) -> list[str]:
+    """Return the stages where a function may need an approval."""
+    return [
+        stage
+        for stage in context.file.stages
+        if any(merged.of(pattern, stage).approval is not None for pattern in context.file.functions)
+    ]
+
+
 def check_rollbacks(context: CheckContext, merged: MergedRollouts, rules: Rules) -> None:
     """Warn of rules whose jobs need an approval to deploy, and none to go back to what was deployed."""
     waiting = {

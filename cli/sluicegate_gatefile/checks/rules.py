@@ -3,11 +3,12 @@
 security.md#rules
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from sluicegate.gate.rules import DENIABLE, PINS
-from sluicegate_gatefile.checks import webhooks
+from sluicegate.gate import principals as principal_rules
+from sluicegate.gate.rules import DENIABLE, DENIABLE_PRINCIPAL, PINS
+from sluicegate_gatefile.checks import limits, principals, webhooks
 from sluicegate_gatefile.checks.claims import Claims, check_claims
 from sluicegate_gatefile.checks.context import CheckContext
 from sluicegate_gatefile.checks.functions import check_own_functions
@@ -20,9 +21,11 @@ from sluicegate_gatefile.yaml_source import Path
 DEFAULT_SOURCES = ("push", "web")
 
 
-def rules(context: CheckContext) -> list[dict[str, Any]]:
-    """Check the rules; returns gate.json's."""
-    found = [_rule(context, ("rules", i), rule) for i, rule in enumerate(context.file.rules)]
+def rules(context: CheckContext, waiting: Collection[str]) -> list[dict[str, Any]]:
+    """Check the rules; returns gate.json's. `waiting` are the stages where something asks for an approval."""
+    guarded = dict.fromkeys(waiting, "asks for an approval")
+    guarded |= dict.fromkeys(context.protected(context.file.stages), "is protected")
+    found = [_rule(context, ("rules", i), rule, guarded) for i, rule in enumerate(context.file.rules)]
     _check_names(context, found)
     return found
 
@@ -33,20 +36,32 @@ def deny(context: CheckContext) -> list[dict[str, Any]]:
     for i, entry in enumerate(context.file.deny):
         at: Path = ("deny", i)
         given = entry.given()
-        claims = {claim: given[claim] for claim in DENIABLE if claim in given}
+        claims = {claim: given[claim] for claim in (*DENIABLE, *DENIABLE_PRINCIPAL) if claim in given}
+        by_aws = [claim for claim in DENIABLE_PRINCIPAL if claim in claims]
         if not claims:
-            context.error("deny", at, f"the entry denies nobody: give one of {listed(DENIABLE)}")
-        found.append({"issuer": context.issuer(at, entry.issuer), "claims": claims})
+            what = f"give one of {listed((*DENIABLE, *DENIABLE_PRINCIPAL))}"
+            context.error("deny", at, f"the entry denies nobody: {what}")
+        elif by_aws and (len(by_aws) < len(claims) or entry.issuer is not None):
+            what = f"{listed(by_aws)} is of AWS credentials, and the rest of a GitLab's tokens"
+            context.error("deny", at, f"{what}: write two entries")
+        issuer = "" if by_aws else context.issuer(at, entry.issuer)
+        found.append({"issuer": issuer, "claims": claims})
     return found
 
 
-def _rule(context: CheckContext, at: Path, rule: RuleSection) -> dict[str, Any]:
+def _rule(context: CheckContext, at: Path, rule: RuleSection, guarded: Mapping[str, str]) -> dict[str, Any]:
     claims, allow = rule.claims, rule.allow
     protected = context.protected(allow.stages)
     check_claims(context, (*at, "claims"), claims)
+    if rule.via in ("iam", "iam+id_token"):
+        principals.check_rule(context, at, rule, guarded)
+    else:
+        for claim in claims.keys() & set(principal_rules.CLAIMS):
+            what = f"`{claim}` is of AWS credentials: it is for rules with `via: iam` or `via: iam+id_token`"
+            context.error("iam", (*at, "claims", claim), what)
     if rule.via == "webhook":
         webhooks.check_rule(context, at, rule, protected)
-    else:
+    elif rule.via != "iam":
         _check_pins(context, (*at, "claims"), rule, protected)
         if "event" in claims:
             what = "no token has `event`: it is for rules with `via: webhook`"
@@ -59,14 +74,16 @@ def _rule(context: CheckContext, at: Path, rule: RuleSection) -> dict[str, Any]:
         if not context.entries.overlapping(pattern):
             what = f"`{pattern}` matches no entry of `functions`: it grants nothing"
             context.warning("uncovered", where, what)
+    sources = {"pipeline_source": claims.get("pipeline_source", list(DEFAULT_SOURCES))}
     return {
         "name": rule.name,
-        "issuer": context.issuer(at, rule.issuer),
+        "issuer": "" if rule.via == "iam" else context.issuer(at, rule.issuer),
         "via": rule.via,
-        "claims": claims | {"pipeline_source": claims.get("pipeline_source", list(DEFAULT_SOURCES))},
+        "claims": dict(claims) if rule.via == "iam" else claims | sources,
         "actions": list(allow.actions),
         "functions": allow.functions,
         "stages": allow.stages,
+        "limits": limits.limits(context, (*at, "limits"), rule),
     }
 
 

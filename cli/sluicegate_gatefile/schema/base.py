@@ -128,7 +128,7 @@ class Section(BaseModel):
     def _unknown(cls, name: str) -> Any:
         if name in cls.refused:
             return problem("key", f"`{name}` {cls.refused[name]}")
-        known = tuple(cls.model_fields)
+        known = tuple(field.alias or name for name, field in cls.model_fields.items())
         hint = did_you_mean(name, known) or f"; known keys: {', '.join(known)}"
         return problem("unknown_key", f"there is no key `{name}` here{hint}")
 

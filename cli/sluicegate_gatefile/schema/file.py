@@ -1,14 +1,15 @@
 """The whole gate file."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from sluicegate.oidc.identity import FEEDBACK_SECRETS
-from sluicegate_gatefile.fields import TEXT, Duration, Exactly, Form, Later, OrEmpty
+from sluicegate_gatefile.fields import TEXT, Duration, Exactly, Form, OrEmpty
 from sluicegate_gatefile.schema.base import Flag, FunctionPattern, Section, ShortName, StageName, unprintable
+from sluicegate_gatefile.schema.principals import AgentSection, PersonSection, SsoSection
 from sluicegate_gatefile.schema.rules import DenySection, RuleSection, TestSection, WebhookSection
-from sluicegate_gatefile.schema.stages import FunctionSection, StageSection
+from sluicegate_gatefile.schema.stages import FunctionSection, StageSection, TargetSection
 
 
 class FeedbackSection(Section):
@@ -45,6 +46,13 @@ _Url = Annotated[
 ]
 
 
+_Audience = Annotated[
+    str,
+    TEXT,
+    Form(r"[\x21-\x7e]{1,256}", "an audience: up to 256 printable ASCII characters without spaces"),
+]
+
+
 class IssuerSection(Section):
     """A GitLab instance whose ID tokens are accepted."""
 
@@ -52,18 +60,18 @@ class IssuerSection(Section):
         description="Exactly the `iss` of its tokens, which is the GitLab's URL unless its administrator set "
         "another: https, without a slash at the end. Keys are fetched from there."
     )
-    gitlab: _Url | None = Field(
+    gitlab_url: _Url | None = Field(
         None,
         description="The GitLab's own URL, where `ci_id_tokens_issuer_url` makes `iss` another address: for "
         "feedback, links and webhooks. Default: the `url`.",
     )
-    audience: Annotated[
-        str,
-        TEXT,
-        Form(r"[\x21-\x7e]{1,256}", "an audience: up to 256 printable ASCII characters without spaces"),
-    ] = Field(
+    audience: _Audience = Field(
         description="The `aud` that jobs request in their token: a string of your choice that no other "
         "service accepts."
+    )
+    sts_audience: _Audience | None = Field(
+        None,
+        description="The `aud` of the tokens that jobs exchange for AWS credentials. Never an `audience`.",
     )
     jwks: Annotated[
         str,
@@ -90,8 +98,17 @@ class GateFile(Section):
     issuers: Annotated[dict[ShortName, IssuerSection], Field(min_length=1)] = Field(
         description="GitLab instances whose ID tokens are accepted."
     )
-    targets: Annotated[Any, Later(section=True)] = Field(
-        None, description="Other accounts, regions and roles. Not supported yet."
+    targets: Annotated[dict[ShortName, TargetSection], OrEmpty()] = Field(
+        {}, description="Other accounts and regions, by name. `default` is the stack's own."
+    )
+    people: Annotated[dict[ShortName, PersonSection], OrEmpty()] = Field(
+        {}, description="People who come in more than one way, by name."
+    )
+    sso: Annotated[list[SsoSection], OrEmpty()] = Field(
+        [], description="Roles of IAM Identity Center, whose sessions are persons."
+    )
+    agents: Annotated[list[AgentSection], OrEmpty()] = Field(
+        [], description="Identities of automated agents, by id."
     )
     stages: Annotated[dict[StageName, StageSection], Field(min_length=1)] = Field(
         description="Stages, by name."

@@ -1,14 +1,17 @@
 """Rules, denials, webhooks, and the tests of rules."""
 
+import zoneinfo
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Final, Literal
 
-from pydantic import BeforeValidator, Field, GetCoreSchemaHandler, create_model
+from pydantic import Field, GetCoreSchemaHandler, create_model
 from pydantic_core import CoreSchema, core_schema
 
 from sluicegate.gate import webhooks
+from sluicegate.gate.records import MAX_PER_DAY, MAX_PER_HOUR, Day
 from sluicegate.oidc import claims
-from sluicegate_gatefile.fields import TEXT, Form, OneOrMany, OrEmpty
+from sluicegate.oidc.identity import Via
+from sluicegate_gatefile.fields import TEXT, Form, Number, OneOrMany, OrEmpty
 from sluicegate_gatefile.schema.base import (
     ABOUT_PATTERN,
     ActionName,
@@ -23,7 +26,7 @@ from sluicegate_gatefile.schema.base import (
     StageName,
     Title,
 )
-from sluicegate_gatefile.yaml_source import Scalar
+from sluicegate_gatefile.schema.principals import AccountId, PrincipalId, SessionName
 
 _CLAIMS: Final[Mapping[str, str]] = {
     "project_id": "The project's id. Pin it: a path can be freed and taken by somebody else, an id cannot.",
@@ -42,11 +45,23 @@ _CLAIMS: Final[Mapping[str, str]] = {
     "event": "For webhook deliveries only: `tag_push` or `pipeline`.",
     "sub": "The token's subject. A project can change its composition; never counts as a pin.",
 }
-_CLAIM_NAMES = (*_CLAIMS, *sorted(claims.READABLE - _CLAIMS.keys()))
+_PRINCIPAL_CLAIMS: Final[Mapping[str, str]] = {
+    "account": "The AWS account of the principal that signed the request: 12 digits.",
+    "principal_id": "The principal's unique id: `AROA...` of a role, `AIDA...` of a user. Pin it.",
+    "principal_type": "`role`, `sso` (a session of IAM Identity Center, listed under `sso`) or `user`.",
+    "role": "The role's name. A deleted role can be made again by somebody else: never a pin.",
+    "session_name": "The session's name, which the caller chooses; in IAM Identity Center, the user.",
+    "org": "The AWS organisation of the principal's account.",
+}
+_CLAIM_NAMES = (
+    *_CLAIMS,
+    *sorted(claims.READABLE - _CLAIMS.keys()),
+    *_PRINCIPAL_CLAIMS,
+)
 
 
 def _about(claim: str) -> str:
-    return _CLAIMS.get(claim, f"GitLab's claim `{claim}`.")
+    return _CLAIMS.get(claim) or _PRINCIPAL_CLAIMS.get(claim) or f"GitLab's claim `{claim}`."
 
 
 class _Claims(Section):
@@ -88,11 +103,6 @@ def _in_order(value: Any, read: Section) -> dict[str, list[str]]:
     return {name: given[name] for name in value} if given else {}
 
 
-def _not_yet(value: object) -> object:
-    """Take `iam`, which `reading` reports, for what can be checked."""
-    return Scalar("id_token", "string") if value == Scalar("iam", "string") else value
-
-
 class AllowSection(Section):
     """What it grants: each of the actions on each of the functions in each of the stages."""
 
@@ -105,16 +115,57 @@ class AllowSection(Section):
     stages: Annotated[list[StageName], Field(min_length=1)] = Field(description="Stages' names.")
 
 
+def _no_zone(name: str) -> str | None:
+    return None if name in zoneinfo.available_timezones() else "is not a time zone of the IANA database"
+
+
+_Time = Annotated[
+    str, TEXT, Form("(?:[01][0-9]|2[0-3]):[0-5][0-9]|24:00", 'a time of the day, such as "09:00"')
+]
+
+
+class HoursSection(Section):
+    """When deployments may begin."""
+
+    zone: Annotated[str, TEXT, Form(wants="a time zone", complaint=_no_zone)] = Field(
+        description="A time zone by its IANA name, such as `Europe/Berlin`."
+    )
+    days: Annotated[list[Annotated[Day, TEXT]], Field(min_length=1)] = Field(
+        description="`mon`, `tue`, `wed`, `thu`, `fri`, `sat`, `sun`."
+    )
+    from_: _Time = Field(alias="from", description="The first minute, local time.")
+    to: _Time = Field(description="The end; not part of it.")
+
+
+class LimitsSection(Section):
+    """What the rule's identity may use up or reach."""
+
+    per_hour: Annotated[int, Number(1, MAX_PER_HOUR)] | None = Field(
+        None, description="Deployments within 60 minutes, of each project or principal."
+    )
+    per_day: Annotated[int, Number(1, MAX_PER_DAY)] | None = Field(
+        None, description="Deployments within 24 hours, of each project or principal."
+    )
+    unapproved_percent: Annotated[int, Number(1, 99)] | None = Field(
+        None, description="The largest share of traffic without an approval."
+    )
+    hours: HoursSection | None = None
+    propose: Flag = Field(False, description="Whether everything that it asks for waits for a person.")
+
+
 class RuleSection(Section):
     """Grants actions to the identities that match it."""
 
     name: Title
     issuer: IssuerName | None = None
-    via: Annotated[Literal["id_token", "webhook"], TEXT, BeforeValidator(_not_yet)] = Field(
-        "id_token", description="How the identity is proven."
+    via: Annotated[Via, TEXT] = Field(
+        "id_token",
+        description="How the identity is proven: by a job's ID token, by AWS credentials (`iam`), by both at"
+        " once, or by a webhook's delivery.",
     )
     claims: Annotated[dict[str, list[str]], _InOrder()]
     allow: AllowSection
+    limits: LimitsSection | None = None
 
 
 _Ids = Annotated[list[Id], Field(min_length=1), OneOrMany()]
@@ -135,6 +186,23 @@ class DenySection(Section):
         ]
         | None
     ) = Field(None, description="The token's id, or a list of them.")
+    account: Annotated[list[AccountId], Field(min_length=1), OneOrMany()] | None = Field(
+        None, description="The AWS account of the principal, or a list of them."
+    )
+    principal_id: Annotated[list[PrincipalId], Field(min_length=1), OneOrMany()] | None = Field(
+        None, description="The principal's unique id, or a list of them."
+    )
+    session_name: Annotated[list[SessionName], Field(min_length=1), OneOrMany()] | None = Field(
+        None, description="The session's name, or a list of them."
+    )
+    access_key: (
+        Annotated[
+            list[Annotated[str, TEXT, Form(r"[A-Z0-9]{16,128}", "an access key's id, such as `ASIA...`")]],
+            Field(min_length=1),
+            OneOrMany(),
+        ]
+        | None
+    ) = Field(None, description="The access key's id, or a list of them.")
 
 
 # Webhooks
@@ -193,9 +261,8 @@ class _Identity(Section):
 
     issuer: IssuerName | None = None
     jti: AnyText | None = Field(None, description="The token's id.")
-    via: Annotated[Literal["id_token", "webhook"], TEXT] | None = Field(
-        None, description="How the identity is proven."
-    )
+    access_key: AnyText | None = Field(None, description="The id of the access key that signed.")
+    via: Annotated[Via, TEXT] | None = Field(None, description="How the identity is proven.")
 
 
 _Texts = Annotated[list[AnyText], OneOrMany(), OrEmpty()]

@@ -8,9 +8,20 @@ from pydantic import Field
 from sluicegate.deployment import strategy
 from sluicegate.deployment.plan import Metric
 from sluicegate.gate import alarm_names, rollout_settings
+from sluicegate.gate.records import EXTERNAL_ID, REGION, ROLE_NAME
 from sluicegate.gate.rollout_settings import LEAST, MAX_PAYLOAD, MAX_RATIO, MAX_SAMPLES, MAX_SMOKE, MOST
-from sluicegate_gatefile.fields import TEXT, AtMost, Duration, Json, Later, Number, OrEmpty, OrNone
-from sluicegate_gatefile.schema.base import AlarmName, AliasName, Flag, FunctionName, Section, StageName
+from sluicegate_gatefile.fields import TEXT, AtMost, Duration, Form, Json, Later, Number, OrEmpty, OrNone
+from sluicegate_gatefile.schema.base import (
+    ActionName,
+    AlarmName,
+    AliasName,
+    Flag,
+    FunctionName,
+    Section,
+    ShortName,
+    StageName,
+)
+from sluicegate_gatefile.schema.principals import AccountId
 
 Bake = Annotated[
     int,
@@ -149,18 +160,42 @@ Order = Annotated[Literal["pipeline"], TEXT]
 _ABOUT_ORDER = "`pipeline`: an older pipeline of the same project cannot overwrite a newer one."
 
 
+class TargetSection(Section):
+    """An account and region where functions live, and the role there that Sluicegate assumes."""
+
+    account: AccountId
+    region: Annotated[str, TEXT, Form(REGION, "an AWS region, such as `eu-central-1`")] = Field(
+        description="The region."
+    )
+    role: Annotated[str, TEXT, Form(ROLE_NAME, "the name of a role, without path")] | None = Field(
+        None, description="The role's name. Default: `sluicegate-target-REGION`."
+    )
+    external_id: Annotated[
+        str, TEXT, Form(EXTERNAL_ID, "an external id: 2 to 128 letters, digits and `_+=,.@:/-`")
+    ] = Field(description="A random value that the role demands. It is no secret.")
+
+
+class StageAgentsSection(Section):
+    """What this stage demands of agents."""
+
+    actions: Annotated[list[ActionName], OrEmpty()] | None = Field(
+        None, description="The only actions that agents have here. Default: all but those of persons."
+    )
+    propose: Flag = Field(False, description="Whether each of their requests waits for a person.")
+
+
 class StageSection(Section):
     """A stage: a named alias on functions."""
 
     alias: AliasName | None = Field(None, description="The Lambda alias. Default: the stage's name.")
-    target: Annotated[Any, Later()] = Field(
-        None,
-        description="Another account, region or role. Default: the stack's own. Not supported yet.",
+    target: ShortName | None = Field(
+        None, description="The target where its functions live. Default: the stack's own, `default`."
     )
     protected: Flag = Field(
         False, description='Rules that grant it must pin project_id and ref_protected: "true".'
     )
     max_age: MaxAge | None = None
+    agents: StageAgentsSection | None = None
     strategy: StrategySection | None = None
     smoke: SmokeSection | None = None
     watch: WatchSection | None = None
@@ -176,7 +211,7 @@ _None = Literal["none"]
 class OverrideSection(Section):
     """What replaces the stage's own settings."""
 
-    refused: ClassVar[Mapping[str, str]] = {"protected": _OF_THE_STAGE, "target": _OF_THE_STAGE}
+    refused: ClassVar[Mapping[str, str]] = dict.fromkeys(("protected", "target", "agents"), _OF_THE_STAGE)
 
     alias: AliasName | None = Field(None, description="The name of a Lambda alias.")
     max_age: MaxAge | None = None

@@ -10,7 +10,7 @@ from sluicegate.deployment.plan import ALL_AT_ONCE, Limit, Metric, NoData, Smoke
 from sluicegate.gate.model import Placement, TargetReference
 from sluicegate.gate.policy import Decision, Gate, Nearest
 from sluicegate.gate.rules import Deny, Failed
-from sluicegate.oidc.identity import ClaimValue, Identity, Via
+from sluicegate.oidc.identity import ClaimValue, Identity, Principal, Via
 from support.gate_documents import CORP, FULL, HOOK, OTHER, OWN, claims, entry, gate, rollout, rule, stage
 
 
@@ -29,6 +29,22 @@ def identity(
     values |= changes
     claims = {claim: value for claim, value in values.items() if value is not None}
     return Identity(via, issuer, claims, jti, 0, 3600)
+
+
+ROLE = Principal(
+    account="111111111111",
+    principal_id="AROACALLER11111111111",
+    principal_type="role",
+    arn="arn:aws:sts::111111111111:assumed-role/deployer/job-302",
+    access_key="ASIA1111111111111111",
+    role="deployer",
+    session_name="job-302",
+)
+PRINCIPAL = {"account": [ROLE.account], "principal_id": [ROLE.principal_id]}
+
+
+def caller(principal: Principal = ROLE) -> Identity:
+    return Identity("iam", "", principal.claims, None, 0, 0, principal=principal)
 
 
 def decide(
@@ -239,7 +255,7 @@ def test_nearest_has_only_rules_that_pin_the_callers_own_project() -> None:
         rule("another project", claims=claims(project_id=["1"])),
         rule("by namespace", claims={"namespace_id": ["72"], "ref": ["x"], "pipeline_source": ["push"]}),
         rule("another issuer", issuer=OTHER),
-        rule("another way", via="iam"),
+        rule("another way", via="iam", issuer="", claims=PRINCIPAL, stages=["dev"]),
         rule("own"),
     ]
     assert [near.rule for near in decide(gate(rules=rules), identity(ref="main")).nearest] == ["own"]
@@ -292,9 +308,9 @@ def test_whoami_has_the_rules_that_match_in_order() -> None:
 
 
 def test_only_id_tokens_have_pipeline_sources() -> None:
-    by_iam = rule(via="iam", claims={"project_id": ["4213"]})
-    assert name_of(decide(gate(rules=[by_iam]), identity(via="iam"))) == "orders"
-    assert name_of(decide(gate(rules=[by_iam]), identity())) is None
+    by_iam = rule(via="iam", issuer="", claims=PRINCIPAL, stages=["dev"])
+    assert name_of(decide(gate(rules=[by_iam]), caller(), stage="dev")) == "orders"
+    assert name_of(decide(gate(rules=[by_iam]), identity(), stage="dev")) is None
 
 
 # Placement

@@ -213,6 +213,7 @@ def document(**changes: Any) -> bytes:
     }
     stages = [
         {"name": name, "alias": name, "protected": name == "prod", "max_age": None, "rollout": rollout}
+        | {"target": None, "agents": None}
         for name in ("dev", "prod")
     ]
     whole = {
@@ -225,9 +226,14 @@ def document(**changes: Any) -> bytes:
                 "max_age": None,
                 "jwks": None,
                 "feedback": None,
-                "gitlab": None,
+                "gitlab_url": None,
+                "sts_audience": None,
             }
         ],
+        "targets": [],
+        "people": [],
+        "sso": [],
+        "agents": {"users": [], "principals": []},
         "stages": stages,
         "functions": [{"pattern": "orders-*", "alias": {}, "max_age": {}, "rollout": {}}],
         "rules": [rule()],
@@ -246,6 +252,7 @@ def rule(**changes: Any) -> dict[str, Any]:
         "actions": ["deploy"],
         "functions": ["orders-*"],
         "stages": ["dev"],
+        "limits": None,
     } | changes
 
 

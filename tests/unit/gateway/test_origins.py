@@ -184,7 +184,7 @@ def test_each_origin_says_which_gitlab_it_is_of_where_the_issuer_is_another_addr
 ) -> None:
     """`ci_id_tokens_issuer_url`: links to jobs and commits need GitLab's own address."""
     own = "https://gitlab.internal.example.com"
-    issuers = {url: replace(issuer, gitlab=own) for url, issuer in at.gate.issuers.items()}
+    issuers = {url: replace(issuer, gitlab_url=own) for url, issuer in at.gate.issuers.items()}
     at.gate = replace(at.gate, issuers=issuers)
 
     deployment = release(at, b"one", ONE)

@@ -569,7 +569,7 @@ def test_a_gitlab_whose_tokens_have_another_issuer_says_its_own_address(hooks: H
     """`ci_id_tokens_issuer_url`: `X-Gitlab-Instance` is `Gitlab.config.gitlab.base_url` all the same."""
     hooks.upload()
     own = "https://gitlab.internal.example.com"
-    issuers = {url: replace(issuer, gitlab=own) for url, issuer in hooks.gate.issuers.items()}
+    issuers = {url: replace(issuer, gitlab_url=own) for url, issuer in hooks.gate.issuers.items()}
     hooks.context = replace(hooks.context, gate=replace(hooks.gate, issuers=issuers))
     assert status(hooks.send("tags", tag_push(), x_gitlab_instance=ISSUER)) == (200, "not_allowed")
     started = hooks.send("tags", tag_push(), x_gitlab_instance=own)

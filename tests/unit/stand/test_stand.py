@@ -194,7 +194,7 @@ def test_a_gitlab_may_sign_with_the_address_of_a_bucket() -> None:
         answer = httpx2.get(bucket + KEYS)
         assert answer.headers["content-type"] == "binary/octet-stream"
         assert httpx2.get(f"{bucket}/api/v4/projects").status_code == 403
-        corp = TrustedIssuer("corp", bucket, AUDIENCE, gitlab=made.address)
+        corp = TrustedIssuer("corp", bucket, AUDIENCE, gitlab_url=made.address)
         bearer = [f"Bearer {made.token({})}"]
         identity = verify(bearer, issuers={bucket: corp}, keys=Keyring(), now=time.time())
         assert (identity.issuer, corp.instance) == (bucket, "https://gitlab.internal.example.com")

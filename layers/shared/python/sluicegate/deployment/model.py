@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from sluicegate.deployment.durations import seconds, timestamp
 from sluicegate.deployment.plan import Plan
+from sluicegate.owner import Owner
 from sluicegate.text import clean
 
 
@@ -73,7 +74,9 @@ class AliasState:
 class Requester:
     """The job that asked, as its verified token says; or a webhook's delivery, then `webhook` is its name.
 
-    `gitlab` is the GitLab's own address, where that is not the issuer.
+    Or an AWS principal, from `account` on: with a job beside it if the request had both credentials, else
+    with an empty issuer and project. `gitlab` is the GitLab's own address, where that is not the issuer.
+    `via` and `actor` are None in records of earlier releases.
     """
 
     issuer: str
@@ -88,6 +91,23 @@ class Requester:
     sha: str | None = None
     webhook: str | None = None
     gitlab: str | None = None
+    via: str | None = None
+    actor: str | None = None
+    account: str | None = None
+    principal_id: str | None = None
+    principal_type: str | None = None
+    role: str | None = None
+    session_name: str | None = None
+    org: str | None = None
+    arn: str | None = None
+    access_key: str | None = None
+
+    @property
+    def owner(self) -> Owner:
+        """Whose its records are: the project's where there is one, else the principal's."""
+        if self.via == "iam":
+            return Owner("principal", self.account or "", self.principal_id or "")
+        return Owner("project", self.issuer, self.project_id)
 
     @property
     def pipeline_is_proven(self) -> bool:

@@ -15,10 +15,11 @@ import msgspec
 
 from sluicegate.deployment import strategy
 from sluicegate.deployment.plan import Smoke, Watch
-from sluicegate.gate import alarm_names, patterns, rollout_settings, webhooks
-from sluicegate.gate.model import OWN_TARGET, FunctionEntry, Stage
+from sluicegate.gate import alarm_names, patterns, principals, rollout_settings, webhooks
+from sluicegate.gate.model import OWN_NAME, OWN_TARGET, FunctionEntry, Stage, StageAgents, TargetReference
 from sluicegate.gate.patterns import Pattern
 from sluicegate.gate.policy import Gate
+from sluicegate.gate.principals import Person, Principals, SsoRole
 from sluicegate.gate.records import (
     FORMAT,
     DenyRecord,
@@ -27,11 +28,22 @@ from sluicegate.gate.records import (
     IssuerRecord,
     RolloutRecord,
     RuleRecord,
+    StageAgentsRecord,
     StageRecord,
+    TargetRecord,
     WebhookRecord,
 )
 from sluicegate.gate.rollout_settings import Rollout
-from sluicegate.gate.rules import FOLDED, PINS, Deny, Rule
+from sluicegate.gate.rules import (
+    DENIABLE,
+    DENIABLE_PRINCIPAL,
+    FOLDED,
+    PINS,
+    PRINCIPAL_PINS,
+    Deny,
+    Rule,
+    RuleLimits,
+)
 from sluicegate.gate.webhooks import Webhook
 from sluicegate.oidc.identity import Feedback, Issuer
 from sluicegate.strict_json import StrictJsonError, loads
@@ -88,10 +100,13 @@ class _Reader:
     def gate(self, digest: str) -> Gate:
         document = self.document
         issuers = _unique("issuer", ((each.url, _issuer(each)) for each in document.issuers))
-        stages = _unique("stage", ((each.name, self._stage(each)) for each in document.stages))
+        targets = _unique("target", ((each.name, _target(each)) for each in document.targets))
+        _unique("account and region", ((f"{one.account} {one.region}", one) for one in targets.values()))
+        stages = _unique("stage", ((each.name, self._stage(each, targets)) for each in document.stages))
         functions = tuple(self._function(each, stages) for each in document.functions)
         _check_requirements(stages, functions)
-        rules = tuple(_rule(each, issuers, stages) for each in document.rules)
+        found = _principals(document, issuers)
+        rules = tuple(_rule(each, issuers, stages, functions, found) for each in document.rules)
         deny = tuple(_deny(each, issuers) for each in document.deny)
         gate = Gate(
             digest=digest,
@@ -101,6 +116,8 @@ class _Reader:
             rules=rules,
             deny=deny,
             webhooks=_unique("webhook", ((each.name, _webhook(each, issuers)) for each in document.webhooks)),
+            targets=targets,
+            principals=found,
             own_functions=frozenset(self.own_functions),
             _rules_by_pin=_index((rule.issuer, *_first_pin(rule)) for rule in rules),
             _deny_by_first=_index((entry.issuer, *entry.claims[0]) for entry in deny),
@@ -111,14 +128,16 @@ class _Reader:
                 raise GateError(f"gate.json: the webhook {webhook.name!r} deploys where it may not")
         return gate
 
-    def _stage(self, record: StageRecord) -> Stage:
+    def _stage(self, record: StageRecord, targets: Mapping[str, TargetReference]) -> Stage:
+        target = record.target
         return Stage(
             name=record.name,
             alias=record.alias,
-            target=OWN_TARGET,
+            target=OWN_TARGET if target is None else targets[_known("target", target, targets)],
             protected=record.protected,
             max_age=record.max_age,
             rollout=self._rollout(record.rollout),
+            agents=_stage_agents(record.agents),
         )
 
     def _function(self, record: FunctionRecord, stages: Mapping[str, Stage]) -> FunctionEntry:
@@ -163,7 +182,45 @@ def _issuer(record: IssuerRecord) -> Issuer:
         max_age=record.max_age,
         jwks=None if record.jwks is None else record.jwks.encode(),
         feedback=None if feedback is None else msgspec.convert(feedback, Feedback, from_attributes=True),
-        gitlab=record.gitlab,
+        gitlab_url=record.gitlab_url,
+        sts_audience=record.sts_audience,
+    )
+
+
+def _target(record: TargetRecord) -> TargetReference:
+    if record.name == OWN_NAME:
+        raise GateError(f"gate.json: a target is called {OWN_NAME!r}, which is the stack's own")
+    return msgspec.convert(record, TargetReference, from_attributes=True)
+
+
+def _stage_agents(record: StageAgentsRecord | None) -> StageAgents | None:
+    if record is None:
+        return None
+    if set(record.actions) & set(principals.NEVER_AGENTS):
+        raise GateError("gate.json: a stage lets agents do what only a person may")
+    return StageAgents(frozenset(record.actions), record.propose)
+
+
+def _principals(document: Document, issuers: Mapping[str, Issuer]) -> Principals:
+    """Return `sso`, `people` and `agents`. With one id of two people, somebody could approve their own."""
+    people = tuple(
+        Person(
+            name=each.name,
+            gitlab=tuple((_known("issuer", one.issuer, issuers), one.user_id) for one in each.gitlab),
+            iam=tuple((one.org, one.session_name) for one in each.iam),
+        )
+        for each in document.people
+    )
+    _unique("person", ((each.name, each) for each in people))
+    _unique("user of a person", ((f"{one[1]} of {one[0]}", one) for each in people for one in each.gitlab))
+    _unique("session of a person", ((f"{one[1]} of {one[0]}", one) for each in people for one in each.iam))
+    return Principals(
+        sso=frozenset(msgspec.convert(each, SsoRole, from_attributes=True) for each in document.sso),
+        people=people,
+        agent_users=frozenset(
+            (_known("issuer", one.issuer, issuers), one.user_id) for one in document.agents.users
+        ),
+        agent_principals=frozenset((one.account, one.principal_id) for one in document.agents.principals),
     )
 
 
@@ -208,12 +265,20 @@ def _check_requirements(stages: Mapping[str, Stage], functions: Collection[Funct
             raise GateError(f"gate.json: the stage {stage!r} requires itself")
 
 
-def _rule(record: RuleRecord, issuers: Mapping[str, Issuer], stages: Mapping[str, Stage]) -> Rule:
+def _rule(
+    record: RuleRecord,
+    issuers: Mapping[str, Issuer],
+    stages: Mapping[str, Stage],
+    functions: Collection[FunctionEntry],
+    known: Principals,
+) -> Rule:
     if record.via != "iam" and "pipeline_source" not in record.claims:
         raise GateError("gate.json: a rule leaves pipeline_source open, which lets forks in")
+    if record.via == "iam" and record.issuer:
+        raise GateError(f"gate.json: rule {record.name!r} is for AWS credentials, and has an issuer")
     rule = Rule(
         name=record.name,
-        issuer=_known("issuer", record.issuer, issuers),
+        issuer=record.issuer and _known("issuer", record.issuer, issuers),
         via=record.via,
         claims=tuple(
             (claim, tuple(_pattern(text, fold=claim in FOLDED) for text in wanted))
@@ -222,7 +287,17 @@ def _rule(record: RuleRecord, issuers: Mapping[str, Issuer], stages: Mapping[str
         actions=frozenset(record.actions),
         functions=tuple(map(_pattern, record.functions)),
         stages=tuple(_known("stage", stage, stages) for stage in record.stages),
+        limits=None
+        if record.limits is None
+        else msgspec.convert(record.limits, RuleLimits, from_attributes=True),
     )
+    if rule.via != "iam" and not rule.issuer:
+        raise GateError(f"gate.json: rule {rule.name!r} has no issuer")
+    if rule.via in ("iam", "iam+id_token"):
+        guarded = _guarded(stages, functions)
+        aged = [name for name, stage in stages.items() if stage.max_age is not None]
+        if problem := principals.excess(rule, known.sso, guarded=guarded, aged=aged):
+            raise GateError(f"gate.json: rule {rule.name!r} {problem}")
     if rule.via == "webhook":
         protected = [stage.name for stage in stages.values() if stage.protected]
         if problem := webhooks.excess(rule, protected):
@@ -234,8 +309,21 @@ def _rule(record: RuleRecord, issuers: Mapping[str, Issuer], stages: Mapping[str
     return rule
 
 
+def _guarded(stages: Mapping[str, Stage], functions: Collection[FunctionEntry]) -> dict[str, str]:
+    """Return the stages that AWS credentials alone do not open, each with the reason."""
+    guarded = {
+        name: "asks for an approval"
+        for name, stage in stages.items()
+        if any(entry.rollout_in(stage).approval is not None for entry in functions)
+    }
+    return guarded | {name: "is protected" for name, stage in stages.items() if stage.protected}
+
+
 def _deny(record: DenyRecord, issuers: Mapping[str, Issuer]) -> Deny:
-    return Deny(_known("issuer", record.issuer, issuers), tuple(record.claims.items()))
+    deniable = DENIABLE if record.issuer else DENIABLE_PRINCIPAL
+    if not set(record.claims) <= set(deniable):
+        raise GateError("gate.json: an entry of deny mixes what a GitLab and what AWS vouches for")
+    return Deny(record.issuer and _known("issuer", record.issuer, issuers), tuple(record.claims.items()))
 
 
 def _webhook(record: WebhookRecord, issuers: Mapping[str, Issuer]) -> Webhook:
@@ -258,7 +346,7 @@ def _webhook(record: WebhookRecord, issuers: Mapping[str, Issuer]) -> Webhook:
 
 
 def _first_pin(rule: Rule) -> tuple[str, tuple[str, ...]]:
-    for claim in PINS:
+    for claim in PRINCIPAL_PINS if rule.via == "iam" else PINS:
         if pinned := rule.pinned(claim):
             return claim, pinned
     raise GateError(f"gate.json: rule {rule.name!r} pins neither project_id nor namespace_id")

@@ -7,6 +7,7 @@ from typing import Final
 from sluicegate.deployment.plan import Smoke, TrafficStep, Watch
 from sluicegate.gate.patterns import Pattern
 from sluicegate.gate.rollout_settings import Rollout
+from sluicegate.gate.rules import RuleAction
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,17 @@ class TargetReference:
 
 OWN_TARGET: Final = TargetReference()
 
+OWN_NAME: Final = "default"
+"""The name of the stack's own account and region among targets."""
+
+
+@dataclass(frozen=True)
+class StageAgents:
+    """What a stage demands of agents: at most these actions, and with `propose` a person for each."""
+
+    actions: frozenset[RuleAction]
+    propose: bool
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -33,6 +45,7 @@ class Stage:
     protected: bool
     max_age: int | None
     rollout: Rollout
+    agents: StageAgents | None = None
 
 
 @dataclass(frozen=True)
@@ -71,3 +84,4 @@ class Placement:
     approval: int | None
     requires: str | None
     ordered: bool
+    agents: StageAgents | None = None

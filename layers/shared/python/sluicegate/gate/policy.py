@@ -1,8 +1,8 @@
 """The gate: who may do what, and where a function's stage is.
 
 It is compiled from the gate file, read by `codec`, and then only asked. A rule belongs to one issuer and pins
-projects or namespaces by exact ids. Rules are found by those ids, so that a decision tries the handful that
-can match, however many there are.
+projects or namespaces by exact ids; or it is for AWS credentials alone, and pins principals. Rules are found
+by those ids, so that a decision tries the handful that can match, however many there are.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -10,8 +10,18 @@ from dataclasses import dataclass, field
 from itertools import chain
 
 from sluicegate.gate import rollout_settings
-from sluicegate.gate.model import FunctionEntry, Placement, Stage
-from sluicegate.gate.rules import DENIABLE, PINS, Deny, Failed, Rule, deniable
+from sluicegate.gate.model import FunctionEntry, Placement, Stage, TargetReference
+from sluicegate.gate.principals import Principals
+from sluicegate.gate.rules import (
+    DENIABLE,
+    DENIABLE_PRINCIPAL,
+    PINS,
+    PRINCIPAL_PINS,
+    Deny,
+    Failed,
+    Rule,
+    deniable,
+)
 from sluicegate.gate.webhooks import Webhook
 from sluicegate.oidc.identity import Identity, Issuer
 
@@ -46,13 +56,18 @@ class Gate:
     rules: tuple[Rule, ...]
     deny: tuple[Deny, ...]
     webhooks: Mapping[str, Webhook]
+    targets: Mapping[str, TargetReference]
+    principals: Principals
     own_functions: frozenset[str]
     _rules_by_pin: Mapping[tuple[str, str, str], Sequence[int]] = field(repr=False)
     _deny_by_first: Mapping[tuple[str, str, str], Sequence[int]] = field(repr=False)
 
     def denied(self, identity: Identity) -> str | None:
         """The names of the claims by which `deny` refuses this identity, None where it does not."""
-        keys = ((identity.issuer, claim, deniable(identity, claim) or "") for claim in DENIABLE)
+        read = chain(
+            ((identity.issuer, claim) for claim in DENIABLE), (("", claim) for claim in DENIABLE_PRINCIPAL)
+        )
+        keys = ((issuer, claim, deniable(identity, claim) or "") for issuer, claim in read)
         entries = (self.deny[i] for key in keys for i in self._deny_by_first.get(key, ()))
         return next((entry.kind for entry in entries if entry.matches(identity)), None)
 
@@ -119,6 +134,7 @@ class Gate:
             approval=rollout.approval,
             requires=rollout.requires,
             ordered=rollout.ordered,
+            agents=base.agents,
         )
 
     def _entry(self, function: str) -> FunctionEntry | None:
@@ -130,7 +146,8 @@ class Gate:
 
     def _candidates(self, identity: Identity) -> list[Rule]:
         """All rules that can match, in the gate file's order."""
-        keys = ((identity.issuer, claim, identity.text(claim) or "") for claim in PINS)
+        pins = PRINCIPAL_PINS if identity.via == "iam" else PINS
+        keys = ((identity.issuer, claim, identity.text(claim) or "") for claim in pins)
         found = sorted(i for key in keys for i in self._rules_by_pin.get(key, ()))
         return [self.rules[i] for i in found if self.rules[i].via == identity.via]
 
@@ -138,12 +155,10 @@ class Gate:
         self, identity: Identity, actions: Collection[str], function: str, stage: str | None
     ) -> tuple[Nearest, ...]:
         """Rules that would have granted it, the fewest failed claims first, then those that grant something
-        else. Only rules that pin the caller's own project, so that nobody learns of the rules of others."""
-        own = [
-            rule
-            for rule in self._candidates(identity)
-            if identity.text("project_id") in rule.pinned("project_id")
-        ]
+        else. Only rules that pin the caller's own project or principal: nobody learns of the rules of others.
+        """
+        pin = "principal_id" if identity.via == "iam" else "project_id"
+        own = [rule for rule in self._candidates(identity) if identity.text(pin) in rule.pinned(pin)]
         near = [(rule.grants(actions, function, stage), rule.name, rule.failed(identity)) for rule in own]
         granting = sorted((n for n in near if n[0]), key=lambda n: len(n[2]))
         others = (n for n in near if not n[2])  # had it granted this, it would have decided

@@ -11,17 +11,29 @@ from msgspec import Meta
 from sluicegate.deployment import strategy
 from sluicegate.deployment.plan import Metric, NoData
 from sluicegate.gate import alarm_names, rollout_settings, webhooks
+from sluicegate.gate.principals import ACCOUNT, ORGANISATION, PRINCIPAL_ID, ROLE_ID
 from sluicegate.gate.rules import RuleAction
 from sluicegate.gate.webhooks import Event, RefType, Scheme
 from sluicegate.oidc.identity import FEEDBACK_SECRETS, Via
 
-FORMAT: Final = 5
+FORMAT: Final = 6
 """The format of gate.json. Another one is refused."""
 
 Text = Annotated[str, Meta(min_length=1)]
 Texts = Annotated[tuple[Text, ...], Meta(min_length=1)]
 Seconds = Annotated[int, Meta(ge=1)]
-Deniable = Literal["project_id", "user_id", "pipeline_id", "jti"]
+Deniable = Literal[
+    "project_id", "user_id", "pipeline_id", "jti", "account", "principal_id", "session_name", "access_key"
+]
+Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+
+MAX_PER_HOUR: Final = 100
+MAX_PER_DAY: Final = 500
+
+REGION: Final = r"[a-z]{2,3}(?:-[a-z]+)+-[0-9]{1,2}"
+ROLE_NAME: Final = r"[A-Za-z0-9_+=,.@-]{1,64}"
+EXTERNAL_ID: Final = r"[A-Za-z0-9_+=,.@:/-]{2,128}"
+"""As STS takes them: `AssumeRole`, `ExternalId` (API reference, read on 2026-11-26), and shorter."""
 
 _HOOK = Annotated[str, Meta(pattern=rf"\A(?:{rollout_settings.FUNCTION})\Z")]
 _PERCENT = Annotated[int, Meta(ge=1, le=100)]
@@ -47,12 +59,13 @@ class FeedbackRecord(Record, frozen=True):
 
 
 class IssuerRecord(Record, frozen=True):
-    """An issuer. `jwks` is the text of a key set; `gitlab` is None where it is the `url`."""
+    """An issuer. `jwks` is the text of a key set; `gitlab_url` is None where it is the `url`."""
 
     name: Text
     url: Text
-    gitlab: Text | None
+    gitlab_url: Text | None
     audience: Text
+    sts_audience: Text | None
     max_age: Seconds | None
     jwks: Text | None
     feedback: FeedbackRecord | None
@@ -102,14 +115,96 @@ class RolloutRecord(Record, frozen=True):
     ordered: bool
 
 
+class StageAgentsRecord(Record, frozen=True):
+    """A stage's `agents`."""
+
+    actions: tuple[RuleAction, ...]
+    propose: bool
+
+
 class StageRecord(Record, frozen=True):
-    """A stage."""
+    """A stage. `target` is None for the stack's own account and region."""
 
     name: Text
     alias: Text
+    target: Text | None
     protected: bool
     max_age: Seconds | None
+    agents: StageAgentsRecord | None
     rollout: RolloutRecord
+
+
+class TargetRecord(Record, frozen=True):
+    """An entry of `targets`."""
+
+    name: Text
+    account: Annotated[str, Meta(pattern=rf"\A(?:{ACCOUNT})\Z")]
+    region: Annotated[str, Meta(pattern=rf"\A(?:{REGION})\Z")]
+    role: Annotated[str, Meta(pattern=rf"\A(?:{ROLE_NAME})\Z")]
+    external_id: Annotated[str, Meta(pattern=rf"\A(?:{EXTERNAL_ID})\Z")]
+
+
+class GitLabUserRecord(Record, frozen=True):
+    """A user of an issuer."""
+
+    issuer: Text
+    user_id: Annotated[str, Meta(pattern=r"\A[1-9][0-9]*\Z")]
+
+
+class PrincipalRecord(Record, frozen=True):
+    """A principal of an account."""
+
+    account: Annotated[str, Meta(pattern=rf"\A(?:{ACCOUNT})\Z")]
+    principal_id: Annotated[str, Meta(pattern=rf"\A(?:{PRINCIPAL_ID})\Z")]
+
+
+class SsoRecord(Record, frozen=True):
+    """An entry of `sso`."""
+
+    account: Annotated[str, Meta(pattern=rf"\A(?:{ACCOUNT})\Z")]
+    principal_id: Annotated[str, Meta(pattern=rf"\A(?:{ROLE_ID})\Z")]
+    org: Annotated[str, Meta(pattern=rf"\A(?:{ORGANISATION})\Z")]
+
+
+class SessionRecord(Record, frozen=True):
+    """A session of Identity Center."""
+
+    org: Annotated[str, Meta(pattern=rf"\A(?:{ORGANISATION})\Z")]
+    session_name: Text
+
+
+class PersonRecord(Record, frozen=True):
+    """An entry of `people`."""
+
+    name: Text
+    gitlab: tuple[GitLabUserRecord, ...]
+    iam: tuple[SessionRecord, ...]
+
+
+class AgentsRecord(Record, frozen=True):
+    """The entries of `agents`, by their kind."""
+
+    users: tuple[GitLabUserRecord, ...]
+    principals: tuple[PrincipalRecord, ...]
+
+
+class HoursRecord(Record, frozen=True):
+    """A limit's `hours`; `start` and `end` are minutes of the day."""
+
+    zone: Text
+    days: Annotated[tuple[Day, ...], Meta(min_length=1)]
+    start: Annotated[int, Meta(ge=0, le=1439)]
+    end: Annotated[int, Meta(ge=1, le=1440)]
+
+
+class RuleLimitsRecord(Record, frozen=True):
+    """A rule's `limits`."""
+
+    per_hour: Annotated[int, Meta(ge=1, le=MAX_PER_HOUR)] | None
+    per_day: Annotated[int, Meta(ge=1, le=MAX_PER_DAY)] | None
+    unapproved_percent: Annotated[int, Meta(ge=1, le=99)] | None
+    hours: HoursRecord | None
+    propose: bool
 
 
 class FunctionRecord(Record, frozen=True):
@@ -122,21 +217,22 @@ class FunctionRecord(Record, frozen=True):
 
 
 class RuleRecord(Record, frozen=True):
-    """A rule."""
+    """A rule. `issuer` is empty with `via: iam`."""
 
     name: Text
-    issuer: Text
+    issuer: str
     via: Via
     claims: dict[str, Texts]
     actions: Annotated[tuple[RuleAction, ...], Meta(min_length=1)]
     functions: Texts
     stages: Texts
+    limits: RuleLimitsRecord | None
 
 
 class DenyRecord(Record, frozen=True):
-    """An entry of `deny`."""
+    """An entry of `deny`. `issuer` is empty where it denies principals."""
 
-    issuer: Text
+    issuer: str
     claims: Annotated[dict[Deniable, Texts], Meta(min_length=1)]
 
 
@@ -158,8 +254,12 @@ class WebhookRecord(Record, frozen=True):
 class Document(Record, frozen=True):
     """The whole of gate.json."""
 
-    format: Literal[5]
+    format: Literal[6]
     issuers: tuple[IssuerRecord, ...]
+    targets: tuple[TargetRecord, ...]
+    people: tuple[PersonRecord, ...]
+    sso: tuple[SsoRecord, ...]
+    agents: AgentsRecord
     stages: tuple[StageRecord, ...]
     functions: tuple[FunctionRecord, ...]
     rules: tuple[RuleRecord, ...]

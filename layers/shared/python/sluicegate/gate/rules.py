@@ -16,7 +16,9 @@ ACTIONS: tuple[RuleAction, ...] = get_args(RuleAction)
 # Ids alone: a path can be freed and taken by somebody else, a developer writes `environment`, a project
 # chooses what `sub` is made of, and `job_project_*` say where a job ran, not whose it is.
 PINS = ("project_id", "namespace_id")
+PRINCIPAL_PINS = ("principal_id",)
 DENIABLE = ("project_id", "user_id", "pipeline_id", "jti")
+DENIABLE_PRINCIPAL = ("account", "principal_id", "session_name", "access_key")
 FOLDED = frozenset({"project_path", "namespace_path"})
 
 
@@ -29,8 +31,39 @@ class Failed:
 
 
 @dataclass(frozen=True)
+class Hours:
+    """When a rule lets deployments begin: on `days` from `start` to `end`, minutes of the day in `zone`.
+
+    `zone` is a name of the IANA time zone database; days are `mon` to `sun`.
+    """
+
+    zone: str
+    days: tuple[str, ...]
+    start: int
+    end: int
+
+
+@dataclass(frozen=True)
+class RuleLimits:
+    """What a rule's identity may use up or reach.
+
+    `per_hour` and `per_day` count deployments; `unapproved_percent` is the largest share of traffic without
+    an approval; with `propose`, everything that it asks for waits for a person.
+    """
+
+    per_hour: int | None = None
+    per_day: int | None = None
+    unapproved_percent: int | None = None
+    hours: Hours | None = None
+    propose: bool = False
+
+
+@dataclass(frozen=True)
 class Rule:
-    """Grants actions on functions in stages to identities whose claims match, each by any of its patterns."""
+    """Grants actions on functions in stages to identities whose claims match, each by any of its patterns.
+
+    `issuer` is empty for a rule with `via: iam`, which no GitLab vouches for.
+    """
 
     name: str
     issuer: str
@@ -39,6 +72,7 @@ class Rule:
     actions: frozenset[str]
     functions: tuple[Pattern, ...]
     stages: tuple[str, ...]
+    limits: RuleLimits | None = None
 
     def pinned(self, claim: str) -> tuple[str, ...]:
         """The only values that the claim may have; none where the rule leaves it open or gives a wildcard."""
@@ -47,7 +81,13 @@ class Rule:
 
     @property
     def asks_a_person(self) -> bool:
-        """Whether it pins what a rule that approves must: a project, its protected refs, and the button."""
+        """Whether it pins what a rule that approves must: a project, its protected refs, and the button.
+
+        With `via: iam` that is the name of a session; `principals.excess` sees to it that the role is one of
+        Identity Center's.
+        """
+        if self.via == "iam":
+            return bool(self.pinned("session_name"))
         return (
             bool(self.pinned("project_id"))
             and self.pinned("ref_protected") == ("true",)
@@ -73,7 +113,10 @@ class Rule:
 
 @dataclass(frozen=True)
 class Deny:
-    """Refuses the identities of an issuer that have one of the values for every claim given."""
+    """Refuses the identities that have one of the values for every claim given.
+
+    They are an issuer's or, with an empty `issuer`, principals.
+    """
 
     issuer: str
     claims: tuple[tuple[str, tuple[str, ...]], ...]
@@ -85,9 +128,9 @@ class Deny:
 
     def matches(self, identity: Identity) -> bool:
         """Whether it refuses this identity."""
-        return identity.issuer == self.issuer and all(
-            deniable(identity, claim) in values for claim, values in self.claims
-        )
+        if self.issuer and identity.issuer != self.issuer:
+            return False
+        return all(deniable(identity, claim) in values for claim, values in self.claims)
 
 
 def _values(identity: Identity, claim: str) -> tuple[str, ...]:
@@ -103,5 +146,10 @@ def _shown(identity: Identity, claim: str) -> str | None:
 
 
 def deniable(identity: Identity, claim: str) -> str | None:
-    """What `deny` reads of an identity, for one of DENIABLE."""
+    """What `deny` reads of an identity, for one of DENIABLE or DENIABLE_PRINCIPAL."""
+    if claim in DENIABLE_PRINCIPAL:
+        principal = identity.principal
+        if principal is None:
+            return None
+        return principal.access_key if claim == "access_key" else principal.claims.get(claim)
     return identity.jti if claim == "jti" else identity.text(claim)

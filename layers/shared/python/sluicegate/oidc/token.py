@@ -62,7 +62,7 @@ def verify(
         jti=str(payload["jti"]),
         issued_at=issued_at,
         expires_at=expires_at,
-        gitlab=issuer.gitlab,
+        gitlab=issuer.gitlab_url,
     )
 
 

@@ -89,7 +89,7 @@ def _answer(context: Context, hook: Webhook, call: GatewayRequest, token: Identi
     if token:
         identity = replace(token, webhook=hook.name)
     else:
-        gitlab = context.gate.issuers[hook.issuer].gitlab
+        gitlab = context.gate.issuers[hook.issuer].gitlab_url
         identity = replace(deliveries.identity(hook, delivery, context.clock()), gitlab=gitlab)
         check_denied(context, identity)
     return _deploy(context, hook, delivery, identity)

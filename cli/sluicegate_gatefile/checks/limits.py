@@ -1,0 +1,58 @@
+"""`limits` of rules, and what stages demand of agents."""
+
+from typing import Any
+
+from sluicegate.gate.principals import NEVER_AGENTS
+from sluicegate.gate.rules import ACTIONS
+from sluicegate_gatefile.checks.context import CheckContext
+from sluicegate_gatefile.diagnostics import listed
+from sluicegate_gatefile.schema.rules import RuleSection
+from sluicegate_gatefile.schema.stages import StageAgentsSection
+from sluicegate_gatefile.yaml_source import Path
+
+
+def limits(context: CheckContext, at: Path, rule: RuleSection) -> dict[str, Any] | None:
+    """Check a rule's limits; returns gate.json's."""
+    section = rule.limits
+    if section is None:
+        return None
+    hours = None
+    if section.hours is not None:
+        start, end = _minutes(section.hours.from_), _minutes(section.hours.to)
+        days = list(dict.fromkeys(section.hours.days))
+        hours = {"zone": section.hours.zone, "days": days, "start": start, "end": end}
+        if start >= end:
+            what = "`from` must be before `to`; for a night, write two rules"
+            context.error("hours", (*at, "hours", "to"), what)
+    found = {
+        "per_hour": section.per_hour,
+        "per_day": section.per_day,
+        "unapproved_percent": section.unapproved_percent,
+        "hours": hours,
+        "propose": section.propose,
+    }
+    if not any(found.values()):
+        context.error("limits", at, "this limits nothing: remove it, or give a limit")
+    return found
+
+
+def agents(context: CheckContext, stage: str, section: StageAgentsSection | None) -> dict[str, Any] | None:
+    """Check what a stage demands of agents; returns gate.json's."""
+    if section is None:
+        return None
+    at: Path = ("stages", stage, "agents")
+    for i, action in enumerate(section.actions or ()):
+        if action in NEVER_AGENTS:
+            what = f"no agent may {action}: {listed(NEVER_AGENTS)} are for people and their pipelines"
+            context.error("agents", (*at, "actions", i), what)
+    if not context.file.agents:
+        context.warning("agents", at, "the file lists no `agents`")
+    actions = section.actions
+    if actions is None:
+        actions = [action for action in ACTIONS if action not in NEVER_AGENTS]
+    return {"actions": list(actions), "propose": section.propose}
+
+
+def _minutes(time: str) -> int:
+    hour, minute = time.split(":")
+    return int(hour) * 60 + int(minute)
