@@ -37,7 +37,10 @@ from sluicegate_gatefile.schema.file import GateFile
 from sluicegate_gatefile.schema.stages import FunctionSection
 from sluicegate_gatefile.yaml_source import Source
 
-OWN_FUNCTIONS = ("gateway", "watcher", "deployer", "janitor", "waker", "relay", "notifier")
+OWN_FUNCTIONS = (
+    *("gateway", "watcher", "gateway-iam", "watcher-iam"),
+    *("deployer", "janitor", "waker", "relay", "notifier"),
+)
 """The functions of Sluicegate's own stack, after its name."""
 
 MAX_FILE = 512 * 1024

@@ -106,6 +106,8 @@ class _Resolver:
             return value
         if len(value) == 1:
             [(function, argument)] = value.items()
+            if function == "Condition" and isinstance(argument, str):
+                return self._holds(argument)
             if function == "Ref" or function.startswith("Fn::"):
                 return self._call(function, argument)
         found = {key: self._value(each) for key, each in value.items()}
@@ -139,6 +141,8 @@ class _Resolver:
                 return not self._value(argument[0])
             case "Fn::And":
                 return all(map(self._value, argument))
+            case "Fn::Or":
+                return any(map(self._value, argument))
             case "Fn::Transform":
                 return self._value(_included(argument["Parameters"]["Location"]))
         raise AssertionError(f"{function} is not known")

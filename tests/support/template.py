@@ -1,5 +1,6 @@
 """template.yaml as a test reads it: CloudFormation's short forms become its long ones."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -7,20 +8,29 @@ from typing import Any, Final
 import yaml
 
 ROOT: Final = Path(__file__).resolve().parents[2]
-FUNCTIONS: Final = ("Gateway", "Watcher", "Deployer", "Janitor", "Relay", "Waker", "Notifier")
+FUNCTIONS: Final = (
+    *("Gateway", "Watcher", "GatewayIam", "WatcherIam"),
+    *("Deployer", "Janitor", "Relay", "Waker", "Notifier"),
+)
+"""Names of our functions in the template, each followed by `Function`."""
 
 Json = dict[str, Any]
+
+
+def suffix(name: str) -> str:
+    """What a function's name has after the stack's: `gateway-iam` of `GatewayIam`."""
+    return re.sub(r"(?<!^)(?=[A-Z])", "-", name).lower()
 
 
 class _Loader(yaml.SafeLoader):
     """CloudFormation's short forms become its long ones."""
 
 
-def _long_form(loader: yaml.SafeLoader, suffix: str, node: yaml.Node) -> Json:
-    name = suffix if suffix == "Ref" else f"Fn::{suffix}"
+def _long_form(loader: yaml.SafeLoader, tag: str, node: yaml.Node) -> Json:
+    name = tag if tag in {"Ref", "Condition"} else f"Fn::{tag}"
     if isinstance(node, yaml.ScalarNode):
         value: Any = loader.construct_scalar(node)
-        return {name: value.split(".", 1) if suffix == "GetAtt" else value}
+        return {name: value.split(".", 1) if tag == "GetAtt" else value}
     if isinstance(node, yaml.SequenceNode):
         return {name: loader.construct_sequence(node, deep=True)}
     raise AssertionError(f"{node.start_mark}: no short form")

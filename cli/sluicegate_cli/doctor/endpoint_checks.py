@@ -60,10 +60,10 @@ def of_gateway_responses(url: str) -> Iterator[Finding]:
             return
     kind = answer.headers.get("content-type", "none")
     seen = f"an unknown path is answered with {answer.status_code} and content type {kind}"
-    if answer.status_code == 404 and kind.partition(";")[0].strip().lower() == _PROBLEM:
+    if answer.status_code == 403 and kind.partition(";")[0].strip().lower() == _PROBLEM:
         yield Finding(GATEWAY_RESPONSES, Verdict.OK, seen)
     else:
-        change = f"404 and {_PROBLEM} were expected. Clients work; please report it."
+        change = f"403 and {_PROBLEM} were expected. Clients work; please report it."
         yield Finding(GATEWAY_RESPONSES, Verdict.WARNING, seen, change)
 
 

@@ -113,8 +113,8 @@ def document(gate_file: Path) -> bytes:
 def api() -> Iterator[Server]:
     with serving() as server:
         server.on("GET", "/health", Reply(200, {"status": "ok", "version": "0.1.0"}))
-        missing = problem(404, "not_found", "there is no such thing")
-        server.on("GET", "/no-such-path", Reply(404, missing, {"Content-Type": "application/problem+json"}))
+        missing = problem(403, "not_signed", "there is no such path and method here")
+        server.on("GET", "/no-such-path", Reply(403, missing, {"Content-Type": "application/problem+json"}))
         server.on("GET", "/whoami", Reply(401, problem(401, "invalid_token", "no such key", check="kid")))
         yield server
 

@@ -557,9 +557,11 @@ def test_a_stage_must_be_known(check: Check, text: str, at: tuple[int, int]) -> 
     assert messages(report) == "there is no stage `prd`; did you mean `prod`?"
 
 
-@pytest.mark.parametrize("own", ["gateway", "watcher", "deployer", "janitor", "relay", "notifier"])
+@pytest.mark.parametrize(
+    "own", ["gateway", "watcher", "gateway-iam", "watcher-iam", "deployer", "janitor", "relay", "notifier"]
+)
 def test_no_pattern_may_match_a_function_of_sluicegate_itself(check: Check, own: str) -> None:
-    text = changed("orders-*: {}", f"orders-*: {{}}\n  releases-{own[:4]}*: {{}}")
+    text = changed("orders-*: {}", f"orders-*: {{}}\n  rel*-{own}: {{}}")
     report = check(text, stack_name="releases")
     assert [(d.line, d.column, d.code) for d in report.diagnostics] == [(9, 3, "own_function")]
     assert f"matches `releases-{own}`" in messages(report)
@@ -573,7 +575,10 @@ def test_the_compiled_gate_knows_its_own_functions(check: Check) -> None:
     assert gate is not None
     assert gate.own_functions == {
         f"releases-{name}"
-        for name in ("gateway", "watcher", "deployer", "janitor", "waker", "relay", "notifier")
+        for name in (
+            *("gateway", "watcher", "gateway-iam", "watcher-iam"),
+            *("deployer", "janitor", "waker", "relay", "notifier"),
+        )
     }
 
 

@@ -22,6 +22,8 @@ def test_the_outputs_say_where_everything_is() -> None:
             "Endpoint",
             "EventBusArn",
             "EventBusName",
+            "IamApiArn",
+            "IamEndpoint",
             "NotifierDeadLettersUrl",
             "StateMachineArn",
             "Table",

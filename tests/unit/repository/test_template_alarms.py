@@ -44,6 +44,8 @@ def resolved(name: str) -> Json:
     def value(of: Any) -> str:
         if isinstance(of, str):
             return of
+        if "Fn::Sub" in of:
+            return str(of["Fn::Sub"]).replace("${AWS::StackName}", STACK)
         found = of.get("Ref") or of["Fn::GetAtt"][0]
         return STACK if found == "AWS::StackName" else str(found)
 
@@ -108,11 +110,11 @@ def ended(status: str) -> Case:
     return lambda metrics: ExecutionMetrics(metrics, "Rollout").ended(NOW - 5, status)
 
 
-def answers(*statuses: int) -> Case:
+def answers(*statuses: int, api: str = STACK) -> Case:
     def happen(metrics: Metrics) -> None:
         for at in minutes(5):
             for status in statuses:
-                ApiMetrics(metrics, STACK, "v1").answered(at, status)
+                ApiMetrics(metrics, api, "v1").answered(at, status)
 
     return happen
 
@@ -128,7 +130,10 @@ def no_janitor(_: Metrics) -> None:
 FAULTS: Final[dict[str, Case]] = {
     "GatewayErrorsAlarm": errors("GatewayFunction", MINUTE, 1),
     "GatewayThrottlesAlarm": throttles("GatewayFunction"),
+    "GatewayIamErrorsAlarm": errors("GatewayIamFunction", MINUTE, 1),
+    "GatewayIamThrottlesAlarm": throttles("GatewayIamFunction"),
     "ApiErrorsAlarm": answers(200, 503),
+    "PrivateApiErrorsAlarm": answers(200, 503, api=f"{STACK}-private"),
     # Step Functions' retries are at most 30 seconds apart.
     "DeployerErrorsAlarm": errors("DeployerFunction", 30),
     "DeployerThrottlesAlarm": throttles("DeployerFunction"),

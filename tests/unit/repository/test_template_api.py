@@ -14,7 +14,7 @@ from support.template import (
 )
 
 
-def test_the_api_has_these_calls_and_the_watcher_the_long_one() -> None:
+def test_without_iam_the_api_has_these_calls_and_the_watcher_the_long_one() -> None:
     calls = {
         (event["Properties"]["Method"], event["Properties"]["Path"]): name
         for name in FUNCTIONS
@@ -41,18 +41,21 @@ def test_the_api_has_these_calls_and_the_watcher_the_long_one() -> None:
     assert properties("WatcherFunction")["CodeUri"] == properties("GatewayFunction")["CodeUri"]
 
 
-def test_the_watcher_outlives_the_longest_wait_and_not_the_api() -> None:
-    assert 20 < properties("WatcherFunction")["Timeout"] < 29
-    assert properties("GatewayFunction")["Timeout"] < 29
+@pytest.mark.parametrize("door", ["", "Iam"])
+def test_the_watcher_outlives_the_longest_wait_and_not_the_api(door: str) -> None:
+    assert 20 < properties(f"Watcher{door}Function")["Timeout"] < 29
+    assert properties(f"Gateway{door}Function")["Timeout"] < 29
 
 
-def test_the_api_is_throttled_and_traces_no_data() -> None:
-    [settings] = properties("Api")["MethodSettings"]
-    assert (settings["ResourcePath"], settings["HttpMethod"]) == ("/*", "*")
-    assert settings["ThrottlingRateLimit"] == {"Ref": "ApiRate"}
-    assert settings["ThrottlingBurstLimit"] == {"Ref": "ApiBurst"}
-    assert settings["DataTraceEnabled"] is False
-    assert settings["LoggingLevel"] == "OFF"
+@pytest.mark.parametrize(("api", "prefix"), [("Api", "Api"), ("PrivateApi", "Iam")])
+def test_an_api_is_throttled_and_traces_no_data(api: str, prefix: str) -> None:
+    everything, *_ = settings = properties(api)["MethodSettings"]
+    assert (everything["ResourcePath"], everything["HttpMethod"]) == ("/*", "*")
+    assert everything["ThrottlingRateLimit"] == {"Ref": f"{prefix}Rate"}
+    assert everything["ThrottlingBurstLimit"] == {"Ref": f"{prefix}Burst"}
+    for each in settings:
+        assert each["DataTraceEnabled"] is False
+        assert each["LoggingLevel"] == "OFF"
 
 
 def test_the_access_log_is_json_of_what_api_gateway_itself_says() -> None:
@@ -108,7 +111,10 @@ def test_what_api_gateway_answers_itself_repeats_nothing_that_was_sent(kind: str
 @pytest.mark.parametrize(
     ("kind", "status"),
     [
-        ("MISSING_AUTHENTICATION_TOKEN", "404"),
+        ("MISSING_AUTHENTICATION_TOKEN", "403"),
+        ("INVALID_SIGNATURE", "403"),
+        ("EXPIRED_TOKEN", "403"),
+        ("ACCESS_DENIED", "403"),
         ("RESOURCE_NOT_FOUND", "404"),
         ("REQUEST_TOO_LARGE", "413"),
         ("UNSUPPORTED_MEDIA_TYPE", "415"),
@@ -120,6 +126,13 @@ def test_api_gateways_own_answers_have_the_designs_status(kind: str, status: str
     assert RESPONSES[kind]["StatusCode"] == status
 
 
-def test_what_is_not_there_answers_word_for_word_as_the_gateway_does() -> None:
+def test_one_answer_is_true_for_an_unknown_path_and_for_an_unsigned_call() -> None:
+    """API Gateway has one response for both (developer guide, "Gateway response types", November 2026)."""
     [template] = RESPONSES["MISSING_AUTHENTICATION_TOKEN"]["ResponseTemplates"].values()
-    assert json.loads(template) == problems.not_found().body("$context.requestId")
+    body = json.loads(template)
+    assert "no such path and method here, or it must be signed" in body["detail"]
+    assert body["detail"] != problems.not_found().detail
+
+
+def test_the_private_api_answers_in_the_same_words() -> None:
+    assert properties("PrivateApi")["GatewayResponses"] == RESPONSES

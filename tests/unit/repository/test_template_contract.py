@@ -22,6 +22,9 @@ ON: Final = {
     "AccessLogBucket": "logs",
     "AlarmTopicArn": "arn:aws-us-gov:sns:ap-southeast-99:111111111111:alarms",
     "AllowedCidrs": "192.0.2.0/24,198.51.100.0/24",
+    "CallerAccounts": "111111111111,222222222222",
+    "CallerOrganisation": "o-a1b2c3d4e5",
+    "CallerVpcEndpoints": "vpce-1,vpce-2",
     "CertificateArn": "arn:aws-us-gov:acm:ap-southeast-99:111111111111:certificate/1",
     "DomainName": "deploy.example.com",
     "KmsKeyArn": f"arn:aws-us-gov:kms:ap-southeast-99:111111111111:key/mrk-{'0' * 32}",
@@ -40,6 +43,9 @@ STACKS: Final[dict[str, Json]] = {
     "own web ACL": {"WebAclArn": "arn:aws-us-gov:wafv2:ap-southeast-99:111111111111:regional/webacl/a/1"},
     "role for logs exists": {"ApiGatewayLogRole": "existing"},
     "nothing expires": {"ArtifactDays": 0},
+    "callers of other accounts": {"CallerAccounts": "222222222222"},
+    "callers of an organization": {"CallerOrganisation": "o-a1b2c3d4e5"},
+    "callers in a VPC": {"CallerVpcEndpoints": "vpce-1"},
 }
 
 
@@ -243,17 +249,17 @@ RESPONSES: Final = {
 
 
 def test_the_api_is_one_that_api_gateway_takes(resources: Json) -> None:
-    [api] = of(resources, "AWS::ApiGateway::RestApi").values()
-    assert set(api["Body"]["x-amazon-apigateway-gateway-responses"]) <= RESPONSES
-    [stage] = of(resources, "AWS::ApiGateway::Stage").values()
-    # An access log's format has 3 KB at most, and one of two ids of the request.
-    assert "$context.requestId" in stage["AccessLogSetting"]["Format"]
-    assert len(stage["AccessLogSetting"]["Format"]) <= 3_072
-    for path, item in api["Body"]["paths"].items():
-        for method in item.values():
-            # A path's part in braces is whole, and 29 seconds are the longest integration.
-            assert re.fullmatch(r"(/([\w-]+|\{\w+\}))+", path)
-            assert method["x-amazon-apigateway-integration"]["type"] == "aws_proxy"
+    for api in of(resources, "AWS::ApiGateway::RestApi").values():
+        assert set(api["Body"]["x-amazon-apigateway-gateway-responses"]) <= RESPONSES
+        for path, item in api["Body"]["paths"].items():
+            for method in item.values():
+                # A path's part in braces is whole, and 29 seconds are the longest integration.
+                assert re.fullmatch(r"(/([\w-]+|\{\w+\}))+", path)
+                assert method["x-amazon-apigateway-integration"]["type"] == "aws_proxy"
+    for stage in of(resources, "AWS::ApiGateway::Stage").values():
+        # An access log's format has 3 KB at most, and one of two ids of the request.
+        assert "$context.requestId" in stage["AccessLogSetting"]["Format"]
+        assert len(stage["AccessLogSetting"]["Format"]) <= 3_072
 
 
 def test_a_stage_with_an_access_log_comes_after_the_accounts_role(resources: Json) -> None:
@@ -269,7 +275,7 @@ def test_a_stage_with_an_access_log_comes_after_the_accounts_role(resources: Jso
 
 
 def test_with_a_domain_name_the_other_address_is_closed() -> None:
-    [api] = of(expanded(ON)["Resources"], "AWS::ApiGateway::RestApi").values()
+    api = of(expanded(ON)["Resources"], "AWS::ApiGateway::RestApi")["Api"]
     assert "disableExecuteApiEndpoint" in compact(api) or "DisableExecuteApiEndpoint" in compact(api)
     assert '"disableExecuteApiEndpoint":true' in compact(api)
 

@@ -79,7 +79,14 @@ def test_the_artifact_bucket_keeps_versions_encrypted_and_private() -> None:
         (
             "OnlyGatewayUploads",
             ["s3:PutObject"],
-            {"StringNotLike": {"aws:userid": {"Fn::Sub": "${GatewayRole.RoleId}:*"}}},
+            {
+                "StringNotLike": {
+                    "aws:userid": [
+                        {"Fn::Sub": "${GatewayRole.RoleId}:*"},
+                        {"Fn::Sub": "${GatewayIamRole.RoleId}:*"},
+                    ]
+                }
+            },
         ),
         ("NothingIsDeleted", ["s3:DeleteObject", "s3:DeleteObjectVersion"], None),
     ],

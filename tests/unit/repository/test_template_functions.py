@@ -32,6 +32,8 @@ from support.template import (
 SETTINGS: Final[dict[str, Callable[[Mapping[str, str]], object]]] = {
     "Gateway": GatewaySettings.from_environment,
     "Watcher": GatewaySettings.from_environment,
+    "GatewayIam": GatewaySettings.from_environment,
+    "WatcherIam": GatewaySettings.from_environment,
     "Deployer": DeployerSettings.from_environment,
     "Janitor": JanitorSettings.from_environment,
     "Relay": RelaySettings.from_environment,
@@ -74,8 +76,9 @@ def test_a_queue_invokes_no_more_than_its_function_may_run() -> None:
 
 def test_waiting_calls_leave_room_in_a_new_account() -> None:
     """Of ten: the waits, a gateway that accepts, and a deployer for each of two deployments, at least."""
-    waits = properties("WatcherFunction")["Environment"]["Variables"]["SLUICEGATE_WAITS"]
-    assert waits == {"Fn::If": ["Reserved", {"Ref": "WatcherConcurrency"}, {"Ref": "ConcurrentWaits"}]}
+    for name in ("Watcher", "WatcherIam"):
+        waits = properties(f"{name}Function")["Environment"]["Variables"]["SLUICEGATE_WAITS"]
+        assert waits == {"Fn::If": ["Reserved", {"Ref": f"{name}Concurrency"}, {"Ref": "ConcurrentWaits"}]}
     assert TEMPLATE["Parameters"]["ConcurrentWaits"]["Default"] <= 10 - 6
 
 
@@ -190,7 +193,7 @@ def test_the_layer_keeps_every_service_that_is_called() -> None:
 def test_versions_of_the_gate_stay_and_only_those_who_ask_it_carry_it() -> None:
     assert properties("GateLayer")["RetentionPolicy"] == "Retain"
     carriers = {name for name in FUNCTIONS if {"Ref": "GateLayer"} in properties(f"{name}Function")["Layers"]}
-    assert carriers == {"Gateway", "Watcher", "Notifier"}
+    assert carriers == {"Gateway", "Watcher", "GatewayIam", "WatcherIam", "Notifier"}
 
 
 def test_the_dependencies_are_locked_with_hashes() -> None:

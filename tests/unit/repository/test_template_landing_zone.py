@@ -12,6 +12,9 @@ KEY: Final = {"Fn::If": ["Keyed", {"Ref": "KmsKeyArn"}, NOTHING]}
 OFF: Final = {
     "AccessLogBucket": "",
     "AllowedCidrs": "",
+    "CallerAccounts": "",
+    "CallerOrganisation": "",
+    "CallerVpcEndpoints": "",
     "CertificateArn": "",
     "DomainName": "",
     "KmsKeyArn": "",
@@ -60,7 +63,12 @@ def test_a_key_of_yours_encrypts_everything_that_is_stored() -> None:
     ("role", "allowed"),
     [
         ("GatewayRole", {("kms:Decrypt", "dynamodb"), ("kms:Decrypt", "s3"), ("kms:GenerateDataKey", "s3")}),
+        (
+            "GatewayIamRole",
+            {("kms:Decrypt", "dynamodb"), ("kms:Decrypt", "s3"), ("kms:GenerateDataKey", "s3")},
+        ),
         ("WatcherRole", {("kms:Decrypt", "dynamodb")}),
+        ("WatcherIamRole", {("kms:Decrypt", "dynamodb")}),
         ("DeployerRole", {("kms:Decrypt", "dynamodb"), ("kms:Decrypt", "s3")}),
         ("JanitorRole", {("kms:Decrypt", "dynamodb")}),
         ("WakerRole", {("kms:Decrypt", "dynamodb")}),
@@ -122,17 +130,9 @@ def test_with_a_domain_name_the_api_answers_there_only() -> None:
     assert {RESOURCES[name]["Condition"] for name in ("Domain", "DomainPath")} == {"Named"}
 
 
-def test_addresses_can_be_limited_and_never_widen_what_is_allowed() -> None:
-    condition, document, otherwise = properties("Api")["Policy"]["Fn::If"]
-    assert (condition, otherwise) == ("Restricted", NOTHING)
-    [statement] = document["Statement"]
-    assert statement["Condition"] == {"IpAddress": {"aws:SourceIp": {"Ref": "AllowedCidrs"}}}
-    assert statement["Resource"] == "execute-api:/*"
-
-
 def test_what_closes_the_api_takes_effect_at_once() -> None:
     """A policy and a closed address count from the API's next deployment: each of the stack's makes one."""
-    assert properties("Api")["AlwaysDeploy"] is True
+    assert properties("Api")["AlwaysDeploy"] is properties("PrivateApi")["AlwaysDeploy"] is True
 
 
 def test_a_web_acl_counts_by_address_and_keeps_no_sample() -> None:
@@ -185,8 +185,8 @@ def test_the_page_for_new_accounts_names_every_parameter() -> None:
 
 def test_the_page_for_landing_zones_has_the_functions_and_the_defaults() -> None:
     page = re.sub(r"\s+", " ", (ROOT / "docs" / "guides" / "landing-zone.md").read_text())
-    assert len(FUNCTIONS) == 7
-    assert "all seven functions run there" in page
+    assert len(FUNCTIONS) == 9
+    assert "all nine functions run there" in page
     assert "the three queues" in page
     assert len(of_type("AWS::SQS::Queue")) == 3
     assert set(OFF) <= set(re.findall(r"`(\w+)`", page))
@@ -217,6 +217,12 @@ def accepts(parameter: str, value: str) -> bool:
             ("AllowedCidrs", value, False)
             for value in ("office", "192.0.2.0/33", "192.0.2/24", "192.0.2.0/24,x")
         ),
+        *(("CallerAccounts", value, True) for value in ("", "111111111111", "111111111111, 222222222222")),
+        *(("CallerAccounts", value, False) for value in ("*", "1", "1111111111111", "111111111111,x")),
+        *(("CallerOrganisation", value, True) for value in ("", "o-a1b2c3d4e5")),
+        *(("CallerOrganisation", value, False) for value in ("*", "r-a1b2", "o-a1b2c3d4e5,o-a1b2c3d4e6")),
+        *(("CallerVpcEndpoints", value, True) for value in ("", "vpce-1,vpce-0a")),
+        *(("CallerVpcEndpoints", value, False) for value in ("*", "vpc-1", "vpce-1,x")),
         *(("SubnetIds", value, True) for value in ("", "subnet-1,subnet-0a")),
         *(("SubnetIds", value, False) for value in ("sg-1", "subnet-1,x")),
         *(("SecurityGroupIds", value, True) for value in ("", "sg-1,sg-0a")),

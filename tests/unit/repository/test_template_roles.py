@@ -7,6 +7,7 @@ import pytest
 
 from sluicegate.oidc.identity import FEEDBACK_SECRETS
 from sluicegate_gatefile import target_policy
+from sluicegate_gatefile.compile import OWN_FUNCTIONS
 from support.template import (
     FUNCTIONS,
     Json,
@@ -15,6 +16,7 @@ from support.template import (
     of_type,
     properties,
     statements,
+    suffix,
 )
 
 LOG: Final = {"logs:CreateLogStream", "logs:PutLogEvents"}
@@ -40,7 +42,13 @@ RECORD: Final = {
             | {"dynamodb:Query", "s3:GetObject", "s3:ListBucket", "s3:PutObject", "states:StartExecution"}
             | {"secretsmanager:GetSecretValue"},
         ),
+        (
+            "GatewayIamRole",
+            LOG | TRACE | RECORD | WAKE
+            | {"dynamodb:Query", "s3:GetObject", "s3:ListBucket", "s3:PutObject", "states:StartExecution"},
+        ),
         ("WatcherRole", LOG | TRACE | {"dynamodb:GetItem", "dynamodb:UpdateItem"}),
+        ("WatcherIamRole", LOG | TRACE | {"dynamodb:GetItem", "dynamodb:UpdateItem"}),
         (
             "DeployerRole",
             LOG | TRACE | RECORD | WAKE
@@ -168,8 +176,12 @@ def test_the_policies_that_the_gate_file_needs_beyond_one_are_the_target_roles()
 
 def test_the_target_role_never_deploys_sluicegate_itself() -> None:
     [denied] = [statement for statement in statements("TargetRole") if statement["Effect"] == "Deny"]
-    own = {resource["Fn::Sub"].rsplit("function:", 1)[1] for resource in denied["Resource"]}
-    assert own == {f"${{AWS::StackName}}-{name.lower()}*" for name in FUNCTIONS}
+    denied_names = [resource["Fn::Sub"].rsplit("function:", 1)[1] for resource in denied["Resource"]]
+    for name in FUNCTIONS:
+        own = f"${{AWS::StackName}}-{suffix(name)}"
+        assert any(pattern.endswith("*") and own.startswith(pattern[:-1]) for pattern in denied_names), own
+    # And no function that is not ours.
+    assert set(denied_names) <= {f"${{AWS::StackName}}-{suffix(name)}*" for name in FUNCTIONS}
     assert {
         "lambda:InvokeFunction",
         "lambda:PublishVersion",
@@ -180,8 +192,9 @@ def test_the_target_role_never_deploys_sluicegate_itself() -> None:
 
 def test_the_functions_are_called_what_the_gate_refuses_to_deploy() -> None:
     names = [properties(f"{name}Function")["FunctionName"]["Fn::Sub"] for name in FUNCTIONS]
-    assert names == [f"${{AWS::StackName}}-{name.lower()}" for name in FUNCTIONS]
-    for name in ("Gateway", "Watcher", "Notifier"):
+    assert names == [f"${{AWS::StackName}}-{suffix(name)}" for name in FUNCTIONS]
+    assert sorted(map(suffix, FUNCTIONS)) == sorted(OWN_FUNCTIONS)
+    for name in ("Gateway", "Watcher", "GatewayIam", "WatcherIam", "Notifier"):
         own = properties(f"{name}Function")["Environment"]["Variables"]["SLUICEGATE_OWN_FUNCTIONS"]
         assert own["Fn::Sub"].split(",") == names
 
@@ -200,7 +213,9 @@ def test_the_notifier_hears_one_queue_and_reads_the_record(sid: str, resource: J
     assert statement["Resource"] == resource
 
 
-@pytest.mark.parametrize(("role", "keys"), [("NotifierRole", "status#*"), ("WatcherRole", "poll#*")])
+@pytest.mark.parametrize(
+    ("role", "keys"), [("NotifierRole", "status#*"), ("WatcherRole", "poll#*"), ("WatcherIamRole", "poll#*")]
+)
 def test_a_reader_writes_its_own_items_and_nothing_else(role: str, keys: str) -> None:
     """The notifier its ledger, the watcher its places."""
     for statement in statements(role):

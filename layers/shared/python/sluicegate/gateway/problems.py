@@ -9,13 +9,16 @@ from sluicegate.text import clean
 
 TITLES: Final = {
     "busy": "Another deployment is rolling out",
+    "expired_session": "The session has expired",
     "held": "New deployments to this stage are held",
     "invalid_request": "The request is not valid",
+    "invalid_signature": "The signature does not verify",
     "invalid_token": "The credential does not verify",
     "key_reused": "The idempotency key belongs to another request",
     "not_allowed": "No rule allows this",
     "not_as_expected": "The stage serves another version",
     "not_found": "Not found",
+    "not_signed": "No such call, or not signed",
     "outdated": "A newer pipeline has been deployed",
     "source_changed": "The source stage does not serve this",
     "too_large": "The request is too large",
@@ -26,6 +29,7 @@ TITLES: Final = {
     "unsupported_media_type": "The request is not JSON",
     "wrong_state": "The deployment's state does not allow this",
 }
+"""Title of each code. `expired_session`, `invalid_signature` and `not_signed` are API Gateway's answers."""
 
 
 class Problem(Exception):
