@@ -37,7 +37,7 @@ def context() -> Context:
     return Context(
         gate=gate(),
         keys=keyring(),
-        store=Store(clients.client("dynamodb"), settings.table),
+        store=Store(clients.client("dynamodb"), settings.table, poll_pool=settings.poll_pool),
         artifacts=Artifacts(clients.client("s3"), settings.bucket),
         executions=Executions(clients.client("stepfunctions"), settings.state_machine),
         secrets=Secrets(lambda: clients.client("secretsmanager")),

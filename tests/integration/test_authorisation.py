@@ -208,6 +208,8 @@ def test_an_artifact_of_another_project_is_not_told_to_a_stranger(scene: Scene) 
     [
         "sluicegate-gateway",
         "sluicegate-watcher",
+        "sluicegate-gateway-iam",
+        "sluicegate-watcher-iam",
         "sluicegate-deployer",
         "sluicegate-janitor",
         "sluicegate-relay",

@@ -35,7 +35,7 @@ def handler(event, context):
     names = "ACCESS_KEY_ID", "SECRET_ACCESS_KEY", "SESSION_TOKEN"
     return {name: os.environ["AWS_" + name] for name in names}
 """
-ROLES = ("gateway", "watcher", "deployer", "janitor", "relay", "notifier")
+ROLES = ("gateway", "watcher", "gatewayiam", "watcheriam", "deployer", "janitor", "relay", "notifier")
 
 
 @dataclass(frozen=True)
@@ -321,7 +321,7 @@ WRITE: dict[str, Try] = {
     ),
 }
 PLACE: Try = lambda c, n: c("dynamodb").update_item(  # noqa: E731 (like the others)
-    TableName=n.table, Key={"pk": {"S": "poll#0"}, "sk": {"S": "poll"}}
+    TableName=n.table, Key={"pk": {"S": "poll#shared#0"}, "sk": {"S": "poll"}}
 )
 QUERY: dict[str, Try] = {
     "query the table": lambda c, n: c("dynamodb").query(
@@ -403,6 +403,7 @@ UNCOVERED: dict[str, Try] = {
 
 DENIALS: dict[str, dict[str, Try]] = {
     "gateway": {**NOBODY, **TOUCH, **ENTER, **RELAYED, **ANSWER},
+    "gatewayiam": {**HEAR, **NOBODY, **TOUCH, **ENTER, **RELAYED, **ANSWER},
     "watcher": {
         **HEAR,
         **NOBODY,
@@ -416,6 +417,7 @@ DENIALS: dict[str, dict[str, Try]] = {
         **RELAYED,
         **ANSWER,
     },
+    "watcheriam": {**HEAR, **TOUCH, **PUT, **READ_ARTIFACTS, **QUERY, **START},
     "deployer": {**HEAR, **NOBODY, **TOUCH, **PUT, **QUERY, **START, **RELAYED, **ANSWER},
     "janitor": {**HEAR, **NOBODY, **TOUCH, **ENTER, **PUT, **READ_ARTIFACTS, **RELAYED, **ANSWER},
     "notifier": {
@@ -476,7 +478,9 @@ DENIALS: dict[str, dict[str, Try]] = {
 # What each is for: without these, a role that may do nothing at all would pass.
 ALLOWED: dict[str, dict[str, Try]] = {
     "gateway": {**WRITE, **QUERY, **GET, **HEAR},
+    "gatewayiam": {**WRITE, **QUERY, **GET},
     "watcher": {**GET, "update a place for a long poll": PLACE},
+    "watcheriam": {**GET, "update a place for a long poll": PLACE},
     "deployer": {**WRITE, **GET, **ENTER},
     "janitor": {**WRITE, **QUERY, **GET},
     "relay": TELL,
@@ -626,7 +630,7 @@ def test_an_upload_runs_out(names: Names, as_role: Callable[[str], Client]) -> N
 
 
 def test_nobody_signs_an_upload_but_the_gateway(names: Names, as_role: Callable[[str], Client]) -> None:
-    for role in ("watcher", "deployer", "janitor", "relay", "notifier", "session", "target"):
+    for role in ("watcher", "watcheriam", "deployer", "janitor", "relay", "notifier", "session", "target"):
         url = as_role(role)("s3").generate_presigned_url(
             "put_object", Params={"Bucket": names.bucket, "Key": f"{names.function}/{role}.zip"}
         )

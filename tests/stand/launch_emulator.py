@@ -21,6 +21,7 @@ Differences, each one thing that AWS does and MiniStack 1.5.33 does not:
   goes on instead, and the record is lost; Lambda goes back to that record.
 - `/v1/...` is the deployed API's stage, as in its URL on AWS, beside the emulator's own longer path.
 - What `emulator_answers` lists: the fences and words of Lambda, Step Functions, SQS and STS.
+- What `emulator_api` lists: gateway responses, and the settings of single methods.
 - Requests count as sent over TLS, as policies ask for. Here loopback takes its place.
 
 It pins what it changes: where the emulator no longer looks as expected, it stops and does not run
@@ -67,7 +68,8 @@ def main() -> None:
     name_functions_by_role_id()
     find_layers_under_opt()
     sys.path.insert(0, str(Path(__file__).parent))
-    import_module("emulator_answers").install(pinned)
+    for module in ("answers", "api"):
+        import_module(f"emulator_{module}").install(pinned)
     emulator.app = with_front_door(emulator.app, Path(os.environ[API_FILE]))
     emulator.main()
 

@@ -19,6 +19,7 @@ GATEWAY = {
     "SLUICEGATE_STATE_MACHINE_ARN": "arn",
     "SLUICEGATE_TABLE": "table",
     "SLUICEGATE_WAITS": "4",
+    "SLUICEGATE_POLL_POOL": "shared",
 }
 
 
@@ -31,6 +32,7 @@ def test_the_gateways_settings_are_read_from_its_environment() -> None:
         gate="/opt/sluicegate/gate.json",
         own_functions=("sluicegate-gateway", "sluicegate-deployer"),
         waits=4,
+        poll_pool="shared",
     )
 
 

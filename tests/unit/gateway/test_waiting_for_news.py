@@ -8,7 +8,8 @@ from sluicegate.deployment.model import Deployment, Status
 from sluicegate.gateway.app import dispatch
 from sluicegate.gateway.http import GatewayRequest, GatewayResponse
 from sluicegate.store.codec import marshal
-from sluicegate.store.polls import places_of
+from sluicegate.store.polls import Polls, places_of
+from sluicegate.store.table import Table
 from support.gateway_simulation import (
     RELEASERS,
     GatewaySimulation,
@@ -129,7 +130,7 @@ def test_a_project_that_exhausts_its_places_leaves_some_to_others(at: GatewaySim
     deployment = at.deploy(artifact(at, b"new"))
     now = int(at.clock())
     for number in places_of((ISSUER, "4213"), 10):
-        item = {"pk": f"poll#{number}", "sk": "poll", "poller": "another", "lease": now + 20}
+        item = {"pk": f"poll#shared#{number}", "sk": "poll", "poller": "another", "lease": now + 20}
         at.client.put_item(TableName=TABLE, Item=marshal(item))
     assert read(at, deployment, after=deployment.revision) == 0
     others = places_of((ISSUER, "99"), 10)
@@ -147,6 +148,19 @@ def test_a_place_is_freed_and_a_dead_calls_place_is_free_again(at: GatewaySimula
     assert read(at, deployment, after=deployment.revision) == 0
     at.clock.sleep(25)
     assert read(at, deployment, after=deployment.revision) == pytest.approx(20)
+
+
+def test_functions_with_a_pool_of_their_own_wait_although_all_other_places_are_taken(
+    at: GatewaySimulation,
+) -> None:
+    table = Table(at.client, TABLE, at.clock.sleep)
+    shared, own = (Polls(table, at.clock, pool) for pool in ("shared", "iam"))
+    while shared.take((ISSUER, "4213"), 1, 20):
+        pass
+    place = own.take((ISSUER, "4213"), 1, 20)
+    assert place is not None
+    own.free(place)
+    assert shared.take((ISSUER, "4213"), 1, 20) is None
 
 
 @pytest.mark.parametrize("code", ["ThrottlingException", "AccessDeniedException"])

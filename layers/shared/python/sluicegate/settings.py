@@ -22,9 +22,9 @@ class MissingSetting(Exception):
 
 @dataclass(frozen=True)
 class GatewaySettings:
-    """The gateway's and the watcher's: they are one code. `own` is the account and region of the stack.
+    """The gateways' and the watchers': they are one code. `own` is the account and region of the stack.
 
-    `waits` is the number of long polls that may wait at once, in all processes together.
+    `waits` is the number of long polls that may wait at once, in all processes with the same `poll_pool`.
     """
 
     table: str
@@ -34,6 +34,7 @@ class GatewaySettings:
     gate: str
     own_functions: tuple[str, ...]
     waits: int
+    poll_pool: str
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Self:
@@ -46,6 +47,7 @@ class GatewaySettings:
             gate=_required(environ, "SLUICEGATE_GATE"),
             own_functions=_names(environ, "SLUICEGATE_OWN_FUNCTIONS"),
             waits=_number(environ, "SLUICEGATE_WAITS"),
+            poll_pool=_required(environ, "SLUICEGATE_POLL_POOL"),
         )
 
 

@@ -22,7 +22,7 @@
     uploads#HASH                          count        what a token, or a project in an hour, announced
     limit#HASH                            NUMBER       a slot of a rule's limit, and when it was taken last
     cursor-key                            key          the key that seals cursors
-    poll#NUMBER                           poll         a place for a long poll, and its lease
+    poll#POOL#NUMBER                      poll         a place for a long poll, and its lease
     status#HASH, status#ID                             what GitLab was sent (`notifier.ledger`)
 
     index         attributes      items
@@ -171,9 +171,9 @@ def cursor_key() -> Key:
     return {"pk": "cursor-key", "sk": "key"}
 
 
-def poll(number: int) -> Key:
-    """A place for a long poll."""
-    return {"pk": f"poll#{number}", "sk": "poll"}
+def poll(pool: str, number: int) -> Key:
+    """A place for a long poll, of the places that functions share."""
+    return {"pk": f"poll#{pool}#{number}", "sk": "poll"}
 
 
 def hold(stage: str, rule: str) -> Key:

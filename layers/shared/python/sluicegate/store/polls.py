@@ -30,11 +30,12 @@ class PollPlace:
 
 
 class Polls:
-    """The places of all long polls."""
+    """The places of all long polls. Functions with the same `pool` share theirs."""
 
-    def __init__(self, table: Table, clock: Callable[[], float]) -> None:
+    def __init__(self, table: Table, clock: Callable[[], float], pool: str) -> None:
         self._table = table
         self._clock = clock
+        self._pool = pool
 
     def take(self, project: tuple[str, str | None], concurrency: int, seconds: int) -> PollPlace | None:
         """Take one of the project's places for at most so many seconds; None where those tried are taken."""
@@ -44,14 +45,14 @@ class Polls:
         for number in _shuffled(places_of(project, concurrency))[:ATTEMPTS]:
             free = Condition("attribute_not_exists(pk) OR lease < :now", {":now": now})
             changes = {"lease": lease, "poller": poller, "expires_at": lease + 3_600}
-            if self._table.update(keys.poll(number), changes, free):
+            if self._table.update(keys.poll(self._pool, number), changes, free):
                 return PollPlace(number, poller)
         return None
 
     def free(self, place: PollPlace) -> None:
         """Free a place, unless its lease ran out and another call has taken it."""
         mine = Condition("poller = :me", {":me": place.poller})
-        self._table.update(keys.poll(place.number), {"lease": 0}, mine)
+        self._table.update(keys.poll(self._pool, place.number), {"lease": 0}, mine)
 
 
 def places_of(project: tuple[str, str | None], concurrency: int) -> list[int]:

@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 
 
 class Store:
-    """The repositories. `client` is a DynamoDB client, `clock` gives epoch seconds."""
+    """The repositories. `client` is a DynamoDB client, `clock` gives epoch seconds.
+
+    `poll_pool` names the places of long polls that this process shares with others.
+    """
 
     def __init__(
         self,
@@ -29,6 +32,7 @@ class Store:
         table: str,
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], None] = time.sleep,
+        poll_pool: str = "shared",
     ) -> None:
         opened = Table(client, table, sleep)
         self.requests = Requests(opened, clock)
@@ -39,5 +43,5 @@ class Store:
         self.holds = Holds(opened)
         self.uploads = Uploads(opened, clock)
         self.waits = Waits(opened)
-        self.polls = Polls(opened, clock)
+        self.polls = Polls(opened, clock, poll_pool)
         self.cursor_keys = CursorKeys(opened)
