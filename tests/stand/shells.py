@@ -67,20 +67,26 @@ class Machine:
         job: Job,
         token: str,
         *,
+        sts_token: str | None = None,
         job_id: str = "302",
         options: tuple[str, ...] = (),
         given: Variables | None = None,
         **pipeline: str,
     ) -> "Running":
-        """The job's `script`. `pipeline` are further variables of the pipeline."""
+        """The job's `script`. `pipeline` are further variables of the pipeline.
+
+        `sts_token` is the job's token for AWS STS; without one it is `token` as well.
+        """
         variables = (given or Variables()) | Variables(pipeline=pipeline)
-        return self._start(job.script, job, token, options, {"CI_JOB_ID": job_id}, variables)
+        predefined = {"CI_JOB_ID": job_id}
+        return self._start(job.script, job, (token, sts_token), options, predefined, variables)
 
     def run(
         self,
         job: Job,
         token: str,
         *,
+        sts_token: str | None = None,
         job_id: str = "302",
         options: tuple[str, ...] = (),
         given: Variables | None = None,
@@ -88,17 +94,27 @@ class Machine:
     ) -> Ended:
         """The job's `script`, to its end, and then its `after_script`, as GitLab does in any case."""
         variables = (given or Variables()) | Variables(pipeline=pipeline)
-        ended = self.start(job, token, job_id=job_id, options=options, given=variables).wait()
-        after = self.after(job, token, "failed" if ended.code else "success", job_id=job_id, given=given)
+        started = self.start(job, token, sts_token=sts_token, job_id=job_id, options=options, given=variables)
+        ended = started.wait()
+        status = "failed" if ended.code else "success"
+        after = self.after(job, token, status, sts_token=sts_token, job_id=job_id, given=given)
         assert after == Ended(0, "")
         return ended
 
     def after(
-        self, job: Job, token: str, status: str, *, job_id: str = "302", given: Variables | None = None
+        self,
+        job: Job,
+        token: str,
+        status: str,
+        *,
+        sts_token: str | None = None,
+        job_id: str = "302",
+        given: Variables | None = None,
     ) -> Ended:
         """The job's `after_script`, once the job has this status."""
         predefined = {"CI_JOB_ID": job_id, "CI_JOB_STATUS": status}
-        return self._start(job.after_script, job, token, (), predefined, given or Variables()).wait()
+        variables = given or Variables()
+        return self._start(job.after_script, job, (token, sts_token), (), predefined, variables).wait()
 
     def with_tools(self, directory: Path) -> "Machine":
         """This machine with the commands of a directory in the place of its own."""
@@ -121,7 +137,7 @@ class Machine:
         self,
         script: str,
         job: Job,
-        token: str,
+        tokens: tuple[str, str | None],
         options: tuple[str, ...],
         predefined: dict[str, str],
         given: Variables,
@@ -130,9 +146,11 @@ class Machine:
 
         Source: gitlab-org/gitlab-runner, shells/bash.go (`Variable`, `Finish`), read on 2026-11-26.
         """
-        variables = ci_variables.of_job(
-            job.keywords, dict.fromkeys(job.keywords["id_tokens"], token), predefined, given
-        )
+        token, sts_token = tokens
+        id_tokens = dict.fromkeys(job.keywords["id_tokens"], token)
+        if sts_token is not None:
+            id_tokens["SLUICEGATE_STS_TOKEN"] = sts_token
+        variables = ci_variables.of_job(job.keywords, id_tokens, predefined, given)
         begins = [
             "if set -o | grep pipefail > /dev/null; then set -o pipefail; fi; set -o errexit",
             "set +o noclobber",

@@ -70,8 +70,10 @@ def certificate(directory: Path, name: str) -> tuple[Path, Path]:
 
 
 @contextmanager
-def serve(directory: Path, name: str, host: str, headers: dict[str, str], *, tls: bool) -> Iterator[Server]:
-    """Answers every request with 200 and these headers; also as a proxy that pretends to be the target."""
+def serve(
+    directory: Path, name: str, host: str, headers: dict[str, str], *, tls: bool, answer: str = ""
+) -> Iterator[Server]:
+    """Answers every request with 200 and this; also as a proxy that pretends to be the target."""
     ca, private = certificate(directory, name)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(ca, private)
@@ -94,8 +96,9 @@ def serve(directory: Path, name: str, host: str, headers: dict[str, str], *, tls
             self.send_response(200)
             for header, value in headers.items():
                 self.send_header(header, value)
-            self.send_header("Content-Length", "0")
+            self.send_header("Content-Length", str(len(answer)))
             self.end_headers()
+            self.wfile.write(answer.encode())
 
         do_POST = do_PUT = do_HEAD = do_GET  # noqa: N815
 

@@ -57,7 +57,7 @@ def test_is_a_component_as_the_catalog_wants_it() -> None:
     assert len(jobs) == 1
 
 
-IN_KEYWORDS = {"audience", "image", "job_prefix", "job_stage", "rules"}
+IN_KEYWORDS = {"audience", "image", "job_prefix", "job_stage", "rules", "sts_audience"}
 IN_BOTH = {"action", "environment", "function", "stage"}
 
 
@@ -129,6 +129,10 @@ def test_inputs_that_gitlab_refuses() -> None:
         {"url": "https://%HOST%/v1"},
         {"audience": "$AUDIENCE"},
         {"audience": "%AUDIENCE%"},
+        {"auth": "none"},
+        {"sts_audience": "$AUDIENCE"},
+        {"sts_audience": "%AUDIENCE%"},
+        {"sts_audience": "https://a'b"},
         {"image": "$IMAGE"},
         {"image": "$CI_DEPENDENCY_PROXY_GROUP_IMAGE_PREFIX/curl"},
         {"job_stage": "a\nb"},
@@ -148,7 +152,10 @@ def test_keywords_follow_the_inputs() -> None:
     assert given.name == "nightly-deploy orders-api prod"
     assert given.keywords["rules"] == [{"when": "manual"}]
     assert given.keywords["environment"] == "review/$CI_COMMIT_REF_SLUG"
-    assert given.keywords["id_tokens"] == {"SLUICEGATE_ID_TOKEN": {"aud": ABOUT["audience"]}}
+    assert given.keywords["id_tokens"] == {
+        "SLUICEGATE_ID_TOKEN": {"aud": ABOUT["audience"]},
+        "SLUICEGATE_STS_TOKEN": {"aud": "unused"},
+    }
     assert job().keywords["environment"] is None  # as if the keyword were not there (Config::Entry::Factory)
 
 
@@ -237,7 +244,8 @@ def test_a_traced_shell_is_refused_before_it_prints_the_token(machine: Machine) 
         assert ended.code == ExitCode.USAGE
         assert "ID token" in ended.log
         printed = [line for line in ended.log.splitlines() if TOKEN in line]
-        assert [line for line in printed if "SLUICEGATE_ID_TOKEN=" not in line] == []  # the runner's own
+        runner = re.compile("SLUICEGATE_(ID|STS)_TOKEN=")
+        assert [line for line in printed if not runner.search(line)] == []
     assert "CI_DEBUG_TRACE" not in machine.run(job(), TOKEN, CI_DEBUG_TRACE="false").log
 
 

@@ -11,12 +11,14 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import quote
 
 import pytest
 
 from stand import ci_variables, component, places
 from stand.ci_variables import WAYS, Variables
 from stand.shells import SHELLS, Ended, Machine
+from support.signed_api import ROLE, Session
 from support.thief import RIGHT, WRONG, Server, serve
 
 TOKEN: Final = "eyJhbGciOiJSUzI1NiJ9.eyJqdGkiOiJjYW5hcnkifQ.c2lnbmF0dXJl"
@@ -58,11 +60,19 @@ RUNNER: Final = """
     FF_SCRIPT_SECTIONS DOCKER_AUTH_CONFIG
 """
 
+AWS: Final = """
+    AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY AWS_SESSION_TOKEN AWS_PROFILE AWS_CONFIG_FILE AWS_REGION
+    AWS_SHARED_CREDENTIALS_FILE AWS_DEFAULT_REGION AWS_ROLE_ARN AWS_ROLE_SESSION_NAME AWS_ENDPOINT_URL
+    AWS_WEB_IDENTITY_TOKEN_FILE AWS_ENDPOINT_URL_STS AWS_STS_REGIONAL_ENDPOINTS AWS_CA_BUNDLE
+"""
+"""AWS SDKs and Tools reference guide, "Environment variables supported", read on 2026-11-26."""
+
 ENDS_THE_JOB: Final = {
     "CI_DEBUG_TRACE": "true",
     "CI_JOB_ID": "../../302",
     "FUNCNEST": "1",
     "SLUICEGATE_ID_TOKEN": "eyJ.of.another",
+    "SLUICEGATE_STS_TOKEN": "eyJ.of.another",
     "SHELLOPTS": "xtrace",
     "BASHOPTS": "extdebug",
 }
@@ -120,8 +130,8 @@ class Scene:
 
     def run(self, given: Variables, **inputs: Any) -> Ended:
         self.api.received.clear()
-        about = {"url": self.api.url, "ca_file": str(self.api.ca)}
-        return self.machine.start(job(**about, **inputs), TOKEN, given=given).wait()
+        about = {"url": self.api.url, "ca_file": str(self.api.ca), **inputs}
+        return self.machine.start(job(**about), TOKEN, given=given).wait()
 
     def hostile(self, name: str) -> str:
         """The worst value for this variable that we know."""
@@ -172,7 +182,7 @@ class Scene:
         return [(line[0], line[1], json.loads(body) if body else None) for line, body in lines]
 
 
-ROLLBACK: Final = [
+ROLLBACK: Final[list[Any]] = [
     ("POST", "/v1/deployments", {"action": "rollback", "function": "orders-api", "stage": "prod"})
 ]
 
@@ -214,6 +224,40 @@ def test_all_variables_at_once_change_nothing(scene: Scene, way: str) -> None:
     assert ended.code == 0, ended.log
     assert scene.asked() == ROLLBACK
     assert f"Authorization: Bearer {TOKEN}\n" in scene.api.received[0]
+
+
+@pytest.mark.parametrize(
+    "way", [pytest.param(way, marks=() if way == "pipeline" else pytest.mark.extended) for way in WAYS]
+)
+def test_all_variables_at_once_do_not_change_who_gets_the_credentials(
+    scene: Scene, tmp_path: Path, way: str
+) -> None:
+    """AWS's own variables too: neither STS nor the role is one's to choose."""
+    session = Session.new(900)
+    given = {**everything(scene), **{name: scene.hostile(name) for name in AWS.split()}}
+    with serve(tmp_path, "sts", RIGHT, {}, tls=True, answer=session.document()) as sts:
+        ca = tmp_path / "both.pem"
+        ca.write_text(scene.api.ca.read_text() + sts.ca.read_text())
+        inputs = {
+            "auth": "iam+token",
+            "role_arn": ROLE,
+            "sts_audience": "https://sts.example.com",
+            "region": "eu-central-1",
+            "sts_url": sts.url.removesuffix("/v1"),
+        }
+        ended = scene.run(Variables(**{way: given}), ca_file=str(ca), **inputs)
+        scene.nothing_stolen()
+        assert ended.code == 0, ended.log
+        (assumed,) = sts.received
+    assert assumed.startswith("POST / ")
+    assert f"&RoleArn={quote(ROLE, safe='')}&RoleSessionName=project-0-job-0&" in assumed
+    assert f"&WebIdentityToken={TOKEN}" in assumed
+    ((method, path, body),) = scene.asked()
+    assert (method, path) == ("POST", "/v1/iam/deployments")
+    assert body == {**ROLLBACK[0][2], "idempotency_key": "sluicegate-job-302"}
+    assert f"\nX-Amz-Security-Token: {session.token}\n" in scene.api.received[0]
+    assert f"\nSluicegate-Id-Token: {TOKEN}\n" in scene.api.received[0]
+    assert f"Credential={session.access_key}/" in scene.api.received[0]
 
 
 @pytest.mark.extended
