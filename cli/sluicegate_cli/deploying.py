@@ -17,6 +17,9 @@ from botocore.exceptions import BotoCoreError, ClientError
 MAX_STACK_NAME: Final = 51
 """Characters: with `-dependencies`, a layer's name has 64 (Lambda API reference, PublishLayerVersion)."""
 
+STACK_NAME: Final = "sluicegate"
+"""Unless the arguments say another one."""
+
 _REGION: Final = "export AWS_REGION=eu-central-1, or name a profile that has one: export AWS_PROFILE=NAME"
 _CREDENTIALS: Final = "export AWS_PROFILE=NAME; after `aws sso login` if that profile signs in with SSO"
 
@@ -35,28 +38,41 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def options(arguments: Sequence[str]) -> argparse.Namespace:
+    """Return `region`, `profile` and `stack_name` of sam's arguments. Raises argparse.ArgumentError."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    for option in ("--region", "--profile"):
+        parser.add_argument(option)
+    parser.add_argument("--stack-name", default=STACK_NAME)
+    return parser.parse_known_args(arguments)[0]
+
+
+def open_session(
+    given: argparse.Namespace, environ: Mapping[str, str], make_session: Callable[..., Any]
+) -> Any:
+    """Return a session of boto3 with the region and profile that sam uses. Raises BotoCoreError."""
+    region = given.region or environ.get("AWS_DEFAULT_REGION") or environ.get("AWS_REGION")
+    return make_session(profile_name=given.profile, region_name=region)
+
+
 def check(arguments: Sequence[str], environ: Mapping[str, str], make_session: Callable[..., Any]) -> str:
     """Return where sam would deploy with these arguments. Raises Unready."""
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    for option in ("--region", "--profile", "--stack-name"):
-        parser.add_argument(option)
     try:
-        given, _ = parser.parse_known_args(arguments)
+        given = options(arguments)
     except argparse.ArgumentError as error:
         raise Unready(f"ARGS: {error}") from None
-    stack = given.stack_name or "sluicegate"
+    stack = given.stack_name
     if len(stack) > MAX_STACK_NAME:
         raise Unready(
             f"the stack name {stack} has {len(stack)} characters, and the longest name that is made of it "
             f"leaves room for {MAX_STACK_NAME}"
         )
-    if stack != environ.get("SLUICEGATE_STACK_NAME", "sluicegate"):
+    if stack != environ.get("SLUICEGATE_STACK_NAME", STACK_NAME):
         raise Unready(
             f"the stack {stack} needs its name at the build too: export SLUICEGATE_STACK_NAME={stack}"
         )
     try:
-        region = given.region or environ.get("AWS_DEFAULT_REGION") or environ.get("AWS_REGION")
-        session = make_session(profile_name=given.profile, region_name=region)
+        session = open_session(given, environ, make_session)
         if not session.region_name:
             raise Unready(f"no AWS region: {_REGION}")
         if session.get_credentials() is None:
