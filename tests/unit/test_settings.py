@@ -20,6 +20,7 @@ GATEWAY = {
     "SLUICEGATE_TABLE": "table",
     "SLUICEGATE_WAITS": "4",
     "SLUICEGATE_POLL_POOL": "shared",
+    "SLUICEGATE_SIGNED_CALLS": "false",
 }
 
 
@@ -33,6 +34,7 @@ def test_the_gateways_settings_are_read_from_its_environment() -> None:
         own_functions=("sluicegate-gateway", "sluicegate-deployer"),
         waits=4,
         poll_pool="shared",
+        signed=False,
     )
 
 
@@ -51,6 +53,13 @@ def test_a_variable_that_is_missing_or_empty_is_named(name: str, value: str | No
 def test_a_number_that_is_none_is_missing(value: str) -> None:
     with pytest.raises(MissingSetting, match="SLUICEGATE_WAITS"):
         GatewaySettings.from_environment(GATEWAY | {"SLUICEGATE_WAITS": value})
+
+
+@pytest.mark.parametrize("value", ["yes", "1", "True", "TRUE", " true"])
+def test_a_flag_is_true_or_false_and_nothing_else(value: str) -> None:
+    assert GatewaySettings.from_environment(GATEWAY | {"SLUICEGATE_SIGNED_CALLS": "true"}).signed
+    with pytest.raises(MissingSetting, match="SLUICEGATE_SIGNED_CALLS"):
+        GatewaySettings.from_environment(GATEWAY | {"SLUICEGATE_SIGNED_CALLS": value})
 
 
 def test_a_list_without_a_name_is_missing() -> None:

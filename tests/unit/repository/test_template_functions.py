@@ -47,12 +47,19 @@ def test_a_function_is_given_all_that_it_reads_and_nothing_else(name: str) -> No
     shared = TEMPLATE["Globals"]["Function"]["Environment"]["Variables"]
     own = properties(f"{name}Function").get("Environment", {}).get("Variables", {})
     given = {**dict.fromkeys({**shared, **own}, "given"), "AWS_REGION": "eu-central-1"}
-    given |= {variable: "4" for variable in own if variable == "SLUICEGATE_WAITS"}
+    given |= {"SLUICEGATE_WAITS": "4"} if "SLUICEGATE_WAITS" in own else {}
+    given |= {key: own[key] for key in own if key == "SLUICEGATE_SIGNED_CALLS"}
     SETTINGS[name](given)
     for variable in own:
         with pytest.raises(MissingSetting) as missing:
             SETTINGS[name]({key: value for key, value in given.items() if key != variable})
         assert missing.value.name == variable
+
+
+@pytest.mark.parametrize("name", ["Gateway", "Watcher", "GatewayIam", "WatcherIam"])
+def test_only_functions_for_signed_calls_take_api_gateways_word_for_the_caller(name: str) -> None:
+    variables = properties(f"{name}Function")["Environment"]["Variables"]
+    assert variables["SLUICEGATE_SIGNED_CALLS"] == ("true" if name.endswith("Iam") else "false")
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)

@@ -25,6 +25,7 @@ class GatewaySettings:
     """The gateways' and the watchers': they are one code. `own` is the account and region of the stack.
 
     `waits` is the number of long polls that may wait at once, in all processes with the same `poll_pool`.
+    `signed` says whether it answers the calls that API Gateway authorizes by a signature, or all others.
     """
 
     table: str
@@ -35,6 +36,7 @@ class GatewaySettings:
     own_functions: tuple[str, ...]
     waits: int
     poll_pool: str
+    signed: bool
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Self:
@@ -48,6 +50,7 @@ class GatewaySettings:
             own_functions=_names(environ, "SLUICEGATE_OWN_FUNCTIONS"),
             waits=_number(environ, "SLUICEGATE_WAITS"),
             poll_pool=_required(environ, "SLUICEGATE_POLL_POOL"),
+            signed=_flag(environ, "SLUICEGATE_SIGNED_CALLS"),
         )
 
 
@@ -150,6 +153,17 @@ def _number(environ: Mapping[str, str], name: str) -> int:
     if value.isascii() and value.isdigit() and int(value):
         return int(value)
     raise MissingSetting(name)
+
+
+def _flag(environ: Mapping[str, str], name: str) -> bool:
+    """Return true or false; anything else is an error too."""
+    match _required(environ, name):
+        case "true":
+            return True
+        case "false":
+            return False
+        case _:
+            raise MissingSetting(name)
 
 
 def _names(environ: Mapping[str, str], name: str) -> tuple[str, ...]:
