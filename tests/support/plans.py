@@ -55,6 +55,7 @@ from sluicegate.rollout.outcomes import (
     Verified,
     VersionUnusable,
 )
+from sluicegate.rollout.transitions import request_abort
 from support.simulation import OWN, START, new_deployment
 
 ALARMS = ("orders-5xx", "orders-latency")
@@ -99,6 +100,7 @@ smokes = st.builds(Smoke, st.integers(1, 60), st.just('{"ping":true}')) | st.bui
 
 
 def plans(max_steps: int = strategy.MAX_STEPS, max_bake: int = strategy.MAX_BAKE) -> st.SearchStrategy[Plan]:
+    """Any plan. A third of those with an approval begin without it."""
     return st.builds(
         Plan,
         st.just(OWN),
@@ -108,6 +110,8 @@ def plans(max_steps: int = strategy.MAX_STEPS, max_bake: int = strategy.MAX_BAKE
         st.none() | smokes,
         st.none() | watches,
         st.none() | st.integers(*APPROVAL),
+        unapproved_percent=st.sampled_from([0, 0, 0, 1, 10, 50, 100]),
+        proposed=st.booleans(),
     )
 
 
@@ -246,13 +250,22 @@ def approved(deployment: Deployment, now: float) -> Deployment:
 
 
 ABORTED = Reason("aborted", "aborted by job 9")
+REJECTED = Reason("rejected", "rejected by job 9")
+
+
+def rejected(deployment: Deployment, now: float) -> Deployment:
+    by = Requester("https://gitlab.example.com", "4213", user_id="8", job_id="901")
+    decided = replace(deployment, approval=Approval("rejected", by, "approvers", timestamp(now)))
+    return request_abort(decided, REJECTED, REJECTED.message, now)
 
 
 @dataclass
 class RolloutSimulation:
     """A rollout in pure values, with a clock that only waiting moves.
 
-    `observations` counts the observations of each bake; `revisions` and `actions` are in order.
+    `observations` counts the observations of each bake, and of each wait for an approval with traffic;
+    `awaited` the seconds of all waits for approvals. `revisions` and `actions` are in order, `acted_on` are
+    the records that asked for the actions.
     """
 
     deployment: Deployment
@@ -261,6 +274,8 @@ class RolloutSimulation:
     observations: list[int] = field(default_factory=list)
     revisions: list[Deployment] = field(default_factory=list)
     actions: list[Action] = field(default_factory=list)
+    acted_on: list[Deployment] = field(default_factory=list)
+    awaited: float = 0.0
 
     def __post_init__(self) -> None:
         self.revisions.append(self.deployment)
@@ -275,7 +290,8 @@ class RolloutSimulation:
         if after is before:
             return
         assert after.revision == before.revision + 1
-        if after.status is Status.BAKING and before.status is not Status.BAKING:
+        observed = after.status is Status.BAKING or (after.in_steps and after.status is not Status.SHIFTING)
+        if observed and before.status is not after.status:
             self.observations.append(0)
         self.deployment = after
         self.revisions.append(after)
@@ -283,6 +299,7 @@ class RolloutSimulation:
     def apply(self, outcome: Outcome, *, duration: float = 0.0, woken: bool = False) -> None:
         """End the next action with this outcome, then wait as long as the rollout asks, or until woken."""
         self.actions.append(self.next_action)
+        self.acted_on.append(self.deployment)
         if isinstance(self.next_action, Observe):
             self.observations[-1] += 1
         self.now += duration
@@ -298,4 +315,7 @@ class RolloutSimulation:
             assert 1 <= seconds < max(ends_at - self.now, 0) + 1.001
         if seconds:
             self.waits += 1
-            self.now += 0.0 if woken else seconds
+            waited = 0.0 if woken else seconds
+            self.now += waited
+            if self.deployment.status is Status.AWAITING_APPROVAL:
+                self.awaited += waited

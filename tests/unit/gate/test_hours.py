@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sluicegate.gate.hours import DAYS, Hours, is_open, local_time, opens_at
+from sluicegate.gate.hours import DAYS, is_open, local_time, opens_at
+from sluicegate.gate.rules import Hours
 
 BERLIN = "Europe/Berlin"
 WORKDAYS = DAYS[:4]

@@ -30,7 +30,7 @@ from sluicegate.rollout.analysis import (
     Observation,
     VersionMetrics,
 )
-from sluicegate.rollout.machine import advance, backoff, next_action, next_delay
+from sluicegate.rollout.machine import APPROVAL_LOOKS, advance, backoff, next_action, next_delay
 from sluicegate.rollout.outcomes import (
     AliasMoved,
     Blocked,
@@ -54,7 +54,6 @@ from sluicegate.rollout.transitions import (
     QUEUE_TIMEOUT,
     RESTORE_SECONDS,
     RETRY_SECONDS,
-    WAITING_STATUSES,
     WAKE_TIMEOUT,
     force_fail,
     request_abort,
@@ -67,6 +66,7 @@ from support.plans import (
     approved,
     plans,
     possible_outcomes,
+    rejected,
     successful_outcome,
     versions,
 )
@@ -291,7 +291,7 @@ def run_with_interruptions(
     simulation: RolloutSimulation, data: st.DataObject, kinds: st.SearchStrategy[str]
 ) -> None:
     """Run to the end, interrupted wherever Hypothesis chooses."""
-    interruptions = {"abort": 1, "approve": 1, "wake": 5}
+    interruptions = {"abort": 1, "approve": 1, "reject": 1, "wake": 5}
     for _ in range(MAX_ACTIONS):
         action, deployment = simulation.next_action, simulation.deployment
         if isinstance(action, End):
@@ -301,15 +301,14 @@ def run_with_interruptions(
             interruptions[event] -= 1
             simulation.save(request_abort(deployment, ABORTED, "aborted by job 9", simulation.now))
             continue
-        may_approve = deployment.plan.approval is not None and deployment.approval is None
-        if (
-            event == "approve"
-            and interruptions[event]
-            and may_approve
-            and deployment.status in WAITING_STATUSES
-        ):
+        stopped = deployment.status is Status.ROLLING_BACK or deployment.abort is not None
+        begun = deployment.plan.unapproved_percent > 0 and not stopped
+        undecided = deployment.plan.approval is not None and deployment.approval is None
+        may_decide = undecided and (deployment.is_waiting or begun)
+        if event in ("approve", "reject") and interruptions[event] and may_decide:
             interruptions[event] -= 1
-            simulation.save(approved(deployment, simulation.now))
+            decide = approved if event == "approve" else rejected
+            simulation.save(decide(deployment, simulation.now))
             continue
         if data.draw(kinds) == "success":
             outcome = successful_outcome(action, deployment)
@@ -378,13 +377,27 @@ def check_traffic(simulation: RolloutSimulation) -> None:
 
 
 def check_approval(simulation: RolloutSimulation) -> None:
-    """Nothing of the new code reaches the target before a second person approved it."""
-    deployment = simulation.deployment
-    if deployment.plan.approval is None:
+    """Without a second person's approval, no more traffic moves than the plan allows.
+
+    If that is less than the first step, nothing of the new code reaches the target.
+    """
+    plan = simulation.deployment.plan
+    if plan.approval is None:
         return
-    needs_approval = (Lock, Publish, ReuseVersion, Verify, Shift, Observe)
-    touching = [action for action in simulation.actions if isinstance(action, needs_approval)]
-    assert not touching or deployment.approval is not None
+    touching = (Lock, Publish, ReuseVersion, Verify, Shift, Observe)
+    for deployment, action in zip(simulation.acted_on, simulation.actions, strict=True):
+        if deployment.is_approved:
+            continue
+        if plan.steps[0].percent > plan.unapproved_percent:
+            assert not isinstance(action, touching)
+        if isinstance(action, Shift) and action.desired != action.original:
+            assert plan.steps[deployment.step].percent <= plan.unapproved_percent
+    for deployment in simulation.revisions:
+        unapproved = not deployment.is_approved and deployment.current != deployment.original
+        if unapproved and deployment.outcome is not AliasOutcome.LEFT_TO_OTHER:
+            assert deployment.weight <= plan.unapproved_percent
+    if simulation.deployment.approval and simulation.deployment.approval.decision == "rejected":
+        assert simulation.deployment.status in (Status.REJECTED, Status.FAILED)
 
 
 def test_an_alias_that_keeps_being_moved_does_not_keep_a_rollout_going() -> None:
@@ -512,7 +525,7 @@ def test_a_successful_rollout_takes_the_steps_and_the_time_of_its_plan(plan: Pla
         100,
     ]
     bakes = sum(step.bake for step in plan.steps)
-    waited = simulation.now - START - (plan.approval or 0)
+    waited = simulation.now - START - simulation.awaited
     assert bakes <= waited <= bakes + 2 * len(plan.steps)
 
 
@@ -542,7 +555,8 @@ def test_the_worst_plan_stays_within_the_history_of_one_execution(bake: int) -> 
     assert simulation.deployment.status is Status.SUCCEEDED
     assert max(simulation.observations) <= MAX_OBSERVATIONS * (1 + MAX_EXTENSIONS)
     queue_and_publish = (QUEUE_TIMEOUT * 2 + PUBLISH_TIMEOUT) // int(TURN_SECONDS)
-    assert (simulation.waits + queue_and_publish) * EVENTS_OF_A_WAIT < 20_000
+    waits = simulation.waits + queue_and_publish + APPROVAL_LOOKS
+    assert waits * EVENTS_OF_A_WAIT < 20_000
 
 
 def checked_plan(steps: tuple[TrafficStep, ...]) -> Plan:

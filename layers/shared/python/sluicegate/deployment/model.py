@@ -267,6 +267,45 @@ class Deployment:
         pipeline = by.pipeline_id or "" if by.pipeline_is_proven else str(self.announced_pipeline)
         return int(pipeline) if pipeline.isdecimal() and pipeline.isascii() else 0
 
+    @property
+    def is_approved(self) -> bool:
+        """Whether a second person has approved it."""
+        return self.approval is not None and self.approval.decision == "approved"
+
+    @property
+    def has_unseen_decision(self) -> bool:
+        """Whether it has an approval or an abort that its rollout has not acted on.
+
+        The process that wrote it may have died before it woke the rollout. Anything else that a rollout waits
+        for is no reason to wake it: each wake-up costs a turn and may cut a wait short.
+        """
+        approved = self.status is Status.AWAITING_APPROVAL and self.is_approved
+        stopped = self.status.final or self.status is Status.ROLLING_BACK
+        return approved or (self.abort is not None and not stopped)
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether it waits for a lock or a person, and its alias is as it was found."""
+        waits = self.status is Status.AWAITING_APPROVAL and self.traffic_since is None
+        return waits or self.status in (Status.ACCEPTED, Status.QUEUED)
+
+    @property
+    def in_steps(self) -> bool:
+        """Whether it is at a step of its plan: shifting, baking, or waiting there for an approval."""
+        waits = self.status is Status.AWAITING_APPROVAL and self.traffic_since is not None
+        return waits or self.status in (Status.SHIFTING, Status.BAKING)
+
+    @property
+    def may_have_moved(self) -> bool:
+        """Whether the alias may serve what this deployment made of it, which a failure has to undo."""
+        return self.in_steps or self.status is Status.ROLLING_BACK
+
+    def needs_approval(self, step: int) -> bool:
+        """Return whether a person must approve before the version gets the traffic of a step."""
+        plan = self.plan
+        asked = plan.approval is not None and not self.is_approved
+        return asked and plan.steps[step].percent > plan.unapproved_percent
+
     def changed(
         self,
         at: float,

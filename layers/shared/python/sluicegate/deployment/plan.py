@@ -90,7 +90,9 @@ class Plan:
 
     `gate` is the digest of the gate file, `approval` the seconds within which a second person must agree
     (None: no approval is needed), `requires` the stage where the digest must have succeeded, `ordered`
-    whether an older pipeline of the same project is refused.
+    whether an older pipeline of the same project is refused. The version may have `unapproved_percent` of the
+    traffic before the approval; with 0, none of the new code reaches the target before it. `proposed`: the
+    request only proposes this, so it ends no other deployment before the approval.
     """
 
     target: Target
@@ -102,3 +104,5 @@ class Plan:
     approval: int | None = None
     requires: str | None = None
     ordered: bool = False
+    unapproved_percent: int = 0
+    proposed: bool = False

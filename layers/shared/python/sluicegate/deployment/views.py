@@ -4,7 +4,7 @@ from dataclasses import asdict
 from typing import Any
 
 from sluicegate.deployment.durations import duration, timestamp
-from sluicegate.deployment.model import AliasState, Deployment, Origin, Status, until
+from sluicegate.deployment.model import AliasState, Deployment, Origin, until
 from sluicegate.deployment.plan import Plan
 
 
@@ -35,6 +35,8 @@ def plan_view(plan: Plan) -> dict[str, Any]:
             "no_data": watch.no_data.value,
         },
         "approval": None if plan.approval is None else duration(plan.approval),
+        "unapproved_percent": None if plan.approval is None else plan.unapproved_percent,
+        "proposed": plan.proposed,
         "requires": plan.requires,
         "order": "pipeline" if plan.ordered else None,
         "gate": plan.gate,
@@ -69,7 +71,6 @@ def view(deployment: Deployment) -> dict[str, Any]:
     plan = plan_view(deployment.plan)
     reason = deployment.reason
     ends = until(deployment)
-    moving = deployment.status in (Status.SHIFTING, Status.BAKING)
     return {
         "id": deployment.id,
         "revision": deployment.revision,
@@ -98,7 +99,7 @@ def view(deployment: Deployment) -> dict[str, Any]:
         "rule": deployment.rule,
         "gate": plan["gate"],
         "steps": plan["steps"],
-        "step": deployment.step if moving else None,
+        "step": deployment.step if deployment.in_steps else None,
         "smoke": plan["smoke"],
         "watch": plan["watch"],
         "approval": _approval_view(deployment),
@@ -123,6 +124,8 @@ def _approval_view(deployment: Deployment) -> dict[str, Any] | None:
     given = deployment.approval
     return {
         "expires": duration(deployment.plan.approval),
+        "unapproved_percent": deployment.plan.unapproved_percent,
+        "proposed": deployment.plan.proposed,
         "decision": given and given.decision,
         "rule": given and given.rule,
         "by": given and asdict(given.by),

@@ -5,10 +5,11 @@ twice in autumn counts both times. A window that ends at or before its beginning
 belongs to the day on which it begins.
 """
 
-from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from functools import cache
 from typing import Final
+
+from sluicegate.gate.rules import Hours
 
 DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
@@ -16,16 +17,6 @@ LOOK_AHEAD: Final = 15
 """Days in which the next opening is sought. The one of a week may fall into an hour that the clock skips."""
 
 _MINUTE: Final = 60
-
-
-@dataclass(frozen=True)
-class Hours:
-    """On `days` (of DAYS), from `start` to before `end`: minutes of the day in `zone`, an IANA name."""
-
-    zone: str
-    days: tuple[str, ...]
-    start: int
-    end: int
 
 
 def is_open(hours: Hours, now: float) -> bool:

@@ -4,11 +4,11 @@ security.md#approvals
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, TypeAlias
 
 from sluicegate.deployment.durations import timestamp
-from sluicegate.deployment.model import AliasOutcome, Approval, Deployment, Reason, Status, until
+from sluicegate.deployment.model import Approval, Deployment, Reason, Status, until
 from sluicegate.gate.rules import Rule
 from sluicegate.gateway.admission.commit import approval_fingerprint, token_use
 from sluicegate.gateway.context import Context
@@ -17,7 +17,7 @@ from sluicegate.gateway.problems import conflict, unavailable
 from sluicegate.gateway.rechecks import check_again
 from sluicegate.gateway.requester import display_name, requester
 from sluicegate.oidc.identity import Identity
-from sluicegate.rollout.transitions import WAITING_STATUSES, request_abort
+from sluicegate.rollout.transitions import request_abort
 from sluicegate.store.errors import StaleRevision, TokenUsed
 from sluicegate.store.requests import TokenUse
 from sluicegate.text import clean
@@ -56,7 +56,7 @@ def approve(
 def reject(
     context: Context, deployment: Deployment, identity: Identity, rule: Rule, reason: str | None
 ) -> Decided:
-    """Record a rejection, which ends the deployment: nothing in the target has changed yet."""
+    """Record a rejection, which ends the deployment. If it has traffic already, the alias is restored."""
 
     def change(current: Deployment) -> _Change | None:
         if _decided_by(current, "rejected", identity):
@@ -64,15 +64,8 @@ def reject(
         _check_open(context, current)
         approval = _approval(context, "rejected", identity, rule, reason)
         message = clean(f"rejected by {display_name(approval.by)}{_suffix(reason)}")
-        after = current.changed(
-            context.clock(),
-            message,
-            Status.REJECTED,
-            approval=approval,
-            reason=Reason("rejected", message),
-            outcome=AliasOutcome.UNTOUCHED,
-        )
-        return after, None
+        rejected = replace(current, approval=approval)
+        return request_abort(rejected, Reason("rejected", message), message, context.clock()), None
 
     return _save(context, deployment, change)
 
@@ -138,7 +131,9 @@ def _check_open(context: Context, deployment: Deployment) -> None:
     """Raise 409 unless the deployment waits for an approval."""
     if deployment.plan.approval is None:
         raise conflict("wrong_state", "this deployment needs no approval")
-    if deployment.status not in WAITING_STATUSES:
+    stopped = deployment.status.final or deployment.status is Status.ROLLING_BACK or deployment.abort
+    begun = deployment.plan.unapproved_percent and not stopped
+    if not (deployment.is_waiting or begun):
         raise conflict("wrong_state", f"the deployment is {deployment.status}: it is too late for that")
     if deployment.approval is not None:
         raise conflict("wrong_state", f"the deployment is {deployment.approval.decision} already")

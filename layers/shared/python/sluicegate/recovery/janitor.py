@@ -8,7 +8,7 @@ from typing import Final
 from sluicegate.aws.stepfunctions import Executions
 from sluicegate.deployment.durations import seconds
 from sluicegate.deployment.model import Deployment
-from sluicegate.rollout.transitions import force_fail, has_unseen_decision
+from sluicegate.rollout.transitions import force_fail
 from sluicegate.store.errors import StaleRevision
 from sluicegate.store.store import Store
 
@@ -69,7 +69,7 @@ class Janitor:
 
     def _wake_if_missed(self, deployment: Deployment) -> None:
         """Wake a rollout that may have missed a decision."""
-        if has_unseen_decision(deployment) and (token := self.store.waits.token(deployment.id)):
+        if deployment.has_unseen_decision and (token := self.store.waits.token(deployment.id)):
             self.executions.wake(token)
 
     def _start(self, deployment: Deployment, state: str | None) -> str:

@@ -20,9 +20,6 @@ PATIENCE: Final = 10.0
 _PAUSE: Final = 0.5
 """Seconds between two attempts."""
 
-_WATCHING: Final = frozenset({Status.VERIFYING, Status.SHIFTING, Status.BAKING})
-"""Statuses in which a rollout looks at alarms, or soon will."""
-
 
 def fired(event: Mapping[str, Any]) -> tuple[str, Target] | None:
     """Return the alarm that an event says has fired, and where it is; None for every other event.
@@ -79,13 +76,18 @@ class Waker:
 
     def _is_watching(self, deployment_id: str) -> bool:
         deployment = self.store.deployments.get(deployment_id)
-        return deployment is not None and deployment.status in _WATCHING
+        return deployment is not None and _looks(deployment)
+
+
+def _looks(deployment: Deployment) -> bool:
+    """Return whether the rollout looks at alarms, or soon will."""
+    return deployment.status is Status.VERIFYING or deployment.in_steps
 
 
 def _watches(deployment: Deployment, alarm: str, target: Target) -> bool:
     watch = deployment.plan.watch
     return (
-        deployment.status in _WATCHING
+        _looks(deployment)
         and deployment.plan.target == target
         and watch is not None
         and alarm in watch.alarms

@@ -77,11 +77,11 @@ class Observation:
     step: VersionMetrics | None = None
 
 
-def observation_interval(watch: Watch | None, bake: int) -> int:
-    """Return the seconds between two observations. Without a watch, the only one is at the end."""
+def observation_interval(watch: Watch | None, bake: int, most: int = MAX_OBSERVATIONS) -> int:
+    """Return the seconds between two of at most `most` observations. Without a watch, one is at the end."""
     if watch is None:
         return max(bake, 1)
-    return max(MIN_INTERVAL, -(-bake // MAX_OBSERVATIONS))
+    return max(MIN_INTERVAL, -(-bake // most))
 
 
 def find_alarm(alarms: Iterable[tuple[str, AlarmState]]) -> Reason | None:

@@ -70,6 +70,9 @@ _Succeeded = (
     | VersionUnusable
 )
 
+APPROVAL_LOOKS: Final = 200
+"""Looks at a version that has traffic while it waits for an approval, at most: one in 7 minutes for a day."""
+
 LOOK_EVERY: Final = 3_600
 """Seconds between two looks at the version of a deployment that waits for an approval."""
 
@@ -85,7 +88,7 @@ def next_action(deployment: Deployment) -> Action:
     if deployment.abort is not None and status is not Status.ROLLING_BACK:
         return Abort()
     match status:
-        case Status.ACCEPTED | Status.QUEUED | Status.AWAITING_APPROVAL:
+        case Status.ACCEPTED | Status.QUEUED | Status.AWAITING_APPROVAL if deployment.is_waiting:
             return _first_action(deployment)
         case Status.PUBLISHING:
             return Publish()
@@ -94,7 +97,7 @@ def next_action(deployment: Deployment) -> Action:
             return Verify(_version(deployment), deployment.original, gradual)
         case Status.SHIFTING:
             return Shift(deployment.current, deployment.alias_revision, _desired_state(deployment))
-        case Status.BAKING:
+        case Status.BAKING | Status.AWAITING_APPROVAL:
             baseline = deployment.original.version if deployment.original else None
             since = deployment.traffic_since or deployment.since
             step_since = deployment.since if deployment.since > since else None
@@ -178,6 +181,9 @@ def next_delay(deployment: Deployment, outcome: Outcome, now: float) -> int:
         return 0
     remaining = max(1, int(ends_at - now + 0.999))
     if deployment.status is Status.AWAITING_APPROVAL:
+        if deployment.in_steps:
+            looks = observation_interval(deployment.plan.watch, deployment.plan.approval or 0, APPROVAL_LOOKS)
+            return min(remaining, looks)
         # A version that is known already may become unusable meanwhile.
         return remaining if deployment.version is None else min(remaining, LOOK_EVERY)
     # An extended bake is observed less often: all of it must fit into one execution's history.
@@ -199,9 +205,10 @@ def backoff(deployment: Deployment, now: float) -> float:
 
 
 def _first_action(deployment: Deployment) -> Action:
-    if deployment.supersedes is not None:
+    asks = deployment.needs_approval(deployment.step)
+    if deployment.supersedes is not None and not (asks and deployment.plan.proposed):
         return AwaitHandover(deployment.supersedes)
-    if deployment.plan.approval is not None and deployment.approval is None:
+    if asks:
         return AwaitApproval()
     if deployment.version is not None:
         return ReuseVersion(deployment.version)

@@ -18,7 +18,15 @@ def queued(deployment: Deployment, by: str | None) -> str:
 
 
 def approval_requested(deployment: Deployment) -> str:
-    return f"waiting up to {duration(deployment.plan.approval or 0)} for approval by a second person"
+    plan = deployment.plan
+    message = f"waiting up to {duration(plan.approval or 0)} for approval by a second person"
+    if plan.unapproved_percent:
+        message += f", without which it gets {plan.unapproved_percent}% of the traffic at most"
+    return message
+
+
+def approved(deployment: Deployment) -> str:
+    return f"approved: going on from {deployment.weight}%"
 
 
 def published(outcome: Published) -> str:

@@ -53,22 +53,8 @@ WAKE_TIMEOUT: Final = 60
 MAX_EXTENSIONS: Final = 3
 """How often a bake without enough requests is extended by its own length."""
 
-WAITING_STATUSES: Final = frozenset({Status.ACCEPTED, Status.QUEUED, Status.AWAITING_APPROVAL})
-"""Statuses in which nothing in the target has been touched and no action is running."""
-
 
 # Decisions from outside
-
-
-def has_unseen_decision(deployment: Deployment) -> bool:
-    """Return whether the record has an approval or an abort that its rollout has not acted on.
-
-    The process that wrote it may have died before it woke the rollout. Anything else that a rollout waits for
-    is no reason to wake it: each wake-up costs a turn and may cut a wait short.
-    """
-    approved = deployment.status is Status.AWAITING_APPROVAL and deployment.approval is not None
-    stopped = deployment.status.final or deployment.status is Status.ROLLING_BACK
-    return approved or (deployment.abort is not None and not stopped)
 
 
 def request_abort(deployment: Deployment, reason: Reason, message: str, now: float) -> Deployment:
@@ -77,7 +63,7 @@ def request_abort(deployment: Deployment, reason: Reason, message: str, now: flo
     A deployment that has touched nothing ends at once. Any other is stopped by the deployer at its next
     action. One that is rolling back already is returned unchanged.
     """
-    if deployment.status in WAITING_STATUSES:
+    if deployment.is_waiting:
         return _end_aborted(deployment, reason, message, now)
     if deployment.abort is not None or deployment.status is Status.ROLLING_BACK:
         return deployment
@@ -89,13 +75,12 @@ def force_fail(deployment: Deployment, message: str, now: float) -> Deployment:
 
     guarantees.md#3-exactly-one-end
     """
-    moving = deployment.status in (Status.SHIFTING, Status.BAKING, Status.ROLLING_BACK)
     return deployment.changed(
         now,
         message,
         Status.FAILED,
         reason=deployment.reason or Reason("engine_failed", message),
-        outcome=AliasOutcome.UNKNOWN if moving else AliasOutcome.UNTOUCHED,
+        outcome=AliasOutcome.UNKNOWN if deployment.may_have_moved else AliasOutcome.UNTOUCHED,
     )
 
 
@@ -104,7 +89,7 @@ def force_fail(deployment: Deployment, message: str, now: float) -> Deployment:
 
 def aborted(deployment: Deployment, now: float) -> Deployment:
     reason = deployment.abort or Reason("aborted", "it was aborted")
-    if deployment.status in (Status.SHIFTING, Status.BAKING):
+    if deployment.may_have_moved:
         message = f"restoring alias {deployment.plan.alias} to what it served before"
         return deployment.changed(now, message, Status.ROLLING_BACK, reason=reason)
     return _end_aborted(deployment, reason, reason.message, now)
@@ -118,6 +103,11 @@ def handed_over(deployment: Deployment, now: float) -> Deployment:
 def approval_requested(deployment: Deployment, now: float) -> Deployment:
     if deployment.status is not Status.AWAITING_APPROVAL:
         return deployment.changed(now, messages.approval_requested(deployment), Status.AWAITING_APPROVAL)
+    return _unless_expired(deployment, now)
+
+
+def _unless_expired(deployment: Deployment, now: float) -> Deployment:
+    """Return the deployment as it waits for an approval, or what it is when the time for that is over."""
     if now < (until(deployment) or 0):
         return deployment
     return fail(deployment, Reason("approval_expired", "nobody approved it in time"), now)
@@ -140,7 +130,7 @@ def queued(deployment: Deployment, by: str | None, now: float) -> Deployment:
 
 
 def pending(deployment: Deployment, detail: str, now: float) -> Deployment:
-    can_go_back_further = bool(deployment.fallbacks) and deployment.status in WAITING_STATUSES
+    can_go_back_further = bool(deployment.fallbacks) and deployment.is_waiting
     limit = WAKE_TIMEOUT if can_go_back_further else PUBLISH_TIMEOUT
     began = seconds(deployment.since)
     if deployment.approval is not None:  # the wait for it was not Lambda's
@@ -161,10 +151,16 @@ def published(deployment: Deployment, outcome: Published, now: float) -> Deploym
         step = len(plan.steps) - 1
     nothing_to_verify = plan.smoke is None and plan.watch is None and plan.steps[step].percent == 100
     already_served = outcome.original == AliasState(outcome.version)
+    message, status = messages.published(outcome), Status.VERIFYING
+    if deployment.needs_approval(step) and not already_served:
+        # Only now it shows that there is no smaller share to begin with.
+        message, status = f"{message}; {messages.approval_requested(deployment)}", Status.AWAITING_APPROVAL
+    elif outcome.ready and (nothing_to_verify or already_served):
+        status = Status.SHIFTING
     return deployment.changed(
         now,
-        messages.published(outcome),
-        Status.SHIFTING if outcome.ready and (nothing_to_verify or already_served) else Status.VERIFYING,
+        message,
+        status,
         version=outcome.version,
         original=outcome.original,
         alias_revision=outcome.revision,
@@ -183,7 +179,7 @@ def version_unusable(deployment: Deployment, outcome: VersionUnusable, now: floa
     """
     noted = UnusableVersion(outcome.version, deployment.sha256, outcome.code, outcome.message)
     unusable = (*deployment.unusable, noted)
-    if deployment.fallbacks and deployment.status in WAITING_STATUSES:
+    if deployment.fallbacks and deployment.is_waiting:
         following, *rest = deployment.fallbacks
         return deployment.changed(
             now,
@@ -231,6 +227,11 @@ def observed(deployment: Deployment, observation: Observation, now: float) -> De
     watch = deployment.plan.watch or Watch()
     if reason := find_breach(watch, observation):
         return fail(deployment, reason, now)
+    if deployment.status is Status.AWAITING_APPROVAL:
+        if not deployment.is_approved:
+            return _unless_expired(deployment, now)
+        message = messages.approved(deployment)
+        return deployment.changed(now, message, Status.SHIFTING, step=deployment.step + 1)
     if now < (until(deployment) or 0):
         return deployment
     note = summary(observation) if watch.limits else ""
@@ -251,6 +252,9 @@ def _end_bake(deployment: Deployment, note: str, now: float) -> Deployment:
     message = messages.bake_passed(percent, note)
     if percent == 100:
         return deployment.changed(now, message, Status.SUCCEEDED, outcome=AliasOutcome.MOVED)
+    if deployment.needs_approval(deployment.step + 1):
+        message = f"{message}; {messages.approval_requested(deployment)}"
+        return deployment.changed(now, message, Status.AWAITING_APPROVAL)
     return deployment.changed(now, message, Status.SHIFTING, step=deployment.step + 1)
 
 
@@ -287,7 +291,7 @@ def restored(deployment: Deployment, outcome: Restored, now: float) -> Deploymen
     if outcome.outcome is AliasOutcome.NOT_RESTORED:
         status = Status.FAILED
     elif deployment.abort is not None:
-        status = Status.ABORTED
+        status = _stopped_status(deployment.abort)
     elif outcome.outcome in (AliasOutcome.RESTORED, AliasOutcome.REMOVED):
         status = Status.ROLLED_BACK
     else:
@@ -321,7 +325,9 @@ def retry(deployment: Deployment, outcome: TransientFailure, now: float) -> Depl
     else:
         is_over, limit = now - seconds(since) >= RETRY_SECONDS, RETRY_SECONDS
     if is_over:
-        code = _CODES_AFTER_RETRIES.get(deployment.status, "publish_failed")
+        watched = deployment.status is Status.AWAITING_APPROVAL and deployment.in_steps
+        status = Status.BAKING if watched else deployment.status
+        code = _CODES_AFTER_RETRIES.get(status, "publish_failed")
         return fail(deployment, Reason(code, outcome.message, {"error": outcome.code}), now)
     message = f"{outcome.message}; retrying for up to {duration(limit)}"
     failures = deployment.failures + 1
@@ -366,24 +372,28 @@ def fail(deployment: Deployment, reason: Reason, now: float) -> Deployment:
 
     guarantees.md#4-failure-restores-the-alias
     """
-    match deployment.status:
-        case Status.SHIFTING | Status.BAKING:
-            return deployment.changed(now, reason.message, Status.ROLLING_BACK, reason=reason)
-        case Status.ROLLING_BACK:
-            return deployment.changed(
-                now,
-                f"alias {deployment.plan.alias} could not be restored: {reason.message}",
-                Status.FAILED,
-                outcome=AliasOutcome.UNKNOWN,
-                current=None,
-            )
-        case _:
-            return deployment.changed(
-                now, reason.message, Status.FAILED, reason=reason, outcome=AliasOutcome.UNTOUCHED
-            )
+    if deployment.status is Status.ROLLING_BACK:
+        return deployment.changed(
+            now,
+            f"alias {deployment.plan.alias} could not be restored: {reason.message}",
+            Status.FAILED,
+            outcome=AliasOutcome.UNKNOWN,
+            current=None,
+        )
+    if deployment.may_have_moved:
+        return deployment.changed(now, reason.message, Status.ROLLING_BACK, reason=reason)
+    return deployment.changed(
+        now, reason.message, Status.FAILED, reason=reason, outcome=AliasOutcome.UNTOUCHED
+    )
 
 
 def _end_aborted(deployment: Deployment, reason: Reason, message: str, now: float) -> Deployment:
+    status = _stopped_status(reason)
     return deployment.changed(
-        now, message, Status.ABORTED, reason=reason, abort=reason, outcome=AliasOutcome.UNTOUCHED
+        now, message, status, reason=reason, abort=reason, outcome=AliasOutcome.UNTOUCHED
     )
+
+
+def _stopped_status(reason: Reason) -> Status:
+    """Return how a deployment ends that was stopped for this reason."""
+    return Status.REJECTED if reason.code == "rejected" else Status.ABORTED

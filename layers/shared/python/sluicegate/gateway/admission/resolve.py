@@ -1,9 +1,8 @@
 """Resolve an authorized request by the record and the gate file in force: what would it do, and can it?"""
 
 from dataclasses import dataclass
-from typing import Final
 
-from sluicegate.deployment.model import Deployment, EarlierVersion, Origin, Status, origin_of
+from sluicegate.deployment.model import Deployment, EarlierVersion, Origin, origin_of
 from sluicegate.deployment.plan import ALL_AT_ONCE, Plan, Target
 from sluicegate.deployment.strategy import is_at_least_as_cautious
 from sluicegate.gate import patterns
@@ -20,9 +19,6 @@ from sluicegate.store.history import PastVersion, ServedVersion
 from sluicegate.store.holds import Hold
 from sluicegate.store.versions import Serving
 from sluicegate.text import clean
-
-_MOVING: Final = frozenset({Status.SHIFTING, Status.BAKING, Status.ROLLING_BACK})
-"""Statuses in which the alias may serve what the record does not list as served yet."""
 
 
 @dataclass(frozen=True)
@@ -153,7 +149,7 @@ def _promote(
         )
         raise conflict("source_changed", f"{stage} does not serve {wanted} of {request.function}")
     holder = _rolling_out(context, target, request.function, source.alias)
-    if holder and holder.status in _MOVING:
+    if holder and holder.may_have_moved:
         raise conflict("source_changed", f"a deployment to {stage} is rolling out")
     plan = _plan(context, request, placement)
     built = serving.built or _published_for(context, target, serving)

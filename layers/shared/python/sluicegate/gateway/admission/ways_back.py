@@ -74,7 +74,8 @@ def _served_without(
 
 def _undone_by_rollback(deployment: Deployment) -> bool:
     """Return whether a rollback undoes it: not if it waits for an approval, or is a rollback itself."""
-    waits = deployment.status.final or deployment.status is Status.AWAITING_APPROVAL
+    waits = deployment.status is Status.AWAITING_APPROVAL and not deployment.in_steps
+    waits = waits or deployment.status.final
     return not waits and deployment.action != "rollback"
 
 

@@ -9,7 +9,6 @@ from sluicegate.gateway.render import deployment_response
 from sluicegate.gateway.requester import log_fields
 from sluicegate.gateway.requests import bodies, queries
 from sluicegate.oidc.identity import Identity
-from sluicegate.rollout.transitions import has_unseen_decision
 
 
 def decide(context: Context, call: GatewayRequest, identity: Identity) -> GatewayResponse:
@@ -44,7 +43,7 @@ def decide(context: Context, call: GatewayRequest, identity: Identity) -> Gatewa
         replayed=decided.replayed,
         **log_fields(identity),
     )
-    if not decided.replayed or has_unseen_decision(decided.deployment):
+    if not decided.replayed or decided.deployment.has_unseen_decision:
         execution.wake(context, decided.deployment)
     return deployment_response(
         decided.deployment, 200 if decided.replayed else 202, replayed=decided.replayed
