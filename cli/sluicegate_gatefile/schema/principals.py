@@ -1,4 +1,4 @@
-"""`people`, `sso` and `agents`: who is a person, and who is an automated agent."""
+"""`people`, `sso` and `agents`: which identities are people, and which are automated agents."""
 
 from typing import Annotated
 
