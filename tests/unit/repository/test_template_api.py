@@ -64,9 +64,12 @@ def test_the_access_log_is_json_of_what_api_gateway_itself_says() -> None:
     assert "\n" not in setting["Format"]
     variables = set(json.loads(setting["Format"]).values())
     assert variables <= {
+        "$context.apiId",
         "$context.error.responseType",
         "$context.extendedRequestId",
         "$context.httpMethod",
+        "$context.identity.accountId",
+        "$context.identity.caller",
         "$context.identity.sourceIp",
         "$context.integration.latency",
         "$context.integration.status",
