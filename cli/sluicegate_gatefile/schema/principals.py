@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from sluicegate.gate import principals
-from sluicegate_gatefile.fields import TEXT, Form, OneOrMany, OrEmpty
+from sluicegate_gatefile.fields import TEXT, Form, OrEmpty
 from sluicegate_gatefile.schema.base import Id, IssuerName, Section, unprintable
 
 AccountId = Annotated[
@@ -57,10 +57,10 @@ class SessionSection(Section):
 class PersonSection(Section):
     """One person's identities. Separation of duties compares people across both ways in by them."""
 
-    gitlab: Annotated[list[GitLabUserSection], OneOrMany(), OrEmpty()] = Field(
+    gitlab: Annotated[list[GitLabUserSection], OrEmpty()] = Field(
         [], description="The person's users in GitLab."
     )
-    iam: Annotated[list[SessionSection], OneOrMany(), OrEmpty()] = Field(
+    iam: Annotated[list[SessionSection], OrEmpty()] = Field(
         [], description="The person's users in IAM Identity Center."
     )
 
