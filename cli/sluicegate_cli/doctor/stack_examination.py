@@ -18,6 +18,7 @@ from sluicegate_cli.doctor import (
     api_checks,
     endpoint_checks,
     gate_checks,
+    invoker_checks,
     stack_checks,
 )
 from sluicegate_cli.doctor.aws_calls import AwsCalls, CouldNotCheck, NoAccess, looked
@@ -29,6 +30,7 @@ _CHECKS: Final[tuple[tuple[str, Callable[[AwsCalls, DeployedStack], Iterator[Fin
     (account_checks.STORAGE, account_checks.storage),
     (account_checks.LOG_ROLE, account_checks.log_role),
     (stack_checks.TARGET_ROLE, stack_checks.target_role),
+    (invoker_checks.INVOKERS, invoker_checks.invokers),
     (stack_checks.TRIGGERS, stack_checks.triggers),
     (stack_checks.DEAD_LETTERS, stack_checks.dead_letters),
     (stack_checks.ALARMS, stack_checks.alarms),
