@@ -1,4 +1,4 @@
-"""`doctor --stack` lists who could forge a caller with IAM credentials, by invoking the functions for them."""
+"""`doctor --stack` lists who could forge a caller with IAM credentials, by invoking their functions."""
 
 import json
 from typing import Any
