@@ -1,16 +1,16 @@
 """The client of the API: timeouts everywhere, bounded retries, and errors that can be shown unchanged.
 
 Every request is safe to retry, because the same request has one effect
-(guarantees.md#5-one-request-one-effect). No message, repr or exception of this module contains the token or a
-presigned URL.
+(guarantees.md#5-one-request-one-effect). No message, repr or exception of this module contains a token, a
+signature or a presigned URL.
 """
 
+import json
 import os
 import random
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterator, Mapping
 from email.utils import parsedate_to_datetime
 from ipaddress import ip_address
 from pathlib import Path
@@ -23,42 +23,25 @@ import httpx2
 
 import sluicegate
 from sluicegate.text import clean
+from sluicegate_cli.auth.authorization import Authorization, BearerToken, Sign
+from sluicegate_cli.auth.keys import checked_key, generated_key
+from sluicegate_cli.auth.refusals import is_expired
 from sluicegate_cli.errors import ApiError
 from sluicegate_cli.exit_codes import ExitCode
-from sluicegate_cli.failures import UnusableResponse, failure_of
+from sluicegate_cli.failures import failure_of
+from sluicegate_cli.responses import RETRYABLE, ClientResponse, error_of, json_of, read_limited, retry_after
 
 _ATTEMPTS: Final = 6
 _MAX_BACKOFF: Final = 10.0  # seconds
 _MAX_WAIT: Final = 120.0  # seconds of backoff for one request, including Retry-After
-_RETRYABLE: Final = frozenset({429, 500, 502, 503, 504})
 _CLOCK_TOLERANCE: Final = 1.5  # seconds, the precision of `Date`
 _CHUNK: Final = 256 * 1024  # bytes
-_MAX_BODY: Final = 10_000_000  # bytes of a response; the limit of API Gateway
-_ENCODING_HEADERS: Final = frozenset({"content-encoding", "content-length", "transfer-encoding"})
 _AGENT: Final = {"User-Agent": f"sluicegate/{sluicegate.__version__}"}
+_LASTING: Final = 300.0  # seconds that one request can take, with its retries
 
 # API Gateway ends a call after 29 s, and `wait` is at most 20 s.
 _TIMEOUT: Final = httpx2.Timeout(connect=5, read=32, write=30, pool=5)
 _UPLOAD_TIMEOUT: Final = httpx2.Timeout(connect=5, read=60, write=60, pool=5)
-
-
-def _error(response: httpx2.Response) -> ApiError:
-    """Turn a response into an error. For those of proxies and API Gateway, build the document here."""
-    status = response.status_code
-    document = _json(response)
-    if not isinstance(document, dict) or not isinstance(document.get("code"), str):
-        said = document.get("message") if isinstance(document, dict) else None
-        detail = f"the endpoint responded with {status} {response.reason_phrase}"
-        document = {
-            "status": status,
-            "code": "unexpected_answer",
-            "title": "Unexpected response",
-            "detail": f"{detail}: {said}" if isinstance(said, str) else detail,
-        }
-    if status in (401, 403):
-        return ApiError(ExitCode.REFUSED, document)
-    rejected = 400 <= status < 500 and status not in _RETRYABLE
-    return ApiError(ExitCode.UNACCEPTABLE if rejected else ExitCode.UNAVAILABLE, document)
 
 
 def not_uploaded(detail: str, exit_code: ExitCode) -> ApiError:
@@ -66,25 +49,28 @@ def not_uploaded(detail: str, exit_code: ExitCode) -> ApiError:
     return ApiError(exit_code, {"code": "upload_failed", "title": "Upload failed", "detail": detail})
 
 
-@dataclass(frozen=True)
-class ClientResponse:
-    """A 2xx response: its status and its JSON object. `replayed`: the request had been made before."""
+class _Authorized(httpx2.Auth):
+    """Adds to each attempt of a request what authorizes it: a signature has the time of its attempt."""
 
-    status: int
-    document: Mapping[str, Any]
-    replayed: bool
+    def __init__(self, sign: Sign, content: bytes) -> None:
+        self._sign = sign
+        self._content = content
+
+    def auth_flow(self, request: httpx2.Request) -> Generator[httpx2.Request, httpx2.Response, None]:
+        request.headers.update(self._sign(request.method, str(request.url), request.headers, self._content))
+        yield request
 
 
 class ApiClient:
     """Calls the API, and uploads artifacts. `notice` gets a line before each retry.
 
-    An empty token is not sent. `attempts` limits how often one request is sent.
+    `auth` proves who calls; a string is an ID token. `attempts` limits how often one request is sent.
     """
 
     def __init__(
         self,
         url: str,
-        token: str,
+        auth: str | Authorization,
         *,
         notice: Callable[[str], None] = lambda _: None,
         sleep: Callable[[float], None] = time.sleep,
@@ -92,7 +78,7 @@ class ApiClient:
     ) -> None:
         self._max_attempts = attempts
         self._url = url
-        self._token = token
+        self._auth = BearerToken(auth) if isinstance(auth, str) else auth
         self._notice = notice
         self._sleep = sleep
         self._offset = 0.0  # seconds that the API's clock is ahead of this one
@@ -109,7 +95,7 @@ class ApiClient:
     def get(self, *path: str, **query: str | int | None) -> Mapping[str, Any]:
         """Get the document at a path, whose parts are escaped here. Raises ApiError."""
         given = {name: value for name, value in query.items() if value is not None}
-        return self._call("GET", path, params=given).document
+        return self._call("GET", path, query=given).document
 
     def items(self, path: str, **query: str | int | None) -> Iterator[Mapping[str, Any]]:
         """Yield the items of a list, requesting pages as needed. Raises ApiError."""
@@ -122,8 +108,15 @@ class ApiClient:
                 return
 
     def post(self, *path: str, body: Mapping[str, Any], key: str | None = None) -> ClientResponse:
-        """Post a JSON body, with an Idempotency-Key if given. Raises ApiError."""
-        return self._call("POST", path, json=body, headers={"Idempotency-Key": key} if key else {})
+        """Post a JSON body, with an idempotency key if given. Raises ApiError.
+
+        A signed request has it in its body, and always has one: only path, query and body are trusted there
+        (security.md#requests-and-replays).
+        """
+        if not self._auth.prefix:
+            return self._call("POST", path, body=body, headers={"Idempotency-Key": key} if key else {})
+        known = checked_key(key) if key else generated_key(os.environ, path, body)
+        return self._call("POST", path, body={**body, "idempotency_key": known})
 
     def delete(self, *path: str) -> Mapping[str, Any]:
         """Delete the resource at a path, and return what is left. Raises ApiError."""
@@ -149,7 +142,7 @@ class ApiClient:
             return self._http.put(url, content=_chunks(file, sent), headers=headers, timeout=_UPLOAD_TIMEOUT)
 
         # 409: another upload of the same bytes is in progress (S3, conditional writes).
-        response = self._with_retries(put, _RETRYABLE | {409}, "the artifact store", url)
+        response = self._with_retries(put, RETRYABLE | {409}, "the artifact store", url)
         # 412: `if-none-match: *` found an object. Its key is its digest, so it has the same bytes.
         if response.is_success or response.status_code == 412:
             return None
@@ -160,29 +153,71 @@ class ApiClient:
             return answer
         raise not_uploaded(
             f"the artifact store responded with {answer}",
-            ExitCode.UNACCEPTABLE if response.status_code not in _RETRYABLE else ExitCode.UNAVAILABLE,
+            ExitCode.UNACCEPTABLE if response.status_code not in RETRYABLE else ExitCode.UNAVAILABLE,
         )
 
-    def _call(self, method: str, path: tuple[str, ...], **request: Any) -> ClientResponse:
-        url = "/".join((self._url, *(quote(part, safe="") for part in path)))
-        headers = {**request.pop("headers", {}), "Accept": "application/json"}
-        if self._token:
-            headers["Authorization"] = f"Bearer {self._token}"
+    @property
+    def auth(self) -> Authorization:
+        """Return how this client proves who calls."""
+        return self._auth
 
-        def send() -> httpx2.Response:
-            with self._http.stream(method, url, headers=headers, **request) as answer:
-                return _read(answer)
+    def _call(
+        self,
+        method: str,
+        path: tuple[str, ...],
+        *,
+        query: Mapping[str, Any] | None = None,
+        body: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> ClientResponse:
+        url = "/".join((self._url, *self._auth.prefix, *(quote(part, safe="") for part in path)))
+        if query:
+            # Sorted, and each space as %20: the form that a signature is made of.
+            pairs = ((quote(name, safe=""), quote(str(value), safe="~")) for name, value in query.items())
+            url += "?" + "&".join(f"{name}={value}" for name, value in sorted(pairs))
+        content = b"" if body is None else _encoded(body)
+        sent = {**(headers or {}), "Accept": "application/json"}
+        if body is not None:
+            sent["Content-Type"] = "application/json"
 
-        response = self._with_retries(send, _RETRYABLE, "the API", url)
-        self._set_clock(response)
+        response = self._authorized(method, url, sent, content)
         if not response.is_success:
-            raise _error(response)
-        document = _json(response)
+            raise error_of(response, self._offset)
+        document = json_of(response)
         if not isinstance(document, dict):  # most likely a proxy's page
-            raise _error(response)
+            raise error_of(response, self._offset)
         return ClientResponse(
             response.status_code, document, response.headers.get("idempotent-replayed", "").lower() == "true"
         )
+
+    def _authorized(
+        self, method: str, url: str, headers: Mapping[str, str], content: bytes
+    ) -> httpx2.Response:
+        """Send with retries. If the credentials have expired, renew them once.
+
+        Not after an attempt without an answer, which may have had an effect: with other credentials the same
+        request is another one.
+        """
+        for renewed in (False, True):
+            sign = self._auth.signer(lasting=_LASTING)
+            attempts = 0
+
+            def send(sign: Sign = sign) -> httpx2.Response:
+                nonlocal attempts
+                attempts += 1
+                with self._http.stream(
+                    method, url, headers=headers, content=content or None, auth=_Authorized(sign, content)
+                ) as answer:
+                    return read_limited(answer)
+
+            response = self._with_retries(send, RETRYABLE, "the API", url)
+            self._set_clock(response)
+            if renewed or response.is_success or attempts > 1 or response.status_code != 403:
+                return response
+            if not is_expired(error_of(response, 0).document) or not self._auth.renew():
+                return response
+            self._notice("the AWS credentials had expired; trying again with new ones")
+        raise AssertionError("the second time returns")
 
     def _set_clock(self, response: httpx2.Response) -> None:
         """Set the clock from the `Date` of a response.
@@ -222,7 +257,7 @@ class ApiClient:
                     raise ApiError(ExitCode.UNAVAILABLE, document) from None
                 failure = found.sentence
             else:
-                pause += _retry_after(response)
+                pause += retry_after(response)
                 if (
                     response.status_code not in retryable
                     or attempt == self._max_attempts
@@ -301,27 +336,9 @@ def is_loopback(url: str) -> bool:
         return False
 
 
-def _read(answer: httpx2.Response) -> httpx2.Response:
-    """Read the response up to the size limit, so that no server can fill the memory."""
-    body = bytearray()
-    try:
-        for chunk in answer.iter_bytes(_CHUNK):
-            body += chunk
-            if len(body) > _MAX_BODY:
-                raise UnusableResponse("the response is too large")
-    except httpx2.DecodingError:
-        raise UnusableResponse("the response cannot be decompressed") from None
-    # The body is decompressed now, so its encoding headers are no longer true.
-    headers = [pair for pair in answer.headers.multi_items() if pair[0].lower() not in _ENCODING_HEADERS]
-    reason = {name: answer.extensions[name] for name in ("reason_phrase",) if name in answer.extensions}
-    return httpx2.Response(answer.status_code, headers=headers, content=bytes(body), extensions=reason)
-
-
-def _json(response: httpx2.Response) -> Any:
-    try:
-        return response.json()
-    except (ValueError, RecursionError):
-        return None
+def _encoded(body: Mapping[str, Any]) -> bytes:
+    """Return the body's bytes, which a signature covers. Raises UnicodeEncodeError for lone surrogates."""
+    return json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
 
 
 def _chunks(file: Path, sent: Callable[[int], None]) -> Iterator[bytes]:
@@ -332,14 +349,3 @@ def _chunks(file: Path, sent: Callable[[int], None]) -> Iterator[bytes]:
             yield chunk
             total += len(chunk)
             sent(total)
-
-
-def _retry_after(response: httpx2.Response) -> float:
-    """Return the seconds of a Retry-After header, a number or a date (RFC 9110, 10.2.3), or 0 without one."""
-    value = response.headers.get("retry-after", "")
-    try:
-        if re.fullmatch(r"[0-9]{1,9}", value):
-            return float(value)
-        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
-    except ValueError:
-        return 0.0

@@ -95,12 +95,12 @@ class _LazyGroup(click.Group):
 def cli() -> None:
     """Deploy AWS Lambda functions from GitLab pipelines, with no AWS key in GitLab.
 
-    The API's URL comes from SLUICEGATE_URL or --url, the job's ID token from SLUICEGATE_TOKEN or
-    --token-file.
+    The API's URL comes from SLUICEGATE_URL or --url, the job's ID token from SLUICEGATE_ID_TOKEN or
+    --token-file. With --auth iam, AWS credentials prove who calls instead.
 
     \b
       deploy:
-        id_tokens: {SLUICEGATE_TOKEN: {aud: https://deploy.example.com}}
+        id_tokens: {SLUICEGATE_ID_TOKEN: {aud: https://deploy.example.com}}
         script: sluicegate deploy orders-api prod --zip orders-api.zip
     """
 

@@ -1,6 +1,5 @@
 """The options that every API command shares, and the types of their values."""
 
-import os
 import re
 import signal
 from collections.abc import Callable
@@ -12,6 +11,7 @@ import click
 
 import sluicegate
 from sluicegate.text import clean
+from sluicegate_cli.auth.choosing import ID_TOKEN, STS_TOKEN, WAYS, WITH_TOKEN, AuthOptions, authorization
 from sluicegate_cli.durations import seconds_of
 from sluicegate_cli.errors import ApiError
 from sluicegate_cli.exit_codes import ExitCode
@@ -96,6 +96,47 @@ def wait_option(default: bool) -> Callable[[CommandFunction], CommandFunction]:
     )
 
 
+def auth_options(function: CommandFunction) -> CommandFunction:
+    """Pass `auth` to a command: how it proves who calls."""
+
+    @click.option(
+        "--auth",
+        "way",
+        type=click.Choice(WAYS),
+        default=WITH_TOKEN,
+        envvar="SLUICEGATE_AUTH",
+        show_envvar=True,
+        show_default=True,
+        help="Prove who calls with the job's ID token, with AWS credentials, or with both at once.",
+    )
+    @click.option(
+        "--token-file",
+        type=TOKEN_FILE,
+        help=f"Read the ID token from this file (`-`: standard input) instead of {ID_TOKEN}.",
+    )
+    @click.option(
+        "--role-arn",
+        metavar="ARN",
+        envvar="SLUICEGATE_ROLE_ARN",
+        show_envvar=True,
+        help=f"With --auth iam: assume this role with the job's token in {STS_TOKEN}. Default: the"
+        " credentials of the environment or of AWS_PROFILE.",
+    )
+    @click.option(
+        "--region",
+        metavar="REGION",
+        help="With --auth iam: the API's region, if its address does not say it (a domain name of your own)."
+        " Default: AWS_REGION, or the profile's.",
+    )
+    @wraps(function)
+    def run(
+        way: str, token_file: Path | None, role_arn: str | None, region: str | None, **arguments: Any
+    ) -> Any:
+        return function(auth=AuthOptions(way, token_file, region or None, role_arn or None), **arguments)
+
+    return run
+
+
 def api_command(function: Callable[..., ExitCode]) -> Callable[..., None]:
     """Pass `api` and `screen` to a command, add the shared options, and exit with the returned code.
 
@@ -108,11 +149,7 @@ def api_command(function: Callable[..., ExitCode]) -> Callable[..., None]:
         show_envvar=True,
         help="The URL of the API, up to and including /v1. Must be https, except on this machine.",
     )
-    @click.option(
-        "--token-file",
-        type=TOKEN_FILE,
-        help="Read the ID token from this file (`-`: standard input) instead of SLUICEGATE_TOKEN.",
-    )
+    @auth_options
     @click.option(
         "--json", "as_json", is_flag=True, help="Print one JSON document to stdout, and progress to stderr."
     )
@@ -126,7 +163,7 @@ def api_command(function: Callable[..., ExitCode]) -> Callable[..., None]:
     )
     @wraps(function)
     def run(
-        url: str | None, token_file: Path | None, as_json: bool, fields: tuple[str, ...], **arguments: Any
+        url: str | None, auth: AuthOptions, as_json: bool, fields: tuple[str, ...], **arguments: Any
     ) -> None:
         from sluicegate_cli.api import ApiClient, endpoint  # imports httpx2, which help does not need
 
@@ -139,7 +176,8 @@ def api_command(function: Callable[..., ExitCode]) -> Callable[..., None]:
         screen = Screen(as_json=as_json, fields=fields)
         exit_code: int
         try:
-            with ApiClient(endpoint(url or ""), _token(token_file), notice=screen.note) as api:
+            address = endpoint(url or "")
+            with ApiClient(address, authorization(address, auth, token_in), notice=screen.note) as api:
                 exit_code = function(api=api, screen=screen, **arguments)
         except ApiError as error:
             screen.error(error)
@@ -186,19 +224,3 @@ def _unreadable(error: Exception) -> ApiError:
     )
     document = {"code": "unexpected_answer", "title": "Unexpected response", "detail": detail}
     return ApiError(ExitCode.UNAVAILABLE, document)
-
-
-def _token(file: Path | None) -> str:
-    """Read the ID token from a file or the environment, never from an argument, which process lists show."""
-    token = token_in(file) if file else os.environ.get("SLUICEGATE_TOKEN", "").strip()
-    if not token:
-        raise click.UsageError(
-            "no ID token. Request one in the job (id_tokens: {SLUICEGATE_TOKEN: {aud: ...}}), "
-            "or name a file with --token-file."
-        )
-    # Rejected here, without showing it: no header can carry it, and an HTTP library's error would show it.
-    if not (token.isascii() and token.isprintable()) or " " in token:
-        raise click.UsageError(
-            "the value given as the ID token is not one: it contains spaces or special characters"
-        )
-    return token

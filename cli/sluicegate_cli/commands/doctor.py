@@ -15,6 +15,7 @@ from rich.text import Text
 
 import sluicegate
 from sluicegate.gate.policy import Gate
+from sluicegate_cli.auth.choosing import ID_TOKEN, OLD_ID_TOKEN, given_id_token
 from sluicegate_cli.doctor.examination import Examination
 from sluicegate_cli.doctor.findings import GATE, Finding, Verdict
 from sluicegate_cli.exit_codes import ExitCode
@@ -42,7 +43,7 @@ _FUNCTION: Final = PatternParam("name", r"[A-Za-z0-9_-]{1,64}", "a function's na
 @click.option(
     "--token-file",
     type=TOKEN_FILE,
-    help="Read the ID token from this file (`-`: standard input) instead of SLUICEGATE_TOKEN.",
+    help="Read the ID token from this file (`-`: standard input) instead of SLUICEGATE_ID_TOKEN.",
 )
 @click.option(
     "--gate-file", type=_FILE, help="Compare with this gate file. Default: sluicegate.yaml, if it exists."
@@ -107,7 +108,7 @@ def command(
 
     Three checks come first: the issuer matches exactly, the audience is restricted, keys and tokens rotate.
     Then whether the API responds, and what the rules allow. The input is an address and a token (in the job
-    itself, SLUICEGATE_URL and SLUICEGATE_TOKEN), a job's log, or a function. After `make deploy`, --stack
+    itself, SLUICEGATE_URL and SLUICEGATE_ID_TOKEN), a job's log, or a function. After `make deploy`, --stack
     checks the stack and its account. Exit codes: 0 if nothing is wrong, 1 if something is.
 
     \b
@@ -202,10 +203,9 @@ def _token(file: Path | None) -> str | None:
     """Return the given token, or None if there is none; in a job, a missing token is an empty one."""
     if file:
         return token_in(file)
-    given = os.environ.get("SLUICEGATE_TOKEN")
-    if given is None and os.environ.get("GITLAB_CI"):
-        return ""
-    return None if given is None else given.strip()
+    if ID_TOKEN not in os.environ and OLD_ID_TOKEN not in os.environ:
+        return "" if os.environ.get("GITLAB_CI") else None
+    return given_id_token()
 
 
 def _of_log(path: Path) -> list[Finding]:

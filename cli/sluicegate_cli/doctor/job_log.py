@@ -87,7 +87,7 @@ _LINES: Final = (
         r"SLUICEGATE_(?:TOKEN|URL): (?:unbound variable|parameter not set)",
         FORM,
         "a variable of the script is not set",
-        "Give the job `id_tokens: {SLUICEGATE_TOKEN: …}` and the variable SLUICEGATE_URL.",
+        "Give the job `id_tokens: {SLUICEGATE_ID_TOKEN: …}` and the variable SLUICEGATE_URL.",
     ),
     (
         r"\bsluicegate: (?:command )?not found",

@@ -28,7 +28,7 @@ from sluicegate_cli.doctor.findings import (
 _SIGNATURE: Final = range(256, 512 + 1)  # bytes; RSA keys of 2048 to 4096 bits
 
 ASK: Final = (
-    "Give the job `id_tokens: {SLUICEGATE_TOKEN: {aud: AUDIENCE}}`, and pass that variable unchanged."
+    "Give the job `id_tokens: {SLUICEGATE_ID_TOKEN: {aud: AUDIENCE}}`, and pass that variable unchanged."
 )
 """What to change if there is no ID token."""
 

@@ -105,7 +105,7 @@ def test_history_reads_as_many_pages_as_it_takes(run: Run, server: Server) -> No
     assert len(ended.out.splitlines()) == 1 + 105
     assert [asked.query for asked in server.asked] == [
         "function=orders-api&limit=100",
-        f"function=orders-api&limit=100&cursor={ID}",
+        f"cursor={ID}&function=orders-api&limit=100",
     ]
 
 

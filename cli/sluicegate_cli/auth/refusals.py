@@ -1,0 +1,83 @@
+"""What API Gateway answers before it calls anything, as the error of a command.
+
+The texts of its responses are fixed by the template, and by AWS for an API without them; the header
+`x-amzn-ErrorType` is AWS's in both. Sources: API Gateway developer guide, "Gateway response types"; AWS
+re:Post, "How do I troubleshoot signature mismatch errors"; both read on 26 November 2026.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from sluicegate_cli.doctor.findings import format_age
+
+_TITLES: Final = {
+    "not_signed": "The request is not signed",
+    "signature_refused": "The signature is wrong",
+    "credentials_expired": "AWS credentials expired",
+    "credentials_unknown": "AWS does not know the credentials",
+    "access_denied": "Not allowed to call the API",
+}
+_DETAILS: Final = {
+    "not_signed": "API Gateway found no signature where it needs one",
+    "signature_refused": "API Gateway does not accept the request's signature",
+    "credentials_expired": "API Gateway says that the AWS credentials have expired",
+    "credentials_unknown": "AWS does not know these credentials: deleted, mistyped, or of another partition",
+    "access_denied": "neither the credentials' own policies nor the API's let them call this method",
+}
+_BY_TYPE: Final = {
+    "MissingAuthenticationTokenException": "not_signed",
+    "InvalidSignatureException": "signature_refused",
+    "IncompleteSignatureException": "signature_refused",
+    "ExpiredTokenException": "credentials_expired",
+    "UnrecognizedClientException": "credentials_unknown",
+    "InvalidClientTokenId": "credentials_unknown",
+    "AccessDeniedException": "access_denied",
+}
+_SKEW: Final = 240.0  # seconds; a signature is good for five minutes either way
+
+CODES: Final = frozenset(_TITLES)
+
+
+def refusal_of_gateway(status: int, error_type: str, message: str, *, skew: float) -> dict[str, Any] | None:
+    """Return the document for a 403 of API Gateway itself, or None if it is not one that is known.
+
+    `message`: AWS's own text, of an API without fixed ones. `skew`: seconds that the API's clock is ahead.
+    """
+    if status != 403:
+        return None
+    code = _BY_TYPE.get(error_type.partition(":")[0].rpartition("#")[2]) or _by_message(message)
+    if code is None:
+        return None
+    document: dict[str, Any] = {
+        "status": status,
+        "code": code,
+        "title": _TITLES[code],
+        "detail": _DETAILS[code],
+    }
+    if code == "signature_refused" and abs(skew) > _SKEW:
+        document["code"], document["title"] = "clock_wrong", "This machine's clock is wrong"
+        whose = "behind" if skew > 0 else "ahead of"
+        document["detail"] = (
+            f"the signature's time is off: this machine's clock is {format_age(skew)} {whose} the API's, and"
+            " AWS accepts five minutes"
+        )
+    return document
+
+
+def _by_message(message: str) -> str | None:
+    if message.startswith("Missing Authentication Token"):
+        return "not_signed"
+    if message.startswith(("Signature expired", "Signature not yet current", "The request signature we")):
+        return "signature_refused"
+    if message.startswith("The security token included in the request is expired"):
+        return "credentials_expired"
+    if message.startswith("The security token included in the request is invalid"):
+        return "credentials_unknown"
+    if "is not authorized to" in message and "execute-api:Invoke" in message:
+        return "access_denied"
+    return None
+
+
+def is_expired(document: Mapping[str, Any]) -> bool:
+    """Return whether an error means that the credentials have expired, so that others may help."""
+    return document.get("code") in ("credentials_expired", "credentials_unknown")
