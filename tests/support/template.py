@@ -38,7 +38,14 @@ def _long_form(loader: yaml.SafeLoader, tag: str, node: yaml.Node) -> Json:
 
 _Loader.add_multi_constructor("!", _long_form)
 
-TEMPLATE: Final[Json] = yaml.load((ROOT / "template.yaml").read_text(), _Loader)  # noqa: S506, a SafeLoader
+
+def read(file: Path) -> Json:
+    """Read another template in the same way."""
+    found: Json = yaml.load(file.read_text(), _Loader)  # noqa: S506, a SafeLoader
+    return found
+
+
+TEMPLATE: Final[Json] = read(ROOT / "template.yaml")
 RESOURCES: Final[Json] = TEMPLATE["Resources"]
 ALARM: Final = "AWS::CloudWatch::Alarm"
 MACHINE: Final[Json] = yaml.safe_load((ROOT / "functions" / "rollout.asl.yaml").read_text())

@@ -20,6 +20,7 @@ from stand import component
 from stand.api import package
 from stand.shells import SHELLS, Ended, Machine, Running
 from support.signed_api import REGION, ROLE, Answer, Call, Refusal, Session, SignedApi, served
+from support.template import properties
 
 ID: Final = "01M83C6AM7KY87WNER1QH3A4Y7"
 ISSUER: Final = "https://gitlab.example.com"
@@ -427,6 +428,29 @@ def test_a_refusal_of_api_gateway_is_explained_and_not_shown(dash: Scene, kind: 
     assert ended.code == ExitCode.REFUSED, ended.log
     assert said in ended.log
     assert "you sent" not in ended.log
+
+
+GATEWAY: Final = properties("Api")["GatewayResponses"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        ("ACCESS_DENIED", "The role may not call GET /iam/whoami: its policy must allow"),
+        ("MISSING_AUTHENTICATION_TOKEN", "has no signed call GET /iam/whoami there"),
+        ("INVALID_SIGNATURE", "API Gateway refused the signature"),
+        ("EXPIRED_TOKEN", "The role's credentials have expired"),
+    ],
+)
+def test_the_stack_s_own_responses_of_api_gateway_are_explained(dash: Scene, kind: str, said: str) -> None:
+    """Not every deployment of an API has the header with the type of the error."""
+    text = GATEWAY[kind]["ResponseTemplates"]["application/json"]
+    dash.aws.respond = lambda _: (403, {}, text)
+    ended = dash.run(action="whoami")
+    assert ended.code == ExitCode.REFUSED, ended.log
+    assert said in ended.log
+    assert text in ended.log
+    assert len(dash.aws.assumed) == (2 if kind == "EXPIRED_TOKEN" else 1)
 
 
 def test_a_problem_of_the_api_is_shown_unless_it_quotes_a_secret(dash: Scene) -> None:

@@ -12,7 +12,7 @@ LAYER = ROOT / "layers" / "shared" / "python" / "sluicegate"
 MODULES = {
     file.name for folder in ("bench", "cli", "layers", "tests") for file in (ROOT / folder).rglob("*.py")
 }
-TOP = "(?:bench|cli|docs|events|functions|layers|templates|tests)"
+TOP = "(?:bench|cli|cloudformation|docs|events|functions|layers|templates|tests)"
 
 
 def names(text: str) -> Iterator[str]:
