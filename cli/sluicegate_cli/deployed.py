@@ -37,10 +37,10 @@ def calls(arguments: Sequence[str], environ: Mapping[str, str], make_session: Ca
     if not outputs.keys() >= {"Endpoint", "IamApiArn", "IamEndpoint"}:
         return f"the stack {given.stack_name} is {stack['StackStatus']}, and has no address yet"
     region = session.region_name
-    return f"""jobs with an ID token call  {outputs["Endpoint"]}
-with IAM credentials, call  {outputs["IamEndpoint"]}
-  signed (Signature Version 4) for service execute-api in {region}
-  by a role or user that may execute-api:Invoke on
+    return f"""with an ID token:      SLUICEGATE_URL={outputs["Endpoint"]}
+with IAM credentials:  SLUICEGATE_URL={outputs["IamEndpoint"].removesuffix("/iam")}
+  calls go to {outputs["IamEndpoint"]}, signed (Signature Version 4) for service
+  execute-api in {region}, by a role or user that may execute-api:Invoke on
     {outputs["IamApiArn"]}/GET/iam/whoami
     {outputs["IamApiArn"]}/POST/iam/deployments
   and so on: a method, /iam and a path for each call
