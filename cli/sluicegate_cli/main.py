@@ -30,6 +30,7 @@ _GROUPS: Final = {
     "Check": {
         "check": "Check a gate file and run its tests.",
         "doctor": "Find out why a job or a stack does not work, and how to fix it.",
+        "mcp": "Serve tools to a coding assistant, by the Model Context Protocol.",
         "completion": "Print the completion script of a shell.",
     },
 }

@@ -28,11 +28,11 @@ _RESTRICT: Final = (
     " pass for any principal (docs/explanation/security.md#roles)."
 )
 
-Document = Mapping[str, Any]
+PolicyDocument = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Principals:
+class Invokers:
     """Users and roles of the account, by what their policies let them do to the functions."""
 
     administrators: int
@@ -82,7 +82,7 @@ def _of_function(aws: AwsCalls, name: str) -> Iterator[Finding]:
         yield Finding(INVOKERS, Verdict.WRONG, seen, change)
 
 
-def _source_arn(statement: Document) -> str:
+def _source_arn(statement: PolicyDocument) -> str:
     for keys in (statement.get("Condition") or {}).values():
         for key, value in keys.items():
             if key.lower() == "aws:sourcearn" and isinstance(value, str):
@@ -90,10 +90,10 @@ def _source_arn(statement: Document) -> str:
     return ""
 
 
-def _principals(aws: AwsCalls, arns: list[str]) -> Principals:
+def _principals(aws: AwsCalls, arns: list[str]) -> Invokers:
     """Return the account's users and roles whose policies allow to invoke one of the functions."""
 
-    def details(key: str, *kinds: str) -> Iterator[Document]:
+    def details(key: str, *kinds: str) -> Iterator[PolicyDocument]:
         yield from aws.pages("iam", "GetAccountAuthorizationDetails", key, Filter=list(kinds))
 
     managed = {
@@ -103,14 +103,14 @@ def _principals(aws: AwsCalls, arns: list[str]) -> Principals:
         if version.get("IsDefaultVersion")
     }
 
-    def documents(of: Document, inline: str) -> list[Document]:
+    def documents(of: PolicyDocument, inline: str) -> list[PolicyDocument]:
         attached = [managed.get(one["PolicyArn"], {}) for one in of.get("AttachedManagedPolicies", ())]
         return [*(one["PolicyDocument"] for one in of.get(inline, ())), *attached]
 
     groups = {
         one["GroupName"]: documents(one, "GroupPolicyList") for one in details("GroupDetailList", "Group")
     }
-    held: dict[str, list[Document]] = {}
+    held: dict[str, list[PolicyDocument]] = {}
     for role in details("RoleDetailList", "Role"):
         if not role["Path"].startswith(_SERVICE_ROLES):
             held[f"role/{role['RoleName']}"] = documents(role, "RolePolicyList")
@@ -121,20 +121,20 @@ def _principals(aws: AwsCalls, arns: list[str]) -> Principals:
     administrators = {
         name for name, policies in able.items() if any(map(_is_everything, _statements(policies)))
     }
-    return Principals(len(administrators), tuple(sorted(able.keys() - administrators)))
+    return Invokers(len(administrators), tuple(sorted(able.keys() - administrators)))
 
 
-def _statements(policies: list[Document]) -> Iterator[Document]:
+def _statements(policies: list[PolicyDocument]) -> Iterator[PolicyDocument]:
     for policy in policies:
         yield from _listed(policy.get("Statement"))
 
 
-def _is_everything(statement: Document) -> bool:
+def _is_everything(statement: PolicyDocument) -> bool:
     whole = statement.get("Effect") == "Allow" and not statement.get("Condition")
     return whole and "*" in _listed(statement.get("Action")) and "*" in _listed(statement.get("Resource"))
 
 
-def _allows(policies: list[Document], arn: str) -> bool:
+def _allows(policies: list[PolicyDocument], arn: str) -> bool:
     """Return whether the policies allow to invoke the function, by its name or with a qualifier."""
     matching = [
         one
@@ -145,13 +145,13 @@ def _allows(policies: list[Document], arn: str) -> bool:
     return not denied and any(one.get("Effect") == "Allow" for one in matching)
 
 
-def _names_action(statement: Document) -> bool:
+def _names_action(statement: PolicyDocument) -> bool:
     if "NotAction" in statement:
         return not any(_matches(one.lower(), _INVOKE) for one in _listed(statement["NotAction"]))
     return any(_matches(one.lower(), _INVOKE) for one in _listed(statement.get("Action")))
 
 
-def _names_resource(statement: Document, arn: str) -> bool:
+def _names_resource(statement: PolicyDocument, arn: str) -> bool:
     if "NotResource" in statement:
         return not any(_matches(one, arn) for one in _listed(statement["NotResource"]))
     return any(_matches(one, arn) for one in _listed(statement.get("Resource", "*")))
