@@ -543,3 +543,14 @@ def test_a_cancelled_job_aborts_with_credentials_of_its_own(scene: Scene) -> Non
     assert ended.code == 0, ended.log
     assert scene.asked() == [("POST", f"/deployments/{ID}/abort")]
     assert_no_secret(scene, ended)
+
+
+def test_a_job_cancelled_before_the_answer_does_not_deploy_again(dash: Scene) -> None:
+    """Its request counts by its session, so with new credentials it would be another one."""
+    job = dash.job(action="rollback", abort_on_cancel=True)
+    (dash.machine.directory / ".sluicegate-302").mkdir()
+    (dash.machine.directory / ".sluicegate-302/asked").write_text('{"action": "rollback"}\n')
+    ended = dash.machine.after(job, TOKEN, "canceled", sts_token=STS_TOKEN)
+    assert ended.code == 0, ended.log
+    assert "If it accepted the request, the deployment continues on its own" in ended.log
+    assert (dash.aws.calls, dash.aws.assumed) == ([], [])
