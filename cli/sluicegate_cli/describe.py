@@ -66,14 +66,40 @@ def approval(required: Mapping[str, Any] | str | None) -> str:
 
 
 def requester(by: Mapping[str, Any] | None) -> str:
-    """Describe a requester: `ada, job 302 of acme/orders`; `webhook orders-tags of 4213`."""
+    """Describe a requester: `ada, job 302 of acme/orders`; `webhook orders-tags of 4213`; or a principal."""
     if not by:
         return "?"
+    if by.get("principal_id") and not by.get("project_id"):
+        return principal(by)
     place = by.get("project_path") or by.get("project_id") or "?"
     if by.get("webhook") and not by.get("job_id"):
         return f"webhook {by['webhook']} of {place}"
     job = f"job {by['job_id']} of " if by.get("job_id") else ""
     return f"{by.get('user_login') or '?'}, {job}{place}"
+
+
+def principal(by: Mapping[str, Any]) -> str:
+    """Describe an AWS principal: `ada@example.com (Identity Center) of ACCOUNT`, `role NAME/SESSION of …`."""
+    account = by.get("account") or "?"
+    session = by.get("session_name")
+    if by.get("principal_type") == "sso":
+        return f"{session or '?'} (Identity Center) of {account}"
+    if by.get("principal_type") == "user":
+        arn = str(by.get("arn") or "")
+        return f"user {arn.rpartition('/')[2] or by.get('principal_id') or '?'} of {account}"
+    name = by.get("role") or by.get("principal_id") or "?"
+    return f"role {name}{f'/{session}' if session else ''} of {account}"
+
+
+def name(by: Mapping[str, Any]) -> str:
+    """Name a requester in a word or two: the user's login, or the principal; empty if neither is known."""
+    login = str(by.get("user_login") or "")
+    return login or (principal(by) if by.get("principal_id") else "")
+
+
+def actor(kind: str) -> str:
+    """Name the kind of a caller with its article: `an agent`, `a person`, `a pipeline`."""
+    return f"{'an' if kind[:1] in 'aeiou' else 'a'} {clean(kind, 32)}"
 
 
 def built(origin: Mapping[str, Any] | None) -> str:

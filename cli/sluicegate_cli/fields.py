@@ -30,7 +30,7 @@ _DRIES: Final = ("deploy", "promote", "rollback")
 _OTHERS: Final[Mapping[str, tuple[str, ...]]] = {
     "hold": ("stage", "holds"),
     "status": (*_DEPLOYMENT, "function", "stages"),
-    "whoami": ("via", "issuer", "project_id", "expires_at", "claims", "rules"),
+    "whoami": ("via", "actor", "issuer", "project_id", "expires_at", "claims", "rules", "credentials"),
 }
 
 

@@ -36,10 +36,11 @@ def error_of(response: httpx2.Response, skew: float) -> ApiError:
     """
     status = response.status_code
     document = json_of(response)
-    said = document.get("message", document.get("Message")) if isinstance(document, dict) else None
     error_type = response.headers.get("x-amzn-errortype", "")
-    if refused := refusal_of_gateway(status, error_type, said if isinstance(said, str) else "", skew=skew):
+    sent = document if isinstance(document, dict) else {}
+    if refused := refusal_of_gateway(status, error_type, sent, skew=skew):
         return ApiError(ExitCode.REFUSED, refused)
+    said = sent.get("message", sent.get("Message"))
     if not isinstance(document, dict) or not isinstance(document.get("code"), str):
         detail = f"the endpoint responded with {status} {response.reason_phrase}"
         document = {

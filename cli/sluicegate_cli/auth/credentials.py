@@ -182,6 +182,8 @@ def credential_error(error: Exception, *, server: str = "") -> ApiError | click.
             "the AWS credentials are incomplete: a variable of AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and"
             " AWS_SESSION_TOKEN, or a line of the profile, is missing"
         )
+    if isinstance(error, RuntimeError):  # botocore: "the refreshed credentials are still expired"
+        return ApiError(ExitCode.REFUSED, expired("the chain has no newer ones"))
     if isinstance(error, exceptions.NoCredentialsError):
         return click.UsageError(_NONE)
     if isinstance(
@@ -210,7 +212,7 @@ def credential_error(error: Exception, *, server: str = "") -> ApiError | click.
 def expired(how: str) -> dict[str, Any]:
     """Return the document of credentials that have expired."""
     return {
-        "code": "credentials_expired",
+        "code": "expired_session",
         "title": "AWS credentials expired",
         "detail": f"the AWS credentials have expired: {how}",
     }

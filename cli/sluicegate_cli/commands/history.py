@@ -82,5 +82,5 @@ def _row(screen: Screen, deployment: Mapping[str, Any], now: float) -> tuple[str
         Text(clean(deployment["status"]), style=status_style(deployment["status"])),
         deployment["version"] or "",
         screen.linked(describe.built(built) if deployment["version"] else "", links(built).get("commit")),
-        screen.linked(by["user_login"] or "", links(by).get("job")),
+        screen.linked(describe.name(by), links(by).get("job")),
     )

@@ -168,7 +168,7 @@ def _rows(screen: Screen, function: Mapping[str, Any], now: float) -> Iterator[t
             serving["artifact"]["sha256"][:12],
             screen.moment(serving["since"], now),
             screen.linked(
-                by.get("user_login") or by.get("project_path") or "",
+                describe.name(by) or by.get("project_path") or "",
                 links(by).get("job"),
             ),
         )

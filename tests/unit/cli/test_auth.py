@@ -20,6 +20,7 @@ from botocore.exceptions import (
     UnauthorizedSSOTokenError,
 )
 
+from sluicegate_cli import describe
 from sluicegate_cli.api import ApiClient
 from sluicegate_cli.auth import credentials as aws_credentials
 from sluicegate_cli.auth.credentials import AwsCredentials, ChainCredentials, WebIdentityCredentials
@@ -232,8 +233,8 @@ def test_without_others_the_error_says_what_to_do(signing: Callable[..., ApiClie
         signing().get("deployments")
 
     assert raised.value.exit is ExitCode.REFUSED
-    assert raised.value.document["code"] == "credentials_expired"
-    assert "aws sso login" in str(hint("credentials_expired"))
+    assert raised.value.document["code"] == "expired_session"
+    assert "aws sso login" in str(hint("expired_session"))
 
 
 def test_no_renewal_turns_a_request_that_may_have_had_an_effect_into_another_one(
@@ -428,7 +429,7 @@ CHAIN_CASES: list[tuple[Exception, str]] = [
         "credentials_unavailable",
     ),
     (EndpointConnectionError(endpoint_url="https://sts.example.com/canary"), "credentials_unavailable"),
-    (RuntimeError("Credentials were refreshed, but …"), "credentials_unavailable"),
+    (RuntimeError("Credentials were refreshed, but …"), "expired_session"),
 ]
 
 
@@ -451,7 +452,7 @@ def test_credentials_that_are_over_are_not_sent() -> None:
     with pytest.raises(ApiError) as raised:
         ChainCredentials(lambda: Session(Held(expiry=over))).current(0)  # type: ignore[arg-type,return-value]
 
-    assert raised.value.document["code"] == "credentials_expired"
+    assert raised.value.document["code"] == "expired_session"
 
 
 def test_the_expiry_is_what_botocore_knows() -> None:
@@ -610,14 +611,14 @@ GATEWAY = [
         "InvalidSignatureException",
         "The request signature we calculated does not match the signature you provided. Check your AWS Secret"
         " Access Key and signing method. The Canonical String for this request should have been 'GET\n/v1'",
-        "signature_refused",
+        "invalid_signature",
     ),
     (
         "IncompleteSignatureException",
         "Authorization header requires …",
-        "signature_refused",
+        "invalid_signature",
     ),
-    ("ExpiredTokenException", "The security token included in the request is expired", "credentials_expired"),
+    ("ExpiredTokenException", "The security token included in the request is expired", "expired_session"),
     (
         "UnrecognizedClientException",
         "The security token included in the request is invalid.",
@@ -714,3 +715,94 @@ def test_help_and_the_way_by_token_import_no_boto3() -> None:
             check=True,
         )
         assert ended.stdout.splitlines()[-1] == "[]"
+
+
+# whoami
+
+PRINCIPAL = {
+    "account": "111111111111",
+    "principal_id": "AROACALLER11111111111",
+    "principal_type": "role",
+    "role": "sluicegate-caller",
+    "session_name": "project-4213-job-302",
+}
+SIGNED: dict[str, Any] = {
+    "via": "iam",
+    "actor": "pipeline",
+    "issuer": "",
+    "project_id": None,
+    "expires_at": None,
+    "claims": PRINCIPAL,
+    "rules": [],
+}
+
+
+@pytest.mark.usefixtures("signed_in")
+def test_whoami_confirms_who_signed_and_until_when(
+    run: Run, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(
+        "AWS_CREDENTIAL_EXPIRATION", datetime.fromtimestamp(time.time() + 1800, UTC).isoformat()
+    )
+    server.on("GET", "/iam/whoami", Reply(200, SIGNED))
+
+    ended = run("whoami", "--auth", "iam")
+
+    assert ended.code == 0, ended.err
+    head, validity, *rest = ended.out.splitlines()
+    assert head == "role sluicegate-caller/project-4213-job-302 of 111111111111"
+    assert validity == "by iam, as a pipeline; the credentials (from env) are valid for 30 min"
+    assert [line.split()[0] for line in rest[2:7]] == list(PRINCIPAL)
+
+    document = json.loads(run("whoami", "--auth", "iam", "--json").out)
+    assert document["credentials"]["source"] == "env"
+    assert document["expires_at"] == document["credentials"]["expires_at"] != None  # noqa: E711
+
+
+@pytest.mark.usefixtures("signed_in")
+@pytest.mark.parametrize("expires_at", [None, "1970-01-01T00:00:00.000Z"])
+def test_an_expiry_that_nobody_knows_is_called_that(run: Run, server: Server, expires_at: str | None) -> None:
+    server.on("GET", "/iam/whoami", Reply(200, SIGNED | {"expires_at": expires_at}))
+
+    ended = run("whoami", "--auth", "iam")
+    document = json.loads(run("whoami", "--auth", "iam", "--json").out)
+
+    assert "when the credentials (from env) expire is not known here" in ended.out
+    assert document["expires_at"] is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (
+            {"principal_type": "sso", "session_name": "ada@example.com"},
+            "ada@example.com (Identity Center) of 111111111111",
+        ),
+        (
+            {"principal_type": "user", "arn": "arn:aws:iam::111111111111:user/x/bob"},
+            "user bob of 111111111111",
+        ),
+        ({"session_name": None}, "role sluicegate-caller of 111111111111"),
+        ({"role": None}, "role AROACALLER11111111111/project-4213-job-302 of 111111111111"),
+        ({"project_id": "4213", "project_path": "acme/orders", "user_login": "ada"}, "ada, acme/orders"),
+    ],
+)
+def test_a_requester_with_credentials_is_described(changes: dict[str, Any], said: str) -> None:
+    assert describe.requester(PRINCIPAL | changes) == said
+
+
+@pytest.mark.usefixtures("signed_in")
+def test_the_template_s_own_texts_are_kept_and_a_denial_before_the_rules_is_told_from_theirs(
+    run: Run, server: Server
+) -> None:
+    for code, detail, expected in (
+        ("invalid_signature", "sign exactly what is sent", "invalid_signature"),
+        ("not_allowed", "refused before Sluicegate was asked: the API's …", "access_denied"),
+        ("not_allowed", "refused before Sluicegate was asked, by the API's web ACL", "not_allowed"),
+        ("not_allowed", "no rule allows deploy", "not_allowed"),
+    ):
+        server.on("GET", "/iam/whoami", Reply(403, problem(403, code, detail)))
+
+        document = json.loads(run("whoami", "--auth", "iam", "--json").out)
+
+        assert (document["code"], document["detail"]) == (expected, detail)
