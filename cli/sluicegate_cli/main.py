@@ -29,6 +29,7 @@ _GROUPS: Final = {
     },
     "Check": {
         "check": "Check a gate file and run its tests.",
+        "target": "Print the CloudFormation template of a target, or list the targets.",
         "doctor": "Find out why a job or a stack does not work, and how to fix it.",
         "mcp": "Serve tools to a coding assistant, by the Model Context Protocol.",
         "completion": "Print the completion script of a shell.",
@@ -49,6 +50,7 @@ _SYNONYMS: Final = {
     **dict.fromkeys(("release", "publish", "upload", "ship"), "deploy"),
     **dict.fromkeys(("auth", "login", "id", "token"), "whoami"),
     **dict.fromkeys(("debug", "diagnose", "diag"), "doctor"),
+    **dict.fromkeys(("targets", "template"), "target"),
 }
 """Words that other tools use for a command."""
 

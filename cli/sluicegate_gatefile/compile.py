@@ -16,7 +16,14 @@ from sluicegate.gate import codec, rollout_settings
 from sluicegate.gate.model import OWN_NAME
 from sluicegate.gate.policy import Gate
 from sluicegate.gate.records import FORMAT
-from sluicegate_gatefile import policy_tests, reading, target_policy, yaml_source
+from sluicegate_gatefile import (
+    policy_tests,
+    reading,
+    stack_policies,
+    target_policy,
+    target_template,
+    yaml_source,
+)
 from sluicegate_gatefile.checks import (
     functions,
     issuers,
@@ -68,6 +75,11 @@ class Report:
         return self.gate is not None and all(result.passed for result in self.test_results)
 
 
+def own_function_names(stack_name: str) -> tuple[str, ...]:
+    """Return the names of the functions of Sluicegate's own stack."""
+    return tuple(f"{stack_name}-{name}" for name in OWN_FUNCTIONS)
+
+
 def check(path: str | Path, *, allow_loopback: bool = False, stack_name: str = "sluicegate") -> Report:
     """Read, compile and test a gate file; raises nothing for what is in it.
 
@@ -80,7 +92,7 @@ def check(path: str | Path, *, allow_loopback: bool = False, stack_name: str = "
     if found is None:
         return Report(None, None, findings.in_order(), ())
     source, file = found
-    own_functions = tuple(f"{stack_name}-{name}" for name in OWN_FUNCTIONS)
+    own_functions = own_function_names(stack_name)
 
     def report(severity: Severity, code: str, at: yaml_source.Path, message: str) -> None:
         findings.add(severity, code, source.shown(at), message)
@@ -106,6 +118,9 @@ def check(path: str | Path, *, allow_loopback: bool = False, stack_name: str = "
     gate = codec.parse(document, own_functions=own_functions)
     try:
         target_policy.of(gate)
+        targets = target_template.stacks(gate, own_functions=own_functions)
+        stack_policies.roles(targets.values())
+        stack_policies.events(targets.values())
     except target_policy.PolicyError as error:
         report("error", "policy", ("functions",), str(error))
         return Report(None, None, findings.in_order(), ())
@@ -233,6 +248,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     out.write_bytes(report.document)
     options.policy.parent.mkdir(parents=True, exist_ok=True)
     target_policy.write(report.gate, options.policy)
+    own_functions = own_function_names(options.stack_name)
+    targets = target_template.stacks(report.gate, own_functions=own_functions)
+    stack_policies.write(targets.values(), options.policy.parent)
+    target_template.write(targets, options.policy.parent / "targets")
     return 0
 
 

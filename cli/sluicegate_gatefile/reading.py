@@ -1,6 +1,7 @@
 """From YAML's values to the gate file: what pydantic finds wrong, with its place and what to do."""
 
 import re
+import secrets
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -38,7 +39,8 @@ def _explained(error: ErrorDetails, source: Source) -> tuple[str, Mark, str]:
     if kind == "value" and path[-1] == "[key]":
         return kind, source.at(path[:-1]).key, context["message"]
     if kind == "missing":
-        return "missing_key", source.at(path[:-1]).value, f"the key `{path[-1]}` is missing here"
+        hint = f": for example `external_id: {secrets.token_hex(16)}`" if path[-1] == "external_id" else ""
+        return "missing_key", source.at(path[:-1]).value, f"the key `{path[-1]}` is missing here{hint}"
     place = source.at(path)
     if kind in ("unknown_key", "key"):
         return kind, place.key, context["message"]

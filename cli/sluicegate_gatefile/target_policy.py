@@ -116,7 +116,7 @@ def documents(
                 raise PolicyError(_too_large(patterns, smoked))
             *before, last = policies
             taken = _fitting(last, statement, rest, limits[len(before)])
-            if taken == len(rest) and (rest or _size([*last, statement]) <= limits[len(before)]):
+            if taken == len(rest) and (rest or size([*last, statement]) <= limits[len(before)]):
                 last.append({**statement, "Resource": rest or statement["Resource"]})
                 break
             if taken:
@@ -149,7 +149,7 @@ def _fitting(statements: Sequence[Policy], statement: Policy, resources: Sequenc
     low, high = 0, len(resources)
     while low < high:
         middle = (low + high + 1) // 2
-        if _size([*statements, {**statement, "Resource": resources[:middle]}]) <= limit:
+        if size([*statements, {**statement, "Resource": resources[:middle]}]) <= limit:
             low = middle
         else:
             high = middle - 1
@@ -206,7 +206,7 @@ def _name(pattern: str) -> str:
     return pattern.replace("**", "*")
 
 
-def _size(statements: Sequence[Policy]) -> int:
+def size(statements: Sequence[Policy]) -> int:
     """Characters of a policy as IAM counts them, in the partition and region with the longest names."""
     text = json.dumps({"Version": "2012-10-17", "Statement": statements}, separators=(",", ":"))
     for name, value in _LONGEST.items():

@@ -18,8 +18,13 @@ NAME: Final = "sluicegate"
 PACKAGES: Final = "sluicegate-stand-packages"
 """The bucket that sam uploads code to."""
 
-POLICIES: Final = ("target-policy.json", *(f"target-policy-{number}.json" for number in range(2, 7)))
-"""What the template includes for the target's role."""
+POLICIES: Final = (
+    "target-policy.json",
+    *(f"target-policy-{number}.json" for number in range(2, 7)),
+    "target-roles.json",
+    "target-events.json",
+)
+"""What the template includes for the roles of targets, the deployer and the bus."""
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ import yaml
 from samtranslator.translator.transform import transform  # type: ignore[import-untyped]
 
 from sluicegate_gatefile import compile as gatefile
-from sluicegate_gatefile import target_policy
+from sluicegate_gatefile import stack_policies, target_policy, target_template
 from support.template import ROOT, TEMPLATE, Json
 
 LONGEST_STACK: Final = "s" * 51
@@ -57,7 +57,23 @@ def expanded(parameters: Mapping[str, Any] | None = None, *, stack: str = LONGES
             resource["Properties"][key] = "s3://bucket/key"
     with mock.patch.dict(os.environ, {"AWS_DEFAULT_REGION": "ap-southeast-1"}):
         found: Json = transform(template, dict(values), _NoManagedPolicies())
-    return _Resolver(found, values, stack).resolved()
+    return resolve(found, values, stack=stack)
+
+
+def resolve(
+    template: Json,
+    parameters: Mapping[str, Any],
+    *,
+    stack: str = LONGEST_STACK,
+    account: str = "1" * 12,
+    region: str = "ap-southeast-99",
+    partition: str = "aws-us-gov",
+) -> Json:
+    """A template's resources and outputs in one place, without what conditions leave out.
+
+    Raises AssertionError for a reference to nothing.
+    """
+    return _Resolver(template, parameters, stack, account, region, partition).resolved()
 
 
 class _NoManagedPolicies:
@@ -68,15 +84,23 @@ class _NoManagedPolicies:
 
 
 class _Resolver:
-    def __init__(self, template: Json, parameters: Mapping[str, Any], stack: str) -> None:
+    def __init__(
+        self,
+        template: Json,
+        parameters: Mapping[str, Any],
+        stack: str,
+        account: str,
+        region: str,
+        partition: str,
+    ) -> None:
         self._template = template
         self._parameters = parameters
         self._pseudo = {
-            "AWS::AccountId": "1" * 12,
+            "AWS::AccountId": account,
             "AWS::NoValue": ABSENT,
-            "AWS::Partition": "aws-us-gov",
-            "AWS::Region": "ap-southeast-99",
-            "AWS::StackId": f"arn:aws-us-gov:cloudformation:ap-southeast-99:1:stack/{stack}/{'0' * 47}",
+            "AWS::Partition": partition,
+            "AWS::Region": region,
+            "AWS::StackId": f"arn:{partition}:cloudformation:{region}:1:stack/{stack}/{'0' * 47}",
             "AWS::StackName": stack,
             "AWS::URLSuffix": "amazonaws.com",
         }
@@ -143,6 +167,14 @@ class _Resolver:
                 return all(map(self._value, argument))
             case "Fn::Or":
                 return any(map(self._value, argument))
+            case "Fn::Split":
+                separator, value = map(self._value, argument)
+                return value.split(separator)
+            case "Fn::FindInMap":
+                name, first, second = map(self._value, argument)
+                found = self._template["Mappings"][name]
+                assert second in found.get(first, {}), f"{name} has no value for {first} and {second}"
+                return found[first][second]
             case "Fn::Transform":
                 return self._value(_included(argument["Parameters"]["Location"]))
         raise AssertionError(f"{function} is not known")
@@ -173,9 +205,9 @@ class _Resolver:
         if attribute.endswith("Arn"):
             form = ARNS[kind, attribute]
             return form.format(
-                partition="aws-us-gov",
-                at=f"ap-southeast-99:{'1' * 12}",
-                account="1" * 12,
+                partition=self._pseudo["AWS::Partition"],
+                at=f"{self._pseudo['AWS::Region']}:{self._pseudo['AWS::AccountId']}",
+                account=self._pseudo["AWS::AccountId"],
                 name=self._physical(name),
                 bus=self._stack,
             )
@@ -184,7 +216,10 @@ class _Resolver:
     def _physical(self, name: str) -> str:
         """Its given name, or one as CloudFormation makes it: stack, logical id, and 12 characters."""
         given = self._resources[name].get("Properties", {})
-        for key in ("FunctionName", "QueueName", "RoleName", "LogGroupName", "StateMachineName", "LayerName"):
+        for key in (
+            *("FunctionName", "QueueName", "RoleName", "LogGroupName", "StateMachineName", "LayerName"),
+            "BucketName",
+        ):
             if key in given:
                 return str(self._value(given[key]))
         return f"{self._stack}-{name}-{'0' * 12}"
@@ -192,9 +227,15 @@ class _Resolver:
 
 def _included(location: str) -> Any:
     """What the build puts there."""
-    if location.startswith("build/target-policy"):
+    if location.startswith("build/"):
         report = gatefile.check(ROOT / "sluicegate.yaml")
         assert report.gate
-        number = re.search(r"-(\d+)\.json$", location)
-        return target_policy.of(report.gate)[int(number[1]) - 1 if number else 0]
+        targets = target_template.stacks(report.gate, own_functions=()).values()
+        if location == "build/target-roles.json":
+            return stack_policies.roles(targets)
+        if location == "build/target-events.json":
+            return stack_policies.events(targets)
+        number = re.search(r"target-policy(-(\d+))?\.json$", location)
+        assert number, location
+        return target_policy.of(report.gate)[int(number[2] or 1) - 1]
     return yaml.safe_load((ROOT / Path(location)).read_text())

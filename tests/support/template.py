@@ -39,10 +39,15 @@ def _long_form(loader: yaml.SafeLoader, tag: str, node: yaml.Node) -> Json:
 _Loader.add_multi_constructor("!", _long_form)
 
 
+def load(text: str) -> Json:
+    """A template, as CloudFormation reads it."""
+    found: Json = yaml.load(text, _Loader)  # noqa: S506, a SafeLoader
+    return found
+
+
 def read(file: Path) -> Json:
     """Read another template in the same way."""
-    found: Json = yaml.load(file.read_text(), _Loader)  # noqa: S506, a SafeLoader
-    return found
+    return load(file.read_text())
 
 
 TEMPLATE: Final[Json] = read(ROOT / "template.yaml")

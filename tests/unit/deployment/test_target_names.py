@@ -35,7 +35,7 @@ def test_a_name_stays_as_it_is() -> None:
     ("role", "alarms"),
     [
         ("sluicegate-target-eu-central-1", "sluicegate-target-eu-central-1-alarms"),
-        ("/platform/Deploy_Role+1", "Deploy_Role+1-alarms"),
+        ("Deploy_Role+1", "Deploy_Role+1-alarms"),
         ("R" * 57, "R" * 57 + "-alarms"),
         ("R" * 58, "R" * 48 + "-d04c7e72-alarms"),
     ],

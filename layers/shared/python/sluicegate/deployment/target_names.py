@@ -24,10 +24,9 @@ def alarms_role_name(role: str) -> str:
     The stack's bus lets in this role of the target's account. It has at most 64 characters, as IAM takes: a
     digest takes the place of a longer name's end.
     """
-    name = role.rpartition("/")[2]
-    if len(name) > _MAX_NAME - len(_ALARMS):
-        name = f"{name[:48]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
-    return name + _ALARMS
+    if len(role) > _MAX_NAME - len(_ALARMS):
+        role = f"{role[:48]}-{hashlib.sha256(role.encode()).hexdigest()[:8]}"
+    return role + _ALARMS
 
 
 def alarms_rule_name(role: str) -> str:

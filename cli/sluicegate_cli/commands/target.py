@@ -1,0 +1,92 @@
+"""`sluicegate target`: the CloudFormation template of a target, or the gate file's targets."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from sluicegate.gate.policy import Gate
+from sluicegate_cli.exit_codes import ExitCode
+from sluicegate_cli.layout import Column
+from sluicegate_cli.screen import Screen
+from sluicegate_gatefile import target_template
+from sluicegate_gatefile.compile import check, own_function_names
+from sluicegate_gatefile.diagnostics import did_you_mean
+
+
+@click.command("target")
+@click.argument("name", required=False)
+@click.option(
+    "--gate-file",
+    "file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default="sluicegate.yaml",
+    show_default=True,
+    help="The gate file.",
+)
+@click.option("--allow-loopback", is_flag=True, help="Allow http issuers on this machine, as on the stand.")
+@click.option(
+    "--stack-name",
+    default="sluicegate",
+    show_default=True,
+    help="The name of Sluicegate's own stack, whose functions no target's role may touch.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Without NAME: print one JSON document to stdout.")
+@click.pass_context
+def command(
+    ctx: click.Context, name: str | None, file: Path, allow_loopback: bool, stack_name: str, as_json: bool
+) -> None:
+    """Print the CloudFormation template of target NAME, to deploy in its account and region.
+
+    Without NAME, list the gate file's targets. The build writes the same templates to build/targets/. Exit
+    codes: 0, or 2 if the gate file has an error.
+
+    \b
+      sluicegate target
+      sluicegate target prod-eu > prod-eu.yaml
+    """
+    if not file.exists():
+        raise click.UsageError(f"there is no gate file {file}: name it with --gate-file")
+    report = check(file, allow_loopback=allow_loopback, stack_name=stack_name)
+    if report.gate is None:
+        for found in report.diagnostics:
+            if found.severity == "error":
+                click.echo(found, err=True)
+        ctx.exit(ExitCode.USAGE)
+    stacks = target_template.stacks(report.gate, own_functions=own_function_names(stack_name))
+    if name is None:
+        _list(Screen(as_json=as_json), file, report.gate, stacks)
+    elif name not in stacks:
+        hint = did_you_mean(name, tuple(stacks))
+        raise click.UsageError(f"{file} has no target {name!r}{hint}: `sluicegate target` lists them")
+    else:
+        click.echo(target_template.template(stacks[name], list(stacks.values())), nl=False)
+
+
+def _list(screen: Screen, file: Path, gate: Gate, stacks: dict[str, target_template.TargetStack]) -> None:
+    rows: list[dict[str, Any]] = [
+        {
+            "name": stack.name,
+            "account": stack.account,
+            "region": stack.region,
+            "role": stack.role,
+            "external_id": stack.external_id,
+            "bucket": stack.values["Bucket"],
+            "digest": stack.digest,
+            "stages": [stage.name for stage in gate.stages.values() if stage.target.name == stack.name],
+        }
+        for stack in stacks.values()
+    ]
+    screen.document({"file": str(file), "targets": rows})
+    if screen.as_json:
+        return
+    if not rows:
+        screen.line(
+            f"{file} has no targets: its functions are in the account and region of Sluicegate's stack"
+        )
+        return
+    shown = ("name", "account", "region", "role", "digest")
+    screen.table(
+        [Column(name, wrap=True) for name in (*shown, "stages")],
+        [(*(str(row[name]) for name in shown), ", ".join(row["stages"])) for row in rows],
+    )
