@@ -78,7 +78,8 @@ deploy: setup ## sam deploy to the AWS account of your credentials (ARGS: more o
 	@$(BIN)/python -m sluicegate_cli.deploying $(ARGS)
 	@$(MAKE) --no-print-directory build
 	@[ -z "$$AWS_REGION" ] || export AWS_DEFAULT_REGION="$${AWS_DEFAULT_REGION:-$$AWS_REGION}"; \
-	$(BIN)/sam deploy $(ARGS) && $(BIN)/python -m sluicegate_cli.deployed $(ARGS)
+	$(BIN)/sam deploy $(ARGS) && $(BIN)/python -m sluicegate_cli.deployed $(ARGS) && \
+	$(BIN)/python -m sluicegate_cli.deployed_targets $(ARGS)
 
 lock: setup ## write the locks again, from the *.in files
 	@for each in uv emulator runtime-image checkov; do $(COMPILE) requirements/$$each.in -o requirements/$$each.txt; done

@@ -73,6 +73,11 @@ _FUNCTION: Final = PatternParam("name", r"[A-Za-z0-9_-]{1,64}", "a function's na
     help="Check Sluicegate's own stack in AWS, with your own AWS credentials.",
 )
 @click.option(
+    "--target",
+    metavar="NAME",
+    help="Check this target of the gate file, with AWS credentials of its own account.",
+)
+@click.option(
     "--try",
     "attempt",
     is_flag=True,
@@ -98,6 +103,7 @@ def command(
     log: Path | None,
     function: str | None,
     stack: str | None,
+    target: str | None,
     attempt: bool,
     yes: bool,
     show_account: bool,
@@ -109,7 +115,8 @@ def command(
     Three checks come first: the issuer matches exactly, the audience is restricted, keys and tokens rotate.
     Then whether the API responds, and what the rules allow. The input is an address and a token (in the job
     itself, SLUICEGATE_URL and SLUICEGATE_ID_TOKEN), a job's log, or a function. After `make deploy`, --stack
-    checks the stack and its account. Exit codes: 0 if nothing is wrong, 1 if something is.
+    checks the stack and its account, and --target what is in another one. Exit codes: 0 if nothing is wrong,
+    1 if something is.
 
     \b
       sluicegate doctor
@@ -118,6 +125,7 @@ def command(
       sluicegate doctor --log job.log
       sluicegate doctor --function orders-api --region eu-central-1
       sluicegate doctor --stack sluicegate
+      sluicegate doctor --target prod-eu
       sluicegate doctor --stack sluicegate --try --json > report.json
     """
     screen = Screen(as_json=as_json)
@@ -127,16 +135,20 @@ def command(
         raise click.UsageError("--try creates a function and a role: add --yes if nobody can be asked")
     given = _token(token_file)
     connect = url is not None or given is not None
-    if not (connect or log or function or stack):
-        raise click.UsageError("nothing to check: specify a URL and a token, --log, --function or --stack")
+    if not (connect or log or function or stack or target):
+        raise click.UsageError(
+            "nothing to check: specify a URL and a token, --log, --function, --stack or --target"
+        )
     gate = cache(lambda: _gate(screen, gate_file, stack_name=stack or "sluicegate"))
     findings = _of_log(log) if log else []
-    if (connect and not (log or function or stack)) or (given and connect):
+    if (connect and not (log or function or stack or target)) or (given and connect):
         findings += Examination(url, given, request, *gate()).findings()
     if function:
         from sluicegate_cli.doctor import aws_checks  # imports boto3
 
         findings += aws_checks.examine(function, region)
+    if target:
+        findings += _of_target(target, stack or "sluicegate", *gate())
     report: dict[str, Any] = {}
     interrupted = False
     if stack:
@@ -190,7 +202,30 @@ def _of_stack(
     if options.show_account:
         return findings, report, examination.interrupted
     masked = json.loads(stack_examination.mask(json.dumps(report), account))
+    for other in sorted(examination.target_accounts):
+        findings = stack_examination.masked(findings, other)
     return stack_examination.masked(findings, account), masked, examination.interrupted
+
+
+def _of_target(name: str, stack_name: str, gate: Gate | None, error: Finding | None) -> list[Finding]:
+    """Examine a target of the local gate file."""
+    if error:
+        return [error]
+    if gate is None:
+        raise click.UsageError("--target needs the gate file: use --gate-file, or run this where it is")
+    from sluicegate_cli.doctor import aws_calls, target_checks  # with PyYAML
+    from sluicegate_gatefile.compile import own_function_names
+    from sluicegate_gatefile.target_template import stacks
+
+    targets = stacks(gate, own_functions=own_function_names(stack_name))
+    if name not in targets:
+        raise click.UsageError(f"the gate file has no target {name!r}: `sluicegate target` lists them")
+    aws = aws_calls.connect(targets[name].region, what="--target")
+    try:
+        return list(target_checks.of_own_account(aws, targets[name]))
+    except aws_calls.CouldNotCheck as problem:
+        verdict = Verdict.WRONG if isinstance(problem, aws_calls.NoAccess) else Verdict.UNKNOWN
+        return [Finding(target_checks.ACCOUNT, verdict, problem.seen, problem.change)]
 
 
 def _agreed(about: str, *, yes: bool) -> bool:

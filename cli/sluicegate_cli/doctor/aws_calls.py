@@ -38,6 +38,7 @@ _INVALID: Final = frozenset(
 )
 _MISSING: Final = frozenset(
     {
+        "404",  # of a HEAD request, which has no body with a code
         "AWS.SimpleQueueService.NonExistentQueue",
         "NoSuchEntity",
         "NotFoundException",
@@ -52,6 +53,7 @@ _PREFIXES: Final = {"stepfunctions": "states"}
 _PERMISSIONS: Final = {
     ("apigateway", "GetAccount"): "apigateway:GET (on /account)",
     ("lambda", "Invoke"): "lambda:InvokeFunction",
+    ("s3", "HeadBucket"): "s3:ListBucket",
     ("lambda", "GetLayerVersionByArn"): "lambda:GetLayerVersion",
 }
 

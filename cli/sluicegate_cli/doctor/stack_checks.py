@@ -136,8 +136,8 @@ def target_role(aws: AwsCalls, stack: DeployedStack) -> Iterator[Finding]:
 
 
 def _of_trust(document: Mapping[str, Any], role: str, deployer: str, stack_id: str) -> Iterator[Finding]:
-    statements = [one for one in _listed(document.get("Statement")) if one.get("Effect") == "Allow"]
-    others = sorted({arn for one in statements for arn in _principals(one) if arn != deployer})
+    statements = [one for one in listed(document.get("Statement")) if one.get("Effect") == "Allow"]
+    others = sorted({arn for one in statements for arn in principals(one) if arn != deployer})
     change = (
         f"Restore the trust policy of {role} as the template has it: `make deploy` after drift detection."
     )
@@ -148,13 +148,13 @@ def _of_trust(document: Mapping[str, Any], role: str, deployer: str, stack_id: s
         seen = f"{', '.join(others)} may assume {role}{hint}"
         yield Finding(TARGET_ROLE, Verdict.WRONG, seen, change)
         return
-    assuming = [one for one in statements if "sts:AssumeRole" in _listed(one.get("Action"))]
+    assuming = [one for one in statements if "sts:AssumeRole" in listed(one.get("Action"))]
     unbound = [
         one
         for one in assuming
-        if _listed((one.get("Condition") or {}).get("StringEquals", {}).get("sts:ExternalId")) != [stack_id]
+        if listed((one.get("Condition") or {}).get("StringEquals", {}).get("sts:ExternalId")) != [stack_id]
     ]
-    actions = {action for one in statements for action in _listed(one.get("Action"))}
+    actions = {action for one in statements for action in listed(one.get("Action"))}
     if not assuming:
         seen = f"the deployer may not assume {role}"
     elif unbound:
@@ -167,16 +167,18 @@ def _of_trust(document: Mapping[str, Any], role: str, deployer: str, stack_id: s
     yield Finding(TARGET_ROLE, Verdict.WRONG, seen, change)
 
 
-def _principals(statement: Mapping[str, Any]) -> Iterator[str]:
+def principals(statement: Mapping[str, Any]) -> Iterator[str]:
+    """Yield whom a statement of a trust policy is about."""
     principal = statement.get("Principal")
     if isinstance(principal, Mapping):
         for kind, who in principal.items():
-            yield from (one if kind == "AWS" else f"{kind} {one}" for one in _listed(who))
+            yield from (one if kind == "AWS" else f"{kind} {one}" for one in listed(who))
     else:
         yield "anybody" if principal == "*" else str(principal or "an excluded list (NotPrincipal)")
 
 
-def _listed(value: Any) -> list[Any]:
+def listed(value: Any) -> list[Any]:
+    """Return the values of a policy's element, which may be one, several or none."""
     if value is None:
         return []
     return list(value) if isinstance(value, (list, tuple)) else [value]

@@ -63,6 +63,7 @@ class StackExamination:
     stack: DeployedStack | None = None
     answers: list[Answer] = field(default_factory=list)
     interrupted: bool = False
+    target_accounts: set[str] = field(default_factory=set)
 
     def findings(self) -> list[Finding]:
         """Return the findings, in the order in which to fix them."""
@@ -101,7 +102,19 @@ class StackExamination:
             yield from gate_checks.of_digest(gate, self.gate, self.gate_path)
             for title, of_gate in _GATE_CHECKS:
                 yield from looked(title, lambda of_gate=of_gate: of_gate(self.aws, gate))  # type: ignore[misc]
+            yield from self._of_targets(stack, gate)
         yield from self._of_endpoint(stack, deployed)
+
+    def _of_targets(self, stack: DeployedStack, gate: Gate) -> Iterator[Finding]:
+        if gate.targets:
+            from sluicegate_cli.doctor import target_checks  # with PyYAML
+            from sluicegate_gatefile.compile import own_function_names
+            from sluicegate_gatefile.target_template import stacks
+
+            deployer = stack.outputs.get("DeployerRoleArn", "")
+            targets = stacks(gate, own_functions=own_function_names(stack.name))
+            self.target_accounts = {target.account for target in targets.values()}
+            yield from target_checks.of_targets(self.aws, stack.account, deployer, targets)
 
     def _of_endpoint(self, stack: DeployedStack, gate: Gate | None) -> Iterator[Finding]:
         output = stack.outputs["Endpoint"]
