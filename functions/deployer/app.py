@@ -26,7 +26,7 @@ def service() -> Deployer:
     settings = DeployerSettings.from_environment()
     store = Store(clients.client("dynamodb"), settings.table)
     artifacts = Artifacts(clients.client("s3"), settings.bucket)
-    runner = Runner(store, artifacts, Targets(settings, clients.client("sts")))
+    runner = Runner(store, artifacts, Targets(settings, clients.sts_of))
     return Deployer(store, runner, TaskTokens(clients.client("stepfunctions")), log_change)
 
 

@@ -17,7 +17,7 @@ import httpx2
 import pytest
 from botocore.exceptions import ClientError
 
-from sluicegate.deployer.target import session_policy
+from sluicegate.deployer.sessions import session_policy
 from sluicegate.deployment.durations import timestamp
 from sluicegate.deployment.model import Deployment, Requester, Status
 from sluicegate.deployment.plan import Plan, Target, TrafficStep

@@ -75,6 +75,9 @@ class FakeTargets:
     def forget(self, deployment: Deployment) -> None:
         """There are no sessions to forget."""
 
+    def writer(self, _: Deployment) -> Artifacts:
+        raise AssertionError("nothing is copied within the stack's own account and region")
+
     def _function(self, name: str) -> FunctionApi:
         return FunctionApi(cast(Any, self.model), name, self._single_attempt_client)
 

@@ -40,6 +40,7 @@ _MEMBERS: Final = {"failed check": "check", "running": "deployment"}
 _OF_REASON: Final[Mapping[str, str]] = {
     "function_not_found": "Create the function in the stage's account and region, or correct its name.",
     "target_denied": "Deploy the gate file (`make deploy`): the target role is made from its `functions`.",
+    "target_unreachable": "Deploy the target's stack, and enable its region for the account.",
     "aws_refused": "See the message: it has AWS's own words, and a retry would not help.",
     "artifact_not_found": "Run the job again, to upload the zip again.",
     "alias_moved": "Find out in CloudTrail who else changes the alias, and let only Sluicegate change it.",

@@ -11,13 +11,13 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sluicegate.aws import permissions
-from sluicegate.deployer.target import (
-    Targets,
+from sluicegate.deployer.sessions import (
     request_session,
     session_policy,
     session_tags,
     source_identity,
 )
+from sluicegate.deployer.target import Targets
 from sluicegate.deployment.model import Deployment
 from sluicegate.deployment.plan import Plan, Smoke, Watch
 from sluicegate.settings import DeployerSettings
@@ -41,7 +41,7 @@ def ask(model: StsModel, deployment: Deployment) -> None:
 
 
 def targets(model: StsModel) -> Targets:
-    return Targets(SETTINGS, cast(Any, model))
+    return Targets(SETTINGS, lambda _: cast(Any, model))
 
 
 def test_each_deployment_of_a_busy_deployer_keeps_little_memory() -> None:

@@ -11,7 +11,7 @@ from typing import Any, cast
 import pytest
 
 from sluicegate.aws.secrets import ROTATION_OVERLAP
-from sluicegate.deployer.target import session_tags, source_identity
+from sluicegate.deployer.sessions import session_tags, source_identity
 from sluicegate.deployment.durations import timestamp
 from sluicegate.deployment.model import Status
 from sluicegate.deployment.ulid import new_id

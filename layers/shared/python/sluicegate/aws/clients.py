@@ -30,6 +30,15 @@ S3_CONFIG: Final = Config(
 )
 
 
+TRANSFER_CONFIG: Final = Config(
+    # urllib3 sends with the connection's timeout. What fails is tried again from the start.
+    connect_timeout=10,
+    read_timeout=60,
+    retries={"mode": "standard", "total_max_attempts": 1},
+)
+"""For an object that is written to another region."""
+
+
 def single_attempt(read_timeout: int) -> Config:
     """Return the configuration for a call that must not be repeated; `read_timeout` is in seconds."""
     return Config(read_timeout=read_timeout, retries={"mode": "standard", "total_max_attempts": 1})
@@ -52,6 +61,16 @@ def client(service: Literal["sts"]) -> "STSClient": ...
 def client(service: Any) -> Any:
     """Return the process's client for a service: made at first use, then kept."""
     return _client(service)
+
+
+@cache
+def sts_of(region: str | None) -> "STSClient":
+    """Return the process's client for STS in another region, or with None in its own.
+
+    The tokens of a regional endpoint are valid in every region (IAM user guide, "Manage AWS STS in an AWS
+    Region").
+    """
+    return client("sts") if region is None else boto3.client("sts", region_name=region, config=CONFIG)
 
 
 @cache

@@ -5,9 +5,9 @@ after the approval. What can pass until then does not: an alarm that is firing, 
 """
 
 from sluicegate.aws.lambda_ import FunctionApi, FunctionVersion
-from sluicegate.aws.s3 import Artifacts
+from sluicegate.deployer.copying import CodeSource
 from sluicegate.deployer.lookups import check_expected_version, read_alias, read_version
-from sluicegate.deployer.publish import find_artifact, is_reusable
+from sluicegate.deployer.publish import is_reusable
 from sluicegate.deployer.reuse import read_reused
 from sluicegate.deployer.target import TargetAccess
 from sluicegate.deployer.verify import find_weights_conflict, missing_hook
@@ -20,7 +20,7 @@ from sluicegate.store.versions import Versions
 
 
 def preflight(
-    deployment: Deployment, target: TargetAccess, artifacts: Artifacts, versions: Versions
+    deployment: Deployment, target: TargetAccess, source: CodeSource, versions: Versions
 ) -> Outcome:
     """Return ApprovalRequested, or why an approval would be in vain.
 
@@ -33,7 +33,7 @@ def preflight(
     if failure := check_expected_version(deployment, original):
         return failure
     if deployment.version is None:
-        if missing := _missing_artifact(deployment, function, latest, artifacts, versions):
+        if missing := _missing_artifact(deployment, function, latest, source, versions):
             return missing
         new = latest
     else:
@@ -64,17 +64,16 @@ def _missing_artifact(
     deployment: Deployment,
     function: FunctionApi,
     latest: FunctionVersion,
-    artifacts: Artifacts,
+    source: CodeSource,
     versions: Versions,
-) -> PermanentFailure | None:
-    """Return the failure where publishing needs an artifact that is not in the bucket."""
+) -> Outcome | None:
+    """Return the failure where publishing needs an artifact that is missing or cannot be copied."""
     known = versions.published(deployment.plan.target, deployment.function, deployment.sha256)
     if is_reusable(function, known, deployment.sha256, latest):
         return None
     if latest.code_sha256 == deployment.sha256 and latest.last_update_status == "Successful":
         return None
-    artifact = find_artifact(artifacts, deployment)
-    return artifact if isinstance(artifact, PermanentFailure) else None
+    return source.find_problem(deployment)
 
 
 def _missing_alarm(target: TargetAccess, watch: Watch | None) -> PermanentFailure | None:

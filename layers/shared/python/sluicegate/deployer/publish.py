@@ -8,7 +8,8 @@ from typing import Final
 
 from sluicegate.aws.lambda_ import FunctionApi, FunctionVersion, LambdaConflict, LambdaNotFound
 from sluicegate.aws.lambda_settings import SettingsDifference, difference
-from sluicegate.aws.s3 import Artifacts, StoredArtifact, object_key
+from sluicegate.aws.s3 import object_key
+from sluicegate.deployer.copying import CodeLocation, CodeSource
 from sluicegate.deployer.lookups import check_expected_version, check_state, read_alias
 from sluicegate.deployer.weights import refused_by_alias
 from sluicegate.deployment.model import Deployment
@@ -55,7 +56,7 @@ class Publisher:
 
     locks: Locks
     versions: Versions
-    artifacts: Artifacts
+    source: CodeSource
     sleep: Callable[[float], None]
 
     def publish(self, deployment: Deployment, function: FunctionApi) -> PublishResult:
@@ -115,17 +116,13 @@ class Publisher:
             return settled
         if _KEY_DENIED.search(settled.code_error) and not settled.source_kms_key:
             return _unknown_key(settled)
-        artifact = find_artifact(self.artifacts, deployment)
-        if isinstance(artifact, PermanentFailure):
-            return artifact
+        code = self.source.locate(deployment)
+        if not isinstance(code, CodeLocation):
+            return code
         if not self.locks.renew_publish_lock(deployment):
             return LockLost()
-        updated = function.update_code(
-            self.artifacts.bucket,
-            object_key(deployment.function, deployment.sha256),
-            artifact.version,
-            settled,
-        )
+        key = object_key(deployment.function, deployment.sha256)
+        updated = function.update_code(code.bucket, key, code.version, settled)
         if updated.code_sha256 != deployment.sha256:
             return PermanentFailure("code_mismatch", "Lambda has different code from what was accepted")
         settled = self._wait_for_update(function, updated)
@@ -161,17 +158,6 @@ class Publisher:
             self.sleep(delay)
             version = function.version()
         return Pending(f"the function's update is {version.last_update_status}, its state {version.state}")
-
-
-def find_artifact(artifacts: Artifacts, deployment: Deployment) -> StoredArtifact | PermanentFailure:
-    """Return the stored artifact with the accepted digest, or why there is none."""
-    artifact = artifacts.find(deployment.function, deployment.sha256)
-    if artifact is None:
-        return PermanentFailure("artifact_not_found", f"artifact {deployment.sha256} was not uploaded")
-    if artifact.sha256 != deployment.sha256:
-        message = "the checksum of the stored artifact does not match its name"
-        return PermanentFailure("artifact_mismatch", message)
-    return artifact
 
 
 def is_reusable(

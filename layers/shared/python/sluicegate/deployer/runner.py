@@ -21,6 +21,8 @@ from sluicegate.aws.lambda_ import (
     StaleLambdaRevision,
 )
 from sluicegate.aws.s3 import Artifacts
+from sluicegate.deployer import refusals
+from sluicegate.deployer.copying import CodeSource
 from sluicegate.deployer.observe import observe
 from sluicegate.deployer.origins import Origins
 from sluicegate.deployer.preflight import preflight
@@ -28,9 +30,10 @@ from sluicegate.deployer.publish import Publisher, PublishResult
 from sluicegate.deployer.restore import AliasRestorer, look_again
 from sluicegate.deployer.reuse import before_approval, reuse
 from sluicegate.deployer.shift import AliasMover
-from sluicegate.deployer.target import Targets
+from sluicegate.deployer.target import StsUnreachable, Targets
 from sluicegate.deployer.verify import verify
 from sluicegate.deployment.model import Deployment, Status
+from sluicegate.deployment.plan import Plan
 from sluicegate.rollout.actions import (
     Abort,
     Action,
@@ -75,10 +78,10 @@ class Runner:
     ) -> None:
         self._locks = store.locks
         self._versions = store.versions
-        self._artifacts = artifacts
         self._targets = targets
         self._clock = clock
-        self._publisher = Publisher(store.locks, store.versions, artifacts, sleep)
+        self._source = CodeSource(artifacts, targets, clock)
+        self._publisher = Publisher(store.locks, store.versions, self._source, sleep)
         self._mover = AliasMover(store.locks, store.deployments)
         self._restorer = AliasRestorer(store.locks)
         self._origins = Origins(store.versions, store.deployments)
@@ -111,7 +114,7 @@ class Runner:
             failed = Denied if error.denied else TransientFailure
             return PublishResult(failed(error.code, error.message))
         except (ClientError, BotoCoreError) as error:
-            return PublishResult(_aws_outcome(error))
+            return PublishResult(_aws_outcome(error, deployment.plan))
 
     def _look_again(self, deployment: Deployment, action: Restore, failed: Outcome) -> Outcome:
         """Read the alias before it counts as unknown: it may be restored, or known not to be."""
@@ -150,7 +153,7 @@ class Runner:
         if deployment.status is not Status.AWAITING_APPROVAL:
             try:
                 target = self._targets.access(deployment)
-                return preflight(deployment, target, self._artifacts, self._versions)
+                return preflight(deployment, target, self._source, self._versions)
             except LambdaUnavailable:  # that says nothing: all of it is looked at again after the approval
                 return ApprovalRequested()
         if deployment.version is None:
@@ -163,7 +166,7 @@ class Runner:
     def _lambda_outcome(self, error: LambdaError, deployment: Deployment) -> Outcome:
         """Return what an error of Lambda means. Only a second answer makes a function count as missing."""
         if not isinstance(error, LambdaNotFound):
-            return _lambda_outcome(error)
+            return _lambda_outcome(error, deployment.plan)
         try:
             self._targets.access(deployment).function.version()
         except LambdaNotFound:
@@ -172,14 +175,17 @@ class Runner:
             message = f"function {deployment.function} does not exist in {location}"
             return PermanentFailure("function_not_found", message)
         except LambdaError as second:
-            return _lambda_outcome(second)
+            return _lambda_outcome(second, deployment.plan)
         except (ClientError, BotoCoreError) as second:  # a new session was needed
-            return _aws_outcome(second)
+            return _aws_outcome(second, deployment.plan)
         return TransientFailure(error.code, f"Lambda did not find something that was there: {error.message}")
 
 
-def _lambda_outcome(error: LambdaError) -> Outcome:
+def _lambda_outcome(error: LambdaError, plan: Plan) -> Outcome:
     match error:
+        case LambdaAccessDenied() if plan.role and error.code in refusals.UNKNOWN_CREDENTIALS:
+            message = f"{refusals.where(plan)}: Lambda does not know the account: is the region enabled?"
+            return Denied(error.code, f"{message} {error.message}")
         case LambdaAccessDenied():
             return Denied(error.code, f"the target role is not allowed to do this: {error.message}")
         case StaleLambdaRevision():
@@ -193,8 +199,14 @@ def _lambda_outcome(error: LambdaError) -> Outcome:
             return PermanentFailure("lambda_refused", message, {"error": error.code})
 
 
-def _aws_outcome(error: ClientError | BotoCoreError) -> Outcome:
+def _aws_outcome(error: ClientError | BotoCoreError, plan: Plan) -> Outcome:
     """Map an error of S3, STS, CloudWatch, DynamoDB or Step Functions, with AWS's own words."""
+    if isinstance(error, StsUnreachable):
+        return refusals.unreachable(plan, error.code)
+    if plan.role and isinstance(error, ClientError) and error.operation_name == "AssumeRole":
+        refusal = refusals.of_entry(error, plan)
+        if refusal is not None:
+            return refusal
     code, message = error_code(error), error_message(error)
     call = error.operation_name if isinstance(error, ClientError) else "a call"
     match classify(error):

@@ -18,6 +18,10 @@ class Target:
     region: str
 
 
+OWN_TARGET_NAME = "default"
+"""How the API calls the stack's own account and region."""
+
+
 @dataclass(frozen=True)
 class TrafficStep:
     """One step of a plan: `percent` (1 to 100) of the traffic, then `bake` seconds before the next."""
@@ -93,6 +97,9 @@ class Plan:
     whether an older pipeline of the same project is refused. The version may have `unapproved_percent` of the
     traffic before the approval; with 0, none of the new code reaches the target before it. `proposed`: the
     request only proposes this, so it ends no other deployment before the approval.
+
+    `role` is the one by which the deployer enters a target of the gate file, with `external_id`, and
+    `target_name` that target's name. All three are None for the stack's own account, region and role.
     """
 
     target: Target
@@ -106,3 +113,6 @@ class Plan:
     ordered: bool = False
     unapproved_percent: int = 0
     proposed: bool = False
+    role: str | None = None
+    external_id: str | None = None
+    target_name: str | None = None

@@ -5,18 +5,23 @@ from typing import Any
 
 from sluicegate.deployment.durations import duration, timestamp
 from sluicegate.deployment.model import AliasState, Deployment, Origin, until
-from sluicegate.deployment.plan import Plan
+from sluicegate.deployment.plan import OWN_TARGET_NAME, Plan, Target
 
 
 def _alias_view(state: AliasState | None) -> dict[str, Any] | None:
     return {"version": state.version, "weights": dict(state.weights)} if state else None
 
 
+def target_view(target: Target, name: str | None) -> dict[str, str]:
+    """A target as the API shows it: the stack's own has no name in the record."""
+    return {"name": name or OWN_TARGET_NAME, "account": target.account, "region": target.region}
+
+
 def plan_view(plan: Plan) -> dict[str, Any]:
     """The plan as the API shows it: of a smoke test that there is one, not what is sent and expected."""
     watch = plan.watch
     return {
-        "target": {"account": plan.target.account, "region": plan.target.region},
+        "target": target_view(plan.target, plan.target_name),
         "alias": plan.alias,
         "steps": [{"percent": step.percent, "bake": duration(step.bake)} for step in plan.steps],
         "smoke": plan.smoke is not None,

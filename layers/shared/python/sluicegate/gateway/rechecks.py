@@ -58,6 +58,11 @@ def _placement(context: Context, deployment: Deployment) -> None:
             f"the gate file in force does not place {deployment.function} in {deployment.stage} at alias"
             f" {plan.alias} in {plan.target.account} {plan.target.region} any more: request it again"
         )
+    if (placement.target.role, placement.target.external_id) != (plan.role, plan.external_id):
+        raise unprocessable(
+            f"the gate file in force enters target {placement.target.name} by another role or external id:"
+            " request it again"
+        )
 
 
 def _requires(context: Context, deployment: Deployment) -> None:

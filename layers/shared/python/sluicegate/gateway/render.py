@@ -5,7 +5,8 @@ from typing import Any
 
 from sluicegate.deployment.durations import duration
 from sluicegate.deployment.model import Deployment, Origin
-from sluicegate.deployment.views import origin_view, plan_view, view
+from sluicegate.deployment.plan import Target
+from sluicegate.deployment.views import origin_view, plan_view, target_view, view
 from sluicegate.gateway.admission.resolve import Resolved
 from sluicegate.gateway.http import GatewayResponse
 from sluicegate.gateway.requests.bodies import DeploymentRequest
@@ -168,7 +169,7 @@ def _function_view(serving: Sequence[Serving]) -> dict[str, Any]:
             "artifact": {"sha256": one.sha256},
             "weights": dict(one.weights),
             "alias": one.alias,
-            "target": {"account": one.account, "region": one.region},
+            "target": target_view(Target(one.account, one.region), one.target_name),
             "deployment": one.deployment,
             "sha": one.built and one.built.by.sha,
             "ref": one.built and one.built.by.ref,

@@ -133,10 +133,14 @@ class PermanentFailure:
 
 @dataclass(frozen=True)
 class TransientFailure:
-    """The action failed and is worth retrying, or it took effect and the response was lost."""
+    """The action failed and is worth retrying, or it took effect and the response was lost.
+
+    `unreachable` if a target of the gate file does not answer at all.
+    """
 
     code: str
     message: str
+    unreachable: bool = False
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,9 @@ Changes of IAM's take seconds to spread (IAM user guide, "Changes that I make ar
 visible", read on 2026-11-26).
 """
 
+UNREACHABLE_SECONDS: Final = 30
+"""Seconds for which a target that does not answer is tried, before any of its traffic is moved."""
+
 RESTORE_SECONDS: Final = 3_600
 """Seconds for which a way back is tried, whatever it fails with that may pass."""
 
@@ -317,17 +320,21 @@ def recovered(before: Deployment, after: Deployment, now: float) -> Deployment:
 def retry(deployment: Deployment, outcome: TransientFailure, now: float) -> Deployment:
     """Record the failed attempt, and retry for RETRY_SECONDS from the first in a row.
 
-    Only time ends it: whatever wakes the rollout early uses nothing up. A way back has RESTORE_SECONDS.
+    Only time ends it: whatever wakes the rollout early uses nothing up. A way back has RESTORE_SECONDS, and
+    a target that is unreachable before any traffic UNREACHABLE_SECONDS.
     """
     since = deployment.failing_since or timestamp(now)
+    watched = deployment.status is Status.AWAITING_APPROVAL and deployment.in_steps
+    has_traffic = watched or deployment.status in (Status.SHIFTING, Status.BAKING)
     if deployment.status is Status.ROLLING_BACK:
         is_over, limit = _restore_timed_out(deployment, now), RESTORE_SECONDS
     else:
-        is_over, limit = now - seconds(since) >= RETRY_SECONDS, RETRY_SECONDS
+        limit = UNREACHABLE_SECONDS if outcome.unreachable and not has_traffic else RETRY_SECONDS
+        is_over = now - seconds(since) >= limit
     if is_over:
-        watched = deployment.status is Status.AWAITING_APPROVAL and deployment.in_steps
         status = Status.BAKING if watched else deployment.status
         code = _CODES_AFTER_RETRIES.get(status, "publish_failed")
+        code = "target_unreachable" if outcome.unreachable else code
         return fail(deployment, Reason(code, outcome.message, {"error": outcome.code}), now)
     message = f"{outcome.message}; retrying for up to {duration(limit)}"
     failures = deployment.failures + 1

@@ -41,7 +41,8 @@ class Serving:
     """What an alias serves since a deployment of Sluicegate's, and who asked for that.
 
     `built` is whose request had the version published first, None if that is unknown; `ref` and `sha` are
-    those of the job that asked for `deployment`.
+    those of the job that asked for `deployment`. `target_name` is that of the gate file, None for the stack's
+    own target.
     """
 
     function: str
@@ -64,6 +65,7 @@ class Serving:
     job_id: str | None = None
     gitlab: str | None = None
     built: Origin | None = None
+    target_name: str | None = None
 
 
 class Versions:
@@ -249,6 +251,7 @@ def _serving_after(deployment: Deployment) -> Serving:
         job_id=by.job_id,
         gitlab=by.gitlab,
         built=deployment.built,
+        target_name=plan.target_name,
     )
 
 

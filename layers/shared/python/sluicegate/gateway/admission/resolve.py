@@ -154,6 +154,7 @@ def _promote(
     plan = _plan(context, request, placement)
     built = serving.built or _published_for(context, target, serving)
     if plan.target != target:
+        check_artifact(context, plan.target, request.function, serving.sha256)
         return Resolved(serving.sha256, plan, rule, built=built)
     if since := context.store.versions.gone_since(target, request.function, serving.version, serving.sha256):
         raise unprocessable(gone_detail(serving.version, request.function, since))
@@ -234,6 +235,20 @@ def gone_detail(version: str, function: str, since: str) -> str:
 # Parts
 
 
+def check_artifact(context: Context, target: Target, function: str, sha256: str) -> None:
+    """Raise 422 unless a version of the digest is known in the target, or can still be published there.
+
+    A version exists in one account and region only; to another one, the same bytes are published again.
+    """
+    if context.store.versions.published(target, function, sha256):
+        return
+    if context.artifacts.find(function, sha256) is None:
+        raise unprocessable(
+            f"artifact {sha256[:12]} of {function} has expired, and was never published in {target.account}"
+            f" {target.region}: upload it again (POST /v1/artifacts), or build and deploy the commit again"
+        )
+
+
 def _plan(context: Context, request: DeploymentRequest, placement: Placement) -> Plan:
     return Plan(
         target=target_of(context, placement),
@@ -245,12 +260,23 @@ def _plan(context: Context, request: DeploymentRequest, placement: Placement) ->
         approval=placement.approval,
         requires=placement.requires,
         ordered=placement.ordered,
+        role=placement.target.role,
+        external_id=placement.target.external_id,
+        target_name=placement.target.name,
     )
 
 
 def _rollback_plan(context: Context, placement: Placement) -> Plan:
     """Return the plan of a rollback: at once, and without approval, for the version was served before."""
-    return Plan(target_of(context, placement), placement.alias, ALL_AT_ONCE, context.gate.digest)
+    return Plan(
+        target_of(context, placement),
+        placement.alias,
+        ALL_AT_ONCE,
+        context.gate.digest,
+        role=placement.target.role,
+        external_id=placement.target.external_id,
+        target_name=placement.target.name,
+    )
 
 
 def _served(context: Context, function: str, placement: Placement) -> list[ServedVersion]:
