@@ -9,7 +9,7 @@ import base64
 import hashlib
 from dataclasses import dataclass, field
 from io import BytesIO
-from typing import Any
+from typing import IO, Any
 
 from support.refusals import refused
 
@@ -31,19 +31,21 @@ class S3Model:
         *,
         Bucket: str,
         Key: str,
-        Body: bytes,
+        Body: bytes | IO[bytes],
         IfNoneMatch: str = "",
         ChecksumSHA256: str = "",
+        ContentType: str = "",
     ) -> dict[str, Any]:
         self._fail("PutObject")
-        if ChecksumSHA256 and ChecksumSHA256 != _checksum(Body):
+        body = Body if isinstance(Body, bytes) else Body.read()
+        if ChecksumSHA256 and ChecksumSHA256 != _checksum(body):
             message = "The SHA256 you specified did not match the calculated checksum."
             raise refused("BadDigest", message, 400, "PutObject")
         if IfNoneMatch == "*" and Key in self.objects:
             message = "At least one of the pre-conditions you specified did not hold"
             raise refused("PreconditionFailed", message, 412, "PutObject")
-        self.objects[Key] = Body
-        return {"VersionId": _version(Key, Body), "ChecksumSHA256": _checksum(Body)}
+        self.objects[Key] = body
+        return {"VersionId": _version(Key, body), "ChecksumSHA256": _checksum(body)}
 
     def head_object(self, *, Bucket: str, Key: str, ChecksumMode: str = "") -> dict[str, Any]:
         """A HEAD has no body, so its error has the status as its code."""
@@ -55,7 +57,7 @@ class S3Model:
         checksum = {"ChecksumSHA256": _checksum(body)} if ChecksumMode == "ENABLED" else {}
         return {"ContentLength": len(body), "VersionId": _version(Key, body), **checksum}
 
-    def get_object(self, *, Bucket: str, Key: str) -> dict[str, Any]:
+    def get_object(self, *, Bucket: str, Key: str, VersionId: str = "") -> dict[str, Any]:
         self._fail("GetObject")
         if Key not in self.objects:
             if not self.may_list:

@@ -33,18 +33,23 @@ _refused = partial(refused, call="AssumeRole")
 
 @dataclass
 class StsModel:
-    """Knows roles by their ARN. All calls within `spreads` seconds of the first one are denied."""
+    """Knows roles by their ARN. All calls within `spreads` seconds of the first one are denied.
+
+    A role with an external id admits nobody without it. A role in `forbidden` is denied by a policy of the
+    caller's organisation.
+    """
 
     clock: Callable[[], float] = lambda: 0.0
     spreads: float = 0.0
     packed: int = PACKED
-    roles: set[str] = field(default_factory=set)
+    roles: dict[str, str | None] = field(default_factory=dict)
+    forbidden: set[str] = field(default_factory=set)
     granted: list[dict[str, Any]] = field(default_factory=list)
     calls: int = 0
     first_call: float | None = None
 
-    def add_role(self, arn: str) -> str:
-        self.roles.add(arn)
+    def add_role(self, arn: str, external_id: str | None = None) -> str:
+        self.roles[arn] = external_id
         return arn
 
     def assume_role(
@@ -88,16 +93,22 @@ class StsModel:
             except ValueError:
                 raise _refused("MalformedPolicyDocument", "This policy contains invalid Json") from None
         is_known = self.clock() - self.first_call >= self.spreads
-        if RoleArn not in self.roles or not is_known:
-            message = f"User: deployer is not authorized to perform: sts:AssumeRole on resource: {RoleArn}"
+        denied = f"User: deployer is not authorized to perform: sts:AssumeRole on resource: {RoleArn}"
+        if RoleArn in self.forbidden:
+            # "with an explicit deny in a service control policy" (IAM user guide, "Troubleshoot access
+            # denied error messages", read on 26 November 2026).
+            message = f"{denied} with an explicit deny in a service control policy"
             raise _refused("AccessDenied", message, 403)
+        if RoleArn not in self.roles or not is_known or self.roles[RoleArn] not in (None, ExternalId):
+            raise _refused("AccessDenied", denied, 403)
         percent = self._packed_percent(tags, Policy)
         if percent > 100:
             what = "Packed size of session tags consumes" if tags else "Packed policy consumes"
             raise _refused("PackedPolicyTooLarge", f"{what} {percent}% of allotted space.")
         self.granted.append({"Tags": tags, "Policy": Policy, "SourceIdentity": SourceIdentity})
+        key = f"ASIA{len(self.granted):016}"
         return {
-            "Credentials": {"AccessKeyId": "id", "SecretAccessKey": "secret", "SessionToken": "token"},
+            "Credentials": {"AccessKeyId": key, "SecretAccessKey": "secret", "SessionToken": "token"},
             "AssumedRoleUser": {
                 "Arn": f"{_session_of(RoleArn)}/{RoleSessionName}",
                 "AssumedRoleId": f"AROA0000000000000000:{RoleSessionName}",
