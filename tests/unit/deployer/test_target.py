@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from sluicegate.aws import permissions
 from sluicegate.deployer.sessions import (
+    copy_policy,
     request_session,
     session_policy,
     session_tags,
@@ -19,7 +20,8 @@ from sluicegate.deployer.sessions import (
 )
 from sluicegate.deployer.target import Targets
 from sluicegate.deployment.model import Deployment
-from sluicegate.deployment.plan import Plan, Smoke, Watch
+from sluicegate.deployment.plan import Plan, Smoke, Target, Watch
+from sluicegate.deployment.target_names import bucket_name
 from sluicegate.settings import DeployerSettings
 from support.plans import plans
 from support.simulation import new_deployment
@@ -119,6 +121,39 @@ def test_a_session_decrypts_artifacts_of_a_key_of_the_operators() -> None:
     assert key not in session_policy(deployment, "aws", "bucket")
 
 
+AWAY = replace(
+    PLAN, target=Target("222222222222", "eu-west-1"), role="target", external_id="3c9e", target_name="west"
+)
+
+
+def test_a_session_in_a_target_reads_that_targets_bucket_only() -> None:
+    allowed = statements(AWAY)
+    bucket = f"arn:aws:s3:::{bucket_name('222222222222', 'eu-west-1', 'target')}"
+    assert allowed["s3:GetObject s3:GetObjectVersion"] == f"{bucket}/orders/*"
+    assert allowed["s3:ListBucket"] == bucket
+    assert "arn:aws:s3:::bucket/" not in str(allowed)
+
+
+def test_a_session_that_copies_writes_one_object_and_has_a_key_only_through_s3() -> None:
+    deployment = replace(new_deployment(0, "ab" * 32), plan=AWAY)
+    write, key = json.loads(copy_policy(deployment, "aws"))["Statement"]
+    bucket = bucket_name("222222222222", "eu-west-1", "target")
+    resource = f"arn:aws:s3:::{bucket}/orders/{'ab' * 32}.zip"
+    assert write == {"Effect": "Allow", "Action": ["s3:PutObject"], "Resource": resource}
+    assert key["Condition"] == {"StringLike": {"kms:ViaService": "s3.eu-west-1.*"}}
+
+
+def test_a_target_is_entered_by_its_own_role_and_external_id() -> None:
+    model = StsModel()
+    model.add_role("arn:aws:iam::222222222222:role/target", "3c9e")
+    deployment = replace(new_deployment(0, "0" * 64), plan=AWAY)
+    targets(model).access(deployment)
+    targets(model).writer(deployment)
+    for other in (replace(AWAY, external_id="stack"), replace(AWAY, role="other"), PLAN):
+        with pytest.raises(ClientError, match="AccessDenied"):
+            targets(model).access(replace(deployment, plan=other))
+
+
 @given(plans())
 def test_a_session_reaches_no_other_function(plan: Plan) -> None:
     names = {"orders", plan.smoke.hook if plan.smoke else None}
@@ -134,6 +169,9 @@ def test_a_session_reaches_no_other_function(plan: Plan) -> None:
     longest = replace(new_deployment(0, "0" * 64, "f" * 64), plan=plan)
     key = f"arn:aws-us-gov:kms:us-gov-west-1:111111111111:key/mrk-{'0' * 32}"
     assert len(session_policy(longest, "aws-us-gov", "b" * 63, key)) <= 2_048
+    away = replace(longest, plan=replace(plan, target=Target("2" * 12, "ap-southeast-99"), role="r" * 64))
+    assert len(session_policy(away, "aws-us-gov", "b" * 63, key)) <= 2_048
+    assert len(copy_policy(away, "aws-us-gov")) <= 2_048
 
 
 def requested_by(**fields: Any) -> Deployment:
@@ -184,6 +222,55 @@ def test_a_source_identity_is_one_that_sts_takes(project: str, webhook: str) -> 
     deployment = requested_by(project_id=project, webhook=webhook, job_id=None)
     ask(model, deployment)
     assert 2 <= len(source_identity(deployment.requested_by)) <= 64
+
+
+@pytest.mark.parametrize(
+    ("fields", "identity"),
+    [
+        ({}, "project-4213-job-302"),
+        ({"job_id": None, "webhook": "orders-tags"}, "project-4213-webhook-orders-tags"),
+        ({"via": "iam+id_token", "principal_id": "AROACALLER11111111111"}, "project-4213-job-302"),
+        (
+            {"via": "iam", "principal_id": "AROACALLER11111111111", "session_name": "ci"},
+            "principal-AROACALLER11111111111-ci",
+        ),
+        ({"via": "iam", "principal_id": "AIDAUSER1111111111111"}, "principal-AIDAUSER1111111111111"),
+        (
+            {"via": "iam", "principal_type": "sso", "session_name": "ada+ops@example.com"},
+            "person-ada+ops@example.com",
+        ),
+        (
+            {"via": "iam", "principal_id": "AROACALLER11111111111", "session_name": "x" * 64},
+            f"principal-AROACALLER11111111111-{'x' * 32}",
+        ),
+    ],
+)
+def test_a_source_identity_names_the_job_the_person_or_the_principal(
+    fields: dict[str, Any], identity: str
+) -> None:
+    assert source_identity(requested_by(**fields).requested_by) == identity
+
+
+def test_a_session_has_the_tags_of_the_principal() -> None:
+    deployment = requested_by(
+        issuer="",
+        project_id="",
+        job_id=None,
+        via="iam",
+        account="222222222222",
+        role="caller",
+        principal_id="AROACALLER11111111111",
+        session_name="ci",
+    )
+    model = sts()
+    ask(model, deployment)
+    assert {tag["Key"]: tag["Value"] for tag in model.granted[0]["Tags"]} == {
+        "Deployment": deployment.id,
+        "Account": "222222222222",
+        "Principal": "AROACALLER11111111111",
+        "Role": "caller",
+        "Session": "ci",
+    }
 
 
 def test_the_tags_of_a_usual_job_stay_below_what_china_takes() -> None:

@@ -150,10 +150,22 @@ def _document(statements: list[dict[str, Any]]) -> str:
 
 
 def source_identity(requester: Requester) -> str:
-    """`project-4213-job-302`, `project-4213-webhook-orders-tags`: 2 to 64 of `[\\w+=,.@-]` (AssumeRole)."""
+    """`project-4213-job-302`, `project-4213-webhook-orders-tags`: 2 to 64 of `[\\w+=,.@-]` (AssumeRole).
+
+    Of a request with IAM credentials alone `person-ada@example.com`, or `principal-AROACALLER11111111111-ci`.
+    One with both credentials is its job's, and the session's tags have the principal.
+    """
+    if requester.via == "iam":
+        person = requester.principal_type == "sso"
+        who = "person" if person else f"principal-{requester.principal_id}"
+        return _source_identity(f"{who}-{requester.session_name}" if requester.session_name else who)
     by_webhook = requester.job_id is None and requester.webhook
     origin = f"webhook-{requester.webhook}" if by_webhook else f"job-{requester.job_id}"
-    return re.sub(r"[^\w+=,.@-]", "-", f"project-{requester.project_id}-{origin}", flags=re.ASCII)[:64]
+    return _source_identity(f"project-{requester.project_id}-{origin}")
+
+
+def _source_identity(text: str) -> str:
+    return re.sub(r"[^\w+=,.@-]", "-", text, flags=re.ASCII)[:64]
 
 
 def session_tags(deployment: Deployment) -> "list[TagTypeDef]":
@@ -173,6 +185,10 @@ def session_tags(deployment: Deployment) -> "list[TagTypeDef]":
         "Commit": requester.sha,
         "User": requester.user_id,
         "Webhook": requester.webhook,
+        "Account": requester.account,
+        "Principal": requester.principal_id,
+        "Role": requester.role,
+        "Session": requester.session_name,
     }
     return [{"Key": key, "Value": _tag_value(value)} for key, value in tags.items() if value]
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from sluicegate.deployment.plan import Smoke, TrafficStep, Watch
+from sluicegate.deployment.plan import OWN_TARGET_NAME, Smoke, TrafficStep, Watch
 from sluicegate.gate.patterns import Pattern
 from sluicegate.gate.rollout_settings import Rollout
 from sluicegate.gate.rules import RuleAction
@@ -23,7 +23,7 @@ class TargetReference:
 
 OWN_TARGET: Final = TargetReference()
 
-OWN_NAME: Final = "default"
+OWN_NAME: Final = OWN_TARGET_NAME
 """The name of the stack's own account and region among targets."""
 
 
