@@ -62,9 +62,16 @@ APPROVERS = rule("approvers", "approve", "reject", claims=PERSON)
 
 
 def gate_of(
-    stages: Mapping[str, Rollout] | None = None, rules: tuple[Json, ...] = (RELEASERS, APPROVERS), **more: Any
+    stages: Mapping[str, Rollout] | None = None,
+    rules: tuple[Json, ...] = (RELEASERS, APPROVERS),
+    *,
+    places: Mapping[str, str] | None = None,
+    **more: Any,
 ) -> Gate:
-    """A gate of two issuers with the same keys, the stages `dev` and `prod`, and functions `orders*`."""
+    """A gate of two issuers with the same keys, the stages `dev` and `prod`, and functions `orders*`.
+
+    `places` are the targets of stages that are not in the stack's own.
+    """
     rollouts = {"dev": Rollout(), "prod": Rollout()} | dict(stages or {})
     document = {
         "format": FORMAT,
@@ -77,7 +84,7 @@ def gate_of(
             {
                 "name": name,
                 "alias": name,
-                "target": None,
+                "target": (places or {}).get(name),
                 "protected": False,
                 "max_age": None,
                 "agents": None,
