@@ -82,7 +82,7 @@ def test_the_api_names_the_target_and_not_how_it_is_entered(at: GatewaySimulatio
     stages = at.ask("GET", "/functions/{name}", at.job(), name="orders").value["stages"]
     assert stages["prod"]["target"] == west
     assert stages["dev"]["target"] == {"name": "default", "account": OWN.account, "region": OWN.region}
-    wanted = {"from": "dev", "dry_run": True, "artifact": {"sha256": source.sha256}}
+    wanted: dict[str, Any] = {"from": "dev", "dry_run": True, "artifact": {"sha256": source.sha256}}
     dry = at.request(action="promote", **wanted).value
     assert dry["plan"]["target"] == west
     assert "3c9e" not in str((answer.value, stages, dry))

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from sluicegate.deployment.model import AliasOutcome, AliasState, FoundVersion, Origin
 from sluicegate.rollout.analysis import Observation
@@ -129,6 +129,10 @@ class PermanentFailure:
     code: str
     message: str
     data: Mapping[str, Any] = field(default_factory=dict)
+
+
+UNREACHABLE_SECONDS: Final = 30
+"""Seconds for which a target that does not answer is tried, before any of its traffic is moved."""
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from sluicegate.deployment.plan import NoData, Watch
 from sluicegate.rollout import messages
 from sluicegate.rollout.analysis import Observation, find_breach, find_missing_data, summary
 from sluicegate.rollout.outcomes import (
+    UNREACHABLE_SECONDS,
     Denied,
     Outcome,
     PermanentFailure,
@@ -37,9 +38,6 @@ DENIED_SECONDS: Final = 60
 Changes of IAM's take seconds to spread (IAM user guide, "Changes that I make are not always immediately
 visible", read on 2026-11-26).
 """
-
-UNREACHABLE_SECONDS: Final = 30
-"""Seconds for which a target that does not answer is tried, before any of its traffic is moved."""
 
 RESTORE_SECONDS: Final = 3_600
 """Seconds for which a way back is tried, whatever it fails with that may pass."""
@@ -286,8 +284,7 @@ def found_moved(deployment: Deployment, current: AliasState, now: float) -> Depl
     if _restore_timed_out(deployment, now):
         return fail(deployment, Reason("alias_moved", "someone else keeps moving it"), now)
     message = messages.found_moved(deployment, current)
-    failures = deployment.failures + 1
-    return deployment.changed(now, message, retry=True, current=current, failures=failures)
+    return deployment.changed(now, message, retry=True, current=current, failures=deployment.failures + 1)
 
 
 def restored(deployment: Deployment, outcome: Restored, now: float) -> Deployment:
@@ -320,39 +317,29 @@ def recovered(before: Deployment, after: Deployment, now: float) -> Deployment:
 def retry(deployment: Deployment, outcome: TransientFailure, now: float) -> Deployment:
     """Record the failed attempt, and retry for RETRY_SECONDS from the first in a row.
 
-    Only time ends it: whatever wakes the rollout early uses nothing up. A way back has RESTORE_SECONDS, and
-    a target that is unreachable before any traffic UNREACHABLE_SECONDS.
+    Only time ends it, not what wakes the rollout early. Ways back and unreachable targets have other limits.
     """
     since = deployment.failing_since or timestamp(now)
-    watched = deployment.status is Status.AWAITING_APPROVAL and deployment.in_steps
-    has_traffic = watched or deployment.status in (Status.SHIFTING, Status.BAKING)
-    if deployment.status is Status.ROLLING_BACK:
-        is_over, limit = _restore_timed_out(deployment, now), RESTORE_SECONDS
-    else:
-        limit = UNREACHABLE_SECONDS if outcome.unreachable and not has_traffic else RETRY_SECONDS
-        is_over = now - seconds(since) >= limit
+    early = outcome.unreachable and not deployment.in_steps
+    limit, is_over = _time_limit(deployment, since, UNREACHABLE_SECONDS if early else RETRY_SECONDS, now)
     if is_over:
+        watched = deployment.status is Status.AWAITING_APPROVAL and deployment.in_steps
         status = Status.BAKING if watched else deployment.status
         code = _CODES_AFTER_RETRIES.get(status, "publish_failed")
         code = "target_unreachable" if outcome.unreachable else code
         return fail(deployment, Reason(code, outcome.message, {"error": outcome.code}), now)
     message = f"{outcome.message}; retrying for up to {duration(limit)}"
-    failures = deployment.failures + 1
-    return deployment.changed(now, message, retry=True, failures=failures, failing_since=since)
+    return deployment.changed(now, message, retry=True, failures=deployment.failures + 1, failing_since=since)
 
 
 def denied(deployment: Deployment, outcome: Denied, now: float) -> Deployment:
     """Record the denied attempt, and retry for DENIED_SECONDS, or to restore for RESTORE_SECONDS."""
     since = deployment.denied_since or timestamp(now)
-    if deployment.status is Status.ROLLING_BACK:
-        is_over, limit = _restore_timed_out(deployment, now), RESTORE_SECONDS
-    else:
-        is_over, limit = now - seconds(since) >= DENIED_SECONDS, DENIED_SECONDS
+    limit, is_over = _time_limit(deployment, since, DENIED_SECONDS, now)
     if is_over:
         return fail(deployment, Reason("target_denied", outcome.message, {"error": outcome.code}), now)
     message = f"{outcome.message}; permissions may take time to spread: retrying for up to {duration(limit)}"
-    failures = deployment.failures + 1
-    return deployment.changed(now, message, retry=True, failures=failures, denied_since=since)
+    return deployment.changed(now, message, retry=True, failures=deployment.failures + 1, denied_since=since)
 
 
 def gives_up_restoring(deployment: Deployment, outcome: Outcome, now: float) -> bool:
@@ -360,6 +347,13 @@ def gives_up_restoring(deployment: Deployment, outcome: Outcome, now: float) -> 
     retried = isinstance(outcome, Denied | TransientFailure) and not _restore_timed_out(deployment, now)
     failed = isinstance(outcome, Denied | TransientFailure | PermanentFailure)
     return deployment.status is Status.ROLLING_BACK and failed and not retried
+
+
+def _time_limit(deployment: Deployment, since: str, limit: int, now: float) -> tuple[int, bool]:
+    """Return the limit, or that of a way back, and whether it is over."""
+    if deployment.status is Status.ROLLING_BACK:
+        return RESTORE_SECONDS, _restore_timed_out(deployment, now)
+    return limit, now - seconds(since) >= limit
 
 
 def _restore_timed_out(deployment: Deployment, now: float) -> bool:
