@@ -86,7 +86,7 @@ class World:
 
     In `disabled` (account, region), STS gives no session; `silent` are regions whose STS does not answer; in
     `unknown` regions the stack's own account is not known. `before` and `after` get the name of each call to
-    S3 in a target.
+    STS and S3 for a target.
     """
 
     own: Target
@@ -146,10 +146,14 @@ class _RegionalSts:
         if (account, self.region) in world.disabled:
             message = "STS is not activated in this region for account"
             raise refused("RegionDisabledException", f"{message}:{account}.", 403, "AssumeRole")
+        if account != world.own.account:
+            world.before("AssumeRole")
         answer = world.sts.assume_role(**request)
         world.sessions[answer["Credentials"]["AccessKeyId"]] = Session(
             account, request["RoleSessionName"], request["RoleArn"], request["Policy"], self.region
         )
+        if account != world.own.account:
+            world.after("AssumeRole")
         return answer
 
 
