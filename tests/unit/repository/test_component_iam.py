@@ -167,19 +167,24 @@ def files(directory: Path) -> list[Path]:
 def watched(running: Running) -> set[str]:
     """Arguments and environment of each process that the job starts: no shell, nor the runner's `grep`."""
     seen: set[str] = set()
-    session = running.process.pid
+    job = running.process.pid
     while running.process.poll() is None:
-        for entry in os.scandir("/proc"):
-            if entry.name.isdigit():
-                with contextlib.suppress(OSError):
-                    if os.getsid(int(entry.name)) != session:
-                        continue
-                    arguments = Path(entry.path, "cmdline").read_bytes().replace(b"\0", b" ").decode()
-                    seen.add(arguments)
-                    shell = os.readlink(f"{entry.path}/exe") == os.readlink(f"/proc/{session}/exe")
-                    if not shell and not arguments.startswith("grep pipefail"):
-                        seen.add(Path(entry.path, "environ").read_bytes().replace(b"\0", b"\n").decode())
+        for process in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                if os.getsid(int(process.name)) != job:
+                    continue
+                program = running_program(process)
+                seen.add(program[1])
+                environment = (process / "environ").read_bytes().replace(b"\0", b"\n").decode()
+                shell = program[0] == os.readlink(f"/proc/{job}/exe")
+                # Between the two looks it can have become another program.
+                if program == running_program(process) and not shell and "grep pipefail" not in program[1]:
+                    seen.add(environment)
     return seen
+
+
+def running_program(process: Path) -> tuple[str, str]:
+    return os.readlink(process / "exe"), (process / "cmdline").read_bytes().replace(b"\0", b" ").decode()
 
 
 ROUTES: Final[list[tuple[dict[str, Any], list[tuple[str, str]]]]] = [
