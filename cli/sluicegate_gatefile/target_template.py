@@ -1,6 +1,6 @@
 """The CloudFormation template of each target, from the gate file: `cloudformation/target.yaml`, completed.
 
-The build writes them to `build/targets/`. Whoever owns the target's account deploys them there.
+The build writes them to `build/targets/`. The owner of the target's account deploys them there.
 """
 
 import hashlib

@@ -57,8 +57,8 @@ def command(
     if name is None:
         _list(Screen(as_json=as_json), file, report.gate, stacks)
     elif name not in stacks:
-        hint = did_you_mean(name, tuple(stacks))
-        raise click.UsageError(f"{file} has no target {name!r}{hint}: `sluicegate target` lists them")
+        hint = did_you_mean(name, tuple(stacks)) or ": `sluicegate target` lists them"
+        raise click.UsageError(f"{file} has no target {name!r}{hint}")
     else:
         click.echo(target_template.template(stacks[name], list(stacks.values())), nl=False)
 
