@@ -216,6 +216,7 @@ def test_an_address_with_iam_at_its_end_is_the_same(dash: Scene) -> None:
     ended = dash.run(action="whoami", url=f"{dash.aws.url}/iam/")
     assert ended.code == ExitCode.OK, ended.log
     assert "principal_id: AROACALLER1111111111A" in ended.log
+    assert re.search(r"\nthe credentials expire in (900|8\d\d) s\n$", ended.log)
     assert dash.asked() == [("GET", "/whoami")]
 
 
