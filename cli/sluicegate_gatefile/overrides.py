@@ -12,7 +12,7 @@ from sluicegate.deployment import strategy
 from sluicegate.deployment.durations import duration
 from sluicegate.deployment.plan import Limit, Metric, NoData, Smoke, TrafficStep, Watch
 from sluicegate.gate import alarm_names
-from sluicegate.gate.rollout_settings import Rollout, circle, circular
+from sluicegate.gate.rollout_settings import APPROVAL_EXPIRES, Rollout, circle, circular
 from sluicegate_gatefile.checks.context import no_stage
 from sluicegate_gatefile.fields import NONE
 from sluicegate_gatefile.yaml_source import Path, Reporter
@@ -23,7 +23,6 @@ NO_STRATEGY: Final = {"type": "all-at-once"}
 NO_PAYLOAD: Final = "{}"
 SMOKE_TIMEOUT: Final = 10  # seconds of a smoke test
 MIN_SAMPLES: Final = 100
-APPROVAL_EXPIRES: Final = 86_400  # seconds of an approval
 
 # Seconds. CloudWatch has Lambda's metrics of a minute one to two minutes after it.
 _METRICS_LAG: Final = 180

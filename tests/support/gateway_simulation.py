@@ -61,16 +61,24 @@ PERSON = {"ref_protected": ["true"], "pipeline_source": ["web"]}
 APPROVERS = rule("approvers", "approve", "reject", claims=PERSON)
 
 
+def rule_limits(**limits: Any) -> Json:
+    """A rule's limits."""
+    nothing = {"per_hour": None, "per_day": None, "unapproved_percent": None, "hours": None, "propose": False}
+    return nothing | limits
+
+
 def gate_of(
     stages: Mapping[str, Rollout] | None = None,
     rules: tuple[Json, ...] = (RELEASERS, APPROVERS),
     *,
     places: Mapping[str, str] | None = None,
+    of_agents: Json | None = None,
     **more: Any,
 ) -> Gate:
     """A gate of two issuers with the same keys, the stages `dev` and `prod`, and functions `orders*`.
 
-    `places` are the targets of stages that are not in the stack's own.
+    `places` are the targets of stages that are not in the stack's own. `of_agents` is
+    what the stage `prod` demands of agents.
     """
     rollouts = {"dev": Rollout(), "prod": Rollout()} | dict(stages or {})
     document = {
@@ -87,7 +95,7 @@ def gate_of(
                 "target": (places or {}).get(name),
                 "protected": False,
                 "max_age": None,
-                "agents": None,
+                "agents": of_agents if name == "prod" else None,
                 "rollout": rollout_settings.document(rollout),
             }
             for name, rollout in rollouts.items()

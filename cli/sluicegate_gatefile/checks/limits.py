@@ -6,7 +6,7 @@ from sluicegate.gate.principals import NEVER_AGENTS
 from sluicegate.gate.rules import ACTIONS
 from sluicegate_gatefile.checks.context import CheckContext
 from sluicegate_gatefile.diagnostics import listed
-from sluicegate_gatefile.schema.rules import RuleSection
+from sluicegate_gatefile.schema.rules import LimitsSection, RuleSection
 from sluicegate_gatefile.schema.stages import StageAgentsSection
 from sluicegate_gatefile.yaml_source import Path
 
@@ -18,11 +18,12 @@ def limits(context: CheckContext, at: Path, rule: RuleSection) -> dict[str, Any]
         return None
     hours = None
     if section.hours is not None:
-        start, end = _minutes(section.hours.from_), _minutes(section.hours.to)
+        # A window that ends at midnight ends with its day.
+        start, end = _minutes(section.hours.from_), _minutes(section.hours.to) or 24 * 60
         days = list(dict.fromkeys(section.hours.days))
         hours = {"zone": section.hours.zone, "days": days, "start": start, "end": end}
-        if start >= end:
-            what = "`from` must be before `to`; for a night, write two rules"
+        if start in (end, 24 * 60):
+            what = 'the window is empty: for all of the day, write from "00:00" to "24:00"'
             context.error("hours", (*at, "hours", "to"), what)
     found = {
         "per_hour": section.per_hour,
@@ -33,7 +34,28 @@ def limits(context: CheckContext, at: Path, rule: RuleSection) -> dict[str, Any]
     }
     if not any(found.values()):
         context.error("limits", at, "this limits nothing: remove it, or give a limit")
+    _check_use(context, at, rule, section)
     return found
+
+
+def _check_use(context: CheckContext, at: Path, rule: RuleSection, section: LimitsSection) -> None:
+    """Warn of limits that change nothing about what the rule grants."""
+    actions = set(rule.allow.actions)
+    begins = actions & {"deploy", "promote"}
+    numbers = ("per_hour", "per_day", "unapproved_percent", "hours")
+    if not begins:
+        for key in numbers:
+            if getattr(section, key) is not None:
+                what = "limits `deploy` and `promote`, and the rule grants neither"
+                context.warning("limits", (*at, key), what)
+    if section.propose and not actions & {"deploy", "promote", "rollback", "abort"}:
+        context.warning("limits", (*at, "propose"), "the rule grants nothing that can be proposed")
+    if section.per_hour and section.per_day and section.per_day <= section.per_hour:
+        what = f"`per_day` allows {section.per_day}, so `per_hour` limits nothing"
+        context.warning("limits", (*at, "per_hour"), what)
+    if section.propose and section.unapproved_percent is not None:
+        what = "with `propose`, no traffic moves without an approval"
+        context.warning("limits", (*at, "unapproved_percent"), what)
 
 
 def agents(context: CheckContext, stage: str, section: StageAgentsSection | None) -> dict[str, Any] | None:

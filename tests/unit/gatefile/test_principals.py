@@ -49,6 +49,8 @@ deny:
 """
 
 
+READ_ONLY = "[read], functions: [orders-*], stages: [test]}\n    limits: {per_hour: 2, propose: true}"
+
 ROLE = '{account: "111111111111", principal_id: AROACALLER11111111111}'
 
 
@@ -161,9 +163,9 @@ def test_a_sound_file_is_compiled_without_a_word(check: Check) -> None:
             "not a time zone",
         ),
         (
-            changed("{per_hour: 5}", '{hours: {zone: UTC, days: [mon], from: "19:00", to: "10:00"}}'),
+            changed("{per_hour: 5}", '{hours: {zone: UTC, days: [mon], from: "10:00", to: "10:00"}}'),
             ("limits:", "hours"),
-            "`from` must be before",
+            "the window is empty",
         ),
         (
             changed("{per_hour: 5}", '{hours: {zone: UTC, days: [mon], begin: "19:00", to: "10:00"}}'),
@@ -189,6 +191,12 @@ def test_what_is_wrong_is_refused_in_its_place(
         (changed("target: eu, ", ""), ("account:", "target")),
         (changed('agents:\n  - {user_id: "91"}\n', ""), ("prod:", "agents")),
         (changed(", iam: [{session_name: ada@example.com}]", ""), ("ada:", "people")),
+        (
+            changed("[approve, reject], functions: [orders-*], stages: [test, prod]}", READ_ONLY),
+            ("limits:", "limits"),
+        ),
+        (changed("{per_hour: 5}", "{per_hour: 5, per_day: 5}"), ("limits:", "limits")),
+        (changed("{per_hour: 5}", "{propose: true, unapproved_percent: 5}"), ("limits:", "limits")),
     ],
 )
 def test_what_has_no_effect_is_warned_of(check: Check, text: str, at: tuple[str, str]) -> None:
@@ -202,6 +210,14 @@ def test_hours_are_minutes_of_the_day(check: Check) -> None:
     gate = check(changed("{per_hour: 5}", hours)).gate
     assert gate is not None
     assert gate.rules[1].limits == RuleLimits(hours=Hours("Europe/Berlin", ("mon", "fri"), 570, 1440))
+
+
+@pytest.mark.parametrize(("end", "minutes"), [("02:00", 120), ("00:00", 1_440)])
+def test_hours_may_go_over_midnight(check: Check, end: str, minutes: int) -> None:
+    hours = f'{{hours: {{zone: UTC, days: [fri], from: "22:00", to: "{end}"}}}}'
+    gate = check(changed("{per_hour: 5}", hours)).gate
+    assert gate is not None
+    assert gate.rules[1].limits == RuleLimits(hours=Hours("UTC", ("fri",), 1_320, minutes))
 
 
 def test_one_alias_may_be_in_two_targets(check: Check) -> None:

@@ -6,6 +6,7 @@ the action runs again.
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import assert_never
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -32,7 +33,7 @@ from sluicegate.deployer.reuse import before_approval, reuse
 from sluicegate.deployer.shift import AliasMover
 from sluicegate.deployer.target import StsUnreachable, Targets
 from sluicegate.deployer.verify import verify
-from sluicegate.deployment.model import Deployment, Status
+from sluicegate.deployment.model import Deployment, Reason, Status
 from sluicegate.deployment.plan import Plan
 from sluicegate.rollout.actions import (
     Abort,
@@ -60,7 +61,8 @@ from sluicegate.rollout.outcomes import (
     Published,
     TransientFailure,
 )
-from sluicegate.rollout.transitions import gives_up_restoring
+from sluicegate.rollout.transitions import gives_up_restoring, request_abort
+from sluicegate.store.errors import StaleRevision
 from sluicegate.store.store import Store
 from sluicegate.store.versions import PublishedVersion
 
@@ -78,6 +80,7 @@ class Runner:
     ) -> None:
         self._locks = store.locks
         self._versions = store.versions
+        self._deployments = store.deployments
         self._targets = targets
         self._clock = clock
         self._source = CodeSource(artifacts, targets, clock)
@@ -130,7 +133,11 @@ class Runner:
             case AwaitApproval():
                 return self._before_approval(deployment)
             case AwaitHandover(predecessor):
-                return HandedOver() if self._locks.holds_alias(deployment) else Blocked(predecessor)
+                if self._locks.holds_alias(deployment):
+                    return HandedOver()
+                if deployment.plan.proposed:
+                    self._supersede(deployment, predecessor)
+                return Blocked(predecessor)
             case Lock():
                 return Locked()  # the lock is taken in the transaction that saves this outcome
             case ReuseVersion():
@@ -148,8 +155,22 @@ class Runner:
             case _ as never:
                 assert_never(never)
 
+    def _supersede(self, deployment: Deployment, predecessor: str) -> None:
+        """End what an approved proposal supersedes, which its acceptance left alone. Repeated until then."""
+        holder = self._deployments.get(predecessor)
+        if holder is None or holder.status.final:
+            return
+        message = f"deployment {deployment.id} supersedes it"
+        reason = Reason("superseded", message, {"by": deployment.id})
+        after = request_abort(holder, reason, message, self._clock())
+        if after is not holder:
+            with suppress(StaleRevision):
+                self._deployments.save(holder, after)
+
     def _before_approval(self, deployment: Deployment) -> Outcome:
-        """Ask for approval, unless it can be seen to be in vain."""
+        """Ask for approval, unless it can be seen to be in vain. Behind another deployment, nothing can."""
+        if deployment.supersedes is not None:
+            return ApprovalRequested()
         if deployment.status is not Status.AWAITING_APPROVAL:
             try:
                 target = self._targets.access(deployment)

@@ -169,6 +169,15 @@ class Approval:
 
 
 @dataclass(frozen=True)
+class AbortProposal:
+    """That somebody who may only propose asked for the deployment to be aborted, at that time (RFC 3339)."""
+
+    by: Requester
+    at: str
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
 class Entry:
     """One line of the timeline. `seq` is the revision that the change made.
 
@@ -211,7 +220,8 @@ class Deployment:
 
     `built` says who built `version`, None if that is unknown. `fallbacks` are what a rollback goes back to
     if `version` cannot be served, `unusable` those that could not. `found` is what `original` serves, where
-    that is not `recorded`: the version that the last deployment put there.
+    that is not `recorded`: the version that the last deployment put there. `abort_proposed` is the first
+    proposal to abort it, which changes nothing: a person who may abort decides.
     """
 
     id: str
@@ -256,6 +266,7 @@ class Deployment:
     found: tuple[FoundVersion, ...] = ()
     recorded: str | None = None
     announced_pipeline: int = 0
+    abort_proposed: AbortProposal | None = None
 
     @property
     def proven_pipeline(self) -> int:

@@ -108,6 +108,7 @@ def view(deployment: Deployment) -> dict[str, Any]:
         "smoke": plan["smoke"],
         "watch": plan["watch"],
         "approval": _approval_view(deployment),
+        "abort_proposed": deployment.abort_proposed and asdict(deployment.abort_proposed),
         "requested_by": asdict(deployment.requested_by),
         "created_at": deployment.created_at,
         "updated_at": deployment.updated_at,

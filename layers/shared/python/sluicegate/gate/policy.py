@@ -11,7 +11,7 @@ from itertools import chain
 
 from sluicegate.gate import rollout_settings
 from sluicegate.gate.model import FunctionEntry, Placement, Stage, TargetReference
-from sluicegate.gate.principals import Principals
+from sluicegate.gate.principals import NEVER_AGENTS, Principals
 from sluicegate.gate.rules import (
     DENIABLE,
     DENIABLE_PRINCIPAL,
@@ -38,11 +38,15 @@ class Nearest:
 
 @dataclass(frozen=True)
 class Decision:
-    """Allowed by `rule`; else refused by a `deny` entry, `denied` being its claims, or for want of a rule."""
+    """Allowed by `rule`; else refused by a `deny` entry, `denied` being its claims, or for want of a rule.
+
+    `withheld`: a rule would have granted it to a caller that is no agent.
+    """
 
     rule: Rule | None
     denied: str | None = None
     nearest: tuple[Nearest, ...] = ()
+    withheld: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,10 +87,21 @@ class Gate:
         denied = self.denied(identity)
         if denied or function in self.own_functions:
             return Decision(None, denied)
+        withheld = False
         for rule in self._candidates(identity):
             if rule.grants(actions, function, stage) and not rule.failed(identity):
-                return Decision(rule)
+                if self._leaves(identity, rule, actions, stage):
+                    return Decision(rule)
+                withheld = True
+        if withheld:
+            return Decision(None, withheld=True)
         return Decision(None, None, self._nearest(identity, actions, function, stage))
+
+    def actions_of(self, identity: Identity, rule: Rule) -> frozenset[str]:
+        """Return the actions that a rule leaves the identity in some stage: an agent has not all of them."""
+        if self.principals.actor(identity) != "agent":
+            return rule.actions
+        return frozenset(action for action in rule.actions if self._leaves(identity, rule, (action,), None))
 
     def may_see(self, identity: Identity, *, function: str, stage: str) -> bool:
         """Return whether a rule that matches the caller names that function and stage, for any action."""
@@ -136,6 +151,15 @@ class Gate:
             ordered=rollout.ordered,
             agents=base.agents,
         )
+
+    def _leaves(self, identity: Identity, rule: Rule, actions: Collection[str], stage: str | None) -> bool:
+        """Return whether an agent has what the rule grants: never some actions, and what its stage allows."""
+        if self.principals.actor(identity) != "agent":
+            return True
+        asked = set(actions) - {"read"}
+        stages = [self.stages[name] for name in (rule.stages if stage is None else (stage,))]
+        allowed = any(each.agents is None or asked <= each.agents.actions for each in stages)
+        return allowed and not asked & set(NEVER_AGENTS)
 
     def _entry(self, function: str) -> FunctionEntry | None:
         """The exact name, else the longest pattern, of equally long ones the first."""

@@ -62,11 +62,16 @@ class Principals:
     def actor(self, identity: Identity) -> Actor:
         """Return what kind of caller it is. One listed credential is enough to be an agent."""
         principal = identity.principal
-        user = (identity.issuer, identity.text("user_id") or "")
-        key = (principal.account, principal.principal_id) if principal else None
-        if identity.agent or user in self.agent_users or key in self.agent_principals:
+        if identity.agent or self.lists_agent(identity):
             return "agent"
         return "person" if principal and principal.principal_type == "sso" else "pipeline"
+
+    def lists_agent(self, identity: Identity) -> bool:
+        """Return whether `agents` has the identity, which a caller that says it is an agent need not be."""
+        principal = identity.principal
+        user = (identity.issuer, identity.text("user_id") or "")
+        key = (principal.account, principal.principal_id) if principal else None
+        return user in self.agent_users or key in self.agent_principals
 
     def person_of_user(self, issuer: str, user_id: str | None) -> str | None:
         """Return the name under `people` of a GitLab's user."""

@@ -24,6 +24,9 @@ MAX_DEPTH: Final = 16
 APPROVAL: Final = (60, 14 * 86_400)
 """The shortest and the longest wait for a second person, in seconds."""
 
+APPROVAL_EXPIRES: Final = 86_400
+"""Seconds that a deployment waits for a second person where the gate file gives no time."""
+
 LEAST: Final = 0.001
 """The smallest maximum: numbers of the gate file have three decimals."""
 

@@ -1,5 +1,7 @@
 """Authorize an identity by the gate file: the deny list, rules, a stage's maximum age, and visibility."""
 
+from typing import Final
+
 from sluicegate.deployment.durations import duration
 from sluicegate.deployment.model import Deployment
 from sluicegate.gate.model import Placement, Stage
@@ -10,6 +12,9 @@ from sluicegate.gateway.problems import invalid_token, not_allowed
 from sluicegate.gateway.requester import log_fields
 from sluicegate.oidc.identity import Identity
 from sluicegate.store.versions import Serving
+
+AGENTS_MAY_NOT: Final = "Agents may not do this"
+"""The title of a refusal that no rule can change."""
 
 
 def check_denied(context: Context, identity: Identity) -> None:
@@ -36,6 +41,11 @@ def authorize(
         **log_fields(identity),
     )
     where = f" in {stage}" if stage else ""
+    if decision.withheld:
+        raise not_allowed(
+            f"agents may not {action} {function}{where}, whatever their rules grant",
+            title=AGENTS_MAY_NOT,
+        )
     hint = ""
     if any([failed.claim for failed in rule.failed] == ["ref_protected"] for rule in decision.nearest):
         # `protected` is among `clone_accessors` in GitLab's app/models/ci/build.rb (read on 2026-11-26).

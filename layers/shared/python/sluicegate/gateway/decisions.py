@@ -8,12 +8,13 @@ from dataclasses import dataclass, replace
 from typing import Final, TypeAlias
 
 from sluicegate.deployment.durations import timestamp
-from sluicegate.deployment.model import Approval, Deployment, Reason, Status, until
+from sluicegate.deployment.model import AbortProposal, Approval, Deployment, Reason, Status, until
 from sluicegate.gate.rules import Rule
 from sluicegate.gateway.admission.commit import approval_fingerprint, token_use
 from sluicegate.gateway.context import Context
+from sluicegate.gateway.limits import proposes
 from sluicegate.gateway.persons import check_approver
-from sluicegate.gateway.problems import conflict, unavailable
+from sluicegate.gateway.problems import conflict, not_allowed, unavailable
 from sluicegate.gateway.rechecks import check_again
 from sluicegate.gateway.requester import display_name, requester
 from sluicegate.oidc.identity import Identity
@@ -62,6 +63,11 @@ def reject(
         if _decided_by(current, "rejected", identity):
             return None
         _check_open(context, current)
+        if _only_proposes(context, current, identity, rule):
+            raise not_allowed(
+                "this identity may only propose, and a rejection ends the deployment: a person may reject",
+                title="This identity may only propose here",
+            )
         approval = _approval(context, "rejected", identity, rule, reason)
         message = clean(f"rejected by {display_name(approval.by)}{_suffix(reason)}")
         rejected = replace(current, approval=approval)
@@ -70,19 +76,48 @@ def reject(
     return _save(context, deployment, change)
 
 
-def abort(context: Context, deployment: Deployment, identity: Identity, reason: str | None) -> Decided:
-    """Record an abort, in any status that is not final; the alias is restored if it was moved."""
+def abort(
+    context: Context, deployment: Deployment, identity: Identity, rule: Rule, reason: str | None
+) -> Decided:
+    """Record an abort, in any status that is not final; the alias is restored if it was moved.
+
+    Of an identity that may only propose, record that it proposes that: a person aborts.
+    """
 
     def change(current: Deployment) -> _Change | None:
         if current.abort is not None:
             return None
         if current.status.final:
             raise conflict("wrong_state", f"the deployment is {current.status}, which is final")
+        if _only_proposes(context, current, identity, rule):
+            return _propose_abort(context, current, identity, reason)
         message = clean(f"aborted by {display_name(requester(identity))}{_suffix(reason)}")
         after = request_abort(current, Reason("aborted", message), message, context.clock())
         return None if after is current else (after, None)
 
     return _save(context, deployment, change)
+
+
+def _propose_abort(
+    context: Context, current: Deployment, identity: Identity, reason: str | None
+) -> "_Change | None":
+    """Record the first proposal to abort it. Later ones change nothing, so that a timeline stays short."""
+    if current.abort_proposed is not None:
+        return None
+    now, by = context.clock(), requester(identity)
+    proposal = AbortProposal(by, timestamp(now), reason and clean(reason))
+    message = clean(f"{display_name(by)} proposes to abort it{_suffix(reason)}")
+    return current.changed(now, message, abort_proposed=proposal), None
+
+
+def _only_proposes(context: Context, deployment: Deployment, identity: Identity, rule: Rule) -> bool:
+    """Return whether a person must decide to end the deployment. A proposal may be withdrawn by its owner."""
+    by = deployment.requested_by
+    mine = by.owner == identity.owner and by.user_id == identity.text("user_id")
+    if mine and deployment.plan.proposed and deployment.is_waiting and not deployment.is_approved:
+        return False
+    placement = context.gate.place(deployment.function, deployment.stage)
+    return proposes(context.gate, identity, rule, placement)
 
 
 # Writing

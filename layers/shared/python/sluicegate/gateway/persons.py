@@ -37,8 +37,10 @@ _BOTS: Final = tuple(
 def check_can_be_approved(
     gate: Gate, identity: Identity, actions: tuple[str, ...], function: str, stage: str
 ) -> None:
-    """Raise 422 if nobody could approve what the identity requests."""
+    """Raise 422 if nobody could approve what the identity requests. People approve for a listed agent."""
     by = requester(identity)
+    if gate.principals.lists_agent(identity):
+        return
     if not is_user(by.user_id):
         raise unprocessable(
             f"{stage} asks for an approval, and the request is not a user's: nobody could approve it"
@@ -55,7 +57,8 @@ def check_approver(gate: Gate, asked: Requester, identity: Identity, function: s
     by = requester(identity)
     if not is_user(by.user_id):
         raise _refused("an approval needs a user, and this identity has none")
-    if not is_user(asked.user_id):
+    # Of principals, only listed agents get this far: nobody is behind their sessions.
+    if not is_user(asked.user_id) and asked.principal_type not in ("role", "user"):
         raise _refused("the deployment was not requested by a user: nobody can approve it")
     if (by.issuer, by.user_id) == (asked.issuer, asked.user_id):
         raise _refused("this user requested the deployment: a different person must approve it")

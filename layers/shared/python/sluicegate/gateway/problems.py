@@ -14,6 +14,7 @@ TITLES: Final = {
     "invalid_request": "The request is not valid",
     "invalid_signature": "The signature does not verify",
     "invalid_token": "The credential does not verify",
+    "limit_reached": "A limit of the rule is reached",
     "key_reused": "The idempotency key belongs to another request",
     "not_allowed": "No rule allows this",
     "not_as_expected": "The stage serves another version",
@@ -94,6 +95,14 @@ def not_allowed(detail: str, nearest: Sequence[Nearest] = (), title: str | None 
         for rule in nearest
     ]
     return Problem(403, "not_allowed", detail, {"nearest": listed}, title=title)
+
+
+def limit_reached(detail: str, limit: str, lifts_at: str | None) -> Problem:
+    """403: a limit of the rule, as the gate file calls it. It lifts at `lifts_at` (RFC 3339), None if never.
+
+    Not 429: clients retry that, and this can last for days.
+    """
+    return Problem(403, "limit_reached", detail, {"limit": limit, "lifts_at": lifts_at})
 
 
 def not_found() -> Problem:

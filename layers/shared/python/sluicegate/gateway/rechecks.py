@@ -22,17 +22,24 @@ Recheck: TypeAlias = Callable[[Context, Deployment], None]
 
 @dataclass(frozen=True)
 class AcceptanceCheck:
-    """One thing that acceptance checks. `again` repeats it at an approval; None where `why` says why not."""
+    """One thing that acceptance checks. `again` repeats it at an approval; None where `why` says why not.
+
+    `stops_no_rollback`: it is for deployments of new code only.
+    """
 
     name: str
     why: str
     again: Recheck | None = None
+    stops_no_rollback: bool = False
 
 
 def check_again(context: Context, deployment: Deployment) -> None:
-    """Raise the Problem of the first check that the waiting deployment no longer passes."""
+    """Raise the Problem of the first check that the waiting deployment no longer passes.
+
+    Some stop no rollback, at its acceptance or later: a proposed one is approved without them.
+    """
     for check in ACCEPTANCE:
-        if check.again:
+        if check.again and not (check.stops_no_rollback and deployment.action == "rollback"):
             check.again(context, deployment)
 
 
@@ -99,10 +106,13 @@ _LOCKED: Final = "nothing else moves the alias while the deployment has its lock
 ACCEPTANCE: Final = (
     AcceptanceCheck("requester", "`deny`, rules and bots may have changed", _requester),
     AcceptanceCheck("placement", "`functions`, alias and target of the stage may have changed", _placement),
-    AcceptanceCheck("requires", "a rollback may have withdrawn it there, or `requires` changed", _requires),
-    AcceptanceCheck("order", "`order` may have been added", _order),
-    AcceptanceCheck("hold", "the stage may be held since", _hold),
+    AcceptanceCheck(
+        "requires", "a rollback may have withdrawn it there, or `requires` changed", _requires, True
+    ),
+    AcceptanceCheck("order", "`order` may have been added", _order, True),
+    AcceptanceCheck("hold", "the stage may be held since", _hold, True),
     AcceptanceCheck("version", "another deployment may have found that it was deleted", _version),
+    AcceptanceCheck("limits", "they limit what is asked for, and the approver is the person they ask for"),
     AcceptanceCheck("max_age", "the request came in time; the approver's token has to be as young"),
     AcceptanceCheck("strategy", "the plan is fixed, and is what is approved; `requester` has its actions"),
     AcceptanceCheck("artifact", "it was looked for before anybody was asked; publishing compares its digest"),
@@ -119,4 +129,5 @@ def _identity(kept: Item) -> Identity:
     claims = {
         name: tuple(value) if isinstance(value, list) else value for name, value in kept["claims"].items()
     }
-    return Identity(via, kept["issuer"], claims, kept["jti"], issued_at=0, expires_at=0)
+    agent = bool(kept.get("agent"))
+    return Identity(via, kept["issuer"], claims, kept["jti"], issued_at=0, expires_at=0, agent=agent)

@@ -108,6 +108,10 @@ class Requests:
             self._table.update(keys.tag(claim.tag), {"proven": True}, same)
         self._table.update(keys.request(request_key), asdict(request), ABSENT)
 
-    def _token_used(self, use: TokenUse) -> TokenUsed:
+    def use_of(self, use: TokenUse) -> AcceptedRequest | None:
+        """Return what the token has been used for, or None."""
         item = self._table.get(keys.token(use.key))
-        return TokenUsed(read(item, AcceptedRequest) if item else AcceptedRequest("", ""))
+        return read(item, AcceptedRequest) if item else None
+
+    def _token_used(self, use: TokenUse) -> TokenUsed:
+        return TokenUsed(self.use_of(use) or AcceptedRequest("", ""))

@@ -4,18 +4,32 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from sluicegate.deployment.model import Deployment
+from sluicegate.gate.rules import Rule
 from sluicegate.gateway.admission.resolve import serving_of
 from sluicegate.gateway.admission.supersede import has_ended, outdated, supersede
 from sluicegate.gateway.context import Context
+from sluicegate.gateway.limits import moment, refusal
 from sluicegate.gateway.problems import Problem, unavailable
 from sluicegate.oidc.identity import Identity
-from sluicegate.store.errors import Busy, Outdated, ServingChanged, StaleRevision, TokenUsed
+from sluicegate.store.errors import (
+    Busy,
+    LimitReached,
+    Outdated,
+    ServingChanged,
+    SlotTaken,
+    StaleRevision,
+    TokenUsed,
+)
 from sluicegate.store.keys import digest
 from sluicegate.store.locks import Supersession
 from sluicegate.store.requests import PermanentClaim, TokenUse
+from sluicegate.store.slots import Allowance, Slot
 from sluicegate.store.versions import Serving
 
 _TRIES: Final = 6
+
+_SLOT_TRIES: Final = 30
+"""Slots that a request may lose to other requests. Each time, it finds fewer that are free."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +37,7 @@ class Acceptance:
     """A deployment to write, and what is written or must still be true with it.
 
     `actions` are those that a rule must still grant when it is approved; the alias must still serve
-    `still_serving`; `claim` keeps the request for good.
+    `still_serving`; `claim` keeps the request for good. `rule` allows it, within `allowances`.
     """
 
     deployment: Deployment
@@ -34,6 +48,8 @@ class Acceptance:
     supersede: bool
     still_serving: Serving | None
     claim: PermanentClaim | None
+    rule: Rule
+    allowances: tuple[Allowance, ...] = ()
 
 
 def commit(context: Context, acceptance: Acceptance) -> tuple[Deployment, tuple[Deployment, ...]]:
@@ -42,13 +58,16 @@ def commit(context: Context, acceptance: Acceptance) -> tuple[Deployment, tuple[
     Raises RequestKnown, TokenUsed, TagMoved, Busy, Contended or a Problem.
     """
     first = use = token_use(acceptance.identity, acceptance.deployment, acceptance.fingerprint)
-    take_lock = acceptance.supersede
-    for _ in range(_TRIES):
+    take_lock, tries, slots_lost = acceptance.supersede, 0, 0
+    while tries < _TRIES and slots_lost < _SLOT_TRIES:
         supersession = _supersession(context, acceptance) if take_lock else None
         try:
             return _write(context, acceptance, use, supersession)
-        except StaleRevision:
+        except SlotTaken:
+            slots_lost += 1
             continue
+        except StaleRevision:
+            pass
         except Busy as busy:
             # Another deployment took the alias since the lock was read; or a lock was left over.
             take_lock = acceptance.supersede or has_ended(context, busy.deployment)
@@ -63,6 +82,7 @@ def commit(context: Context, acceptance: Acceptance) -> tuple[Deployment, tuple[
             if use is None or use is not first or not _rolls_back_its_own(context, acceptance, used):
                 raise
             use = replace(use, key=digest("rollback", use.key))
+        tries += 1
     raise contended()
 
 
@@ -83,6 +103,7 @@ def _write(
     deployment = acceptance.deployment
     if supersession and not supersession.at_once:
         deployment = replace(deployment, supersedes=supersession.lock.deployment)
+    slots = _slots(context, acceptance, use)
     context.store.deployments.accept(
         deployment,
         request_key=acceptance.request_key,
@@ -92,8 +113,23 @@ def _write(
         identity=_kept_identity(acceptance) if deployment.plan.approval is not None else None,
         still_serving=acceptance.still_serving,
         claim=acceptance.claim,
+        slots=slots,
     )
     return deployment, tuple(after for _, after in supersession.changes) if supersession else ()
+
+
+def _slots(context: Context, acceptance: Acceptance, use: TokenUse | None) -> tuple[Slot, ...]:
+    """Return a free slot of each limit. Raises 403 where there is none, TokenUsed if the token has been used.
+
+    A repetition takes no slot, whatever key it has, and is refused for none.
+    """
+    at = moment(acceptance.deployment)
+    try:
+        return tuple(context.store.slots.pick(allowance, at) for allowance in acceptance.allowances)
+    except LimitReached as reached:
+        if use is not None and (before := context.store.requests.use_of(use)):
+            raise TokenUsed(before) from None
+        raise refusal(context, acceptance.identity, acceptance.rule, reached) from None
 
 
 def approval_fingerprint(deployment_id: str) -> str:
@@ -141,7 +177,9 @@ def _rolls_back_its_own(context: Context, acceptance: Acceptance, used: TokenUse
 def _kept_identity(acceptance: Acceptance) -> dict[str, Any]:
     """Return the requester and the actions, for the check of the rules in force at the approval."""
     identity = acceptance.identity
+    agent = {"agent": True} if identity.agent else {}
     return {
+        **agent,
         "actions": acceptance.actions,
         "via": identity.via,
         "issuer": identity.issuer,

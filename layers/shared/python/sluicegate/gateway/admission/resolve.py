@@ -1,6 +1,6 @@
 """Resolve an authorized request by the record and the gate file in force: what would it do, and can it?"""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sluicegate.deployment.model import Deployment, EarlierVersion, Origin, origin_of
 from sluicegate.deployment.plan import ALL_AT_ONCE, Plan, Target
@@ -11,6 +11,7 @@ from sluicegate.gate.rules import Rule
 from sluicegate.gateway.admission.ways_back import WayBack, named_version, way_back
 from sluicegate.gateway.authorization import may_see
 from sluicegate.gateway.context import Context
+from sluicegate.gateway.limits import limited, proposes
 from sluicegate.gateway.persons import check_can_be_approved
 from sluicegate.gateway.problems import Problem, conflict, function_not_covered, unprocessable
 from sluicegate.gateway.requests.bodies import DeploymentRequest
@@ -69,6 +70,9 @@ def resolve(
             resolved = _promote(context, request, rule, placement, identity)
         case "rollback":
             resolved = _rollback(context, request, rule, placement, serving)
+    proposed = proposes(context.gate, identity, rule, placement)
+    plan = limited(resolved.plan, rule, placement, action=request.action, proposed=proposed)
+    resolved = replace(resolved, plan=plan)
     _check_expected(request, serving)
     if request.action != "rollback":
         check_required(context, request.function, resolved.sha256, resolved.plan.requires, identity)
@@ -267,7 +271,7 @@ def _plan(context: Context, request: DeploymentRequest, placement: Placement) ->
 
 
 def _rollback_plan(context: Context, placement: Placement) -> Plan:
-    """Return the plan of a rollback: at once, and without approval, for the version was served before."""
+    """Return the plan of a rollback: at once, for the version was served before. Only a proposal waits."""
     return Plan(
         target_of(context, placement),
         placement.alias,

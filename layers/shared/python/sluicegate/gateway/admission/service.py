@@ -16,6 +16,7 @@ from sluicegate.gateway.admission.commit import Acceptance, commit, contended
 from sluicegate.gateway.admission.resolve import Resolved, resolve
 from sluicegate.gateway.authorization import visible_deployment
 from sluicegate.gateway.context import Context
+from sluicegate.gateway.limits import allowances, check_hours
 from sluicegate.gateway.problems import Problem, conflict, unavailable
 from sluicegate.gateway.requester import display_name, log_fields, requester
 from sluicegate.gateway.requests.bodies import DeploymentRequest
@@ -60,6 +61,7 @@ def submit(context: Context, submission: Submission) -> Admission:
     """
     if replayed := _replay(context, submission):
         return replayed
+    check_hours(context, submission.identity, submission.rule, submission.actions[0])
     request = submission.request()
     resolved = resolve(context, request, submission.rule, submission.placement, submission.identity)
     fingerprint = digest(*request.effect)
@@ -72,6 +74,8 @@ def submit(context: Context, submission: Submission) -> Admission:
         supersede=request.supersede,
         still_serving=resolved.still_serving,
         claim=submission.claim,
+        rule=submission.rule,
+        allowances=allowances(submission.identity, submission.rule, request.action),
     )
     try:
         deployment, superseded = commit(context, acceptance)

@@ -11,6 +11,9 @@ from sluicegate.store.locks import AliasLock, Supersession
 def supersede(context: Context, deployment: Deployment, lock: AliasLock, *, allowed: bool) -> Supersession:
     """Return what changes for the lock's holder and its successor. Raises Busy, or 409 `outdated`.
 
+    A proposal ends nothing before it is approved: it becomes the lock's successor, unless there is one. And
+    as long as it waits for that, a proposed rollback stands in nobody's way.
+
     A holder that has ended frees its lock in the same transaction. Should such a lock ever be left over, it
     protects nothing, and must not block the alias: it is taken even where superseding is not `allowed`.
     """
@@ -19,13 +22,13 @@ def supersede(context: Context, deployment: Deployment, lock: AliasLock, *, allo
     if holder is None or holder.status.final:
         if successor is not None and not successor.status.final and not allowed:
             raise Busy(successor.id)
-    elif not allowed or holder.action == "rollback":
+    elif not allowed or _is_rollback(holder):
         # A rollback takes a second, and the deployment that it undoes must not end it.
         raise Busy(holder.id)
     if (
         successor is not None
         and not successor.status.final
-        and successor.action == "rollback" != deployment.action
+        and (deployment.plan.proposed or (_is_rollback(successor) and deployment.action != "rollback"))
     ):
         # It waits until what it undoes has restored the alias. Only another rollback takes its place.
         raise Busy(successor.id)
@@ -37,6 +40,8 @@ def supersede(context: Context, deployment: Deployment, lock: AliasLock, *, allo
             continue
         if deployment.plan.ordered and deployment.action != "rollback" and _is_newer(before, deployment):
             raise outdated(deployment.stage)
+        if deployment.plan.proposed:
+            continue
         after = request_abort(before, reason, message, context.clock())
         if after is not before:
             changes.append((before, after))
@@ -46,6 +51,11 @@ def supersede(context: Context, deployment: Deployment, lock: AliasLock, *, allo
         or any(before is holder and after.status.final for before, after in changes)
     )
     return Supersession(lock, tuple(changes), at_once)
+
+
+def _is_rollback(deployment: Deployment) -> bool:
+    """Return whether it is a rollback that nobody has to approve first, or somebody has approved."""
+    return deployment.action == "rollback" and not (deployment.plan.proposed and not deployment.is_approved)
 
 
 def has_ended(context: Context, deployment_id: str) -> bool:

@@ -34,7 +34,7 @@ def decide(context: Context, call: GatewayRequest, identity: Identity) -> Gatewa
         case "reject":
             decided = decisions.reject(context, deployment, identity, rule, reason)
         case _:
-            decided = decisions.abort(context, deployment, identity, reason)
+            decided = decisions.abort(context, deployment, identity, rule, reason)
     context.log(
         "decision_recorded",
         decision=action,

@@ -17,6 +17,7 @@ from sluicegate.gateway.authorization import authorize, check_age, may_see, visi
 from sluicegate.gateway.context import Context
 from sluicegate.gateway.cursors import seal, unseal
 from sluicegate.gateway.http import GatewayRequest, GatewayResponse
+from sluicegate.gateway.limits import check_hours, check_slots
 from sluicegate.gateway.problems import not_found
 from sluicegate.gateway.render import deployment_list, deployment_response, dry_run_response
 from sluicegate.gateway.requests import bodies, queries
@@ -75,7 +76,9 @@ def _dry_run(
     identity: Identity,
 ) -> GatewayResponse:
     """Run the same checks, and write nothing: neither the request nor the token's use."""
+    check_hours(context, identity, rule, request.action)
     resolved = resolve(context, request, rule, placement, identity)
+    check_slots(context, identity, rule, request.action)
     plan = resolved.plan
     lock = context.store.locks.alias_lock(plan.target, request.function, plan.alias)
     visible = lock is not None and visible_deployment(context, lock.deployment, identity) is not None

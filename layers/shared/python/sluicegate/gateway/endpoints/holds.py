@@ -3,7 +3,7 @@
 from sluicegate.deployment.durations import timestamp
 from sluicegate.gate import patterns
 from sluicegate.gate.rules import Rule
-from sluicegate.gateway.authorization import check_age
+from sluicegate.gateway.authorization import AGENTS_MAY_NOT, check_age
 from sluicegate.gateway.context import Context
 from sluicegate.gateway.http import GatewayRequest, GatewayResponse
 from sluicegate.gateway.problems import not_allowed, not_found
@@ -57,11 +57,14 @@ def read(context: Context, call: GatewayRequest, identity: Identity) -> GatewayR
 def _authorize(context: Context, call: GatewayRequest, identity: Identity) -> tuple[str, list[Rule]]:
     """Return the stage, and the caller's rules that grant `hold` there, in the gate file's order."""
     stage = queries.stage_name(call.path) or ""
-    rules = [
+    granting = [
         rule for rule in context.gate.rules_of(identity) if "hold" in rule.actions and stage in rule.stages
     ]
+    rules = [rule for rule in granting if "hold" in context.gate.actions_of(identity, rule)]
     if not rules:
         context.log("request_refused", code="not_allowed", action="hold", stage=stage, **log_fields(identity))
+        if granting:
+            raise not_allowed("agents may not hold a stage, whatever their rules grant", title=AGENTS_MAY_NOT)
         raise not_allowed("no rule allows this identity to hold this stage")
     check_age(context, identity, context.gate.stages.get(stage))
     return stage, rules

@@ -14,7 +14,7 @@ def read(context: Context, call: GatewayRequest, identity: Identity) -> GatewayR
     rules = [
         {
             "name": rule.name,
-            "actions": sorted(rule.actions),
+            "actions": sorted(context.gate.actions_of(identity, rule)),
             "functions": [str(pattern) for pattern in rule.functions],
             "stages": list(rule.stages),
         }
