@@ -201,6 +201,7 @@ def test_a_session_is_short(resources: Json) -> None:
         ("s3:GetObject", OBJECT, True),
         ("s3:GetObjectVersion", OBJECT, True),
         ("s3:PutObject", OBJECT, True),
+        ("s3:ListBucket", BUCKET, True),
         ("s3:DeleteObject", OBJECT, False),
         ("s3:PutBucketPolicy", BUCKET, False),
         ("s3:PutObject", "arn:aws:s3:::another/orders-api/0a1b", False),

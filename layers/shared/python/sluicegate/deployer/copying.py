@@ -134,7 +134,7 @@ def _checked(
         return copy
     message = (
         f"s3://{bucket.bucket}/{deployment.function}/{deployment.sha256}.zip has another digest than its"
-        " name: delete it, and find out who wrote it"
+        " name: find out who wrote it"
     )
     return PermanentFailure("artifact_mismatch", message)
 
