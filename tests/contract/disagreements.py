@@ -14,6 +14,41 @@ _BUSY: Final = (
 _NAMES: Final = "LocalEmu does not validate an execution's name; AWS does (StartExecution, name)"
 _TAGS: Final = "LocalEmu does not validate a tag's value; AWS does (STS API reference, Tag)"
 
+_WEB: Final = (
+    "LocalEmu denies every web identity here, and reads neither signature nor issuer nor time; AWS does "
+    "(AssumeRoleWithWebIdentity)"
+)
+_WEB_CASES: Final = (
+    "test_a_job_assumes_its_role",
+    "test_the_audience_is_a_client_id_of_the_provider",
+    "test_the_authorized_party_takes_the_place_of_the_audience",
+    *(f"test_the_issuer_is_the_providers_url_to_the_last_slash-{added}" for added in ("/", "/other")),
+    "test_an_expired_token_is_refused_as_expired",
+    *(
+        f"test_a_token_that_the_issuer_did_not_sign_is_refused-{fault}"
+        for fault in ("signature", "key", "algorithm", "no token")
+    ),
+    "test_a_key_that_the_issuer_does_not_publish_is_no_key",
+    "test_access_is_denied_without_a_reason",
+    "test_a_session_lasts_as_long_as_the_role_allows",
+    *(
+        f"test_what_a_token_adds_to_the_session_needs_the_roles_consent-{action}"
+        for action in ("sts:TagSession", "sts:SetSourceIdentity")
+    ),
+    "test_a_session_ends_with_its_role",
+    "test_a_trust_policy_forgets_a_role_that_is_made_again",
+    "test_a_target_takes_its_deployer_with_external_id_and_source_identity",
+    *(
+        f"test_source_identity_and_tags_need_the_targets_consent-{missing}"
+        for missing in ("sts:SetSourceIdentity", "sts:TagSession")
+    ),
+    "test_a_source_identity_stays",
+)
+_SOURCE: Final = "LocalEmu decides before it validates a source identity; AWS validates (AssumeRole)"
+_PROVIDERS: Final = (
+    "LocalEmu words an OIDC provider's errors otherwise, or has none (recorded: test_iam_oidc)"
+)
+
 DISAGREEMENTS: Final[dict[tuple[str, str], str]] = {
     ("test_a_transaction_sent_again_with_its_token_has_one_effect", LOCALEMU): _MOTO,
     ("test_the_token_of_another_transaction_is_refused", LOCALEMU): _MOTO,
@@ -42,6 +77,19 @@ DISAGREEMENTS: Final[dict[tuple[str, str], str]] = {
     **{
         (f"test_a_tag_takes_256_characters_of_a_small_alphabet-{value}", LOCALEMU): _TAGS
         for value in ("x" * 257, "a#b", "a\nb", "a,b")
+    },
+    **{(case, LOCALEMU): _WEB for case in _WEB_CASES},
+    **{
+        (f"test_a_source_identity_has_a_small_alphabet-{value}", LOCALEMU): _SOURCE
+        for value in ("a b", "ada:1", "ä" * 2)
+    },
+    **{
+        (case, LOCALEMU): _PROVIDERS
+        for case in (
+            "test_a_provider_exists_once",
+            "test_a_provider_that_is_not_there",
+            "test_a_providers_url_is_https",
+        )
     },
     (
         "test_a_role_that_does_not_exist_is_access_denied",

@@ -8,7 +8,7 @@ import functools
 import json
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
@@ -48,6 +48,9 @@ class Witness(Protocol):
     def client(self, service: str) -> Any:
         """Return a client for a service; a case skips where the witness has none."""
 
+    def as_session(self, service: str, credentials: Mapping[str, str]) -> Any:
+        """Return a client for a service, with the credentials in an answer of STS."""
+
     def create_function(self, code: bytes) -> str:
         """Create a function that nothing else uses, and return its name once it is Active."""
 
@@ -78,9 +81,14 @@ class Models:
                 return self.s3
             case "sts":
                 return self.sts
+            case "iam":
+                return self.sts.iam
             case "cloudwatch":
                 return self.cloudwatch
         return pytest.skip(f"the unit tests have no model of {service} with boto3's methods")
+
+    def as_session(self, service: str, credentials: Mapping[str, str]) -> Any:
+        return {"sts": self.sts.with_credentials}[service](credentials)
 
     def create_function(self, code: bytes) -> str:
         name = unique()
@@ -105,10 +113,18 @@ class Emulator:
     """An emulator over HTTP."""
 
     name: str
-    make_client: Callable[[str], Any]
+    make_client: Callable[..., Any]
 
     def client(self, service: str) -> Any:
         return self.make_client(service)
+
+    def as_session(self, service: str, credentials: Mapping[str, str]) -> Any:
+        return self.make_client(
+            service,
+            access_key=credentials["AccessKeyId"],
+            secret_key=credentials["SecretAccessKey"],
+            token=credentials["SessionToken"],
+        )
 
     def create_function(self, code: bytes) -> str:
         name, lambda_ = unique(), self.client("lambda")
@@ -176,10 +192,15 @@ def call(name: str, stand: Callable[[], Stand]) -> Iterator[Witness]:
 
 
 @functools.cache
-def second_emulator(service: str) -> Any:
+def second_emulator(
+    service: str,
+    access_key: str = "test",
+    secret_key: str = "test",  # noqa: S107 - not checked there
+    token: str | None = None,
+) -> Any:
     """Return a client of the emulator at `CONTRACT_ENDPOINT`."""
     once = Config(retries={"total_max_attempts": 1}, proxies={})
-    session: Any = boto3.session.Session("test", "test", region_name=REGION)
+    session: Any = boto3.session.Session(access_key, secret_key, token, region_name=REGION)
     return session.client(service, endpoint_url=os.environ[CROSSCHECK], config=once)
 
 

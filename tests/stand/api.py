@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import signal
 import time
 import zipfile
@@ -52,6 +53,9 @@ class Stand:
     table: str
     artifact_bucket: str
     state_machine_arn: str
+    api_id: str
+    iam_endpoint: str
+    targets: dict[str, dict[str, str]]
 
     @classmethod
     def running(cls) -> "Stand":
@@ -59,7 +63,7 @@ class Stand:
         state = control.State.load()
         if state is None or not state.is_running() or not places.STAND_JSON.is_file():
             raise StandError("the stand is not up: make up")
-        described: dict[str, str] = json.loads(places.STAND_JSON.read_text())
+        described: dict[str, Any] = json.loads(places.STAND_JSON.read_text())
         return cls(**{field.name: described[field.name] for field in fields(cls)})
 
     @property
@@ -106,32 +110,40 @@ class Stand:
         )
 
     def create_function(
-        self, name: str, source: str | None = None, *, env: Mapping[str, str] | None = None
+        self,
+        name: str,
+        source: str | None = None,
+        *,
+        env: Mapping[str, str] | None = None,
+        where: Mapping[str, str] | None = None,
     ) -> str:
-        """Create (or replace) a function in Python, as somebody's Terraform would; its ARN."""
-        lambda_ = self.client("lambda")
-        self.delete_function(name)
+        """Create (or replace) a function in Python, as somebody's Terraform would; its ARN.
+
+        `where` is an account and region apart from the stack's (`targets.Target.where`).
+        """
+        lambda_ = self.client("lambda", **(where or {}))
+        self.delete_function(name, where=where)
         created = lambda_.create_function(
             FunctionName=name,
             Runtime="python3.13",
             Handler="index.handler",
-            Role=self._sample_role(),
+            Role=self._sample_role(where or {}),
             Code={"ZipFile": package(source if source is not None else HANDLER % "initial")},
             Environment={"Variables": dict(env or {})},
         )
         lambda_.get_waiter("function_active_v2").wait(FunctionName=name, WaiterConfig=OFTEN)
         return str(created["FunctionArn"])
 
-    def delete_function(self, name: str) -> None:
+    def delete_function(self, name: str, *, where: Mapping[str, str] | None = None) -> None:
         """Delete a function with all its versions; none of that name is fine."""
-        lambda_ = self.client("lambda")
+        lambda_ = self.client("lambda", **(where or {}))
         try:
             lambda_.delete_function(FunctionName=name)
         except lambda_.exceptions.ResourceNotFoundException:
             return
 
-    def _sample_role(self) -> str:
-        iam = self.client("iam")
+    def _sample_role(self, where: Mapping[str, str]) -> str:
+        iam = self.client("iam", **where)
         trust = {
             "Effect": "Allow",
             "Principal": {"Service": "lambda.amazonaws.com"},
@@ -189,7 +201,8 @@ class Stand:
             if event["EventTime"].timestamp() >= since
             and any(function_of(one["ResourceName"]) == function for one in event["Resources"])
         ]
-        return [event["EventName"] for event in sorted(about, key=lambda event: event["EventTime"])]
+        ordered = sorted(about, key=lambda event: event["EventTime"])
+        return [re.sub(r"\d{8}(v\d)?$", "", event["EventName"]) for event in ordered]
 
     def invoke(self, function: str, payload: Any = None, *, alias: str | None = None) -> Any:
         """What a function answers, under an alias or as it is."""

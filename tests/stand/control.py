@@ -21,6 +21,7 @@ from stand.emulator import ACCOUNT, REGION, SECRET, Emulator
 from stand.issuer import Issuer
 from stand.processes import HOST, Process
 from stand.say import StandError, progress
+from stand.targets import TARGETS
 
 EMULATOR_PORT: Final = 4566
 GITLAB_PORT: Final = 18080
@@ -188,6 +189,9 @@ def deploy(state: State, gate_file: Path | None, *, build: bool) -> None:
         "table": deployed.table,
         "artifact_bucket": deployed.artifact_bucket,
         "state_machine_arn": deployed.state_machine_arn,
+        "api_id": deployed.api_id,
+        "iam_endpoint": f"{endpoint}/iam",
+        "targets": {name: target.as_json() for name, target in TARGETS.items()},
     }
     places.STAND_JSON.write_text(json.dumps(described, indent=2) + "\n")
 

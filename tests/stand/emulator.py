@@ -1,5 +1,6 @@
 """The AWS emulator: started with IAM enforced, and asked what only it knows."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -15,6 +16,12 @@ from stand.processes import HOST, Process
 
 ACCOUNT: Final = "111111111111"
 REGION: Final = "eu-central-1"
+OTHER_ACCOUNT: Final = "222222222222"
+OTHER_REGION: Final = "eu-west-1"
+STRANGER: Final = "333333333333"
+"""An account outside the organisation."""
+
+ORGANISATION: Final = "o-a1b2c3d4e5"
 SECRET: Final = "stand"
 """Not checked: a 12-digit access key id is that account's administrator."""
 
@@ -33,6 +40,7 @@ class Emulator:
         shutil.rmtree(scratch, ignore_errors=True)
         scratch.mkdir(mode=0o700)
         places.API_ID.unlink(missing_ok=True)
+        places.CALLS.unlink(missing_ok=True)
         launcher = Path(__file__).parent / "launch_emulator.py"
         return processes.start(
             [places.EMULATOR_PYTHON, "-I", launcher],
@@ -57,6 +65,8 @@ class Emulator:
             "SFTP_ENABLED": "0",
             "CLOUDTRAIL_RECORDING": "1",
             "STAND_API_FILE": str(places.API_ID),
+            "STAND_CALLS_FILE": str(places.CALLS),
+            "STAND_ORGANISATIONS": json.dumps({ACCOUNT: ORGANISATION, OTHER_ACCOUNT: ORGANISATION}),
         }
 
     def answers(self) -> bool:
@@ -66,13 +76,24 @@ class Emulator:
             return False
 
     def client(
-        self, service: str, *, access_key: str = ACCOUNT, secret_key: str = SECRET, token: str | None = None
+        self,
+        service: str,
+        *,
+        access_key: str = ACCOUNT,
+        secret_key: str = SECRET,
+        token: str | None = None,
+        region: str = REGION,
     ) -> Any:
         """A client of one service: as the account's administrator, unless credentials are given.
 
-        Made once, for making one takes longer than most calls; clients may be shared between threads.
+        An account's 12 digits as access key are its administrator. Made once, for making one takes longer
+        than most calls; clients may be shared between threads.
         """
-        return _client(self.url, service, access_key, secret_key, token)
+        return _client(self.url, service, access_key, secret_key, token, region)
+
+    def expire(self, access_key: str) -> None:
+        """Let the time of a session be over: the shortest lasts 900 seconds."""
+        httpx2.post(f"{self.url}/_stand/expire/{access_key}", timeout=5, trust_env=False).raise_for_status()
 
     def environment(self) -> dict[str, str]:
         """The caller's environment with every AWS setting of it replaced, for sam and whatever else signs."""
@@ -94,7 +115,7 @@ class Emulator:
 
 
 @cache
-def _client(url: str, service: str, access_key: str, secret_key: str, token: str | None) -> Any:
+def _client(url: str, service: str, access_key: str, secret_key: str, token: str | None, region: str) -> Any:
     import boto3  # here, for it takes most of a second and most commands need none
     from botocore.config import Config
 
@@ -102,7 +123,7 @@ def _client(url: str, service: str, access_key: str, secret_key: str, token: str
         aws_access_key_id=access_key,
         aws_secret_access_key=secret_key,
         aws_session_token=token,
-        region_name=REGION,
+        region_name=region,
     )
     once = Config(retries={"total_max_attempts": 1}, proxies={}, max_pool_connections=50)
     return session.client(service, endpoint_url=url, config=once)

@@ -22,6 +22,9 @@ Differences, each one thing that AWS does and MiniStack 1.5.33 does not:
 - `/v1/...` is the deployed API's stage, as in its URL on AWS, beside the emulator's own longer path.
 - What `emulator_answers` lists: the fences and words of Lambda, Step Functions, SQS and STS.
 - What `emulator_api` lists: gateway responses, and the settings of single methods.
+- What `emulator_sessions`, `emulator_iam`, `emulator_callers`, `emulator_events` and `emulator_trail` list:
+  sessions of STS, OIDC providers, signed calls of an API from any account, events that cross accounts, and
+  CloudTrail's records.
 - Requests count as sent over TLS, as policies ask for. Here loopback takes its place.
 
 It pins what it changes: where the emulator no longer looks as expected, it stops and does not run
@@ -50,6 +53,12 @@ API_FILE = "STAND_API_FILE"
 
 STAGE = "/v1"
 
+SIGNED = f"{STAGE}/iam/"
+"""Below it every call is the API's, whatever it is signed for."""
+
+EXPIRE = "/_stand/expire/"
+"""Ends the session of the access key that follows, as if its time were over."""
+
 _FORWARDED = (b"x-forwarded-proto", b"https")
 
 
@@ -68,7 +77,7 @@ def main() -> None:
     name_functions_by_role_id()
     find_layers_under_opt()
     sys.path.insert(0, str(Path(__file__).parent))
-    for module in ("answers", "api"):
+    for module in ("answers", "api", "sessions", "iam", "callers", "events", "trail"):
         import_module(f"emulator_{module}").install(pinned)
     emulator.app = with_front_door(emulator.app, Path(os.environ[API_FILE]))
     emulator.main()
@@ -478,11 +487,20 @@ def with_front_door(application: Application, api_file: Path) -> Application:
     """
 
     async def front_door(scope: Scope, receive: Any, send: Any) -> None:
+        if scope["type"] == "http" and scope["path"].startswith(EXPIRE):
+            status = 204 if expire(scope["path"].removeprefix(EXPIRE)) else 404
+            await send({"type": "http.response.start", "status": status, "headers": []})
+            await send({"type": "http.response.body", "body": b""})
+            return
         if scope["type"] == "http":
             others = [header for header in scope["headers"] if header[0].lower() != _FORWARDED[0]]
             scope = {**scope, "headers": [*others, _FORWARDED]}
         if scope["type"] == "http" and is_for_api(scope) and api_file.is_file():
             path = f"/restapis/{api_file.read_text()}{STAGE}/_user_request_"
+            # Signed is the path that was asked for.
+            import_module("emulator_callers").SIGNED_PATH.set(
+                (scope.get("raw_path") or b"").decode("latin-1")
+            )
             raw: bytes = scope.get("raw_path") or scope["path"].encode()
             scope = {
                 **scope,
@@ -494,10 +512,21 @@ def with_front_door(application: Application, api_file: Path) -> Application:
     return front_door
 
 
+def expire(access_key: str) -> bool:
+    """Let a session's time be over; whether there is one."""
+    sessions: Any = import_module("ministack.services.sts")._sessions
+    if access_key not in sessions:
+        return False
+    sessions[access_key]["Expiration"] = time.time() - 1
+    return True
+
+
 def is_for_api(scope: Scope) -> bool:
     path: str = scope["path"]
     if path != STAGE and not path.startswith(STAGE + "/"):
         return False
+    if path.startswith(SIGNED):
+        return True
     for name, value in scope["headers"]:
         if name.lower() == b"authorization" and value.startswith(b"AWS4-"):
             return b"/execute-api/aws4_request" in value

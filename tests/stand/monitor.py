@@ -1,6 +1,7 @@
 """Looks at aliases all the time, and says where one does not serve what the record says that it serves.
 
-It reads the table and Lambda directly, and knows the record's form but none of the code that writes it.
+It reads the table and Lambda directly, and knows the record's form but none of the code that writes it. What
+sessions touch is watched by `stand.session_monitor`.
 """
 
 import threading

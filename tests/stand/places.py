@@ -17,6 +17,9 @@ STAND: Final = ROOT / ".stand" / WORKER
 STAND_JSON: Final = STAND / "stand.json"
 STATE: Final = STAND / "state.json"
 API_ID: Final = STAND / "api-id"
+CALLS: Final = STAND / "calls.jsonl"
+"""What sessions of roles called: a line for each call."""
+
 EMULATOR_LOG: Final = STAND / "emulator.log"
 GITLAB_LOG: Final = STAND / "gitlab.log"
 SAM_LOG: Final = STAND / "sam.log"
