@@ -63,7 +63,11 @@ class Stand:
         state = control.State.load()
         if state is None or not state.is_running() or not places.STAND_JSON.is_file():
             raise StandError("the stand is not up: make up")
-        described: dict[str, Any] = json.loads(places.STAND_JSON.read_text())
+        return cls.of(json.loads(places.STAND_JSON.read_text()))
+
+    @classmethod
+    def of(cls, described: Mapping[str, Any]) -> "Stand":
+        """The stand that `.stand/stand.json` describes."""
         return cls(**{field.name: described[field.name] for field in fields(cls)})
 
     @property

@@ -2,12 +2,16 @@
 
 import json
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
 import httpx2
 
-from stand.api import Stand
+from stand import places
+from stand.api import OFTEN, Stand
+from stand.emulator import OTHER_ACCOUNT
+from stand.say import StandError
 
 STS_AUDIENCE: Final = "https://sts.example.com"
 """`aud` of tokens for STS: never the audience of tokens for Sluicegate."""
@@ -61,6 +65,101 @@ class CallerRole:
     @property
     def name(self) -> str:
         return self.arn.rpartition("/")[2]
+
+
+JOB: Final = "sluicegate-caller-orders"
+"""The role of the stand's usual job."""
+
+JOB_ID: Final = "AROACALLER11111111111"
+GUEST_ID: Final = "AROAGUEST111111111111"
+PERSON: Final = "AWSReservedSSO_Deployer_0123456789abcdef"
+"""The role of Identity Center, whose sessions are persons."""
+
+PERSON_ID: Final = "AROASSO11111111111111"
+SSO_PATH: Final = "/aws-reserved/sso.amazonaws.com/eu-central-1/"
+
+
+def prepare(stand: Stand) -> dict[str, str]:
+    """Make the roles that the stand's gate file names, where they are missing; their ARNs.
+
+    `job` is the usual job's role, `guest` is its like in another account, `person` is one of Identity Center.
+    """
+    made = {
+        "job": job_role(stand),
+        "guest": existing(stand, JOB, OTHER_ACCOUNT)
+        or role(stand, JOB, account=OTHER_ACCOUNT, principal_id=GUEST_ID),
+        "person": existing(stand, PERSON)
+        or role(
+            stand,
+            PERSON,
+            path=SSO_PATH,
+            trust=account_trust(stand.account_id),
+            principal_id=PERSON_ID,
+            methods=("*/iam/*",),
+        ),
+    }
+    for caller, methods in (("guest", NEEDED), ("person", ("*/iam/*",))):
+        found = made[caller]
+        allow(stand, found.name, methods, account=found.arn.split(":")[4])  # the API may be another by now
+    return {name: found.arn for name, found in made.items()}
+
+
+def job_role(stand: Stand) -> CallerRole:
+    """The usual job's role, from the template that users deploy: any tag `v*` of `acme/orders`."""
+    provider(stand)
+    api = f"arn:aws:execute-api:{stand.region}:{stand.account_id}:{stand.api_id}/v1"
+    parameters = {
+        "ApiArn": api,
+        "Audience": STS_AUDIENCE,
+        "Issuer": stand.issuer,
+        "ProjectPath": "acme/orders",
+        "Ref": "v*",
+        "RefMatch": "like",
+        "RefType": "tag",
+        "RoleName": JOB,
+    }
+    request: dict[str, Any] = {
+        "StackName": JOB,
+        "TemplateBody": template(),
+        "Parameters": [{"ParameterKey": k, "ParameterValue": v} for k, v in parameters.items()],
+        "Capabilities": ["CAPABILITY_NAMED_IAM"],
+        "Tags": [{"Key": ROLE_ID, "Value": JOB_ID}],
+    }
+    formation = stand.client("cloudformation")
+    if existing(stand, JOB) is None:
+        formation.create_stack(**request)
+        formation.get_waiter("stack_create_complete").wait(StackName=JOB, WaiterConfig=OFTEN)
+    else:
+        with suppress(formation.exceptions.ClientError):  # nothing to update
+            formation.update_stack(**request)
+            formation.get_waiter("stack_update_complete").wait(StackName=JOB, WaiterConfig=OFTEN)
+    found = existing(stand, JOB)
+    if found is None:
+        raise StandError(f"the stack {JOB} made no role")
+    return found
+
+
+def template() -> str:
+    """`cloudformation/caller-role.yaml`, for an issuer on this machine: http, an address and a port."""
+    text = (places.ROOT / "cloudformation" / "caller-role.yaml").read_text()
+    for old, new in (
+        ("^https://[a-z0-9]([a-z0-9.-]*[a-z0-9])?", "^http://[0-9.]+(:[0-9]+)?"),
+        ('!Split ["https://", !Ref Issuer]', '!Split ["http://", !Ref Issuer]'),
+    ):
+        if old not in text:
+            raise StandError(f"caller-role.yaml no longer has {old}, and the stand must follow")
+        text = text.replace(old, new)
+    return text
+
+
+def existing(stand: Stand, name: str, account: str | None = None) -> "CallerRole | None":
+    """The role of that name, or None."""
+    iam = stand.client("iam", access_key=account or stand.account_id)
+    try:
+        found = iam.get_role(RoleName=name)["Role"]
+    except iam.exceptions.NoSuchEntityException:
+        return None
+    return CallerRole(found["Arn"], found["RoleId"])
 
 
 def provider(stand: Stand, *, account: str | None = None, url: str | None = None) -> str:

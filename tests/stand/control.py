@@ -177,7 +177,7 @@ def deploy(state: State, gate_file: Path | None, *, build: bool) -> None:
     endpoint = f"{emulator.url}/v1"
     wait_for_health(endpoint)
     replace(state, deployed=fingerprint, gate_file=str(installed.resolve())).save()
-    described = {
+    described: dict[str, Any] = {
         "endpoint": endpoint,
         "issuer": f"http://{HOST}:{state.gitlab_port}",
         "audience": AUDIENCE,
@@ -193,6 +193,9 @@ def deploy(state: State, gate_file: Path | None, *, build: bool) -> None:
         "iam_endpoint": f"{endpoint}/iam",
         "targets": {name: target.as_json() for name, target in TARGETS.items()},
     }
+    from stand import api, callers  # here, for they stand on this module
+
+    described["callers"] = callers.prepare(api.Stand.of(described))
     places.STAND_JSON.write_text(json.dumps(described, indent=2) + "\n")
 
 

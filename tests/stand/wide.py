@@ -131,7 +131,8 @@ def _widened(own: str, issuer: str, issuers: str) -> str:
         ("\nstages:", f"{issuers.rstrip()}\nstages:"),
         ("\nfunctions:", f"{_MORE_STAGES.rstrip()}\nfunctions:"),
         ("\nrules:", f"{_MORE_FUNCTIONS.rstrip()}\nrules:"),
-        ("    claims: ", "    issuer: stand\n    claims: "),
+        ("    claims:", "    issuer: stand\n    claims:"),
+        ("    via: iam\n    issuer: stand\n", "    via: iam\n"),
         ("\ndeny: []\n", f"{_MORE_RULES.rstrip()}\n{_DENY}"),
     ):
         assert old in text
