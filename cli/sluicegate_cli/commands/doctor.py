@@ -33,6 +33,11 @@ _MARKS: Final = {
     Verdict.UNKNOWN: ("?", "dim"),
 }
 _FILE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
+_ROLE: Final = PatternParam(
+    "role",
+    r"arn:aws[a-z-]*:iam::[0-9]{12}:role/[\w+=,.@/-]{1,576}",
+    "a role's ARN, as `aws iam get-role` shows it",
+)
 _FUNCTION: Final = PatternParam("name", r"[A-Za-z0-9_-]{1,64}", "a function's name, without ARN or alias")
 
 
@@ -66,6 +71,20 @@ _FUNCTION: Final = PatternParam("name", r"[A-Za-z0-9_-]{1,64}", "a function's na
     type=_FUNCTION,
     metavar="NAME",
     help="Check this function in AWS, with your own AWS credentials.",
+)
+@click.option(
+    "--role",
+    type=_ROLE,
+    metavar="ARN",
+    multiple=True,
+    help="Check a role that jobs assume: which jobs it lets in, for how long, and what it may call.",
+)
+@click.option(
+    "--role-policy",
+    "role_policies",
+    type=_FILE,
+    multiple=True,
+    help="Check a role's trust or permissions from a JSON file, without AWS; or `aws iam get-role`'s output.",
 )
 @click.option(
     "--stack",
@@ -102,6 +121,8 @@ def command(
     request: tuple[str, str] | None,
     log: Path | None,
     function: str | None,
+    role: tuple[str, ...],
+    role_policies: tuple[Path, ...],
     stack: str | None,
     target: str | None,
     attempt: bool,
@@ -124,6 +145,7 @@ def command(
       sluicegate doctor --gate-file sluicegate.yaml --token-file token.txt
       sluicegate doctor --log job.log
       sluicegate doctor --function orders-api --region eu-central-1
+      sluicegate doctor --role arn:aws:iam::111111111111:role/sluicegate-caller
       sluicegate doctor --stack sluicegate
       sluicegate doctor --target prod-eu
       sluicegate doctor --stack sluicegate --try --json > report.json
@@ -135,13 +157,15 @@ def command(
         raise click.UsageError("--try creates a function and a role: add --yes if nobody can be asked")
     given = _token(token_file)
     connect = url is not None or given is not None
-    if not (connect or log or function or stack or target):
+    others = log or function or stack or role or role_policies or target
+    if not (connect or others):
         raise click.UsageError(
-            "nothing to check: specify a URL and a token, --log, --function, --stack or --target"
+            "nothing to check: specify a URL and a token, --log, --function, --role, --role-policy,"
+            " --stack or --target"
         )
     gate = cache(lambda: _gate(screen, gate_file, stack_name=stack or "sluicegate"))
     findings = _of_log(log) if log else []
-    if (connect and not (log or function or stack or target)) or (given and connect):
+    if (connect and not others) or (given and connect):
         findings += Examination(url, given, request, *gate()).findings()
     if function:
         from sluicegate_cli.doctor import aws_checks  # imports boto3
@@ -149,6 +173,8 @@ def command(
         findings += aws_checks.examine(function, region)
     if target:
         findings += _of_target(target, stack or "sluicegate", *gate())
+    if role or role_policies:
+        findings += _of_roles(role, role_policies, region, *gate())
     report: dict[str, Any] = {}
     interrupted = False
     if stack:
@@ -161,6 +187,24 @@ def command(
     if interrupted:
         ctx.exit(INTERRUPTED)
     ctx.exit(ExitCode.NOT_DEPLOYED if wrong else ExitCode.OK)
+
+
+def _of_roles(
+    arns: Sequence[str], files: Sequence[Path], region: str | None, gate: Gate | None, error: Finding | None
+) -> list[Finding]:
+    """Check roles, in AWS and from files, and the gate file's roles of Identity Center."""
+    from sluicegate_cli.doctor import role_checks
+
+    found = [error] if error else []
+    for file in files:
+        found += role_checks.examine_file(file, gate)
+    if arns:
+        from sluicegate_cli.doctor import aws_calls
+
+        aws = aws_calls.connect(region, what="--role")
+        for arn in arns:
+            found += role_checks.examine_role(aws, arn, gate)
+    return found
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from sluicegate_cli.doctor import (
     endpoint_checks,
     gate_checks,
     invoker_checks,
+    role_checks,
     stack_checks,
 )
 from sluicegate_cli.doctor.aws_calls import AwsCalls, CouldNotCheck, NoAccess, looked
@@ -40,6 +41,7 @@ _GATE_CHECKS: Final[tuple[tuple[str, Callable[[AwsCalls, Gate], Iterator[Finding
     (gate_checks.FUNCTIONS, gate_checks.functions),
     (gate_checks.WATCHED, gate_checks.watched_alarms),
     (gate_checks.SECRETS, gate_checks.secrets),
+    (role_checks.PEOPLE, role_checks.people),
 )
 
 _MASK: Final = "************"
