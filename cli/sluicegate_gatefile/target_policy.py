@@ -19,6 +19,9 @@ from sluicegate_gatefile.checks.grants import Entries
 MAX_CHARACTERS: Final = 8_000
 """Of 10,240 for all inline policies of a role, without white space (IAM quotas). The template has more."""
 
+MAX_OF_TARGET: Final = 7_500
+"""The same for another target than the stack's own, whose template has more beside."""
+
 MAX_MANAGED: Final = 6_144
 """Characters of a managed policy, without white space (IAM quotas)."""
 
@@ -75,7 +78,10 @@ def of(gate: Gate, target: TargetReference = OWN_TARGET, entries: Entries | None
             elif rollout.smoke:
                 smoked[entry.pattern.text] = None
     patterns = dict.fromkeys(entry.pattern.text for entry in reached)
-    return documents(tuple(patterns), smoked=tuple(smoked), hooks=tuple(hooks), watching=watching)
+    first = MAX_CHARACTERS if target == OWN_TARGET else MAX_OF_TARGET
+    return documents(
+        tuple(patterns), smoked=tuple(smoked), hooks=tuple(hooks), watching=watching, first=first
+    )
 
 
 def entries_of(gate: Gate) -> Entries:
@@ -99,15 +105,16 @@ def documents(
     smoked: Sequence[str] = (),
     hooks: Sequence[str] = (),
     watching: bool = False,
+    first: int = MAX_CHARACTERS,
 ) -> list[Policy]:
     """The policy documents for function name patterns of the gate file: one, and `MANAGED` more.
 
-    Of functions that match `smoked`, versions may be invoked, and the functions `hooks`; `watching` is for
+    The first has at most `first` characters. Of functions that match `smoked`, versions may be invoked, and the functions `hooks`; `watching` is for
     placements that read CloudWatch. Without a function it denies, as IAM takes no empty list of resources.
     Raises PolicyError for a pattern that no function's name can match, and where even all policies are too
     small.
     """
-    limits = [MAX_CHARACTERS, *[MAX_MANAGED] * MANAGED]
+    limits = [first, *[MAX_MANAGED] * MANAGED]
     policies: list[list[Policy]] = [[]]
     for statement in _statements(patterns, smoked, hooks, watching=watching):
         rest: list[Any] = statement["Resource"] if isinstance(statement["Resource"], list) else []

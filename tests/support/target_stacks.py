@@ -15,27 +15,7 @@ BUS: Final = "arn:aws:events:eu-central-1:111111111111:event-bus/sluicegate"
 PARAMETERS: Final = {"DeployerRoleArn": DEPLOYER, "EventBusArn": BUS}
 OWN: Final = tuple(f"sluicegate-{name}" for name in OWN_FUNCTIONS)
 
-GATE: Final = """\
-version: 1
-issuers: {corp: {url: 'https://gitlab.example.com', audience: 'https://deploy.example.com'}}
-targets:
-  prod-eu: {account: "222222222222", region: eu-central-1, external_id: 3c9e}
-  prod-us: {account: "012345678901", region: us-east-1, role: Deploy+1, external_id: ffee}
-  pay: {account: "222222222222", region: us-east-1, external_id: "1e10"}
-stages:
-  dev: {}
-  prod: {target: prod-eu, smoke: {payload: 1}, watch: {alarms: [x]}}
-  us: {target: prod-us, smoke: {payload: 1}, watch: {alarms: [x]}}
-  pay: {target: pay, smoke: {hook: check}}
-functions: {orders-*: {}, payments: {}, internal: {}}
-rules:
-  - name: orders
-    claims: {project_id: "1"}
-    allow: {actions: [deploy], functions: [orders-*], stages: [dev, prod, us]}
-  - name: payments
-    claims: {project_id: "1"}
-    allow: {actions: [deploy], functions: [payments], stages: [dev, pay]}
-"""
+GATE: Final = Path(__file__).with_name("targets.yaml").read_text()
 
 
 def gate_of(directory: Path, text: str = GATE) -> Gate:

@@ -78,7 +78,7 @@ def test_a_target_as_the_gate_file_says(account: AwsAccount, stacks: dict[str, T
     }
 
 
-def trusting(change: Callable[[list[Json]], None]) -> Callable[[TargetStack], Json]:
+def trusting(change: Callable[[list[Json]], object]) -> Callable[[TargetStack], Json]:
     def changed(stack: TargetStack) -> Json:
         made = resolved(stack)["Resources"]["TargetRole"]["Properties"]["AssumeRolePolicyDocument"]
         document: Json = json.loads(json.dumps(made))
@@ -89,7 +89,7 @@ def trusting(change: Callable[[list[Json]], None]) -> Callable[[TargetStack], Js
 
 
 def principal(arn: str) -> Callable[[TargetStack], Json]:
-    return trusting(lambda statements: [each.update(Principal={"AWS": arn}) for each in statements] and None)
+    return trusting(lambda statements: [each.update(Principal={"AWS": arn}) for each in statements])
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from sluicegate.aws import permissions
 from sluicegate.gate import patterns
 from sluicegate_gatefile import target_template
-from sluicegate_gatefile.target_policy import MANAGED, NOTHING_MORE, documents
+from sluicegate_gatefile.target_policy import MANAGED, MAX_OF_TARGET, NOTHING_MORE, documents
 from sluicegate_gatefile.target_template import TargetStack, template
 from support.iam_model import allowed
 from support.target_stacks import BUS, DEPLOYER, GATE, OWN, gate_of, resolved, role_documents, stacks_of
@@ -102,7 +102,7 @@ def test_two_targets_in_one_account_have_nothing_of_one_name(stacks: dict[str, T
 def test_with_many_functions_everything_fits(count: int) -> None:
     """IAM quotas: 10,240 characters inline in a role, 6,144 managed, 10 attached; CloudFormation's: 1 MB."""
     names = [f"{'x' * 60}{number:04}" for number in range(count)]
-    policies = documents(names, smoked=names[:40], hooks=["check"], watching=True)
+    policies = documents(names, smoked=names[:40], hooks=["check"], watching=True, first=MAX_OF_TARGET)
     own = tuple(f"{'s' * 51}-{name.partition('-')[2]}" for name in OWN)
     stack = TargetStack(
         "t", "222222222222", "ap-southeast-99", "r" * 64, "e" * 128,
@@ -202,6 +202,7 @@ def test_a_session_is_short(resources: Json) -> None:
         ("s3:GetObjectVersion", OBJECT, True),
         ("s3:PutObject", OBJECT, True),
         ("s3:ListBucket", BUCKET, True),
+        ("s3:ListAllMyBuckets", "*", False),
         ("s3:DeleteObject", OBJECT, False),
         ("s3:PutBucketPolicy", BUCKET, False),
         ("s3:PutObject", "arn:aws:s3:::another/orders-api/0a1b", False),
