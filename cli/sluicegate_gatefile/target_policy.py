@@ -110,9 +110,9 @@ def documents(
     """The policy documents for function name patterns of the gate file: one, and `MANAGED` more.
 
     The first has at most `first` characters. Of functions that match `smoked`, versions may be invoked, and
-    the functions `hooks`; `watching` is for placements that read CloudWatch. Without a function it denies, as IAM takes no empty list of resources.
-    Raises PolicyError for a pattern that no function's name can match, and where even all policies are too
-    small.
+    the functions `hooks`; `watching` is for placements that read CloudWatch. Without a function it denies, as
+    IAM takes no empty list of resources. Raises PolicyError for a pattern that no function's name can match,
+    and where even all policies are too small.
     """
     limits = [first, *[MAX_MANAGED] * MANAGED]
     policies: list[list[Policy]] = [[]]
