@@ -170,7 +170,7 @@ def holds(operator: str, expected: list[str], given: str | None) -> bool:
 
 
 def applies(statement: Json, caller: Caller, resource: str) -> bool:
-    if statement["Principal"] != "*" and statement["Principal"] != {"AWS": caller.account}:
+    if statement["Principal"] not in ("*", {"AWS": f"arn:aws-us-gov:iam::{caller.account}:root"}):
         return False
     assert statement["Action"] == "execute-api:Invoke"
     if not any(fnmatch.fnmatchcase(resource, pattern) for pattern in listed(statement["Resource"])):
