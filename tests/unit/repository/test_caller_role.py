@@ -12,6 +12,11 @@ from typing import Any, Final
 
 import pytest
 
+from sluicegate.oidc.identity import Issuer
+from sluicegate_cli.doctor.call_policy import of_permissions
+from sluicegate_cli.doctor.findings import Verdict
+from sluicegate_cli.doctor.role_checks import of_session
+from sluicegate_cli.doctor.trust_policy import Provider, of_trust
 from support.template import ROOT, Json, read
 
 FILE: Final = ROOT / "cloudformation/caller-role.yaml"
@@ -363,6 +368,32 @@ def test_the_guide_s_command_gives_the_template_what_it_needs() -> None:
     assert required - {"ApiArn"} <= given.keys()
     for name in re.findall(r"^\| (`[A-Z]\w+`(?:, `\w+`)*) \|", GUIDE.split("## 2. ")[0], re.M):
         assert set(re.findall(r"\w+", name)) <= TEMPLATE["Parameters"].keys()
+
+
+# What `sluicegate doctor` says of it
+
+
+@pytest.mark.parametrize("given", [{}, {"Ref": "v*", "RefType": "tag", "RefMatch": "like"}])
+def test_doctor_finds_nothing_wrong_with_it(given: dict[str, str]) -> None:
+    issuer = Issuer(
+        "corp", GIVEN["Issuer"], "https://deploy.example.com", sts_audience="https://sts.example.com"
+    )
+    providers = {"gitlab.example.com": Provider("gitlab.example.com", ("https://sts.example.com",))}
+    role = Stack(**given).resource("Role")
+    trust = list(of_trust(json.loads(role["AssumeRolePolicyDocument"]), (issuer,), providers))
+    calls = list(of_permissions([policy["PolicyDocument"] for policy in role["Policies"]]))
+    found = [*trust, of_session(role["MaxSessionDuration"]), *calls]
+    assert [finding for finding in found if finding.verdict is not Verdict.OK] == []
+    assert len(found) >= 5
+
+
+def test_doctor_sees_what_the_template_would_have_to_open() -> None:
+    issuer = Issuer("corp", GIVEN["Issuer"], "https://sts.example.com")
+    document = json.loads(Stack().resource("Role")["AssumeRolePolicyDocument"])
+    verdicts = {finding.verdict for finding in of_trust(document, (issuer,), {})}
+    assert Verdict.WRONG in verdicts, "one audience for both"
+    wide = {**Stack().permission, "Resource": [f"{API}/POST/iam/deployments/*"]}
+    assert [one.verdict for one in of_permissions([{"Statement": [wide]}])] == [Verdict.WARNING]
 
 
 # The identity provider, the template
