@@ -97,6 +97,11 @@ def name(by: Mapping[str, Any]) -> str:
     return login or (principal(by) if by.get("principal_id") else "")
 
 
+def marked(by: Mapping[str, Any] | None, text: str) -> str:
+    """Mark what an agent asked for: `duo-developer (agent)`."""
+    return f"{text} (agent)".lstrip() if by and by.get("actor") == "agent" else text
+
+
 def actor(kind: str) -> str:
     """Name the kind of a caller with its article: `an agent`, `a person`, `a pipeline`."""
     return f"{'an' if kind[:1] in 'aeiou' else 'a'} {clean(kind, 32)}"

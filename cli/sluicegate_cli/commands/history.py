@@ -39,6 +39,11 @@ _COLUMNS: Final = (
 @click.option("--status", help="Show only this status, such as failed.")
 @click.option("--release", help="Show only this release label.")
 @click.option(
+    "--actor",
+    type=click.Choice(("agent", "person", "pipeline")),
+    help="Show only what this kind of caller asked for.",
+)
+@click.option(
     "--limit", type=click.IntRange(1, 1000), default=20, show_default=True, help="Show at most this many."
 )
 @api_command
@@ -49,6 +54,7 @@ def command(
     stage: str | None,
     status: str | None,
     release: str | None,
+    actor: str | None,
     limit: int,
 ) -> ExitCode:
     """List deployments, newest first: those of your project, and those that your rules cover.
@@ -56,9 +62,16 @@ def command(
     \b
       sluicegate history --function orders-api --stage prod
       sluicegate history --status failed --limit 5 --json
+      sluicegate history --actor agent
     """
     newest = api.items(
-        "deployments", function=function, stage=stage, status=status, release=release, limit=min(limit, _PAGE)
+        "deployments",
+        function=function,
+        stage=stage,
+        status=status,
+        release=release,
+        actor=actor,
+        limit=min(limit, _PAGE),
     )
     found = list(islice(newest, limit))
     screen.document({"items": [with_links(deployment) for deployment in found]})
@@ -82,5 +95,5 @@ def _row(screen: Screen, deployment: Mapping[str, Any], now: float) -> tuple[str
         Text(clean(deployment["status"]), style=status_style(deployment["status"])),
         deployment["version"] or "",
         screen.linked(describe.built(built) if deployment["version"] else "", links(built).get("commit")),
-        screen.linked(describe.name(by), links(by).get("job")),
+        screen.linked(describe.marked(by, describe.name(by)), links(by).get("job")),
     )

@@ -105,7 +105,7 @@ def _facts(screen: Screen, deployment: Mapping[str, Any], now: float) -> dict[st
         "release": deployment["release"],
         "description": deployment["description"],
         "rule": deployment["rule"],
-        "asked by": describe.requester(by),
+        "asked by": describe.marked(by, describe.requester(by)),
         "from ref": by["ref"],
         "from commit": by["sha"],
         **links(by),

@@ -194,4 +194,6 @@ def _matches(deployment: Deployment, request: ListRequest) -> bool:
         and request.stage in (None, deployment.stage)
         and request.status in (None, deployment.status)
         and request.release in (None, deployment.release)
+        # Records of earlier releases do not say: there were only pipelines then.
+        and request.actor in (None, deployment.requested_by.actor or "pipeline")
     )

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, get_args
 
 from sluicegate.deployment.model import Status
 from sluicegate.deployment.ulid import is_id
@@ -20,6 +20,7 @@ from sluicegate.gateway.requests.fields import (
     one_of,
     text_of,
 )
+from sluicegate.oidc.identity import Actor
 
 MAX_WAIT: Final = 20
 """Seconds that `GET /deployments/{id}` may wait for a new revision."""
@@ -47,6 +48,7 @@ class ListRequest:
     stage: str | None
     status: Status | None
     release: str | None
+    actor: str | None
     limit: int
     cursor: str | None
 
@@ -89,16 +91,18 @@ def read(path: PathParameters, query: QueryParameters) -> ReadRequest | None:
 
 def listing(query: QueryParameters) -> ListRequest:
     """Read the query of `GET /deployments`."""
-    function, stage, status, release, limit, cursor = _values(
+    function, stage, status, release, actor, limit, cursor = _values(
         query,
         function=check_function,
         stage=check_stage,
         status=one_of(*Status),
         release=text_of(128),
+        actor=one_of(*get_args(Actor)),
         limit=check_limit,
         cursor=check_cursor,
     )
-    return ListRequest(function, stage, Status(status) if status else None, release, int(limit or 20), cursor)
+    wanted = Status(status) if status else None
+    return ListRequest(function, stage, wanted, release, actor, int(limit or 20), cursor)
 
 
 def functions(query: QueryParameters) -> tuple[str | None, str | None]:
