@@ -28,6 +28,12 @@ def serving(state: Mapping[str, Any] | None) -> str:
     return ", ".join((f"version {state['version']}", *others))
 
 
+def target(where: Mapping[str, Any]) -> str:
+    """Describe a target: `prod-eu (222222222222, eu-west-1)`; of the stack's own, account and region."""
+    place, name = f"{where['account']}, {where['region']}", where.get("name") or "default"
+    return place if name == "default" else f"{clean(name)} ({place})"
+
+
 def entry_status(deployment: Mapping[str, Any], one: Mapping[str, Any]) -> str:
     """Return the status of a timeline entry, as wide as its column. Only an approval has the longest one."""
     width = len("awaiting_approval") if deployment.get("approval") else len("rolling_back")

@@ -132,10 +132,9 @@ def _dry_run_summary(screen: Screen, body: Mapping[str, Any], answer: Mapping[st
     """Show the result of a dry run: the plan, and a deployment that blocks it."""
     screen.document(answer)
     plan = answer["plan"]
-    target = plan["target"]
     screen.line(f"dry run: allowed by rule {answer['rule']!r}; nothing was changed", "bold")
     to = f" to version {answer['version']}" if answer.get("version") else ""
-    screen.line(f"would move alias {plan['alias']} in {target['account']}, {target['region']}{to}")
+    screen.line(f"would move alias {plan['alias']} in {describe.target(plan['target'])}{to}")
     for step in plan["steps"]:
         screen.line(f"  {describe.step(step)}")
     for name, fact in describe.plan(plan).items():

@@ -49,7 +49,7 @@ def test_a_job_releases_a_function(stand: Stand, function: str) -> None:
     assert done["requested_by"]["ref"] == "v1.4.0"
     assert (done["release"], done["description"]) == ("2026.11", "first")
     assert done["rule"] == "orders to any stage from a release tag"
-    assert done["target"] == {"account": stand.account_id, "region": stand.region}
+    assert done["target"] == {"name": "default", "account": stand.account_id, "region": stand.region}
     assert [entry["seq"] for entry in done["timeline"]] == list(range(1, done["revision"] + 1))
     assert stand.invoke(function, alias="prod") == {"release": "one"}
 

@@ -88,7 +88,7 @@ def _facts(screen: Screen, deployment: Mapping[str, Any], now: float) -> dict[st
         "action": deployment["action"] + (f" from {source}" if source else ""),
         "function": deployment["function"],
         "stage": f"{deployment['stage']} (alias {alias['name']})",
-        "target": f"{deployment['target']['account']}, {deployment['target']['region']}",
+        "target": describe.target(deployment["target"]),
         "artifact": deployment["artifact"]["sha256"],
         "version": deployment["version"],
         "built from": _built(deployment),
