@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -16,7 +17,7 @@ from typing import Any, Final
 import pytest
 
 from sluicegate_cli.exit_codes import ExitCode
-from stand import component
+from stand import component, places
 from stand.api import package
 from stand.shells import SHELLS, Ended, Machine, Running
 from support.signed_api import REGION, ROLE, Answer, Call, Refusal, Session, SignedApi, served
@@ -536,6 +537,26 @@ def test_the_shortest_session_that_works_is_really_asked_for(dash: Scene) -> Non
     assert dash.run(action="whoami").code == ExitCode.OK
     (session,) = dash.aws.sessions.values()
     assert (session.expires - datetime.now(UTC)).total_seconds() <= 900
+
+
+# The guide
+
+
+def test_the_guide_s_own_call_is_signed(dash: Scene) -> None:
+    guide = (places.ROOT / "docs/guides/iam.md").read_text()
+    (command,) = re.findall(r"^```sh\neval [^\n]*\n(curl .*?)^```", guide, re.S | re.M)
+    command = re.sub(r'"https://[^"]*/v1', f'"{dash.aws.url}', command).replace(":REGION:", f":{REGION}:")
+    session = Session.new(900)
+    dash.aws.sessions[session.access_key] = session
+    environment = {
+        "AWS_ACCESS_KEY_ID": session.access_key,
+        "AWS_SECRET_ACCESS_KEY": session.secret_key,
+        "AWS_SESSION_TOKEN": session.token,
+    }
+    done = subprocess.run(
+        ["dash", "-c", command], env={**os.environ, **environment}, capture_output=True, text=True
+    )
+    assert "principal_id: AROACALLER1111111111A" in done.stdout, done.stderr
 
 
 # Cancelling
