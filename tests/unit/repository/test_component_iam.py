@@ -120,7 +120,7 @@ def dash(tmp_path: Path) -> Iterator[Scene]:
 # What is sent
 
 
-@pytest.mark.parametrize("auth", ["iam", "iam+token"])
+@pytest.mark.parametrize("auth", [pytest.param("iam", marks=pytest.mark.extended), "iam+token"])
 def test_a_deployment_is_signed_and_shows_its_secrets_to_nobody(scene: Scene, auth: str) -> None:
     """Every process of the job is watched; a slow curl gives the watcher the time to see it."""
     slow = scene.machine.directory.parent / "slow"
@@ -315,7 +315,7 @@ def test_two_tokens_for_two_audiences_or_none(dash: Scene, sts_token: str) -> No
 
 @pytest.mark.parametrize(
     ("version", "code"),
-    [("7.74.0", 2), ("7.85.0", 2), ("7.86.0", 0), ("8.5.0", 0), ("10.0.1", 0), ("", 2), ("x", 2)],
+    [("7.85.0", 2), ("7.86.0", 0), ("8.5.0", 0), ("10.0.1", 0), ("", 2)],
 )
 def test_a_curl_that_signs_too_little_is_refused(dash: Scene, version: str, code: int) -> None:
     """Before 7.86.0 it signed content-type, host and date only: curl/curl#7966, merged for 7.86.0."""
@@ -352,9 +352,9 @@ def test_a_curl_that_signs_too_little_is_refused(dash: Scene, version: str, code
     ],
     ids=["condition", "issuer", "audience", "expired", "region", "quoted"],
 )
-def test_a_refusal_of_sts_shows_what_to_compare(scene: Scene, refusal: Refusal, said: list[str]) -> None:
-    scene.aws.sts = lambda _: refusal
-    ended = scene.run(action="whoami")
+def test_a_refusal_of_sts_shows_what_to_compare(dash: Scene, refusal: Refusal, said: list[str]) -> None:
+    dash.aws.sts = lambda _: refusal
+    ended = dash.run(action="whoami")
     assert ended.code == ExitCode.REFUSED, ended.log
     assert f"error: AWS STS did not give the credentials of the role: {refusal.kind}" in ended.log
     for text in said:
@@ -364,7 +364,7 @@ def test_a_refusal_of_sts_shows_what_to_compare(scene: Scene, refusal: Refusal, 
         assert shown in ended.log
     assert STS_TOKEN not in ended.log
     assert STS_TOKEN.split(".")[2] not in ended.log
-    assert scene.aws.calls == []
+    assert dash.aws.calls == []
 
 
 def test_sts_that_could_not_reach_the_issuer_is_asked_again(dash: Scene) -> None:
