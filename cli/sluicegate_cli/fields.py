@@ -28,6 +28,10 @@ _DEPLOYMENT: Final = (
 _DRY_RUN: Final = ("dry_run", "allowed", "plan", "busy", "deployment", "not_checked")
 _DRIES: Final = ("deploy", "promote", "rollback")
 _OTHERS: Final[Mapping[str, tuple[str, ...]]] = {
+    "trail": (
+        *("deployment", "target", "window", "role", "source_identity", "sessions", "calls", "others"),
+        *("unexplained", "complete", "notes"),
+    ),
     "hold": ("stage", "holds"),
     "status": (*_DEPLOYMENT, "function", "stages"),
     "whoami": ("via", "actor", "issuer", "project_id", "expires_at", "claims", "rules", "credentials"),

@@ -26,6 +26,7 @@ _GROUPS: Final = {
         "history": "List deployments, newest first.",
         "watch": "Follow a deployment to its end.",
         "whoami": "Show the identity that the API sees, and what the rules allow.",
+        "audit": "Compare a deployment's record with CloudTrail.",
     },
     "Check": {
         "check": "Check a gate file and run its tests.",
@@ -50,6 +51,7 @@ _SYNONYMS: Final = {
     **dict.fromkeys(("release", "publish", "upload", "ship"), "deploy"),
     **dict.fromkeys(("auth", "login", "id", "token"), "whoami"),
     **dict.fromkeys(("debug", "diagnose", "diag"), "doctor"),
+    **dict.fromkeys(("trail", "cloudtrail", "evidence"), "audit"),
     **dict.fromkeys(("targets", "template"), "target"),
 }
 """Words that other tools use for a command."""
