@@ -13,6 +13,7 @@ _DEPLOYMENT: Final = (
         "status",
         "version",
         "reason",
+        "abort_proposed",
         "alias",
         "links",
         "final",
