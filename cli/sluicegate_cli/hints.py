@@ -12,6 +12,7 @@ _CODES: Final = {
     "source_changed": "The source stage serves something else. See `sluicegate status FUNCTION`.",
     "wrong_state": "It is too late or too early for this. See `sluicegate status ID`.",
     "session_used": "These credentials were used for another request there. Use one job for each deployment.",
+    "limit_reached": "Wait until the time that the detail names. A rollback is always possible.",
     "person_unknown": "Add both ways in of this person under `people` in the gate file, then `make deploy`.",
     "not_signed": "Check that SLUICEGATE_URL ends in /v1, that this stack has the IAM way in, and proxies.",
     "invalid_signature": "Check --region against the API's, and whether a proxy changes host, path or body.",

@@ -177,6 +177,8 @@ def api_command(function: Callable[..., ExitCode]) -> Callable[..., None]:
         exit_code: int
         try:
             address = endpoint(url or "")
+            if auth.way != WITH_TOKEN:  # the stack's output IamEndpoint is an address too
+                address = address.removesuffix("/iam")
             with ApiClient(address, authorization(address, auth, token_in), notice=screen.note) as api:
                 exit_code = function(api=api, screen=screen, **arguments)
         except ApiError as error:

@@ -536,6 +536,16 @@ def test_a_command_with_credentials_of_the_environment(run: Run, server: Server)
 
 
 @pytest.mark.usefixtures("signed_in")
+def test_the_address_may_be_the_stack_s_output_for_signed_calls(
+    run: Run, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLUICEGATE_URL", f"{server.url}/iam/")
+    server.on("GET", f"/iam/deployments/{ID}", shown(succeeded()))
+
+    assert run("status", ID, "--auth", "iam").code == 0
+
+
+@pytest.mark.usefixtures("signed_in")
 def test_the_way_can_be_chosen_by_the_environment(
     run: Run, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
