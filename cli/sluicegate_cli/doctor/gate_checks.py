@@ -6,10 +6,12 @@ It is read from the layer of the deployed gateway. Of secrets only the names are
 import io
 import zipfile
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, Final
 
 from sluicegate.gate.alarm_names import filled
 from sluicegate.gate.codec import GateError, parse
+from sluicegate.gate.model import OWN_TARGET, Stage
 from sluicegate.gate.policy import Gate
 from sluicegate.text import clean
 from sluicegate_cli.doctor.aws_calls import AwsCalls, CouldNotCheck
@@ -79,14 +81,17 @@ def of_digest(deployed: Gate, local: Gate | None, path: str) -> Iterator[Finding
 
 
 def functions(aws: AwsCalls, gate: Gate) -> Iterator[Finding]:
-    """Check that each function that the gate file names exactly exists, its hooks included."""
+    """Check that each function that the gate file names exactly exists, its hooks included.
+
+    Those in other targets are not looked for: that takes credentials of their accounts.
+    """
     hooks = {
         rollout.smoke.hook
-        for stage in gate.stages.values()
+        for stage in _own_stages(gate)
         for rollout in (stage.rollout, *(entry.rollout_in(stage) for entry in gate.functions))
         if rollout.smoke and rollout.smoke.hook
     }
-    names = sorted({*_exact(gate), *hooks})[:_MAX_NAMES]
+    names = sorted({*filter(partial(_is_here, gate), _exact(gate)), *hooks})[:_MAX_NAMES]
     missing = [
         name for name in names if aws.find("lambda", "GetFunctionConfiguration", FunctionName=name) is None
     ]
@@ -116,8 +121,8 @@ def watched_alarms(aws: AwsCalls, gate: Gate) -> Iterator[Finding]:
 
 
 def _alarm_names(gate: Gate) -> Iterator[str]:
-    functions = list(_exact(gate))
-    for stage in gate.stages.values():
+    functions = [name for name in _exact(gate) if _is_here(gate, name)]
+    for stage in _own_stages(gate):
         for rollout in (stage.rollout, *(entry.rollout_in(stage) for entry in gate.functions)):
             for name in rollout.watch.alarms if rollout.watch else ():
                 if "{" not in name:
@@ -148,6 +153,18 @@ def secrets(aws: AwsCalls, gate: Gate) -> Iterator[Finding]:
             found += 1
     if found:
         yield Finding(SECRETS, Verdict.OK, f"{found} exist{'s' if found == 1 else ''}; values were not read")
+
+
+def _own_stages(gate: Gate) -> list[Stage]:
+    """Return the stages in the stack's own account and region."""
+    return [stage for stage in gate.stages.values() if stage.target == OWN_TARGET]
+
+
+def _is_here(gate: Gate, function: str) -> bool:
+    """Whether a function can be deployed in the stack's own account and region, or nowhere at all."""
+    stages = {name for rule in gate.rules if rule.grants((), function, None) for name in rule.stages}
+    own = {stage.name for stage in _own_stages(gate)}
+    return bool(own) and (not stages or bool(stages & own))
 
 
 def _exact(gate: Gate) -> Iterator[str]:

@@ -2,17 +2,19 @@
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Final
 
 import pytest
 
 from sluicegate_cli.deployed_targets import lines
+from sluicegate_cli.doctor import gate_checks
 from sluicegate_cli.doctor.aws_calls import AwsCalls, NoAccess
 from sluicegate_cli.doctor.findings import Finding, Verdict
 from sluicegate_cli.doctor.target_checks import of_own_account, of_target, of_targets
 from sluicegate_gatefile.target_template import TargetStack
 from support.aws_account import AwsAccount, Refusal
-from support.target_stacks import DEPLOYER, resolved, stacks_of
+from support.target_stacks import DEPLOYER, GATE, gate_of, resolved, stacks_of
 from support.template import Json
 
 ACCOUNT: Final = "222222222222"
@@ -238,3 +240,18 @@ def test_whatever_cannot_be_read_is_one_line(account: AwsAccount, stacks: dict[s
         raise NoAccess("the AWS credentials have expired")
 
     assert lines(unusable, "sluicegate", stacks) == ["targets: the AWS credentials have expired"]
+
+
+# What is in targets is not looked for in the stack's own region
+
+
+def test_alarms_and_functions_of_targets_are_not_missed_here(account: AwsAccount, tmp_path: Path) -> None:
+    gate = gate_of(tmp_path)  # watches in its targets only
+    assert list(gate_checks.watched_alarms(account.calls(), gate)) == []
+    account.answers["lambda:GetFunctionConfiguration"] = {"FunctionName": "any"}
+    list(gate_checks.functions(account.calls(), gate))
+    assert {given["FunctionName"] for _, given in account.asked} == {"payments", "internal"}
+    account.asked.clear()
+    elsewhere = gate_of(tmp_path, GATE.replace("stages: [dev, pay]", "stages: [pay]"))
+    list(gate_checks.functions(account.calls(), elsewhere))
+    assert {given["FunctionName"] for _, given in account.asked} == {"internal"}
