@@ -37,6 +37,7 @@ _MAX_WAIT: Final = 120.0  # seconds of backoff for one request, including Retry-
 _CLOCK_TOLERANCE: Final = 1.5  # seconds, the precision of `Date`
 _CHUNK: Final = 256 * 1024  # bytes
 _AGENT: Final = {"User-Agent": f"sluicegate/{sluicegate.__version__}"}
+_DEPLOYMENTS: Final = ("deployments",)
 _LASTING: Final = 300.0  # seconds that one request can take, with its retries
 
 # API Gateway ends a call after 29 s, and `wait` is at most 20 s.
@@ -110,10 +111,10 @@ class ApiClient:
     def post(self, *path: str, body: Mapping[str, Any], key: str | None = None) -> ClientResponse:
         """Post a JSON body, with an idempotency key if given. Raises ApiError.
 
-        A signed request has it in its body, and always has one: only path, query and body are trusted there
-        (security.md#requests-and-replays).
+        A signed request for a deployment has it in its body, and always has one: only path, query and body
+        are trusted there (security.md#requests-and-replays). A decision binds to its deployment: it has none.
         """
-        if not self._auth.prefix:
+        if not self._auth.prefix or path != _DEPLOYMENTS:
             return self._call("POST", path, body=body, headers={"Idempotency-Key": key} if key else {})
         known = checked_key(key) if key else generated_key(os.environ, path, body)
         return self._call("POST", path, body={**body, "idempotency_key": known})

@@ -202,6 +202,15 @@ def test_a_job_that_runs_a_command_again_finds_its_request_and_a_person_makes_an
     assert all(len(key) == 43 for key in others)
 
 
+def test_only_a_request_for_a_deployment_has_a_key(signing: Callable[..., ApiClient], server: Server) -> None:
+    api = signing()
+    for path in (("artifacts",), ("deployments", ID, "approve"), ("stages", "prod", "hold")):
+        server.on("POST", "/iam/" + "/".join(path), Reply(200, {}))
+        api.post(*path, body={"reason": "x"})
+
+    assert [asked.json for asked in server.asked] == [{"reason": "x"}] * 3
+
+
 # Renewal
 
 
