@@ -77,7 +77,17 @@ def main() -> None:
     name_functions_by_role_id()
     find_layers_under_opt()
     sys.path.insert(0, str(Path(__file__).parent))
-    for module in ("answers", "api", "sessions", "iam", "callers", "conditions", "events", "trail"):
+    for module in (
+        "answers",
+        "api",
+        "sessions",
+        "iam",
+        "callers",
+        "conditions",
+        "events",
+        "policies",
+        "trail",
+    ):
         import_module(f"emulator_{module}").install(pinned)
     emulator.app = with_front_door(emulator.app, Path(os.environ[API_FILE]))
     emulator.main()
