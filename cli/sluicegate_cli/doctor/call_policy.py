@@ -76,14 +76,12 @@ def _of_statements(statements: Sequence[Mapping[str, Any]]) -> Iterator[Finding]
 def _of_resource(resource: str) -> Finding | None:
     """Report a resource that is more than a job needs."""
     parts = resource.split(":", 5)
-    api, _, rest = (parts[5] if len(parts) == 6 else "*").partition("/")
+    api, _, call = (parts[5] if len(parts) == 6 else "*").partition("/")
     if resource == "*" or api == "*" or (len(parts) == 6 and "*" in (parts[3], parts[4])):
         seen = f"{resource} lets it call every API"
         return Finding(CALLS, Verdict.WRONG, seen, f"Name the API and its methods: {_NEEDED}.")
-    # API-ID alone, or with a stage's pattern that runs on over the method.
-    stage, _, call = rest.partition("/")
-    call = call or ("*" if stage.endswith("*") or not rest else "")
-    taken = [what for method, what in _DECISIONS.items() if matches(call, method)]
+    # A wildcard in the place of the stage runs on over method and path.
+    taken = [what for method, what in _DECISIONS.items() if matches(call, f"v1/{method}")]
     if not taken:
         return None
     crossing = "its * also stands for /, and so " if call.endswith("/*") else ""

@@ -23,6 +23,9 @@ _READ: Final = frozenset({"aud", "sub", "amr"})
 _EXACT: Final = frozenset({"stringequals", "stringequalsignorecase"})
 _LIKE: Final = frozenset({"stringlike"})
 _SEVERITY: Final = {Verdict.OK: 0, Verdict.UNKNOWN: 1, Verdict.WARNING: 2, Verdict.WRONG: 3}
+_VARIABLE: Final = re.compile(r"\$\{(?![*?$]\})[^}]*\}")
+"""A policy variable, but not the three that stand for a literal `*`, `?` and `$`."""
+
 _GITHUB: Final = "token.actions.githubusercontent.com"
 
 
@@ -128,6 +131,7 @@ def of_issuer(host: str, issuers: Sequence[Issuer]) -> Finding:
 
 def _of_keys(conditions: Sequence[_Condition], host: str) -> Iterator[Finding]:
     """Report conditions on what IAM does not read: they never hold, or always."""
+    host = host.lower()
     for one in conditions:
         if one.host == host and one.claim not in _READ:
             key = f"{one.host}:{one.claim}"
@@ -145,7 +149,7 @@ def _of_keys(conditions: Sequence[_Condition], host: str) -> Iterator[Finding]:
 def _of_audience(
     conditions: Sequence[_Condition], host: str, issuer: Issuer | None, provider: Provider | None
 ) -> Iterator[Finding]:
-    own = [one for one in conditions if one.host == host and one.claim == "aud"]
+    own = [one for one in conditions if one.host == host.lower() and one.claim == "aud"]
     allowed = sorted({value for one in own if one.operator in _EXACT for value in one.values})
     open_values = [value for one in own if one.operator in _LIKE for value in one.values]
     negative = [one for one in own if "not" in one.operator]
@@ -194,7 +198,7 @@ def _judged(allowed: Sequence[str], source: str, host: str, issuer: Issuer | Non
 
 def _of_subject(conditions: Sequence[_Condition], host: str) -> Iterator[Finding]:
     """Report what `sub` lets in. Conditions must all hold: the narrowest counts. Values are alternatives."""
-    own = [one for one in conditions if one.host == host and one.claim == "sub"]
+    own = [one for one in conditions if one.host == host.lower() and one.claim == "sub"]
     positive = [one for one in own if one.operator in _EXACT | _LIKE]
     example = "project_path:GROUP/PROJECT:ref_type:branch:ref:main"
     change = f"Compare {host}:sub by StringEquals with one value, such as {example}."
@@ -221,13 +225,26 @@ def _of_subject(conditions: Sequence[_Condition], host: str) -> Iterator[Finding
 
 def _widest(condition: _Condition, host: str) -> Reach:
     """Return the widest of a condition's alternatives; of those that can occur, if any can."""
-    found = [reach(value, host, wildcards=condition.operator in _LIKE) for value in condition.values]
+    found = _reaches(condition, host)
     possible = [one for one in found if not one.never] or found
     return max(possible, key=lambda one: _SEVERITY[one.verdict])
 
 
+def _reaches(condition: _Condition, host: str) -> list[Reach]:
+    """Return what each value lets in. A policy variable can be anything, so it counts as a wildcard."""
+    found = []
+    for value in condition.values:
+        text = _VARIABLE.sub("*", value)
+        one = reach(text, host, wildcards=condition.operator in _LIKE or text != value)
+        if condition.operator.endswith("ignorecase") and one.verdict is Verdict.OK:
+            seen = f"{one.who}, in upper and lower case: a developer can make a branch of another case"
+            one = Reach(Verdict.WARNING, seen)
+        found.append(one)
+    return found
+
+
 def _all_never(condition: _Condition, host: str) -> Reach | None:
-    found = [reach(value, host, wildcards=condition.operator in _LIKE) for value in condition.values]
+    found = _reaches(condition, host)
     return found[0] if found and all(one.never for one in found) else None
 
 
@@ -238,7 +255,8 @@ def _conditions(statement: Mapping[str, Any]) -> Iterator[_Condition]:
         plain = name.removesuffix("ifexists").rpartition(":")[2]
         for key, values in keys.items() if isinstance(keys, Mapping) else ():
             host, _, claim = str(key).rpartition(":")
-            yield _Condition(plain, host, claim.lower(), tuple(map(str, listed(values))), optional)
+            texts = tuple(map(str, listed(values)))
+            yield _Condition(plain, host.lower(), claim.lower(), texts, optional)
 
 
 def _allows(statement: Mapping[str, Any]) -> bool:

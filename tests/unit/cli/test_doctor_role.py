@@ -189,6 +189,16 @@ def test_a_trust_policy_that_is_wrong(condition: Any, check: str, said: str) -> 
 
 WARNED: list[tuple[Any, str, str]] = [
     (
+        {"StringEqualsIgnoreCase": {f"{HOST}:sub": EXACT}, "StringEquals": {f"{HOST}:aud": STS}},
+        SUBJECT,
+        "a branch of another case",
+    ),
+    (
+        {"StringEquals": {f"{HOST}:sub": "project_path:acme/${aws:username}:x", f"{HOST}:aud": STS}},
+        SUBJECT,
+        "every project under acme",
+    ),
+    (
         {"ForAllValues:StringLike": {f"{HOST}:sub": EXACT}, "StringEquals": {f"{HOST}:aud": STS}},
         SUBJECT,
         "also holds without the claim",
@@ -216,6 +226,14 @@ def test_a_trust_policy_to_review(condition: Any, check: str, said: str) -> None
 
     assert verdicts(found)[check] is Verdict.WARNING
     assert said in words(found)
+
+
+def test_the_names_of_conditions_have_no_case() -> None:
+    condition = {"stringequals": {f"{HOST.upper()}:AUD": STS, f"{HOST}:Sub": EXACT}}
+
+    found = verdicts(list(of_trust(trust(condition), ISSUERS)))
+
+    assert found == {ISSUER: Verdict.OK, AUDIENCE: Verdict.OK, SUBJECT: Verdict.OK}
 
 
 def test_several_values_are_alternatives_and_several_conditions_must_all_hold() -> None:
@@ -304,7 +322,8 @@ def test_what_a_job_needs_is_right() -> None:
         (allowed(f"{API}/*/iam/deployments*"), Verdict.WARNING, "approve"),
         (allowed(f"{API}/*"), Verdict.WARNING, "the release of a hold"),
         (allowed(f"{API[:-3]}/*"), Verdict.WARNING, "approve"),
-        (allowed(f"{API[:-3]}"), Verdict.WARNING, "approve"),
+        (allowed(f"{API[:-3]}/*approve"), Verdict.WARNING, "takes approve too"),
+        (allowed(f"{API[:-3]}/v?/P*"), Verdict.WARNING, "approve"),
         (allowed("arn:aws:execute-api:*:*:*"), Verdict.WRONG, "every API"),
         (allowed("*"), Verdict.WRONG, "every API"),
         (allowed("*", action="*"), Verdict.WRONG, "every action"),
