@@ -18,6 +18,7 @@ from sluicegate.gateway.context import Context
 from sluicegate.gateway.http import GatewayRequest, GatewayResponse
 from sluicegate.gateway.problems import Problem
 from sluicegate.oidc.jwks import Keyring
+from sluicegate.owner import Owner
 from sluicegate.store.uploads import Upload
 from sluicegate_gatefile import compile as gatefile
 from support.deliveries import ISSUER, SECRET, SHA, headers, raw, sign
@@ -58,6 +59,7 @@ ENTRIES = {
 }
 CLEAR = "a secret token"
 JSON = {"content-type": ["application/json"]}
+PROJECT = Owner("project", ISSUER, "4213")
 
 
 def gate_file() -> str:
@@ -165,7 +167,10 @@ class Hooks:
     def upload(self, sha: str = SHA, sha256: str = "a" * 64, *, there: bool = True, **changes: Any) -> str:
         self.simulation.clock.now += 1
         self.simulation.store.uploads.add(
-            replace(Upload("orders-api", sha256, 10, ISSUER, "4213", "v1.0.0", sha, "tag"), **changes)
+            replace(
+                Upload("orders-api", sha256, 10, PROJECT, "v1.0.0", sha, "tag"),
+                **changes,
+            )
         )
         if there:
             self.bucket.there.add(f"orders-api/{sha256}")
@@ -189,7 +194,7 @@ class Hooks:
         made = replace(new_deployment(now, like.sha256, like.function, like.plan.alias), plan=like.plan)
         made = replace(made, stage=like.stage, requested_by=by)
         store = self.simulation.store.deployments
-        store.accept(made, request_key=made.id, fingerprint="f", token_use=None)
+        store.accept(made, request_key=made.id, fingerprint="f", uses=())
         after = made.changed(now, "done", Status.SUCCEEDED, version="1")
         store.save(made, after)
         return after

@@ -140,7 +140,7 @@ class Simulation:
             deployment,
             request_key=digest(deployment.id),
             fingerprint="fingerprint",
-            token_use=None,
+            uses=(),
         )
         return deployment
 

@@ -12,6 +12,7 @@ from sluicegate.gateway.context import Context
 from sluicegate.gateway.endpoints import deployments, functions
 from sluicegate.gateway.http import GatewayRequest, GatewayResponse
 from sluicegate.oidc.jwks import Keyring
+from sluicegate.owner import Owner
 from sluicegate.store import keys
 from sluicegate.store.codec import marshal, record
 from sluicegate.store.store import Store
@@ -97,7 +98,7 @@ def installation() -> Fleet:
             **keys.record(made.ids[-1]),
             "id": made.ids[-1],
             "function": f"orders-{number % FUNCTIONS}",
-            "project": keys.project_key(ISSUER, project),
+            "project": keys.owner_key(Owner("project", ISSUER, project)),
         }
         made.table.add(sample | marshal(changed) | {"requested_by": by})
     for number in range(FUNCTIONS):

@@ -35,7 +35,7 @@ def registered(at: GatewaySimulation) -> int:
 
 def test_a_token_announces_so_many_uploads_and_no_more(at: GatewaySimulation) -> None:
     claims = at.job()
-    for number in range(uploads.MAX_UPLOADS_OF_TOKEN):
+    for number in range(uploads.MAX_UPLOADS_OF_CREDENTIAL):
         assert announce(at, claims, number).status == 201
     known = registered(at)
     for number in range(1_000, 1_010):
@@ -55,7 +55,7 @@ def test_a_token_announces_so_many_bytes_and_no_more(at: GatewaySimulation) -> N
 def test_a_projects_jobs_announce_so_much_in_an_hour(
     at: GatewaySimulation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(uploads, "MAX_UPLOADS_OF_PROJECT", 3)
+    monkeypatch.setattr(uploads, "MAX_UPLOADS_OF_OWNER", 3)
     for number in range(3):
         assert announce(at, at.job(), number).status == 201
     found = problem(announce, at, at.job(), 4)
@@ -66,7 +66,7 @@ def test_a_projects_jobs_announce_so_much_in_an_hour(
 
 def test_what_is_there_already_is_not_counted(at: GatewaySimulation) -> None:
     claims = at.job()
-    for number in range(uploads.MAX_UPLOADS_OF_TOKEN):
+    for number in range(uploads.MAX_UPLOADS_OF_CREDENTIAL):
         announce(at, claims, number)
     sha256 = at.upload("orders", b"there")
     body = {"function": "orders", "sha256": sha256, "size": 5}

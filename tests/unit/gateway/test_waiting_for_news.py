@@ -1,12 +1,14 @@
 """`GET /deployments/{id}?after=…&wait=…`: waiting for news, by a clock that only sleeping moves."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
 from sluicegate.deployment.model import Deployment, Status
 from sluicegate.gateway.app import dispatch
 from sluicegate.gateway.http import GatewayRequest, GatewayResponse
+from sluicegate.owner import Owner
 from sluicegate.store.codec import marshal
 from sluicegate.store.polls import Polls, places_of
 from sluicegate.store.table import Table
@@ -24,6 +26,8 @@ from support.signing import ISSUER, token
 from support.simulation import TABLE
 
 pytestmark = pytest.mark.filterwarnings("ignore:No application metrics")
+
+OWNER = Owner("project", ISSUER, "4213")
 
 
 @pytest.fixture
@@ -108,10 +112,10 @@ def shed(answers: list[GatewayResponse]) -> int:
 
 @pytest.mark.parametrize(("concurrency", "places", "share"), [(1, 1, 1), (4, 4, 3), (10, 8, 6), (50, 40, 30)])
 def test_a_project_occupies_three_quarters_of_the_places(concurrency: int, places: int, share: int) -> None:
-    shares = [set(places_of((ISSUER, str(project)), concurrency)) for project in range(200)]
+    shares = [set(places_of(Owner("project", ISSUER, str(project)), concurrency)) for project in range(200)]
     assert {len(each) for each in shares} == {share}
     assert set.union(*shares) == set(range(places))
-    assert places_of((ISSUER, "4213"), concurrency) == places_of((ISSUER, "4213"), concurrency)
+    assert places_of(OWNER, concurrency) == places_of(OWNER, concurrency)
 
 
 def test_what_finds_no_place_is_answered_at_once_with_the_state(at: GatewaySimulation) -> None:
@@ -121,7 +125,7 @@ def test_what_finds_no_place_is_answered_at_once_with_the_state(at: GatewaySimul
     assert [answer.value["revision"] for answer in many] == [deployment.revision] * len(many)
     assert shed(many) == 1  # the call that found no place did not wait, and so began no other
     assert len(many) - shed(many) == 3
-    assert ("wait_shed", {"deployment": deployment.id, "project_id": "4213"}) in at.notes
+    assert ("wait_shed", {"deployment": deployment.id, "owner": f"4213@{ISSUER}"}) in at.notes
 
 
 def test_a_project_that_exhausts_its_places_leaves_some_to_others(at: GatewaySimulation) -> None:
@@ -129,12 +133,12 @@ def test_a_project_that_exhausts_its_places_leaves_some_to_others(at: GatewaySim
     at.polls = 10
     deployment = at.deploy(artifact(at, b"new"))
     now = int(at.clock())
-    for number in places_of((ISSUER, "4213"), 10):
+    for number in places_of(OWNER, 10):
         item = {"pk": f"poll#shared#{number}", "sk": "poll", "poller": "another", "lease": now + 20}
         at.client.put_item(TableName=TABLE, Item=marshal(item))
     assert read(at, deployment, after=deployment.revision) == 0
-    others = places_of((ISSUER, "99"), 10)
-    assert set(others) - set(places_of((ISSUER, "4213"), 10))
+    others = places_of(replace(OWNER, id="99"), 10)
+    assert set(others) - set(places_of(OWNER, 10))
     took = [read(at, deployment, after=deployment.revision, project_id="99") for _ in range(12)]
     assert max(took) == pytest.approx(20)
 
@@ -144,7 +148,7 @@ def test_a_place_is_freed_and_a_dead_calls_place_is_free_again(at: GatewaySimula
     deployment = at.deploy(artifact(at, b"new"))
     for _ in range(3):
         assert read(at, deployment, after=deployment.revision) == pytest.approx(20)
-    assert at.store.polls.take((ISSUER, "4213"), 1, 20) is not None
+    assert at.store.polls.take(OWNER, 1, 20) is not None
     assert read(at, deployment, after=deployment.revision) == 0
     at.clock.sleep(25)
     assert read(at, deployment, after=deployment.revision) == pytest.approx(20)
@@ -155,12 +159,12 @@ def test_functions_with_a_pool_of_their_own_wait_although_all_other_places_are_t
 ) -> None:
     table = Table(at.client, TABLE, at.clock.sleep)
     shared, own = (Polls(table, at.clock, pool) for pool in ("shared", "iam"))
-    while shared.take((ISSUER, "4213"), 1, 20):
+    while shared.take(OWNER, 1, 20):
         pass
-    place = own.take((ISSUER, "4213"), 1, 20)
+    place = own.take(OWNER, 1, 20)
     assert place is not None
     own.free(place)
-    assert shared.take((ISSUER, "4213"), 1, 20) is None
+    assert shared.take(OWNER, 1, 20) is None
 
 
 @pytest.mark.parametrize("code", ["ThrottlingException", "AccessDeniedException"])

@@ -38,6 +38,7 @@ from support.deliveries import (
 from support.hooks_simulation import (
     CLEAR,
     JSON,
+    PROJECT,
     Hooks,
     hooked_gate,
     hooks_simulation,
@@ -120,8 +121,8 @@ def test_the_newest_artifact_that_was_really_uploaded_counts(hooks: Hooks) -> No
     "other",
     [
         {"sha": OTHER_SHA},
-        {"project_id": "9"},
-        {"issuer": "https://gitlab.com"},
+        {"owner": replace(PROJECT, id="9")},
+        {"owner": replace(PROJECT, realm="https://gitlab.com")},
         {"function": "orders-web"},
         {"there": False},
     ],

@@ -17,6 +17,7 @@ from sluicegate.gateway.context import Context
 from sluicegate.gateway.http import GatewayRequest, GatewayResponse
 from sluicegate.gateway.problems import Problem
 from sluicegate.oidc.identity import Identity
+from sluicegate.owner import Owner
 from sluicegate.recovery.janitor import Janitor
 from sluicegate.rollout import smoke
 from sluicegate.store.uploads import Upload
@@ -175,7 +176,7 @@ def at(tmp_path: Path) -> Iterator[Stand]:
         setattr(made.model, "get_provisioned_concurrency_config", no_provisioned_concurrency)  # noqa: B010
         for code in (b"old", b"new", b"newest"):
             sha256 = made.upload("orders", code)
-            made.store.uploads.add(Upload("orders", sha256, 1, ISSUER, "4213", "main", "0"))
+            made.store.uploads.add(Upload("orders", sha256, 1, Owner("project", ISSUER, "4213"), "main", "0"))
         yield Stand(made, gate(tmp_path))
 
 

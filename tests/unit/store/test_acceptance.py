@@ -9,21 +9,21 @@ import pytest
 from sluicegate.deployment.model import AliasOutcome, Deployment, Status
 from sluicegate.store.errors import (
     Busy,
+    CredentialUsed,
     Outdated,
     RequestKnown,
     ServingChanged,
     StaleRevision,
     StoreError,
     TagMoved,
-    TokenUsed,
 )
 from sluicegate.store.locks import AliasLock, Supersession
-from sluicegate.store.requests import PermanentClaim, TokenUse
+from sluicegate.store.requests import CredentialUse, PermanentClaim
 from sluicegate.store.table import Resolution
 from support.simulation import START, Simulation, new_deployment, simulation
 
 SHA = "a" * 64
-USE = TokenUse("token", "fingerprint", int(START) + 3_600)
+USE = CredentialUse("token", "fingerprint", int(START) + 3_600)
 
 
 @pytest.fixture
@@ -43,19 +43,19 @@ def contested(at: Simulation) -> dict[str, Any]:
     """The arguments of an acceptance for which every condition fails."""
     store = at.store.deployments
     first = deployment_of_pipeline(at, "1")
-    store.accept(first, request_key="first", fingerprint="f", token_use=None)
+    store.accept(first, request_key="first", fingerprint="f", uses=())
     succeed(at, first)
     [serving] = at.store.versions.serving("orders")
     newer = deployment_of_pipeline(at, "20")
-    store.accept(newer, request_key="newer", fingerprint="f", token_use=None)
+    store.accept(newer, request_key="newer", fingerprint="f", uses=())
     succeed(at, newer)
     holder = deployment_of_pipeline(at, "30")
     claim = PermanentClaim("tag", "one commit")
-    store.accept(holder, request_key="known", fingerprint="f", token_use=USE, claim=claim)
+    store.accept(holder, request_key="known", fingerprint="f", uses=(USE,), claim=claim)
     return {
         "request_key": "known",
         "fingerprint": "f",
-        "token_use": USE,
+        "uses": (USE,),
         "claim": PermanentClaim("tag", "another commit"),
         "still_serving": serving,
     }
@@ -72,7 +72,7 @@ def test_the_first_of_several_errors_is_raised(at: Simulation, supersedes: bool)
     stale = Supersession(AliasLock("another deployment"), (), at_once=True)
     steps: list[tuple[type[StoreError], dict[str, Any]]] = [
         (RequestKnown, {"request_key": "new"}),
-        (TokenUsed, {"token_use": None}),
+        (CredentialUsed, {"uses": ()}),
         (TagMoved, {"claim": None}),
         (Outdated, {"pipeline": "40"}),
         (ServingChanged, {"still_serving": None}),
@@ -90,7 +90,7 @@ def test_the_first_of_several_errors_is_raised(at: Simulation, supersedes: bool)
 
 def test_a_save_whose_answer_was_lost_is_done_and_another_one_is_stale(at: Simulation) -> None:
     before = deployment_of_pipeline(at, "1")
-    at.store.deployments.accept(before, request_key="r", fingerprint="f", token_use=None)
+    at.store.deployments.accept(before, request_key="r", fingerprint="f", uses=())
     after = before.changed(at.clock(), "shifting", Status.SHIFTING)
     at.store.deployments.save(before, after)
     at.store.deployments.save(before, after)
@@ -104,16 +104,14 @@ def test_a_lock_that_names_the_deployment_is_its_own_work(at: Simulation) -> Non
     holder, other = deployment_of_pipeline(at, "1"), deployment_of_pipeline(at, "2")
     locks = at.store.locks
     assert locks.alias_conflict(holder, None) is Resolution.RETRY  # freed just now
-    at.store.deployments.accept(holder, request_key="r", fingerprint="f", token_use=None)
+    at.store.deployments.accept(holder, request_key="r", fingerprint="f", uses=())
     assert locks.alias_conflict(holder, None) is Resolution.TOOK_EFFECT
     busy = locks.alias_conflict(other, None)
     assert isinstance(busy, Busy)
     assert busy.deployment == holder.id
     supersession = Supersession(AliasLock(holder.id), (), at_once=False)
     assert isinstance(locks.alias_conflict(other, supersession), StaleRevision)
-    at.store.deployments.accept(
-        other, request_key="s", fingerprint="f", token_use=None, supersession=supersession
-    )
+    at.store.deployments.accept(other, request_key="s", fingerprint="f", uses=(), supersession=supersession)
     assert locks.alias_conflict(other, supersession) is Resolution.TOOK_EFFECT
 
 
@@ -121,7 +119,7 @@ def test_an_identity_is_kept_for_as_long_as_an_approval_can_take(at: Simulation)
     one = deployment_of_pipeline(at, "1")
     one = replace(one, plan=replace(one.plan, approval=600))
     identity = {"via": "id_token", "claims": {"ref": "main", "list": ["a"]}}
-    at.store.deployments.accept(one, request_key="r", fingerprint="f", token_use=None, identity=identity)
+    at.store.deployments.accept(one, request_key="r", fingerprint="f", uses=(), identity=identity)
     kept = at.store.deployments.identity(one.id)
     assert kept is not None
     assert {name: kept[name] for name in identity} == identity
@@ -132,10 +130,10 @@ def test_an_identity_is_kept_for_as_long_as_an_approval_can_take(at: Simulation)
 def test_a_claim_is_never_forgotten_and_its_tag_stays_at_its_commit(at: Simulation) -> None:
     one = deployment_of_pipeline(at, "1")
     claim = PermanentClaim("tag", "a commit")
-    at.store.deployments.accept(one, request_key="r", fingerprint="f", token_use=None, claim=claim)
+    at.store.deployments.accept(one, request_key="r", fingerprint="f", uses=(), claim=claim)
     items = {item["sk"]["S"]: item for item in at.client.scan(TableName="sluicegate")["Items"]}
     assert "expires_at" not in items["request"]
     assert items["tag"]["sha"] == {"S": "a commit"}
     at.store.deployments.save(one, one.changed(at.clock(), "ended", Status.FAILED))
     again = deployment_of_pipeline(at, "2")
-    at.store.deployments.accept(again, request_key="s", fingerprint="f", token_use=None, claim=claim)
+    at.store.deployments.accept(again, request_key="s", fingerprint="f", uses=(), claim=claim)

@@ -36,9 +36,7 @@ def accept(at: Simulation, slots: tuple[Slot, ...], name: str = "") -> str:
     """Accept a deployment of a stage of its own, with these slots."""
     at.clock.now += 0.001
     deployment = new_deployment(at.clock(), SHA, alias=name or f"stage-{at.clock.now}")
-    at.store.deployments.accept(
-        deployment, request_key=deployment.id, fingerprint="f", token_use=None, slots=slots
-    )
+    at.store.deployments.accept(deployment, request_key=deployment.id, fingerprint="f", uses=(), slots=slots)
     return deployment.id
 
 
@@ -176,7 +174,7 @@ def test_fifty_racing_requests_share_five_slots(at: Simulation, already: int) ->
                 if not attempt:
                     together.wait()
                 store.deployments.accept(
-                    deployment, request_key=deployment.id, fingerprint="f", token_use=None, slots=(slot,)
+                    deployment, request_key=deployment.id, fingerprint="f", uses=(), slots=(slot,)
                 )
             except LimitReached:
                 return False

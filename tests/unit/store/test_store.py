@@ -14,10 +14,10 @@ from sluicegate.gate.rollout_settings import Rollout
 from sluicegate.oidc import limits
 from sluicegate.rollout.transitions import request_abort
 from sluicegate.store import locks, requests
-from sluicegate.store.errors import Busy, Contended, Outdated, RequestKnown, StaleRevision, TokenUsed
+from sluicegate.store.errors import Busy, Contended, CredentialUsed, Outdated, RequestKnown, StaleRevision
 from sluicegate.store.holds import Hold
 from sluicegate.store.locks import AliasLock, Supersession
-from sluicegate.store.requests import TokenUse
+from sluicegate.store.requests import CredentialUse
 from support.gateway_simulation import GatewaySimulation, artifact, gate_of, gateway_simulation, problem
 from support.simulation import OWN, START, Simulation, new_deployment, simulation
 
@@ -40,7 +40,7 @@ def lock(at: Simulation) -> AliasLock | None:
 def accept(at: Simulation, *, supersession: Supersession | None = None, **fields: Any) -> Deployment:
     at.clock.now += 1
     deployment = replace(new_deployment(at.clock(), SHA), **fields)
-    keywords: dict[str, Any] = {"request_key": deployment.id, "fingerprint": "f", "token_use": None}
+    keywords: dict[str, Any] = {"request_key": deployment.id, "fingerprint": "f", "uses": ()}
     at.store.deployments.accept(deployment, supersession=supersession, **keywords)
     return deployment
 
@@ -242,26 +242,26 @@ def test_a_request_is_known_for_longer_than_any_token_can_repeat_it() -> None:
 
 
 def test_a_request_and_a_token_are_known_to_whom_they_belong(at: Simulation) -> None:
-    binding = TokenUse("token", "fingerprint", int(START) + 3_600)
+    binding = CredentialUse("token", "fingerprint", int(START) + 3_600)
     first = new_deployment(at.clock(), SHA)
-    at.store.deployments.accept(first, request_key="r", fingerprint="fingerprint", token_use=binding)
+    at.store.deployments.accept(first, request_key="r", fingerprint="fingerprint", uses=(binding,))
     moved(at, first, Status.FAILED)
     again = replace(new_deployment(at.clock() + 1, SHA))
     with pytest.raises(RequestKnown):
-        at.store.deployments.accept(again, request_key="r", fingerprint="fingerprint", token_use=binding)
-    with pytest.raises(TokenUsed) as used:
-        at.store.deployments.accept(again, request_key="other", fingerprint="other", token_use=binding)
+        at.store.deployments.accept(again, request_key="r", fingerprint="fingerprint", uses=(binding,))
+    with pytest.raises(CredentialUsed) as used:
+        at.store.deployments.accept(again, request_key="other", fingerprint="other", uses=(binding,))
     assert (used.value.request.deployment, used.value.request.fingerprint) == (first.id, "fingerprint")
     assert at.store.deployments.get(again.id) is None
 
 
 def test_a_token_is_bound_by_an_approval_or_the_record_stays_as_it_was(at: Simulation) -> None:
-    binding = TokenUse("token", "fingerprint", int(START) + 3_600)
+    binding = CredentialUse("token", "fingerprint", int(START) + 3_600)
     one = accept(at)
     after = one.changed(at.clock(), "approved")
-    at.store.deployments.save(one, after, token_use=binding)
-    with pytest.raises(TokenUsed):
-        at.store.deployments.save(after, after.changed(at.clock(), "approved again"), token_use=binding)
+    at.store.deployments.save(one, after, uses=(binding,))
+    with pytest.raises(CredentialUsed):
+        at.store.deployments.save(after, after.changed(at.clock(), "approved again"), uses=(binding,))
     assert at.now(one) == after
 
 
@@ -270,7 +270,7 @@ def test_a_token_is_forgotten_an_hour_after_it_has_expired(at: Simulation) -> No
         new_deployment(at.clock(), SHA),
         request_key="r",
         fingerprint="f",
-        token_use=TokenUse("token", "f", int(START) + 600),
+        uses=(CredentialUse("token", "f", int(START) + 600),),
     )
     [item] = [i for i in at.client.scan(TableName="sluicegate")["Items"] if i["sk"]["S"] == "token"]
     assert int(item["expires_at"]["N"]) == int(START) + 600 + 3_600

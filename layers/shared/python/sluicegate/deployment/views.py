@@ -4,7 +4,7 @@ from dataclasses import asdict
 from typing import Any
 
 from sluicegate.deployment.durations import duration, timestamp
-from sluicegate.deployment.model import AliasState, Deployment, Origin, until
+from sluicegate.deployment.model import AbortProposal, AliasState, Deployment, Origin, Requester, until
 from sluicegate.deployment.plan import OWN_TARGET_NAME, Plan, Target
 
 
@@ -57,6 +57,7 @@ def origin_view(origin: Origin | None) -> dict[str, Any] | None:
         return None
     by = origin.by
     return {
+        "via": _via(by),
         "issuer": by.issuer,
         "gitlab": by.gitlab,
         "project_id": by.project_id,
@@ -66,9 +67,44 @@ def origin_view(origin: Origin | None) -> dict[str, Any] | None:
         "ref": by.ref,
         "ref_type": by.ref_type,
         "sha": by.sha,
+        "account": by.account,
+        "role": by.role,
         "release": origin.release,
         "at": origin.at,
     }
+
+
+def requester_view(by: Requester) -> dict[str, Any]:
+    """Who asked, as the API and events show it: all but the access key, which is for the log.
+
+    Records of earlier releases do not say by which way in; it was a job's token, or a webhook.
+    """
+    shown = asdict(by)
+    del shown["access_key"]
+    return {**shown, "via": _via(by), "actor": by.actor or "pipeline"}
+
+
+def mover_view(by: Requester) -> dict[str, Any]:
+    """Who moved an alias, as the API shows it."""
+    return {
+        "via": _via(by),
+        "actor": by.actor or "pipeline",
+        "issuer": by.issuer,
+        "gitlab": by.gitlab,
+        "project_path": by.project_path,
+        "user_login": by.user_login,
+        "job_id": by.job_id,
+        "ref": by.ref,
+        "sha": by.sha,
+        "account": by.account,
+        "principal_id": by.principal_id,
+        "role": by.role,
+        "session_name": by.session_name,
+    }
+
+
+def _via(by: Requester) -> str:
+    return by.via or ("webhook" if by.webhook and by.job_id is None else "id_token")
 
 
 def view(deployment: Deployment) -> dict[str, Any]:
@@ -108,8 +144,8 @@ def view(deployment: Deployment) -> dict[str, Any]:
         "smoke": plan["smoke"],
         "watch": plan["watch"],
         "approval": _approval_view(deployment),
-        "abort_proposed": deployment.abort_proposed and asdict(deployment.abort_proposed),
-        "requested_by": asdict(deployment.requested_by),
+        "abort_proposed": _abort_proposed_view(deployment.abort_proposed),
+        "requested_by": requester_view(deployment.requested_by),
         "created_at": deployment.created_at,
         "updated_at": deployment.updated_at,
         "since": deployment.since,
@@ -124,6 +160,12 @@ def view(deployment: Deployment) -> dict[str, Any]:
     }
 
 
+def _abort_proposed_view(proposal: AbortProposal | None) -> dict[str, Any] | None:
+    if proposal is None:
+        return None
+    return {"by": requester_view(proposal.by), "at": proposal.at, "reason": proposal.reason}
+
+
 def _approval_view(deployment: Deployment) -> dict[str, Any] | None:
     if deployment.plan.approval is None:
         return None
@@ -134,6 +176,6 @@ def _approval_view(deployment: Deployment) -> dict[str, Any] | None:
         "proposed": deployment.plan.proposed,
         "decision": given and given.decision,
         "rule": given and given.rule,
-        "by": given and asdict(given.by),
+        "by": given and requester_view(given.by),
         "reason": given and given.reason,
     }

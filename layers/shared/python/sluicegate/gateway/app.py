@@ -12,9 +12,9 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from sluicegate.aws.errors import ErrorKind, classify, error_code, error_message
 from sluicegate.gate.codec import GateError
-from sluicegate.gateway.authentication import authenticate
+from sluicegate.gateway.authentication import authenticate, authenticate_signer
 from sluicegate.gateway.context import Context
-from sluicegate.gateway.http import GatewayRequest, GatewayResponse
+from sluicegate.gateway.http import IAM, GatewayRequest, GatewayResponse
 from sluicegate.gateway.problems import Problem, not_found, problem_response, unavailable
 from sluicegate.gateway.requests.envelope import check_size_and_type
 from sluicegate.observability import logger
@@ -28,7 +28,7 @@ Endpoint: TypeAlias = Callable[[Context, GatewayRequest, Identity], GatewayRespo
 
 HEALTH: Final[Route] = ("GET", "/health")
 WEBHOOK: Final[Route] = ("POST", "/webhooks/gitlab/{name}")
-"""The one call besides `HEALTH` that may come without an ID token: its entry names the scheme."""
+"""The one call besides `HEALTH` that may come without a token or signature: its entry names the scheme."""
 
 ENDPOINTS: Final[Mapping[Route, str]] = {
     ("POST", "/artifacts"): "artifacts.create",
@@ -45,7 +45,10 @@ ENDPOINTS: Final[Mapping[Route, str]] = {
     ("GET", "/functions/{name}"): "functions.read",
     ("GET", "/whoami"): "whoami.read",
 }
-"""Module and function of each call that needs an ID token. `endpoint` imports the module."""
+"""Module and function of each call that needs a caller's identity. `endpoint` imports the module.
+
+Each is there twice: as it is, for a caller with an ID token, and under `IAM`, for one that signs.
+"""
 
 
 def respond(request: GatewayRequest, make_context: Callable[[], Context]) -> GatewayResponse:
@@ -93,15 +96,18 @@ def _respond(request: GatewayRequest, make_context: Callable[[], Context]) -> Ga
 
 
 def dispatch(context: Context, request: GatewayRequest) -> GatewayResponse:
-    """Authenticate the caller and call the endpoint. Raises a Problem, or an error of AWS."""
-    route = (request.method, request.resource)
-    if route == WEBHOOK:
+    """Authenticate the caller and call the endpoint. Raises a Problem, or an error of AWS.
+
+    Only the resource that API Gateway matched says which way the caller came in, never the path or a header.
+    """
+    if (request.method, request.resource) == WEBHOOK:
         return _load("webhooks.receive")(context, request)
+    route = (request.method, request.resource.removeprefix(IAM) if request.is_signed else request.resource)
     if route not in ENDPOINTS:
         raise not_found()
     if request.method == "POST":
         check_size_and_type(request)
-    identity = authenticate(context, request)
+    identity = (authenticate_signer if request.is_signed else authenticate)(context, request)
     return endpoint(route)(context, request, identity)
 
 

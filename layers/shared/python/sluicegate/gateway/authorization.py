@@ -11,16 +11,21 @@ from sluicegate.gateway.context import Context
 from sluicegate.gateway.problems import invalid_token, not_allowed
 from sluicegate.gateway.requester import log_fields
 from sluicegate.oidc.identity import Identity
+from sluicegate.owner import Owner
 from sluicegate.store.versions import Serving
 
 AGENTS_MAY_NOT: Final = "Agents may not do this"
 """The title of a refusal that no rule can change."""
+_BRING: Final = ("deploy", "promote")
+"""Actions that bring something new to a stage."""
 
 
 def check_denied(context: Context, identity: Identity) -> None:
     """Raise 403 if the gate file's `deny` lists the identity."""
     if denied := context.gate.denied(identity):
-        context.log("request_refused", code="not_allowed", denied=denied, **log_fields(identity))
+        context.log(
+            "request_refused", code="not_allowed", denied=denied, **log_fields(context.gate, identity)
+        )
         raise not_allowed(f"the gate file denies this {denied}", title="The gate file denies this")
 
 
@@ -38,7 +43,7 @@ def authorize(
         action=action,
         function=function,
         stage=stage,
-        **log_fields(identity),
+        **log_fields(context.gate, identity),
     )
     where = f" in {stage}" if stage else ""
     if decision.withheld:
@@ -55,22 +60,45 @@ def authorize(
     raise not_allowed(f"no rule allows this identity to {action} {function}{where}{hint}", decision.nearest)
 
 
-def check_age(context: Context, identity: Identity, placement: Placement | Stage | None) -> None:
+def check_age(
+    context: Context, identity: Identity, placement: Placement | Stage | None, action: str = ""
+) -> None:
     """Raise 401 if the token is older than the stage's own `max_age`, without leeway.
 
-    Call it after `authorize`: only callers that may deploy there learn the limit.
+    Nothing tells how old AWS credentials are: alone they bring nothing new there (403), and whatever else
+    they may do stays open, as the way in for emergencies. Call it after `authorize`: only callers that may
+    act there learn the limit.
     """
     limit = placement.max_age if placement else None
-    if limit is not None and context.clock() - identity.issued_at > limit:
-        context.log("request_refused", code="invalid_token", check="max_age", **log_fields(identity))
+    if limit is None:
+        return
+    if identity.via == "iam":
+        if action in _BRING:
+            context.log(
+                "request_refused", code="not_allowed", check="max_age", **log_fields(context.gate, identity)
+            )
+            raise not_allowed(
+                f"the stage takes credentials of at most {duration(limit)}, and nothing tells how old these"
+                " are: send the job's ID token too",
+                title="AWS credentials alone are not enough here",
+            )
+        return
+    if context.clock() - identity.issued_at > limit:
+        context.log(
+            "request_refused", code="invalid_token", check="max_age", **log_fields(context.gate, identity)
+        )
         raise invalid_token("max_age", f"the token is older than the stage allows ({duration(limit)})")
 
 
 def may_see(gate: Gate, identity: Identity, item: Deployment | Serving) -> bool:
-    """Return whether the identity may see it: its own (issuer, project) may, and a rule there lets others."""
-    by = item.requested_by if isinstance(item, Deployment) else item
-    own = (by.issuer, by.project_id) == identity.project
-    return own or gate.may_see(identity, function=item.function, stage=item.stage)
+    """Return whether the identity may see it: its owner may, and a rule there lets others."""
+    by = item.requested_by if isinstance(item, Deployment) else item.requester
+    return is_own(identity, by.owner) or gate.may_see(identity, function=item.function, stage=item.stage)
+
+
+def is_own(identity: Identity, owner: Owner) -> bool:
+    """Return whether this is the identity's owner. One without a name is nobody's."""
+    return bool(owner.realm and owner.id) and owner == identity.owner
 
 
 def visible_deployment(context: Context, deployment_id: str, identity: Identity) -> Deployment | None:

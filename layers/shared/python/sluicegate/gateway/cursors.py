@@ -20,7 +20,7 @@ _NONCE: Final = 12
 
 
 def seal(context: Context, identity: Identity, listed: str, position: str) -> str:
-    """Return a cursor for the caller's project in the list of this name. It does not tell the position."""
+    """Return a cursor for the caller's owner in the list of this name. It does not tell the position."""
     nonce = os.urandom(_NONCE)
     padded = position.ljust(64).encode("ascii")  # of equal length, whatever the position's
     sealed = nonce + _cipher(context).encrypt(nonce, padded, _bound_to(identity, listed))
@@ -28,7 +28,7 @@ def seal(context: Context, identity: Identity, listed: str, position: str) -> st
 
 
 def unseal(context: Context, identity: Identity, listed: str, cursor: str | None) -> str | None:
-    """Return the position in a cursor. Raises 400 unless `seal` made it for this project and list."""
+    """Return the position in a cursor. Raises 400 unless `seal` made it for this owner and list."""
     if cursor is None:
         return None
     try:
@@ -44,4 +44,5 @@ def _cipher(context: Context) -> AESGCM:
 
 
 def _bound_to(identity: Identity, listed: str) -> bytes:
-    return digest("cursor", listed, *identity.project).encode("ascii")
+    owner = identity.owner
+    return digest("cursor", listed, owner.kind, owner.realm, owner.id).encode("ascii")

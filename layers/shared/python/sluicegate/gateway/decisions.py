@@ -8,19 +8,30 @@ from dataclasses import dataclass, replace
 from typing import Final, TypeAlias
 
 from sluicegate.deployment.durations import timestamp
-from sluicegate.deployment.model import AbortProposal, Approval, Deployment, Reason, Status, until
+from sluicegate.deployment.model import (
+    AbortProposal,
+    Approval,
+    Deployment,
+    Reason,
+    Requester,
+    Status,
+    until,
+)
 from sluicegate.gate.rules import Rule
-from sluicegate.gateway.admission.commit import approval_fingerprint, token_use
+from sluicegate.gateway.admission.commit import approval_fingerprint
+from sluicegate.gateway.admission.credentials import uses_of
 from sluicegate.gateway.context import Context
 from sluicegate.gateway.limits import proposes
 from sluicegate.gateway.persons import check_approver
-from sluicegate.gateway.problems import conflict, not_allowed, unavailable
+from sluicegate.gateway.problems import conflict, credential_used, not_allowed, unavailable
 from sluicegate.gateway.rechecks import check_again
 from sluicegate.gateway.requester import display_name, requester
+from sluicegate.gateway.requests.bodies import DecisionRequest
 from sluicegate.oidc.identity import Identity
+from sluicegate.owner import Owner
 from sluicegate.rollout.transitions import request_abort
-from sluicegate.store.errors import StaleRevision, TokenUsed
-from sluicegate.store.requests import TokenUse
+from sluicegate.store.errors import CredentialUsed, StaleRevision
+from sluicegate.store.requests import CredentialUse
 from sluicegate.text import clean
 
 _TRIES: Final = 6
@@ -35,49 +46,53 @@ class Decided:
 
 
 def approve(
-    context: Context, deployment: Deployment, identity: Identity, rule: Rule, reason: str | None
+    context: Context, deployment: Deployment, identity: Identity, rule: Rule, request: DecisionRequest
 ) -> Decided:
     """Record a second person's approval. Raises 403 for anybody else, and 409 when it is too late."""
 
     def change(current: Deployment) -> _Change | None:
-        if _decided_by(current, "approved", identity):
+        if _decided_by(context, current, "approved", identity):
             return None
+        _check_revision(current, request)
         _check_open(context, current)
         check_approver(context.gate, current.requested_by, identity, current.function, current.stage)
         check_again(context, current)
-        approval = _approval(context, "approved", identity, rule, reason)
-        message = f"approved by {display_name(approval.by)}, by rule {clean(rule.name)!r}{_suffix(reason)}"
+        approval = _approval(context, "approved", identity, rule, request.reason)
+        message = (
+            f"approved by {display_name(approval.by)}, by rule {clean(rule.name)!r}{_suffix(request.reason)}"
+        )
         after = current.changed(context.clock(), clean(message), approval=approval)
-        # A token that approved is used up there.
-        return after, token_use(identity, current, approval_fingerprint(current.id))
+        # A credential that approved is used up there.
+        return after, uses_of(context, identity, current, approval_fingerprint(current.id))
 
     return _save(context, deployment, change)
 
 
 def reject(
-    context: Context, deployment: Deployment, identity: Identity, rule: Rule, reason: str | None
+    context: Context, deployment: Deployment, identity: Identity, rule: Rule, request: DecisionRequest
 ) -> Decided:
     """Record a rejection, which ends the deployment. If it has traffic already, the alias is restored."""
 
     def change(current: Deployment) -> _Change | None:
-        if _decided_by(current, "rejected", identity):
+        if _decided_by(context, current, "rejected", identity):
             return None
+        _check_revision(current, request)
         _check_open(context, current)
         if _only_proposes(context, current, identity, rule):
             raise not_allowed(
                 "this identity may only propose, and a rejection ends the deployment: a person may reject",
                 title="This identity may only propose here",
             )
-        approval = _approval(context, "rejected", identity, rule, reason)
-        message = clean(f"rejected by {display_name(approval.by)}{_suffix(reason)}")
+        approval = _approval(context, "rejected", identity, rule, request.reason)
+        message = clean(f"rejected by {display_name(approval.by)}{_suffix(request.reason)}")
         rejected = replace(current, approval=approval)
-        return request_abort(rejected, Reason("rejected", message), message, context.clock()), None
+        return request_abort(rejected, Reason("rejected", message), message, context.clock()), ()
 
     return _save(context, deployment, change)
 
 
 def abort(
-    context: Context, deployment: Deployment, identity: Identity, rule: Rule, reason: str | None
+    context: Context, deployment: Deployment, identity: Identity, rule: Rule, request: DecisionRequest
 ) -> Decided:
     """Record an abort, in any status that is not final; the alias is restored if it was moved.
 
@@ -87,13 +102,15 @@ def abort(
     def change(current: Deployment) -> _Change | None:
         if current.abort is not None:
             return None
+        _check_revision(current, request)
         if current.status.final:
             raise conflict("wrong_state", f"the deployment is {current.status}, which is final")
         if _only_proposes(context, current, identity, rule):
-            return _propose_abort(context, current, identity, reason)
-        message = clean(f"aborted by {display_name(requester(identity))}{_suffix(reason)}")
+            return _propose_abort(context, current, identity, request.reason)
+        by = display_name(requester(context.gate, identity))
+        message = clean(f"aborted by {by}{_suffix(request.reason)}")
         after = request_abort(current, Reason("aborted", message), message, context.clock())
-        return None if after is current else (after, None)
+        return None if after is current else (after, ())
 
     return _save(context, deployment, change)
 
@@ -104,10 +121,10 @@ def _propose_abort(
     """Record the first proposal to abort it. Later ones change nothing, so that a timeline stays short."""
     if current.abort_proposed is not None:
         return None
-    now, by = context.clock(), requester(identity)
+    now, by = context.clock(), requester(context.gate, identity)
     proposal = AbortProposal(by, timestamp(now), reason and clean(reason))
     message = clean(f"{display_name(by)} proposes to abort it{_suffix(reason)}")
-    return current.changed(now, message, abort_proposed=proposal), None
+    return current.changed(now, message, abort_proposed=proposal), ()
 
 
 def _only_proposes(context: Context, deployment: Deployment, identity: Identity, rule: Rule) -> bool:
@@ -123,7 +140,7 @@ def _only_proposes(context: Context, deployment: Deployment, identity: Identity,
 # Writing
 
 
-_Change: TypeAlias = tuple[Deployment, TokenUse | None]
+_Change: TypeAlias = tuple[Deployment, tuple[CredentialUse, ...]]
 
 
 def _save(
@@ -131,22 +148,19 @@ def _save(
 ) -> Decided:
     """Save what `change` makes of the record, and decide again if another writer was faster.
 
-    `change` returns the next revision and the token's use, or None if there is nothing to change.
+    `change` returns the next revision and the uses of credentials, or None if there is nothing to change.
     """
     for current in _revisions(context, deployment):
         changed = change(current)
         if changed is None:
             return Decided(current, replayed=True)
-        after, use = changed
+        after, uses = changed
         try:
-            context.store.deployments.save(current, after, token_use=use)
+            context.store.deployments.save(current, after, uses=uses)
         except StaleRevision:
             continue
-        except TokenUsed:
-            raise conflict(
-                "token_used",
-                "this token was used for another request to this stage: approve with another job",
-            ) from None
+        except CredentialUsed as used:
+            raise credential_used(used.use) from None
         return Decided(after, replayed=False)
     raise unavailable("Too many concurrent changes to this deployment. Retry the request.", 1)
 
@@ -160,6 +174,15 @@ def _revisions(context: Context, deployment: Deployment) -> Iterator[Deployment]
 
 
 # Checks
+
+
+def _check_revision(deployment: Deployment, request: DecisionRequest) -> None:
+    """Raise 409 if the decision is about another revision than the deployment's present one."""
+    if request.revision not in (None, deployment.revision):
+        detail = (
+            f"the deployment is at revision {deployment.revision}, and not {request.revision}: look again"
+        )
+        raise conflict("wrong_state", detail, {"revision": deployment.revision})
 
 
 def _check_open(context: Context, deployment: Deployment) -> None:
@@ -184,17 +207,20 @@ def _approval(
     context: Context, decision: str, identity: Identity, rule: Rule, reason: str | None
 ) -> Approval:
     at = timestamp(context.clock())
-    return Approval(decision, requester(identity), rule.name, at, reason and clean(reason))
+    return Approval(decision, requester(context.gate, identity), rule.name, at, reason and clean(reason))
 
 
-def _decided_by(deployment: Deployment, decision: str, identity: Identity) -> bool:
-    """Return whether it was this very job that decided so."""
-    given, by = deployment.approval, requester(identity)
-    return (
-        given is not None
-        and given.decision == decision
-        and (given.by.issuer, given.by.project_id, given.by.job_id) == (by.issuer, by.project_id, by.job_id)
-    )
+def _decided_by(context: Context, deployment: Deployment, decision: str, identity: Identity) -> bool:
+    """Return whether it was this very job, or session, that decided so."""
+    given = deployment.approval
+    if given is None or given.decision != decision:
+        return False
+    return _decider(given.by) == _decider(requester(context.gate, identity))
+
+
+def _decider(by: Requester) -> tuple[Owner, str | None]:
+    """Return what tells one who decides from another: the job, or the name of the session."""
+    return by.owner, by.session_name if by.via == "iam" else by.job_id
 
 
 def _suffix(reason: str | None) -> str:

@@ -5,12 +5,18 @@ import binascii
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
+
+IAM: Final = "/iam"
+"""How the resources begin that API Gateway authorizes by an AWS signature (`AWS_IAM`)."""
 
 
 @dataclass(frozen=True)
 class GatewayRequest:
-    """A request as it arrived. Header names are in lower case; every value that was sent is there."""
+    """A request as it arrived. Header names are in lower case; every value that was sent is there.
+
+    `request_context` is API Gateway's own, which no caller writes.
+    """
 
     method: str
     resource: str
@@ -19,6 +25,17 @@ class GatewayRequest:
     headers: Mapping[str, list[str]]
     body: bytes
     request_id: str
+    request_context: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    @property
+    def is_signed(self) -> bool:
+        """Whether API Gateway authorized it by an AWS signature: the resource that it matched says so."""
+        return self.resource.startswith(f"{IAM}/")
+
+    @property
+    def base(self) -> str:
+        """The path of the API by the caller's way in, without the host."""
+        return f"/v1{IAM}" if self.is_signed else "/v1"
 
     def header(self, name: str) -> str:
         """Return the header's first value, or "" if it was not sent."""
@@ -54,6 +71,7 @@ def read_event(event: Mapping[str, Any]) -> GatewayRequest:
     headers: dict[str, list[str]] = {}
     for name, values in (event.get("multiValueHeaders") or {}).items():
         headers.setdefault(name.lower(), []).extend(values)
+    request_context = event.get("requestContext") or {}
     return GatewayRequest(
         method=event["httpMethod"],
         resource=event["resource"],
@@ -61,7 +79,8 @@ def read_event(event: Mapping[str, Any]) -> GatewayRequest:
         query=event.get("multiValueQueryStringParameters") or {},
         headers=headers,
         body=_body(event),
-        request_id=str((event.get("requestContext") or {}).get("requestId", "")),
+        request_id=str(request_context.get("requestId", "")),
+        request_context=request_context,
     )
 
 

@@ -101,4 +101,10 @@ def _window(when: Hours) -> str:
 
 
 def _log(context: Context, identity: Identity, rule: Rule, limit: str) -> None:
-    context.log("request_refused", code="limit_reached", limit=limit, rule=rule.name, **log_fields(identity))
+    context.log(
+        "request_refused",
+        code="limit_reached",
+        limit=limit,
+        rule=rule.name,
+        **log_fields(context.gate, identity),
+    )

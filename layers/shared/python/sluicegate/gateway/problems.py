@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from sluicegate.gate.policy import Nearest
 from sluicegate.gateway.http import GatewayResponse
+from sluicegate.store.requests import CredentialUse
 from sluicegate.text import clean
 
 TITLES: Final = {
@@ -21,6 +22,8 @@ TITLES: Final = {
     "not_found": "Not found",
     "not_signed": "No such call, or not signed",
     "outdated": "A newer pipeline has been deployed",
+    "person_unknown": "The gate file does not say who this is",
+    "session_used": "The session has been used for another request",
     "source_changed": "The source stage does not serve this",
     "too_large": "The request is too large",
     "throttled": "Too many requests",
@@ -105,6 +108,17 @@ def limit_reached(detail: str, limit: str, lifts_at: str | None) -> Problem:
     return Problem(403, "limit_reached", detail, {"limit": limit, "lifts_at": lifts_at})
 
 
+def refused_principal(check: str, detail: str) -> Problem:
+    """403: AWS vouches for the caller, and no such principal may call. `check` names what is wrong."""
+    title = "This IAM principal is not accepted"
+    return Problem(403, "not_allowed", f"{check}: {detail}", {"nearest": [], "check": check}, title=title)
+
+
+def person_unknown(detail: str) -> Problem:
+    """403: nothing says whether two callers are one person."""
+    return Problem(403, "person_unknown", detail)
+
+
 def not_found() -> Problem:
     """404, word for word the same for what does not exist and for what the caller may not see."""
     return Problem(404, "not_found", "there is no such thing, or you may not see it")
@@ -113,6 +127,19 @@ def not_found() -> Problem:
 def conflict(code: str, detail: str, members: Mapping[str, Any] | None = None) -> Problem:
     """409, of the kind that `code` says."""
     return Problem(409, code, detail, members)
+
+
+def credential_used(use: CredentialUse) -> Problem:
+    """409: the token or session of this use was bound to another request before."""
+    if use.credential == "session":
+        return conflict(
+            "session_used",
+            "this session was used for another request to this stage: assume the role again for another one",
+        )
+    return conflict(
+        "token_used",
+        "this token was used for another request to this stage: a job asks for one thing of one stage",
+    )
 
 
 def unprocessable(detail: str) -> Problem:

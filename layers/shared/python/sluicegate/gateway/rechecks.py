@@ -4,17 +4,18 @@ security.md#what-an-approval-checks-again
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, TypeAlias, get_args
 
 from sluicegate.deployment.model import Deployment
+from sluicegate.gate.policy import Gate
 from sluicegate.gateway.admission.resolve import check_required, gone_detail, held, hold_on, target_of
 from sluicegate.gateway.admission.supersede import outdated
 from sluicegate.gateway.context import Context
 from sluicegate.gateway.persons import check_can_be_approved
 from sluicegate.gateway.problems import not_allowed, unprocessable
-from sluicegate.oidc.identity import Identity, Via
-from sluicegate.store.codec import Item
+from sluicegate.oidc.identity import Identity, Principal, Via
+from sluicegate.store.codec import Item, read
 
 Recheck: TypeAlias = Callable[[Context, Deployment], None]
 """Raises a Problem where the deployment would not be accepted any more."""
@@ -48,7 +49,7 @@ def _requester(context: Context, deployment: Deployment) -> None:
     kept = context.store.deployments.identity(deployment.id)
     where = {"function": deployment.function, "stage": deployment.stage}
     actions = tuple((kept or {}).get("actions") or (deployment.action,))
-    identity = _identity(kept) if kept else None
+    identity = _identity(context.gate, kept) if kept else None
     if identity is None or context.gate.decide(identity, actions=actions, **where).rule is None:
         raise not_allowed(
             "the gate file in force does not allow this deployment to its requester",
@@ -123,11 +124,26 @@ ACCEPTANCE: Final = (
 )
 
 
-def _identity(kept: Item) -> Identity:
-    """Return the requester's identity as it was verified."""
+def _identity(gate: Gate, kept: Item) -> Identity:
+    """Return the requester's identity as it was verified. The gate file in force says who is a person."""
     via = next(via for via in get_args(Via) if via == kept["via"])
     claims = {
         name: tuple(value) if isinstance(value, list) else value for name, value in kept["claims"].items()
     }
-    agent = bool(kept.get("agent"))
-    return Identity(via, kept["issuer"], claims, kept["jti"], issued_at=0, expires_at=0, agent=agent)
+    principal = read(kept["principal"], Principal) if kept.get("principal") else None
+    if (
+        principal
+        and principal.principal_type == "sso"
+        and not gate.principals.is_sso(principal.account, principal.principal_id, principal.org)
+    ):
+        principal = replace(principal, principal_type="role")
+    return Identity(
+        via=via,
+        issuer=kept["issuer"],
+        claims={**claims, **(principal.claims if principal else {})},
+        jti=kept["jti"],
+        issued_at=0,
+        expires_at=0,
+        principal=principal,
+        agent=kept.get("agent", False),
+    )

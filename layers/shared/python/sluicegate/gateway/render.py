@@ -6,9 +6,10 @@ from typing import Any
 from sluicegate.deployment.durations import duration
 from sluicegate.deployment.model import Deployment, Origin
 from sluicegate.deployment.plan import Target
-from sluicegate.deployment.views import origin_view, plan_view, target_view, view
+from sluicegate.deployment.views import mover_view, origin_view, plan_view, target_view, view
 from sluicegate.gateway.admission.resolve import Resolved
-from sluicegate.gateway.http import GatewayResponse
+from sluicegate.gateway.http import GatewayRequest, GatewayResponse
+from sluicegate.gateway.requester import short_name
 from sluicegate.gateway.requests.bodies import DeploymentRequest
 from sluicegate.store.holds import Hold
 from sluicegate.store.versions import Serving
@@ -16,10 +17,13 @@ from sluicegate.text import clean
 
 
 def deployment_response(
-    deployment: Deployment, status: int, *, after: int = 0, replayed: bool = False
+    call: GatewayRequest, deployment: Deployment, status: int, *, after: int = 0, replayed: bool = False
 ) -> GatewayResponse:
-    """Render a deployment; the lines are the timeline's entries past revision `after`."""
-    value = view(deployment)
+    """Render a deployment; the lines are the timeline's entries past revision `after`.
+
+    It is where the caller can read it: by its own way in.
+    """
+    value = {**view(deployment), "links": {"self": f"{call.base}/deployments/{deployment.id}"}}
     lines = [
         f"{entry.at}  {entry.status.value:<12}  {clean(entry.message)}"
         for entry in deployment.timeline
@@ -53,7 +57,7 @@ def deployment_list(deployments: Sequence[Deployment], cursor: str | None) -> Ga
             item.stage,
             item.version or "-",
             item.created_at,
-            item.requested_by.user_login or "-",
+            short_name(item.requested_by),
             _built_from(item.built),
         )
         for item in deployments
@@ -134,6 +138,7 @@ def hold_list(stage: str, holds: Sequence[Hold]) -> GatewayResponse:
     """Render the holds of a stage."""
     items = [
         {
+            "id": hold.name,
             "rule": hold.rule,
             "functions": list(hold.functions),
             "reason": hold.reason,
@@ -142,12 +147,15 @@ def hold_list(stage: str, holds: Sequence[Hold]) -> GatewayResponse:
         }
         for hold in holds
     ]
-    rows = [("functions", "since", "by", "reason")]
+    rows = [("functions", "since", "by", "reason", "id")]
     rows += [
-        (",".join(hold.functions), hold.since, clean(hold.by.get("user_login") or "-"), clean(hold.reason))
-        for hold in holds
+        (",".join(hold.functions), hold.since, _holder(hold), clean(hold.reason), hold.name) for hold in holds
     ]
     return GatewayResponse(200, {"stage": stage, "holds": items}, _table(rows))
+
+
+def _holder(hold: Hold) -> str:
+    return clean(hold.by.get("user_login") or hold.by.get("session_name") or "-")
 
 
 def function_response(serving: Sequence[Serving]) -> GatewayResponse:
@@ -176,16 +184,7 @@ def _function_view(serving: Sequence[Serving]) -> dict[str, Any]:
             "release": one.built and one.built.release,
             "built": origin_view(one.built),
             "since": one.since,
-            "moved_by": {
-                "action": one.action,
-                "issuer": one.issuer,
-                "gitlab": one.gitlab,
-                "project_path": one.project_path,
-                "user_login": one.user_login,
-                "job_id": one.job_id,
-                "ref": one.ref,
-                "sha": one.sha,
-            },
+            "moved_by": {"action": one.action, **mover_view(one.requester)},
             "by": {"project_path": one.project_path, "user_login": one.user_login},
         }
         for one in serving
@@ -202,7 +201,7 @@ def _serving_table(serving: Sequence[Serving]) -> tuple[str, ...]:
             one.version,
             one.since,
             _built_from(one.built),
-            clean(one.user_login or "-"),
+            short_name(one.requester),
         )
         for one in serving
     ]

@@ -41,10 +41,24 @@ def verify(
     """Return the identity that a request's Authorization headers prove, at `now` in epoch seconds.
 
     `authorization` has the values of all of the request's Authorization headers; `issuers` is keyed by URL.
-    Raises InvalidToken or KeysUnavailable. The issuer's key is read last, so that only a token that may be
-    valid can cause a fetch.
+    Raises InvalidToken or KeysUnavailable.
     """
-    token = _bearer(authorization)
+    return _verified(_bearer(authorization), issuers, keys, now)
+
+
+def verify_beside_signature(
+    values: Sequence[str], *, issuers: Mapping[str, Issuer], keys: KeySource, now: float
+) -> Identity:
+    """Return the identity that the one header `Sluicegate-Id-Token` proves, like `verify`.
+
+    The header is the token itself: `Authorization` has the signature.
+    """
+    _require(len(values) == 1, "id_token", f"{len(values)} Sluicegate-Id-Token headers, not one")
+    return _verified(_of_length(values[0]), issuers, keys, now)
+
+
+def _verified(token: str, issuers: Mapping[str, Issuer], keys: KeySource, now: float) -> Identity:
+    """Verify one token. Its key is read last, so that only a token that may be valid can cause a fetch."""
     parts = _parts(token)
     kid = _key_id(_object("header", parts[0]))
     payload = _object("payload", parts[1])
@@ -94,6 +108,10 @@ def _bearer(authorization: Sequence[str]) -> str:
     _require(len(authorization) == 1, "authorization", f"{len(authorization)} Authorization headers, not one")
     scheme, _, token = authorization[0].partition(" ")
     _require(scheme.lower() == "bearer", "authorization", "the scheme is not Bearer")
+    return _of_length(token)
+
+
+def _of_length(token: str) -> str:
     _require(
         len(token) <= MAX_BYTES,
         "token",

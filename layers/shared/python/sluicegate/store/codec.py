@@ -24,10 +24,9 @@ T = TypeVar("T")
 def record(deployment: Deployment) -> Item:
     """Return the deployment's item. Only a deployment that is not final is in the index `unfinished`."""
     item = asdict(deployment)
-    by = deployment.requested_by
     item |= {
         **keys.record(deployment.id),
-        "project": keys.project_key(by.issuer, by.project_id),
+        "project": keys.owner_key(deployment.requested_by.owner),
         "kind": keys.ALL_DEPLOYMENTS,
     }
     if not deployment.status.final:

@@ -9,7 +9,7 @@ from sluicegate.store import keys
 from sluicegate.store.codec import Item, deployment_of, record
 from sluicegate.store.errors import StaleRevision, StoreError
 from sluicegate.store.locks import Locks, Supersession
-from sluicegate.store.requests import REQUEST_KEPT, AcceptedRequest, PermanentClaim, Requests, TokenUse
+from sluicegate.store.requests import REQUEST_KEPT, AcceptedRequest, CredentialUse, PermanentClaim, Requests
 from sluicegate.store.slots import Slot, Slots
 from sluicegate.store.table import ABSENT, Condition, Resolution, Table
 from sluicegate.store.versions import PublishedVersion, Serving, Versions
@@ -68,27 +68,27 @@ class Deployments:
         *,
         request_key: str,
         fingerprint: str,
-        token_use: TokenUse | None,
+        uses: Sequence[CredentialUse] = (),
         supersession: Supersession | None = None,
         identity: Mapping[str, Any] | None = None,
         still_serving: Serving | None = None,
         claim: PermanentClaim | None = None,
         slots: Sequence[Slot] = (),
     ) -> None:
-        """Write the record, the request, the use of the token and the alias' lock, or nothing at all.
+        """Write the record, the request, the uses of its credentials and the alias' lock, or nothing at all.
 
         `identity` is kept with it where an approval will need it; `still_serving` is what the alias must
         still serve; `claim` has the request never forgotten; `slots` are those that its rule's limits need.
 
-        Raises, and where several apply the first of: RequestKnown, TokenUsed, TagMoved, Outdated,
+        Raises, and where several apply the first of: RequestKnown, CredentialUsed, TagMoved, Outdated,
         ServingChanged; then, with a supersession, StaleRevision where the lock or a record of it has changed,
         and without one, Busy where another deployment has the alias; last SlotTaken. Contended where other
         transactions were at the same items at every attempt. Nothing was written then.
         """
         tx = self._table.transaction()
         self._requests.add(tx, request_key, AcceptedRequest(deployment.id, fingerprint), claim)
-        if token_use is not None:
-            self._requests.use_token(tx, deployment.id, token_use)
+        for use in uses:
+            self._requests.use(tx, deployment.id, use)
         if claim is not None:
             self._requests.pin_tag(tx, claim)
         if deployment.plan.ordered and deployment.action != "rollback":
@@ -111,7 +111,7 @@ class Deployments:
         before: Deployment,
         after: Deployment,
         published: PublishedVersion | None = None,
-        token_use: TokenUse | None = None,
+        uses: Sequence[CredentialUse] = (),
     ) -> None:
         """Replace the record, and with it what must be true together.
 
@@ -120,15 +120,15 @@ class Deployments:
         was found to be gone is noted.
 
         Raises, and where several apply the first of: StaleRevision where the record has changed, Busy where
-        another deployment has the publishing lock, TokenUsed where the token was used before. Contended where
+        another deployment has the publishing lock, CredentialUsed where one was used before. Contended where
         other transactions were at the same items at every attempt.
         """
         tx = self._table.transaction()
         tx.put(record(after), _unchanged(before), on_conflict=partial(self._changed, after))
         if after.status is Status.PUBLISHING and before.status is not Status.PUBLISHING:
             self._locks.take_publish_lock(tx, after)
-        if token_use is not None:
-            self._requests.use_token(tx, after.id, token_use)
+        for use in uses:
+            self._requests.use(tx, after.id, use)
         if before.status is Status.PUBLISHING and after.status is not Status.PUBLISHING:
             self._locks.release_publish_lock(tx, after)
         if after.status.final:

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from sluicegate.store.requests import AcceptedRequest
+    from sluicegate.store.requests import AcceptedRequest, CredentialUse
 
 
 class StoreError(Exception):
@@ -14,14 +14,15 @@ class RequestKnown(StoreError):
     """This request was accepted before."""
 
 
-class TokenUsed(StoreError):
-    """The token has been used for another request to this alias: it is good for one only.
+class CredentialUsed(StoreError):
+    """The token or session of `use` was used for another request to this alias: it is good for one only.
 
     guarantees.md#5-one-request-one-effect
     """
 
-    def __init__(self, request: "AcceptedRequest") -> None:
+    def __init__(self, use: "CredentialUse", request: "AcceptedRequest") -> None:
         super().__init__(request.deployment)
+        self.use = use
         self.request = request
 
 

@@ -1,16 +1,22 @@
 """Holds: stages that take no new deployments of some functions, by the word of a rule's callers."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 
 from sluicegate.store import keys
 from sluicegate.store.codec import read
-from sluicegate.store.table import Condition, Table
+from sluicegate.store.errors import RequestKnown
+from sluicegate.store.keys import digest
+from sluicegate.store.requests import REQUEST_KEPT
+from sluicegate.store.table import ABSENT, Condition, Resolution, Table
 
 
 @dataclass(frozen=True)
 class Hold:
-    """That a rule holds new deployments of these functions (patterns) to a stage."""
+    """That a rule holds new deployments of these functions (patterns) to a stage.
+
+    `id` is empty in holds of earlier releases: `name` is of every hold, and no two have the same.
+    """
 
     stage: str
     rule: str
@@ -18,17 +24,49 @@ class Hold:
     reason: str
     since: str
     by: Mapping[str, str | None]
+    id: str = ""
+
+    @property
+    def name(self) -> str:
+        """The hold's own name: a later hold of the same rule has another one."""
+        return self.id or digest("hold", self.stage, self.rule, self.since)[:26]
+
+
+@dataclass(frozen=True)
+class PlacedHold:
+    """The hold that a request placed, and what was asked."""
+
+    hold: str
+    fingerprint: str
 
 
 class Holds:
     """One hold per rule and stage."""
 
-    def __init__(self, table: Table) -> None:
+    def __init__(self, table: Table, clock: Callable[[], float]) -> None:
         self._table = table
+        self._clock = clock
 
-    def place(self, hold: Hold) -> None:
-        """Put a hold, in the place of an earlier one of the same rule."""
-        self._table.put({**keys.hold(hold.stage, hold.rule), **asdict(hold)})
+    def place(self, hold: Hold, request_key: str | None = None, fingerprint: str = "") -> None:
+        """Put a hold, in the place of an earlier one of the same rule.
+
+        With a `request_key` the request is remembered with it. Raises RequestKnown if it was before.
+        """
+        tx = self._table.transaction()
+        if request_key is not None:
+            placed = PlacedHold(hold.name, fingerprint)
+            expires = int(self._clock()) + REQUEST_KEPT
+            item = {**keys.request(request_key), **asdict(placed), "expires_at": expires}
+            tx.put(item, ABSENT, on_conflict=RequestKnown)
+        item = {**keys.hold(hold.stage, hold.rule), **asdict(hold)}
+        # Indexes of deployments have the key `id`, which cannot be empty.
+        tx.put({name: value for name, value in item.items() if name != "id" or value})
+        tx.commit()
+
+    def placed(self, request_key: str) -> PlacedHold | None:
+        """Return what this request has placed before, or None."""
+        item = self._table.get(keys.request(request_key))
+        return read(item, PlacedHold) if item else None
 
     def of_stage(self, stage: str) -> list[Hold]:
         """Return the holds of a stage, as they are now."""
@@ -36,5 +74,10 @@ class Holds:
         return [read(item, Hold) for item in self._table.query(condition, consistent=True)]
 
     def release(self, hold: Hold) -> None:
-        """Take a hold away; one that is gone is fine."""
-        self._table.delete(keys.hold(hold.stage, hold.rule))
+        """Take exactly this hold away; one that is gone, or replaced by another one, is fine."""
+        tx = self._table.transaction()
+        same = Condition("attribute_not_exists(pk) OR since = :since", {":since": hold.since})
+        if hold.id:
+            same = Condition("attribute_not_exists(pk) OR id = :id", {":id": hold.id})
+        tx.delete(keys.hold(hold.stage, hold.rule), same, on_conflict=Resolution.DROP)
+        tx.commit()

@@ -4,8 +4,9 @@
     deployment#ID                         record       the deployment; the truth about it
     deployment#ID                         wait         the task token of its rollout, while that waits
     deployment#ID                         identity     the requester's claims, where an approval needs them
-    request#HASH                          request      (issuer, project, job, key) -> deployment, fingerprint
-    token#HASH                            token        (issuer, jti, target, function, alias) -> deployment
+    request#HASH                          request      (caller, key) -> deployment, fingerprint; or -> hold
+    token#HASH                            token        (token or session, target, function, alias) ->
+                                                       deployment
     lock#ACCOUNT#REGION#FUNCTION          publish      the deployment that publishes this function (lease)
     lock#ACCOUNT#REGION#FUNCTION          alias#ALIAS  the deployment that moves this alias, and its successor
     versions#ACCOUNT#REGION#FUNCTION      SHA256       the version published from this digest
@@ -17,9 +18,9 @@
     serving                               FUNCTION#... what each alias serves, as far as Sluicegate moved it
     served#ACCOUNT#REGION#FUNCTION#ALIAS  VERSION      a version that succeeded there; is it withdrawn?
     found#ACCOUNT#REGION#FUNCTION#ALIAS   VERSION      a version that somebody else had made it serve
-    newest-pipeline#ACCOUNT#REGION#...    PROJECT      the newest pipeline of a project that succeeded there
+    newest-pipeline#ACCOUNT#REGION#...    OWNER        the newest pipeline of a project that succeeded there
     hold#STAGE                            RULE         that a rule holds its functions in the stage, and why
-    uploads#HASH                          count        what a token, or a project in an hour, announced
+    uploads#HASH                          count        what a credential, or an owner in an hour, announced
     limit#HASH                            NUMBER       a slot of a rule's limit, and when it was taken last
     cursor-key                            key          the key that seals cursors
     poll#POOL#NUMBER                      poll         a place for a long poll, and its lease
@@ -27,7 +28,7 @@
 
     index         attributes      items
     by_function   function, id    the deployments of a function, by time
-    by_project    project, id     the deployments of a project, by time
+    by_project    project, id     the deployments of an owner, by time
     by_time       kind, id        all deployments, by time
     unfinished    unfinished, id  the deployments that are not final
 
@@ -43,6 +44,7 @@ from typing import Final
 
 from sluicegate.deployment.model import Deployment
 from sluicegate.deployment.plan import Target
+from sluicegate.owner import Owner
 
 Key = dict[str, str]
 """The primary key of an item: `pk` and `sk`."""
@@ -59,9 +61,10 @@ def digest(*parts: str | None) -> str:
     return hashlib.sha256(json.dumps(parts, ensure_ascii=True).encode()).hexdigest()
 
 
-def project_key(issuer: str, project_id: str | None) -> str:
-    """Return the index key of a project: always with its issuer."""
-    return f"{project_id}@{issuer}"
+def owner_key(owner: Owner) -> str:
+    """Return the index key of an owner: always with its issuer or account, and no two of one key."""
+    kind = "" if owner.kind == "project" else f"{owner.kind}#"
+    return f"{kind}{owner.id}@{owner.realm}"
 
 
 def record(deployment_id: str) -> Key:
@@ -84,9 +87,9 @@ def request(request_key: str) -> Key:
     return {"pk": f"request#{request_key}", "sk": "request"}
 
 
-def token(token_key: str) -> Key:
-    """The one use of a token."""
-    return {"pk": f"token#{token_key}", "sk": "token"}
+def use(use_key: str) -> Key:
+    """The one use of a token or a session."""
+    return {"pk": f"token#{use_key}", "sk": "token"}
 
 
 def tag(tag_key: str) -> Key:
@@ -144,20 +147,20 @@ def serving(target: Target, function: str, stage: str, alias: str) -> Key:
     return {"pk": "serving", "sk": "#".join((function, stage, target.account, target.region, alias))}
 
 
-def serving_by(issuer: str, project_id: str | None) -> str:
-    """The key in `by_project` of what aliases serve by deployments of a project."""
-    return f"serving#{project_key(issuer, project_id)}"
+def serving_by(owner: Owner) -> str:
+    """The key in `by_project` of what aliases serve by deployments of an owner."""
+    return f"serving#{owner_key(owner)}"
 
 
 def newest_pipeline(deployment: Deployment) -> Key:
-    """The newest pipeline of the deployment's project that succeeded behind its alias."""
-    target, by = deployment.plan.target, deployment.requested_by
+    """The newest pipeline of the deployment's owner that succeeded behind its alias."""
+    target = deployment.plan.target
     pk = f"newest-pipeline#{target.account}#{target.region}#{deployment.function}#{deployment.plan.alias}"
-    return {"pk": pk, "sk": project_key(by.issuer, by.project_id)}
+    return {"pk": pk, "sk": owner_key(deployment.requested_by.owner)}
 
 
 def upload_count(counted: str) -> Key:
-    """What a token, or a project in an hour, has announced to upload."""
+    """What a token or a session, or an owner in an hour, has announced to upload."""
     return {"pk": f"uploads#{counted}", "sk": "count"}
 
 

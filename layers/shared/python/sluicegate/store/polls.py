@@ -1,6 +1,6 @@
-"""Places for long polls: how many calls may wait at once, and how many of one project.
+"""Places for long polls: how many calls may wait at once, and how many of one owner.
 
-A call that waits occupies one of a fixed number of places, an item with a lease. A project may use three
+A call that waits occupies one of a fixed number of places, an item with a lease. An owner may use three
 quarters of them, chosen by its name, and so cannot occupy all. A call without a place is answered at once.
 """
 
@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from sluicegate.owner import Owner
 from sluicegate.store import keys
 from sluicegate.store.keys import digest
 from sluicegate.store.table import Condition, Table
@@ -37,12 +38,12 @@ class Polls:
         self._clock = clock
         self._pool = pool
 
-    def take(self, project: tuple[str, str | None], concurrency: int, seconds: int) -> PollPlace | None:
-        """Take one of the project's places for at most so many seconds; None where those tried are taken."""
+    def take(self, owner: Owner, concurrency: int, seconds: int) -> PollPlace | None:
+        """Take one of the owner's places for at most so many seconds; None where those tried are taken."""
         now = int(self._clock())
         poller = os.urandom(8).hex()
         lease = now + seconds + _SPARE
-        for number in _shuffled(places_of(project, concurrency))[:ATTEMPTS]:
+        for number in _shuffled(places_of(owner, concurrency))[:ATTEMPTS]:
             free = Condition("attribute_not_exists(pk) OR lease < :now", {":now": now})
             changes = {"lease": lease, "poller": poller, "expires_at": lease + 3_600}
             if self._table.update(keys.poll(self._pool, number), changes, free):
@@ -55,14 +56,16 @@ class Polls:
         self._table.update(keys.poll(self._pool, place.number), {"lease": 0}, mine)
 
 
-def places_of(project: tuple[str, str | None], concurrency: int) -> list[int]:
-    """Return the numbers of the places that a project may use: always the same three quarters of all.
+def places_of(owner: Owner, concurrency: int) -> list[int]:
+    """Return the numbers of the places that an owner may use: always the same three quarters of all.
 
     `concurrency` is how many calls can run at once. A fifth of it is left to calls that do not wait.
     """
     places = concurrency - concurrency // 5
     share = max(1, places - (places + 3) // 4)
-    return sorted(range(places), key=lambda number: digest(*project, str(number)))[:share]
+    return sorted(range(places), key=lambda number: digest(owner.kind, owner.realm, owner.id, str(number)))[
+        :share
+    ]
 
 
 def _shuffled(numbers: list[int]) -> list[int]:

@@ -1,4 +1,4 @@
-"""Accepted requests, the one use of each token, and what is known for good.
+"""Accepted requests, the one use of each token and session, and what is known for good.
 
 guarantees.md#5-one-request-one-effect
 """
@@ -6,35 +6,42 @@ guarantees.md#5-one-request-one-effect
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from sluicegate.store import keys
 from sluicegate.store.codec import read
-from sluicegate.store.errors import RequestKnown, TagMoved, TokenUsed
+from sluicegate.store.errors import CredentialUsed, RequestKnown, TagMoved
 from sluicegate.store.table import ABSENT, Condition, Table, Transaction
 
 REQUEST_KEPT: Final = 32 * 86_400
 """Seconds after which a request is forgotten. No token verifies for that long, so none can ask twice."""
 
-_TOKEN_KEPT: Final = 3_600
-"""Seconds for which the use of an expired token is remembered."""
+LONGEST_SESSION: Final = 12 * 3_600
+"""Seconds that a role's session lasts at most (IAM API reference, CreateRole, read on 2026-11-26)."""
+
+_USE_KEPT: Final = 3_600
+"""Seconds for which the use of an expired token or session is remembered."""
 
 
 @dataclass(frozen=True)
 class AcceptedRequest:
-    """The deployment that an idempotency key, or a token, stands for, and what was asked."""
+    """The deployment that an idempotency key, or a credential, stands for, and what was asked."""
 
     deployment: str
     fingerprint: str
 
 
 @dataclass(frozen=True)
-class TokenUse:
-    """The one thing that a token is used for: `key` of (issuer, jti, ...), `expires` in epoch seconds."""
+class CredentialUse:
+    """The one thing that a token or a session is used for, until it `expires` (epoch seconds).
+
+    `key` is of (issuer, jti, ...) or of (account, access key, ...).
+    """
 
     key: str
     fingerprint: str
     expires: int
+    credential: Literal["token", "session"] = "token"
 
 
 @dataclass(frozen=True)
@@ -52,7 +59,7 @@ class PermanentClaim:
 
 
 class Requests:
-    """Idempotency: what was accepted for which request and which token."""
+    """Idempotency: what was accepted for which request and which credential."""
 
     def __init__(self, table: Table, clock: Callable[[], float]) -> None:
         self._table = table
@@ -72,18 +79,20 @@ class Requests:
             item["expires_at"] = int(self._clock()) + REQUEST_KEPT
         tx.put(item, ABSENT, on_conflict=RequestKnown)
 
-    def use_token(self, tx: Transaction, deployment_id: str, use: TokenUse) -> None:
-        """Bind a token to its one use. A conflict means TokenUsed.
+    def use(self, tx: Transaction, deployment_id: str, use: CredentialUse) -> None:
+        """Bind a token or session to its one use. A conflict means CredentialUsed.
 
-        It is bound also against the same request under another key, which would undo what came after it.
+        It is bound also against the same request under another key, which would undo what came after it. An
+        expired entry binds nothing: a user's access key is the same for years.
         """
         item = {
-            **keys.token(use.key),
+            **keys.use(use.key),
             "deployment": deployment_id,
             "fingerprint": use.fingerprint,
-            "expires_at": use.expires + _TOKEN_KEPT,
+            "expires_at": use.expires + _USE_KEPT,
         }
-        tx.put(item, ABSENT, on_conflict=partial(self._token_used, use))
+        free = Condition("attribute_not_exists(pk) OR expires_at < :now", {":now": int(self._clock())})
+        tx.put(item, free, on_conflict=partial(self._used, use))
 
     def pin_tag(self, tx: Transaction, claim: PermanentClaim) -> None:
         """Fix a webhook's tag to its commit. A conflict means TagMoved."""
@@ -108,10 +117,10 @@ class Requests:
             self._table.update(keys.tag(claim.tag), {"proven": True}, same)
         self._table.update(keys.request(request_key), asdict(request), ABSENT)
 
-    def use_of(self, use: TokenUse) -> AcceptedRequest | None:
-        """Return what the token has been used for, or None."""
-        item = self._table.get(keys.token(use.key))
+    def use_of(self, use: CredentialUse) -> AcceptedRequest | None:
+        """Return what the credential has been used for, or None."""
+        item = self._table.get(keys.use(use.key))
         return read(item, AcceptedRequest) if item else None
 
-    def _token_used(self, use: TokenUse) -> TokenUsed:
-        return TokenUsed(self.use_of(use) or AcceptedRequest("", ""))
+    def _used(self, use: CredentialUse) -> CredentialUsed:
+        return CredentialUsed(use, self.use_of(use) or AcceptedRequest("", ""))

@@ -40,7 +40,7 @@ class Store:
         self.versions = Versions(opened)
         self.slots = Slots(opened)
         self.deployments = Deployments(opened, self.locks, self.versions, self.requests, self.slots, clock)
-        self.holds = Holds(opened)
+        self.holds = Holds(opened, clock)
         self.uploads = Uploads(opened, clock)
         self.waits = Waits(opened)
         self.polls = Polls(opened, clock, poll_pool)

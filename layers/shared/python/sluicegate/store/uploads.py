@@ -1,30 +1,31 @@
-"""Artifacts that jobs announced: by which job, and for which commit."""
+"""Artifacts that callers announced: by whom, and for which commit."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from itertools import islice
 from typing import Final
 
+from sluicegate.owner import Owner
 from sluicegate.store import keys
 from sluicegate.store.keys import digest
+from sluicegate.store.requests import LONGEST_SESSION
 from sluicegate.store.table import Condition, Table
 
-MAX_UPLOADS_OF_TOKEN: Final = 64
-MAX_BYTES_OF_TOKEN: Final = 2 * 1024**3
-MAX_UPLOADS_OF_PROJECT: Final = 500
-MAX_BYTES_OF_PROJECT: Final = 20 * 1024**3
-"""How many uploads, and bytes, a token may announce, and a project in an hour."""
+MAX_UPLOADS_OF_CREDENTIAL: Final = 64
+MAX_BYTES_OF_CREDENTIAL: Final = 2 * 1024**3
+MAX_UPLOADS_OF_OWNER: Final = 500
+MAX_BYTES_OF_OWNER: Final = 20 * 1024**3
+"""How many uploads, and bytes, a token or a session may announce, and an owner in an hour."""
 
 
 @dataclass(frozen=True)
 class Upload:
-    """An artifact that a job may upload."""
+    """An artifact that a caller may upload. `ref` and `sha` are those of its job, "" where it has none."""
 
     function: str
     sha256: str
     size: int
-    issuer: str
-    project_id: str
+    owner: Owner
     ref: str
     sha: str
     ref_type: str = ""
@@ -42,6 +43,8 @@ class Announcement:
     pipeline: int
 
 
+_OF_CREDENTIAL: Final = {"uploads": MAX_UPLOADS_OF_CREDENTIAL, "size": MAX_BYTES_OF_CREDENTIAL}
+
 MAX_READ: Final = 1_000
 """Announcements of one commit that are read, so that nobody can make a delivery read any number."""
 
@@ -55,14 +58,15 @@ class Uploads:
 
     def add(self, upload: Upload) -> None:
         """Note who announced an artifact, and for which commit. Twice is once."""
-        owner = digest(upload.issuer, upload.project_id, upload.ref, upload.sha)
+        owner = upload.owner
+        by = digest(owner.kind, owner.realm, owner.id, upload.ref, upload.sha)
         created = {"created_at": int(self._clock())}
-        item = {**keys.artifact(upload.function, upload.sha256, owner), **created, **asdict(upload)}
+        item = {**keys.artifact(upload.function, upload.sha256, by), **created, **asdict(upload)}
         # `function` is the key of an index of deployments; an upload must not appear there.
         item.pop("function")
         self._table.put(item)
-        if upload.sha:
-            commit = (upload.function, upload.issuer, upload.project_id, upload.sha)
+        if upload.sha and owner.kind == "project":
+            commit = (upload.function, owner.realm, owner.id, upload.sha)
             for pk in (
                 keys.commit_partition(*commit),
                 keys.ref_partition(*commit, upload.ref_type, upload.ref),
@@ -77,14 +81,18 @@ class Uploads:
 
     def count_for_token(self, issuer: str, jti: str, size: int, expires: int) -> bool:
         """Count an upload of a token's; return False if it has announced too much."""
-        limits = {"uploads": MAX_UPLOADS_OF_TOKEN, "size": MAX_BYTES_OF_TOKEN}
-        return self._count(digest("token", issuer, jti), size, limits, expires)
+        return self._count(digest("token", issuer, jti), size, _OF_CREDENTIAL, expires)
 
-    def count_for_project(self, issuer: str, project_id: str, size: int) -> bool:
-        """Count an upload of a project's in this hour; return False if it has announced too much."""
+    def count_for_session(self, account: str, access_key: str, size: int) -> bool:
+        """Count an upload of a session's; return False if it has announced too much."""
+        expires = int(self._clock()) + LONGEST_SESSION
+        return self._count(digest("session", account, access_key), size, _OF_CREDENTIAL, expires)
+
+    def count_for_owner(self, owner: Owner, size: int) -> bool:
+        """Count an upload of an owner's in this hour; return False if it has announced too much."""
         hour = int(self._clock()) // 3_600
-        limits = {"uploads": MAX_UPLOADS_OF_PROJECT, "size": MAX_BYTES_OF_PROJECT}
-        counted = digest("project", issuer, project_id, str(hour))
+        limits = {"uploads": MAX_UPLOADS_OF_OWNER, "size": MAX_BYTES_OF_OWNER}
+        counted = digest(owner.kind, owner.realm, owner.id, str(hour))
         return self._count(counted, size, limits, (hour + 1) * 3_600)
 
     def _count(self, counted: str, size: int, limits: Mapping[str, int], expires: int) -> bool:

@@ -4,8 +4,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from sluicegate.deployment.model import Deployment, FoundVersion, Origin, UnusableVersion
+from sluicegate.deployment.model import Deployment, FoundVersion, Origin, Requester, UnusableVersion
 from sluicegate.deployment.plan import Target
+from sluicegate.owner import Owner
 from sluicegate.store import keys
 from sluicegate.store.codec import Item, read
 from sluicegate.store.errors import Outdated, ServingChanged
@@ -40,9 +41,9 @@ class PublishedVersion:
 class Serving:
     """What an alias serves since a deployment of Sluicegate's, and who asked for that.
 
-    `built` is whose request had the version published first, None if that is unknown; `ref` and `sha` are
-    those of the job that asked for `deployment`. `target_name` is that of the gate file, None for the stack's
-    own target.
+    `built` is whose request had the version published first, None if that is unknown. `target_name` is that
+    of the gate file, None for the stack's own target. `by` is who asked for `deployment`; in items of earlier
+    releases it is None, and the single fields say so of a project's job.
     """
 
     function: str
@@ -66,6 +67,21 @@ class Serving:
     gitlab: str | None = None
     built: Origin | None = None
     target_name: str | None = None
+    by: Requester | None = None
+
+    @property
+    def requester(self) -> Requester:
+        """Who asked for `deployment`."""
+        return self.by or Requester(
+            issuer=self.issuer,
+            project_id=self.project_id,
+            project_path=self.project_path,
+            user_login=self.user_login,
+            job_id=self.job_id,
+            ref=self.ref,
+            sha=self.sha,
+            gitlab=self.gitlab,
+        )
 
 
 class Versions:
@@ -126,16 +142,16 @@ class Versions:
             )
             yield from map(_serving, self._table.query(condition))
 
-    def serving_by(self, project: tuple[str, str | None], after: str | None) -> Iterator[Serving]:
-        """Yield what aliases serve by deployments of a project, of functions after `after`, by name."""
+    def serving_by(self, owner: Owner, after: str | None) -> Iterator[Serving]:
+        """Yield what aliases serve by deployments of an owner, of functions after `after`, by name."""
         condition = Condition(
-            "#key = :key AND id > :after", {":key": keys.serving_by(*project), ":after": _past(after)}
+            "#key = :key AND id > :after", {":key": keys.serving_by(owner), ":after": _past(after)}
         )
         items = self._table.query(condition, index="by_project", names={"#key": "project"})
         yield from map(_serving, items)
 
     def is_outdated(self, deployment: Deployment) -> bool:
-        """Return whether a newer pipeline of the deployment's project has succeeded behind its alias."""
+        """Return whether a newer pipeline of the deployment's owner has succeeded behind its alias."""
         newest = self._table.get(keys.newest_pipeline(deployment))
         return newest is not None and newest["pipeline"] > deployment.proven_pipeline
 
@@ -252,6 +268,7 @@ def _serving_after(deployment: Deployment) -> Serving:
         gitlab=by.gitlab,
         built=deployment.built,
         target_name=plan.target_name,
+        by=by,
     )
 
 
@@ -260,7 +277,7 @@ def serving_item(serving: Serving) -> Item:
     # `function` is the key of an index of deployments; this must not appear there.
     item["name"] = item.pop("function")
     key = _serving_key(serving)
-    index = {"project": keys.serving_by(serving.issuer, serving.project_id), "id": key["sk"]}
+    index = {"project": keys.serving_by(serving.requester.owner), "id": key["sk"]}
     return {**key, **index, **item}
 
 

@@ -1,10 +1,11 @@
 """Commit an accepted deployment: everything that must be true together, in one transaction, or nothing."""
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
 from sluicegate.deployment.model import Deployment
 from sluicegate.gate.rules import Rule
+from sluicegate.gateway.admission.credentials import uses_of
 from sluicegate.gateway.admission.resolve import serving_of
 from sluicegate.gateway.admission.supersede import has_ended, outdated, supersede
 from sluicegate.gateway.context import Context
@@ -13,16 +14,16 @@ from sluicegate.gateway.problems import Problem, unavailable
 from sluicegate.oidc.identity import Identity
 from sluicegate.store.errors import (
     Busy,
+    CredentialUsed,
     LimitReached,
     Outdated,
     ServingChanged,
     SlotTaken,
     StaleRevision,
-    TokenUsed,
 )
 from sluicegate.store.keys import digest
 from sluicegate.store.locks import Supersession
-from sluicegate.store.requests import PermanentClaim, TokenUse
+from sluicegate.store.requests import CredentialUse, PermanentClaim
 from sluicegate.store.slots import Allowance, Slot
 from sluicegate.store.versions import Serving
 
@@ -55,14 +56,15 @@ class Acceptance:
 def commit(context: Context, acceptance: Acceptance) -> tuple[Deployment, tuple[Deployment, ...]]:
     """Return the deployment as written, and the superseded ones as they are now.
 
-    Raises RequestKnown, TokenUsed, TagMoved, Busy, Contended or a Problem.
+    Raises RequestKnown, CredentialUsed, TagMoved, Busy, Contended or a Problem.
     """
-    first = use = token_use(acceptance.identity, acceptance.deployment, acceptance.fingerprint)
+    uses = uses_of(context, acceptance.identity, acceptance.deployment, acceptance.fingerprint)
+    rollbacks: set[str] = set()
     take_lock, tries, slots_lost = acceptance.supersede, 0, 0
     while tries < _TRIES and slots_lost < _SLOT_TRIES:
         supersession = _supersession(context, acceptance) if take_lock else None
         try:
-            return _write(context, acceptance, use, supersession)
+            return _write(context, acceptance, uses, supersession)
         except SlotTaken:
             slots_lost += 1
             continue
@@ -77,11 +79,13 @@ def commit(context: Context, acceptance: Acceptance) -> tuple[Deployment, tuple[
             raise unavailable("What the stage serves has just changed. Retry the request.", 1) from None
         except Outdated:
             raise outdated(acceptance.deployment.stage) from None
-        except TokenUsed as used:
+        except CredentialUsed as used:
             # Only once: the key of the rollback is used up like the first.
-            if use is None or use is not first or not _rolls_back_its_own(context, acceptance, used):
+            if used.use.key in rollbacks or not _rolls_back_its_own(context, acceptance, used):
                 raise
-            use = replace(use, key=digest("rollback", use.key))
+            rollback = replace(used.use, key=digest("rollback", used.use.key))
+            rollbacks.add(rollback.key)
+            uses = tuple(rollback if use == used.use else use for use in uses)
         tries += 1
     raise contended()
 
@@ -98,17 +102,20 @@ def _supersession(context: Context, acceptance: Acceptance) -> Supersession | No
 
 
 def _write(
-    context: Context, acceptance: Acceptance, use: TokenUse | None, supersession: Supersession | None
+    context: Context,
+    acceptance: Acceptance,
+    uses: tuple[CredentialUse, ...],
+    supersession: Supersession | None,
 ) -> tuple[Deployment, tuple[Deployment, ...]]:
     deployment = acceptance.deployment
     if supersession and not supersession.at_once:
         deployment = replace(deployment, supersedes=supersession.lock.deployment)
-    slots = _slots(context, acceptance, use)
+    slots = _slots(context, acceptance, uses)
     context.store.deployments.accept(
         deployment,
         request_key=acceptance.request_key,
         fingerprint=acceptance.fingerprint,
-        token_use=use,
+        uses=uses,
         supersession=supersession,
         identity=_kept_identity(acceptance) if deployment.plan.approval is not None else None,
         still_serving=acceptance.still_serving,
@@ -118,8 +125,8 @@ def _write(
     return deployment, tuple(after for _, after in supersession.changes) if supersession else ()
 
 
-def _slots(context: Context, acceptance: Acceptance, use: TokenUse | None) -> tuple[Slot, ...]:
-    """Return a free slot of each limit. Raises 403 where there is none, TokenUsed if the token has been used.
+def _slots(context: Context, acceptance: Acceptance, uses: tuple[CredentialUse, ...]) -> tuple[Slot, ...]:
+    """Return a free slot of each limit. Raises 403 where there is none, CredentialUsed if one has been used.
 
     A repetition takes no slot, whatever key it has, and is refused for none.
     """
@@ -127,40 +134,22 @@ def _slots(context: Context, acceptance: Acceptance, use: TokenUse | None) -> tu
     try:
         return tuple(context.store.slots.pick(allowance, at) for allowance in acceptance.allowances)
     except LimitReached as reached:
-        if use is not None and (before := context.store.requests.use_of(use)):
-            raise TokenUsed(before) from None
+        for use in uses:
+            if before := context.store.requests.use_of(use):
+                raise CredentialUsed(use, before) from None
         raise refusal(context, acceptance.identity, acceptance.rule, reached) from None
 
 
 def approval_fingerprint(deployment_id: str) -> str:
-    """Return the fingerprint of a token's use for an approval."""
+    """Return the fingerprint of a credential's use for an approval."""
     return digest("approve", deployment_id)
 
 
-def token_use(identity: Identity, deployment: Deployment, fingerprint: str) -> TokenUse | None:
-    """Return the use of the token for this one request; None for an identity without a `jti`.
+def _rolls_back_its_own(context: Context, acceptance: Acceptance, used: CredentialUsed) -> bool:
+    """Return whether the request rolls back what its credential deployed: the one more use that this has.
 
-    Its key has (issuer, jti) with account, region, function and alias; never the token's bytes, which vary.
-    """
-    if identity.jti is None:
-        return None
-    plan = deployment.plan
-    key = digest(
-        identity.issuer,
-        identity.jti,
-        plan.target.account,
-        plan.target.region,
-        deployment.function,
-        plan.alias,
-    )
-    return TokenUse(key, fingerprint, identity.expires_at)
-
-
-def _rolls_back_its_own(context: Context, acceptance: Acceptance, used: TokenUsed) -> bool:
-    """Return whether the request rolls back what its token deployed: the one more use that a token has.
-
-    A rollback to what the token deployed does not count: it would only end another job's rollout. Nor does a
-    token that approved: it deployed nothing.
+    A rollback to what it deployed does not count: it would only end another job's rollout. Nor does a
+    credential that approved: it deployed nothing.
     """
     deployment, plan = acceptance.deployment, acceptance.deployment.plan
     approved = used.request.fingerprint == approval_fingerprint(used.request.deployment)
@@ -184,5 +173,7 @@ def _kept_identity(acceptance: Acceptance) -> dict[str, Any]:
         "via": identity.via,
         "issuer": identity.issuer,
         "jti": identity.jti,
+        "principal": identity.principal and asdict(identity.principal),
+        "agent": identity.agent,
         "claims": dict(identity.claims),
     }

@@ -17,11 +17,11 @@ from sluicegate.gateway.admission.resolve import Resolved, resolve
 from sluicegate.gateway.authorization import visible_deployment
 from sluicegate.gateway.context import Context
 from sluicegate.gateway.limits import allowances, check_hours
-from sluicegate.gateway.problems import Problem, conflict, unavailable
+from sluicegate.gateway.problems import Problem, conflict, credential_used, unavailable
 from sluicegate.gateway.requester import display_name, log_fields, requester
 from sluicegate.gateway.requests.bodies import DeploymentRequest
 from sluicegate.oidc.identity import Identity
-from sluicegate.store.errors import Busy, Contended, RequestKnown, TokenUsed
+from sluicegate.store.errors import Busy, Contended, CredentialUsed, RequestKnown
 from sluicegate.store.keys import digest
 from sluicegate.store.requests import PermanentClaim
 from sluicegate.text import clean
@@ -83,13 +83,10 @@ def submit(context: Context, submission: Submission) -> Admission:
         if replayed := _replay(context, submission):
             return replayed
         raise unavailable("The same request is being accepted. Retry it.", 1) from None
-    except TokenUsed as used:
+    except CredentialUsed as used:
         if submission.fingerprint is not None and used.request.fingerprint == fingerprint:
             return _replayed(context, used.request.deployment, submission.identity)
-        raise conflict(
-            "token_used",
-            "this token was used for another request to this stage: a job deploys one thing to one stage",
-        ) from None
+        raise credential_used(used.use) from None
     except Busy as error:
         raise _busy(context, error.deployment, submission.identity) from None
     except Contended:
@@ -98,7 +95,7 @@ def submit(context: Context, submission: Submission) -> Admission:
         "deployment_accepted",
         deployment=deployment.id,
         **_log_fields(deployment),
-        **log_fields(submission.identity),
+        **log_fields(context.gate, submission.identity),
     )
     for ended in superseded:
         execution.wake(context, ended)
@@ -121,7 +118,7 @@ def _replayed(context: Context, deployment_id: str, identity: Identity) -> Admis
     deployment = context.store.deployments.get(deployment_id)
     if deployment is None:
         raise unavailable("The record of this request is temporarily unavailable. Retry the request.")
-    context.log("request_replayed", deployment=deployment.id, **log_fields(identity))
+    context.log("request_replayed", deployment=deployment.id, **log_fields(context.gate, identity))
     if deployment.status is Status.ACCEPTED:
         execution.start(context, deployment)
     return Admission(deployment, replayed=True)
@@ -137,7 +134,7 @@ def _new_deployment(
 ) -> Deployment:
     """Return the first revision of a deployment."""
     now = context.clock()
-    moment, by, rule = timestamp(now), requester(identity), clean(resolved.rule.name)
+    moment, by, rule = timestamp(now), requester(context.gate, identity), clean(resolved.rule.name)
     message = f"accepted by rule {rule!r} for {display_name(by)}"
     message = "; ".join((message, *resolved.notes))
     return Deployment(

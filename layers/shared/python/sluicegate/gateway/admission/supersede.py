@@ -70,7 +70,6 @@ def outdated(stage: str) -> Problem:
 
 
 def _is_newer(running: Deployment, deployment: Deployment) -> bool:
-    """Return whether the running deployment is of a proven, newer pipeline of the same project."""
-    theirs, ours = running.requested_by, deployment.requested_by
-    same = (theirs.issuer, theirs.project_id) == (ours.issuer, ours.project_id)
+    """Return whether the running deployment is of a proven, newer pipeline of the same owner."""
+    same = running.requested_by.owner == deployment.requested_by.owner
     return same and running.proven_pipeline > deployment.proven_pipeline

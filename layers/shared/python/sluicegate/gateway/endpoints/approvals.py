@@ -1,5 +1,7 @@
 """`POST /deployments/{id}/approve`, `/reject` and `/abort`."""
 
+from dataclasses import replace
+
 from sluicegate.gateway import decisions, execution
 from sluicegate.gateway.authorization import authorize, check_age, visible_deployment
 from sluicegate.gateway.context import Context
@@ -19,7 +21,8 @@ def decide(context: Context, call: GatewayRequest, identity: Identity) -> Gatewa
     """
     queries.no_query(call.query)
     action = call.resource.rpartition("/")[2]
-    reason = bodies.reason(bodies.parse(call.body))
+    request = bodies.decision(bodies.parse(call.body))
+    identity = replace(identity, agent=identity.agent or request.agent)
     deployment_id = queries.deployment_id(call.path)
     deployment = visible_deployment(context, deployment_id, identity) if deployment_id else None
     if deployment is None:
@@ -30,21 +33,21 @@ def decide(context: Context, call: GatewayRequest, identity: Identity) -> Gatewa
     check_age(context, identity, context.gate.place(deployment.function, deployment.stage))
     match action:
         case "approve":
-            decided = decisions.approve(context, deployment, identity, rule, reason)
+            decided = decisions.approve(context, deployment, identity, rule, request)
         case "reject":
-            decided = decisions.reject(context, deployment, identity, rule, reason)
+            decided = decisions.reject(context, deployment, identity, rule, request)
         case _:
-            decided = decisions.abort(context, deployment, identity, rule, reason)
+            decided = decisions.abort(context, deployment, identity, rule, request)
     context.log(
         "decision_recorded",
         decision=action,
         deployment=decided.deployment.id,
         rule=rule.name,
         replayed=decided.replayed,
-        **log_fields(identity),
+        **log_fields(context.gate, identity),
     )
     if not decided.replayed or decided.deployment.has_unseen_decision:
         execution.wake(context, decided.deployment)
     return deployment_response(
-        decided.deployment, 200 if decided.replayed else 202, replayed=decided.replayed
+        call, decided.deployment, 200 if decided.replayed else 202, replayed=decided.replayed
     )

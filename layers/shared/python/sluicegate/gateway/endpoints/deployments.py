@@ -11,6 +11,7 @@ from sluicegate.aws.errors import error_code
 from sluicegate.deployment.model import Deployment
 from sluicegate.gate.model import Placement
 from sluicegate.gate.rules import Rule
+from sluicegate.gateway.admission.credentials import request_key
 from sluicegate.gateway.admission.resolve import required_actions, resolve
 from sluicegate.gateway.admission.service import Submission, submit
 from sluicegate.gateway.authorization import authorize, check_age, may_see, visible_deployment
@@ -18,13 +19,14 @@ from sluicegate.gateway.context import Context
 from sluicegate.gateway.cursors import seal, unseal
 from sluicegate.gateway.http import GatewayRequest, GatewayResponse
 from sluicegate.gateway.limits import check_hours, check_slots
-from sluicegate.gateway.problems import not_found
+from sluicegate.gateway.principals import is_long_lived
+from sluicegate.gateway.problems import invalid_request, not_found
 from sluicegate.gateway.render import deployment_list, deployment_response, dry_run_response
 from sluicegate.gateway.requests import bodies, queries
 from sluicegate.gateway.requests.bodies import DeploymentRequest
 from sluicegate.gateway.requests.queries import ListRequest
 from sluicegate.oidc.identity import Identity
-from sluicegate.store.keys import ALL_DEPLOYMENTS, digest, project_key
+from sluicegate.store.keys import ALL_DEPLOYMENTS, digest, owner_key
 from sluicegate.store.polls import PollPlace
 
 MAX_EXAMINED: Final = 500
@@ -41,16 +43,15 @@ def create(context: Context, call: GatewayRequest, identity: Identity) -> Gatewa
     """Accept a deployment in one transaction, or return what a dry run finds."""
     queries.no_query(call.query)
     request = bodies.deployment(bodies.parse(call.body))
-    key = queries.idempotency_key(call.headers.get("idempotency-key", []))
+    key = _idempotency_key(call, request, identity)
+    identity = replace(identity, agent=identity.agent or request.agent)
     placement = context.gate.place(request.function, request.stage)
     actions = required_actions(request, placement)
     rule = authorize(context, identity, actions, request.function, request.stage)
-    check_age(context, identity, placement)
+    check_age(context, identity, placement, request.action)
     if request.dry_run:
         return _dry_run(context, request, rule, placement, identity)
     fingerprint = digest(*request.effect)
-    issuer, project = identity.project
-    job, kind = identity.text("job_id"), "key" if key else "body"
     admission = submit(
         context,
         Submission(
@@ -58,14 +59,27 @@ def create(context: Context, call: GatewayRequest, identity: Identity) -> Gatewa
             rule=rule,
             placement=placement,
             actions=actions,
-            request_key=digest(issuer, project, job, kind, key or fingerprint),
+            request_key=request_key(identity, "", key, fingerprint),
             fingerprint=fingerprint,
             request=lambda: request,
         ),
     )
     return deployment_response(
-        admission.deployment, 200 if admission.replayed else 202, replayed=admission.replayed
+        call, admission.deployment, 200 if admission.replayed else 202, replayed=admission.replayed
     )
+
+
+def _idempotency_key(call: GatewayRequest, request: DeploymentRequest, identity: Identity) -> str | None:
+    """Return the key of the request. A signature covers the body and not the header: others can add that."""
+    header = queries.idempotency_key(call.headers.get("idempotency-key", []))
+    key, at = request.idempotency_key, "/idempotency_key"
+    if header is not None and header != key and (identity.principal or key is not None):
+        raise invalid_request([(at, "must be what the header Idempotency-Key is, or leave the header out")])
+    if key is None and identity.principal and is_long_lived(identity.principal.access_key):
+        raise invalid_request(
+            [(at, "is missing: with a user's own access key no two requests differ otherwise")]
+        )
+    return key or header
 
 
 def _dry_run(
@@ -97,17 +111,17 @@ def read(context: Context, call: GatewayRequest, identity: Identity) -> GatewayR
     if request is None or deployment is None:
         raise not_found()
     if deployment.revision != request.after or deployment.status.final or not request.wait:
-        return deployment_response(deployment, 200, after=request.after)
+        return deployment_response(call, deployment, 200, after=request.after)
     place = _place(context, identity, request.wait)
     if place is None:
-        context.log("wait_shed", deployment=deployment.id, project_id=identity.text("project_id"))
-        response = deployment_response(deployment, 200, after=request.after)
+        context.log("wait_shed", deployment=deployment.id, owner=owner_key(identity.owner))
+        response = deployment_response(call, deployment, 200, after=request.after)
         return replace(response, headers={**response.headers, "Retry-After": str(SHED_PAUSE)})
     try:
         deployment = _news(context, deployment, request.wait)
     finally:
         _free(context, place)
-    return deployment_response(deployment, 200, after=request.after)
+    return deployment_response(call, deployment, 200, after=request.after)
 
 
 def _news(context: Context, deployment: Deployment, seconds: int) -> Deployment:
@@ -123,7 +137,7 @@ def _news(context: Context, deployment: Deployment, seconds: int) -> Deployment:
 def _place(context: Context, identity: Identity, seconds: int) -> PollPlace | None:
     """Return a place to wait in; None, and so an answer at once, where there is none or the table fails."""
     try:
-        return context.store.polls.take(identity.project, context.waits, seconds)
+        return context.store.polls.take(identity.owner, context.waits, seconds)
     except (ClientError, BotoCoreError) as error:
         context.log("wait_not_counted", error=error_code(error))
         return None
@@ -157,7 +171,7 @@ def _newest(
 ) -> Iterator[Deployment]:
     """Yield deployments older than `before`, newest first, from the narrowest indexes with all visible ones.
 
-    Those are the project's own, and those of functions that its rules name. A rule with a pattern can only be
+    Those are the caller's own, and those of functions that its rules name. A rule with a pattern can only be
     followed through all deployments; what the caller may not see is left out later.
     """
     granted = [
@@ -167,7 +181,7 @@ def _newest(
         if function is None or pattern.matches(function)
     ]
     newest = context.store.deployments.newest
-    own = newest("by_project", project_key(*identity.project), before)
+    own = newest("by_project", owner_key(identity.owner), before)
     if not granted:
         return own
     if function is not None:
@@ -180,7 +194,7 @@ def _newest(
 
 
 def _without_repetitions(deployments: Iterable[Deployment]) -> Iterator[Deployment]:
-    """Yield each of the deployments, which are in order, once: a project's own are in two lists."""
+    """Yield each of the deployments, which are in order, once: a caller's own are in two lists."""
     last = ""
     for deployment in deployments:
         if deployment.id != last:

@@ -52,9 +52,9 @@ def list_(context: Context, call: GatewayRequest, identity: Identity) -> Gateway
 
 
 def _serving(context: Context, identity: Identity, after: str | None) -> Iterator[Serving]:
-    """Yield what functions after `after` serve, by name: the project's own, and what its rules can name."""
+    """Yield what functions after `after` serve, by name: the caller's own, and what its rules can name."""
     versions = context.store.versions
-    own = versions.serving_by(identity.project, after)
+    own = versions.serving_by(identity.owner, after)
     granted = chain.from_iterable(
         versions.serving(prefix.text) if prefix.exact else versions.serving_like(prefix.text, after)
         for prefix in _prefixes(context, identity)

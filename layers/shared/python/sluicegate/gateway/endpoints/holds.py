@@ -1,47 +1,85 @@
 """`/stages/{stage}/hold`: stop new deployments of a stage, release them, read why they are stopped."""
 
+from dataclasses import replace
+from typing import Final
+
 from sluicegate.deployment.durations import timestamp
+from sluicegate.deployment.ulid import new_id
 from sluicegate.gate import patterns
 from sluicegate.gate.rules import Rule
+from sluicegate.gateway.admission.credentials import request_key
 from sluicegate.gateway.authorization import AGENTS_MAY_NOT, check_age
 from sluicegate.gateway.context import Context
 from sluicegate.gateway.http import GatewayRequest, GatewayResponse
-from sluicegate.gateway.problems import not_allowed, not_found
+from sluicegate.gateway.problems import conflict, invalid_request, not_allowed, not_found
 from sluicegate.gateway.render import hold_list
 from sluicegate.gateway.requester import log_fields, requester
 from sluicegate.gateway.requests import bodies, queries
 from sluicegate.oidc.identity import Identity
+from sluicegate.store.errors import RequestKnown
 from sluicegate.store.holds import Hold
+from sluicegate.store.keys import digest
 from sluicegate.text import clean
+
+_SHOWN_OF_REQUESTER: Final = (
+    "via",
+    "actor",
+    "project_path",
+    "user_login",
+    "job_id",
+    "account",
+    "principal_id",
+    "role",
+    "session_name",
+)
+"""What a hold keeps and shows of the caller who placed it."""
 
 
 def create(context: Context, call: GatewayRequest, identity: Identity) -> GatewayResponse:
-    """Hold new deployments of the functions that the caller's rule names."""
+    """Hold new deployments of the functions that the caller's rule names.
+
+    A signed request places one hold, however often it is repeated: also after that was released.
+    """
     queries.no_query(call.query)
-    reason = bodies.reason(bodies.parse(call.body), needed=True)
+    request = bodies.hold(bodies.parse(call.body))
+    identity = replace(identity, agent=identity.agent or request.agent)
     stage, rules = _authorize(context, call, identity)
-    by = requester(identity)
+    by, now = requester(context.gate, identity), context.clock()
     hold = Hold(
         stage=stage,
         rule=rules[0].name,
         functions=tuple(str(pattern) for pattern in rules[0].functions),
-        reason=clean(reason or ""),
-        since=timestamp(context.clock()),
-        by={"project_path": by.project_path, "user_login": by.user_login, "job_id": by.job_id},
+        reason=clean(request.reason or ""),
+        since=timestamp(now),
+        by={name: getattr(by, name) for name in _SHOWN_OF_REQUESTER},
+        id=new_id(now),
     )
-    context.store.holds.place(hold)
-    context.log("stage_held", stage=stage, rule=hold.rule, reason=hold.reason, **log_fields(identity))
+    fingerprint = digest(stage, request.reason)
+    key = request_key(identity, "hold", request.idempotency_key, fingerprint) if identity.principal else None
+    try:
+        context.store.holds.place(hold, key, fingerprint)
+    except RequestKnown:
+        _check_still_placed(context, stage, key or "", fingerprint)
+        return _replayed(_visible_holds(context, stage, identity))
+    context.log(
+        "stage_held", stage=stage, rule=hold.rule, reason=hold.reason, **log_fields(context.gate, identity)
+    )
     return _visible_holds(context, stage, identity)
 
 
 def delete(context: Context, call: GatewayRequest, identity: Identity) -> GatewayResponse:
-    """Release each hold all of whose functions one of the caller's rules covers."""
-    queries.no_query(call.query)
+    """Release each hold all of whose functions one of the caller's rules covers; or the one that is named.
+
+    A signed request names it: it may arrive again when there is another hold.
+    """
+    named = queries.hold_name(call.query)
+    if named is None and identity.principal:
+        raise invalid_request([("id", "is missing: say which hold to release")])
     stage, rules = _authorize(context, call, identity)
     for hold in context.store.holds.of_stage(stage):
-        if any(_covers(rule, hold) for rule in rules):
+        if named in (None, hold.name) and any(_covers(rule, hold) for rule in rules):
             context.store.holds.release(hold)
-            context.log("stage_released", stage=stage, rule=hold.rule, **log_fields(identity))
+            context.log("stage_released", stage=stage, rule=hold.rule, **log_fields(context.gate, identity))
     return _visible_holds(context, stage, identity)
 
 
@@ -62,12 +100,34 @@ def _authorize(context: Context, call: GatewayRequest, identity: Identity) -> tu
     ]
     rules = [rule for rule in granting if "hold" in context.gate.actions_of(identity, rule)]
     if not rules:
-        context.log("request_refused", code="not_allowed", action="hold", stage=stage, **log_fields(identity))
+        context.log(
+            "request_refused",
+            code="not_allowed",
+            action="hold",
+            stage=stage,
+            **log_fields(context.gate, identity),
+        )
         if granting:
             raise not_allowed("agents may not hold a stage, whatever their rules grant", title=AGENTS_MAY_NOT)
         raise not_allowed("no rule allows this identity to hold this stage")
     check_age(context, identity, context.gate.stages.get(stage))
     return stage, rules
+
+
+def _check_still_placed(context: Context, stage: str, key: str, fingerprint: str) -> None:
+    """Raise 409 unless the request is the same as before, and the hold that it placed is still there."""
+    placed = context.store.holds.placed(key)
+    if placed is None or placed.fingerprint != fingerprint:
+        raise conflict("key_reused", "this idempotency_key was sent with another body before")
+    if all(hold.name != placed.hold for hold in context.store.holds.of_stage(stage)):
+        raise conflict(
+            "wrong_state",
+            "the hold of this request was released or replaced: hold again with another idempotency_key",
+        )
+
+
+def _replayed(response: GatewayResponse) -> GatewayResponse:
+    return replace(response, headers={**response.headers, "Idempotent-Replayed": "true"})
 
 
 def _visible_holds(context: Context, stage: str, identity: Identity) -> GatewayResponse:

@@ -13,7 +13,9 @@ from sluicegate.gateway.requests.fields import (
     check_boolean,
     check_duration,
     check_function,
+    check_idempotency_key,
     check_percent,
+    check_revision,
     check_sha256,
     check_size,
     check_stage,
@@ -32,11 +34,22 @@ DeploymentAction: TypeAlias = Literal["deploy", "promote", "rollback"]
 
 @dataclass(frozen=True)
 class ArtifactRequest:
-    """An artifact to upload: `size` in bytes, `sha256` in hex."""
+    """An artifact to upload: `size` in bytes, `sha256` in hex. `agent`: the caller says that it is one."""
 
     function: str
     sha256: str
     size: int
+    agent: bool = False
+
+
+@dataclass(frozen=True)
+class DecisionRequest:
+    """A decision, or a hold. `revision` is the one that it is about; None is for any."""
+
+    reason: str | None
+    revision: int | None = None
+    idempotency_key: str | None = None
+    agent: bool = False
 
 
 @dataclass(frozen=True)
@@ -44,8 +57,9 @@ class DeploymentRequest:
     """What to deploy to a function's stage.
 
     `deploy` has `sha256`; `promote` has `source` (a stage) with `version` or `sha256`; `rollback` may have
-    `version`. `strategy` None leaves it to the gate file. `announced_pipeline` is in no body: it is
-    the pipeline that announced what a webhook deploys, 0 if unknown.
+    `version`. `strategy` None leaves it to the gate file. `agent`: the caller says that it is one.
+    `announced_pipeline` is in no body: it is the pipeline that announced what a webhook deploys, 0 if
+    unknown.
     """
 
     action: DeploymentAction
@@ -61,6 +75,8 @@ class DeploymentRequest:
     description: str | None = None
     dry_run: bool = False
     announced_pipeline: int = 0
+    idempotency_key: str | None = None
+    agent: bool = False
 
     @property
     def effect(self) -> tuple[str | None, ...]:
@@ -82,6 +98,7 @@ class DeploymentRequest:
             self.expected_version,
             self.release,
             self.description,
+            *(("agent",) if self.agent else ()),
         )
 
 
@@ -99,16 +116,34 @@ def artifact(value: Any) -> ArtifactRequest:
     function = fields.take("function", check_function, needed=True)
     sha256 = fields.take("sha256", check_sha256, needed=True)
     size = fields.take("size", check_size, needed=True)
+    _, agent = _sender(fields)
     fields.done()
-    return ArtifactRequest(function, sha256, size)
+    return ArtifactRequest(function, sha256, size, agent)
 
 
-def reason(value: Any, *, needed: bool = False) -> str | None:
-    """Read the body of approve, reject, abort and hold."""
+def decision(value: Any) -> DecisionRequest:
+    """Read the body of approve, reject and abort."""
     fields = Fields(value)
-    text: str | None = fields.take("reason", text_of(256), needed=needed)
+    text: str | None = fields.take("reason", text_of(256))
+    revision: int | None = fields.take("revision", check_revision)
+    key, agent = _sender(fields)
     fields.done()
-    return text
+    return DecisionRequest(text, revision, key, agent)
+
+
+def hold(value: Any) -> DecisionRequest:
+    """Read the body of a hold, which has a reason."""
+    fields = Fields(value)
+    text: str | None = fields.take("reason", text_of(256), needed=True)
+    key, agent = _sender(fields)
+    fields.done()
+    return DecisionRequest(text, None, key, agent)
+
+
+def _sender(fields: Fields) -> tuple[str | None, bool]:
+    """Take what any body may say of its sender: the idempotency key, and that it is an agent."""
+    key: str | None = fields.take("idempotency_key", check_idempotency_key)
+    return key, bool(fields.take("agent", check_boolean))
 
 
 _ACTIONS_OF: Final[Mapping[str, tuple[DeploymentAction, ...]]] = {
@@ -144,6 +179,7 @@ def deployment(value: Any) -> DeploymentRequest:
     release = fields.take("release", text_of(128))
     description = fields.take("description", text_of(256))
     dry_run = fields.take("dry_run", check_boolean)
+    key, agent = _sender(fields)
     fields.done(artifact, expect)
     return DeploymentRequest(
         action=action,
@@ -158,6 +194,8 @@ def deployment(value: Any) -> DeploymentRequest:
         release=release,
         description=description,
         dry_run=bool(dry_run),
+        idempotency_key=key,
+        agent=agent,
     )
 
 

@@ -16,6 +16,8 @@ STAGE: Final = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 _SHA256: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _VERSION: Final = re.compile(r"[1-9][0-9]{0,17}", re.ASCII)
 _CURSOR: Final = re.compile(r"[A-Za-z0-9_-]{1,256}", re.ASCII)
+_IDEMPOTENCY_KEY: Final = re.compile(r"[A-Za-z0-9_-]{16,64}", re.ASCII)
+_HOLD: Final = re.compile(r"[A-Za-z0-9]{26}", re.ASCII)
 _NUMBER: Final = re.compile(r"[0-9]{1,9}", re.ASCII)
 
 
@@ -84,6 +86,8 @@ check_stage = _matching(STAGE, "the name of a stage")
 check_sha256 = _matching(_SHA256, "a SHA-256 as 64 lower-case hexadecimal digits")
 check_version = _matching(_VERSION, 'the number of a version, as a string: "42"')
 check_cursor = _matching(_CURSOR, "the next_cursor of an earlier response")
+check_idempotency_key = _matching(_IDEMPOTENCY_KEY, "16 to 64 letters, digits, `-` and `_`")
+check_hold = _matching(_HOLD, "the id of a hold")
 check_number = _matching(_NUMBER, "a whole number")
 check_duration = _matching(DURATION, 'a duration such as "90s", "5m" or "2h"')
 
@@ -97,6 +101,12 @@ def check_size(value: Any) -> str | None:
     """A number of bytes that an artifact can have."""
     fine = isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MAX_SIZE
     return None if fine else f"must be a number of bytes from 1 to {MAX_SIZE}"
+
+
+def check_revision(value: Any) -> str | None:
+    """The number of a revision."""
+    fine = isinstance(value, int) and not isinstance(value, bool) and value >= 1
+    return None if fine else "must be the number of a revision"
 
 
 def check_percent(value: Any) -> str | None:

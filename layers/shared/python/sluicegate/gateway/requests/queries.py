@@ -14,6 +14,7 @@ from sluicegate.gateway.requests.fields import (
     FieldCheck,
     check_cursor,
     check_function,
+    check_hold,
     check_limit,
     check_number,
     check_stage,
@@ -109,6 +110,11 @@ def functions(query: QueryParameters) -> tuple[str | None, str | None]:
     """Read the query of `GET /functions`: the stage, and the cursor."""
     stage, cursor = _values(query, stage=check_stage, cursor=check_cursor)
     return stage, cursor
+
+
+def hold_name(query: QueryParameters) -> str | None:
+    """Read the query of `DELETE /stages/{stage}/hold`: the hold to release."""
+    return _values(query, id=check_hold)[0]
 
 
 def no_query(query: QueryParameters) -> None:
