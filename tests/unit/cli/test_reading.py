@@ -221,11 +221,11 @@ def test_help_groups_the_commands_by_purpose(run: Run) -> None:
     groups = run("--help").out.split("-h, --help")[1]
 
     lines = [line.split()[0] for line in groups.splitlines()[1:] if line.strip()]
-    assert lines[: len(VERBS) + 4] == [
+    assert lines[: len(VERBS) + 6] == [
         *("Deploy:", "deploy", "promote", "rollback", "abort"),
         *("Approve:", "approve", "reject", "hold"),
-        *("Inspect:", "status", "history", "watch", "whoami"),
-        *("Check:", "check", "doctor"),
+        *("Inspect:", "status", "history", "watch", "whoami", "audit"),
+        *("Check:", "check", "target", "doctor"),
     ]
     assert set(VERBS) <= set(lines)
 
