@@ -30,9 +30,9 @@ _GROUPS: Final = {
     },
     "Check": {
         "check": "Check a gate file and run its tests.",
-        "target": "Print the CloudFormation template of a target, or list the targets.",
+        "target": "Print the CloudFormation template of a target, or list them.",
         "doctor": "Find out why a job or a stack does not work, and how to fix it.",
-        "mcp": "Serve tools to a coding assistant, by the Model Context Protocol.",
+        "mcp": "Serve tools to a coding assistant (Model Context Protocol).",
         "completion": "Print the completion script of a shell.",
     },
 }
