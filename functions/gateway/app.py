@@ -60,7 +60,7 @@ def context_for(request: GatewayRequest) -> Context:
     Where API Gateway names the caller, the event is trusted: only two functions answer such calls, and
     nothing else (security.md#roles).
     """
-    if request.resource.startswith("/iam/") is not settings().signed:
+    if request.is_signed is not settings().signed:
         raise not_found()
     return context()
 

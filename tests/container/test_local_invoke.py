@@ -12,7 +12,13 @@ import pytest
 from stand import Stand, places, stack
 
 EVENTS = sorted(places.ROOT.glob("events/*.json"))
-FUNCTIONS = {"deployer-step": "DeployerFunction", "alarm": "WakerFunction"}
+FUNCTIONS = {
+    "deployer-step": "DeployerFunction",
+    "alarm": "WakerFunction",
+    "iam-accepted": "GatewayIamFunction",
+    "iam-person": "GatewayIamFunction",
+    "iam-and-id-token": "GatewayIamFunction",
+}
 OUT_OF_REACH = {"ClientError"}
 """AWS itself refuses sam's made-up credentials, where it can be reached; where not, the step asks to wait."""
 NO_TABLE = {*OUT_OF_REACH, "EndpointConnectionError", "ConnectTimeoutError", "NoRegionError"}
@@ -87,6 +93,28 @@ def test_approve_lets_a_deployment_go_on_that_waits(stand: Stand) -> None:
     assert (ended["status"], ended["approval"]["by"]["user_login"]) == ("succeeded", "grace")
 
 
+def test_a_role_deploys_with_its_own_credentials(stand: Stand) -> None:
+    answer = make_invoke("iam-accepted")
+    assert answer["statusCode"] == 202, answer
+    ended = stand.wait(body(answer)["id"], token=stand.token())
+    by = ended["requested_by"]
+    assert (ended["status"], by["via"], by["principal_id"]) == ("succeeded", "iam", "AROACALLER11111111111")
+
+
+def test_a_role_deploys_with_a_jobs_token_beside_it(stand: Stand) -> None:
+    answer = make_invoke("iam-and-id-token")
+    assert answer["statusCode"] == 202, answer
+    ended = stand.wait(body(answer)["id"], token=stand.token())
+    by = ended["requested_by"]
+    assert (ended["status"], by["via"], by["project_id"]) == ("succeeded", "iam+id_token", "4213")
+
+
+@pytest.mark.usefixtures("stand")
+def test_a_person_of_identity_center_is_known_by_name() -> None:
+    answer = make_invoke("iam-person")
+    assert (answer["statusCode"], body(answer)["via"], body(answer)["actor"]) == (200, "iam", "person")
+
+
 @pytest.mark.usefixtures("stand")
 def test_an_alarm_that_nobody_watches_wakes_nobody() -> None:
     assert make_invoke("alarm") == {"woken": []}
@@ -121,5 +149,9 @@ def test_plain_sam_local_invoke_works_with_no_stand_behind_it(event: Path, built
         assert answer.get("next") == "wait" or answer["errorType"] in OUT_OF_REACH, answer
     elif event.stem == "alarm":
         assert answer["errorType"] in NO_TABLE, answer
+    elif event.stem == "iam-accepted":
+        assert answer["statusCode"] == 403, "no rule of the repository's gate file is for its role"
+    elif event.stem == "iam-person":
+        assert (answer["statusCode"], body(answer)["via"]) == (200, "iam")
     else:
         assert answer["statusCode"] == 401, "its token is of long ago"

@@ -8,6 +8,7 @@ issuer's keys are compiled into the gate, as for a GitLab that AWS cannot reach,
 import ipaddress
 import json
 import platform
+import secrets
 import shutil
 import subprocess
 import sys
@@ -29,6 +30,7 @@ from stand.say import StandError, progress
 BUILD: Final = places.STAND / "invoke"
 IMAGE: Final = "public.ecr.aws/lambda/python:3.13-x86_64"
 GATEWAY: Final = "GatewayFunction"
+GATEWAY_IAM: Final = "GatewayIamFunction"
 DEPLOYER: Final = "DeployerFunction"
 WAKER: Final = "WakerFunction"
 APPROVER: Final = {
@@ -91,13 +93,40 @@ def bearer(event: dict[str, Any], token: str) -> None:
     event["multiValueHeaders"]["Authorization"] = [f"Bearer {token}"]
 
 
-def released(stand: Stand, event: dict[str, Any]) -> None:
-    """A tag's job, whose artifact is there and whose function exists."""
+def released_for(stand: Stand, event: dict[str, Any]) -> None:
+    """See that the function of a request exists, and its artifact."""
     function = json.loads(event["body"])["function"]
     if stand.alias(function, "dev") is None:
         stand.create_function(function)
     stand.upload(function, package(HANDLER % "v1.0.0"), token=stand.token())
+
+
+def released(stand: Stand, event: dict[str, Any]) -> None:
+    """A tag's job, whose artifact is there and whose function exists."""
+    released_for(stand, event)
     bearer(event, stand.token())
+
+
+def signed(event: dict[str, Any]) -> None:
+    """Another session and another request: one that was bound to a request would be refused."""
+    session = f"ASIA{secrets.token_hex(8).upper()}"
+    event["requestContext"]["identity"]["accessKey"] = session
+    if event["body"]:
+        event["body"] = json.dumps(json.loads(event["body"]) | {"idempotency_key": secrets.token_hex(16)})
+
+
+def released_by_role(stand: Stand, event: dict[str, Any]) -> None:
+    """A job's role, whose artifact is there and whose function exists."""
+    released_for(stand, event)
+    signed(event)
+
+
+def released_by_both(stand: Stand, event: dict[str, Any]) -> None:
+    """The same, with the ID token of a tag's job beside the signature."""
+    released_for(stand, event)
+    signed(event)
+    event["headers"]["Sluicegate-Id-Token"] = token = stand.token()
+    event["multiValueHeaders"]["Sluicegate-Id-Token"] = [token]
 
 
 def awaited(stand: Stand, event: dict[str, Any]) -> None:
@@ -127,6 +156,9 @@ USES: Final = {
     "malformed-body": Use(GATEWAY, lambda stand, event: bearer(event, stand.token())),
     "whoami": Use(GATEWAY, lambda stand, event: bearer(event, stand.token())),
     "approve": Use(GATEWAY, awaited),
+    "iam-accepted": Use(GATEWAY_IAM, released_by_role),
+    "iam-person": Use(GATEWAY_IAM, lambda _, event: signed(event)),
+    "iam-and-id-token": Use(GATEWAY_IAM, released_by_both),
     "deployer-step": Use(DEPLOYER, latest_deployment),
     "alarm": Use(WAKER, lambda *_: None),
 }

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from sluicegate.gateway.principals import read_principal
 from support.own_metrics import handler
 
 EVENTS = Path(__file__).parents[3] / "events"
@@ -54,3 +55,21 @@ def test_a_function_that_does_not_say_which_calls_are_its_own_answers_none(app: 
     event = json.loads((EVENTS / "whoami.json").read_text())
     for resource in ("/whoami", "/iam/whoami"):
         assert answered(app, event | {"resource": resource}) == (503, "unavailable")
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "role", "session"),
+    [
+        ("iam-accepted", "role", "sluicegate-caller", "job-302"),
+        ("iam-and-id-token", "role", "sluicegate-caller", "job-302"),
+        ("iam-person", "sso", "AWSReservedSSO_Releases_0123456789abcdef", "ada@example.com"),
+    ],
+)
+def test_the_events_of_signed_calls_name_their_callers(name: str, kind: str, role: str, session: str) -> None:
+    event = json.loads((EVENTS / f"{name}.json").read_text())
+    principal = read_principal(event["requestContext"], lambda *_: True)
+    assert (principal.principal_type, principal.role, principal.session_name) == (kind, role, session)
+    assert "Authorization" not in event["headers"]
+    assert event["headers"].keys() == event["multiValueHeaders"].keys()
+    assert event["resource"] == event["requestContext"]["resourcePath"]
+    assert event["requestContext"]["path"] == f"/v1{event['path']}"
