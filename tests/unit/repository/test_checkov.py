@@ -20,5 +20,7 @@ def test_each_check_that_is_skipped_has_a_reason_of_its_own() -> None:
 
 
 def test_ci_runs_it_on_the_templates() -> None:
-    assert yaml.safe_load(TEXT)["file"] == ["template.yaml", "cloudformation/caller-role.yaml"]
+    templates = ["template.yaml", "cloudformation/caller-role.yaml", "build/lint/prod-eu.yaml"]
+    assert yaml.safe_load(TEXT)["file"] == templates
+    assert "> build/lint/prod-eu.yaml" in (ROOT / ".ci" / "checkov").read_text()
     assert re.search(r"^part \.ci/checkov$", (ROOT / ".ci" / "run").read_text(), re.MULTILINE)
