@@ -5,12 +5,18 @@ security.md#callers-with-iam-credentials
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from sluicegate.deployment.model import Requester
+from sluicegate.gate import patterns
+from sluicegate.gate.model import FunctionEntry
 from sluicegate.gateway import app
+from sluicegate.gateway.authorization import is_own
 from sluicegate.gateway.http import GatewayRequest, GatewayResponse, read_event
+from sluicegate.oidc.identity import Identity
 from support.gateway_simulation import (
     OTHER,
     RELEASERS,
@@ -334,3 +340,74 @@ def test_logs_say_who_and_how(at: GatewaySimulation) -> None:
     assert (noted["principal_id"], noted["session_name"]) == (ROLE_ID, "job-302")
     assert noted["access_key"] == "ASIACALLER1111111111"
     assert "project_id" not in noted
+
+
+# Whose it is
+
+
+def test_two_principals_never_see_each_others_records(at: GatewaySimulation) -> None:
+    """Neither has an issuer or a project: that is not the same owner."""
+    one, two = session(), session(role_id="AROAOTHER111111111111", role="other", key="ASIAOTHER11111111111")
+    elsewhere = session(account="222222222222")
+    mine = deploy(at, one, artifact(at, b"new"))
+    at.finish(at.of(mine))
+    at.gate = gate_of(rules=())  # nobody sees by a rule
+    path = {"id": mine.value["id"]}
+    assert signed(at, "GET", "/deployments/{id}", one, **path).status == 200
+    assert len(signed(at, "GET", "/deployments", one).value["items"]) == 1
+    assert len(signed(at, "GET", "/functions", one).value["items"]) == 1
+    for other, beside in ((two, None), (elsewhere, None), (user(), None), (person(), None), (one, at.job())):
+        refused(404, "not_found", signed, at, "GET", "/deployments/{id}", other, beside=beside, **path)
+        assert signed(at, "GET", "/deployments", other, beside=beside).value["items"] == []
+        assert signed(at, "GET", "/functions", other, beside=beside).value["items"] == []
+        refused(404, "not_found", signed, at, "GET", "/functions/{name}", other, beside=beside, name="orders")
+    refused(404, "not_found", at.ask, "GET", "/deployments/{id}", at.job(), **path)
+
+
+def test_with_both_credentials_a_record_is_the_projects(at: GatewaySimulation) -> None:
+    made = deploy(at, session(), artifact(at, b"new"), beside=at.job())
+    at.gate = gate_of(rules=())
+    path = {"id": made.value["id"]}
+    assert at.ask("GET", "/deployments/{id}", at.job(), **path).status == 200
+    assert signed(at, "GET", "/deployments/{id}", session(), beside=at.job(), **path).status == 200
+    refused(404, "not_found", signed, at, "GET", "/deployments/{id}", session(), **path)
+
+
+def test_a_record_without_an_owner_is_nobodys() -> None:
+    nobody = Identity("iam", "", {}, None, 0, 0)
+    assert nobody.owner == Requester("", "").owner
+    assert not is_own(nobody, Requester("", "").owner)
+
+
+def test_a_cursor_is_of_one_principal(at: GatewaySimulation) -> None:
+    for number in range(2):
+        deploy(at, session(key=f"ASIASESSION{number}1111111"), artifact(at, b"%d" % number))
+        at.machine.run()
+    page = signed(at, "GET", "/deployments", session(), query={"limit": ["1"]}).value
+    query = {"cursor": [page["next_cursor"]]}
+    assert len(signed(at, "GET", "/deployments", session(), query=query).value["items"]) == 1
+    other = session(role_id="AROAOTHER111111111111")
+    refused(400, "invalid_request", signed, at, "GET", "/deployments", other, query=query)
+
+
+# Stages with a maximum age
+
+
+def test_where_a_stage_has_a_maximum_age_credentials_alone_bring_nothing_new(at: GatewaySimulation) -> None:
+    new = artifact(at, b"new")
+    for code in (b"older", b"old"):
+        at.finish(at.deploy(artifact(at, code)))
+    aged = FunctionEntry(patterns.compile("orders*"), {}, {"prod": 600}, {})
+    # The compiler refuses such a rule; so does the gateway, should one get by.
+    at.gate = replace(at.gate, functions=(aged,))
+    refused(403, "not_allowed", deploy, at, session(), new)
+    promotion = {"action": "promote", "function": "orders", "stage": "prod", "from": "dev", "version": "1"}
+    refused(403, "not_allowed", signed, at, "POST", "/deployments", session(), promotion)
+    refused(401, "invalid_token", deploy, at, session(), new, beside=at.job(iat=int(at.clock()) - 700))
+    assert deploy(at, session(), new, beside=at.job()).status == 202
+    at.machine.run()
+    back = {"action": "rollback", "function": "orders", "stage": "prod"}
+    made = signed(at, "POST", "/deployments", session(key="ASIAANOTHER111111111"), back)
+    assert made.status == 202
+    body = {"reason": "freeze"}
+    assert signed(at, "POST", "/stages/{stage}/hold", session(), body, stage="prod").status == 200
