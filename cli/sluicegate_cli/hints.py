@@ -22,6 +22,7 @@ _CODES: Final = {
     "access_denied": "Allow execute-api:Invoke on this method, in the role and (other accounts) the API.",
     "sign_in_expired": "Run `aws sso login` (with the same AWS_PROFILE), then this again.",
     "credentials_unavailable": "`aws sts get-caller-identity` shows whether the AWS credentials work at all.",
+    "sts_unavailable": "Run this again. Jobs must reach sts.REGION.amazonaws.com: check HTTPS_PROXY.",
     "role_refused": "`sluicegate doctor --role ARN` compares the role's trust policy with GitLab's tokens.",
     "sts_token_refused": "Compare `iss` with the OIDC provider's URL, and `aud` with its client ids, in IAM.",
     "outdated": "A newer pipeline has deployed there. To go back on purpose, use `sluicegate rollback`.",

@@ -201,7 +201,8 @@ def credential_error(error: Exception, *, server: str = "") -> ApiError | click.
     if isinstance(error, (exceptions.HTTPClientError, exceptions.ConnectionError)):
         place = server or "the source of the AWS credentials"
         detail = f"{place} could not be reached: {type(error).__name__}"
-        document = {"code": "credentials_unavailable", "title": "No answer", "detail": detail}
+        code = "sts_unavailable" if server else "credentials_unavailable"
+        document = {"code": code, "title": "No answer", "detail": detail}
         return ApiError(ExitCode.UNAVAILABLE, document)
     why = _code(error) or type(error).__name__
     detail = f"the AWS credentials could not be obtained: {why}"

@@ -34,7 +34,7 @@ def sts_error(code: str, message: str, *, role_arn: str, token: str) -> ApiError
     """Return the error for STS's answer. `token` says who the token is for: STS does not say what differs."""
     if code in _RETRYABLE:
         detail = f"STS answered {clean(code, 64)}: {clean(message, 300)}"
-        document = {"code": "credentials_unavailable", "title": "STS is unavailable", "detail": detail}
+        document = {"code": "sts_unavailable", "title": "STS is unavailable", "detail": detail}
         return ApiError(ExitCode.UNAVAILABLE, document)
     name = clean(role_arn, 200)
     if code == "AccessDenied":

@@ -62,7 +62,7 @@ def _of_open_path(pattern: str, path: str, host: str) -> Reach:
             return _everybody(f"`{pattern}` lets in every project", host)
         example = f"{path}-evil"
         return _everybody(
-            f"`{pattern}` lets in every group whose name begins with {path}, such as {example}", host
+            f"`{pattern}` lets in every group whose name begins with {path} (such as {example})", host
         )
     group = path.rpartition("/")[0]
     ref = _ref_words(pattern)

@@ -359,7 +359,7 @@ STS_CASES = [
         ExitCode.REFUSED,
     ),
     ("ExpiredTokenException", "Token expired: current date/time …", "sts_token_refused", ExitCode.REFUSED),
-    ("IDPCommunicationError", "IDP is unreachable", "credentials_unavailable", ExitCode.UNAVAILABLE),
+    ("IDPCommunicationError", "IDP is unreachable", "sts_unavailable", ExitCode.UNAVAILABLE),
     ("RegionDisabledException", "STS is not activated", "role_refused", ExitCode.REFUSED),
     ("ValidationError", "DurationSeconds exceeds the MaxSessionDuration", "role_refused", ExitCode.REFUSED),
 ]
