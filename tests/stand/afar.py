@@ -7,16 +7,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from sluicegate.deployment.target_names import bucket_name
-from stand import places
 from stand.api import Stand
 from stand.say import StandError
-from stand.targets import TARGETS, Target
+from stand.targets import STACK, TARGETS, Target
 from stand.wide import Wide
 
 PROJECT: Final = "4800"
 """Whose jobs may do everything with functions `roam-*`."""
-
-STACK: Final = "sluicegate-target"
 
 STAGES: Final = {
     "near": "other-account",
@@ -94,21 +91,17 @@ class Afar:
 
 @contextmanager
 def targets(wide: Wide, directory: Path) -> Iterator[Afar]:
-    """Install the gate file of the tests with these stages, and each target's stack, while this lasts."""
+    """Install the gate file of the tests with these stages while this lasts: each target has its stack."""
     gate = directory / "sluicegate.yaml"
     for keys in wide.gate.parent.glob("keys.json"):
         (directory / keys.name).write_bytes(keys.read_bytes())
     gate.write_text(_with_targets(wide.gate.read_text()))
     stand = wide.stand
-    stand.install_gate(gate)
-    made = []
     try:
-        for name in TARGETS:
-            _create(stand, name)
-            made.append(name)
+        stand.install_gate(gate)
         yield Afar(stand)
     finally:
-        for name in made:
+        for name in TARGETS:
             remove(stand, name)
         stand.install_gate(wide.gate)
 
@@ -129,25 +122,6 @@ def _with_targets(text: str) -> str:
             raise StandError(f"the gate file in force has no place for {old.strip()}")
         text = text.replace(old, new)
     return text
-
-
-def _create(stand: Stand, name: str) -> None:
-    """Deploy the template that the build made, as the owner of the target's account does."""
-    described = stand.client("cloudformation").describe_stacks(StackName="sluicegate")["Stacks"][0]
-    outputs = {one["OutputKey"]: one["OutputValue"] for one in described["Outputs"]}
-    cloudformation = stand.client("cloudformation", **TARGETS[name].where)
-    cloudformation.create_stack(
-        StackName=STACK,
-        TemplateBody=(places.BUILD / "targets" / f"{name}.yaml").read_text(),
-        Capabilities=["CAPABILITY_NAMED_IAM"],
-        Parameters=[
-            {"ParameterKey": key, "ParameterValue": outputs[key]}
-            for key in ("DeployerRoleArn", "EventBusArn")
-        ],
-    )
-    cloudformation.get_waiter("stack_create_complete").wait(
-        StackName=STACK, WaiterConfig={"Delay": 1, "MaxAttempts": 60}
-    )
 
 
 def remove(stand: Stand, name: str) -> None:

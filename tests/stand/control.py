@@ -16,12 +16,11 @@ from typing import Any, Final, TypeAlias
 
 import httpx2
 
-from stand import places, processes, stack
+from stand import places, processes, stack, targets
 from stand.emulator import ACCOUNT, REGION, SECRET, Emulator
 from stand.issuer import Issuer
 from stand.processes import HOST, Process
 from stand.say import StandError, progress
-from stand.targets import TARGETS
 
 EMULATOR_PORT: Final = 4566
 GITLAB_PORT: Final = 18080
@@ -173,6 +172,7 @@ def deploy(state: State, gate_file: Path | None, *, build: bool) -> None:
         stack.build(installed)
     progress("deploying it to the emulator (sam deploy)")
     deployed = stack.deploy(emulator)
+    targets.prepare(emulator, deployed.deployer_role_arn, deployed.event_bus_arn)
     places.API_ID.write_text(deployed.api_id)
     endpoint = f"{emulator.url}/v1"
     wait_for_health(endpoint)
@@ -191,7 +191,7 @@ def deploy(state: State, gate_file: Path | None, *, build: bool) -> None:
         "state_machine_arn": deployed.state_machine_arn,
         "api_id": deployed.api_id,
         "iam_endpoint": f"{endpoint}/iam",
-        "targets": {name: target.as_json() for name, target in TARGETS.items()},
+        "targets": {name: target.as_json() for name, target in targets.TARGETS.items()},
     }
     from stand import api, callers  # here, for they stand on this module
 

@@ -10,7 +10,7 @@ from typing import Any
 
 Pinned = Callable[..., Callable[..., Any]]
 
-MODULES = ("engine", "handlers", "changesets")
+MODULES = ("engine", "handlers", "changesets", "stacks")
 """Those that have the function under its own name."""
 
 

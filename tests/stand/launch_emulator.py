@@ -86,6 +86,7 @@ def main() -> None:
         "conditions",
         "events",
         "policies",
+        "s3",
         "trail",
     ):
         import_module(f"emulator_{module}").install(pinned)

@@ -35,6 +35,8 @@ class Stack:
     table: str
     artifact_bucket: str
     state_machine_arn: str
+    deployer_role_arn: str
+    event_bus_arn: str
 
 
 def fingerprint(gate_file: Path) -> str:
@@ -109,7 +111,8 @@ def look_up(emulator: Emulator) -> Stack:
     """What the stack's outputs say."""
     described = emulator.client("cloudformation").describe_stacks(StackName=NAME)["Stacks"][0]["Outputs"]
     outputs = {output["OutputKey"]: output["OutputValue"] for output in described}
-    return Stack(outputs["ApiId"], outputs["Table"], outputs["ArtifactBucket"], outputs["StateMachineArn"])
+    names = ("ApiId", "Table", "ArtifactBucket", "StateMachineArn", "DeployerRoleArn", "EventBusArn")
+    return Stack(*(outputs[name] for name in names))
 
 
 def sam(*arguments: str | Path, environment: Mapping[str, str]) -> None:
