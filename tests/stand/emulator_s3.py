@@ -1,4 +1,4 @@
-"""Who owns a bucket, for policies. Loaded by `launch_emulator`.
+"""The owner of a bucket, for policies. Loaded by `launch_emulator`.
 
 One thing that AWS does and MiniStack 1.5.33 does not: `aws:ResourceAccount` of a bucket is the account that
 owns it (IAM user guide, "AWS global condition context keys", read on 26 November 2026).
