@@ -111,17 +111,18 @@ class ApiClient:
     def post(self, *path: str, body: Mapping[str, Any], key: str | None = None) -> ClientResponse:
         """Post a JSON body, with an idempotency key if given. Raises ApiError.
 
-        A signed request for a deployment has it in its body, and always has one: only path, query and body
-        are trusted there (security.md#requests-and-replays). A decision binds to its deployment: it has none.
+        A signed request for a deployment or a hold has it in its body, and always has one: only path, query
+        and body are trusted there (security.md#callers-with-iam-credentials). A decision binds to its
+        deployment: it has none.
         """
-        if not self._auth.prefix or path != _DEPLOYMENTS:
+        if not self._auth.prefix or not (path == _DEPLOYMENTS or path[-1] == "hold"):
             return self._call("POST", path, body=body, headers={"Idempotency-Key": key} if key else {})
         known = checked_key(key) if key else generated_key(os.environ, path, body)
         return self._call("POST", path, body={**body, "idempotency_key": known})
 
-    def delete(self, *path: str) -> Mapping[str, Any]:
+    def delete(self, *path: str, **query: str) -> Mapping[str, Any]:
         """Delete the resource at a path, and return what is left. Raises ApiError."""
-        return self._call("DELETE", path).document
+        return self._call("DELETE", path, query=query).document
 
     def now(self) -> float:
         """Return epoch seconds by the API's clock, or by this machine's before the first response."""

@@ -43,13 +43,26 @@ def command(api: "ApiClient", screen: Screen, stage: str, reason: str | None, re
     if reason is not None:
         document = api.post(*path, body={"reason": reason}).document
     elif release:
-        document = api.delete(*path)
+        document = _released(api, path)
     else:
         document = api.get(*path)
     screen.document(document)
     if not screen.as_json:
         _show(screen, document, api.now(), released=release)
     return ExitCode.OK
+
+
+def _released(api: "ApiClient", path: tuple[str, ...]) -> Mapping[str, Any]:
+    """Release the stage's holds, and return those that are left.
+
+    A signed request names the hold that it releases: if somebody sends it again, it releases no later one.
+    """
+    if not api.auth.prefix:
+        return api.delete(*path)
+    document = api.get(*path)
+    for hold in document["holds"]:
+        document = api.delete(*path, id=hold["id"])
+    return document
 
 
 def _show(screen: Screen, document: Mapping[str, Any], now: float, *, released: bool) -> None:

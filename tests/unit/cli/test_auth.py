@@ -202,13 +202,31 @@ def test_a_job_that_runs_a_command_again_finds_its_request_and_a_person_makes_an
     assert all(len(key) == 43 for key in others)
 
 
-def test_only_a_request_for_a_deployment_has_a_key(signing: Callable[..., ApiClient], server: Server) -> None:
+def test_only_a_request_for_a_deployment_or_a_hold_has_a_key(
+    signing: Callable[..., ApiClient], server: Server
+) -> None:
     api = signing()
     for path in (("artifacts",), ("deployments", ID, "approve"), ("stages", "prod", "hold")):
         server.on("POST", "/iam/" + "/".join(path), Reply(200, {}))
         api.post(*path, body={"reason": "x"})
 
-    assert [asked.json for asked in server.asked] == [{"reason": "x"}] * 3
+    *decisions, hold = [asked.json for asked in server.asked]
+    assert decisions == [{"reason": "x"}] * 2
+    assert len(hold.pop("idempotency_key")) == 43
+    assert hold == {"reason": "x"}
+
+
+@pytest.mark.usefixtures("signed_in")
+def test_a_signed_release_names_each_hold(run: Run, server: Server) -> None:
+    by = {"user_login": None, "session_name": "ada@example.com"}
+    hold = {"rule": "r", "functions": ["*"], "reason": "x", "since": "2026-11-26T10:00:00Z", "by": by}
+    held = {"stage": "prod", "holds": [hold | {"id": "A" * 26}, hold | {"id": "B" * 26}]}
+    server.on("GET", "/iam/stages/prod/hold", Reply(200, held))
+    server.on("DELETE", "/iam/stages/prod/hold", Reply(200, {"stage": "prod", "holds": []}))
+
+    assert run("hold", "prod", "--release", "--auth", "iam").code == 0
+    released = [asked.query for asked in server.asked if asked.method == "DELETE"]
+    assert released == [f"id={'A' * 26}", f"id={'B' * 26}"]
 
 
 # Renewal
