@@ -47,10 +47,22 @@ def command() -> None:
     show_default=True,
     help="Read at most so many pages of 50 calls to Lambda; CloudTrail takes two a second.",
 )
+@click.option(
+    "--role",
+    metavar="ARN",
+    help="Count only sessions of this role as the deployment's: the stack's output TargetRoleArn, or the"
+    " target's role. Default: the one role that its calls have.",
+)
 @click.option("--reads", is_flag=True, help="Include calls that change nothing.")
 @api_command
 def trail(
-    api: "ApiClient", screen: Screen, deployment: str, around: float, pages: int, reads: bool
+    api: "ApiClient",
+    screen: Screen,
+    deployment: str,
+    around: float,
+    pages: int,
+    role: str | None,
+    reads: bool,
 ) -> ExitCode:
     """Show deployment ID beside what CloudTrail has recorded of it in its target.
 
@@ -68,7 +80,7 @@ def trail(
 
     aws = connect(str(record["target"]["region"]), what="audit")
     try:
-        document = examine(api, aws, screen, record, around=around, pages=pages, reads=reads)
+        document = examine(api, aws, screen, record, around=around, pages=pages, role=role, reads=reads)
     except CouldNotCheck as error:
         raise _unreadable(error.seen, error.change) from None
     screen.document(document)
@@ -85,6 +97,7 @@ def examine(
     *,
     around: float,
     pages: int,
+    role: str | None,
     reads: bool,
 ) -> dict[str, Any]:
     """Return the record with CloudTrail's calls. Raises CouldNotCheck and ApiError."""
@@ -129,7 +142,7 @@ def examine(
         ),
     )
     identity = _source_identity(record["requested_by"])
-    judged = own_calls(own.calls, record["id"], identity, target.get("role"))
+    judged = own_calls(own.calls, record["id"], identity, role)
     others = other_calls(lambda_.calls, record["id"], lambda other: _visible(api, other))
     notes = []
     if now - ended < DELAY:

@@ -184,6 +184,18 @@ def test_the_name_of_a_deployment_alone_explains_nothing(
     assert [why in call["why"] for call in imitated] == [True]
 
 
+@pytest.mark.usefixtures("api", "aws")
+def test_a_role_that_is_named_counts_alone(run: Run) -> None:
+    other = f"arn:aws:iam::{ACCOUNT}:role/another"
+
+    assert names(document(run, "--role", ROLE)["unexplained"]) == []
+    unexplained = document(run, "--role", other)["unexplained"]
+
+    assert {call["why"] for call in unexplained} == {
+        f"it is named like the deployment, but is a session of {ROLE}"
+    }
+
+
 @pytest.mark.usefixtures("aws")
 def test_calls_of_other_deployments_are_explained_by_their_records(
     run: Run, trail: CloudTrailModel, api: Server
