@@ -8,10 +8,14 @@ import pytest
 from hypothesis import given
 
 from sluicegate.deployment.durations import timestamp
-from sluicegate.deployment.model import AliasState, Approval, Deployment, Reason
+from sluicegate.deployment.model import AliasState, Approval, Deployment, Reason, Requester
+from sluicegate.deployment.views import view
+from sluicegate.oidc.identity import Principal
+from sluicegate.owner import Owner
 from sluicegate.rollout.analysis import find_breach
 from sluicegate.store.codec import deployment_of, marshal, read, record, unmarshal
 from sluicegate.store.holds import Hold
+from sluicegate.store.versions import Serving, serving_item
 from support.plans import ABORTED, observations, plans
 from support.simulation import START, new_deployment
 
@@ -96,3 +100,49 @@ def test_a_value_is_read_from_its_item() -> None:
     item = {"pk": "hold#prod", "sk": "a", "stage": "prod", "rule": "a", "functions": ["orders*"]}
     hold = read({**item, "reason": "r", "since": "s", "by": {"job_id": None}}, Hold)
     assert hold == Hold("prod", "a", ("orders*",), "r", "s", {"job_id": None})
+
+
+SINCE_PRINCIPALS = ("via", "actor", *Principal.__dataclass_fields__)
+
+
+def test_a_record_of_before_principals_is_a_projects_and_says_how_it_came() -> None:
+    item = unmarshal(marshal(record(new_deployment(START, SHA))))
+    for name in SINCE_PRINCIPALS:
+        del item["requested_by"][name]
+    read_back = deployment_of(item)
+    by = view(read_back)["requested_by"]
+    assert (by["via"], by["actor"], by["principal_id"]) == ("id_token", "pipeline", None)
+    assert read_back.requested_by.owner == Owner("project", by["issuer"], by["project_id"])
+
+
+def test_what_served_before_principals_has_the_same_key_and_owner() -> None:
+    before = Serving(
+        function="orders",
+        stage="prod",
+        alias="prod",
+        account="111111111111",
+        region="eu-central-1",
+        version="1",
+        sha256="0" * 64,
+        weights={},
+        deployment="",
+        since="",
+        issuer="https://gitlab.example.com",
+        project_id="4213",
+        project_path=None,
+        user_login="ada",
+        ref=None,
+        sha=None,
+    )
+    assert before.requester.owner == Owner("project", "https://gitlab.example.com", "4213")
+    assert serving_item(before)["project"] == "serving#4213@https://gitlab.example.com"
+    role = Requester("", "", via="iam", account="111111111111", principal_id="AROACALLER11111111111")
+    nobody = replace(before, issuer="", project_id="")
+    assert serving_item(replace(nobody, by=role))["project"] != serving_item(nobody)["project"]
+
+
+def test_a_hold_of_before_ids_has_a_name_of_its_own() -> None:
+    one = Hold("prod", "rule", ("*",), "freeze", "2026-11-26T10:00:00Z", {})
+    other = replace(one, since="2026-11-26T11:00:00Z")
+    assert len({one.name, other.name, replace(one, id="A" * 26).name}) == 3
+    assert len(one.name) == 26
