@@ -184,10 +184,10 @@ class ApiClient:
 
         response = self._authorized(method, url, sent, content)
         if not response.is_success:
-            raise error_of(response, self._offset)
+            raise error_of(response, self._offset, signed=bool(self._auth.prefix))
         document = json_of(response)
         if not isinstance(document, dict):  # most likely a proxy's page
-            raise error_of(response, self._offset)
+            raise error_of(response, self._offset, signed=bool(self._auth.prefix))
         return ClientResponse(
             response.status_code, document, response.headers.get("idempotent-replayed", "").lower() == "true"
         )
@@ -216,7 +216,7 @@ class ApiClient:
             self._set_clock(response)
             if renewed or response.is_success or attempts > 1 or response.status_code != 403:
                 return response
-            if not is_expired(error_of(response, 0).document) or not self._auth.renew():
+            if not is_expired(error_of(response, 0, signed=True).document) or not self._auth.renew():
                 return response
             self._notice("the AWS credentials had expired; trying again with new ones")
         raise AssertionError("the second time returns")

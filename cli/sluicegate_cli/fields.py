@@ -35,7 +35,11 @@ _OTHERS: Final[Mapping[str, tuple[str, ...]]] = {
     ),
     "hold": ("stage", "holds"),
     "status": (*_DEPLOYMENT, "function", "stages"),
-    "whoami": ("via", "actor", "issuer", "project_id", "expires_at", "claims", "rules", "credentials"),
+    "whoami": (
+        *("via", "actor", "issuer", "project_id", "expires_at", "principal", "principal_id"),
+        *("principal_type", "account", "org", "role", "session", "access_key", "claims", "rules"),
+        "credentials",
+    ),
 }
 
 

@@ -29,16 +29,16 @@ class ClientResponse:
     replayed: bool
 
 
-def error_of(response: httpx2.Response, skew: float) -> ApiError:
+def error_of(response: httpx2.Response, skew: float, *, signed: bool) -> ApiError:
     """Turn a response into an error. For those of proxies and API Gateway, build the document here.
 
-    `skew`: seconds that the API's clock is ahead of this one.
+    `skew`: seconds that the API's clock is ahead of this one. `signed`: the request was.
     """
     status = response.status_code
     document = json_of(response)
     error_type = response.headers.get("x-amzn-errortype", "")
     sent = document if isinstance(document, dict) else {}
-    if refused := refusal_of_gateway(status, error_type, sent, skew=skew):
+    if signed and (refused := refusal_of_gateway(status, error_type, sent, skew=skew)):
         return ApiError(ExitCode.REFUSED, refused)
     said = sent.get("message", sent.get("Message"))
     if not isinstance(document, dict) or not isinstance(document.get("code"), str):

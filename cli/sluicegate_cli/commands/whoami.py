@@ -42,6 +42,8 @@ def command(api: "ApiClient", screen: Screen) -> ExitCode:
     claims = identity["claims"]
     screen.line(_caller(identity), "bold")
     screen.line(_validity(identity))
+    if identity.get("principal"):
+        screen.line(f"signed as {identity['principal']}")
     screen.line("")
     shown = sorted(claims.items(), key=lambda item: (_rank(item[0]), item[0]))
     screen.table(
@@ -98,7 +100,7 @@ def _caller(identity: Mapping[str, Any]) -> str:
         project = claims.get("project_path") or "?"
         parts.append(f"{project} (project {identity['project_id']}) of {identity['issuer']}")
     if claims.get("principal_id"):
-        parts.append(describe.principal(claims))
+        parts.append(describe.principal({**claims, "arn": identity.get("principal")}))
     return ", by ".join(parts) or "?"
 
 

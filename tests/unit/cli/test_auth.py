@@ -769,6 +769,7 @@ SIGNED: dict[str, Any] = {
     "issuer": "",
     "project_id": None,
     "expires_at": None,
+    "principal": "arn:aws:sts::111111111111:assumed-role/sluicegate-caller/project-4213-job-302",
     "claims": PRINCIPAL,
     "rules": [],
 }
@@ -786,7 +787,8 @@ def test_whoami_confirms_who_signed_and_until_when(
     ended = run("whoami", "--auth", "iam")
 
     assert ended.code == 0, ended.err
-    head, validity, *rest = ended.out.splitlines()
+    head, validity, signed_as, *rest = ended.out.splitlines()
+    assert signed_as == f"signed as {SIGNED['principal']}"
     assert head == "role sluicegate-caller/project-4213-job-302 of 111111111111"
     assert validity == "by iam, as a pipeline; the credentials (from env) are valid for 30 min"
     assert [line.split()[0] for line in rest[2:7]] == list(PRINCIPAL)

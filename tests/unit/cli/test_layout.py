@@ -321,7 +321,7 @@ def test_the_fields_of_a_command_are_those_of_the_api(command: str, documents: l
     schemas = yaml.safe_load((ROOT / "docs/reference/openapi.yaml").read_text())["components"]["schemas"]
     known = {name for document in documents for name in schemas[document]["properties"]}
     # What only the client knows: where its credentials are from, and when they expire.
-    own = {"whoami": {"actor", "credentials"}}.get(command, set())
+    own = {"whoami": {"credentials"}}.get(command, set())
     assert set(of_command(command)) == known | own
 
 
