@@ -173,6 +173,21 @@ def test_only_a_persons_or_a_listed_agents_request_can_be_approved(at: GatewaySi
     assert at.decide("approve", proposed, at.person("8")).status == 202
 
 
+def test_a_proposal_is_withdrawn_by_the_person_who_made_it(at: GatewaySimulation) -> None:
+    both = {"principal_id": [SSO_ID], "session_name": NAMES}
+    asks = principal_rule("ask", "deploy", "abort", claims=both, limits=limits(propose=True), stages=["dev"])
+    at.gate = gate(ADA, BOB, rules=(RELEASERS, APPROVERS, asks))
+    proposed = deploy(at, person(), more={"stage": "dev"})
+
+    def abort(name: str) -> Deployment:
+        made = signed(at, "POST", "/deployments/{id}/abort", person(name), id=proposed.id)
+        return at.of(made)
+
+    assert abort("bob@example.com").abort_proposed is not None
+    assert at.now(proposed).abort is None
+    assert abort("ada@example.com").status is Status.ABORTED
+
+
 def limits(**given: Any) -> Json:
     none: Json = {
         "per_hour": None,

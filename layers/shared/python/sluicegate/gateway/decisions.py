@@ -129,8 +129,10 @@ def _propose_abort(
 
 def _only_proposes(context: Context, deployment: Deployment, identity: Identity, rule: Rule) -> bool:
     """Return whether a person must decide to end the deployment. A proposal may be withdrawn by its owner."""
-    by = deployment.requested_by
+    by, principal = deployment.requested_by, identity.principal
     mine = by.owner == identity.owner and by.user_id == identity.text("user_id")
+    if principal and principal.principal_type == "sso":  # one role, and as many persons as sessions' names
+        mine = mine and by.session_name == principal.session_name
     if mine and deployment.plan.proposed and deployment.is_waiting and not deployment.is_approved:
         return False
     placement = context.gate.place(deployment.function, deployment.stage)
