@@ -13,7 +13,7 @@ import httpx2
 import pytest
 from botocore.exceptions import ClientError
 
-from stand import Stand, callers
+from stand import HANDLER, Stand, callers, package
 from stand.callers import CallerRole, Credentials
 from stand.emulator import OTHER_ACCOUNT, STRANGER
 
@@ -47,6 +47,48 @@ def role(stand: Stand) -> Iterator[Callable[..., CallerRole]]:
             callers.delete_role(stand, name, account=account)
 
 
+def key() -> str:
+    return uuid4().hex
+
+
+def deployment(function: str, sha256: str, **changed: Any) -> dict[str, Any]:
+    usual = {
+        "action": "deploy",
+        "function": function,
+        "stage": "dev",
+        "artifact": {"sha256": sha256},
+        "idempotency_key": key(),
+    }
+    return {**usual, **changed}
+
+
+def upload(stand: Stand, credentials: Credentials, function: str, data: bytes) -> str:
+    """Announce an artifact by a signed call, and upload it where the answer says; its SHA-256."""
+    import hashlib
+
+    digest = hashlib.sha256(data).hexdigest()
+    announced = callers.call(
+        stand, credentials, "POST", "/artifacts", {"function": function, "sha256": digest, "size": len(data)}
+    )
+    given = announced.raise_for_status().json()["upload"]
+    if given:
+        httpx2.request(
+            given["method"], given["url"], headers=given["headers"], content=data, timeout=30, trust_env=False
+        ).raise_for_status()
+    return digest
+
+
+def wait(stand: Stand, credentials: Credentials, deployment: str) -> dict[str, Any]:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        answer = callers.call(stand, credentials, "GET", f"/deployments/{deployment}")
+        state: dict[str, Any] = answer.raise_for_status().json()
+        if state["final"]:
+            return state
+        time.sleep(0.3)
+    raise AssertionError(f"{deployment} is still {state['status']}")
+
+
 def problem(answer: httpx2.Response) -> tuple[int, str]:
     return answer.status_code, answer.json().get("code", answer.text)
 
@@ -56,6 +98,36 @@ def denied(stand: Stand, role: CallerRole, token: str | None = None) -> str:
     with pytest.raises(ClientError) as raised:
         callers.assume(stand, role, token)
     return str(raised.value.response["Error"]["Code"])
+
+
+def test_a_job_deploys_through_its_role(
+    stand: Stand, function: str, job: CallerRole, session: Credentials
+) -> None:
+    answer = callers.call(stand, session, "GET", "/whoami")
+    assert answer.status_code == 200, answer.text
+    said = answer.json()
+    assert (said["via"], said["actor"]) == ("iam", "pipeline")
+    sha256 = upload(stand, session, function, package(HANDLER % "by role"))
+    accepted = callers.call(stand, session, "POST", "/deployments", deployment(function, sha256))
+    assert accepted.status_code == 202, accepted.text
+    done = wait(stand, session, accepted.json()["id"])
+    assert done["status"] == "succeeded", done
+    assert stand.invoke(function, alias="dev") == {"release": "by role"}
+    by = done["requested_by"]
+    assert (by["via"], by["actor"], by["account"]) == ("iam", "pipeline", stand.account_id)
+    assert (by["principal_id"], by["role"], by["session_name"]) == (job.principal_id, callers.JOB, "job-1")
+
+
+def test_both_credentials_reach_prod(stand: Stand, function: str, session: Credentials) -> None:
+    sha256 = upload(stand, session, function, package(HANDLER % "both"))
+    alone = callers.call(stand, session, "POST", "/deployments", deployment(function, sha256, stage="prod"))
+    assert alone.status_code == 403, alone.text
+    headers = {"Sluicegate-Id-Token": stand.token()}
+    body = deployment(function, sha256, stage="prod")
+    accepted = callers.call(stand, session, "POST", "/deployments", body, headers=headers)
+    assert accepted.status_code == 202, accepted.text
+    by = stand.wait(accepted.json()["id"], token=stand.token())["requested_by"]
+    assert (by["via"], by["project_id"], by["role"]) == ("iam+id_token", "4213", callers.JOB)
 
 
 @pytest.mark.parametrize(
@@ -128,6 +200,27 @@ def test_an_expired_session_is_refused_as_expired(stand: Stand, job: CallerRole)
     assert problem(callers.call(stand, session, "GET", "/whoami")) == (403, "expired_session")
 
 
+def test_a_role_that_is_made_again_is_another(stand: Stand, role: Callable[..., CallerRole]) -> None:
+    """Its old session is dead, and its new one is not who a gate file named."""
+    first = role()
+    before = callers.assume(stand, first)
+    callers.delete_role(stand, first.name)
+    assert callers.call(stand, before, "GET", "/whoami").status_code in (400, 403)
+    again = role(first.name)
+    assert (again.arn, again.principal_id != first.principal_id) == (first.arn, True)
+    assert callers.call(stand, before, "GET", "/whoami").status_code in (400, 403)
+    said = callers.call(stand, callers.assume(stand, again), "GET", "/whoami").raise_for_status().json()
+    assert (said["principal_id"], said["rules"]) == (again.principal_id, [])
+
+
+def test_a_role_that_no_rule_names_is_refused(
+    stand: Stand, function: str, role: Callable[..., CallerRole]
+) -> None:
+    session = callers.assume(stand, role())
+    body = deployment(function, "0" * 64)
+    assert callers.call(stand, session, "POST", "/deployments", body).status_code == 403
+
+
 def test_another_accounts_role_of_the_same_name_needs_both_policies(stand: Stand) -> None:
     """Without an `Allow` in the API's resource policy, its own permission is not enough (table B)."""
     guest = callers.existing(stand, callers.JOB, OTHER_ACCOUNT)
@@ -139,3 +232,47 @@ def test_another_accounts_role_of_the_same_name_needs_both_policies(stand: Stand
 def test_a_strangers_account_is_refused(stand: Stand, role: Callable[..., CallerRole]) -> None:
     session = callers.assume(stand, role(callers.JOB, STRANGER))
     assert problem(callers.call(stand, session, "GET", "/whoami")) == (403, "not_allowed")
+
+
+def test_root_is_refused(stand: Stand) -> None:
+    """API Gateway lets the account's root in, whatever policies say; the gateway does not."""
+    root = Credentials(stand.account_id, "stand")
+    answer = callers.call(stand, root, "GET", "/whoami")
+    assert answer.status_code == 403, answer.text
+    assert answer.json()["code"] != "not_allowed" or "root" in answer.text
+
+
+def test_a_person_of_identity_center_is_a_person(stand: Stand) -> None:
+    person = callers.existing(stand, callers.PERSON)
+    assert person
+    session = callers.session_of(stand, person, "ada@example.com")
+    said = callers.call(stand, session, "GET", "/whoami").raise_for_status().json()
+    assert (said["via"], said["actor"]) == ("iam", "person")
+
+
+def test_an_imitated_role_of_identity_center_is_none(stand: Stand, role: Callable[..., CallerRole]) -> None:
+    """Its name alone says nothing: the gate file lists the unique id."""
+    imitation = role(
+        f"AWSReservedSSO_Deployer_{uuid4().hex[:16]}",
+        trust=callers.account_trust(stand.account_id),
+        methods=("*/iam/*",),
+    )
+    session = callers.session_of(stand, imitation, "ada@example.com")
+    said = callers.call(stand, session, "GET", "/whoami").raise_for_status().json()
+    assert (said["actor"], said["principal_type"], said["rules"]) == ("pipeline", "role", [])
+
+
+def test_a_captured_request_repeats_only_itself(stand: Stand, function: str, session: Credentials) -> None:
+    sha256 = upload(stand, session, function, package(HANDLER % "captured"))
+    body = deployment(function, sha256)
+    first = callers.call(stand, session, "POST", "/deployments", body)
+    assert first.status_code == 202, first.text
+    again = callers.call(stand, session, "POST", "/deployments", body, headers={"X-Added": "1"})
+    assert again.json()["id"] == first.json()["id"]
+    other = deployment(function, sha256, idempotency_key=key(), description="another")
+    assert problem(callers.call(stand, session, "POST", "/deployments", other)) in (
+        (409, "session_used"),
+        (409, "busy"),
+    )
+    wait(stand, session, first.json()["id"])
+    assert problem(callers.call(stand, session, "POST", "/deployments", other)) == (409, "session_used")
