@@ -270,6 +270,16 @@ def assume(
     return Credentials.of(answer)
 
 
+def refusal(stand: Stand, caller: CallerRole, token: str) -> str | None:
+    """The code of STS's refusal of this token; None if it takes it."""
+    sts = stand.client("sts")
+    try:
+        assume(stand, caller, token)
+    except sts.exceptions.ClientError as error:
+        return str(error.response["Error"]["Code"])
+    return None
+
+
 def session_of(stand: Stand, caller: CallerRole, session: str, *, account: str | None = None) -> Credentials:
     """Assume a role as its account's administrator, whom its trust policy must name."""
     sts = stand.client("sts", access_key=account or stand.account_id)

@@ -11,11 +11,11 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from stand import control, places, samples
+from stand import callers, control, places, samples
 from stand.api import Stand, package
 from stand.say import StandError, paint, say
 from stand.traffic import Traffic
@@ -36,6 +36,8 @@ class Job:
     claims: Mapping[str, Any]
     token: str
     directory: Path
+    more: Mapping[str, str] = field(default_factory=dict)
+    """Further variables."""
 
 
 def demo() -> int:
@@ -67,6 +69,7 @@ def play(stand: Stand, directory: Path) -> None:
     """The scenes, each announced before it happens and checked after."""
     stand.create_function(FUNCTION, samples.good("none yet"), env={"DATABASE_PASSWORD": CANARY})
     first_release(stand, directory)
+    by_role(stand, directory)
     with Traffic(stand, FUNCTION, "prod", rate=20):
         canaries(stand, directory)
         way_back(stand, directory)
@@ -101,6 +104,32 @@ def first_release(stand: Stand, directory: Path) -> None:
     scene("Promoted to prod", "the same version that dev serves, after a smoke test")
     run(stand, job, "promote", FUNCTION, "prod", "--from", "dev", "--release", "v1.0.0")
     expect_release(stand, "prod", "v1.0.0")
+
+
+def by_role(stand: Stand, directory: Path) -> None:
+    """With IAM credentials in the place of a bearer token: job, role, signed request, deployment."""
+    role = callers.existing(stand, callers.JOB)
+    if role is None:
+        raise StandError(f"there is no role {callers.JOB}")
+    scene(
+        "A job calls with IAM credentials",
+        "its ID token gives it a role for 15 minutes, and API Gateway verifies each request's signature",
+    )
+    claims = {"ref": "v1.0.1", "pipeline_id": "577"}
+    sts_token = callers.sts_token(stand, **claims)
+    signing = {
+        "SLUICEGATE_STS_TOKEN": sts_token,
+        "SLUICEGATE_ROLE_ARN": role.arn,
+        "AWS_ENDPOINT_URL_STS": stand.aws_endpoint_url,
+        "AWS_REGION": stand.region,
+    }
+    job = Job("v1.0.1", claims, "", directory, signing)
+    run(stand, job, "whoami", "--auth", "iam")
+    code = archive(directory, "v1.0.1", samples.good("v1.0.1"))
+    run(stand, job, "deploy", FUNCTION, "dev", "--zip", code, "--release", "v1.0.1", "--auth", "iam")
+    expect_release(stand, "dev", "v1.0.1")
+    branch = callers.sts_token(stand, ref="quick-fix", ref_type="branch")
+    expect(callers.refusal(stand, role, branch) == "AccessDenied", "STS gives a branch's job no such role")
 
 
 def canaries(stand: Stand, directory: Path) -> None:
@@ -225,13 +254,14 @@ def run(stand: Stand, job: Job, *arguments: str, exits: int = 0) -> None:
 
 
 def environment(stand: Stand, job: Job) -> dict[str, str]:
-    """All that a job needs: the address and its token. Not one AWS key."""
+    """All that a job needs: the address and its tokens. Not one AWS key."""
     kept = {
         name: os.environ[name]
         for name in ("PATH", "TERM", "LANG", "NO_COLOR", "COLUMNS")
         if name in os.environ
     }
-    return kept | {"SLUICEGATE_URL": stand.endpoint, "SLUICEGATE_TOKEN": job.token}
+    token = {"SLUICEGATE_TOKEN": job.token} if job.token else {}
+    return {**kept, "SLUICEGATE_URL": stand.endpoint, **token, **job.more}
 
 
 @contextmanager
