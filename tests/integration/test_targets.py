@@ -16,7 +16,6 @@ import pytest
 from stand import Stand, package
 from stand.afar import STAGES, Afar, empty, targets
 from stand.session_monitor import SessionMonitor, Touched
-from stand.wide import Wide
 
 pytestmark = pytest.mark.extended
 
@@ -28,8 +27,8 @@ def code(text: str) -> bytes:
 
 
 @pytest.fixture(scope="module")
-def afar(wide: Wide, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Afar]:
-    with targets(wide, tmp_path_factory.mktemp("afar")) as made:
+def afar(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Afar]:
+    with targets(tmp_path_factory.mktemp("afar")) as made:
         yield made
 
 
@@ -49,7 +48,10 @@ def touched(afar: Afar) -> Iterator[Touched]:
 def function(afar: Afar) -> Iterator[str]:
     """A function of that name in every target, and in the stack's own."""
     name = f"roam-{uuid4().hex[:8]}"
-    places = [None, *{stage: afar.target(stage).where for stage in ("near", "far", "south")}.values()]
+    places = [
+        None,
+        *{stage: afar.target(stage).where for stage in ("away-account", "away-both", "away-region")}.values(),
+    ]
     for where in places:
         afar.stand.create_function(name, where=where)
     yield name
@@ -71,7 +73,7 @@ def digest(afar: Afar, function: str, stage: str) -> str:
     return base64.b64decode(found["CodeSha256"]).hex()
 
 
-@pytest.mark.parametrize("stage", ["near", "far", "south"])
+@pytest.mark.parametrize("stage", ["away-account", "away-both", "away-region"])
 def test_a_job_releases_into_a_target(afar: Afar, touched: Touched, function: str, stage: str) -> None:
     data = code("one")
     done = afar.release(function, stage, data)
@@ -92,28 +94,32 @@ def test_a_promotion_crosses_targets_and_a_rollback_stays(
     first, second = code("first"), code("second")
     afar.release(function, "dev", first)
     afar.release(function, "dev", second)
-    for source, stage in (("dev", "near"), ("near", "far"), ("far", "south")):
+    for source, stage in (
+        ("dev", "away-account"),
+        ("away-account", "away-both"),
+        ("away-both", "away-region"),
+    ):
         artifact = {"sha256": hashlib.sha256(second).hexdigest()}
         done = afar.ask("promote", function, stage, artifact=artifact, source=source)
         assert (done["status"], done["version"]) == ("succeeded", "1"), done["timeline"]
         assert digest(afar, function, stage) == artifact["sha256"]
         assert done["built"]["project_id"] == "4800"
-    afar.release(function, "far", first)
-    back = afar.ask("rollback", function, "far")
+    afar.release(function, "away-both", first)
+    back = afar.ask("rollback", function, "away-both")
     assert (back["status"], back["version"]) == ("succeeded", "1")
-    assert digest(afar, function, "far") == hashlib.sha256(second).hexdigest()
+    assert digest(afar, function, "away-both") == hashlib.sha256(second).hexdigest()
     shown = afar.stand.http("GET", f"/functions/{function}", token=afar.token()).json()["stages"]
     assert {stage: one["target"]["name"] for stage, one in shown.items()} == {
         "dev": "default",
-        "near": "other-account",
-        "far": "other-both",
-        "south": "other-region",
+        "away-account": "other-account",
+        "away-both": "other-both",
+        "away-region": "other-region",
     }
     assert len(touched.sessions) >= 8  # one for each deployment and purpose
 
 
 def test_an_alarm_in_the_target_rolls_a_canary_back(afar: Afar, touched: Touched, function: str) -> None:
-    stage = "far-canary"
+    stage = "away-canary"
     cloudwatch = afar.client("cloudwatch", stage)
     alarm = f"{function}-{stage}"
     cloudwatch.put_metric_alarm(
@@ -144,37 +150,37 @@ def test_what_a_target_refuses_ends_with_its_reason_and_nothing_is_done(
     afar: Afar, touched: Touched, function: str
 ) -> None:
     """Last, as the targets are broken by it; all at once, as a denial takes a minute."""
-    near, south = afar.target("near"), afar.target("south")
-    iam = afar.client("iam", "near")
+    near, south = afar.target("away-account"), afar.target("away-region")
+    iam = afar.client("iam", "away-account")
     trust = iam.get_role(RoleName=near.role)["Role"]["AssumeRolePolicyDocument"]
     changed = json.dumps(trust).replace(near.external_id, "another")
     iam.update_assume_role_policy(RoleName=near.role, PolicyDocument=changed)
-    iam = afar.client("iam", "south")
+    iam = afar.client("iam", "away-region")
     for policy in iam.list_role_policies(RoleName=south.role)["PolicyNames"]:
         iam.delete_role_policy(RoleName=south.role, PolicyName=policy)
     for attached in iam.list_attached_role_policies(RoleName=south.role)["AttachedPolicies"]:
         iam.detach_role_policy(RoleName=south.role, PolicyArn=attached["PolicyArn"])
     iam.delete_role(RoleName=south.role)
-    s3 = afar.client("s3", "far")
-    empty(s3, afar.bucket("far"))
-    s3.delete_bucket(Bucket=afar.bucket("far"))
+    s3 = afar.client("s3", "away-both")
+    empty(s3, afar.bucket("away-both"))
+    s3.delete_bucket(Bucket=afar.bucket("away-both"))
 
     token = afar.token()
     artifact = {"sha256": afar.stand.upload(function, code("new"), token=token)}
     asked = {
         stage: afar.ask("deploy", function, stage, token, wait=False, artifact=artifact)
-        for stage in ("near", "south", "far")
+        for stage in ("away-account", "away-region", "away-both")
     }
     ends = {stage: afar.stand.wait(one["id"], token=token, patience=150) for stage, one in asked.items()}
     reasons = {stage: end["reason"] for stage, end in ends.items()}
     assert {stage: reason["code"] for stage, reason in reasons.items()} == {
-        "near": "target_denied",
-        "south": "target_denied",
-        "far": "target_unreachable",
+        "away-account": "target_denied",
+        "away-region": "target_denied",
+        "away-both": "target_unreachable",
     }
-    assert "another external id than the gate file" in reasons["near"]["message"]
-    assert "there is no such role" in reasons["south"]["message"]
-    assert f"bucket {afar.bucket('far')} does not exist" in reasons["far"]["message"]
+    assert "another external id than the gate file" in reasons["away-account"]["message"]
+    assert "there is no such role" in reasons["away-region"]["message"]
+    assert f"bucket {afar.bucket('away-both')} does not exist" in reasons["away-both"]["message"]
     for stage, end in ends.items():
         assert (end["status"], end["alias"]["outcome"]) == ("failed", "untouched")
         assert serves(afar, function, stage) is None

@@ -1,5 +1,6 @@
 """A gate file with stages in the stand's targets, and the targets' stacks, for tests that go there."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -7,30 +8,30 @@ from pathlib import Path
 from typing import Any, Final
 
 from sluicegate.deployment.target_names import bucket_name
+from stand import control, wide
 from stand.api import Stand
 from stand.say import StandError
 from stand.targets import STACK, TARGETS, Target
-from stand.wide import Wide
 
 PROJECT: Final = "4800"
 """Whose jobs may do everything with functions `roam-*`."""
 
 STAGES: Final = {
-    "near": "other-account",
-    "far": "other-both",
-    "far-canary": "other-both",
-    "south": "other-region",
+    "away-account": "other-account",
+    "away-both": "other-both",
+    "away-canary": "other-both",
+    "away-region": "other-region",
 }
 """Targets by stage."""
 
 _STAGES: Final = """
-  near: {target: other-account}
-  far: {target: other-both}
-  far-canary:
+  away-account: {target: other-account}
+  away-both: {target: other-both}
+  away-canary:
     target: other-both
     strategy: {type: canary, percent: 10, bake: 10m}
     watch: {alarms: ["{function}-{stage}"]}
-  south: {target: other-region}
+  away-region: {target: other-region}
 """
 _RULES: Final = """
   - name: roaming
@@ -39,7 +40,7 @@ _RULES: Final = """
     allow:
       actions: [deploy, promote, rollback, abort]
       functions: [roam-*]
-      stages: [dev, near, far, far-canary, south]
+      stages: [dev, away-account, away-both, away-canary, away-region]
 """
 
 
@@ -90,20 +91,20 @@ class Afar:
 
 
 @contextmanager
-def targets(wide: Wide, directory: Path) -> Iterator[Afar]:
-    """Install the gate file of the tests with these stages while this lasts: each target has its stack."""
-    gate = directory / "sluicegate.yaml"
-    for keys in wide.gate.parent.glob("keys.json"):
-        (directory / keys.name).write_bytes(keys.read_bytes())
-    gate.write_text(_with_targets(wide.gate.read_text()))
-    stand = wide.stand
+def targets(directory: Path) -> Iterator[Afar]:
+    """The stand with these stages and each target's stack; afterwards it is as it was before."""
+    before = control.State.load()
+    was_up = before is not None and before.is_running()
+    stand = wide.up(directory, _with_targets).stand
     try:
-        stand.install_gate(gate)
         yield Afar(stand)
     finally:
-        for name in TARGETS:
-            remove(stand, name)
-        stand.install_gate(wide.gate)
+        if was_up and before is not None:
+            for name in TARGETS:
+                remove(stand, name)
+            stand.install_gate(Path(before.gate_file))
+        else:
+            control.down()
 
 
 def _with_targets(text: str) -> str:
@@ -112,6 +113,7 @@ def _with_targets(text: str) -> str:
         f" external_id: {target.external_id}}}"
         for name, target in TARGETS.items()
     )
+    text = re.sub(r"\ntargets:\n(?:  .+\n)+", "\n", text)
     for old, new in (
         ("\nstages:", f"\ntargets:{listed}\nstages:"),
         ("\nfunctions:", f"{_STAGES.rstrip()}\nfunctions:"),

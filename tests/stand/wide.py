@@ -1,6 +1,7 @@
 """The gate file of the tests, wider than the stand's own: strangers, neighbours and other GitLabs."""
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -95,11 +96,11 @@ class Wide:
         return (key or self.filed).sign(json.dumps(header).encode(), json.dumps(payload).encode())
 
 
-def up(directory: Path) -> Wide:
+def up(directory: Path, more: Callable[[str], str] = lambda text: text) -> Wide:
     """Bring the stand up with the gate file of the tests, which is written into `directory`.
 
-    It has the stages of `stand.rollouts` and the webhooks of `stand.hooked` too. The next start of the
-    stand brings its own gate file back.
+    It has the stages of `stand.rollouts` and the webhooks of `stand.hooked` too, and what `more` adds. The
+    next start of the stand brings its own gate file back.
     """
     ports, filed = control.ports(), new_key()
     issuer, port = f"http://{HOST}:{ports[1]}", processes.choose_port("", ports[1] + 100)
@@ -114,7 +115,7 @@ def up(directory: Path) -> Wide:
     )
     gate = directory / "sluicegate.yaml"
     text = _widened(places.GATE_FILE.read_text(), issuer, issuers)
-    gate.write_text(hooked.with_hooks(rollouts.with_paths(text)))
+    gate.write_text(more(hooked.with_hooks(rollouts.with_paths(text))))
     control.up(gate, ports)
     stand = Stand.running()
     other = stand.another_gitlab(OTHER_AUDIENCE, port, bucket)

@@ -124,6 +124,7 @@ def test_the_calls_in_the_target_are_these() -> None:
         "HeadObject",
         "AssumeRole",
         "PutObject",
+        "HeadObject",
         "UpdateFunctionCode",
         "PublishVersion",
         "CreateAlias",

@@ -83,8 +83,8 @@ class Artifacts:
             request["VersionId"] = version
         return self._client.get_object(**request)["Body"]
 
-    def write(self, function: str, sha256: str, body: IO[bytes]) -> StoredArtifact | None:
-        """Write the object in one part, if there is none of that name: then return None.
+    def write(self, function: str, sha256: str, body: IO[bytes]) -> None:
+        """Write the object in one part, unless there is one of that name already: `find` says which.
 
         S3 compares the bytes with the digest. The checksum of an object in several parts would not be its
         digest (S3 user guide, "Checking object integrity").
@@ -100,12 +100,10 @@ class Artifacts:
         if self._owner:
             request["ExpectedBucketOwner"] = self._owner
         try:
-            response = self._client.put_object(**request)
+            self._client.put_object(**request)
         except ClientError as error:
-            if error.response["ResponseMetadata"]["HTTPStatusCode"] == 412:
-                return None
-            raise
-        return _stored(response.get("VersionId"), response.get("ChecksumSHA256"))
+            if error.response["ResponseMetadata"]["HTTPStatusCode"] != 412:
+                raise
 
     def presign(self, function: str, sha256: str, size: int) -> tuple[str, dict[str, str]]:
         """Return a URL, and the headers to send with it, for one upload of exactly these bytes.

@@ -85,9 +85,9 @@ class CodeSource:
             file.seek(0)
             writer = self.targets.writer(deployment)
             try:
-                copied = writer.write(deployment.function, deployment.sha256, file)
-                # There is one by now: of another deployment, or of this one, and the answer was lost.
-                copied = copied or bucket.find(deployment.function, deployment.sha256)
+                writer.write(deployment.function, deployment.sha256, file)
+                # Maybe it is another deployment's, or this one's, whose answer was lost.
+                copied = bucket.find(deployment.function, deployment.sha256)
             except ClientError as error:
                 return _refused(error, deployment, bucket)
         if copied is None:
