@@ -7,11 +7,14 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
 from stand import Stand, package
+from stand.paths import LIMITED
+from stand.wide import Wide
 
 pytestmark = pytest.mark.extended
 
@@ -73,6 +76,24 @@ def test_many_different_requests_for_one_stage_leave_one_accepted(stand: Stand, 
     assert {a.json()["deployment"] for a in answers if a.status_code == 409} == {winner["id"]}
     assert stand.wait(winner["id"], token=tokens[0], patience=120)["status"] == "succeeded"
     assert locks(stand, function) == []
+
+
+def test_of_many_requests_at_once_as_many_begin_as_a_limit_allows(wide: Wide) -> None:
+    stand, names = wide.stand, [f"paths-racing-{number}" for number in range(MANY)]
+    tokens = [stand.token(**LIMITED) for _ in names]
+    digests = [upload(stand, name, name, token) for name, token in zip(names, tokens, strict=True)]
+    with ThreadPoolExecutor(MANY) as pool:
+        answers = list(
+            pool.map(lambda i: deploy(stand, names[i], "at-once", digests[i], tokens[i]), range(MANY))
+        )
+    assert Counter(answer.status_code for answer in answers) == {202: 5, 403: MANY - 5}
+    refused = next(answer.json() for answer in answers if answer.status_code == 403)
+    assert (refused["code"], refused["limit"]) == ("limit_reached", "per_hour")
+    first = min(answer.json()["created_at"] for answer in answers if answer.status_code == 202)
+    assert datetime.fromisoformat(refused["lifts_at"]) - datetime.fromisoformat(first) == timedelta(hours=1)
+    for answer, token in zip(answers, tokens, strict=True):
+        if answer.status_code == 202:
+            assert stand.wait(answer.json()["id"], token=token)["reason"]["code"] == "function_not_found"
 
 
 def test_the_same_request_many_times_is_one_deployment(stand: Stand, function: str) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from stand.paths import GRACE, HOLDER, HURRIED, JOB, RELEASE, Paths, frozen, together
+from stand.paths import GRACE, HOLDER, HURRIED, JOB, RELEASE, SHARING, Paths, frozen, together
 
 pytestmark = pytest.mark.extended
 
@@ -53,6 +53,23 @@ def test_nothing_reaches_the_target_before_somebody_else_approves(paths: Paths) 
         }
         late = path.decide(deployment, "approve", by=GRACE)
         assert (late.status_code, late.json()["code"]) == (409, "wrong_state")
+
+
+def test_a_share_of_the_traffic_waits_for_an_approval_and_goes_back_without(paths: Paths) -> None:
+    with paths("gradual") as path:
+        shared = {"version": "1", "weights": {"2": 0.1}}
+        first = path.deploy("next", by=SHARING)
+        path.until(first, "awaiting_approval")
+        assert path.serves == shared
+        assert path.decide(first, "reject", by=GRACE).status_code == 202
+        assert ended(path.done(first)) == ("rejected", "rejected", "restored")
+        assert path.serves == version("1")
+        second = path.deploy("next", by=SHARING)
+        path.until(second, "awaiting_approval")
+        assert path.serves == shared
+        assert path.decide(second, "approve", by=GRACE).status_code == 202
+        assert path.done(second)["status"] == "succeeded"
+        assert path.serves == version("2")
 
 
 def test_who_asked_a_bot_and_the_same_pipeline_cannot_approve(paths: Paths) -> None:

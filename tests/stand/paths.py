@@ -37,6 +37,12 @@ GRACE: Final[Claims] = {
 }
 """Somebody who may approve, in a pipeline of their own."""
 
+LIMITED: Final[Claims] = {"project_id": "4720"}
+"""A job whose rule allows five deployments in an hour."""
+
+SHARING: Final[Claims] = {"project_id": "4721"}
+"""A job whose releases get a fifth of the traffic without an approval."""
+
 HOLDER: Final[Claims] = {"project_id": "4712"}
 """Somebody who may hold the stage `held`."""
 

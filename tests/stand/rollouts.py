@@ -67,11 +67,24 @@ _RULES: Final = """
   - name: paths that people approve
     issuer: stand
     claims: {project_id: "4710", ref_protected: "true", pipeline_source: web}
-    allow: {actions: [approve, reject], functions: [paths-*], stages: [asked, expiring]}
+    allow: {actions: [approve, reject], functions: [paths-*], stages: [asked, expiring, gradual]}
   - name: paths that a bot approves
     issuer: stand
     claims: {project_id: "4711", ref_protected: "true", pipeline_source: web, user_id: "90"}
     allow: {actions: [approve], functions: [paths-*], stages: [asked]}
+  - name: paths within limits
+    issuer: stand
+    claims: {project_id: "4720"}
+    allow: {actions: [deploy, abort], functions: [paths-*], stages: [at-once]}
+    limits:
+      per_hour: 5
+      per_day: 20
+      hours: {zone: Europe/Berlin, days: [mon, tue, wed, thu, fri, sat, sun], from: "00:00", to: "24:00"}
+  - name: paths with a share
+    issuer: stand
+    claims: {project_id: "4721"}
+    allow: {actions: [deploy, abort], functions: [paths-*], stages: [gradual]}
+    limits: {unapproved_percent: 20}
   - name: paths on hold
     issuer: stand
     claims: {project_id: "4712"}
