@@ -143,7 +143,11 @@ def entered(stand: Stand, names: Names, credentials: Credentials) -> Credentials
     found = {}
     for name, more in (("session", {"Policy": narrow}), ("target", {})):
         answer = sts.assume_role(
-            RoleArn=names.role_arn("target"), RoleSessionName="test", ExternalId=names.external_id, **more
+            RoleArn=names.role_arn("target"),
+            RoleSessionName="test",
+            ExternalId=names.external_id,
+            SourceIdentity="probe",
+            **more,
         )["Credentials"]
         found[name] = {
             "access_key": answer["AccessKeyId"],
@@ -241,10 +245,13 @@ NOBODY: dict[str, Try] = {
         RoleArn=n.role_arn("deployer"), RoleSessionName="probe"
     ),
     "enter the target with a guess": lambda c, n: c("sts").assume_role(
-        RoleArn=n.role_arn("target"), RoleSessionName="probe", ExternalId="guess"
+        RoleArn=n.role_arn("target"), RoleSessionName="probe", ExternalId="guess", SourceIdentity="probe"
     ),
     "enter the target with no external id": lambda c, n: c("sts").assume_role(
-        RoleArn=n.role_arn("target"), RoleSessionName="probe"
+        RoleArn=n.role_arn("target"), RoleSessionName="probe", SourceIdentity="probe"
+    ),
+    "enter the target for nobody": lambda c, n: c("sts").assume_role(
+        RoleArn=n.role_arn("target"), RoleSessionName="probe", ExternalId=n.external_id
     ),
     "delete an artifact": lambda c, n: c("s3").delete_object(Bucket=n.bucket, Key="orders-x/0.zip"),
     "delete an artifact's version": lambda c, n: c("s3").delete_object(
@@ -382,7 +389,10 @@ ANSWER: dict[str, Try] = {
 }
 ENTER: dict[str, Try] = {
     "enter the target": lambda c, n: c("sts").assume_role(
-        RoleArn=n.role_arn("target"), RoleSessionName="probe", ExternalId=n.external_id
+        RoleArn=n.role_arn("target"),
+        RoleSessionName="probe",
+        ExternalId=n.external_id,
+        SourceIdentity="probe",
     ),
 }
 NEIGHBOUR: dict[str, Try] = {

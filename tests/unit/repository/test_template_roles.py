@@ -173,7 +173,10 @@ def test_only_the_deployer_enters_the_target_role_and_with_the_external_id() -> 
     assert all(statement["Principal"] == deployer_role for statement in trust)
     [enter] = [statement for statement in trust if "sts:AssumeRole" in listed(statement["Action"])]
     external_id = properties("DeployerFunction")["Environment"]["Variables"]["SLUICEGATE_EXTERNAL_ID"]
-    assert enter["Condition"] == {"StringEquals": {"sts:ExternalId": external_id}}
+    assert enter["Condition"] == {
+        "StringEquals": {"sts:ExternalId": external_id},
+        "Null": {"sts:SourceIdentity": "false"},  # nobody enters for nobody
+    }
 
 
 def test_the_target_role_deploys_what_the_gate_file_names() -> None:
