@@ -75,4 +75,4 @@ def test_a_change_set_that_was_not_executed_has_no_address() -> None:
 
 def test_make_deploy_ends_with_it() -> None:
     makefile = (ROOT / "Makefile").read_text()
-    assert "sam deploy $(ARGS) && $(BIN)/python -m sluicegate_cli.deployed $(ARGS)\n" in makefile
+    assert "sam deploy $(ARGS) && $(BIN)/python -m sluicegate_cli.deployed $(ARGS) &&" in makefile

@@ -239,7 +239,13 @@ def test_an_alarm_ends_the_wait_and_restores_the_alias_at_once(at: GatewaySimula
 def fires(at: GatewaySimulation, alarm: str, region: str = "eu-central-1") -> list[str]:
     """EventBridge tells the waker."""
     at.cloudwatch.alarms[alarm] = AlarmState.ALARM
-    event = {"account": "111111111111", "region": region, "detail": {"alarmName": alarm}}
+    event = {
+        "source": "aws.cloudwatch",
+        "detail-type": "CloudWatch Alarm State Change",
+        "account": "111111111111",
+        "region": region,
+        "detail": {"alarmName": alarm, "state": {"value": "ALARM"}},
+    }
     woken: list[str] = function("waker").handler(event, None)["woken"]
     return woken
 
