@@ -60,7 +60,9 @@ def people(context: CheckContext) -> list[dict[str, Any]]:
                 what = f"`sso` lists no role of `{org}`: no session there is a person's"
                 context.warning("people", (*at, "iam", i), what)
             sessions.append({"org": org, "session_name": session.session_name})
-            _check_owner(context, (*at, "iam", i), owners, ("session", org, session.session_name), name)
+            _check_owner(
+                context, (*at, "iam", i), owners, ("session", org, session.session_name.casefold()), name
+            )
         if len(users) + len(sessions) < 2:
             what = "one identity alone maps to nothing: list the person's other identities too"
             context.warning("people", at, what)

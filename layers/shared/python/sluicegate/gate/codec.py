@@ -213,7 +213,8 @@ def _principals(document: Document, issuers: Mapping[str, Issuer]) -> Principals
     )
     _unique("person", ((each.name, each) for each in people))
     _unique("user of a person", ((f"{one[1]} of {one[0]}", one) for each in people for one in each.gitlab))
-    _unique("session of a person", ((f"{one[1]} of {one[0]}", one) for each in people for one in each.iam))
+    sessions = (one for each in people for one in each.iam)
+    _unique("session of a person", ((f"{name.casefold()} of {org}", name) for org, name in sessions))
     return Principals(
         sso=frozenset(msgspec.convert(each, SsoRole, from_attributes=True) for each in document.sso),
         people=people,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from sluicegate.gate.rules import Rule
-from sluicegate.oidc.identity import Actor, Identity, Principal
+from sluicegate.oidc.identity import Actor, Identity
 
 CLAIMS: Final = ("account", "principal_id", "principal_type", "role", "session_name", "org")
 """All that rules may read of a principal."""
@@ -77,15 +77,16 @@ class Principals:
         """Return the name under `people` of a GitLab's user."""
         return next((one.name for one in self.people if (issuer, user_id) in one.gitlab), None)
 
-    def person_of_session(self, principal: Principal) -> str | None:
-        """Return the name under `people` of a session. A plain role's session is nobody's."""
-        if principal.principal_type != "sso":
-            return None
-        session = (principal.org, principal.session_name)
-        return next((one.name for one in self.people if session in one.iam), None)
+    def person_of_session(self, org: str, session_name: str) -> str | None:
+        """Return the name under `people` of a person's session, whatever the case of its letters.
 
-
-NOBODY: Final = Principals(frozenset(), (), frozenset(), frozenset())
+        Two names that differ in case alone may be one person's, who must not approve their own request.
+        """
+        session = (org, session_name.casefold())
+        return next(
+            (one.name for one in self.people for org, name in one.iam if (org, name.casefold()) == session),
+            None,
+        )
 
 
 def excess(

@@ -117,13 +117,12 @@ def _ways(gate: Gate, by: Requester) -> _Ways:
     session = None
     if by.principal_type == "sso" and by.org and by.session_name:
         session = (by.org, by.session_name)
-    people = gate.principals.people
     return _Ways(
         user,
         # The same name in other letters is no other person.
         session and (session[0], session[1].casefold()),
-        next((one.name for one in people if user in one.gitlab), None),
-        next((one.name for one in people if session in one.iam), None),
+        gate.principals.person_of_user(*user) if user else None,
+        gate.principals.person_of_session(*session) if session else None,
     )
 
 

@@ -166,9 +166,7 @@ def _rolls_back_its_own(context: Context, acceptance: Acceptance, used: Credenti
 def _kept_identity(acceptance: Acceptance) -> dict[str, Any]:
     """Return the requester and the actions, for the check of the rules in force at the approval."""
     identity = acceptance.identity
-    agent = {"agent": True} if identity.agent else {}
     return {
-        **agent,
         "actions": acceptance.actions,
         "via": identity.via,
         "issuer": identity.issuer,
