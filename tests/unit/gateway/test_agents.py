@@ -130,6 +130,19 @@ def test_its_supersede_ends_nothing_before_the_approval(at: GatewaySimulation) -
     assert at.model.serves("orders", "prod") == ("3", {})
 
 
+def test_no_approved_proposal_ends_a_rollback_that_was_approved_before(at: GatewaySimulation) -> None:
+    served(at, b"1", b"2")
+    back = at.run_until(at.rollback(agent(at)), "awaiting_approval")
+    proposal = at.deploy(artifact(at, b"3"), agent(at), on_busy="supersede")
+    proposal = at.run_until(proposal, "awaiting_approval")
+    at.model.set_state("orders", "1", "Pending")  # it was idle for weeks
+    assert at.decide("approve", back).status == 202
+    assert at.decide("approve", proposal).status == 202
+    at.machine.later(20, lambda: at.model.set_state("orders", "1", "Active"))
+    assert at.finish(proposal).status is Status.SUCCEEDED
+    assert at.now(back).status is Status.SUCCEEDED
+
+
 def test_a_proposal_behind_a_deployment_that_ends_is_next(at: GatewaySimulation) -> None:
     served(at, b"1")
     at.gate = gate(prod=CANARY)

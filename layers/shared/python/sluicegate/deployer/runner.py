@@ -158,7 +158,7 @@ class Runner:
     def _supersede(self, deployment: Deployment, predecessor: str) -> None:
         """End what an approved proposal supersedes, which its acceptance left alone. Repeated until then."""
         holder = self._deployments.get(predecessor)
-        if holder is None or holder.status.final:
+        if holder is None or holder.status.final or _is_on_its_way_back(holder):
             return
         message = f"deployment {deployment.id} supersedes it"
         reason = Reason("superseded", message, {"by": deployment.id})
@@ -200,6 +200,11 @@ class Runner:
         except (ClientError, BotoCoreError) as second:  # a new session was needed
             return _aws_outcome(second, deployment.plan)
         return TransientFailure(error.code, f"Lambda did not find something that was there: {error.message}")
+
+
+def _is_on_its_way_back(deployment: Deployment) -> bool:
+    """Return whether it is a rollback that waits for nobody: maybe a proposal too, approved since."""
+    return deployment.action == "rollback" and (not deployment.plan.proposed or deployment.is_approved)
 
 
 def _lambda_outcome(error: LambdaError, plan: Plan) -> Outcome:
