@@ -240,6 +240,14 @@ def test_the_rollout_stops_at_the_largest_share_and_goes_on_when_somebody_approv
     assert at.model.serves("orders", "prod") == ("2", {})
 
 
+def test_an_approval_between_a_bake_and_the_look_after_it_is_in_time(at: GatewaySimulation) -> None:
+    deployment = at.run_until(baking(at, 20), "baking")
+    at.clock.now += 301
+    assert at.now(deployment).status is Status.BAKING
+    assert at.decide("approve", deployment).status == 202
+    assert at.finish(deployment).status is Status.SUCCEEDED
+
+
 def test_it_goes_back_when_nobody_approves(at: GatewaySimulation) -> None:
     ended = at.finish(baking(at, 20))
     assert (ended.status, ended.outcome) == (Status.ROLLED_BACK, AliasOutcome.RESTORED)

@@ -197,7 +197,8 @@ def _check_open(context: Context, deployment: Deployment) -> None:
         raise conflict("wrong_state", f"the deployment is {deployment.status}: it is too late for that")
     if deployment.approval is not None:
         raise conflict("wrong_state", f"the deployment is {deployment.approval.decision} already")
-    ends = until(deployment)
+    # Of a bake, `until` says when that ends: an approval is not late then, but early.
+    ends = until(deployment) if deployment.status is Status.AWAITING_APPROVAL else None
     if ends is not None and context.clock() >= ends:
         raise conflict("wrong_state", "the time for an approval is over")
 
