@@ -119,6 +119,18 @@ def test_who_is_not_mapped_is_unknown(at: GatewaySimulation, people: list[Json])
     assert approve(at, by_session, person("bob@example.com")).status == 202
 
 
+def test_one_name_in_two_organisations_is_not_two_people(at: GatewaySimulation) -> None:
+    other = {"account": "222222222222", "principal_id": ROLE_ID, "org": "o-another0000"}
+    claims = {"account": ["222222222222"], "session_name": NAMES}
+    there = principal_rule("there", "approve", claims=claims)
+    rollouts = {"prod": Rollout(approval=3_600)}
+    at.gate = gate_of(rollouts, (RELEASERS, BY_SSO, there), sso=[*SSO, other])
+    of_other = {"account": "222222222222", "role_id": ROLE_ID, "org": "o-another0000"}
+    deployment = deploy(at, person())
+    refused(403, "not_allowed", approve, at, deployment, person("Ada@example.com", **of_other))
+    assert approve(at, deployment, person("bob@example.com", **of_other)).status == 202
+
+
 def test_two_users_of_one_person_are_one(at: GatewaySimulation) -> None:
     two = ADA | {"gitlab": [{"issuer": CORP, "user_id": "7"}, {"issuer": CORP, "user_id": "70"}]}
     at.gate = gate(two, BOB)

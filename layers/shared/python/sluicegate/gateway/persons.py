@@ -138,7 +138,9 @@ def _is_listed_agent(gate: Gate, by: Requester) -> bool:
 def _are_the_same(one: _Ways, other: _Ways) -> bool:
     """Return whether they have a user, a session or a name under `people` in common."""
     same_user = one.user is not None and one.user == other.user
-    same_session = one.session is not None and one.session == other.session
+    # Of two organisations too: one name in both does not make two people.
+    names = [each.session[1] for each in (one, other) if each.session is not None]
+    same_session = len(names) == 2 and names[0] == names[1]
     return same_user or same_session or bool(one.names & other.names)
 
 
