@@ -145,6 +145,16 @@ def test_who_is_no_longer_listed_is_no_person(at: GatewaySimulation) -> None:
     assert problem(at.decide, "approve", by_session, at.person("8")).status == 403
 
 
+@pytest.mark.parametrize("changes", [{"role": "deployer"}, {"org": None}, {"org": "o-another0000"}])
+def test_a_session_that_only_seems_to_be_a_persons_has_none_of_their_rules(
+    at: GatewaySimulation, changes: Json
+) -> None:
+    """A person who may assume a plain role that `sso` lists chooses the session's name."""
+    at.gate = gate_of(rules=(RELEASERS, BY_SSO), sso=SSO)
+    assert "sso" in refused(403, "not_allowed", deploy, at, person(**changes))
+    assert deploy(at, person()).requested_by.actor == "person"
+
+
 def test_a_persons_agent_is_that_person_and_approves_nothing(at: GatewaySimulation) -> None:
     proposed = deploy(at, person(), more={"agent": True})
     assert proposed.requested_by.actor == "agent"

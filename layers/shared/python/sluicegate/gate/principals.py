@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from sluicegate.gate.rules import Rule
-from sluicegate.oidc.identity import Actor, Identity
+from sluicegate.oidc.identity import Actor, Identity, Principal
 
 CLAIMS: Final = ("account", "principal_id", "principal_type", "role", "session_name", "org")
 """All that rules may read of a principal."""
@@ -58,6 +58,14 @@ class Principals:
     def is_sso(self, account: str, principal_id: str, org: str | None) -> bool:
         """Return whether the role is one of Identity Center's that the gate file lists."""
         return org is not None and SsoRole(account, principal_id, org) in self.sso
+
+    def is_mistaken(self, principal: Principal) -> bool:
+        """Return whether `sso` lists its role and it is no person: by its name, or by its organisation.
+
+        Rules for persons pin a session's name, which is everybody's choice where the role is a plain one.
+        """
+        listed = {(role.account, role.principal_id) for role in self.sso}
+        return principal.principal_type != "sso" and (principal.account, principal.principal_id) in listed
 
     def actor(self, identity: Identity) -> Actor:
         """Return what kind of caller it is. One listed credential is enough to be an agent."""

@@ -72,7 +72,12 @@ def _signer(principal: Principal) -> Identity:
 
 def _principal(context: Context, request: GatewayRequest) -> Principal:
     try:
-        return read_principal(request.request_context, context.gate.principals.is_sso)
+        principal = read_principal(request.request_context, context.gate.principals.is_sso)
+        if context.gate.principals.is_mistaken(principal):
+            raise RefusedPrincipal(
+                "sso", "the gate file lists this role, but its name or its organisation is not as listed"
+            )
+        return principal
     except RefusedPrincipal as error:
         context.log("request_refused", code="not_allowed", check=error.check, arn=_shown(request))
         raise refused_principal(error.check, error.detail) from None
