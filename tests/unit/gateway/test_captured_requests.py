@@ -108,6 +108,15 @@ def test_a_captured_deploy_finds_what_it_started(at: GatewaySimulation, identity
     assert served(at) == new
 
 
+def test_a_captured_request_that_was_refused_has_its_one_effect_later(at: GatewaySimulation) -> None:
+    captured = deploy(artifact(at, b"one"), idempotency_key=KEY)
+    at.hold()
+    refused(409, "held", send, at, session(), captured)
+    at.ask("DELETE", "/stages/{stage}/hold", at.job(), stage="prod")
+    first = send(at, session(), captured)
+    assert (first.status, send(at, session(), captured).value["id"]) == (202, first.value["id"])
+
+
 def test_a_captured_rollback_goes_back_once(at: GatewaySimulation) -> None:
     versions = [at.finish(at.deploy(artifact(at, code))) for code in (b"1", b"2", b"3")]
     captured = {"action": "rollback", "idempotency_key": KEY}
