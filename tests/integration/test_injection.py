@@ -83,7 +83,7 @@ def test_lines_for_shells_cannot_be_forged(written: Written) -> None:
     assert len(lines) == 1 + len(result["stages"])
     assert {line.count("\t") for line in lines} == {5}
     result, lines = written.get("/whoami")
-    assert len(lines) == len(result["claims"]) + len(result["rules"])
+    assert len(lines) == len(("via", "actor")) + len(result["claims"]) + len(result["rules"])
 
 
 def test_a_refusal_that_repeats_claims_stays_on_its_lines(written: Written) -> None:

@@ -79,8 +79,8 @@ def test_who_asked_a_bot_and_the_same_pipeline_cannot_approve(paths: Paths) -> N
         path.until(deployment, "awaiting_approval")
         for who, detail in (
             ({**GRACE, "user_id": "7", "user_login": "ada"}, "a different person must approve"),
-            ({**GRACE, "user_id": "0"}, "has none"),
-            ({**GRACE, "user_id": None}, "has none"),
+            ({**GRACE, "user_id": "0"}, "this identity is none"),
+            ({**GRACE, "user_id": None}, "this identity is none"),
             (bot, "is a bot"),
             ({**GRACE, "pipeline_id": "574"}, "this pipeline requested"),
             ({**GRACE, "pipeline_source": "push"}, None),

@@ -190,7 +190,9 @@ def _allowed(record: Record | None, settled: State) -> list[State]:
 
     What the record says; between a move and its note in the record, what that one move makes of it.
     """
-    if record is None or record["final"] or record["status"] in _BEFORE:
+    # A version may have a share of the traffic while it waits for an approval.
+    waits_with_traffic = record is not None and record["status"] == "awaiting_approval" and record["weight"]
+    if record is None or record["final"] or (record["status"] in _BEFORE and not waits_with_traffic):
         return [settled]
     now, status = _state(record["current"]), record["status"]
     match status:

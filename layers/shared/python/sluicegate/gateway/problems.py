@@ -134,7 +134,8 @@ def credential_used(use: CredentialUse) -> Problem:
     if use.credential == "session":
         return conflict(
             "session_used",
-            "this session was used for another request to this stage: assume the role again for another one",
+            "this session or access key was used for another request to this stage: assume the role again for"
+            " another one. A user's own key is free again after 13 hours",
         )
     return conflict(
         "token_used",
