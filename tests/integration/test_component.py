@@ -319,7 +319,7 @@ def test_an_endpoint_that_is_away_for_twenty_seconds_is_waited_for(project: Proj
         url = f"http://{HOST}:{way.port}/v1"
         way.down()
         running = project.machine.start(
-            project.job(url=url, zip="stock.zip", strategy="canary:10:15s"), token
+            project.job(url=url, zip="stock.zip", strategy="canary:10:30s"), token
         )
         until(lambda: "retrying in 2 s" in running.read(), running)
         way.up()

@@ -359,7 +359,8 @@ def test_the_guide_s_policies_allow_what_they_are_for(
 
 
 def test_the_guide_s_command_gives_the_template_what_it_needs() -> None:
-    (command,) = re.findall(r"^aws cloudformation deploy (.*?)\n\n", GUIDE, re.S | re.M)
+    command, tags = re.findall(r"^aws cloudformation deploy (.*?)\n(?:\n|```)", GUIDE, re.S | re.M)
+    assert set(re.findall(r"(\w+)=", tags)) <= TEMPLATE["Parameters"].keys()
     given = dict(re.findall(r"(\w+)=([^\s\"]+)", command.split("--parameter-overrides")[1]))
     assert given.pop("ApiArn") == "$API"
     stack = Stack(**{**given, "Issuer": given["Issuer"].lower()})  # its capitals are to be replaced
