@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from threading import Barrier, Lock
+from threading import Barrier
 from typing import Any, cast
 
 import pytest
@@ -13,6 +13,7 @@ from sluicegate.deployment.plan import TrafficStep
 from sluicegate.gate.rollout_settings import Rollout
 from sluicegate.gateway.problems import Problem
 from sluicegate.store.store import Store
+from support.atomic_client import OneAtATime
 from support.gateway_simulation import (
     APPROVERS,
     RELEASERS,
@@ -136,23 +137,6 @@ def test_only_rules_with_a_number_cost_a_call_to_the_table(at: GatewaySimulation
     at.machine.run()
     limit(at, per_hour=10, per_day=10)
     assert calls_of(at, fourth) - without == {"Query": 2}
-
-
-class OneAtATime:
-    """A client whose calls are atomic, as DynamoDB's are and moto's, between threads, are not."""
-
-    def __init__(self, client: Any) -> None:
-        self._client = client
-        self._lock = Lock()
-
-    def __getattr__(self, name: str) -> Any:
-        call = getattr(self._client, name)
-
-        def locked(**arguments: Any) -> Any:
-            with self._lock:
-                return call(**arguments)
-
-        return locked
 
 
 def test_of_fifty_racing_requests_five_begin(at: GatewaySimulation) -> None:

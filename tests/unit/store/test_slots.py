@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from threading import Barrier, Lock
+from threading import Barrier
 from typing import Any, cast
 
 import pytest
@@ -14,6 +14,7 @@ from sluicegate.deployment.durations import seconds
 from sluicegate.store.errors import LimitReached, SlotTaken
 from sluicegate.store.slots import DAY, HOUR, Allowance, Slot
 from sluicegate.store.store import Store
+from support.atomic_client import OneAtATime
 from support.simulation import START, TABLE, Simulation, new_deployment, simulation
 
 SUBJECT = ("project", "https://gitlab.example.com", "4213")
@@ -139,23 +140,6 @@ def test_no_window_has_more_than_the_limit(at: Simulation, most: int, gaps: list
         lifts_at = reached.value.lifts_at
         assert sum(one > lifts_at - AN_HOUR for one in accepted) < limit
         assert sum(one > lifts_at - 1 - AN_HOUR for one in accepted) >= limit
-
-
-class OneAtATime:
-    """A client whose calls are atomic, as DynamoDB's are and moto's, between threads, are not."""
-
-    def __init__(self, client: Any) -> None:
-        self._client = client
-        self._lock = Lock()
-
-    def __getattr__(self, name: str) -> Any:
-        call = getattr(self._client, name)
-
-        def locked(**arguments: Any) -> Any:
-            with self._lock:
-                return call(**arguments)
-
-        return locked
 
 
 @pytest.mark.parametrize("already", [0, 3])

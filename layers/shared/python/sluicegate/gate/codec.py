@@ -51,6 +51,9 @@ from sluicegate.text import clean
 
 MAX_DEPTH = 8
 
+_SIGNED = ("iam", "iam+id_token")
+"""The ways in that have AWS credentials."""
+
 _T = TypeVar("_T")
 
 
@@ -106,7 +109,9 @@ class _Reader:
         functions = tuple(self._function(each, stages) for each in document.functions)
         _check_requirements(stages, functions)
         found = _principals(document, issuers)
-        rules = tuple(_rule(each, issuers, stages, functions, found) for each in document.rules)
+        signed = any(each.via in _SIGNED for each in document.rules)
+        guarded = _guarded(stages, functions) if signed else {}
+        rules = tuple(_rule(each, issuers, stages, found, guarded) for each in document.rules)
         deny = tuple(_deny(each, issuers) for each in document.deny)
         gate = Gate(
             digest=digest,
@@ -270,8 +275,8 @@ def _rule(
     record: RuleRecord,
     issuers: Mapping[str, Issuer],
     stages: Mapping[str, Stage],
-    functions: Collection[FunctionEntry],
     known: Principals,
+    guarded: Mapping[str, str],
 ) -> Rule:
     if record.via != "iam" and "pipeline_source" not in record.claims:
         raise GateError("gate.json: a rule leaves pipeline_source open, which lets forks in")
@@ -294,8 +299,7 @@ def _rule(
     )
     if rule.via != "iam" and not rule.issuer:
         raise GateError(f"gate.json: rule {rule.name!r} has no issuer")
-    if rule.via in ("iam", "iam+id_token"):
-        guarded = _guarded(stages, functions)
+    if rule.via in _SIGNED:
         aged = [name for name, stage in stages.items() if stage.max_age is not None]
         if problem := principals.excess(rule, known.sso, guarded=guarded, aged=aged):
             raise GateError(f"gate.json: rule {rule.name!r} {problem}")
