@@ -14,7 +14,7 @@ import click
 
 from sluicegate_cli.doctor import aws_calls, target_checks
 from sluicegate_cli.doctor.aws_calls import AwsCalls, CouldNotCheck
-from sluicegate_cli.doctor.findings import Finding, Verdict
+from sluicegate_cli.doctor.findings import CheckVerdict, Finding
 from sluicegate_cli.doctor.stack import read_stack
 from sluicegate_gatefile.compile import check, own_function_names
 from sluicegate_gatefile.target_template import TargetStack, stacks
@@ -50,7 +50,7 @@ def lines(connect: Callable[[], AwsCalls], name: str, targets: Mapping[str, Targ
         findings = list(target_checks.of_targets(aws, stack.account, deployer, targets))
     except (CouldNotCheck, click.UsageError) as error:
         return [f"targets: {error}"]
-    marks = {Verdict.OK: "ok", Verdict.UNKNOWN: "not known"}
+    marks = {CheckVerdict.OK: "ok", CheckVerdict.UNKNOWN: "not known"}
     printed = []
     for finding in findings:
         printed.append(f"{finding.check}: {marks.get(finding.verdict, 'no')}: {finding.seen}")

@@ -17,7 +17,7 @@ import sluicegate
 from sluicegate.gate.policy import Gate
 from sluicegate_cli.auth.choosing import ID_TOKEN, OLD_ID_TOKEN, given_id_token
 from sluicegate_cli.doctor.examination import Examination
-from sluicegate_cli.doctor.findings import GATE, Finding, Verdict
+from sluicegate_cli.doctor.findings import GATE, CheckVerdict, Finding
 from sluicegate_cli.exit_codes import ExitCode
 from sluicegate_cli.options import TOKEN_FILE, PatternParam, token_in
 from sluicegate_cli.screen import Screen
@@ -27,10 +27,10 @@ _LOG_TAIL: Final = 1_000_000  # bytes read from the end of a log, where a job's 
 _MIN_SECRET: Final = 16  # characters; a part of the token of this length is never shown
 
 _MARKS: Final = {
-    Verdict.OK: ("✓", "green"),
-    Verdict.WARNING: ("!", "yellow"),
-    Verdict.WRONG: ("✗", "bold red"),
-    Verdict.UNKNOWN: ("?", "dim"),
+    CheckVerdict.OK: ("✓", "green"),
+    CheckVerdict.WARNING: ("!", "yellow"),
+    CheckVerdict.WRONG: ("✗", "bold red"),
+    CheckVerdict.UNKNOWN: ("?", "dim"),
 }
 _FILE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
 _ROLE: Final = PatternParam(
@@ -183,7 +183,7 @@ def command(
         findings += found
     findings = _without(given or "", list(dict.fromkeys(findings)))
     _show(screen, findings, report)
-    wrong = any(finding.verdict is Verdict.WRONG for finding in findings)
+    wrong = any(finding.verdict is CheckVerdict.WRONG for finding in findings)
     if interrupted:
         ctx.exit(INTERRUPTED)
     ctx.exit(ExitCode.NOT_DEPLOYED if wrong else ExitCode.OK)
@@ -268,7 +268,7 @@ def _of_target(name: str, stack_name: str, gate: Gate | None, error: Finding | N
     try:
         return list(target_checks.of_own_account(aws, targets[name]))
     except aws_calls.CouldNotCheck as problem:
-        verdict = Verdict.WRONG if isinstance(problem, aws_calls.NoAccess) else Verdict.UNKNOWN
+        verdict = CheckVerdict.WRONG if isinstance(problem, aws_calls.NoAccess) else CheckVerdict.UNKNOWN
         return [Finding(target_checks.ACCOUNT, verdict, problem.seen, problem.change)]
 
 
@@ -301,7 +301,7 @@ def _of_log(path: Path) -> list[Finding]:
         while chunk := file.read(_LOG_TAIL):
             tail = (tail + chunk)[-_LOG_TAIL:]
     found = job_log.of_log(tail.decode("utf-8", "replace"))
-    return found or [Finding("the job's log", Verdict.UNKNOWN, "it contains no error of Sluicegate")]
+    return found or [Finding("the job's log", CheckVerdict.UNKNOWN, "it contains no error of Sluicegate")]
 
 
 def _gate(screen: Screen, file: Path | None, *, stack_name: str) -> tuple[Gate | None, Finding | None]:
@@ -317,7 +317,7 @@ def _gate(screen: Screen, file: Path | None, *, stack_name: str) -> tuple[Gate |
         return report.gate, None
     first = next((str(found) for found in report.diagnostics if found.severity == "error"), str(path))
     change = f"Fix the errors that `sluicegate check {path}` lists."
-    return None, Finding(GATE, Verdict.WRONG, f"the gate file has errors: {first}", change)
+    return None, Finding(GATE, CheckVerdict.WRONG, f"the gate file has errors: {first}", change)
 
 
 def _without(given: str, findings: Sequence[Finding]) -> list[Finding]:
@@ -347,7 +347,7 @@ def _show(screen: Screen, findings: Sequence[Finding], report: Mapping[str, Any]
     screen.line("")
     wrong, warned = (
         sum(finding.verdict is verdict for finding in findings)
-        for verdict in (Verdict.WRONG, Verdict.WARNING)
+        for verdict in (CheckVerdict.WRONG, CheckVerdict.WARNING)
     )
     warnings = f"; {warned} to review" if warned else ""
     if wrong:

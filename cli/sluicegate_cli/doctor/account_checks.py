@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from sluicegate_cli.doctor.aws_calls import AwsCalls
-from sluicegate_cli.doctor.findings import Finding, Verdict
+from sluicegate_cli.doctor.findings import CheckVerdict, Finding
 from sluicegate_cli.doctor.stack import DeployedStack
 
 CONCURRENCY: Final = "concurrency suffices"
@@ -29,16 +29,18 @@ def concurrency(aws: AwsCalls, stack: DeployedStack) -> Iterator[Finding]:
     ask = "Ask AWS for 1,000: Service Quotas, Lambda, Concurrent executions (L-B99A9384). It is free."
     if stopped := [name for name, count in reserved.items() if count == 0]:
         change = "Set its concurrency again (`aws lambda put-function-concurrency`), or run `make deploy`."
-        yield Finding(CONCURRENCY, Verdict.WRONG, f"{', '.join(stopped)} may not run: 0 is reserved", change)
+        yield Finding(
+            CONCURRENCY, CheckVerdict.WRONG, f"{', '.join(stopped)} may not run: 0 is reserved", change
+        )
     elif total and unreserved < MIN_UNRESERVED:
         change = f"Lower the reservations of this or another stack. {ask}"
         seen = f"{facts}: AWS wants {MIN_UNRESERVED} unreserved"
-        yield Finding(CONCURRENCY, Verdict.WARNING, seen, change)
+        yield Finding(CONCURRENCY, CheckVerdict.WARNING, seen, change)
     elif limit < _SMALL:
         seen = f"{facts}: everything in the account shares {limit}, so a few waiting jobs can fill it"
-        yield Finding(CONCURRENCY, Verdict.WARNING, seen, ask)
+        yield Finding(CONCURRENCY, CheckVerdict.WARNING, seen, ask)
     else:
-        yield Finding(CONCURRENCY, Verdict.OK, facts)
+        yield Finding(CONCURRENCY, CheckVerdict.OK, facts)
 
 
 def _reserved(aws: AwsCalls, stack: DeployedStack) -> dict[str, int]:
@@ -62,9 +64,9 @@ def storage(aws: AwsCalls, _: DeployedStack) -> Iterator[Finding]:
     seen = f"{used / _GB:.1f} of {limit / _GB:.0f} GB are used, by all versions and layers of the region"
     if limit and used / limit > _FULL:
         change = "Delete versions that no alias serves, or ask AWS for more: Service Quotas, Lambda."
-        yield Finding(STORAGE, Verdict.WARNING, seen, change)
+        yield Finding(STORAGE, CheckVerdict.WARNING, seen, change)
     else:
-        yield Finding(STORAGE, Verdict.OK, seen)
+        yield Finding(STORAGE, CheckVerdict.OK, seen)
 
 
 def log_role(aws: AwsCalls, stack: DeployedStack) -> Iterator[Finding]:
@@ -73,7 +75,7 @@ def log_role(aws: AwsCalls, stack: DeployedStack) -> Iterator[Finding]:
     if not arn:
         change = "Run `make deploy ARGS='--parameter-overrides ApiGatewayLogRole=create'`."
         seen = "API Gateway has no role for logs in this region, so the API's access log stays empty"
-        yield Finding(LOG_ROLE, Verdict.WARNING, seen, change)
+        yield Finding(LOG_ROLE, CheckVerdict.WARNING, seen, change)
         return
     name = arn.rpartition("/")[2]
     if aws.find("iam", "GetRole", RoleName=name) is None:
@@ -81,9 +83,9 @@ def log_role(aws: AwsCalls, stack: DeployedStack) -> Iterator[Finding]:
             "Let API Gateway's settings name a role that exists, or deploy with ApiGatewayLogRole=create."
         )
         yield Finding(
-            LOG_ROLE, Verdict.WARNING, f"API Gateway's role for logs, {name}, does not exist", change
+            LOG_ROLE, CheckVerdict.WARNING, f"API Gateway's role for logs, {name}, does not exist", change
         )
         return
     own = stack.resource("ApiGatewayLogWriter")
     whose = "this stack's" if own and own.physical == name else "not this stack's, which is fine"
-    yield Finding(LOG_ROLE, Verdict.OK, f"it writes them with the role {name} ({whose})")
+    yield Finding(LOG_ROLE, CheckVerdict.OK, f"it writes them with the role {name} ({whose})")

@@ -18,8 +18,8 @@ from sluicegate_cli.doctor.findings import (
     REQUEST,
     ROTATION,
     RULES,
+    CheckVerdict,
     Finding,
-    Verdict,
 )
 from sluicegate_cli.doctor.rule_checks import named, no_rule
 from sluicegate_cli.doctor.token_checks import ASK, UnverifiedToken
@@ -144,15 +144,15 @@ def of_problem(document: Mapping[str, Any], token: UnverifiedToken | None = None
         change = (
             "If AWS cannot reach that GitLab, add its keys to the gate file (`jwks: FILE`). Else retry later."
         )
-        return Finding(ROTATION, Verdict.WRONG, "the API cannot fetch GitLab's keys", change)
+        return Finding(ROTATION, CheckVerdict.WRONG, "the API cannot fetch GitLab's keys", change)
     if code == "unavailable" and "gate file" in detail:
         change = "Run `sluicegate check` and `make deploy` with the version of Sluicegate that is deployed."
-        return Finding(API, Verdict.WRONG, f"the API denies everything: {detail}", change)
+        return Finding(API, CheckVerdict.WRONG, f"the API denies everything: {detail}", change)
     if code == "unprocessable" and "`functions`" in detail:
         change = "Add the function to `functions` in the gate file and deploy it."
     if deployment := _text(document.get("deployment")):
         detail += f" ({deployment})"
-    return Finding(check, Verdict.WRONG, f"the API rejects it as {code}: {detail}", change)
+    return Finding(check, CheckVerdict.WRONG, f"the API rejects it as {code}: {detail}", change)
 
 
 def _of_refusal(document: Mapping[str, Any], detail: str, token: UnverifiedToken | None) -> Finding:
@@ -160,29 +160,34 @@ def _of_refusal(document: Mapping[str, Any], detail: str, token: UnverifiedToken
     check, change = _OF_CHECK.get(name, (FORM, ASK))
     if token is not None and name == "iss":
         seen = f"`iss` is {token.issuer}, which is not an issuer in the API's gate file"
-        return Finding(check, Verdict.WRONG, seen, f"Set exactly `url: {token.issuer}` there, and deploy it.")
+        return Finding(
+            check, CheckVerdict.WRONG, seen, f"Set exactly `url: {token.issuer}` there, and deploy it."
+        )
     if token is not None and name == "aud":
         seen = f"`aud` is {_text(token.claims.get('aud'))}, which is not the audience in the API's gate file"
-        return Finding(check, Verdict.WRONG, seen, change)
+        return Finding(check, CheckVerdict.WRONG, seen, change)
     if name == "kid" and "key set" in detail:
         change = "Fetch the gate file's `jwks` file again (GITLAB/oauth/discovery/keys) and deploy it."
     if name == "exp" and "31 days" in detail:
         change = "Give the job a `timeout` below 31 days: its token is valid for that long."
-    return Finding(check, Verdict.WRONG, f"the API rejects the token: {detail}", change)
+    return Finding(check, CheckVerdict.WRONG, f"the API rejects the token: {detail}", change)
 
 
 def _of_denial(document: Mapping[str, Any], detail: str) -> Finding:
     if "before Sluicegate was asked" in detail:
         change = "Allow this network in the API's resource policy or web ACL."
-        return Finding(API, Verdict.WRONG, f"the API rejects this caller: {detail}", change)
+        return Finding(API, CheckVerdict.WRONG, f"the API rejects this caller: {detail}", change)
     if "denies this" in detail:
         change = (
             "If this is not intended, remove the entry for this job from `deny`, and deploy the gate file."
         )
-        return Finding(RULES, Verdict.WRONG, detail, change)
+        return Finding(RULES, CheckVerdict.WRONG, detail, change)
     if not detail.startswith("no rule allows"):  # approvals: who may not, and why
         return Finding(
-            RULES, Verdict.WRONG, detail, "Ask a person whom a rule permits to do this, in another pipeline."
+            RULES,
+            CheckVerdict.WRONG,
+            detail,
+            "Ask a person whom a rule permits to do this, in another pipeline.",
         )
     return no_rule(detail, list(_nearest(document)), None)
 
@@ -204,24 +209,24 @@ def of_unexpected(document: Mapping[str, Any], url: str = "") -> Finding:
     detail, status = _text(document.get("detail")), document.get("status")
     ending = "Use the stack's output `Endpoint` as the address, up to and including /v1."
     if document.get("code") == "unreachable":
-        return Finding(API, Verdict.WRONG, detail or "the API could not be reached", _reach(detail))
+        return Finding(API, CheckVerdict.WRONG, detail or "the API could not be reached", _reach(detail))
     if status == 407:
         change = "Add the proxy's credentials to HTTPS_PROXY, or the API's host to NO_PROXY."
-        return Finding(API, Verdict.WRONG, "a proxy in between requires its own credentials", change)
+        return Finding(API, CheckVerdict.WRONG, "a proxy in between requires its own credentials", change)
     if isinstance(status, int) and 300 <= status < 400:
         seen = "the address redirects elsewhere, and no token is sent there"
-        return Finding(API, Verdict.WRONG, f"{seen}: {detail}", ending)
+        return Finding(API, CheckVerdict.WRONG, f"{seen}: {detail}", ending)
     if status in (403, 404):
         lacks = "" if not url or urlsplit(url).path.endswith("/v1") else ", and it does not end with /v1"
         seen = f"there is no Sluicegate at this address{lacks}: {detail}"
-        return Finding(API, Verdict.WRONG, seen, ending)
+        return Finding(API, CheckVerdict.WRONG, seen, ending)
     if isinstance(status, int) and status >= 500:
         change = (
             "Retry a little later. If it fails again, see the stack's alarms, and proxies before the API."
         )
-        return Finding(API, Verdict.WRONG, detail, change)
+        return Finding(API, CheckVerdict.WRONG, detail, change)
     seen = f"the response is not Sluicegate's, but another server's or a proxy's page: {detail}"
-    return Finding(API, Verdict.WRONG, seen, ending)
+    return Finding(API, CheckVerdict.WRONG, seen, ending)
 
 
 def _reach(detail: str) -> str:
@@ -238,14 +243,14 @@ def of_health(document: Mapping[str, Any], url: str) -> Finding:
     version = _text(document.get("version"))
     if not version or document.get("status") != "ok":
         return of_unexpected({"status": 200, "detail": "it responds with other JSON"}, url)
-    return Finding(API, Verdict.OK, f"{url} is Sluicegate {version}")
+    return Finding(API, CheckVerdict.OK, f"{url} is Sluicegate {version}")
 
 
 def of_health_error(document: Mapping[str, Any], url: str) -> Finding:
     """Explain an error of `GET /health`, which can only concern the address or the API itself."""
     if document.get("code") in ("not_found", "invalid_token", "invalid_request"):
         change = "The address must end with /v1."
-        return Finding(API, Verdict.WRONG, "this is Sluicegate, but the address is not its root", change)
+        return Finding(API, CheckVerdict.WRONG, "this is Sluicegate, but the address is not its root", change)
     if document.get("code") == "unexpected_answer":
         return of_unexpected(document, url)
     return of_problem(document)
@@ -255,19 +260,19 @@ def of_address(url: str, error: str) -> Finding:
     """Explain an address to which no token may be sent."""
     if not url:
         change = "Set SLUICEGATE_URL to the stack's output `Endpoint`."
-        return Finding(API, Verdict.WRONG, "the address is empty", change)
+        return Finding(API, CheckVerdict.WRONG, "the address is empty", change)
     if "$" in url:
         change = "Let a shell expand it, and set it for this job."
-        return Finding(API, Verdict.WRONG, "the address is a variable's name, not its value", change)
+        return Finding(API, CheckVerdict.WRONG, "the address is a variable's name, not its value", change)
     if url.startswith("http://"):
         seen = "the address is http: a token would be sent unencrypted"
-        return Finding(API, Verdict.WRONG, seen, "Use https:// instead.")
+        return Finding(API, CheckVerdict.WRONG, seen, "Use https:// instead.")
     if "://" not in url:
         return Finding(
-            API, Verdict.WRONG, "the address does not start with https://", "Add https:// in front."
+            API, CheckVerdict.WRONG, "the address does not start with https://", "Add https:// in front."
         )
     change = "Use the stack's output `Endpoint`, up to and including /v1, without anything around it."
-    return Finding(API, Verdict.WRONG, error, change)
+    return Finding(API, CheckVerdict.WRONG, error, change)
 
 
 # Rules
@@ -285,14 +290,14 @@ def of_whoami(identity: Mapping[str, Any]) -> Finding:
         for rule in rules
     )
     return Finding(
-        RULES, Verdict.OK, f"{'these rules match' if len(rules) > 1 else 'this rule matches'}: {granted}"
+        RULES, CheckVerdict.OK, f"{'these rules match' if len(rules) > 1 else 'this rule matches'}: {granted}"
     )
 
 
 def of_dry_run(document: Mapping[str, Any], function: str, stage: str) -> Finding:
     """Interpret a dry run with an unknown artifact: only an authorized caller gets that error."""
     if document.get("code") == "unprocessable" and "no artifact" in _text(document.get("detail")):
-        return Finding(RULES, Verdict.OK, f"this job may deploy {function} in {stage}")
+        return Finding(RULES, CheckVerdict.OK, f"this job may deploy {function} in {stage}")
     return of_problem(document)
 
 
@@ -302,18 +307,18 @@ def of_dry_run(document: Mapping[str, Any], function: str, stage: str) -> Findin
 def accepted_by_api(local: Iterable[Finding]) -> Iterator[Finding]:
     """Adjust the local findings for a token that the API accepts."""
     for finding in local:
-        if finding.verdict is Verdict.UNKNOWN:
+        if finding.verdict is CheckVerdict.UNKNOWN:
             if finding.check in (ISSUER, AUDIENCE):
-                yield Finding(finding.check, Verdict.OK, f"{finding.seen}, and the API accepts it")
-        elif finding.verdict is Verdict.WRONG and finding.compared:
+                yield Finding(finding.check, CheckVerdict.OK, f"{finding.seen}, and the API accepts it")
+        elif finding.verdict is CheckVerdict.WRONG and finding.compared:
             seen = (
                 f"{finding.seen}; but the API accepts it, so it runs a different gate file from the local one"
             )
             change = _DEPLOY_GATE_FILE
-            yield Finding(finding.check, Verdict.WARNING, seen, change)
-        elif finding.verdict is Verdict.WRONG:
+            yield Finding(finding.check, CheckVerdict.WARNING, seen, change)
+        elif finding.verdict is CheckVerdict.WRONG:
             seen = f"{finding.seen}; but the API accepts it"
-            yield Finding(finding.check, Verdict.WARNING, seen, _CHECK_HERE)
+            yield Finding(finding.check, CheckVerdict.WARNING, seen, _CHECK_HERE)
         else:
             yield finding
 
@@ -323,22 +328,22 @@ def rejected_by_api(local: Sequence[Finding], refusal: Finding) -> list[Finding]
     if refusal.check not in OF_TOKEN:
         return [*local, refusal]
     alike = [finding for finding in local if finding.check == refusal.check]
-    if any(finding.verdict is Verdict.WRONG for finding in alike):
+    if any(finding.verdict is CheckVerdict.WRONG for finding in alike):
         # The local finding is more specific: it knows the token, and what it was compared with.
         return [_with_issuer(refusal, finding) for finding in local]
-    if any(finding.verdict is Verdict.OK and finding.compared for finding in alike):
+    if any(finding.verdict is CheckVerdict.OK and finding.compared for finding in alike):
         seen = f"{refusal.seen}; the local gate file accepts it, so the API runs another one"
         change = _DEPLOY_GATE_FILE
-        refusal = Finding(refusal.check, Verdict.WRONG, seen, change)
+        refusal = Finding(refusal.check, CheckVerdict.WRONG, seen, change)
     others = [_with_issuer(refusal, finding) for finding in local if finding.check != refusal.check]
     return sorted([*others, refusal], key=lambda finding: OF_TOKEN.index(finding.check))
 
 
 def _with_issuer(refusal: Finding, finding: Finding) -> Finding:
     """Confirm the issuer if the API rejected a later check: it checks the issuer first."""
-    unknown = finding.check == ISSUER and finding.verdict is Verdict.UNKNOWN
+    unknown = finding.check == ISSUER and finding.verdict is CheckVerdict.UNKNOWN
     if unknown and refusal.check in (AUDIENCE, ROTATION):
-        return Finding(ISSUER, Verdict.OK, f"{finding.seen}, and the API knows it")
+        return Finding(ISSUER, CheckVerdict.OK, f"{finding.seen}, and the API knows it")
     return finding
 
 
@@ -362,7 +367,7 @@ def other_rules(identity: Mapping[str, Any], here: Sequence[Rule]) -> Finding | 
     differing = sorted({rule[0] for rule in theirs ^ ours})
     seen = f"the API runs a different gate file from the local one: {named(differing)} differ for this job"
     change = _DEPLOY_GATE_FILE
-    return Finding(GATE, Verdict.WARNING, seen, change)
+    return Finding(GATE, CheckVerdict.WARNING, seen, change)
 
 
 def _text(value: object) -> str:

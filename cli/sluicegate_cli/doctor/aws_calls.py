@@ -11,7 +11,7 @@ from typing import Any, Final
 import click
 
 from sluicegate.text import clean
-from sluicegate_cli.doctor.findings import Finding, Verdict
+from sluicegate_cli.doctor.findings import CheckVerdict, Finding
 
 _DENIED: Final = frozenset(
     {
@@ -177,7 +177,7 @@ def looked(check: str, look: Callable[[], Iterator[Finding]]) -> Iterator[Findin
     except NoAccess:
         raise
     except CouldNotCheck as error:
-        yield Finding(check, Verdict.UNKNOWN, error.seen, error.change)
+        yield Finding(check, CheckVerdict.UNKNOWN, error.seen, error.change)
 
 
 def _of_answer(service: str, operation: str, error: Any) -> CouldNotCheck:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from sluicegate_cli.doctor.aws_calls import connect
-from sluicegate_cli.doctor.findings import Finding, Verdict
+from sluicegate_cli.doctor.findings import CheckVerdict, Finding
 
 FOUND: Final = "the function exists"
 ALIASED: Final = "all callers use an alias"
@@ -35,7 +35,7 @@ def examine(function: str, region: str | None) -> list[Finding]:
 def look(lambda_: Any, cloudwatch: Any, function: str) -> list[Finding]:
     """Check one function in the clients' region."""
     there = _found(lambda_, function)
-    if there.verdict is not Verdict.OK:
+    if there.verdict is not CheckVerdict.OK:
         return [there]
     found = [there]
     found += _looked(lambda: _triggers(lambda_, function), ALIASED)
@@ -54,11 +54,13 @@ def _found(lambda_: Any, function: str) -> Finding:
     except (BotoCoreError, ClientError) as error:
         calls = "docs/guides/troubleshooting.md lists the calls"
         change = f"Use credentials that may read it (AWS_PROFILE): {calls}."
-        return Finding(FOUND, Verdict.UNKNOWN, f"AWS did not allow or answer the request: {error}", change)
+        return Finding(
+            FOUND, CheckVerdict.UNKNOWN, f"AWS did not allow or answer the request: {error}", change
+        )
     if known is None:
         change = "Correct the name, or use its --region and credentials of its account."
-        return Finding(FOUND, Verdict.WRONG, f"there is no function {function} in {region}", change)
-    return Finding(FOUND, Verdict.OK, f"{function} is in {region}")
+        return Finding(FOUND, CheckVerdict.WRONG, f"there is no function {function} in {region}", change)
+    return Finding(FOUND, CheckVerdict.OK, f"{function} is in {region}")
 
 
 def _looked(look: Callable[[], Iterator[Finding]], check: str) -> list[Finding]:
@@ -68,7 +70,9 @@ def _looked(look: Callable[[], Iterator[Finding]], check: str) -> list[Finding]:
     try:
         found.extend(look())
     except (BotoCoreError, ClientError) as error:
-        found.append(Finding(check, Verdict.UNKNOWN, f"AWS did not allow or answer the request: {error}"))
+        found.append(
+            Finding(check, CheckVerdict.UNKNOWN, f"AWS did not allow or answer the request: {error}")
+        )
     return found
 
 
@@ -86,7 +90,7 @@ def _triggers(lambda_: Any, function: str) -> Iterator[Finding]:
         change = f"If something invokes it this way: {_POINT[0].lower()}{_POINT[1:]}"
         yield Finding(
             ALIASED,
-            Verdict.WARNING,
+            CheckVerdict.WARNING,
             f"{_principal(statement)} may invoke {function} without an alias",
             change,
         )
@@ -95,9 +99,9 @@ def _triggers(lambda_: Any, function: str) -> Iterator[Finding]:
         change = (
             "Create a URL of the alias instead (CreateFunctionUrlConfig with Qualifier), for callers to use."
         )
-        yield Finding(ALIASED, Verdict.WRONG, f"{function} has a URL without an alias", change)
+        yield Finding(ALIASED, CheckVerdict.WRONG, f"{function} has a URL without an alias", change)
     if not found:
-        yield Finding(ALIASED, Verdict.OK, f"no event source, permission or URL names {function} itself")
+        yield Finding(ALIASED, CheckVerdict.OK, f"no event source, permission or URL names {function} itself")
 
 
 def _mappings(lambda_: Any, function: str) -> Iterator[Mapping[str, Any]]:
@@ -123,11 +127,11 @@ def _of_mapping(mapping: Mapping[str, Any], function: str) -> Finding:
     qualifier = _qualifier(mapping["FunctionArn"])
     if mapping.get("State") in ("Disabled", "Disabling"):
         seen = f"{source} would invoke {function} without an alias, but is disabled"
-        return Finding(ALIASED, Verdict.WARNING, seen, _POINT)
+        return Finding(ALIASED, CheckVerdict.WARNING, seen, _POINT)
     if qualifier is not None and qualifier.isdecimal():
         seen = f"{source} invokes version {qualifier} of {function}, which no deployment moves"
-        return Finding(ALIASED, Verdict.WARNING, seen, _POINT)
-    return Finding(ALIASED, Verdict.WRONG, f"{source} invokes {function} without an alias", _POINT)
+        return Finding(ALIASED, CheckVerdict.WARNING, seen, _POINT)
+    return Finding(ALIASED, CheckVerdict.WRONG, f"{source} invokes {function} without an alias", _POINT)
 
 
 def _qualifier(arn: str) -> str | None:
@@ -195,17 +199,19 @@ def _requests(lambda_: Any, cloudwatch: Any, function: str) -> Iterator[Finding]
     if past > 0 and not by_resource:
         change = "Check the callers: a caller without an alias gets `$LATEST`."
         seen = f"{past} requests came in the last day, and CloudWatch counts none of them by alias"
-        yield Finding(ALIASED, Verdict.WARNING, seen, change)
+        yield Finding(ALIASED, CheckVerdict.WARNING, seen, change)
     elif past > 0:
         change = "Find the callers in CloudTrail's data events of the function, and let them use the alias."
         seen = f"{past} of {round(total)} requests in the last day bypassed every alias"
-        yield Finding(ALIASED, Verdict.WRONG, seen, change)
+        yield Finding(ALIASED, CheckVerdict.WRONG, seen, change)
     elif total:
         yield Finding(
-            ALIASED, Verdict.OK, f"all {round(total)} requests of the last day named an alias or a version"
+            ALIASED,
+            CheckVerdict.OK,
+            f"all {round(total)} requests of the last day named an alias or a version",
         )
     else:
-        yield Finding(ALIASED, Verdict.OK, "there was no request in the last day")
+        yield Finding(ALIASED, CheckVerdict.OK, "there was no request in the last day")
 
 
 def _sums(cloudwatch: Any, function: str, resources: list[str | None]) -> list[float]:
@@ -255,7 +261,7 @@ def _weights(lambda_: Any, function: str) -> Iterator[Finding]:
     aliases = _aliases(lambda_, function)
     if not aliases:
         seen = f"{function} has no alias yet; the first deployment creates it, all at once"
-        yield Finding(WEIGHTS, Verdict.OK, seen)
+        yield Finding(WEIGHTS, CheckVerdict.OK, seen)
     for alias in aliases:
         name, version = alias["Name"], alias["FunctionVersion"]
         if version == "$LATEST":
@@ -271,9 +277,9 @@ def _weights(lambda_: Any, function: str) -> Iterator[Finding]:
             seen = f"$LATEST has another {differing} than version {version}, which alias {name} serves"
             change = _ONCE
         else:
-            yield Finding(WEIGHTS, Verdict.OK, f"alias {name} can split its traffic with a new version")
+            yield Finding(WEIGHTS, CheckVerdict.OK, f"alias {name} can split its traffic with a new version")
             continue
-        yield Finding(WEIGHTS, Verdict.WARNING, seen, change)
+        yield Finding(WEIGHTS, CheckVerdict.WARNING, seen, change)
 
 
 def _settings(lambda_: Any, function: str, version: str) -> dict[str, str | None]:

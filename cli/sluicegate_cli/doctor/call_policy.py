@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from sluicegate_cli.doctor.findings import Finding, Verdict
+from sluicegate_cli.doctor.findings import CheckVerdict, Finding
 from sluicegate_cli.doctor.trust_policy import listed
 
 CALLS: Final = "the role may call what it needs only"
@@ -35,11 +35,11 @@ def of_permissions(documents: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
     ]
     found = list(_of_statements(statements))
     yield from found
-    if any(one.verdict is Verdict.OK for one in found):
+    if any(one.verdict is CheckVerdict.OK for one in found):
         return
     if not found:
         seen = "no statement allows execute-api:Invoke: the role cannot call the API"
-        yield Finding(CALLS, Verdict.WRONG, seen, f"Allow it on {_NEEDED}.")
+        yield Finding(CALLS, CheckVerdict.WRONG, seen, f"Allow it on {_NEEDED}.")
 
 
 def _of_statements(statements: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
@@ -50,19 +50,19 @@ def _of_statements(statements: Sequence[Mapping[str, Any]]) -> Iterator[Finding]
         if "NotAction" in statement or "*" in actions:
             wide = True
             seen = "a statement allows every action, or all but some, of every service"
-            yield Finding(CALLS, Verdict.WRONG, seen, f"Allow execute-api:Invoke alone, on {_NEEDED}.")
+            yield Finding(CALLS, CheckVerdict.WRONG, seen, f"Allow execute-api:Invoke alone, on {_NEEDED}.")
             continue
         others = sorted(action for action in actions if not action.startswith("execute-api:"))
         if others:
             wide = True
             seen = f"it also allows {', '.join(others[:5])}{' and more' if len(others) > 5 else ''}"
-            yield Finding(CALLS, Verdict.WARNING, seen, "Use another role for that: jobs hold this one.")
+            yield Finding(CALLS, CheckVerdict.WARNING, seen, "Use another role for that: jobs hold this one.")
         if not any(matches(action, _INVOKE) for action in actions):
             continue
         if "NotResource" in statement:
             wide = True
             seen = "it may call every API but some (NotResource)"
-            yield Finding(CALLS, Verdict.WRONG, seen, f"Name the resources: {_NEEDED}.")
+            yield Finding(CALLS, CheckVerdict.WRONG, seen, f"Name the resources: {_NEEDED}.")
             continue
         invoked += map(str, listed(statement.get("Resource")))
     for resource in invoked:
@@ -70,7 +70,9 @@ def _of_statements(statements: Sequence[Mapping[str, Any]]) -> Iterator[Finding]
             wide = True
             yield finding
     if invoked and not wide:
-        yield Finding(CALLS, Verdict.OK, f"{len(invoked)} resources of execute-api, none of them a decision")
+        yield Finding(
+            CALLS, CheckVerdict.OK, f"{len(invoked)} resources of execute-api, none of them a decision"
+        )
 
 
 def _of_resource(resource: str) -> Finding | None:
@@ -79,14 +81,14 @@ def _of_resource(resource: str) -> Finding | None:
     api, _, call = (parts[5] if len(parts) == 6 else "*").partition("/")
     if resource == "*" or api == "*" or (len(parts) == 6 and "*" in (parts[3], parts[4])):
         seen = f"{resource} lets it call every API"
-        return Finding(CALLS, Verdict.WRONG, seen, f"Name the API and its methods: {_NEEDED}.")
+        return Finding(CALLS, CheckVerdict.WRONG, seen, f"Name the API and its methods: {_NEEDED}.")
     # A wildcard in the place of the stage runs on over method and path.
     taken = [what for method, what in _DECISIONS.items() if matches(call, f"v1/{method}")]
     if not taken:
         return None
     crossing = "its * also stands for /, and so " if call.endswith("/*") else ""
     seen = f"{resource}: {crossing}it takes {', '.join(taken)} too"
-    return Finding(CALLS, Verdict.WARNING, seen, f"Name the methods that jobs need: {_NEEDED}.")
+    return Finding(CALLS, CheckVerdict.WARNING, seen, f"Name the methods that jobs need: {_NEEDED}.")
 
 
 def matches(pattern: str, text: str) -> bool:

@@ -20,7 +20,7 @@ from sluicegate.oidc.identity import Issuer
 from sluicegate_cli.api import ApiClient, http_client, is_loopback
 from sluicegate_cli.doctor import api_checks
 from sluicegate_cli.doctor.aws_calls import CouldNotCheck
-from sluicegate_cli.doctor.findings import API, Finding, Verdict
+from sluicegate_cli.doctor.findings import API, CheckVerdict, Finding
 from sluicegate_cli.errors import ApiError
 
 REACHED: Final = "the gateway reaches GitLab"
@@ -46,7 +46,9 @@ def of_output(output: str, url: str) -> Iterator[Finding]:
     """Compare the address that was given with the stack's own."""
     if url.rstrip("/") != output.rstrip("/"):
         seen = f"checked at {url}, and not at the stack's output `Endpoint`, {output}"
-        yield Finding(API, Verdict.WARNING, seen, "That is right for a custom domain, and wrong otherwise.")
+        yield Finding(
+            API, CheckVerdict.WARNING, seen, "That is right for a custom domain, and wrong otherwise."
+        )
 
 
 def of_gateway_responses(url: str) -> Iterator[Finding]:
@@ -56,15 +58,15 @@ def of_gateway_responses(url: str) -> Iterator[Finding]:
             answer = http.get(f"{url}/no-such-path")
         except httpx2.HTTPError as error:
             seen = f"could not check: {type(error).__name__}"
-            yield Finding(GATEWAY_RESPONSES, Verdict.UNKNOWN, seen)
+            yield Finding(GATEWAY_RESPONSES, CheckVerdict.UNKNOWN, seen)
             return
     kind = answer.headers.get("content-type", "none")
     seen = f"an unknown path is answered with {answer.status_code} and content type {kind}"
     if answer.status_code == 403 and kind.partition(";")[0].strip().lower() == _PROBLEM:
-        yield Finding(GATEWAY_RESPONSES, Verdict.OK, seen)
+        yield Finding(GATEWAY_RESPONSES, CheckVerdict.OK, seen)
     else:
         change = f"403 and {_PROBLEM} were expected. Clients work; please report it."
-        yield Finding(GATEWAY_RESPONSES, Verdict.WARNING, seen, change)
+        yield Finding(GATEWAY_RESPONSES, CheckVerdict.WARNING, seen, change)
 
 
 def of_issuers(url: str, gate: Gate, now: float) -> Iterator[Finding]:
@@ -72,7 +74,7 @@ def of_issuers(url: str, gate: Gate, now: float) -> Iterator[Finding]:
     for issuer in gate.issuers.values():
         if issuer.jwks is not None:
             seen = f"{issuer.url}: its keys are in the gate file, nothing is fetched"
-            yield Finding(REACHED, Verdict.OK, seen)
+            yield Finding(REACHED, CheckVerdict.OK, seen)
         else:
             yield _of_issuer(url, issuer, now)
 
@@ -84,13 +86,13 @@ def _of_issuer(url: str, issuer: Issuer, now: float) -> Finding:
         except ApiError as error:
             return _of_refusal(issuer.url, error.document)
     # Impossible, unless the address is not the gateway's: the token is signed by nobody.
-    return Finding(REACHED, Verdict.WRONG, f"{url} accepts a token that nobody signed", api_checks.REACH)
+    return Finding(REACHED, CheckVerdict.WRONG, f"{url} accepts a token that nobody signed", api_checks.REACH)
 
 
 def _of_refusal(issuer: str, document: Any) -> Finding:
     code, check = document.get("code"), document.get("check")
     if code == "invalid_token" and check == "kid":
-        return Finding(REACHED, Verdict.OK, f"it fetched the keys of {issuer}")
+        return Finding(REACHED, CheckVerdict.OK, f"it fetched the keys of {issuer}")
     if code == "unavailable":
         change = (
             "Open that GitLab's /.well-known/openid-configuration and /oauth/discovery/keys to AWS, or add"
@@ -98,9 +100,9 @@ def _of_refusal(issuer: str, document: Any) -> Finding:
             " fetched`."
         )
         seen = f"the gateway cannot fetch the keys of {issuer}: {document.get('detail')}"
-        return Finding(REACHED, Verdict.WRONG, seen, change)
+        return Finding(REACHED, CheckVerdict.WRONG, seen, change)
     seen = f"could not check {issuer}: the API answered {code} {check or ''}".rstrip()
-    return Finding(REACHED, Verdict.UNKNOWN, seen)
+    return Finding(REACHED, CheckVerdict.UNKNOWN, seen)
 
 
 def _made_up(issuer: Issuer, now: float) -> str:

@@ -10,7 +10,7 @@ import click
 from sluicegate.gate.policy import Gate
 from sluicegate_cli.api import ApiClient, endpoint
 from sluicegate_cli.doctor import api_checks, rule_checks, token_checks
-from sluicegate_cli.doctor.findings import FORM, ROTATION, RULES, Finding, Verdict
+from sluicegate_cli.doctor.findings import FORM, ROTATION, RULES, CheckVerdict, Finding
 from sluicegate_cli.doctor.token_checks import UnverifiedToken
 from sluicegate_cli.errors import ApiError
 
@@ -33,7 +33,7 @@ class Examination:
         found = [self.gate_error] if self.gate_error else []
         token = None if self.given is None else token_checks.read_token(self.given)
         address, health, now = self._health()
-        if health is None or health.verdict is not Verdict.OK or not isinstance(token, UnverifiedToken):
+        if health is None or health.verdict is not CheckVerdict.OK or not isinstance(token, UnverifiedToken):
             return [*found, *self._alone(token), *([health] if health else [])]
         return [*found, *self._together(address, token, now, health)]
 
@@ -56,13 +56,16 @@ class Examination:
         if token is None:
             return [
                 Finding(
-                    FORM, Verdict.UNKNOWN, "no token was given", "Run it in the job, or use --token-file."
+                    FORM,
+                    CheckVerdict.UNKNOWN,
+                    "no token was given",
+                    "Run it in the job, or use --token-file.",
                 )
             ]
         if isinstance(token, Finding):
             return [token]
         found = list(self._local(token, time.time(), by_api=False))
-        if self.gate is not None and not any(one.verdict is Verdict.WRONG for one in found):
+        if self.gate is not None and not any(one.verdict is CheckVerdict.WRONG for one in found):
             found.append(self._rules(token))
         return found
 
@@ -70,7 +73,7 @@ class Examination:
         issuers = list(self.gate.issuers.values()) if self.gate else []
         for finding in token_checks.of_token(token, issuers, now, by_api=by_api):
             yield finding
-            if finding.check == ROTATION and finding.verdict is Verdict.OK and self.gate:
+            if finding.check == ROTATION and finding.verdict is CheckVerdict.OK and self.gate:
                 yield from _of_keys(token, self.gate)
 
     def _together(self, address: str, token: UnverifiedToken, now: float, health: Finding) -> list[Finding]:
@@ -86,7 +89,7 @@ class Examination:
                 if refusal.check == RULES:  # checked after the token is verified
                     return [*api_checks.accepted_by_api(local), health, refusal]
                 return [*local, refusal]
-            differs = any(one.verdict is Verdict.WRONG for one in local)  # reported already
+            differs = any(one.verdict is CheckVerdict.WRONG for one in local)  # reported already
             rules = list(self._of_rules(api, token, identity, compare=not differs))
         return [*api_checks.accepted_by_api(local), health, *rules]
 
@@ -99,9 +102,9 @@ class Examination:
                 yield other
         if self.request is None:
             found = api_checks.of_whoami(identity)
-            if found.verdict is Verdict.WRONG and self.gate is not None:
+            if found.verdict is CheckVerdict.WRONG and self.gate is not None:
                 local = self._rules(token)  # names the nearest rule
-                found = local if local.verdict is Verdict.WRONG else found
+                found = local if local.verdict is CheckVerdict.WRONG else found
             yield found
             return
         function, stage = self.request
@@ -111,7 +114,7 @@ class Examination:
         except ApiError as error:
             yield api_checks.of_dry_run(error.document, function, stage)
         else:
-            yield Finding(RULES, Verdict.OK, f"this job may deploy {function} in {stage}")
+            yield Finding(RULES, CheckVerdict.OK, f"this job may deploy {function} in {stage}")
 
     def _rules(self, token: UnverifiedToken) -> Finding:
         assert self.gate is not None  # noqa: S101 (called only with a gate file)

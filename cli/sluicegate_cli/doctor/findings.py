@@ -26,7 +26,7 @@ _TOKENS: Final = re.compile(
 )
 
 
-class Verdict(StrEnum):
+class CheckVerdict(StrEnum):
     """The verdict of a check. `UNKNOWN`: it could not be checked from here."""
 
     OK = "ok"
@@ -44,7 +44,7 @@ class Finding:
     """
 
     check: str
-    verdict: Verdict
+    verdict: CheckVerdict
     seen: str
     change: str = ""
     compared: bool = False

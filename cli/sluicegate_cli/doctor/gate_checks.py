@@ -15,7 +15,7 @@ from sluicegate.gate.model import OWN_TARGET, Stage
 from sluicegate.gate.policy import Gate
 from sluicegate.text import clean
 from sluicegate_cli.doctor.aws_calls import AwsCalls, CouldNotCheck
-from sluicegate_cli.doctor.findings import Finding, Verdict
+from sluicegate_cli.doctor.findings import CheckVerdict, Finding
 from sluicegate_cli.doctor.stack import DeployedStack
 from sluicegate_cli.doctor.stack_checks import alarms_by_name
 
@@ -69,15 +69,17 @@ def of_digest(deployed: Gate, local: Gate | None, path: str) -> Iterator[Finding
     """Compare the deployed gate file with the local one, by the digest that every record names as `gate`."""
     if local is None:
         seen = f"its digest is {deployed.digest}; there is no gate file here to compare"
-        yield Finding(DIGEST, Verdict.UNKNOWN, seen, "Use --gate-file, or run this where sluicegate.yaml is.")
+        yield Finding(
+            DIGEST, CheckVerdict.UNKNOWN, seen, "Use --gate-file, or run this where sluicegate.yaml is."
+        )
     elif local.digest == deployed.digest:
-        yield Finding(DIGEST, Verdict.OK, f"{path} is deployed, digest {deployed.digest}")
+        yield Finding(DIGEST, CheckVerdict.OK, f"{path} is deployed, digest {deployed.digest}")
     else:
         seen = (
             f"{path} has the digest {local.digest[:12]}…, and the deployed gate file {deployed.digest[:12]}…"
         )
         change = "Deploy it with `make deploy`, or check out the file that is deployed."
-        yield Finding(DIGEST, Verdict.WARNING, seen, change)
+        yield Finding(DIGEST, CheckVerdict.WARNING, seen, change)
 
 
 def functions(aws: AwsCalls, gate: Gate) -> Iterator[Finding]:
@@ -98,9 +100,11 @@ def functions(aws: AwsCalls, gate: Gate) -> Iterator[Finding]:
     if missing:
         seen = f"{_some(missing)} not in {aws.region}"
         change = "Create the function before its first deployment, or correct its name in the gate file."
-        yield Finding(FUNCTIONS, Verdict.WARNING, seen, change)
+        yield Finding(FUNCTIONS, CheckVerdict.WARNING, seen, change)
     elif names:
-        yield Finding(FUNCTIONS, Verdict.OK, f"all {len(names)} that it names exactly are in {aws.region}")
+        yield Finding(
+            FUNCTIONS, CheckVerdict.OK, f"all {len(names)} that it names exactly are in {aws.region}"
+        )
 
 
 def watched_alarms(aws: AwsCalls, gate: Gate) -> Iterator[Finding]:
@@ -115,9 +119,9 @@ def watched_alarms(aws: AwsCalls, gate: Gate) -> Iterator[Finding]:
     if missing:
         seen = f"{_some(missing)} not in {aws.region}: a deployment that watches it fails with alarm_missing"
         change = "Create the alarm, or correct its name in `watch`."
-        yield Finding(WATCHED, Verdict.WRONG, seen, change)
+        yield Finding(WATCHED, CheckVerdict.WRONG, seen, change)
     else:
-        yield Finding(WATCHED, Verdict.OK, f"all {len(names)} that it watches are in {aws.region}")
+        yield Finding(WATCHED, CheckVerdict.OK, f"all {len(names)} that it watches are in {aws.region}")
 
 
 def _alarm_names(gate: Gate) -> Iterator[str]:
@@ -145,14 +149,16 @@ def secrets(aws: AwsCalls, gate: Gate) -> Iterator[Finding]:
         answer = aws.find("secretsmanager", "DescribeSecret", SecretId=name)
         if answer is None:
             change = "Create it as docs/guides/webhooks.md and commit-statuses.md say."
-            yield Finding(SECRETS, Verdict.WRONG, f"there is no secret {name} in {aws.region}", change)
+            yield Finding(SECRETS, CheckVerdict.WRONG, f"there is no secret {name} in {aws.region}", change)
         elif answer.get("DeletedDate"):
             change = f"Restore it: `aws secretsmanager restore-secret --secret-id {name}`."
-            yield Finding(SECRETS, Verdict.WRONG, f"the secret {name} is being deleted", change)
+            yield Finding(SECRETS, CheckVerdict.WRONG, f"the secret {name} is being deleted", change)
         else:
             found += 1
     if found:
-        yield Finding(SECRETS, Verdict.OK, f"{found} exist{'s' if found == 1 else ''}; values were not read")
+        yield Finding(
+            SECRETS, CheckVerdict.OK, f"{found} exist{'s' if found == 1 else ''}; values were not read"
+        )
 
 
 def _own_stages(gate: Gate) -> list[Stage]:

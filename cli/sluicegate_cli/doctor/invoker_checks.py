@@ -11,7 +11,7 @@ from functools import cache
 from typing import Any, Final
 
 from sluicegate_cli.doctor.aws_calls import AwsCalls
-from sluicegate_cli.doctor.findings import Finding, Verdict
+from sluicegate_cli.doctor.findings import CheckVerdict, Finding
 from sluicegate_cli.doctor.stack import DeployedStack
 
 INVOKERS: Final = "few can invoke the functions for signed calls"
@@ -55,10 +55,10 @@ def invokers(aws: AwsCalls, stack: DeployedStack) -> Iterator[Finding]:
         shown = ", ".join(found.others[:_SHOWN])
         more = f" and {len(found.others) - _SHOWN} more" if len(found.others) > _SHOWN else ""
         seen = f"{shown}{more} may invoke {' or '.join(names)}, beside {administrators} of the account"
-        yield Finding(INVOKERS, Verdict.WARNING, seen, _RESTRICT)
+        yield Finding(INVOKERS, CheckVerdict.WARNING, seen, _RESTRICT)
     elif not own:
         seen = f"API Gateway, and {administrators} of the account"
-        yield Finding(INVOKERS, Verdict.OK, seen)
+        yield Finding(INVOKERS, CheckVerdict.OK, seen)
 
 
 def _of_function(aws: AwsCalls, name: str) -> Iterator[Finding]:
@@ -79,7 +79,7 @@ def _of_function(aws: AwsCalls, name: str) -> Iterator[Finding]:
         who = principal if isinstance(principal, str) else ", ".join(map(str, _values(principal)))
         seen = f"the policy of {name} lets {who} invoke it{f' for {source}' if source else ''}"
         change = f"Remove the statement {statement.get('Sid', '')} (`aws lambda remove-permission`)."
-        yield Finding(INVOKERS, Verdict.WRONG, seen, change)
+        yield Finding(INVOKERS, CheckVerdict.WRONG, seen, change)
 
 
 def _source_arn(statement: PolicyDocument) -> str:

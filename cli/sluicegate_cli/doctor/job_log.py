@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from sluicegate_cli.doctor.api_checks import CODES, REACH, of_problem
-from sluicegate_cli.doctor.findings import API, DEPLOYED, FORM, Finding, Verdict
+from sluicegate_cli.doctor.findings import API, DEPLOYED, FORM, CheckVerdict, Finding
 from sluicegate_cli.doctor.token_checks import ASK
 
 _MAX_FINDINGS: Final = 20  # findings
@@ -190,7 +190,7 @@ def _of_lines(lines: list[str]) -> Iterator[Finding]:
                 "See its message, and `sluicegate status ID`. docs/reference/api.md, Reasons, explains more."
             )
             change = _OF_REASON.get(match["code"] or "", general)
-            yield Finding(DEPLOYED, Verdict.WRONG, f"the deployment ended {status}: {message}", change)
+            yield Finding(DEPLOYED, CheckVerdict.WRONG, f"the deployment ended {status}: {message}", change)
 
 
 def _of_command(code: str, following: list[str]) -> Mapping[str, Any]:
@@ -237,5 +237,5 @@ def _of_tools(lines: list[str]) -> Iterator[Finding]:
     for line in lines:
         for pattern, check, seen, change in _LINES:
             if re.search(pattern, line):
-                yield Finding(check, Verdict.WRONG, seen, change)
+                yield Finding(check, CheckVerdict.WRONG, seen, change)
                 break

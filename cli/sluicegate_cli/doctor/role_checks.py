@@ -13,7 +13,7 @@ from sluicegate.gate.policy import Gate
 from sluicegate.oidc.identity import Issuer
 from sluicegate_cli.doctor.aws_calls import AwsCalls, CouldNotCheck, NoAccess, looked
 from sluicegate_cli.doctor.call_policy import CALLS, of_permissions
-from sluicegate_cli.doctor.findings import AUDIENCE, ROTATION, Finding, Verdict, format_age
+from sluicegate_cli.doctor.findings import AUDIENCE, ROTATION, CheckVerdict, Finding, format_age
 from sluicegate_cli.doctor.trust_policy import SUBJECT, Provider, listed, of_trust
 from sluicegate_gatefile.files import UnusableFile, read_file
 
@@ -35,7 +35,7 @@ def examine_role(aws: AwsCalls, arn: str, gate: Gate | None) -> list[Finding]:
         for finding in _of_role(aws, arn, issuers):
             found.append(finding)
     except CouldNotCheck as error:
-        verdict = Verdict.WRONG if isinstance(error, NoAccess) else Verdict.UNKNOWN
+        verdict = CheckVerdict.WRONG if isinstance(error, NoAccess) else CheckVerdict.UNKNOWN
         found.append(Finding(SUBJECT, verdict, error.seen, error.change))
     return found
 
@@ -46,7 +46,7 @@ def _of_role(aws: AwsCalls, arn: str, issuers: Sequence[Issuer]) -> Iterator[Fin
     answer = aws.find("iam", "GetRole", RoleName=parts["name"])
     if answer is None or answer["Role"].get("Arn") != arn:
         change = "Correct the ARN, or use credentials of the role's account (AWS_PROFILE)."
-        yield Finding(SUBJECT, Verdict.WRONG, f"there is no role {arn} in this account", change)
+        yield Finding(SUBJECT, CheckVerdict.WRONG, f"there is no role {arn} in this account", change)
         return
     role = answer["Role"]
     document = _document(role["AssumeRolePolicyDocument"])
@@ -63,7 +63,7 @@ def _read_provider(aws: AwsCalls, arn: str, into: dict[str, Provider]) -> Iterat
     answer = aws.find("iam", "GetOpenIDConnectProvider", OpenIDConnectProviderArn=arn)
     if answer is None:
         change = "Make it: cloudformation/caller-role.yaml with CreateProvider=true."
-        yield Finding(AUDIENCE, Verdict.WRONG, f"IAM has no OIDC provider {host}", change)
+        yield Finding(AUDIENCE, CheckVerdict.WRONG, f"IAM has no OIDC provider {host}", change)
         return
     into[host] = Provider(str(answer.get("Url", host)), tuple(answer.get("ClientIDList") or ()))
 
@@ -73,9 +73,9 @@ def of_session(seconds: int) -> Finding:
     if seconds > _HOUR:
         seen = f"sessions of the role may last {format_age(seconds)}"
         change = "Set the maximum session duration to 1 hour: jobs ask for 15 minutes."
-        return Finding(ROTATION, Verdict.WARNING, seen, change)
+        return Finding(ROTATION, CheckVerdict.WARNING, seen, change)
     seen = f"sessions last {format_age(seconds)} at most, and AWS fetches GitLab's keys itself"
-    return Finding(ROTATION, Verdict.OK, seen)
+    return Finding(ROTATION, CheckVerdict.OK, seen)
 
 
 def _permissions(aws: AwsCalls, name: str) -> list[Mapping[str, Any]]:
@@ -127,7 +127,9 @@ def people(aws: AwsCalls, gate: Gate) -> Iterator[Finding]:
     elsewhere = len(listed_roles) - len(here)
     if elsewhere:
         seen = f"{elsewhere} are of other accounts"
-        yield Finding(PEOPLE, Verdict.UNKNOWN, seen, "Run it with credentials of those accounts as well.")
+        yield Finding(
+            PEOPLE, CheckVerdict.UNKNOWN, seen, "Run it with credentials of those accounts as well."
+        )
     if not here:
         return
     roles = {role["RoleId"]: role for role in aws.pages("iam", "ListRoles", "Roles")}
@@ -145,15 +147,15 @@ def people(aws: AwsCalls, gate: Gate) -> Iterator[Finding]:
             change = (
                 f"Name the new id under `sso` and in its rules, if it is meant: {present or 'there is none'}."
             )
-            yield Finding(PEOPLE, Verdict.WRONG, seen, change)
+            yield Finding(PEOPLE, CheckVerdict.WRONG, seen, change)
         elif one.principal_id not in reserved:
             seen = (
                 f"{role['Arn']} is no role of Identity Center, whatever its name: its path is {role['Path']}"
             )
             change = "Remove it from `sso`: a person who may assume it can call the session anything."
-            yield Finding(PEOPLE, Verdict.WRONG, seen, change)
+            yield Finding(PEOPLE, CheckVerdict.WRONG, seen, change)
         else:
-            yield Finding(PEOPLE, Verdict.OK, f"{role['RoleName']} has the id {one.principal_id}")
+            yield Finding(PEOPLE, CheckVerdict.OK, f"{role['RoleName']} has the id {one.principal_id}")
 
 
 def _providers(document: Mapping[str, Any]) -> list[str]:

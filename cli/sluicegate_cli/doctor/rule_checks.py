@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from sluicegate.gate.policy import Decision, Gate
 from sluicegate.oidc.identity import ClaimValue, Identity
-from sluicegate_cli.doctor.findings import RULES, Finding, Verdict
+from sluicegate_cli.doctor.findings import RULES, CheckVerdict, Finding
 from sluicegate_cli.doctor.token_checks import UnverifiedToken
 
 
@@ -16,13 +16,13 @@ def of_rules(gate: Gate, identity: Identity, request: tuple[str, str] | None) ->
     if denied := gate.denied(identity):
         change = f"If this is not intended, remove this {denied} from `deny`, and deploy the gate file."
         seen = f"the gate file denies this {denied}"
-        return Finding(RULES, Verdict.WRONG, seen, change, compared=True)
+        return Finding(RULES, CheckVerdict.WRONG, seen, change, compared=True)
     if request is not None:
         function, stage = request
         decision = gate.decide(identity, actions=("deploy",), function=function, stage=stage)
         return _decided(decision, function, stage)
     if rules := gate.rules_of(identity):
-        return Finding(RULES, Verdict.OK, f"{named([rule.name for rule in rules])} match", compared=True)
+        return Finding(RULES, CheckVerdict.OK, f"{named([rule.name for rule in rules])} match", compared=True)
     own = [
         (rule.name, [(failed.claim, failed.value) for failed in rule.failed(identity)])
         for rule in gate.rules
@@ -39,7 +39,7 @@ def of_rules(gate: Gate, identity: Identity, request: tuple[str, str] | None) ->
 def _decided(decision: Decision, function: str, stage: str) -> Finding:
     if decision.rule:
         seen = f"rule '{decision.rule.name}' of the gate file allows it"
-        return Finding(RULES, Verdict.OK, seen, compared=True)
+        return Finding(RULES, CheckVerdict.OK, seen, compared=True)
     nearest = [
         (one.rule, [(failed.claim, failed.value) for failed in one.failed]) for one in decision.nearest
     ]
@@ -60,19 +60,19 @@ def no_rule(
         change = (
             f"Add a rule with {pin}, or check that an existing rule has this project's project_id and issuer."
         )
-        return Finding(RULES, Verdict.WRONG, f"{what}: none is for its project", change, compared)
+        return Finding(RULES, CheckVerdict.WRONG, f"{what}: none is for its project", change, compared)
     name, failed = nearest[0]
     if not failed:
         seen = f"{what}: rule '{name}' matches the job, but grants other actions, functions or stages"
         change = "Add what is missing to that rule's `allow`, or add a rule, and deploy the gate file."
-        return Finding(RULES, Verdict.WRONG, seen, change, compared)
+        return Finding(RULES, CheckVerdict.WRONG, seen, change, compared)
     listed = ", ".join(
         f"{claim} ({'not in the token' if value is None else value} here)" for claim, value in failed
     )
     change = f"Run it in a job that matches, or change that rule and deploy the gate file.{_hint(failed)}"
     return Finding(
         RULES,
-        Verdict.WRONG,
+        CheckVerdict.WRONG,
         f"{what}: the nearest rule, '{name}', requires another {listed}",
         change,
         compared,

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from sluicegate_cli.doctor.aws_calls import AwsCalls, CouldNotCheck
-from sluicegate_cli.doctor.findings import Finding, Verdict
+from sluicegate_cli.doctor.findings import CheckVerdict, Finding
 
 REMOVED: Final = "the sample is removed"
 ALIAS: Final = "trial"
@@ -112,14 +112,14 @@ class Sample:
             if not gone()
         ]
         if not left:
-            return Finding(REMOVED, Verdict.OK, f"function and role {self.name} do not exist any more")
+            return Finding(REMOVED, CheckVerdict.OK, f"function and role {self.name} do not exist any more")
         commands = {
             "function": f"aws lambda delete-function --function-name {self.name}",
             "role": f"aws iam delete-role --role-name {self.name}",
         }
         change = f"Remove it by hand: {'; '.join(commands[what] for what in left)}"
         return Finding(
-            REMOVED, Verdict.WRONG, f"the {' and the '.join(left)} {self.name} may be left", change
+            REMOVED, CheckVerdict.WRONG, f"the {' and the '.join(left)} {self.name} may be left", change
         )
 
     def _function_removed(self) -> bool:
@@ -150,7 +150,7 @@ def leftovers(aws: AwsCalls) -> Iterator[Finding]:
                 "If no other run is in progress: "
                 f"aws lambda delete-function --function-name {name}; aws iam delete-role --role-name {name}"
             )
-            yield Finding(REMOVED, Verdict.WARNING, f"{name} is left from another run", change)
+            yield Finding(REMOVED, CheckVerdict.WARNING, f"{name} is left from another run", change)
 
 
 def package(release: str) -> bytes:

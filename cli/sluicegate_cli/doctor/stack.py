@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from sluicegate_cli.doctor.aws_calls import AwsCalls, CouldNotCheck
-from sluicegate_cli.doctor.findings import Finding, Verdict
+from sluicegate_cli.doctor.findings import CheckVerdict, Finding
 
 STACK: Final = "the stack is deployed"
 
@@ -58,7 +58,7 @@ def read_stack(aws: AwsCalls, name: str) -> DeployedStack | Finding:
         # CloudFormation says ValidationError: "Stack with id NAME does not exist".
         if "does not exist" in error.seen:
             change = "Run `make deploy` first, or correct --stack, --region or AWS_PROFILE."
-            return Finding(STACK, Verdict.WRONG, f"there is no stack {name} in {aws.region}", change)
+            return Finding(STACK, CheckVerdict.WRONG, f"there is no stack {name} in {aws.region}", change)
         raise
     resources = tuple(
         Resource(
@@ -85,21 +85,21 @@ def of_stack(stack: DeployedStack, region: str) -> Iterator[Finding]:
     if missing and stack.status in _READY:
         change = "Name Sluicegate's own stack: `sluicegate`, unless you chose another name."
         seen = f"{stack.name} is not a stack of Sluicegate: it has no output {missing[0]}"
-        yield Finding(STACK, Verdict.WRONG, seen, change)
+        yield Finding(STACK, CheckVerdict.WRONG, seen, change)
         return
     failed = [one for one in stack.resources if not one.status.startswith(_ENDED)]
     if stack.status in _READY and not failed:
         word = "; its last update was rolled back" if stack.status == "UPDATE_ROLLBACK_COMPLETE" else ""
-        verdict = Verdict.WARNING if word else Verdict.OK
+        verdict = CheckVerdict.WARNING if word else CheckVerdict.OK
         change = "See the stack's events for why, mend it and run `make deploy`." if word else ""
         yield Finding(STACK, verdict, f"{stack.name} is in {region}: {stack.status}{word}", change)
         return
     if stack.status.endswith("_IN_PROGRESS"):
         change = "Wait until it is done, then run this again."
-        yield Finding(STACK, Verdict.WARNING, f"{stack.name} is {stack.status}", change)
+        yield Finding(STACK, CheckVerdict.WARNING, f"{stack.name} is {stack.status}", change)
         return
     names = ", ".join(f"{one.logical} ({one.status})" for one in failed[:5])
     change = f"See why: `aws cloudformation describe-stack-events --stack-name {stack.name}`."
     yield Finding(
-        STACK, Verdict.WRONG, f"{stack.name} is {stack.status}: {names or 'see its events'}", change
+        STACK, CheckVerdict.WRONG, f"{stack.name} is {stack.status}: {names or 'see its events'}", change
     )

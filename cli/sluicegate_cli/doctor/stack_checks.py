@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from sluicegate_cli.doctor.aws_calls import AwsCalls
-from sluicegate_cli.doctor.findings import Finding, Verdict
+from sluicegate_cli.doctor.findings import CheckVerdict, Finding
 from sluicegate_cli.doctor.stack import DeployedStack
 
 ALARMS: Final = "no alarm of the stack fires"
@@ -26,20 +26,20 @@ def alarms(aws: AwsCalls, stack: DeployedStack) -> Iterator[Finding]:
         alarm = found.get(name)
         if alarm is None:
             change = "Somebody deleted it. Run `make deploy` after a change of the stack, or create it again."
-            yield Finding(ALARMS, Verdict.WRONG, f"the alarm {name} does not exist any more", change)
+            yield Finding(ALARMS, CheckVerdict.WRONG, f"the alarm {name} does not exist any more", change)
         elif alarm["StateValue"] == "ALARM":
             since = alarm.get("StateUpdatedTimestamp")
             when = f" since {since.astimezone(UTC):%Y-%m-%d %H:%M} UTC" if isinstance(since, datetime) else ""
             seen = f"{name} fires{when}"
-            yield Finding(ALARMS, Verdict.WRONG, seen, str(alarm.get("AlarmDescription", "")))
+            yield Finding(ALARMS, CheckVerdict.WRONG, seen, str(alarm.get("AlarmDescription", "")))
     if any(alarm["StateValue"] == "ALARM" for alarm in found.values()) or len(found) < len(names):
         return
     if found and not any(alarm.get("AlarmActions") for alarm in found.values()):
         change = "Create an SNS topic, and deploy with `--parameter-overrides AlarmTopicArn=ARN`."
         seen = f"none of {len(found)} fires; but they notify nobody"
-        yield Finding(ALARMS, Verdict.WARNING, seen, change)
+        yield Finding(ALARMS, CheckVerdict.WARNING, seen, change)
         return
-    yield Finding(ALARMS, Verdict.OK, f"none of {len(found)} fires")
+    yield Finding(ALARMS, CheckVerdict.OK, f"none of {len(found)} fires")
 
 
 def alarms_by_name(aws: AwsCalls, names: list[str]) -> dict[str, Mapping[str, Any]]:
@@ -70,7 +70,9 @@ def dead_letters(aws: AwsCalls, stack: DeployedStack) -> Iterator[Finding]:
         )
         if answer is None:
             change = "Run `make deploy` after a change of the stack, or create the queue again."
-            yield Finding(DEAD_LETTERS, Verdict.WRONG, f"the queue {name} does not exist any more", change)
+            yield Finding(
+                DEAD_LETTERS, CheckVerdict.WRONG, f"the queue {name} does not exist any more", change
+            )
             continue
         count = sum(int(value) for value in answer.get("Attributes", {}).values())
         if count:
@@ -78,9 +80,9 @@ def dead_letters(aws: AwsCalls, stack: DeployedStack) -> Iterator[Finding]:
                 "The function's log has the reason; docs/guides/commit-statuses.md and events.md, the way."
             )
             seen = f"{name} has {count} message{'' if count == 1 else 's'}"
-            yield Finding(DEAD_LETTERS, Verdict.WRONG, seen, change)
+            yield Finding(DEAD_LETTERS, CheckVerdict.WRONG, seen, change)
         else:
-            yield Finding(DEAD_LETTERS, Verdict.OK, f"{name} is empty")
+            yield Finding(DEAD_LETTERS, CheckVerdict.OK, f"{name} is empty")
 
 
 def triggers(aws: AwsCalls, stack: DeployedStack) -> Iterator[Finding]:
@@ -94,10 +96,10 @@ def triggers(aws: AwsCalls, stack: DeployedStack) -> Iterator[Finding]:
             change = (
                 f"Enable it: `aws lambda update-event-source-mapping --uuid {mapping.physical} --enabled`."
             )
-            yield Finding(TRIGGERS, Verdict.WRONG, f"{mapping.logical} is {state}", change)
+            yield Finding(TRIGGERS, CheckVerdict.WRONG, f"{mapping.logical} is {state}", change)
         elif problem.startswith("PROBLEM"):
             seen = f"{mapping.logical} is enabled, but its last run ended with: {problem}"
-            yield Finding(TRIGGERS, Verdict.WRONG, seen, "See the function's log.")
+            yield Finding(TRIGGERS, CheckVerdict.WRONG, seen, "See the function's log.")
         else:
             enabled += 1
     for rule in stack.of_type("AWS::Events::Rule"):
@@ -106,11 +108,11 @@ def triggers(aws: AwsCalls, stack: DeployedStack) -> Iterator[Finding]:
         if answer.get("State", "missing") == "DISABLED" or not answer:
             change = f"Enable it: `aws events enable-rule --name {name}`."
             state = str(answer.get("State", "missing")).lower()
-            yield Finding(TRIGGERS, Verdict.WRONG, f"the rule {rule.logical} is {state}", change)
+            yield Finding(TRIGGERS, CheckVerdict.WRONG, f"the rule {rule.logical} is {state}", change)
         else:
             enabled += 1
     if enabled:
-        yield Finding(TRIGGERS, Verdict.OK, f"{enabled} are enabled")
+        yield Finding(TRIGGERS, CheckVerdict.OK, f"{enabled} are enabled")
 
 
 def _rule(aws: AwsCalls, stack: DeployedStack, physical: str) -> Mapping[str, Any]:
@@ -130,7 +132,7 @@ def target_role(aws: AwsCalls, stack: DeployedStack) -> Iterator[Finding]:
     role = aws.find("iam", "GetRole", RoleName=name)
     if role is None:
         seen = f"the role {name} does not exist"
-        yield Finding(TARGET_ROLE, Verdict.WRONG, seen, "Run `make deploy`: no deployment can succeed.")
+        yield Finding(TARGET_ROLE, CheckVerdict.WRONG, seen, "Run `make deploy`: no deployment can succeed.")
         return
     yield from _of_trust(role["Role"]["AssumeRolePolicyDocument"], name, deployer, stack.id)
 
@@ -146,7 +148,7 @@ def _of_trust(document: Mapping[str, Any], role: str, deployer: str, stack_id: s
         if any(arn.startswith(("AROA", "AIDA")) for arn in others):
             hint = " (an id in place of an ARN: that role or user was deleted)"
         seen = f"{', '.join(others)} may assume {role}{hint}"
-        yield Finding(TARGET_ROLE, Verdict.WRONG, seen, change)
+        yield Finding(TARGET_ROLE, CheckVerdict.WRONG, seen, change)
         return
     assuming = [one for one in statements if "sts:AssumeRole" in listed(one.get("Action"))]
     unbound = [
@@ -162,9 +164,9 @@ def _of_trust(document: Mapping[str, Any], role: str, deployer: str, stack_id: s
     elif actions - _ASSUMING:
         seen = f"the trust policy of {role} allows {', '.join(sorted(actions - _ASSUMING))}"
     else:
-        yield Finding(TARGET_ROLE, Verdict.OK, f"{role} trusts {deployer.rpartition('/')[2]} alone")
+        yield Finding(TARGET_ROLE, CheckVerdict.OK, f"{role} trusts {deployer.rpartition('/')[2]} alone")
         return
-    yield Finding(TARGET_ROLE, Verdict.WRONG, seen, change)
+    yield Finding(TARGET_ROLE, CheckVerdict.WRONG, seen, change)
 
 
 def principals(statement: Mapping[str, Any]) -> Iterator[str]:
@@ -196,12 +198,14 @@ def log_groups(aws: AwsCalls, stack: DeployedStack) -> Iterator[Finding]:
         ]
         if not found:
             change = "Somebody deleted it. Create it again (`aws logs create-log-group`), with its retention."
-            yield Finding(LOGS, Verdict.WRONG, f"there is no log group {name}", change)
+            yield Finding(LOGS, CheckVerdict.WRONG, f"there is no log group {name}", change)
         else:
             days.add(found[0].get("retentionInDays"))
     if None in days:
         change = "Set a retention (`aws logs put-retention-policy`), or run `make deploy`."
-        yield Finding(LOGS, Verdict.WARNING, "a log group of the stack keeps its events for ever", change)
+        yield Finding(
+            LOGS, CheckVerdict.WARNING, "a log group of the stack keeps its events for ever", change
+        )
     elif groups and days:
         kept = ", ".join(str(one) for one in sorted(one for one in days if one is not None))
-        yield Finding(LOGS, Verdict.OK, f"{len(groups)} keep their events for {kept} days")
+        yield Finding(LOGS, CheckVerdict.OK, f"{len(groups)} keep their events for {kept} days")

@@ -23,7 +23,7 @@ from sluicegate_cli.doctor import (
     stack_checks,
 )
 from sluicegate_cli.doctor.aws_calls import AwsCalls, CouldNotCheck, NoAccess, looked
-from sluicegate_cli.doctor.findings import Answer, Finding, Verdict
+from sluicegate_cli.doctor.findings import Answer, CheckVerdict, Finding
 from sluicegate_cli.doctor.stack import STACK, DeployedStack, of_stack, read_stack
 
 _CHECKS: Final[tuple[tuple[str, Callable[[AwsCalls, DeployedStack], Iterator[Finding]]], ...]] = (
@@ -74,7 +74,7 @@ class StackExamination:
             for finding in self._findings():
                 found.append(finding)
         except CouldNotCheck as error:  # of the stack itself, or NoAccess: the rest cannot be looked at
-            verdict = Verdict.WRONG if isinstance(error, NoAccess) else Verdict.UNKNOWN
+            verdict = CheckVerdict.WRONG if isinstance(error, NoAccess) else CheckVerdict.UNKNOWN
             found.append(Finding(STACK, verdict, error.seen, error.change))
         return found
 
@@ -98,7 +98,7 @@ class StackExamination:
         except NoAccess:
             raise
         except CouldNotCheck as error:
-            yield Finding(gate_checks.DIGEST, Verdict.UNKNOWN, error.seen, error.change)
+            yield Finding(gate_checks.DIGEST, CheckVerdict.UNKNOWN, error.seen, error.change)
         if deployed is not None:
             gate = deployed
             yield from gate_checks.of_digest(gate, self.gate, self.gate_path)
@@ -128,12 +128,12 @@ class StackExamination:
         yield from endpoint_checks.of_output(output, url)
         health, now = endpoint_checks.of_health(url)
         yield health
-        if health.verdict is not Verdict.OK:
+        if health.verdict is not CheckVerdict.OK:
             return
         yield from endpoint_checks.of_gateway_responses(url)
         if gate is None:
             seen = "could not check: the deployed gate file, which names the issuers, was not read"
-            yield Finding(endpoint_checks.REACHED, Verdict.UNKNOWN, seen)
+            yield Finding(endpoint_checks.REACHED, CheckVerdict.UNKNOWN, seen)
         else:
             self.note("asking the gateway for each issuer's keys")
             yield from endpoint_checks.of_issuers(url, gate, now)
@@ -147,11 +147,11 @@ class StackExamination:
         from sluicegate_cli.doctor.trial import DEPLOYS, Trial
 
         if self.stack is None:
-            return [Finding(DEPLOYS, Verdict.UNKNOWN, "not tried: the stack could not be read")]
+            return [Finding(DEPLOYS, CheckVerdict.UNKNOWN, "not tried: the stack could not be read")]
         name = f"{samples.PREFIX}{secrets.token_hex(4)}"
         about = samples.COST.format(name=name, account=self.stack.account, region=self.aws.region)
         if not confirm(about):
-            return [Finding(DEPLOYS, Verdict.UNKNOWN, "not tried")]
+            return [Finding(DEPLOYS, CheckVerdict.UNKNOWN, "not tried")]
         sample = samples.Sample(self.aws, name, self.stack.parameters.get("PermissionsBoundary", ""))
         trial = Trial(self.aws, sample, say)
         found: list[Finding] = []
@@ -161,7 +161,7 @@ class StackExamination:
                 found.extend(trial.run())
             except KeyboardInterrupt:
                 self.interrupted = True
-                found.append(Finding(DEPLOYS, Verdict.UNKNOWN, "interrupted"))
+                found.append(Finding(DEPLOYS, CheckVerdict.UNKNOWN, "interrupted"))
             finally:
                 ignore_interrupts()
                 if sample.attempted:

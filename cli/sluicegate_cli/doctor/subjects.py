@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from sluicegate_cli.doctor.findings import Verdict
+from sluicegate_cli.doctor.findings import CheckVerdict
 
 _PATH: Final = "project_path:"
 _SHARED: Final = ("gitlab.com",)
@@ -21,7 +21,7 @@ _REF: Final = re.compile(r":ref_type:(?P<type>[^:]*):ref:(?P<ref>.*)", re.DOTALL
 class Reach:
     """Which jobs a pattern lets in, in words, and whether that is too many."""
 
-    verdict: Verdict
+    verdict: CheckVerdict
     who: str
     never: bool = False
     """Whether no job of GitLab ever has such a `sub`."""
@@ -41,7 +41,7 @@ def reach(pattern: str, host: str, *, wildcards: bool) -> Reach:
         if not _PATH.startswith(head) and not head.startswith("project_id:"):
             return _never(f"no job of GitLab has a sub like `{pattern}`, which begins with project_path:")
         if head.startswith("project_id:") and head == pattern:
-            return Reach(Verdict.OK, f"jobs of {pattern}")
+            return Reach(CheckVerdict.OK, f"jobs of {pattern}")
         return _everybody(f"`{pattern}` lets in every project", host)
     path, colon, _ = head[len(_PATH) :].partition(":")
     if not colon and head != pattern:
@@ -51,8 +51,8 @@ def reach(pattern: str, host: str, *, wildcards: bool) -> Reach:
 
 def _everybody(who: str, host: str) -> Reach:
     if host in _SHARED:
-        return Reach(Verdict.WRONG, f"{who} on {host}, that is, everybody who has an account there")
-    return Reach(Verdict.WRONG, f"{who} on {host}: each of its users can make one")
+        return Reach(CheckVerdict.WRONG, f"{who} on {host}, that is, everybody who has an account there")
+    return Reach(CheckVerdict.WRONG, f"{who} on {host}: each of its users can make one")
 
 
 def _of_open_path(pattern: str, path: str, host: str) -> Reach:
@@ -73,7 +73,7 @@ def _of_open_path(pattern: str, path: str, host: str) -> Reach:
             f"`{pattern}` lets in every project whose path begins with {path}{ref}: a person who may make"
             f" projects in {group} can make one"
         )
-    return Reach(Verdict.WARNING, who)
+    return Reach(CheckVerdict.WARNING, who)
 
 
 def _of_ref(pattern: str, path: str) -> Reach:
@@ -83,13 +83,13 @@ def _of_ref(pattern: str, path: str) -> Reach:
         return _never(f"`{pattern}` names no project: a path has a group and a project")
     if not tail:
         who = f"every branch and tag of {path}, if its maintainers took the ref out of its sub; else no job"
-        return Reach(Verdict.WARNING, who)
+        return Reach(CheckVerdict.WARNING, who)
     found = _REF.fullmatch(tail)
     if found is None:
         if re.search(r"[*?]", tail):
-            return Reach(Verdict.WARNING, f"`{pattern}` lets in every branch and tag of {path}")
+            return Reach(CheckVerdict.WARNING, f"`{pattern}` lets in every branch and tag of {path}")
         return Reach(
-            Verdict.WARNING, f"jobs of {path} whose sub is not made of the default parts: `{pattern}`"
+            CheckVerdict.WARNING, f"jobs of {path} whose sub is not made of the default parts: `{pattern}`"
         )
     kind, ref = found["type"], found["ref"]
     if not re.search(r"[*?]", kind) and kind not in ("branch", "tag"):
@@ -99,13 +99,15 @@ def _of_ref(pattern: str, path: str) -> Reach:
     if re.search(r"[*?]", kind):
         what = f"branches and tags named {ref}" if not re.fullmatch(r"\*+", ref) else "every branch and tag"
         seen = f"{what} of {path}: a person who may push tags chooses their names"
-        return Reach(Verdict.WARNING, seen)
+        return Reach(CheckVerdict.WARNING, seen)
     if re.fullmatch(r"[*?]+", ref):
-        return Reach(Verdict.WARNING, f"every {kind} of {path}, protected or not")
+        return Reach(CheckVerdict.WARNING, f"every {kind} of {path}, protected or not")
     several = f"{kind}es" if kind == "branch" else f"{kind}s"
     if re.search(r"[*?]", ref):
-        return Reach(Verdict.OK, f"{several} {ref} of {path}; protect them in GitLab, as sub does not say it")
-    return Reach(Verdict.OK, f"{kind} {ref} of {path}")
+        return Reach(
+            CheckVerdict.OK, f"{several} {ref} of {path}; protect them in GitLab, as sub does not say it"
+        )
+    return Reach(CheckVerdict.OK, f"{kind} {ref} of {path}")
 
 
 def _ref_words(pattern: str) -> str:
@@ -118,4 +120,4 @@ def _ref_words(pattern: str) -> str:
 
 
 def _never(why: str) -> Reach:
-    return Reach(Verdict.WRONG, why, never=True)
+    return Reach(CheckVerdict.WRONG, why, never=True)

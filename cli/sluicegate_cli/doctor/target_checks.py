@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from sluicegate_cli.doctor.aws_calls import AwsCalls, looked
-from sluicegate_cli.doctor.findings import Finding, Verdict
+from sluicegate_cli.doctor.findings import CheckVerdict, Finding
 from sluicegate_cli.doctor.stack_checks import listed, principals
 from sluicegate_gatefile.target_template import TargetStack
 
@@ -35,7 +35,7 @@ def of_targets(
                 f"digest of it is {stack.digest}"
             )
             change = f"With credentials of that account: `sluicegate doctor --target {stack.name}`."
-            yield Finding(TARGET.format(stack.name), Verdict.UNKNOWN, seen, change)
+            yield Finding(TARGET.format(stack.name), CheckVerdict.UNKNOWN, seen, change)
         else:
             yield from of_target(aws, stack, deployer)
 
@@ -46,7 +46,7 @@ def of_own_account(aws: AwsCalls, stack: TargetStack) -> Iterator[Finding]:
     if account != stack.account:
         change = f"Set AWS_PROFILE, or other credentials, for account {stack.account}."
         seen = f"they are of account {account}, and target {stack.name} is in {stack.account}"
-        yield Finding(ACCOUNT, Verdict.WRONG, seen, change)
+        yield Finding(ACCOUNT, CheckVerdict.WRONG, seen, change)
         return
     yield from of_target(aws, stack)
 
@@ -71,19 +71,19 @@ def _of_role(
     deploy = f"Deploy build/targets/{stack.name}.yaml in {stack.account} {stack.region}: {_GUIDE}."
     if found is None:
         seen = f"there is no role {name} in account {stack.account}: every deployment there fails"
-        yield Finding(title, Verdict.WRONG, seen, deploy)
+        yield Finding(title, CheckVerdict.WRONG, seen, deploy)
         return
     role = found["Role"]
     tags = {tag["Key"]: tag["Value"] for tag in role.get("Tags") or ()}
     digest = tags.get(DIGEST_TAG)
     if digest is None:
         seen = f"the role {name} has no tag {DIGEST_TAG}, so it is not from the target's template"
-        yield Finding(title, Verdict.WARNING, seen, deploy)
+        yield Finding(title, CheckVerdict.WARNING, seen, deploy)
     elif digest != stack.digest:
         seen = f"its stack is from another gate file: it has the digest {digest}, not {stack.digest}"
-        yield Finding(title, Verdict.WARNING, seen, deploy)
+        yield Finding(title, CheckVerdict.WARNING, seen, deploy)
     else:
-        yield Finding(title, Verdict.OK, f"its role {name} has the digest {digest}")
+        yield Finding(title, CheckVerdict.OK, f"its role {name} has the digest {digest}")
     yield _of_trust(role["AssumeRolePolicyDocument"], stack, deployer, trust)
 
 
@@ -98,34 +98,36 @@ def _of_trust(document: Mapping[str, Any], stack: TargetStack, deployer: str | N
             f"it trusts {', '.join(gone)}, a role that was deleted. A role of the same name that was made "
             "since is another one, which may not assume it"
         )
-        return Finding(title, Verdict.WRONG, seen, f"{change} A changed parameter is what updates it.")
+        return Finding(title, CheckVerdict.WRONG, seen, f"{change} A changed parameter is what updates it.")
     others = [arn for arn in trusted if arn != (deployer or trusted[0])]
     if others or not trusted or ":role/" not in trusted[0]:
         seen = f"{', '.join(others or trusted) or 'nobody'} may assume it"
-        return Finding(title, Verdict.WRONG, seen, change)
+        return Finding(title, CheckVerdict.WRONG, seen, change)
     for statement in statements:
         actions = set(listed(statement.get("Action")))
         condition = statement.get("Condition") or {}
         if actions - _TRUSTED:
-            return Finding(title, Verdict.WRONG, f"it allows {', '.join(sorted(actions - _TRUSTED))}", change)
+            return Finding(
+                title, CheckVerdict.WRONG, f"it allows {', '.join(sorted(actions - _TRUSTED))}", change
+            )
         if _ENTER not in actions:
             continue
         if listed((condition.get("StringEquals") or {}).get("sts:ExternalId")) != [stack.external_id]:
             seen = "it asks for another external id than the gate file's, or for none"
-            return Finding(title, Verdict.WRONG, seen, change)
+            return Finding(title, CheckVerdict.WRONG, seen, change)
         if str((condition.get("Null") or {}).get("sts:SourceIdentity")).lower() != "false":
             seen = "it may be assumed without a source identity, which says in CloudTrail on whose behalf"
-            return Finding(title, Verdict.WARNING, seen, change)
+            return Finding(title, CheckVerdict.WARNING, seen, change)
     if not any(_ENTER in listed(one.get("Action")) for one in statements):
-        return Finding(title, Verdict.WRONG, "the deployer may not assume it", change)
-    return Finding(title, Verdict.OK, f"it trusts {trusted[0].rpartition('/')[2]}, with the external id")
+        return Finding(title, CheckVerdict.WRONG, "the deployer may not assume it", change)
+    return Finding(title, CheckVerdict.OK, f"it trusts {trusted[0].rpartition('/')[2]}, with the external id")
 
 
 def _of_bucket(aws: AwsCalls, stack: TargetStack, title: str) -> Iterator[Finding]:
     name = stack.values["Bucket"]
     if aws.find("s3", "HeadBucket", Bucket=name, ExpectedBucketOwner=stack.account) is None:
         change = f"Deploy build/targets/{stack.name}.yaml there: {_GUIDE}."
-        yield Finding(title, Verdict.WRONG, f"there is no bucket {name}: no code gets there", change)
+        yield Finding(title, CheckVerdict.WRONG, f"there is no bucket {name}: no code gets there", change)
 
 
 def _of_rule(aws: AwsCalls, stack: TargetStack, title: str) -> Iterator[Finding]:
@@ -135,4 +137,4 @@ def _of_rule(aws: AwsCalls, stack: TargetStack, title: str) -> Iterator[Finding]
         state = "there is no rule" if rule is None else "disabled is the rule"
         seen = f"{state} {name}: rollouts there see an alarm only at their next look"
         change = f"Enable it (`aws events enable-rule --name {name}`), or deploy the target's stack again."
-        yield Finding(title, Verdict.WARNING, seen, change)
+        yield Finding(title, CheckVerdict.WARNING, seen, change)

@@ -20,8 +20,8 @@ from sluicegate_cli.doctor.findings import (
     FORM,
     ISSUER,
     ROTATION,
+    CheckVerdict,
     Finding,
-    Verdict,
     format_age,
 )
 
@@ -63,27 +63,27 @@ class UnverifiedToken:
 def read_token(given: str) -> UnverifiedToken | Finding:
     """Parse a job's ID token, or explain why it is none. Nothing else may be sent to the API."""
     if problem := _not_a_token(given):
-        return Finding(FORM, Verdict.WRONG, *problem)
+        return Finding(FORM, CheckVerdict.WRONG, *problem)
     try:
         decoded = [base64url(part) for part in given.split(".")]
         header, claims = (loads(part, max_depth=MAX_DEPTH, control_characters=False) for part in decoded[:2])
     except (ValueError, StrictJsonError):
         return Finding(
-            FORM, Verdict.WRONG, "the token cannot be read: it was truncated or changed", _AS_IT_IS
+            FORM, CheckVerdict.WRONG, "the token cannot be read: it was truncated or changed", _AS_IT_IS
         )
     if not isinstance(header, dict) or not isinstance(claims, dict):
-        return Finding(FORM, Verdict.WRONG, "the token has no claims", ASK)
+        return Finding(FORM, CheckVerdict.WRONG, "the token has no claims", ASK)
     missing = [name for name, check in REQUIRED.items() if not check(claims.get(name))]
     if missing:
         seen = (
             f"the token has no {', '.join(missing)} as a job's has: it is from a sign-in, or not from GitLab"
         )
-        return Finding(FORM, Verdict.WRONG, seen, ASK)
+        return Finding(FORM, CheckVerdict.WRONG, seen, ASK)
     if header.get("alg") != "RS256" or not isinstance(header.get("kid"), str):
         seen = "the token is not signed like a GitLab job's, with RS256 and a `kid`"
-        return Finding(FORM, Verdict.WRONG, seen, ASK)
+        return Finding(FORM, CheckVerdict.WRONG, seen, ASK)
     if len(decoded[2]) not in _SIGNATURE:
-        return Finding(FORM, Verdict.WRONG, "the token's signature was truncated or changed", _AS_IT_IS)
+        return Finding(FORM, CheckVerdict.WRONG, "the token's signature was truncated or changed", _AS_IT_IS)
     return UnverifiedToken(header, claims)
 
 
@@ -134,7 +134,7 @@ def of_token(
     yield _times(token.claims, known, now, by_api)
     claims = token.claims
     seen = f"job {claims['job_id']} of project {claims['project_id']}, {claims['ref_type']} {claims['ref']}"
-    yield Finding(FORM, Verdict.OK, f"{seen}, started by {claims['pipeline_source']}")
+    yield Finding(FORM, CheckVerdict.OK, f"{seen}, started by {claims['pipeline_source']}")
 
 
 def known_issuer(token: UnverifiedToken, issuers: Sequence[Issuer]) -> Issuer | None:
@@ -145,11 +145,11 @@ def known_issuer(token: UnverifiedToken, issuers: Sequence[Issuer]) -> Issuer | 
 
 def _issuer(iss: str, known: Issuer | None, issuers: Sequence[Issuer]) -> Finding:
     if not iss:
-        return Finding(ISSUER, Verdict.WRONG, "the token has no `iss`", ASK)
+        return Finding(ISSUER, CheckVerdict.WRONG, "the token has no `iss`", ASK)
     if not issuers:
         return Finding(
             ISSUER,
-            Verdict.UNKNOWN,
+            CheckVerdict.UNKNOWN,
             f"`iss` is {iss}",
             "Use --gate-file to compare issuer, audience and rules.",
         )
@@ -157,12 +157,12 @@ def _issuer(iss: str, known: Issuer | None, issuers: Sequence[Issuer]) -> Findin
         listed = ", ".join(one.url for one in issuers[:5])
         seen = f"`iss` is {iss}, and the gate file has only {listed}"
         change = f"If that GitLab may deploy, add an issuer with `url: {iss}` to the gate file and deploy it."
-        return Finding(ISSUER, Verdict.WRONG, seen, change, compared=True)
+        return Finding(ISSUER, CheckVerdict.WRONG, seen, change, compared=True)
     if known.url == iss:
-        return Finding(ISSUER, Verdict.OK, f"`iss` is {iss}, as in the gate file", compared=True)
+        return Finding(ISSUER, CheckVerdict.OK, f"`iss` is {iss}, as in the gate file", compared=True)
     seen = f"`iss` is {iss}, and the gate file says {known.url}: {_difference(known.url, iss)}"
     change = f"Set exactly `url: {iss}` in the gate file, and deploy it."
-    return Finding(ISSUER, Verdict.WRONG, seen, change, compared=True)
+    return Finding(ISSUER, CheckVerdict.WRONG, seen, change, compared=True)
 
 
 def _split(url: str) -> SplitResult:
@@ -201,46 +201,48 @@ def _audience(token: UnverifiedToken, known: Issuer | None) -> Finding:
     if isinstance(aud, list):
         seen = "`aud` is a list. A token for several services is rejected, even if the list has one entry"
         change = f"Set {expected} in the job's `id_tokens`, as one string without brackets or dashes."
-        return Finding(AUDIENCE, Verdict.WRONG, seen, change)
+        return Finding(AUDIENCE, CheckVerdict.WRONG, seen, change)
     if not isinstance(aud, str) or not aud:
         change = f"Set {expected} in the job's `id_tokens`."
-        return Finding(AUDIENCE, Verdict.WRONG, "the token has no `aud`", change)
+        return Finding(AUDIENCE, CheckVerdict.WRONG, "the token has no `aud`", change)
     urls = {token.issuer, known.instance if known else token.issuer}
     is_gitlab = aud.rstrip("/") in {url.rstrip("/") for url in urls}
     if known is not None and aud != known.audience:
         what = "GitLab's own URL" if is_gitlab else aud
         seen = f"`aud` is {what}, and the gate file says {known.audience}"
         change = f"Set exactly {expected} in the job's `id_tokens`."
-        return Finding(AUDIENCE, Verdict.WRONG, seen, change, compared=True)
+        return Finding(AUDIENCE, CheckVerdict.WRONG, seen, change, compared=True)
     if is_gitlab:
         seen = "`aud` is GitLab's own URL, which jobs request for other services too"
         change = "Choose a value that only Sluicegate accepts, for both `audience` and `aud`."
-        return Finding(AUDIENCE, Verdict.WARNING, seen, change)
+        return Finding(AUDIENCE, CheckVerdict.WARNING, seen, change)
     if known is None:
-        return Finding(AUDIENCE, Verdict.UNKNOWN, f"`aud` is {aud}, one string")
-    return Finding(AUDIENCE, Verdict.OK, f"`aud` is {aud}, one string, as in the gate file", compared=True)
+        return Finding(AUDIENCE, CheckVerdict.UNKNOWN, f"`aud` is {aud}, one string")
+    return Finding(
+        AUDIENCE, CheckVerdict.OK, f"`aud` is {aud}, one string, as in the gate file", compared=True
+    )
 
 
 def _times(claims: Mapping[str, Any], known: Issuer | None, now: float, by_api: bool) -> Finding:
     exp, iat, nbf = (claims.get(name) for name in ("exp", "iat", "nbf"))
     if not (type(exp) is int and type(iat) is int and type(nbf) is int):
-        return Finding(ROTATION, Verdict.WRONG, "the token lacks one of `exp`, `iat` and `nbf`", ASK)
+        return Finding(ROTATION, CheckVerdict.WRONG, "the token lacks one of `exp`, `iat` and `nbf`", ASK)
     if now >= exp + LEEWAY:
         change = "Run the job again: each run gets a new token, valid for the job's `timeout`."
-        return Finding(ROTATION, Verdict.WRONG, f"the token expired {format_age(now - exp)} ago", change)
+        return Finding(ROTATION, CheckVerdict.WRONG, f"the token expired {format_age(now - exp)} ago", change)
     if max(iat, nbf) > now + LEEWAY:
         whose = "GitLab's clock is ahead" if by_api else "this machine's clock or GitLab's is wrong"
         seen = f"the token is not valid for another {format_age(max(iat, nbf) - now)}: {whose}"
-        return Finding(ROTATION, Verdict.WRONG, seen, "Synchronize the clock with NTP.")
+        return Finding(ROTATION, CheckVerdict.WRONG, seen, "Synchronize the clock with NTP.")
     age = now - iat
     if known is not None and known.max_age is not None and age > known.max_age:
         limit = format_age(known.max_age)
         seen = f"the token is {format_age(age)} old, and the gate file's `max_age` is {limit}"
         change = "Deploy earlier in the job, or in a separate job: a job's token is as old as the job."
-        return Finding(ROTATION, Verdict.WRONG, seen, change, compared=True)
+        return Finding(ROTATION, CheckVerdict.WRONG, seen, change, compared=True)
     return Finding(
         ROTATION,
-        Verdict.OK,
+        CheckVerdict.OK,
         f"the token is {format_age(age)} old, and valid for {format_age(exp - now)} more",
     )
 
@@ -250,13 +252,13 @@ def of_keys(kid: object, kids: Sequence[str] | None, error: str = "", *, from_fi
     if kids is None:
         seen = f"GitLab's keys cannot be fetched from here: {error}"
         change = "If AWS cannot reach that GitLab either, add its keys to the gate file: `jwks: FILE`."
-        return Finding(ROTATION, Verdict.UNKNOWN, seen, change)
+        return Finding(ROTATION, CheckVerdict.UNKNOWN, seen, change)
     where = "the gate file's `jwks` file" if from_file else "the keys that GitLab publishes"
     if kid in kids:
-        return Finding(ROTATION, Verdict.OK, f"the token's key is among {where}", compared=from_file)
+        return Finding(ROTATION, CheckVerdict.OK, f"the token's key is among {where}", compared=from_file)
     seen = f"the token's key {clean(str(kid), 64)} is not among {where}"
     if from_file:
         change = "GitLab's keys have changed: fetch that file again (/oauth/discovery/keys) and deploy it."
-        return Finding(ROTATION, Verdict.WRONG, seen, change, compared=True)
+        return Finding(ROTATION, CheckVerdict.WRONG, seen, change, compared=True)
     change = "Use the token of a running job. If that fails too, another GitLab has the same address."
-    return Finding(ROTATION, Verdict.WRONG, seen, change)
+    return Finding(ROTATION, CheckVerdict.WRONG, seen, change)

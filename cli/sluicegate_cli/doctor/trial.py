@@ -15,7 +15,7 @@ from typing import Any, Final
 from sluicegate.aws.lambda_ import FunctionApi, FunctionVersion, LambdaError, StaleLambdaRevision
 from sluicegate.deployment.model import AliasState
 from sluicegate_cli.doctor.aws_calls import AwsCalls, CouldNotCheck
-from sluicegate_cli.doctor.findings import Answer, Finding, Verdict
+from sluicegate_cli.doctor.findings import Answer, CheckVerdict, Finding
 from sluicegate_cli.doctor.sample import ALIAS, Sample, package
 
 DEPLOYS: Final = "a sample function deploys"
@@ -60,9 +60,9 @@ class Trial:
             self._snapshot()
             yield from self._metrics(first, second, began)
         except LambdaError as error:
-            yield Finding(step, Verdict.WRONG, f"Lambda answered {error.code}: {error.message}")
+            yield Finding(step, CheckVerdict.WRONG, f"Lambda answered {error.code}: {error.message}")
         except CouldNotCheck as error:
-            yield Finding(step, Verdict.UNKNOWN, error.seen, error.change)
+            yield Finding(step, CheckVerdict.UNKNOWN, error.seen, error.change)
 
     @property
     def _function(self) -> FunctionApi:
@@ -86,7 +86,9 @@ class Trial:
         )
         second = self._published(self._settled("$LATEST"))
         self.say(f"version {second} is published")
-        yield Finding(DEPLOYS, Verdict.OK, f"versions {first} and {second} were published and are Active")
+        yield Finding(
+            DEPLOYS, CheckVerdict.OK, f"versions {first} and {second} were published and are Active"
+        )
         return first, second
 
     def _settled(self, version: str, limit: float = _SETTLE) -> FunctionVersion:
@@ -109,7 +111,9 @@ class Trial:
         function = self._function
         alias = function.alias(ALIAS)
         if alias is None:
-            yield Finding(CANARY, Verdict.WRONG, f"alias {ALIAS} does not exist, though it was just created")
+            yield Finding(
+                CANARY, CheckVerdict.WRONG, f"alias {ALIAS} does not exist, though it was just created"
+            )
             return
         shifted = function.update_alias(ALIAS, AliasState(first, {second: 0.5}), alias.revision)
         self.say(f"alias {ALIAS}: half of the requests go to version {second}")
@@ -120,7 +124,7 @@ class Trial:
         seen = f"of {_INVOCATIONS} requests at a weight of 50%: {shares}"
         both = served[first] > 0 and served[second] > 0
         change = "" if both else "A canary needs both versions to answer. Please report this."
-        yield Finding(CANARY, Verdict.OK if both else Verdict.WRONG, seen, change)
+        yield Finding(CANARY, CheckVerdict.OK if both else CheckVerdict.WRONG, seen, change)
         back = function.update_alias(ALIAS, AliasState(first), shifted.revision)
         after = {self._invoke({}) for _ in range(5)}
         self.say(f"alias {ALIAS} serves version {first} again")
@@ -128,7 +132,7 @@ class Trial:
         seen = f"alias {ALIAS} serves version {first} alone again"
         if not restored:
             seen = f"after the rollback, these versions answered: {', '.join(sorted(after))}"
-        yield Finding(ROLLS_BACK, Verdict.OK if restored else Verdict.WRONG, seen)
+        yield Finding(ROLLS_BACK, CheckVerdict.OK if restored else CheckVerdict.WRONG, seen)
 
     def _fences(self, first: str) -> Iterator[Finding]:
         """Send what must be refused: an alias's old revision, another code's hash, $LATEST's old revision."""
@@ -154,10 +158,10 @@ class Trial:
         if accepted:
             seen = f"Lambda accepted {' and '.join(accepted)}"
             yield Finding(
-                FENCES, Verdict.WRONG, seen, "Two deployments could overtake each other. Report this."
+                FENCES, CheckVerdict.WRONG, seen, "Two deployments could overtake each other. Report this."
             )
         else:
-            yield Finding(FENCES, Verdict.OK, f"Lambda refused {len(attempts)} of {len(attempts)}")
+            yield Finding(FENCES, CheckVerdict.OK, f"Lambda refused {len(attempts)} of {len(attempts)}")
 
     def _throttle(self) -> None:
         """Cause throttles at the alias: with a reserved concurrency of 0, Lambda throttles every request."""
@@ -254,10 +258,10 @@ class Trial:
             change = (
                 "A limit on `throttles` in `watch` would see nothing. Please report this." if word else ""
             )
-            yield Finding(METRICS, Verdict.WARNING if word else Verdict.OK, seen, change)
+            yield Finding(METRICS, CheckVerdict.WARNING if word else CheckVerdict.OK, seen, change)
         else:
             seen = f"CloudWatch had no Invocations by version within {_METRICS / 60:.0f} minutes"
-            yield Finding(METRICS, Verdict.WARNING, seen, "Run it again later: metrics can be late.")
+            yield Finding(METRICS, CheckVerdict.WARNING, seen, "Run it again later: metrics can be late.")
 
 
 def _sums(

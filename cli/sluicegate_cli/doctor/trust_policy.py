@@ -12,7 +12,7 @@ from fnmatch import fnmatchcase
 from typing import Any, Final
 
 from sluicegate.oidc.identity import Issuer
-from sluicegate_cli.doctor.findings import AUDIENCE, ISSUER, Finding, Verdict
+from sluicegate_cli.doctor.findings import AUDIENCE, ISSUER, CheckVerdict, Finding
 from sluicegate_cli.doctor.subjects import Reach, reach
 
 SUBJECT: Final = "the role trusts certain jobs only"
@@ -22,7 +22,12 @@ _PROVIDER: Final = ":oidc-provider/"
 _READ: Final = frozenset({"aud", "sub", "amr"})
 _EXACT: Final = frozenset({"stringequals", "stringequalsignorecase"})
 _LIKE: Final = frozenset({"stringlike"})
-_SEVERITY: Final = {Verdict.OK: 0, Verdict.UNKNOWN: 1, Verdict.WARNING: 2, Verdict.WRONG: 3}
+_SEVERITY: Final = {
+    CheckVerdict.OK: 0,
+    CheckVerdict.UNKNOWN: 1,
+    CheckVerdict.WARNING: 2,
+    CheckVerdict.WRONG: 3,
+}
 _VARIABLE: Final = re.compile(r"\$\{(?![*?$]\})[^}]*\}")
 """A policy variable, but not the three that stand for a literal `*`, `?` and `$`."""
 
@@ -63,14 +68,14 @@ def of_trust(
         if "NotPrincipal" in statement or principal == "*" or _names_everybody(principal):
             seen = "a statement lets everybody in: its principal is `*`, or all but some"
             change = "Name the one OIDC provider as Principal, Federated."
-            yield Finding(SUBJECT, Verdict.WRONG, seen, change)
+            yield Finding(SUBJECT, CheckVerdict.WRONG, seen, change)
             continue
         if not isinstance(principal, Mapping):
             continue
         for other in listed(principal.get("AWS")) + listed(principal.get("Service")):
             seen = f"{other} may assume it too, without a job's token"
             change = "Remove that statement, unless somebody needs it: it is no job."
-            yield Finding(SUBJECT, Verdict.WARNING, seen, change)
+            yield Finding(SUBJECT, CheckVerdict.WARNING, seen, change)
         if not _allows(statement):
             continue
         for federated in map(str, listed(principal.get("Federated"))):
@@ -79,7 +84,7 @@ def of_trust(
     if not found:
         seen = "no statement lets a job's token in (sts:AssumeRoleWithWebIdentity, for an OIDC provider)"
         change = "Use cloudformation/caller-role.yaml, or another role."
-        yield Finding(SUBJECT, Verdict.WRONG, seen, change)
+        yield Finding(SUBJECT, CheckVerdict.WRONG, seen, change)
 
 
 def _of_federated(
@@ -91,11 +96,11 @@ def _of_federated(
     _, marker, host = federated.partition(_PROVIDER)
     if not marker:
         seen = f"it trusts {federated}, which is no OIDC provider of a GitLab"
-        yield Finding(SUBJECT, Verdict.WARNING, seen, "Remove it, unless it is meant.")
+        yield Finding(SUBJECT, CheckVerdict.WARNING, seen, "Remove it, unless it is meant.")
         return
     if host == _GITHUB:
         seen = "it trusts GitHub's jobs too"
-        yield Finding(SUBJECT, Verdict.WARNING, seen, "Use a role of its own for GitHub.")
+        yield Finding(SUBJECT, CheckVerdict.WARNING, seen, "Use a role of its own for GitHub.")
         return
     issuer = next((one for one in issuers if one.url == f"https://{host}"), None)
     yield of_issuer(host, issuers)
@@ -110,9 +115,9 @@ def of_issuer(host: str, issuers: Sequence[Issuer]) -> Finding:
     url = f"https://{host}"
     if not issuers:
         seen = f"the provider is {url}; there is no gate file here to compare"
-        return Finding(ISSUER, Verdict.UNKNOWN, seen, "Use --gate-file.")
+        return Finding(ISSUER, CheckVerdict.UNKNOWN, seen, "Use --gate-file.")
     if any(one.url == url for one in issuers):
-        return Finding(ISSUER, Verdict.OK, f"the provider is {url}, as in the gate file", compared=True)
+        return Finding(ISSUER, CheckVerdict.OK, f"the provider is {url}, as in the gate file", compared=True)
     near = next(
         (one for one in issuers if one.url.rstrip("/").casefold() == url.rstrip("/").casefold()), None
     )
@@ -122,11 +127,11 @@ def of_issuer(host: str, issuers: Sequence[Issuer]) -> Finding:
         change = (
             f"Make the provider again with exactly {near.url}, the tokens' iss: its URL cannot be changed."
         )
-        return Finding(ISSUER, Verdict.WRONG, seen, change, compared=True)
+        return Finding(ISSUER, CheckVerdict.WRONG, seen, change, compared=True)
     known = ", ".join(one.url for one in issuers[:3])
     seen = f"the provider is {url}, which is no issuer of the gate file: {known}"
     change = "Trust the provider of your GitLab, or add that issuer to the gate file."
-    return Finding(ISSUER, Verdict.WRONG, seen, change, compared=True)
+    return Finding(ISSUER, CheckVerdict.WRONG, seen, change, compared=True)
 
 
 def _of_keys(conditions: Sequence[_Condition], host: str) -> Iterator[Finding]:
@@ -143,7 +148,7 @@ def _of_keys(conditions: Sequence[_Condition], host: str) -> Iterator[Finding]:
             continue
         effect = "so it restricts nothing" if one.optional or "not" in one.operator else "so it never holds"
         change = f"Write the condition on {host}:sub, whose value has the project's path and the ref."
-        yield Finding(SUBJECT, Verdict.WRONG, f"{seen}, {effect}", change)
+        yield Finding(SUBJECT, CheckVerdict.WRONG, f"{seen}, {effect}", change)
 
 
 def _of_audience(
@@ -155,14 +160,14 @@ def _of_audience(
     negative = [one for one in own if "not" in one.operator]
     if any(re.search(r"[*?]", value) for value in open_values):
         seen = f"the trust policy takes every audience like {', '.join(open_values)}"
-        yield Finding(AUDIENCE, Verdict.WRONG, seen, f"Use StringEquals with one value for {host}:aud.")
+        yield Finding(AUDIENCE, CheckVerdict.WRONG, seen, f"Use StringEquals with one value for {host}:aud.")
         return
     allowed = sorted({*allowed, *open_values})
     source = "the trust policy"
     if not allowed or negative:
         if provider is None:
             seen = f"no condition says which {host}:aud is taken; the provider's client ids decide alone"
-            yield Finding(AUDIENCE, Verdict.WARNING, seen, f"Add StringEquals on {host}:aud.")
+            yield Finding(AUDIENCE, CheckVerdict.WARNING, seen, f"Add StringEquals on {host}:aud.")
             return
         allowed, source = sorted(provider.client_ids), "only the provider, for all roles,"
     if provider is not None and not set(allowed) & set(provider.client_ids):
@@ -171,7 +176,7 @@ def _of_audience(
         change = (
             f"Add the audience to the provider: `aws iam add-client-id-to-open-id-connect-provider` ({host})."
         )
-        yield Finding(AUDIENCE, Verdict.WRONG, seen, change)
+        yield Finding(AUDIENCE, CheckVerdict.WRONG, seen, change)
         return
     yield _judged(allowed, source, host, issuer)
 
@@ -181,19 +186,21 @@ def _judged(allowed: Sequence[str], source: str, host: str, issuer: Issuer | Non
     one = f"Let jobs ask for an audience for STS alone (`sts_audience`), and take only that in {host}:aud."
     if issuer is not None and issuer.audience in allowed:
         seen = f"{text}: {issuer.audience} is also what Sluicegate takes, so one leaked token does for both"
-        return Finding(AUDIENCE, Verdict.WRONG, seen, one, compared=True)
+        return Finding(AUDIENCE, CheckVerdict.WRONG, seen, one, compared=True)
     if issuer is not None and issuer.sts_audience and issuer.sts_audience not in allowed:
         seen = f"{text}, and the gate file's sts_audience is {issuer.sts_audience}"
-        return Finding(AUDIENCE, Verdict.WRONG, seen, "Make both the same.", compared=True)
+        return Finding(AUDIENCE, CheckVerdict.WRONG, seen, "Make both the same.", compared=True)
     if any(value.rstrip("/") == f"https://{host}".rstrip("/") for value in allowed):
-        return Finding(AUDIENCE, Verdict.WARNING, f"{text}: jobs ask for GitLab's own URL elsewhere too", one)
+        return Finding(
+            AUDIENCE, CheckVerdict.WARNING, f"{text}: jobs ask for GitLab's own URL elsewhere too", one
+        )
     if "sts.amazonaws.com" in allowed:
-        return Finding(AUDIENCE, Verdict.WARNING, f"{text}, as the roles of every other account do", one)
+        return Finding(AUDIENCE, CheckVerdict.WARNING, f"{text}, as the roles of every other account do", one)
     if len(allowed) > 1:
-        return Finding(AUDIENCE, Verdict.WARNING, f"{text}: more than one audience", one)
+        return Finding(AUDIENCE, CheckVerdict.WARNING, f"{text}: more than one audience", one)
     if source != "the trust policy":
-        return Finding(AUDIENCE, Verdict.WARNING, f"{text}; the trust policy names none", one)
-    return Finding(AUDIENCE, Verdict.OK, text)
+        return Finding(AUDIENCE, CheckVerdict.WARNING, f"{text}; the trust policy names none", one)
+    return Finding(AUDIENCE, CheckVerdict.OK, text)
 
 
 def _of_subject(conditions: Sequence[_Condition], host: str) -> Iterator[Finding]:
@@ -206,21 +213,21 @@ def _of_subject(conditions: Sequence[_Condition], host: str) -> Iterator[Finding
         some = ", but for those that a negative condition names" if own else ""
         everybody = "everybody who has an account there" if host == "gitlab.com" else "each of its users"
         seen = f"no condition on {host}:sub: every job there may assume the role, of {everybody}{some}"
-        yield Finding(SUBJECT, Verdict.WRONG, seen, change)
+        yield Finding(SUBJECT, CheckVerdict.WRONG, seen, change)
         return
     narrowest = min((_widest(one, host) for one in positive), key=lambda found: _SEVERITY[found.verdict])
     never = [found for one in positive if (found := _all_never(one, host))]
     if never:
         narrowest = never[0]
     if narrowest.never:
-        yield Finding(SUBJECT, Verdict.WRONG, f"no job may assume the role: {narrowest.who}", change)
+        yield Finding(SUBJECT, CheckVerdict.WRONG, f"no job may assume the role: {narrowest.who}", change)
         return
     yield Finding(
-        SUBJECT, narrowest.verdict, narrowest.who, "" if narrowest.verdict is Verdict.OK else change
+        SUBJECT, narrowest.verdict, narrowest.who, "" if narrowest.verdict is CheckVerdict.OK else change
     )
     if any(one.optional for one in positive):
         seen = f"a condition on {host}:sub also holds without the claim (…IfExists or ForAllValues:)"
-        yield Finding(SUBJECT, Verdict.WARNING, seen, "Use StringEquals or StringLike as they are.")
+        yield Finding(SUBJECT, CheckVerdict.WARNING, seen, "Use StringEquals or StringLike as they are.")
 
 
 def _widest(condition: _Condition, host: str) -> Reach:
@@ -236,9 +243,9 @@ def _reaches(condition: _Condition, host: str) -> list[Reach]:
     for value in condition.values:
         text = _VARIABLE.sub("*", value)
         one = reach(text, host, wildcards=condition.operator in _LIKE or text != value)
-        if condition.operator.endswith("ignorecase") and one.verdict is Verdict.OK:
+        if condition.operator.endswith("ignorecase") and one.verdict is CheckVerdict.OK:
             seen = f"{one.who}, in upper and lower case: a developer can make a branch of another case"
-            one = Reach(Verdict.WARNING, seen)
+            one = Reach(CheckVerdict.WARNING, seen)
         found.append(one)
     return found
 

@@ -654,9 +654,11 @@ def test_what_cannot_be_looked_at_is_exit_2(
 @pytest.mark.usefixtures("elsewhere")
 def test_a_finding_of_a_function_is_added(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     from sluicegate_cli.doctor import aws_checks
-    from sluicegate_cli.doctor.findings import Finding, Verdict
+    from sluicegate_cli.doctor.findings import CheckVerdict, Finding
 
-    seen = Finding("traffic can be split", Verdict.WARNING, "alias prod serves $LATEST", "Deploy it once.")
+    seen = Finding(
+        "traffic can be split", CheckVerdict.WARNING, "alias prod serves $LATEST", "Deploy it once."
+    )
     monkeypatch.setattr(aws_checks, "examine", lambda *_: [seen, replace(seen)])
     monkeypatch.delenv("SLUICEGATE_TOKEN", raising=False)
 

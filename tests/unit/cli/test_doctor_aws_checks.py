@@ -11,7 +11,7 @@ import pytest
 from botocore.stub import ANY, Stubber
 
 from sluicegate_cli.doctor import aws_checks
-from sluicegate_cli.doctor.findings import Finding, Verdict
+from sluicegate_cli.doctor.findings import CheckVerdict, Finding
 
 NAME = "orders-api"
 ARN = f"arn:aws:lambda:eu-central-1:000000000000:function:{NAME}"
@@ -143,7 +143,7 @@ def account() -> Account:
     return Account()
 
 
-def said(findings: list[Finding], verdict: Verdict) -> list[str]:
+def said(findings: list[Finding], verdict: CheckVerdict) -> list[str]:
     assert SECRET not in str(findings)
     return [finding.seen for finding in findings if finding.verdict is verdict]
 
@@ -159,20 +159,20 @@ def test_a_function_that_all_invoke_by_its_alias(account: Account) -> None:
         "all 100 requests of the last day named an alias or a version",
         "alias prod can split its traffic with a new version",
     ]
-    assert {one.verdict for one in found} == {Verdict.OK}
+    assert {one.verdict for one in found} == {CheckVerdict.OK}
 
 
 @pytest.mark.parametrize(
     ("qualifier", "state", "verdict", "words"),
     [
-        ("", "Enabled", Verdict.WRONG, f"{QUEUE} invokes {NAME} without an alias"),
-        (":$LATEST", "Enabled", Verdict.WRONG, f"{QUEUE} invokes {NAME} without an alias"),
-        ("", "Disabled", Verdict.WARNING, "but is disabled"),
-        (":7", "Enabled", Verdict.WARNING, f"invokes version 7 of {NAME}, which no deployment moves"),
+        ("", "Enabled", CheckVerdict.WRONG, f"{QUEUE} invokes {NAME} without an alias"),
+        (":$LATEST", "Enabled", CheckVerdict.WRONG, f"{QUEUE} invokes {NAME} without an alias"),
+        ("", "Disabled", CheckVerdict.WARNING, "but is disabled"),
+        (":7", "Enabled", CheckVerdict.WARNING, f"invokes version 7 of {NAME}, which no deployment moves"),
     ],
 )
 def test_an_event_source_without_alias(
-    account: Account, qualifier: str, state: str, verdict: Verdict, words: str
+    account: Account, qualifier: str, state: str, verdict: CheckVerdict, words: str
 ) -> None:
     mapping = {"UUID": "1" * 36, "FunctionArn": f"{ARN}{qualifier}", "EventSourceArn": QUEUE, "State": state}
     account.mappings = [mapping, {"UUID": "2" * 36, "FunctionArn": f"{ARN}:prod", "EventSourceArn": QUEUE}]
@@ -186,7 +186,7 @@ def test_an_event_source_without_alias(
 def test_an_event_source_that_has_no_arn(account: Account) -> None:
     account.latest_mappings = [{"UUID": "1" * 36, "FunctionArn": f"{ARN}:$LATEST"}]
 
-    assert "a self-managed event source (Kafka) invokes" in said(account.look(), Verdict.WRONG)[0]
+    assert "a self-managed event source (Kafka) invokes" in said(account.look(), CheckVerdict.WRONG)[0]
 
 
 def test_who_may_invoke_it_without_alias(account: Account) -> None:
@@ -200,7 +200,7 @@ def test_who_may_invoke_it_without_alias(account: Account) -> None:
         {**allow, "Principal": {"AWS": "x\x1b[2J"}},
     ]
 
-    seen = said(account.look(), Verdict.WARNING)
+    seen = said(account.look(), CheckVerdict.WARNING)
 
     assert seen == [
         f"events.amazonaws.com (arn:aws:events:eu-central-1:000000000000:rule/night)"
@@ -213,7 +213,7 @@ def test_who_may_invoke_it_without_alias(account: Account) -> None:
 def test_a_url_without_alias(account: Account) -> None:
     account.has_url = True
 
-    assert said(account.look(), Verdict.WRONG) == [f"{NAME} has a URL without an alias"]
+    assert said(account.look(), CheckVerdict.WRONG) == [f"{NAME} has a URL without an alias"]
 
 
 @pytest.mark.parametrize(
@@ -233,13 +233,13 @@ def test_requests_that_went_past_every_alias(
     account.counts = counts
 
     expected = [f"{past} of 12 requests in the last day bypassed every alias"] if past else []
-    assert said(account.look(), Verdict.WRONG) == expected
+    assert said(account.look(), CheckVerdict.WRONG) == expected
 
 
 def test_without_metrics_by_alias_it_does_not_accuse(account: Account) -> None:
     account.counts = {None: 12.0}
 
-    assert said(account.look(), Verdict.WARNING) == [
+    assert said(account.look(), CheckVerdict.WARNING) == [
         "12 requests came in the last day, and CloudWatch counts none of them by alias"
     ]
 
@@ -272,7 +272,7 @@ def test_an_alias_that_cannot_share_its_traffic(
     account.aliases = [{"Name": "prod", **alias}]
     account.settings = settings
 
-    [seen] = said(account.look(), Verdict.WARNING)
+    [seen] = said(account.look(), CheckVerdict.WARNING)
 
     assert words in seen
 
@@ -287,20 +287,20 @@ def test_provisioned_concurrency_excludes_weights(account: Account) -> None:
 
     found = account.look()
 
-    assert "alias prod has provisioned concurrency" in said(found, Verdict.WARNING)[0]
-    assert "alias dev can split its traffic with a new version" in said(found, Verdict.OK)
+    assert "alias prod has provisioned concurrency" in said(found, CheckVerdict.WARNING)[0]
+    assert "alias dev can split its traffic with a new version" in said(found, CheckVerdict.OK)
 
 
 def test_no_dead_letter_queue_is_as_good_as_an_empty_one(account: Account) -> None:
     account.settings = {"7": {"DeadLetterConfig": {"TargetArn": ""}}}
 
-    assert not said(account.look(), Verdict.WARNING)
+    assert not said(account.look(), CheckVerdict.WARNING)
 
 
 def test_a_function_without_alias_is_no_trouble(account: Account) -> None:
     account.aliases = []
 
-    assert "has no alias yet" in said(account.look(), Verdict.OK)[-1]
+    assert "has no alias yet" in said(account.look(), CheckVerdict.OK)[-1]
 
 
 @pytest.mark.parametrize("method", ["list_event_source_mappings", "list_metrics"])
@@ -309,20 +309,20 @@ def test_what_may_not_be_seen_is_left_open(account: Account, method: str) -> Non
 
     found = account.look()
 
-    assert len(said(found, Verdict.UNKNOWN)) == 1
+    assert len(said(found, CheckVerdict.UNKNOWN)) == 1
     assert found[-1].check == aws_checks.WEIGHTS
 
 
 @pytest.mark.parametrize(
     ("code", "verdict", "words"),
     [
-        ("ResourceNotFoundException", Verdict.WRONG, f"there is no function {NAME} in eu-central-1"),
-        ("AccessDeniedException", Verdict.UNKNOWN, "AWS did not allow or answer the request"),
-        ("ExpiredTokenException", Verdict.UNKNOWN, "AWS did not allow or answer the request"),
+        ("ResourceNotFoundException", CheckVerdict.WRONG, f"there is no function {NAME} in eu-central-1"),
+        ("AccessDeniedException", CheckVerdict.UNKNOWN, "AWS did not allow or answer the request"),
+        ("ExpiredTokenException", CheckVerdict.UNKNOWN, "AWS did not allow or answer the request"),
     ],
 )
 def test_a_function_that_cannot_be_found_is_said_once(
-    account: Account, code: str, verdict: Verdict, words: str
+    account: Account, code: str, verdict: CheckVerdict, words: str
 ) -> None:
     with Stubber(account.lambda_) as functions:
         functions.add_client_error("get_function_configuration", code)
@@ -354,5 +354,5 @@ def test_without_credentials_it_is_said_once(monkeypatch: pytest.MonkeyPatch) ->
 
     [found] = aws_checks.examine(NAME, "eu-central-1")
 
-    assert found.verdict is Verdict.UNKNOWN
+    assert found.verdict is CheckVerdict.UNKNOWN
     assert "credentials" in found.seen

@@ -32,8 +32,8 @@ from sluicegate_cli.doctor.findings import (
     REQUEST,
     ROTATION,
     RULES,
+    CheckVerdict,
     Finding,
-    Verdict,
 )
 from sluicegate_cli.doctor.findings import AUDIENCE as THE_AUDIENCE
 from sluicegate_cli.doctor.findings import ISSUER as THE_ISSUER
@@ -45,7 +45,7 @@ CORP = Issuer("corp", ISSUER, AUDIENCE, 3600, jwks(jwk("k1")))
 
 
 def wrong(findings: Iterable[Finding]) -> list[Finding]:
-    return [finding for finding in findings if finding.verdict is Verdict.WRONG]
+    return [finding for finding in findings if finding.verdict is CheckVerdict.WRONG]
 
 
 def examined(
@@ -98,7 +98,7 @@ def test_what_is_no_token_of_a_jobs_is_said_in_one_finding(given_: str, seen: st
     found = read_token(given_)
 
     assert isinstance(found, Finding)
-    assert (found.check, found.verdict) == (FORM, Verdict.WRONG)
+    assert (found.check, found.verdict) == (FORM, CheckVerdict.WRONG)
     assert seen in found.seen
     assert found.change
 
@@ -157,7 +157,7 @@ def test_the_audience_is_restricted(aud: object, seen: str, change: str) -> None
 def test_gitlabs_own_url_as_audience_is_worth_a_warning_even_where_it_is_accepted() -> None:
     found = examined({"aud": ISSUER}, issuer=replace(CORP, audience=ISSUER))
 
-    assert [one.check for one in found if one.verdict is Verdict.WARNING] == [THE_AUDIENCE]
+    assert [one.check for one in found if one.verdict is CheckVerdict.WARNING] == [THE_AUDIENCE]
 
 
 def test_what_is_wrong_with_the_issuer_does_not_hide_the_audience() -> None:
@@ -185,8 +185,8 @@ def test_tokens_rotate(claims: dict[str, Any], now: float, seen: str) -> None:
     assert found.change
 
 
-@pytest.mark.parametrize(("late", "verdict"), [(29, Verdict.OK), (30, Verdict.WRONG)])
-def test_the_leeway_is_the_apis(late: int, verdict: Verdict) -> None:
+@pytest.mark.parametrize(("late", "verdict"), [(29, CheckVerdict.OK), (30, CheckVerdict.WRONG)])
+def test_the_leeway_is_the_apis(late: int, verdict: CheckVerdict) -> None:
     found = next(one for one in examined({"exp": NOW - late}) if one.check == ROTATION)
 
     assert found.verdict is verdict
@@ -202,10 +202,10 @@ def test_without_the_apis_clock_it_does_not_say_whose_is_wrong() -> None:
 
 
 def test_keys_rotate() -> None:
-    assert of_keys("k1", ["k1"], from_file=True).verdict is Verdict.OK
+    assert of_keys("k1", ["k1"], from_file=True).verdict is CheckVerdict.OK
     assert "fetch that file again" in of_keys("k2", ["k1"], from_file=True).change
     assert "a running job" in of_keys("k2", ["k1"], from_file=False).change
-    assert of_keys("k2", None, "TimeoutError", from_file=False).verdict is Verdict.UNKNOWN
+    assert of_keys("k2", None, "TimeoutError", from_file=False).verdict is CheckVerdict.UNKNOWN
 
 
 # The API's refusals
@@ -235,7 +235,7 @@ def test_each_check_that_refuses_has_its_place(check: str, claims: Mapping[str, 
 
     found = of_problem(invalid_token(refused.value.check, refused.value.detail).body("r"))
 
-    assert (found.check, found.verdict) == (under, Verdict.WRONG)
+    assert (found.check, found.verdict) == (under, CheckVerdict.WRONG)
     assert found.change
 
 
@@ -261,7 +261,7 @@ def test_so_has_each_that_refuses_the_form_and_the_key(authorization: list[str],
 
     found = of_problem(invalid_token(refused.value.check, refused.value.detail).body("r"))
 
-    assert (found.check, found.verdict) == (under, Verdict.WRONG)
+    assert (found.check, found.verdict) == (under, CheckVerdict.WRONG)
     assert found.change
 
 
@@ -276,7 +276,7 @@ def test_a_file_of_keys_is_told_from_discovery() -> None:
 def test_every_code_of_the_api_has_a_place() -> None:
     for code in (*TITLES, "throttled"):
         found = of_problem({"code": code, "status": 409, "detail": "why"})
-        assert found.verdict is Verdict.WRONG
+        assert found.verdict is CheckVerdict.WRONG
         assert found.change, code
         assert "not Sluicegate" not in found.seen, code
 
@@ -394,7 +394,7 @@ def test_an_address_where_the_api_is_not(document: Mapping[str, Any], words: str
 # Both sides
 
 
-def verdicts(findings: Iterable[Finding]) -> dict[str, Verdict]:
+def verdicts(findings: Iterable[Finding]) -> dict[str, CheckVerdict]:
     return {finding.check: finding.verdict for finding in findings}
 
 
@@ -431,7 +431,7 @@ def test_so_is_what_it_refuses_here_and_the_api_takes() -> None:
 
     found = list(api_checks.accepted_by_api(local))
 
-    assert verdicts(found)[THE_ISSUER] is Verdict.WARNING
+    assert verdicts(found)[THE_ISSUER] is CheckVerdict.WARNING
     assert not wrong(found)
     assert "it runs a different gate file" in found[0].seen
 
@@ -442,7 +442,7 @@ def test_what_nobody_here_could_compare_the_api_confirms() -> None:
 
     found = list(api_checks.accepted_by_api(of_token(read, [], NOW, by_api=True)))
 
-    assert set(verdicts(found).values()) == {Verdict.OK}
+    assert set(verdicts(found).values()) == {CheckVerdict.OK}
 
 
 # Job logs
@@ -524,7 +524,7 @@ def test_the_same_again_is_one_finding_and_others_are_others() -> None:
 def test_a_log_of_one_thing(log: str, check: str, words: str) -> None:
     [found] = of_log(raw(log))
 
-    assert (found.check, found.verdict) == (check, Verdict.WRONG)
+    assert (found.check, found.verdict) == (check, CheckVerdict.WRONG)
     assert words in f"{found.seen} {found.change}"
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from sluicegate_cli.doctor.findings import Finding, Verdict
+from sluicegate_cli.doctor.findings import CheckVerdict, Finding
 from sluicegate_cli.doctor.invoker_checks import invokers
 from sluicegate_cli.doctor.stack import DeployedStack, Resource
 from support.aws_account import AwsAccount
@@ -95,7 +95,10 @@ def examined(made: AwsAccount) -> list[Finding]:
 
 def test_api_gateway_and_administrators_are_counted_and_no_more() -> None:
     [finding] = examined(account())
-    assert (finding.verdict, finding.seen) == (Verdict.OK, "API Gateway, and 1 administrator of the account")
+    assert (finding.verdict, finding.seen) == (
+        CheckVerdict.OK,
+        "API Gateway, and 1 administrator of the account",
+    )
 
 
 @pytest.mark.parametrize(
@@ -121,7 +124,7 @@ def test_api_gateway_and_administrators_are_counted_and_no_more() -> None:
 )
 def test_a_role_is_listed_if_its_policies_let_it_invoke(statements: list[dict[str, Any]], able: bool) -> None:
     [finding] = examined(account(role("ci", *statements)))
-    assert finding.verdict is (Verdict.WARNING if able else Verdict.OK)
+    assert finding.verdict is (CheckVerdict.WARNING if able else CheckVerdict.OK)
     assert ("role/ci may invoke sluicegate-gateway-iam or sluicegate-watcher-iam" in finding.seen) is able
 
 
@@ -152,7 +155,7 @@ def test_policies_of_groups_and_attached_ones_count() -> None:
 
 def test_a_role_of_an_aws_service_is_nobodys() -> None:
     [finding] = examined(account(role("scaling", allow(), path="/aws-service-role/scaling.amazonaws.com/")))
-    assert finding.verdict is Verdict.OK
+    assert finding.verdict is CheckVerdict.OK
 
 
 def test_many_are_counted_and_not_all_printed() -> None:
@@ -177,7 +180,7 @@ def test_the_functions_own_policy_lets_api_gateways_stage_in_and_nobody_else(
     statement: dict[str, Any],
 ) -> None:
     findings = examined(account(own=policy(permission(), statement)))
-    assert [one.verdict for one in findings] == [Verdict.WRONG] * 2
+    assert [one.verdict for one in findings] == [CheckVerdict.WRONG] * 2
     assert all("lets" in one.seen and "invoke it" in one.seen for one in findings)
 
 

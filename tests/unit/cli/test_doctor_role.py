@@ -16,7 +16,7 @@ import pytest
 from sluicegate.oidc.identity import Issuer
 from sluicegate_cli.doctor import role_checks
 from sluicegate_cli.doctor.call_policy import CALLS, of_permissions
-from sluicegate_cli.doctor.findings import AUDIENCE, ISSUER, ROTATION, Finding, Verdict
+from sluicegate_cli.doctor.findings import AUDIENCE, ISSUER, ROTATION, CheckVerdict, Finding
 from sluicegate_cli.doctor.subjects import reach
 from sluicegate_cli.doctor.trust_policy import SUBJECT, Provider, of_trust
 from support.aws_account import AwsAccount
@@ -45,12 +45,12 @@ def right(**more: Any) -> dict[str, Any]:
     return {"StringEquals": {f"{HOST}:aud": STS, f"{HOST}:sub": EXACT, **more}}
 
 
-def verdicts(findings: list[Finding]) -> dict[str, Verdict]:
+def verdicts(findings: list[Finding]) -> dict[str, CheckVerdict]:
     """Return the worst verdict of each check."""
-    order = [Verdict.OK, Verdict.UNKNOWN, Verdict.WARNING, Verdict.WRONG]
-    found: dict[str, Verdict] = {}
+    order = [CheckVerdict.OK, CheckVerdict.UNKNOWN, CheckVerdict.WARNING, CheckVerdict.WRONG]
+    found: dict[str, CheckVerdict] = {}
     for one in findings:
-        found[one.check] = max(found.get(one.check, Verdict.OK), one.verdict, key=order.index)
+        found[one.check] = max(found.get(one.check, CheckVerdict.OK), one.verdict, key=order.index)
     return found
 
 
@@ -61,39 +61,47 @@ def words(findings: list[Finding]) -> str:
 def test_a_role_as_the_template_makes_it_is_right() -> None:
     found = list(of_trust(trust(right()), ISSUERS, {HOST: Provider(HOST, (STS,))}))
 
-    assert verdicts(found) == {ISSUER: Verdict.OK, AUDIENCE: Verdict.OK, SUBJECT: Verdict.OK}
+    assert verdicts(found) == {ISSUER: CheckVerdict.OK, AUDIENCE: CheckVerdict.OK, SUBJECT: CheckVerdict.OK}
     assert "branch main of acme/orders" in words(found)
 
 
 SUBJECTS = [
-    (EXACT, Verdict.OK, "branch main of acme/orders"),
-    ("project_path:acme/orders:ref_type:tag:ref:v*", Verdict.OK, "tags v* of acme/orders; protect them"),
-    ("project_path:acme/a/b:ref_type:branch:ref:release/*", Verdict.OK, "branches release/* of acme/a/b"),
-    ("project_path:acme/orders:ref_type:branch:ref:*", Verdict.WARNING, "every branch of acme/orders"),
-    ("project_path:acme/orders:ref_type:tag:ref:**", Verdict.WARNING, "every tag of acme/orders"),
-    ("project_path:acme/orders:ref_type:*:ref:main", Verdict.WARNING, "branches and tags named main"),
-    ("project_path:acme/orders:ref_type:*:ref:*", Verdict.WARNING, "every branch and tag of acme/orders"),
-    ("project_path:acme/orders:*", Verdict.WARNING, "every branch and tag of acme/orders"),
-    ("project_path:acme/orders", Verdict.WARNING, "took the ref out of its sub"),
-    ("project_path:acme/orders*", Verdict.WARNING, "whose path begins with acme/orders"),
-    ("project_path:acme/*", Verdict.WARNING, "every project under acme, of subgroups too"),
+    (EXACT, CheckVerdict.OK, "branch main of acme/orders"),
+    ("project_path:acme/orders:ref_type:tag:ref:v*", CheckVerdict.OK, "tags v* of acme/orders; protect them"),
+    (
+        "project_path:acme/a/b:ref_type:branch:ref:release/*",
+        CheckVerdict.OK,
+        "branches release/* of acme/a/b",
+    ),
+    ("project_path:acme/orders:ref_type:branch:ref:*", CheckVerdict.WARNING, "every branch of acme/orders"),
+    ("project_path:acme/orders:ref_type:tag:ref:**", CheckVerdict.WARNING, "every tag of acme/orders"),
+    ("project_path:acme/orders:ref_type:*:ref:main", CheckVerdict.WARNING, "branches and tags named main"),
+    (
+        "project_path:acme/orders:ref_type:*:ref:*",
+        CheckVerdict.WARNING,
+        "every branch and tag of acme/orders",
+    ),
+    ("project_path:acme/orders:*", CheckVerdict.WARNING, "every branch and tag of acme/orders"),
+    ("project_path:acme/orders", CheckVerdict.WARNING, "took the ref out of its sub"),
+    ("project_path:acme/orders*", CheckVerdict.WARNING, "whose path begins with acme/orders"),
+    ("project_path:acme/*", CheckVerdict.WARNING, "every project under acme, of subgroups too"),
     (
         "project_path:acme/*:ref_type:branch:ref:main",
-        Verdict.WARNING,
+        CheckVerdict.WARNING,
         "under acme, of subgroups too, on branch main",
     ),
-    ("project_path:acme/team-*:ref_type:branch:ref:main", Verdict.WARNING, "may make projects in acme"),
-    ("project_path:acme*", Verdict.WRONG, "such as acme-evil"),
-    ("project_path:*", Verdict.WRONG, "every project"),
-    ("project_path:*/deploy:ref_type:branch:ref:main", Verdict.WRONG, "every project"),
-    ("*", Verdict.WRONG, "every project"),
-    ("*:ref_type:branch:ref:main", Verdict.WRONG, "every project"),
-    ("proj?ct_path:acme/orders:*", Verdict.WRONG, "every project"),
+    ("project_path:acme/team-*:ref_type:branch:ref:main", CheckVerdict.WARNING, "may make projects in acme"),
+    ("project_path:acme*", CheckVerdict.WRONG, "such as acme-evil"),
+    ("project_path:*", CheckVerdict.WRONG, "every project"),
+    ("project_path:*/deploy:ref_type:branch:ref:main", CheckVerdict.WRONG, "every project"),
+    ("*", CheckVerdict.WRONG, "every project"),
+    ("*:ref_type:branch:ref:main", CheckVerdict.WRONG, "every project"),
+    ("proj?ct_path:acme/orders:*", CheckVerdict.WRONG, "every project"),
 ]
 
 
 @pytest.mark.parametrize(("pattern", "verdict", "said"), SUBJECTS)
-def test_a_pattern_is_named_for_what_it_lets_in(pattern: str, verdict: Verdict, said: str) -> None:
+def test_a_pattern_is_named_for_what_it_lets_in(pattern: str, verdict: CheckVerdict, said: str) -> None:
     found = reach(pattern, HOST, wildcards=True)
 
     assert (found.verdict, found.never) == (verdict, False)
@@ -126,7 +134,7 @@ def test_a_value_that_no_job_has_lets_nobody_in(value: str, wildcards: bool) -> 
     condition = {operator: {f"{HOST}:sub": value}, "ForAnyValue:StringEquals": {f"{HOST}:aud": [STS]}}
     found = list(of_trust(trust(condition), ISSUERS))
 
-    assert verdicts(found)[SUBJECT] is Verdict.WRONG
+    assert verdicts(found)[SUBJECT] is CheckVerdict.WRONG
     assert "no job may assume the role" in words(found)
 
 
@@ -183,7 +191,7 @@ TRUSTS: list[tuple[str, Any, str, str]] = [
 def test_a_trust_policy_that_is_wrong(condition: Any, check: str, said: str) -> None:
     found = list(of_trust(trust(condition), ISSUERS))
 
-    assert verdicts(found)[check] is Verdict.WRONG
+    assert verdicts(found)[check] is CheckVerdict.WRONG
     assert said in words(found)
 
 
@@ -224,7 +232,7 @@ def test_a_trust_policy_to_review(condition: Any, check: str, said: str) -> None
 
     found = list(of_trust(trust(condition), issuers))
 
-    assert verdicts(found)[check] is Verdict.WARNING
+    assert verdicts(found)[check] is CheckVerdict.WARNING
     assert said in words(found)
 
 
@@ -233,7 +241,7 @@ def test_the_names_of_conditions_have_no_case() -> None:
 
     found = verdicts(list(of_trust(trust(condition), ISSUERS)))
 
-    assert found == {ISSUER: Verdict.OK, AUDIENCE: Verdict.OK, SUBJECT: Verdict.OK}
+    assert found == {ISSUER: CheckVerdict.OK, AUDIENCE: CheckVerdict.OK, SUBJECT: CheckVerdict.OK}
 
 
 def test_several_values_are_alternatives_and_several_conditions_must_all_hold() -> None:
@@ -246,8 +254,8 @@ def test_several_values_are_alternatives_and_several_conditions_must_all_hold() 
         "StringLike": {f"{HOST}:sub": "project_path:acme*"},
     }
 
-    assert verdicts(list(of_trust(trust(either), ISSUERS)))[SUBJECT] is Verdict.WRONG
-    assert verdicts(list(of_trust(trust(both), ISSUERS)))[SUBJECT] is Verdict.OK
+    assert verdicts(list(of_trust(trust(either), ISSUERS)))[SUBJECT] is CheckVerdict.WRONG
+    assert verdicts(list(of_trust(trust(both), ISSUERS)))[SUBJECT] is CheckVerdict.OK
 
 
 @pytest.mark.parametrize(
@@ -261,18 +269,18 @@ def test_several_values_are_alternatives_and_several_conditions_must_all_hold() 
 def test_the_provider_is_the_issuer_exactly(host: str, said: str) -> None:
     found = list(of_trust(trust({}, host=host), ISSUERS))
 
-    assert verdicts(found)[ISSUER] is Verdict.WRONG
+    assert verdicts(found)[ISSUER] is CheckVerdict.WRONG
     assert said in words(found)
 
 
 @pytest.mark.parametrize(
     ("changes", "verdict", "said"),
     [
-        ({"Principal": "*"}, Verdict.WRONG, "lets everybody in"),
-        ({"Principal": {"Federated": "*"}}, Verdict.WRONG, "lets everybody in"),
+        ({"Principal": "*"}, CheckVerdict.WRONG, "lets everybody in"),
+        ({"Principal": {"Federated": "*"}}, CheckVerdict.WRONG, "lets everybody in"),
         (
             {"Principal": {"AWS": ["arn:aws:iam::111111111111:root"]}},
-            Verdict.WARNING,
+            CheckVerdict.WARNING,
             "without a job's token",
         ),
         (
@@ -281,16 +289,20 @@ def test_the_provider_is_the_issuer_exactly(host: str, said: str) -> None:
                     "Federated": "arn:aws:iam::111111111111:oidc-provider/token.actions.githubusercontent.com"
                 }
             },
-            Verdict.WARNING,
+            CheckVerdict.WARNING,
             "GitHub's jobs too",
         ),
-        ({"Principal": {"Federated": "cognito-identity.amazonaws.com"}}, Verdict.WARNING, "no OIDC provider"),
-        ({"Action": "sts:AssumeRole"}, Verdict.WRONG, "no statement lets a job's token in"),
-        ({"Effect": "Deny"}, Verdict.WRONG, "no statement lets a job's token in"),
-        ({"Action": "sts:*", "Condition": {}}, Verdict.WRONG, "every job there"),
+        (
+            {"Principal": {"Federated": "cognito-identity.amazonaws.com"}},
+            CheckVerdict.WARNING,
+            "no OIDC provider",
+        ),
+        ({"Action": "sts:AssumeRole"}, CheckVerdict.WRONG, "no statement lets a job's token in"),
+        ({"Effect": "Deny"}, CheckVerdict.WRONG, "no statement lets a job's token in"),
+        ({"Action": "sts:*", "Condition": {}}, CheckVerdict.WRONG, "every job there"),
     ],
 )
-def test_who_else_is_let_in(changes: dict[str, Any], verdict: Verdict, said: str) -> None:
+def test_who_else_is_let_in(changes: dict[str, Any], verdict: CheckVerdict, said: str) -> None:
     found = list(of_trust(trust(right(), **changes), ISSUERS))
 
     assert said in words([one for one in found if one.verdict is verdict])
@@ -307,7 +319,7 @@ NEEDED = ("POST/iam/artifacts", "POST/iam/deployments", "GET/iam/deployments/*",
 def test_what_a_job_needs_is_right() -> None:
     [found] = of_permissions([allowed(*(f"{API}/{call}" for call in NEEDED))])
 
-    assert (found.check, found.verdict) == (CALLS, Verdict.OK)
+    assert (found.check, found.verdict) == (CALLS, CheckVerdict.OK)
 
 
 @pytest.mark.parametrize(
@@ -315,29 +327,29 @@ def test_what_a_job_needs_is_right() -> None:
     [
         (
             allowed(f"{API}/POST/iam/deployments/*"),
-            Verdict.WARNING,
+            CheckVerdict.WARNING,
             "also stands for /, and so it takes approve",
         ),
-        (allowed(f"{API}/POST/*"), Verdict.WARNING, "approve, reject, abort, hold"),
-        (allowed(f"{API}/*/iam/deployments*"), Verdict.WARNING, "approve"),
-        (allowed(f"{API}/*"), Verdict.WARNING, "the release of a hold"),
-        (allowed(f"{API[:-3]}/*"), Verdict.WARNING, "approve"),
-        (allowed(f"{API[:-3]}/*approve"), Verdict.WARNING, "takes approve too"),
-        (allowed(f"{API[:-3]}/v?/P*"), Verdict.WARNING, "approve"),
-        (allowed("arn:aws:execute-api:*:*:*"), Verdict.WRONG, "every API"),
-        (allowed("*"), Verdict.WRONG, "every API"),
-        (allowed("*", action="*"), Verdict.WRONG, "every action"),
-        (allowed("*", action=["lambda:*"]), Verdict.WARNING, "also allows lambda:*"),
-        (allowed("*", action="execute-api:ManageConnections"), Verdict.WRONG, "cannot call the API"),
-        ({"Statement": []}, Verdict.WRONG, "cannot call the API"),
+        (allowed(f"{API}/POST/*"), CheckVerdict.WARNING, "approve, reject, abort, hold"),
+        (allowed(f"{API}/*/iam/deployments*"), CheckVerdict.WARNING, "approve"),
+        (allowed(f"{API}/*"), CheckVerdict.WARNING, "the release of a hold"),
+        (allowed(f"{API[:-3]}/*"), CheckVerdict.WARNING, "approve"),
+        (allowed(f"{API[:-3]}/*approve"), CheckVerdict.WARNING, "takes approve too"),
+        (allowed(f"{API[:-3]}/v?/P*"), CheckVerdict.WARNING, "approve"),
+        (allowed("arn:aws:execute-api:*:*:*"), CheckVerdict.WRONG, "every API"),
+        (allowed("*"), CheckVerdict.WRONG, "every API"),
+        (allowed("*", action="*"), CheckVerdict.WRONG, "every action"),
+        (allowed("*", action=["lambda:*"]), CheckVerdict.WARNING, "also allows lambda:*"),
+        (allowed("*", action="execute-api:ManageConnections"), CheckVerdict.WRONG, "cannot call the API"),
+        ({"Statement": []}, CheckVerdict.WRONG, "cannot call the API"),
         (
             {"Statement": {"Effect": "Allow", "NotAction": "iam:*", "Resource": "*"}},
-            Verdict.WRONG,
+            CheckVerdict.WRONG,
             "all but some",
         ),
     ],
 )
-def test_permissions_that_are_too_wide(document: dict[str, Any], verdict: Verdict, said: str) -> None:
+def test_permissions_that_are_too_wide(document: dict[str, Any], verdict: CheckVerdict, said: str) -> None:
     found = list(of_permissions([document]))
 
     assert verdicts(found)[CALLS] is verdict
@@ -373,11 +385,11 @@ def test_a_role_in_aws() -> None:
     found = role_checks.examine_role(account().calls(), ROLE, None)
 
     assert verdicts(found) == {
-        ISSUER: Verdict.UNKNOWN,
-        AUDIENCE: Verdict.OK,
-        SUBJECT: Verdict.OK,
-        ROTATION: Verdict.OK,
-        CALLS: Verdict.OK,
+        ISSUER: CheckVerdict.UNKNOWN,
+        AUDIENCE: CheckVerdict.OK,
+        SUBJECT: CheckVerdict.OK,
+        ROTATION: CheckVerdict.OK,
+        CALLS: CheckVerdict.OK,
     }
 
 
@@ -387,9 +399,9 @@ def test_long_sessions_and_a_provider_for_another_audience_are_named() -> None:
 
     found = role_checks.examine_role(aws.calls(), ROLE, None)
 
-    assert verdicts(found)[ROTATION] is Verdict.WARNING
+    assert verdicts(found)[ROTATION] is CheckVerdict.WARNING
     assert "12.0 h" in words(found)
-    assert verdicts(found)[AUDIENCE] is Verdict.WRONG
+    assert verdicts(found)[AUDIENCE] is CheckVerdict.WRONG
 
 
 def test_what_the_credentials_may_not_read_is_unknown_and_named() -> None:
@@ -399,9 +411,9 @@ def test_what_the_credentials_may_not_read_is_unknown_and_named() -> None:
     found = role_checks.examine_role(aws.calls(), ROLE, None)
 
     assert "iam:GetOpenIDConnectProvider" in words(found)
-    assert verdicts(found)[CALLS] is Verdict.UNKNOWN
+    assert verdicts(found)[CALLS] is CheckVerdict.UNKNOWN
     [alone] = role_checks.examine_role(AwsAccount().calls(), ROLE, None)
-    assert (alone.verdict, "iam:GetRole" in alone.seen) == (Verdict.UNKNOWN, True)
+    assert (alone.verdict, "iam:GetRole" in alone.seen) == (CheckVerdict.UNKNOWN, True)
 
 
 def test_a_role_of_another_path_is_not_the_one_that_was_named() -> None:
@@ -427,17 +439,24 @@ rules:
 @pytest.mark.parametrize(
     ("role_id", "path", "verdict", "said"),
     [
-        ("AROASSO11111111111111", "/aws-reserved/sso.amazonaws.com/eu-central-1/", Verdict.OK, "has the id"),
+        (
+            "AROASSO11111111111111",
+            "/aws-reserved/sso.amazonaws.com/eu-central-1/",
+            CheckVerdict.OK,
+            "has the id",
+        ),
         (
             "AROASSO22222222222222",
             "/aws-reserved/sso.amazonaws.com/",
-            Verdict.WRONG,
+            CheckVerdict.WRONG,
             "a new role of the same name",
         ),
-        ("AROASSO11111111111111", "/", Verdict.WRONG, "no role of Identity Center, whatever its name"),
+        ("AROASSO11111111111111", "/", CheckVerdict.WRONG, "no role of Identity Center, whatever its name"),
     ],
 )
-def test_the_roles_of_people(tmp_path: Path, role_id: str, path: str, verdict: Verdict, said: str) -> None:
+def test_the_roles_of_people(
+    tmp_path: Path, role_id: str, path: str, verdict: CheckVerdict, said: str
+) -> None:
     from sluicegate_gatefile.compile import check
 
     (tmp_path / "sluicegate.yaml").write_text(SSO)

@@ -19,7 +19,7 @@ from botocore.exceptions import (
 from sluicegate.gate.codec import parse
 from sluicegate_cli.doctor import account_checks, endpoint_checks, gate_checks, stack_checks
 from sluicegate_cli.doctor.aws_calls import AwsCalls, CouldNotCheck, permission_of
-from sluicegate_cli.doctor.findings import API, Finding, Verdict
+from sluicegate_cli.doctor.findings import API, CheckVerdict, Finding
 from sluicegate_cli.doctor.stack import STACK
 from sluicegate_cli.doctor.stack_examination import StackExamination, masked
 from sluicegate_gatefile.compile import check
@@ -232,14 +232,16 @@ def looking(account: AwsAccount, document: bytes) -> Looking:
 
 
 def worst(findings: list[Finding]) -> Finding:
-    order = (Verdict.OK, Verdict.UNKNOWN, Verdict.WARNING, Verdict.WRONG)
+    order = (CheckVerdict.OK, CheckVerdict.UNKNOWN, CheckVerdict.WARNING, CheckVerdict.WRONG)
     return max(findings, key=lambda one: order.index(one.verdict))
 
 
 def test_a_healthy_stack_has_only_good_findings(looking: Looking) -> None:
     findings = looking()
 
-    assert {one.verdict for one in findings} == {Verdict.OK}, [one for one in findings if one.verdict != "ok"]
+    assert {one.verdict for one in findings} == {CheckVerdict.OK}, [
+        one for one in findings if one.verdict != "ok"
+    ]
     assert {one.check for one in findings} == {
         STACK,
         API,
@@ -272,9 +274,9 @@ def test_every_check_stands_alone_when_its_call_is_denied(looking: Looking, acco
         account.answers[name] = answer
         service, operation = name.split(":")
         wanted = f"could not check: needs {permission_of(service, operation)}"
-        unknown = [one for one in findings if one.verdict is Verdict.UNKNOWN]
+        unknown = [one for one in findings if one.verdict is CheckVerdict.UNKNOWN]
         assert any(one.seen == wanted for one in unknown), (name, unknown)
-        assert not [one for one in findings if one.verdict is Verdict.WRONG], name
+        assert not [one for one in findings if one.verdict is CheckVerdict.WRONG], name
         if not name.startswith("cloudformation:"):
             assert len({one.check for one in findings}) >= 13, name
 
@@ -327,7 +329,7 @@ def test_a_stack_that_is_not_there(looking: Looking, account: AwsAccount) -> Non
 
     (finding,) = looking()
 
-    assert (finding.check, finding.verdict) == (STACK, Verdict.WRONG)
+    assert (finding.check, finding.verdict) == (STACK, CheckVerdict.WRONG)
     assert finding.seen == "there is no stack sluicegate in eu-central-1"
     assert "make deploy" in finding.change
 
@@ -344,11 +346,17 @@ def test_another_stack_is_not_examined_further(looking: Looking, account: AwsAcc
 @pytest.mark.parametrize(
     ("limit", "unreserved", "reserved", "verdict", "seen"),
     [
-        (1000, 867, 50, Verdict.OK, "the limit is 1000, of which 867 are unreserved; the stack reserves 100"),
-        (1000, 90, 50, Verdict.WARNING, "AWS wants 100 unreserved"),
-        (10, 10, None, Verdict.WARNING, "everything in the account shares 10"),
-        (1000, 1000, None, Verdict.OK, "the stack reserves 0"),
-        (1000, 1000, 0, Verdict.WRONG, "sluicegate-gateway, sluicegate-deployer may not run"),
+        (
+            1000,
+            867,
+            50,
+            CheckVerdict.OK,
+            "the limit is 1000, of which 867 are unreserved; the stack reserves 100",
+        ),
+        (1000, 90, 50, CheckVerdict.WARNING, "AWS wants 100 unreserved"),
+        (10, 10, None, CheckVerdict.WARNING, "everything in the account shares 10"),
+        (1000, 1000, None, CheckVerdict.OK, "the stack reserves 0"),
+        (1000, 1000, 0, CheckVerdict.WRONG, "sluicegate-gateway, sluicegate-deployer may not run"),
     ],
 )
 def test_concurrency(
@@ -357,7 +365,7 @@ def test_concurrency(
     limit: int,
     unreserved: int,
     reserved: int | None,
-    verdict: Verdict,
+    verdict: CheckVerdict,
     seen: str,
 ) -> None:
     settings = {
@@ -379,83 +387,83 @@ def test_concurrency(
 @pytest.mark.parametrize(
     ("title", "name", "answer", "verdict", "seen"),
     [
-        (account_checks.LOG_ROLE, "apigateway:GetAccount", {}, Verdict.WARNING, "no role for logs"),
+        (account_checks.LOG_ROLE, "apigateway:GetAccount", {}, CheckVerdict.WARNING, "no role for logs"),
         (
             account_checks.LOG_ROLE,
             "apigateway:GetAccount",
             {"cloudwatchRoleArn": f"arn:aws:iam::{ACCOUNT}:role/another"},
-            Verdict.OK,
+            CheckVerdict.OK,
             "not this stack's, which is fine",
         ),
         (
             stack_checks.DEAD_LETTERS,
             "sqs:GetQueueAttributes",
             {"Attributes": {"ApproximateNumberOfMessages": "3"}},
-            Verdict.WRONG,
+            CheckVerdict.WRONG,
             "sluicegate-dead-letters has 3 messages",
         ),
         (
             stack_checks.DEAD_LETTERS,
             "sqs:GetQueueAttributes",
             Refusal("AWS.SimpleQueueService.NonExistentQueue"),
-            Verdict.WRONG,
+            CheckVerdict.WRONG,
             "does not exist any more",
         ),
         (
             stack_checks.TRIGGERS,
             "lambda:GetEventSourceMapping",
             {"State": "Disabled"},
-            Verdict.WRONG,
+            CheckVerdict.WRONG,
             "RelayFunctionRecord is Disabled",
         ),
         (
             stack_checks.TRIGGERS,
             "lambda:GetEventSourceMapping",
             {"State": "Enabled", "LastProcessingResult": "PROBLEM: Function call failed"},
-            Verdict.WRONG,
+            CheckVerdict.WRONG,
             "PROBLEM: Function call failed",
         ),
         (
             stack_checks.TRIGGERS,
             "lambda:GetEventSourceMapping",
             Refusal("ResourceNotFoundException"),
-            Verdict.WRONG,
+            CheckVerdict.WRONG,
             "is missing",
         ),
         (
             stack_checks.TRIGGERS,
             "events:DescribeRule",
             {"State": "DISABLED"},
-            Verdict.WRONG,
+            CheckVerdict.WRONG,
             "rule JanitorFunctionEveryMinute is disabled",
         ),
-        (stack_checks.LOGS, "logs:DescribeLogGroups", {"logGroups": []}, Verdict.WRONG, "no log group"),
+        (stack_checks.LOGS, "logs:DescribeLogGroups", {"logGroups": []}, CheckVerdict.WRONG, "no log group"),
         (
             stack_checks.LOGS,
             "logs:DescribeLogGroups",
             {"logGroups": [{"logGroupName": "/aws/lambda/sluicegate-gateway"}]},
-            Verdict.WARNING,
+            CheckVerdict.WARNING,
             "for ever",
         ),
         (
             stack_checks.ALARMS,
             "cloudwatch:DescribeAlarms",
             {"MetricAlarms": []},
-            Verdict.WRONG,
+            CheckVerdict.WRONG,
             "sluicegate-GatewayErrorsAlarm-1 does not exist any more",
         ),
         (
             gate_checks.SECRETS,
             "secretsmanager:DescribeSecret",
             Refusal("ResourceNotFoundException"),
-            Verdict.WRONG,
+            CheckVerdict.WRONG,
             "there is no secret sluicegate/gitlab/main",
         ),
         (
             gate_checks.SECRETS,
             "secretsmanager:DescribeSecret",
             {"Name": "x", "DeletedDate": 1_790_000_000},
-            Verdict.WRONG,
+            CheckVerdict.WRONG,
             "is being deleted",
         ),
     ],
@@ -466,7 +474,7 @@ def test_what_is_wrong_is_said(
     title: str,
     name: str,
     answer: Any,
-    verdict: Verdict,
+    verdict: CheckVerdict,
     seen: str,
 ) -> None:
     account.answers[name] = answer
@@ -475,7 +483,7 @@ def test_what_is_wrong_is_said(
 
     assert finding.verdict is verdict
     assert seen in finding.seen
-    assert finding.change or verdict is Verdict.OK
+    assert finding.change or verdict is CheckVerdict.OK
 
 
 def test_a_firing_alarm_is_explained_in_its_own_words(looking: Looking, account: AwsAccount) -> None:
@@ -489,7 +497,7 @@ def test_a_firing_alarm_is_explained_in_its_own_words(looking: Looking, account:
 
     finding = worst(looking.of(stack_checks.ALARMS))
 
-    assert finding.verdict is Verdict.WRONG
+    assert finding.verdict is CheckVerdict.WRONG
     assert finding.change == "The gateway raised an unhandled error."
 
 
@@ -500,7 +508,7 @@ def test_alarms_that_notify_nobody_are_worth_a_look(looking: Looking, account: A
 
     (finding,) = looking.of(stack_checks.ALARMS)
 
-    assert finding.verdict is Verdict.WARNING
+    assert finding.verdict is CheckVerdict.WARNING
     assert "AlarmTopicArn" in finding.change
 
 
@@ -529,7 +537,7 @@ def test_who_may_assume_the_target_role(
 
     finding = worst(looking.of(stack_checks.TARGET_ROLE))
 
-    assert finding.verdict is Verdict.WRONG
+    assert finding.verdict is CheckVerdict.WRONG
     assert seen in finding.seen
 
 
@@ -542,7 +550,7 @@ def test_a_gate_file_that_is_not_the_deployed_one(looking: Looking, tmp_path: Pa
 
     (finding,) = looking.of(gate_checks.DIGEST)
 
-    assert finding.verdict is Verdict.WARNING
+    assert finding.verdict is CheckVerdict.WARNING
     assert report.gate.digest[:12] in finding.seen
 
 
@@ -567,9 +575,9 @@ def test_alarms_and_functions_that_the_gate_file_names_but_aws_has_not(
     (watched,) = looking.of(gate_checks.WATCHED)
     (functions,) = looking.of(gate_checks.FUNCTIONS)
 
-    assert watched.verdict is Verdict.WRONG
+    assert watched.verdict is CheckVerdict.WRONG
     assert watched.seen.startswith("orders-api-5xx is not in eu-central-1")
-    assert functions.verdict is Verdict.WARNING
+    assert functions.verdict is CheckVerdict.WARNING
     assert functions.seen.startswith("orders-api is not in")
 
 
@@ -588,26 +596,34 @@ def test_a_layer_that_cannot_be_read_leaves_the_rest(looking: Looking, layer: by
     findings = looking()
 
     (digest,) = [one for one in findings if one.check == gate_checks.DIGEST]
-    assert digest.verdict is Verdict.UNKNOWN
+    assert digest.verdict is CheckVerdict.UNKNOWN
     assert seen in digest.seen
-    assert any(one.check == API and one.verdict is Verdict.OK for one in findings)
+    assert any(one.check == API and one.verdict is CheckVerdict.OK for one in findings)
 
 
 @pytest.mark.parametrize(
     ("reply", "verdict", "seen"),
     [
-        (Reply(401, problem(401, "invalid_token", "x", check="kid")), Verdict.OK, "it fetched the keys of"),
+        (
+            Reply(401, problem(401, "invalid_token", "x", check="kid")),
+            CheckVerdict.OK,
+            "it fetched the keys of",
+        ),
         (
             Reply(503, problem(503, "unavailable", "The issuer's signing keys are temporarily unavailable")),
-            Verdict.WRONG,
+            CheckVerdict.WRONG,
             "the gateway cannot fetch the keys of https://gitlab.example.com",
         ),
-        (Reply(401, problem(401, "invalid_token", "x", check="iss")), Verdict.UNKNOWN, "invalid_token iss"),
-        (Reply(200, {"claims": {}}), Verdict.WRONG, "a token that nobody signed"),
+        (
+            Reply(401, problem(401, "invalid_token", "x", check="iss")),
+            CheckVerdict.UNKNOWN,
+            "invalid_token iss",
+        ),
+        (Reply(200, {"claims": {}}), CheckVerdict.WRONG, "a token that nobody signed"),
     ],
 )
 def test_the_gateway_itself_is_asked_for_each_gitlab(
-    looking: Looking, api: Server, reply: Reply, verdict: Verdict, seen: str
+    looking: Looking, api: Server, reply: Reply, verdict: CheckVerdict, seen: str
 ) -> None:
     api.on("GET", "/whoami", reply)
 
@@ -632,7 +648,7 @@ def test_what_answers_at_the_endpoint(looking: Looking, api: Server) -> None:
 
     findings = looking()
 
-    assert worst([one for one in findings if one.check == API]).verdict is Verdict.WRONG
+    assert worst([one for one in findings if one.check == API]).verdict is CheckVerdict.WRONG
     assert not [one for one in findings if one.check == endpoint_checks.REACHED]
     assert not api.calls("GET", "/whoami")
 
@@ -649,7 +665,7 @@ def test_gateway_responses_of_another_type_are_reported(looking: Looking, api: S
 
     (finding,) = looking.of(endpoint_checks.GATEWAY_RESPONSES)
 
-    assert finding.verdict is Verdict.WARNING
+    assert finding.verdict is CheckVerdict.WARNING
     assert "403" in finding.seen
 
 

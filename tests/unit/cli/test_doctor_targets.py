@@ -10,7 +10,7 @@ import pytest
 from sluicegate_cli.deployed_targets import lines
 from sluicegate_cli.doctor import gate_checks
 from sluicegate_cli.doctor.aws_calls import AwsCalls, NoAccess
-from sluicegate_cli.doctor.findings import Finding, Verdict
+from sluicegate_cli.doctor.findings import CheckVerdict, Finding
 from sluicegate_cli.doctor.target_checks import of_own_account, of_target, of_targets
 from sluicegate_gatefile.target_template import TargetStack
 from support.aws_account import AwsAccount, Refusal
@@ -65,13 +65,13 @@ def found(account: AwsAccount, stack: TargetStack, deployer: str | None = DEPLOY
     return list(of_target(account.calls(), stack, deployer))
 
 
-def wrong(findings: list[Finding]) -> list[tuple[Verdict, str]]:
-    return [(one.verdict, one.seen) for one in findings if one.verdict is not Verdict.OK]
+def wrong(findings: list[Finding]) -> list[tuple[CheckVerdict, str]]:
+    return [(one.verdict, one.seen) for one in findings if one.verdict is not CheckVerdict.OK]
 
 
 def test_a_target_as_the_gate_file_says(account: AwsAccount, stacks: dict[str, TargetStack]) -> None:
     findings = found(account, stacks["prod-eu"])
-    assert [one.verdict for one in findings] == [Verdict.OK, Verdict.OK]
+    assert [one.verdict for one in findings] == [CheckVerdict.OK, CheckVerdict.OK]
     assert stacks["prod-eu"].digest in findings[0].seen
     asked = dict(account.asked)
     assert asked["s3:HeadBucket"] == {
@@ -97,39 +97,43 @@ def principal(arn: str) -> Callable[[TargetStack], Json]:
 @pytest.mark.parametrize(
     ("answer", "verdict", "says"),
     [
-        (lambda _: GONE, Verdict.WRONG, "there is no role sluicegate-target-eu-central-1"),
-        (lambda stack: role(stack, Tags=[]), Verdict.WARNING, "not from the target's template"),
+        (lambda _: GONE, CheckVerdict.WRONG, "there is no role sluicegate-target-eu-central-1"),
+        (lambda stack: role(stack, Tags=[]), CheckVerdict.WARNING, "not from the target's template"),
         (
             lambda stack: role(stack, Tags=[{"Key": "sluicegate:digest", "Value": "0123456789abcdef"}]),
-            Verdict.WARNING,
+            CheckVerdict.WARNING,
             "it has the digest 0123456789abcdef, not",
         ),
-        (principal("AROADELETED"), Verdict.WRONG, "it trusts AROADELETED, a role that was deleted"),
-        (principal(f"{DEPLOYER}-2"), Verdict.WRONG, f"{DEPLOYER}-2 may assume it"),
-        (principal("*"), Verdict.WRONG, "* may assume it"),
-        (principal("arn:aws:iam::111111111111:root"), Verdict.WRONG, "root may assume it"),
+        (principal("AROADELETED"), CheckVerdict.WRONG, "it trusts AROADELETED, a role that was deleted"),
+        (principal(f"{DEPLOYER}-2"), CheckVerdict.WRONG, f"{DEPLOYER}-2 may assume it"),
+        (principal("*"), CheckVerdict.WRONG, "* may assume it"),
+        (principal("arn:aws:iam::111111111111:root"), CheckVerdict.WRONG, "root may assume it"),
         (
             trusting(lambda statements: statements[0]["Condition"].pop("StringEquals")),
-            Verdict.WRONG,
+            CheckVerdict.WRONG,
             "another external id",
         ),
         (
             trusting(
                 lambda statements: statements[0]["Condition"]["StringEquals"].update({"sts:ExternalId": "x"})
             ),
-            Verdict.WRONG,
+            CheckVerdict.WRONG,
             "another external id",
         ),
         (
             trusting(lambda statements: statements[0]["Condition"].pop("Null")),
-            Verdict.WARNING,
+            CheckVerdict.WARNING,
             "without a source identity",
         ),
-        (trusting(lambda statements: statements.pop(0)), Verdict.WRONG, "the deployer may not assume it"),
-        (trusting(lambda statements: statements.clear()), Verdict.WRONG, "nobody may assume it"),
+        (
+            trusting(lambda statements: statements.pop(0)),
+            CheckVerdict.WRONG,
+            "the deployer may not assume it",
+        ),
+        (trusting(lambda statements: statements.clear()), CheckVerdict.WRONG, "nobody may assume it"),
         (
             trusting(lambda statements: statements[1].update(Action="sts:*")),
-            Verdict.WRONG,
+            CheckVerdict.WRONG,
             "it allows sts:*",
         ),
     ],
@@ -138,7 +142,7 @@ def test_what_is_wrong_with_a_role(
     account: AwsAccount,
     stacks: dict[str, TargetStack],
     answer: Callable[[TargetStack], Any],
-    verdict: Verdict,
+    verdict: CheckVerdict,
     says: str,
 ) -> None:
     account.answers["iam:GetRole"] = answer(stacks["prod-eu"])
@@ -166,7 +170,7 @@ def test_a_bucket_and_a_rule_that_are_gone(account: AwsAccount, stacks: dict[str
 def test_what_may_not_be_read_is_not_known(account: AwsAccount, stacks: dict[str, TargetStack]) -> None:
     account.answers.clear()
     findings = found(account, stacks["prod-eu"])
-    assert {one.verdict for one in findings} == {Verdict.UNKNOWN}
+    assert {one.verdict for one in findings} == {CheckVerdict.UNKNOWN}
     assert "needs iam:GetRole" in findings[0].seen
 
 
@@ -185,15 +189,15 @@ def test_targets_of_other_accounts_are_not_guessed(
         )
     )
     findings = list(of_targets(account.calls(), ACCOUNT, DEPLOYER, stacks))
-    [unknown] = [one for one in findings if one.verdict is Verdict.UNKNOWN]
+    [unknown] = [one for one in findings if one.verdict is CheckVerdict.UNKNOWN]
     assert "012345678901" in unknown.seen
     assert "sluicegate doctor --target prod-us" in unknown.change
-    assert {one.verdict for one in findings} == {Verdict.OK, Verdict.UNKNOWN}
+    assert {one.verdict for one in findings} == {CheckVerdict.OK, CheckVerdict.UNKNOWN}
 
 
 def test_credentials_of_another_account_say_so(account: AwsAccount, stacks: dict[str, TargetStack]) -> None:
     [finding] = of_own_account(account.calls(), stacks["prod-us"])
-    assert finding.verdict is Verdict.WRONG
+    assert finding.verdict is CheckVerdict.WRONG
     assert ACCOUNT in finding.seen
     assert "012345678901" in finding.change
     assert wrong(list(of_own_account(account.calls(), stacks["prod-eu"]))) == []

@@ -13,7 +13,7 @@ import pytest
 
 from sluicegate_cli.doctor import trial as trials
 from sluicegate_cli.doctor.aws_calls import permission_of
-from sluicegate_cli.doctor.findings import Finding, Verdict
+from sluicegate_cli.doctor.findings import CheckVerdict, Finding
 from sluicegate_cli.doctor.sample import REMOVED, Sample, interrupts, leftovers
 from sluicegate_cli.doctor.stack import DeployedStack
 from sluicegate_cli.doctor.stack_examination import StackExamination
@@ -202,7 +202,7 @@ def cloud(monkeypatch: pytest.MonkeyPatch) -> Cloud:
     return Cloud()
 
 
-def verdicts(findings: Iterator[Finding] | list[Finding]) -> dict[str, Verdict]:
+def verdicts(findings: Iterator[Finding] | list[Finding]) -> dict[str, CheckVerdict]:
     return {one.check: one.verdict for one in findings}
 
 
@@ -212,13 +212,13 @@ def test_the_sample_goes_through_deploy_canary_and_rollback(cloud: Cloud) -> Non
     found = verdicts(trial.run())
 
     assert found == {
-        trials.DEPLOYS: Verdict.OK,
-        trials.CANARY: Verdict.OK,
-        trials.ROLLS_BACK: Verdict.OK,
-        trials.FENCES: Verdict.OK,
-        trials.METRICS: Verdict.OK,
+        trials.DEPLOYS: CheckVerdict.OK,
+        trials.CANARY: CheckVerdict.OK,
+        trials.ROLLS_BACK: CheckVerdict.OK,
+        trials.FENCES: CheckVerdict.OK,
+        trials.METRICS: CheckVerdict.OK,
     }
-    assert trial.sample.remove().verdict is Verdict.OK
+    assert trial.sample.remove().verdict is CheckVerdict.OK
     assert not cloud.role
     assert not cloud.function
 
@@ -243,7 +243,7 @@ def test_throttles_that_are_not_written_by_version_are_found(cloud: Cloud) -> No
     findings = list(trial.run())
 
     assert findings[-1].check == trials.METRICS
-    assert findings[-1].verdict is Verdict.WARNING
+    assert findings[-1].verdict is CheckVerdict.WARNING
     assert "Throttles are not written by version" in findings[-1].seen
 
 
@@ -252,8 +252,8 @@ def test_an_alias_that_does_not_split_is_wrong(cloud: Cloud) -> None:
 
     found = verdicts(cloud.trial().run())
 
-    assert found[trials.CANARY] is Verdict.WRONG
-    assert found[trials.ROLLS_BACK] is Verdict.OK
+    assert found[trials.CANARY] is CheckVerdict.WRONG
+    assert found[trials.ROLLS_BACK] is CheckVerdict.OK
 
 
 def test_fences_that_do_not_hold_are_wrong(cloud: Cloud) -> None:
@@ -261,7 +261,7 @@ def test_fences_that_do_not_hold_are_wrong(cloud: Cloud) -> None:
 
     found = verdicts(cloud.trial().run())
 
-    assert found[trials.FENCES] is Verdict.WRONG
+    assert found[trials.FENCES] is CheckVerdict.WRONG
 
 
 def test_a_role_that_spreads_late_is_waited_for(cloud: Cloud) -> None:
@@ -269,7 +269,7 @@ def test_a_role_that_spreads_late_is_waited_for(cloud: Cloud) -> None:
 
     found = verdicts(cloud.trial().run())
 
-    assert found[trials.DEPLOYS] is Verdict.OK
+    assert found[trials.DEPLOYS] is CheckVerdict.OK
 
 
 @pytest.mark.parametrize(
@@ -293,8 +293,8 @@ def test_a_refusal_anywhere_ends_the_trial_and_the_sample_is_removed(cloud: Clou
 
     findings = list(trial.run())
 
-    assert findings[-1].verdict in (Verdict.UNKNOWN, Verdict.WRONG)
-    assert trial.sample.remove().verdict is Verdict.OK
+    assert findings[-1].verdict in (CheckVerdict.UNKNOWN, CheckVerdict.WRONG)
+    assert trial.sample.remove().verdict is CheckVerdict.OK
     assert not cloud.role
     assert not cloud.function
 
@@ -312,7 +312,7 @@ def test_a_creation_whose_answer_was_lost_is_removed_too(cloud: Cloud) -> None:
     list(trial.run())
     removed = trial.sample.remove()
 
-    assert removed.verdict is Verdict.OK
+    assert removed.verdict is CheckVerdict.OK
     assert not cloud.function
 
 
@@ -321,7 +321,7 @@ def test_a_removal_waits_for_an_update(cloud: Cloud) -> None:
     list(trial.run())
     cloud.removal_conflicts = 4
 
-    assert trial.sample.remove().verdict is Verdict.OK
+    assert trial.sample.remove().verdict is CheckVerdict.OK
     assert not cloud.function
 
 
@@ -332,7 +332,7 @@ def test_what_cannot_be_removed_is_named_with_the_commands(cloud: Cloud) -> None
 
     removed = trial.sample.remove()
 
-    assert removed.verdict is Verdict.WRONG
+    assert removed.verdict is CheckVerdict.WRONG
     assert f"aws lambda delete-function --function-name {NAME}" in removed.change
     assert "delete-role" not in removed.change
     assert not cloud.role
@@ -362,9 +362,9 @@ def test_an_interrupt_removes_the_sample_and_a_second_one_changes_nothing(
 
     findings = examination(cloud).trial(lambda _: None, lambda _: True)
 
-    assert [one.seen for one in findings if one.verdict is Verdict.UNKNOWN] == ["interrupted"]
+    assert [one.seen for one in findings if one.verdict is CheckVerdict.UNKNOWN] == ["interrupted"]
     assert findings[-1].check == REMOVED
-    assert findings[-1].verdict is Verdict.OK
+    assert findings[-1].verdict is CheckVerdict.OK
     assert not cloud.function
     assert not cloud.role
     assert signal.getsignal(number) == before
@@ -410,7 +410,7 @@ def test_samples_of_killed_runs_are_reported(cloud: Cloud) -> None:
 
     (finding,) = leftovers(cloud.account.calls())
 
-    assert finding.verdict is Verdict.WARNING
+    assert finding.verdict is CheckVerdict.WARNING
     assert f"delete-role --role-name {NAME}" in finding.change
 
 
@@ -429,6 +429,6 @@ def test_the_page_names_every_permission_of_the_trial(cloud: Cloud) -> None:
 
     findings = examination(cloud).trial(lambda _: None, lambda _: True)
 
-    assert findings[-1].verdict is Verdict.OK
+    assert findings[-1].verdict is CheckVerdict.OK
     for name in cloud.account.names():
         assert f"`{permission_of(*name.split(':'))}`" in section, name

@@ -14,7 +14,7 @@ import pytest
 
 from sluicegate.oidc.identity import Issuer
 from sluicegate_cli.doctor.call_policy import of_permissions
-from sluicegate_cli.doctor.findings import Verdict
+from sluicegate_cli.doctor.findings import CheckVerdict
 from sluicegate_cli.doctor.role_checks import of_session
 from sluicegate_cli.doctor.trust_policy import Provider, of_trust
 from support.template import ROOT, Json, read
@@ -384,7 +384,7 @@ def test_doctor_finds_nothing_wrong_with_it(given: dict[str, str]) -> None:
     trust = list(of_trust(json.loads(role["AssumeRolePolicyDocument"]), (issuer,), providers))
     calls = list(of_permissions([policy["PolicyDocument"] for policy in role["Policies"]]))
     found = [*trust, of_session(role["MaxSessionDuration"]), *calls]
-    assert [finding for finding in found if finding.verdict is not Verdict.OK] == []
+    assert [finding for finding in found if finding.verdict is not CheckVerdict.OK] == []
     assert len(found) >= 5
 
 
@@ -392,9 +392,9 @@ def test_doctor_sees_what_the_template_would_have_to_open() -> None:
     issuer = Issuer("corp", GIVEN["Issuer"], "https://sts.example.com")
     document = json.loads(Stack().resource("Role")["AssumeRolePolicyDocument"])
     verdicts = {finding.verdict for finding in of_trust(document, (issuer,), {})}
-    assert Verdict.WRONG in verdicts, "one audience for both"
+    assert CheckVerdict.WRONG in verdicts, "one audience for both"
     wide = {**Stack().permission, "Resource": [f"{API}/POST/iam/deployments/*"]}
-    assert [one.verdict for one in of_permissions([{"Statement": [wide]}])] == [Verdict.WARNING]
+    assert [one.verdict for one in of_permissions([{"Statement": [wide]}])] == [CheckVerdict.WARNING]
 
 
 # The identity provider, the template
