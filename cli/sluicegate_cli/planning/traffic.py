@@ -1,0 +1,189 @@
+"""Traffic of two versions behind an alias, simulated minute by minute as CloudWatch would count it.
+
+The versions' requests are drawn by lot, as Lambda draws them for an alias with weights. Everything follows
+from a seed. Times are in seconds since the new version's first traffic.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import pairwise
+from random import Random
+from typing import Final
+
+from sluicegate.deployment.plan import TrafficStep
+from sluicegate.rollout.readings import Minute, Series
+from sluicegate_cli.planning.chance import geometric, poisson
+
+BEFORE: Final = 180
+"""Minutes of the old version alone that a series begins with."""
+
+BURST: Final = 5.0
+"""Hits of a burst, on average."""
+
+_BURST_MINUTES: Final = 3
+"""Minutes over which a burst of `Kind.LONG_BURSTS` is spread."""
+
+OUTAGE_MINUTES: Final = 3
+"""How long an outage lasts, on average."""
+
+OUTAGES: Final = 0.05
+"""The fraction of the time in which the dependency is down, and half of all hits fall."""
+
+_DAY: Final = 1_440
+
+
+class Kind(StrEnum):
+    """How hits come about. In all kinds, the old version's rate is the same on average over a long time."""
+
+    INDEPENDENT = "independent"
+    """Each request fails by itself."""
+    OUTAGES = "outages"
+    """A dependency of both versions is down for minutes, and both fail more often."""
+    BURSTS = "bursts"
+    """Hits come in bursts: several of one version at a moment, geometric in number."""
+    LONG_BURSTS = "long bursts"
+    """The same, spread over three minutes."""
+    DRIFT = "drift"
+    """Requests and rate rise and fall over the day."""
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """What comes in: `requests` a minute for both versions together, of which the old one fails `errors`.
+
+    `errors` is a fraction. The new version fails `ratio` times as often, and never more than all.
+    """
+
+    requests: float
+    errors: float
+    ratio: float = 1.0
+    kind: Kind = Kind.INDEPENDENT
+
+
+@dataclass(frozen=True)
+class _Cell:
+    """A part of a minute, between two moments at which a minute, a step or what was read so far ends."""
+
+    minute: int
+    seconds: int
+    percent: int
+    look: int | None
+    """The look at its end, if there is one."""
+
+
+@dataclass(frozen=True)
+class Road:
+    """The looks of a rollout, and the parts of minutes between them: made once for many simulated runs."""
+
+    cells: tuple[_Cell, ...]
+    looks: int
+
+
+def road(steps: Sequence[TrafficStep], looks: Sequence[int], *, offset: int = 0) -> Road:
+    """Return the road of a rollout with looks at these times, ascending.
+
+    `offset` are the seconds of the first minute before the traffic moved: deployments begin at any second and
+    CloudWatch's minutes are the clock's.
+    """
+    ends, end = [], 0
+    for step in steps:
+        end += step.bake
+        ends.append((end, step.percent))
+    last = looks[-1]
+    moments = {0, last, *looks, *(each for each, _ in ends if each < last)}
+    moments |= set(range(60 - offset, last, 60))
+    at_look = {moment: number for number, moment in enumerate(looks)}
+    cells = []
+    for start, stop in pairwise(sorted(moments)):
+        percent = next(share for limit, share in ends if start < limit)
+        cells.append(_Cell((start + offset) // 60, stop - start, percent, at_look.get(stop)))
+    return Road(tuple(cells), len(looks))
+
+
+def simulate(traffic: Traffic, road: Road, chance: Random) -> Iterator[Series]:
+    """Yield the series of each look, as the deployer would read them: the newest minute is not over yet."""
+    weather = _Weather(traffic, road.cells[-1].minute + 1, chance)
+    before = tuple(weather.draw_alone(minute) for minute in range(-BEFORE, 0))
+    done: list[Minute] = []
+    minute, n, x, m, y = 0, 0, 0, 0, 0
+    for cell in road.cells:
+        if cell.minute != minute:
+            done.append(Minute(60 * minute, n, x, m, y))
+            minute, n, x, m, y = cell.minute, 0, 0, 0, 0
+        (new, new_hits), (old, old_hits) = weather.draw(cell)
+        n, x, m, y = n + new, x + new_hits, m + old, y + old_hits
+        if cell.look is not None:
+            yield Series((*done, Minute(60 * minute, n, x, m, y)), before)
+
+
+class _Weather:
+    """One run's chance: what holds for both versions, minute by minute, and the draws."""
+
+    def __init__(self, traffic: Traffic, minutes: int, chance: Random) -> None:
+        self._traffic = traffic
+        self._chance = chance
+        span = BEFORE + minutes
+        self._volume = [1.0] * span
+        self._rate = [1.0] * span
+        self._spill = ([0] * (span + 3), [0] * (span + 3))
+        """Hits of long bursts that are still to come, for the new and the old version by the minute."""
+        if traffic.kind is Kind.OUTAGES:
+            self._rate = list(_outages(chance, span))
+        elif traffic.kind is Kind.DRIFT:
+            self._volume, self._rate = _day(chance, span)
+
+    def draw_alone(self, minute: int) -> tuple[int, int]:
+        """Return requests and hits of the old version in a minute in which it has all traffic."""
+        return self._draw(minute, self._traffic.requests, 1.0, 1)
+
+    def draw(self, cell: _Cell) -> tuple[tuple[int, int], tuple[int, int]]:
+        """Return requests and hits of the new version, and of the old one, in a part of a minute."""
+        requests = self._traffic.requests * cell.seconds / 60
+        share = cell.percent / 100
+        return (
+            self._draw(cell.minute, requests * share, self._traffic.ratio, 0),
+            self._draw(cell.minute, requests * (1 - share), 1.0, 1),
+        )
+
+    def _draw(self, minute: int, requests: float, ratio: float, version: int) -> tuple[int, int]:
+        # Hits and other requests are drawn apart: a Poisson number of requests that fail by lot is just that.
+        chance, at = self._chance, minute + BEFORE
+        requests *= self._volume[at]
+        rate = min(1.0, self._traffic.errors * ratio * self._rate[at])
+        kind = self._traffic.kind
+        if kind is Kind.BURSTS:
+            bursts = poisson(chance, requests * rate / BURST)
+            hits = sum(geometric(chance, BURST) for _ in range(bursts))
+        elif kind is Kind.LONG_BURSTS:
+            spill = self._spill[version]
+            for _ in range(poisson(chance, requests * rate / BURST)):
+                for _ in range(geometric(chance, BURST)):
+                    spill[at + chance.randrange(_BURST_MINUTES)] += 1
+            hits, spill[at] = spill[at], 0
+        else:
+            hits = poisson(chance, requests * rate)
+        return hits + poisson(chance, requests * (1 - rate)), hits
+
+
+def _outages(chance: Random, span: int) -> Iterator[float]:
+    """Yield the factor of each minute's rate. Outages begin at random; in them fall half of all hits."""
+    begins = OUTAGES / (1 - OUTAGES) / OUTAGE_MINUTES
+    down = chance.random() < OUTAGES
+    for _ in range(span):
+        yield 0.5 / OUTAGES if down else 0.5 / (1 - OUTAGES)
+        down = chance.random() >= 1 / OUTAGE_MINUTES if down else chance.random() < begins
+
+
+def _day(chance: Random, span: int) -> tuple[list[float], list[float]]:
+    """Return the factors of volume and rate for each minute, from any time of the day on.
+
+    In steps of a twentieth, so that the means recur.
+    """
+    phase, lag = chance.random(), chance.random()
+
+    def wave(minute: int, phase: float) -> float:
+        return round(20 + 12 * math.sin(2 * math.pi * (minute / _DAY + phase))) / 20
+
+    return [wave(i, phase) for i in range(span)], [wave(i, phase + lag) for i in range(span)]
