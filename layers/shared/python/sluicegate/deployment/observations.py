@@ -27,7 +27,9 @@ class Tally:
 
     The new version had `n` requests and `x` hits (failed, throttled, or too slow), the old one `m` and `y` in
     the same minutes. `expected` are the hits that the new one would have of them if the versions were equal,
-    and `information` is their variance. `phi` is the dispersion, 1 for requests that fail independently.
+    and `information` is their variance. `phi` is the dispersion of that split, 1 for requests that fail
+    independently, and `phi_alone` that of one version's hits, which outages of both increase as well. Of `x`,
+    `x_alone` were in minutes without old requests: they say nothing of the split.
     """
 
     n: int = 0
@@ -37,3 +39,5 @@ class Tally:
     expected: float = 0.0
     information: float = 0.0
     phi: float = 1.0
+    x_alone: int = 0
+    phi_alone: float = 1.0

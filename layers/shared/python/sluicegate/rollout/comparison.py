@@ -1,0 +1,221 @@
+"""Whether the new version is worse than the old one, or than a constant, by counts: pure.
+
+Only the same minutes of both versions are compared. Lambda draws lots for each request, so the split of a
+minute's hits between equal versions is chance, whatever caused them: an outage, retries, the time of day.
+Bad means that the estimate is at least `max_ratio` and that chance is excluded: over all looks of a rollout,
+a version that is as good is found bad with probability `alpha` at most.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate, pairwise
+from typing import Final
+
+from sluicegate.deployment.observations import Interval, Tally, Verdict
+from sluicegate.rollout import dispersion
+from sluicegate.rollout.binomial import NORMAL, confidence_limits, upper_hypergeometric, upper_tail
+from sluicegate.rollout.readings import Series
+from sluicegate.rollout.sequence import Increment, joint_tail
+
+MAX_RATIO: Final = 1e6
+"""A ratio is capped there: above, it is as good as infinite, which JSON does not know."""
+
+_GROSS_HITS: Final = 3
+_GROSS_RATE: Final = 0.2
+_GROSS_RATIO: Final = 5
+"""What counts as failing grossly: independent hits, a fraction of the requests, and times the old rate."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a comparison says. `p` is at most `room` if chance is excluded.
+
+    Rates are fractions of the requests. `needed` more requests of the new version would settle it with 80 %,
+    if the rates stay as they are; None if it is settled, or if more requests would not help.
+    """
+
+    verdict: Verdict
+    p: float = 1.0
+    room: float = 0.0
+    ratio: Interval | None = None
+    new: Interval | None = None
+    old: Interval | None = None
+    needed: int | None = None
+
+
+def tally(series: Series) -> Tally:
+    """Count the minutes of a series, and estimate the dispersion."""
+    n = x = m = y = x_alone = 0
+    expected = information = 0.0
+    for one in series.minutes:
+        n, x = n + one.n, x + one.x
+        if not one.n:
+            continue
+        m, y = m + one.m, y + one.y
+        x_alone += 0 if one.m else one.x
+        share = one.n / (one.n + one.m)
+        expected += (one.x + one.y) * share
+        information += (one.x + one.y) * share * (1 - share)
+    phi, phi_alone = dispersion.estimate(series)
+    return Tally(n, x, m, y, expected, information, phi, x_alone, phi_alone)
+
+
+def compare(
+    path: Sequence[Tally], spend: Sequence[float], *, alpha: float, max_ratio: float, min_samples: int
+) -> Result:
+    """Compare the new version with the old one in the same minutes.
+
+    `path` are the looks so far as they were seen, newest last, and `spend` is the fraction of `alpha` that
+    may be spent by each of them. Counts that were higher than in a later look count as in the later one.
+    """
+    if not path:
+        return Result(Verdict.UNCLEAR)
+    now = path[-1]
+    new, old = _rate(now.x, now.n, now.phi_alone), _rate(now.y, now.m, now.phi_alone)
+    splits = [_Split.of(one) for one in path]
+    newest = splits[-1]
+    ratio = newest.ratio(now.phi)
+    if now.n < min_samples or not now.m:
+        return Result(Verdict.UNCLEAR, ratio=ratio, new=new, old=old)
+    ever = [
+        split.least(max_ratio) if one.n >= min_samples else math.inf
+        for one, split in zip(path, splits, strict=True)
+    ]
+    looks = [
+        Increment(trials / now.phi, expected / now.phi, alpha * allowed, least / now.phi)
+        for (trials, expected), allowed, least in zip(
+            _increments([(one.hits, one.expected) for one in splits]), _rising(spend), ever, strict=True
+        )
+    ]
+    p, room = _chance(looks, newest.x / now.phi)
+    if p <= room > 0 and newest.x >= newest.least(max_ratio):
+        verdict = Verdict.BAD
+    elif (ratio is not None and ratio.high < max_ratio) or (
+        new is not None and 0 < new.high * min_samples < 1
+    ):
+        verdict = Verdict.GOOD
+    else:
+        verdict = Verdict.UNCLEAR
+    return Result(verdict, p, room, ratio, new, old)
+
+
+def against_constant(
+    path: Sequence[Tally], spend: Sequence[float], *, alpha: float, rate: float, min_samples: int
+) -> Result:
+    """Compare the new version's rate with a constant: `rate` is a fraction of the requests.
+
+    Bad means surely above it, good surely below. `path`, `spend` and `alpha` are as for `compare`.
+    """
+    if not path:
+        return Result(Verdict.UNCLEAR)
+    now = path[-1]
+    new = _rate(now.x, now.n, now.phi_alone)
+    if now.n < min_samples or new is None:
+        return Result(Verdict.UNCLEAR, new=new)
+    looks = [
+        Increment(
+            trials / now.phi_alone,
+            trials * rate / now.phi_alone,
+            alpha * allowed,
+            0.0 if one.n >= min_samples else math.inf,
+        )
+        for (trials, _), allowed, one in zip(
+            _increments([(one.n, 0.0) for one in path]), _rising(spend), path, strict=True
+        )
+    ]
+    p, room = _chance(looks, now.x / now.phi_alone)
+    better = Verdict.GOOD if new.high < rate else Verdict.UNCLEAR
+    return Result(Verdict.BAD if p <= room > 0 else better, p, room, new=new)
+
+
+def find_gross(tally: Tally, hour: tuple[int, int], *, alpha: float) -> Result | None:
+    """Return that the new version fails grossly, or None: the fast path, for which no number is too small.
+
+    `hour` are the old version's requests and hits of the hour before. At least three independent hits, a
+    fifth of the requests and five times the old rate are gross if that is chance with `alpha` at most.
+    Without old requests in the same minutes the old rate is the hour's; without those either, ten requests
+    and half of them hits are gross. Both are outside what `alpha` promises.
+    """
+    n, x, phi = tally.n, tally.x, tally.phi
+    if x / phi < _GROSS_HITS or x < _GROSS_RATE * n:
+        return None
+    requests, hits = hour
+    new, old = _rate(x, n, phi), _rate(tally.y, tally.m, phi) or _rate(hits, requests, phi)
+    if old is None:
+        return Result(Verdict.BAD, 1.0, alpha, new=new) if n >= 10 and x >= 0.5 * n else None
+    if x / n < _GROSS_RATIO * old.value:
+        return None
+    others, worse = tally.m + requests, tally.y + hits
+    p = upper_hypergeometric(x / phi, n / phi, worse / phi, others / phi)
+    return Result(Verdict.BAD, p, alpha, new=new, old=old) if p <= alpha else None
+
+
+@dataclass(frozen=True)
+class _Split:
+    """How the hits of minutes with requests of both versions were split: `x` of `hits` were the new one's."""
+
+    x: int
+    hits: int
+    expected: float
+
+    @classmethod
+    def of(cls, tally: Tally) -> "_Split":
+        x = tally.x - tally.x_alone
+        return cls(x, x + tally.y, max(tally.expected - tally.x_alone, 0.0))
+
+    @property
+    def odds(self) -> float:
+        """The odds of a hit to be the new version's if the versions are equal."""
+        return self.expected / (self.hits - self.expected) if 0 < self.expected < self.hits else 0.0
+
+    def least(self, max_ratio: float) -> float:
+        """Return the hits of the new version from which on the ratio is at least `max_ratio`."""
+        odds = max_ratio * self.odds
+        return (odds * (self.hits + 0.5) - 0.5) / (1 + odds)
+
+    def ratio(self, phi: float) -> Interval | None:
+        """Return the ratio of the new rate to the old one, stratified by the minute."""
+        if not self.odds:
+            return None
+        low, high = confidence_limits(self.x / phi, self.hits / phi)
+        value = (self.x + 0.5) / (self.hits - self.x + 0.5) / self.odds
+        limits = (share / (1 - share) / self.odds if share < 1 else MAX_RATIO for share in (low, high))
+        return Interval(min(value, MAX_RATIO), *(min(limit, MAX_RATIO) for limit in limits))
+
+
+def _chance(looks: Sequence[Increment], hits: float) -> tuple[float, float]:
+    """Return the probability of so many hits by chance, and what it may be at most."""
+    expected = sum(one.expected for one in looks)
+    trials = max(sum(one.trials for one in looks), hits)  # the sum of fractions may be a little less
+    room = looks[-1].allowed
+    if hits <= expected or not trials:
+        return 1.0, room
+    p = upper_tail(hits, trials, expected / trials)
+    if p > room:  # what crossed before takes from both alike: chance is not excluded without it either
+        return p, room
+    joint, left = joint_tail(looks, hits, -NORMAL.inv_cdf(max(p, 1e-300)))
+    return p, max(left + p - joint, 0.0)
+
+
+def _increments(totals: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Return what each look added, when no total was higher than in a later look."""
+    least = (math.inf, math.inf)
+    rising = [(0.0, 0.0)]
+    for one in reversed(totals):
+        least = (min(one[0], least[0]), min(one[1], least[1]))
+        rising.append(least)
+    rising[1:] = reversed(rising[1:])
+    return [(after[0] - before[0], after[1] - before[1]) for before, after in pairwise(rising)]
+
+
+def _rising(spend: Sequence[float]) -> list[float]:
+    """Return what may be spent by each look: never less than by one before, and never more than all."""
+    return list(accumulate((min(max(one, 0.0), 1.0) for one in spend), max))
+
+
+def _rate(hits: int, requests: int, phi: float) -> Interval | None:
+    if not requests:
+        return None
+    hits = min(hits, requests)
+    return Interval(hits / requests, *confidence_limits(hits / phi, requests / phi))
