@@ -21,6 +21,8 @@ Differences, each one thing that AWS does and MiniStack 1.5.33 does not:
   goes on instead, and the record is lost; Lambda goes back to that record.
 - `/v1/...` is the deployed API's stage, as in its URL on AWS, beside the emulator's own longer path.
 - What `emulator_answers` lists: the fences and words of Lambda, Step Functions, SQS and STS.
+- What `emulator_metrics` lists: metric math, and Lambda's metrics of event sources, asynchronous invocations
+  and durable executions.
 - What `emulator_api` lists: gateway responses, and the settings of single methods.
 - What `emulator_sessions`, `emulator_iam`, `emulator_callers`, `emulator_events` and `emulator_trail` list:
   sessions of STS, OIDC providers, signed calls of an API from any account, events that cross accounts, and
@@ -85,6 +87,7 @@ def main() -> None:
         "callers",
         "conditions",
         "events",
+        "metrics",
         "policies",
         "s3",
         "trail",
