@@ -22,7 +22,7 @@ MAX_DEPTH: Final = 32
 ID: Final = r"[a-z][A-Za-z0-9_]{0,63}"
 """A metric's id: letters, digits and `_`, of which the first is a lower-case letter (MetricDataQuery)."""
 
-Kind = Literal["number", "series", "list"]
+Operand = Literal["number", "series", "list"]
 """What a part of an expression is: a number, one time series, or a list of them."""
 
 _EACH: Final = ("ABS", "CEIL", "DIFF", "DIFF_TIME", "FLOOR", "LOG", "LOG10", "RATE", "RUNNING_SUM")
@@ -109,7 +109,7 @@ class _Parser:
     position: int = 0
     depth: int = 0
 
-    def parse(self) -> Kind:
+    def parse(self) -> Operand:
         if not self.tokens:
             raise MetricMathError("is empty")
         kind = self._level(0)
@@ -117,7 +117,7 @@ class _Parser:
             raise MetricMathError(f"has `{self.tokens[self.position].text}` where it should end")
         return kind
 
-    def _level(self, level: int) -> Kind:
+    def _level(self, level: int) -> Operand:
         """Read what binds at least as tightly as this level's operators."""
         if level == len(_LEVELS):
             return self._sign()
@@ -127,12 +127,12 @@ class _Parser:
             kind = _both(kind, self._level(level + 1), operator)
         return kind
 
-    def _sign(self) -> Kind:
+    def _sign(self) -> Operand:
         if self._next() == "-":
             self._take()
         return self._value()
 
-    def _value(self) -> Kind:
+    def _value(self) -> Operand:
         if self.position >= len(self.tokens):
             raise MetricMathError("ends too early")
         token = self.tokens[self.position]
@@ -155,7 +155,7 @@ class _Parser:
             return self._function(token.text)
         raise MetricMathError(f"has `{token.text}` where a value should be")
 
-    def _nested(self) -> Kind:
+    def _nested(self) -> Operand:
         self.depth += 1
         if self.depth > MAX_DEPTH:
             raise MetricMathError(f"is nested deeper than {MAX_DEPTH} levels")
@@ -173,7 +173,7 @@ class _Parser:
             self._take()
         self._expect("]")
 
-    def _function(self, name: str) -> Kind:
+    def _function(self, name: str) -> Operand:
         if name not in FUNCTIONS:
             known = ", ".join(FUNCTIONS)
             raise MetricMathError(f"uses `{name}`; functions that a limit can use: {known}")
@@ -185,7 +185,7 @@ class _Parser:
         self._expect(")")
         return _result(name, arguments)
 
-    def _argument(self, name: str, index: int) -> Kind:
+    def _argument(self, name: str, index: int) -> Operand:
         if name == "FILL" and index == 1 and self._next() in _FILLERS:
             self._take()
             return "number"
@@ -206,7 +206,7 @@ class _Parser:
         self._take()
 
 
-def _both(one: Kind, other: Kind, operator: str) -> Kind:
+def _both(one: Operand, other: Operand, operator: str) -> Operand:
     """Return the kind of two operands together: a list wins over a series, and that over a number."""
     kinds = {one, other}
     if "list" in kinds and operator not in ("+", "-", "*", "/", "^"):
@@ -217,7 +217,7 @@ def _both(one: Kind, other: Kind, operator: str) -> Kind:
 _ARGUMENTS: Final[Mapping[str, int]] = {"FILL": 2, "IF": 3}
 
 
-def _result(name: str, arguments: list[Kind]) -> Kind:
+def _result(name: str, arguments: list[Operand]) -> Operand:
     """Return the kind of a function's result. Raises MetricMathError for arguments that it does not take."""
     wants = _ARGUMENTS.get(name, 1)
     if len(arguments) != wants and not (name == "IF" and len(arguments) == 2):
