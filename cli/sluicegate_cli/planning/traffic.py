@@ -23,7 +23,7 @@ BURST: Final = 5.0
 """Hits of a burst, on average."""
 
 _BURST_MINUTES: Final = 3
-"""Minutes over which a burst of `Kind.LONG_BURSTS` is spread."""
+"""Minutes over which a burst of `TrafficKind.LONG_BURSTS` is spread."""
 
 OUTAGE_MINUTES: Final = 3
 """How long an outage lasts, on average."""
@@ -34,7 +34,7 @@ OUTAGES: Final = 0.05
 _DAY: Final = 1_440
 
 
-class Kind(StrEnum):
+class TrafficKind(StrEnum):
     """How hits come about. In all kinds, the old version's rate is the same on average over a long time."""
 
     INDEPENDENT = "independent"
@@ -59,7 +59,7 @@ class Traffic:
     requests: float
     errors: float
     ratio: float = 1.0
-    kind: Kind = Kind.INDEPENDENT
+    kind: TrafficKind = TrafficKind.INDEPENDENT
 
 
 @dataclass(frozen=True)
@@ -129,9 +129,9 @@ class _Weather:
         self._rate = [1.0] * span
         self._spill = ([0] * (span + 3), [0] * (span + 3))
         """Hits of long bursts that are still to come, for the new and the old version by the minute."""
-        if traffic.kind is Kind.OUTAGES:
+        if traffic.kind is TrafficKind.OUTAGES:
             self._rate = list(_outages(chance, span))
-        elif traffic.kind is Kind.DRIFT:
+        elif traffic.kind is TrafficKind.DRIFT:
             self._volume, self._rate = _day(chance, span)
 
     def draw_alone(self, minute: int) -> tuple[int, int]:
@@ -153,10 +153,10 @@ class _Weather:
         requests *= self._volume[at]
         rate = min(1.0, self._traffic.errors * ratio * self._rate[at])
         kind = self._traffic.kind
-        if kind is Kind.BURSTS:
+        if kind is TrafficKind.BURSTS:
             bursts = poisson(chance, requests * rate / BURST)
             hits = sum(geometric(chance, BURST) for _ in range(bursts))
-        elif kind is Kind.LONG_BURSTS:
+        elif kind is TrafficKind.LONG_BURSTS:
             spill = self._spill[version]
             for _ in range(poisson(chance, requests * rate / BURST)):
                 for _ in range(geometric(chance, BURST)):

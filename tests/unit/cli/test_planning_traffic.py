@@ -7,7 +7,7 @@ from sluicegate.deployment.plan import TrafficStep
 from sluicegate.rollout.readings import Series
 from sluicegate_cli.planning.chance import geometric, poisson, seeded
 from sluicegate_cli.planning.schedule import looks
-from sluicegate_cli.planning.traffic import BEFORE, Kind, Traffic, road, simulate
+from sluicegate_cli.planning.traffic import BEFORE, Traffic, TrafficKind, road, simulate
 
 STEPS = (TrafficStep(10, 600), TrafficStep(50, 600), TrafficStep(100, 0))
 TIMES = [look.at for look in looks(STEPS)]
@@ -43,8 +43,8 @@ def test_a_short_bake_is_looked_at_every_few_seconds() -> None:
     assert [look.at for look in looks([TrafficStep(10, 12)])] == [5, 10, 12]
 
 
-@pytest.mark.parametrize("kind", Kind)
-def test_each_kind_of_traffic_has_the_rates_asked_for(kind: Kind) -> None:
+@pytest.mark.parametrize("kind", TrafficKind)
+def test_each_kind_of_traffic_has_the_rates_asked_for(kind: TrafficKind) -> None:
     """Of the old version over a long time, and the new one's against it."""
     chance, traffic = seeded("2"), Traffic(600, 0.01, 3, kind)
     way = road(STEPS, TIMES)
@@ -77,7 +77,7 @@ def test_a_step_with_all_traffic_leaves_the_old_version_none() -> None:
 
 
 def test_bursts_gather_the_hits_of_a_minute() -> None:
-    def spread(kind: Kind) -> float:
+    def spread(kind: TrafficKind) -> float:
         chance, way = seeded("5"), road(STEPS, TIMES[-1:])
         hits = [
             x
@@ -87,15 +87,15 @@ def test_bursts_gather_the_hits_of_a_minute() -> None:
         ]
         return pvariance(hits) / fmean(hits)
 
-    assert spread(Kind.INDEPENDENT) == pytest.approx(1, rel=0.1)
-    assert spread(Kind.BURSTS) == pytest.approx(9, rel=0.15)  # 2 * 5 - 1, of geometric bursts of five
+    assert spread(TrafficKind.INDEPENDENT) == pytest.approx(1, rel=0.1)
+    assert spread(TrafficKind.BURSTS) == pytest.approx(9, rel=0.15)  # 2 * 5 - 1, of geometric bursts of five
 
 
 def test_outages_hit_both_versions_in_the_same_minutes() -> None:
     chance, way = seeded("6"), road((TrafficStep(50, 3_600),), [3_600])
     together = apart = 0
     for _ in range(30):
-        [series] = simulate(Traffic(2_000, 0.01, kind=Kind.OUTAGES), way, chance)
+        [series] = simulate(Traffic(2_000, 0.01, kind=TrafficKind.OUTAGES), way, chance)
         for minute in series.minutes[:-1]:
             down = (minute.x > 4 * 0.01 * minute.n, minute.y > 4 * 0.01 * minute.m)
             together += all(down)
@@ -107,7 +107,9 @@ def test_outages_hit_both_versions_in_the_same_minutes() -> None:
 def test_a_seed_gives_the_same_traffic_each_time() -> None:
     def run() -> list[Series]:
         return list(
-            simulate(Traffic(100, 0.02, kind=Kind.DRIFT), road(STEPS, TIMES), seeded("orders-api prod"))
+            simulate(
+                Traffic(100, 0.02, kind=TrafficKind.DRIFT), road(STEPS, TIMES), seeded("orders-api prod")
+            )
         )
 
     assert run() == run()

@@ -73,11 +73,41 @@ def compare(
         return Result(Verdict.UNCLEAR)
     now = path[-1]
     new, old = _rate(now.x, now.n, now.phi_alone), _rate(now.y, now.m, now.phi_alone)
-    splits = [_Split.of(one) for one in path]
-    newest = splits[-1]
-    ratio = newest.ratio(now.phi)
+    ratio = _Split.of(now).ratio(now.phi)
     if now.n < min_samples or not now.m:
         return Result(Verdict.UNCLEAR, ratio=ratio, new=new, old=old)
+    p, room, worse = _compared(path, spend, alpha, max_ratio, min_samples)
+    if worse:
+        verdict = Verdict.BAD
+    elif (ratio is not None and ratio.high < max_ratio) or (
+        new is not None and 0 < new.high * min_samples < 1
+    ):
+        verdict = Verdict.GOOD
+    else:
+        verdict = Verdict.UNCLEAR
+    return Result(verdict, p, room, ratio, new, old)
+
+
+def is_worse(
+    path: Sequence[Tally], spend: Sequence[float], *, alpha: float, max_ratio: float, min_samples: int
+) -> bool:
+    """Return whether `compare` says bad. It takes a tenth of the time, for those who simulate rollouts."""
+    if not path or path[-1].n < min_samples or not path[-1].m:
+        return False
+    newest = _Split.of(path[-1])
+    if newest.x < newest.least(max_ratio):
+        return False
+    return _compared(path, spend, alpha, max_ratio, min_samples)[2]
+
+
+def _compared(
+    path: Sequence[Tally], spend: Sequence[float], alpha: float, max_ratio: float, min_samples: int
+) -> tuple[float, float, bool]:
+    """Return p, what it may be at most, and whether the version is worse."""
+    now = path[-1]
+    splits = [_Split.of(one) for one in path]
+    newest = splits[-1]
+    least = newest.least(max_ratio)
     ever = [
         split.least(max_ratio) if one.n >= min_samples else math.inf
         for one, split in zip(path, splits, strict=True)
@@ -89,15 +119,7 @@ def compare(
         )
     ]
     p, room = _chance(looks, newest.x / now.phi)
-    if p <= room > 0 and newest.x >= newest.least(max_ratio):
-        verdict = Verdict.BAD
-    elif (ratio is not None and ratio.high < max_ratio) or (
-        new is not None and 0 < new.high * min_samples < 1
-    ):
-        verdict = Verdict.GOOD
-    else:
-        verdict = Verdict.UNCLEAR
-    return Result(verdict, p, room, ratio, new, old)
+    return p, room, p <= room > 0 and newest.x >= least
 
 
 def against_constant(
@@ -113,6 +135,26 @@ def against_constant(
     new = _rate(now.x, now.n, now.phi_alone)
     if now.n < min_samples or new is None:
         return Result(Verdict.UNCLEAR, new=new)
+    p, room = _above(path, spend, alpha, rate, min_samples)
+    better = Verdict.GOOD if new.high < rate else Verdict.UNCLEAR
+    return Result(Verdict.BAD if p <= room > 0 else better, p, room, new=new)
+
+
+def is_above(
+    path: Sequence[Tally], spend: Sequence[float], *, alpha: float, rate: float, min_samples: int
+) -> bool:
+    """Return whether `against_constant` says bad, as quickly as `is_worse`."""
+    if not path or not path[-1].n or path[-1].n < min_samples:
+        return False
+    p, room = _above(path, spend, alpha, rate, min_samples)
+    return p <= room > 0
+
+
+def _above(
+    path: Sequence[Tally], spend: Sequence[float], alpha: float, rate: float, min_samples: int
+) -> tuple[float, float]:
+    """Return p, and what it may be at most."""
+    now = path[-1]
     looks = [
         Increment(
             trials / now.phi_alone,
@@ -124,9 +166,7 @@ def against_constant(
             _increments([(one.n, 0.0) for one in path]), _rising(spend), path, strict=True
         )
     ]
-    p, room = _chance(looks, now.x / now.phi_alone)
-    better = Verdict.GOOD if new.high < rate else Verdict.UNCLEAR
-    return Result(Verdict.BAD if p <= room > 0 else better, p, room, new=new)
+    return _chance(looks, now.x / now.phi_alone)
 
 
 def find_gross(tally: Tally, hour: tuple[int, int], *, alpha: float) -> Result | None:

@@ -7,7 +7,9 @@ A. J. Scott, "A simple method for the analysis of clustered binary data", Biomet
 
 import math
 from collections.abc import Sequence
-from typing import Final
+from functools import lru_cache
+from operator import add
+from typing import Final, NamedTuple
 
 from sluicegate.rollout.readings import Minute, Series
 
@@ -25,29 +27,61 @@ def estimate(series: Series) -> tuple[float, float]:
     return max(1.0, min(alone, split)), max(1.0, alone)
 
 
-def _variation(series: Series, block: int) -> float:
-    """Return the variance of each version's hits about its own mean rate, over that of independent ones."""
+class _Sums(NamedTuple):
+    """Of blocks with n requests and x hits each: their number, and the sums of n, x and their products."""
+
+    blocks: int
+    n: int
+    x: int
+    nn: int
+    nx: int
+    xx: int
+
+    def about(self, rate: float) -> float:
+        """Return the sum of the squares of x - rate * n."""
+        return max(self.xx - rate * (2 * self.nx - rate * self.nn), 0.0)
+
+
+def _variation(series: Series, size: int) -> float:
+    """Return the variance of each version's hits about its own mean rate, over that of independent ones.
+
+    Of blocks of `size` minutes, the newest one complete.
+    """
     found = independent = 0.0
-    new = [(one.n, one.x) for one in series.minutes]
-    old = [*series.before, *((one.m, one.y) for one in series.minutes)]
-    for counts in (new, old):
-        blocks = _sums(counts, block)
-        requests, hits = (sum(column) for column in zip(*blocks, strict=True)) if blocks else (0, 0)
-        if len(blocks) < 2 or not requests:
+    new = _sums([(one.n, one.x) for one in series.minutes], size)
+    for sums in (new, _sums_of_old(series, size)):
+        if sums.blocks < 2 or not sums.n:
             continue
-        rate = min(hits / requests, 1.0)
-        found += sum((x - rate * n) ** 2 for n, x in blocks)
-        independent += hits * (1 - rate) * (1 - 1 / len(blocks))
+        rate = min(sums.x / sums.n, 1.0)
+        found += sums.about(rate)
+        independent += sums.x * (1 - rate) * (1 - 1 / sums.blocks)
     return found / independent if independent > 0 else 1.0
 
 
-def _sums(counts: Sequence[tuple[int, int]], size: int) -> list[tuple[int, int]]:
+def _sums_of_old(series: Series, size: int) -> _Sums:
+    """Return the old version's. Most of its blocks are the same at each look of a rollout, and are kept."""
+    shared = -len(series.minutes) % size  # minutes in a block with the first of the new version's
+    whole = max(len(series.before) - shared, 0)
+    late = _sums([*series.before[whole:], *((one.m, one.y) for one in series.minutes)], size)
+    early = _sums_before(series.before, whole, size)
+    return _Sums(*map(add, early, late))
+
+
+@lru_cache(maxsize=32)
+def _sums_before(before: tuple[tuple[int, int], ...], whole: int, size: int) -> _Sums:
+    return _sums(before[:whole], size)
+
+
+def _sums(counts: Sequence[tuple[int, int]], size: int) -> _Sums:
     """Return the sums of whole blocks, the newest complete."""
-    spare = len(counts) % size
-    return [
-        (sum(n for n, _ in counts[i : i + size]), sum(x for _, x in counts[i : i + size]))
-        for i in range(spare, len(counts), size)
-    ]
+    blocks = all_n = all_x = nn = nx = xx = 0
+    for end in range(len(counts), size - 1, -size):
+        n = x = 0
+        for one in counts[end - size : end]:
+            n, x = n + one[0], x + one[1]
+        blocks, all_n, all_x = blocks + 1, all_n + n, all_x + x
+        nn, nx, xx = nn + n * n, nx + n * x, xx + x * x
+    return _Sums(blocks, all_n, all_x, nn, nx, xx)
 
 
 def _split(minutes: Sequence[Minute]) -> float:
