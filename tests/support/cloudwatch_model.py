@@ -1,35 +1,91 @@
-"""CloudWatch as AWS answers it, for alarms and Lambda's metrics, with the methods of boto3's clients.
+"""CloudWatch as AWS answers it, for alarms and metrics, with the methods of boto3's clients.
 
-Sources: Amazon CloudWatch API reference (GetMetricData, MetricDataResult, DescribeAlarms, MetricAlarm), read
-on 26 November 2026.
+Sources: Amazon CloudWatch API reference (GetMetricData, MetricDataResult, DescribeAlarms, MetricAlarm) and
+user guide ("CloudWatch statistics definitions"), read on 26 November 2026.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
+
+from botocore.exceptions import ClientError
 
 from sluicegate.deployment.plan import Metric
 from sluicegate.rollout.analysis import AlarmState, VersionMetrics
+from support.statistics_model import Sample, statistic
 
 Pages = Callable[..., Iterator[dict[str, Any]]]
+
+MetricKey = tuple[str, str, frozenset[tuple[str, str]]]
+"""Namespace, name and dimensions: a metric with other dimensions is another metric."""
+
+MINUTE: Final = 60
+DAY: Final = 86_400
 
 
 @dataclass
 class CloudWatchModel:
-    """Alarms by name, metrics by version. `reads` counts the reads of alarms.
+    """Alarms by name, and metrics by raw values. `reads` counts the reads of alarms, `calls` GetMetricData's.
 
     An alarm that is MISSING is not answered. A metric without data has a result without values. `status` is
     that of each result, by metric. With `paged`, each metric arrives on two pages, the first of them partial.
-    `failure` is raised instead of metrics.
+    `failure` is raised instead of metrics. Statistics that begin with a prefix in `refused` are a
+    ValidationError; those in `unanswered` never have values. `metrics` are of a version, all in the newest
+    minute that is asked for.
     """
 
     alarms: dict[str, AlarmState] = field(default_factory=dict)
     metrics: dict[str, VersionMetrics] = field(default_factory=dict)
+    samples: dict[MetricKey, list[tuple[float, Sample]]] = field(default_factory=lambda: defaultdict(list))
     reads: int = 0
+    calls: list[dict[str, Any]] = field(default_factory=list)
     status: Callable[[str], str] = lambda _: "Complete"
     paged: bool = False
     failure: Exception | None = None
+    refused: tuple[str, ...] = ()
+    unanswered: tuple[str, ...] = ()
+
+    def put(
+        self,
+        namespace: str,
+        name: str,
+        dimensions: Mapping[str, str],
+        at: float,
+        value: float,
+        count: float = 1,
+    ) -> None:
+        """Receive a value that was there so often (PutMetricData, Values and Counts)."""
+        self.samples[namespace, name, frozenset(dimensions.items())].append((at, (value, count)))
+
+    def serve(
+        self,
+        function: str,
+        alias: str,
+        version: str,
+        at: float,
+        durations: Mapping[float, int],
+        *,
+        errors: int = 0,
+        throttles: int = 0,
+    ) -> None:
+        """Receive what Lambda reports of requests: how many took how many milliseconds."""
+        dimensions = {
+            "FunctionName": function,
+            "Resource": f"{function}:{alias}",
+            "ExecutedVersion": version,
+        }
+        invocations = sum(durations.values())
+        for name, counts in {
+            "Invocations": {1.0: invocations},
+            "Errors": {0.0: invocations - errors, 1.0: errors},
+            "Throttles": {0.0: invocations, 1.0: throttles},
+            "Duration": durations,
+        }.items():
+            for value, count in counts.items():
+                if count:
+                    self.put("AWS/Lambda", name, dimensions, at, value, count)
 
     def get_paginator(self, call: str) -> "_Paginator":
         calls: dict[str, Pages] = {"describe_alarms": self._alarms, "get_metric_data": self._data}
@@ -47,37 +103,86 @@ class CloudWatchModel:
         yield {"MetricAlarms": found[:1], "CompositeAlarms": []}
         yield {"MetricAlarms": [], "CompositeAlarms": found[1:]}
 
-    def _data(
-        self, *, MetricDataQueries: Sequence[Any], StartTime: datetime, EndTime: datetime
-    ) -> Iterator[dict[str, Any]]:
+    def _data(self, **request: Any) -> Iterator[dict[str, Any]]:
         if self.failure is not None:
             raise self.failure
-        assert StartTime < EndTime
-        periods = [query["MetricStat"]["Period"] for query in MetricDataQueries]
-        assert all(period >= 60 and period % 60 == 0 for period in periods)
-        if self.paged:
-            yield {
-                "MetricDataResults": [_result(query["Id"], [], "PartialData") for query in MetricDataQueries]
+        self.calls.append(request)
+        queries, start, end = request["MetricDataQueries"], request["StartTime"], request["EndTime"]
+        assert start < end
+        assert len(queries) <= 500
+        for query in queries:
+            self._validate(query["MetricStat"])
+        results = [
+            {
+                "Id": query["Id"],
+                "Label": query["Id"],
+                **self._answer(query["MetricStat"], start.timestamp(), end.timestamp()),
+                "StatusCode": self.status(query["Id"]),
             }
-        yield {
-            "MetricDataResults": [
-                _result(query["Id"], self._values(query["MetricStat"]), self.status(query["Id"]))
-                for query in MetricDataQueries
-            ]
+            for query in queries
+        ]
+        if self.paged:
+            yield {"MetricDataResults": [_half(one, 0) | {"StatusCode": "PartialData"} for one in results]}
+        yield {"MetricDataResults": [_half(one, 1) for one in results] if self.paged else results}
+
+    def _validate(self, stat: Any) -> None:
+        """Refuse what GetMetricData refuses; its words are not recorded anywhere."""
+        assert stat["Period"] >= MINUTE
+        assert stat["Period"] % MINUTE == 0
+        if stat["Stat"].startswith(self.refused) if self.refused else False:
+            error: Any = {
+                "Error": {"Code": "ValidationError", "Message": f"Stat {stat['Stat']} is not valid."},
+                "ResponseMetadata": {"HTTPStatusCode": 400},
+            }
+            raise ClientError(error, "GetMetricData")
+
+    def _answer(self, stat: Any, start: float, end: float) -> dict[str, Any]:
+        """Return the values by period, newest first (ScanBy). A start of a minute's middle is cut to it.
+
+        Values are kept by the minute for 15 days, by 5 minutes for 63 days and by the hour for 455 days. Of
+        an age without so fine values there is no answer (MetricStat, Period).
+        """
+        period, name = stat["Period"], stat["Stat"]
+        if name.startswith(self.unanswered) if self.unanswered else False:
+            return {"Timestamps": [], "Values": []}
+        age = end - start
+        if (age > 15 * DAY and period % 300) or (age > 63 * DAY and period % 3_600):
+            return {"Timestamps": [], "Values": []}
+        start = start // MINUTE * MINUTE
+        periods: dict[float, list[Sample]] = defaultdict(list)
+        for at, sample in self._samples(stat["Metric"], end):
+            if start <= at // MINUTE * MINUTE < end:
+                periods[start + (at - start) // period * period].append(sample)
+        found = {at: statistic(name, samples) for at, samples in sorted(periods.items(), reverse=True)}
+        values = {at: value for at, value in found.items() if value is not None}
+        return {
+            "Timestamps": [datetime.fromtimestamp(at, UTC) for at in values],
+            "Values": list(values.values()),
         }
 
-    def _values(self, stat: Any) -> list[float]:
-        """Return the values: none where nothing happened."""
-        [version] = [one["Value"] for one in stat["Metric"]["Dimensions"] if one["Name"] == "ExecutedVersion"]
-        metrics = self.metrics.get(version, VersionMetrics())
-        value: float | None = {
-            ("Invocations", "Sum"): metrics.invocations,
-            ("Errors", "Sum"): metrics.errors,
-            ("Throttles", "Sum"): metrics.throttles,
-            ("Duration", "p95"): metrics.duration_p95,
-            ("Duration", "SampleCount"): metrics.samples(Metric.DURATION_P95),
-        }[stat["Metric"]["MetricName"], stat["Stat"]]
-        return [float(value)] if value else []
+    def _samples(self, metric: Any, end: float) -> Iterator[tuple[float, Sample]]:
+        dimensions = {one["Name"]: one["Value"] for one in metric.get("Dimensions", ())}
+        yield from self.samples.get(
+            (metric["Namespace"], metric["MetricName"], frozenset(dimensions.items())), ()
+        )
+        if found := self.metrics.get(dimensions.get("ExecutedVersion", "")):
+            for value, count in _of_metrics(found)[metric["MetricName"]].items():
+                if count:
+                    yield end - MINUTE, (value, count)
+
+
+def _of_metrics(found: VersionMetrics) -> dict[str, dict[float, float]]:
+    return {
+        "Invocations": {1.0: found.invocations},
+        "Errors": {1.0: found.errors},
+        "Throttles": {1.0: found.throttles},
+        "Duration": {found.duration_p95 or 0.0: found.samples(Metric.DURATION_P95)},
+    }
+
+
+def _half(result: dict[str, Any], which: int) -> dict[str, Any]:
+    """Every other value: a metric may go on at any place of the next page."""
+    return result | {name: result[name][which::2] for name in ("Timestamps", "Values")}
 
 
 @dataclass(frozen=True)
@@ -86,8 +191,3 @@ class _Paginator:
 
     def paginate(self, **request: Any) -> Iterator[dict[str, Any]]:
         return self.pages(**request)
-
-
-def _result(metric: str, values: list[float], status: str) -> dict[str, Any]:
-    moments = [datetime.fromtimestamp(0, UTC)] * len(values)
-    return {"Id": metric, "Label": metric, "Values": values, "Timestamps": moments, "StatusCode": status}

@@ -10,7 +10,8 @@ from botocore.stub import Stubber
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sluicegate.aws.cloudwatch import CloudWatch, LookFailed
+from sluicegate.aws.cloudwatch import CloudWatch
+from sluicegate.aws.metric_data import LookFailed
 from sluicegate.deployment.strategy import MAX_BAKE, MAX_STEPS
 from sluicegate.rollout.analysis import BASELINE_LOOKBACK, AlarmState, VersionMetrics
 
@@ -68,7 +69,7 @@ def results(status: str = "Complete", **values: list[float]) -> list[dict[str, A
         {
             "Id": query["Id"],
             "Values": (found := values.get(query["Id"], [])),
-            "Timestamps": [minute(BEGAN)] * len(found),
+            "Timestamps": [minute(BEGAN + 60 * index) for index in range(len(found))],
             "StatusCode": status,
         }
         for query in queries("2", 60)
@@ -112,61 +113,6 @@ def test_no_data_is_no_requests(client: Any, stub: Stubber) -> None:
     assert CloudWatch(client).version_metrics("orders", "prod", {"2": BEGAN}, BEGAN) == {
         "2": VersionMetrics(durations=0)
     }
-
-
-def test_pages_are_added_up(client: Any, stub: Stubber) -> None:
-    asked = {
-        "MetricDataQueries": queries("2", 180),
-        "StartTime": minute(BEGAN),
-        "EndTime": minute(BEGAN + 120),
-    }
-    first = {"MetricDataResults": results("PartialData", invocations=[40.0]), "NextToken": "more"}
-    second = {"MetricDataResults": results(invocations=[2.0])}
-    stub.add_response("get_metric_data", first, asked)
-    stub.add_response("get_metric_data", second, {**asked, "NextToken": "more"})
-    found = CloudWatch(client).version_metrics("orders", "prod", {"2": BEGAN}, BEGAN + 60)
-    assert found["2"].invocations == 42
-
-
-def without(metric: str) -> list[dict[str, Any]]:
-    return [result for result in results(invocations=[500.0]) if result["Id"] != metric]
-
-
-@pytest.mark.parametrize(
-    ("pages", "code", "denied"),
-    [
-        ([{"MetricDataResults": results("InternalError")}], "InternalError", False),
-        ([{"MetricDataResults": results("PartialData", invocations=[500.0])}], "PartialData", False),
-        ([{"MetricDataResults": results("Forbidden")}], "Forbidden", True),
-        ([{"MetricDataResults": results("NewStatus")}], "NewStatus", False),
-        ([{"MetricDataResults": [*without("errors"), results("InternalError")[1]]}], "InternalError", False),
-        ([{"MetricDataResults": without("errors")}], "Missing", False),
-        ([{"MetricDataResults": []}], "Missing", False),
-        ([], "Missing", False),
-        (
-            [{"MetricDataResults": results(), "Messages": [{"Code": "Exceeded", "Value": "too many"}]}],
-            "Exceeded",
-            False,
-        ),
-        # Complete at first, and then not: the last page counts.
-        (
-            [{"MetricDataResults": results()}, {"MetricDataResults": results("InternalError")}],
-            "InternalError",
-            False,
-        ),
-        ([{"MetricDataResults": results(errors=[float("nan")])}], "Unreadable", False),
-        ([{"MetricDataResults": results(errors=[-1.0])}], "Unreadable", False),
-        ([{"MetricDataResults": [{**results()[0], "Values": [1.0, 2.0]}]}], "Unreadable", False),
-        ([{"MetricDataResults": results("PartialData")}] * 1_000, "TooManyPages", False),
-    ],
-)
-def test_what_cloudwatch_does_not_answer_is_never_taken_for_no_errors(
-    pages: list[dict[str, Any]], code: str, denied: bool
-) -> None:
-    """MetricDataResult's StatusCode and GetMetricData's Messages (API reference, read on 2026-11-26)."""
-    with pytest.raises(LookFailed) as failed:
-        CloudWatch(paginating(pages)).version_metrics("orders", "prod", {"2": BEGAN}, BEGAN + 60)
-    assert (failed.value.code, failed.value.denied) == (code, denied)
 
 
 def paginating(pages: list[dict[str, Any]]) -> Any:

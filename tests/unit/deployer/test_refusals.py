@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 from botocore.exceptions import ClientError
 
-from sluicegate.aws.cloudwatch import LookFailed
+from sluicegate.aws.metric_data import LookFailed
 from sluicegate.deployer.target import TargetAccess
 from sluicegate.deployment.durations import seconds
 from sluicegate.deployment.model import AliasOutcome, Deployment, Status

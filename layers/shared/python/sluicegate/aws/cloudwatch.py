@@ -4,11 +4,11 @@ Lambda reports metrics with the dimensions `FunctionName`, `Resource` and `Execu
 versions behind an alias apart without any set-up (Lambda developer guide, "Types of metrics").
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
-from math import isfinite
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+from sluicegate.aws.metric_data import LookFailed, read_metric_data
+from sluicegate.aws.version_metrics import Look, VersionSeries, read_version_series
 from sluicegate.rollout.analysis import AlarmState, VersionMetrics
 from sluicegate.text import clean
 
@@ -25,22 +25,6 @@ _METRICS: Final = (
     ("duration", "Duration", "p95"),
     ("durations", "Duration", "SampleCount"),
 )
-
-MAX_PAGES: Final = 20
-"""Pages of one response that are read: five metrics have a handful of values each."""
-
-
-class LookFailed(Exception):
-    """CloudWatch answered, but not with what was asked: nothing may be concluded from it.
-
-    `code` is CloudWatch's status, or a word of ours; with `denied` it is a matter of permissions.
-    """
-
-    def __init__(self, code: str, message: str, *, denied: bool = False) -> None:
-        super().__init__(f"{code}: {message}")
-        self.code = code
-        self.message = message
-        self.denied = denied
 
 
 class CloudWatch:
@@ -66,6 +50,32 @@ class CloudWatch:
         }
         return tuple((name, states.get(name, AlarmState.MISSING)) for name in names)
 
+    def version_series(
+        self,
+        function: str,
+        alias: str,
+        new: str,
+        old: str | None,
+        since: float,
+        until: float,
+        *,
+        tau: float | None = None,
+        over: float | None = None,
+        steps_since: float | None = None,
+        durations: bool = True,
+    ) -> VersionSeries:
+        """Return both versions minute by minute, from the new one's first traffic (`since`) to `until`.
+
+        All times are in epoch seconds. `tau` is the threshold, in milliseconds, that an earlier look has
+        reported, or None: then it is the old version's 95th percentile of the hour before. `over` is a limit
+        in milliseconds. `steps_since` is when the new version's present share began. Without `durations`, no
+        duration is read. It takes one GetMetricData call, with durations two, and without `tau` one more.
+        """
+        look = Look(function, alias, new, old if old != new else None, since, max(since, until))
+        return read_version_series(
+            self._client, look, tau=tau, over=over, steps_since=steps_since, durations=durations
+        )
+
     def version_metrics(
         self, function: str, alias: str, since: Mapping[str, float], until: float
     ) -> dict[str, VersionMetrics]:
@@ -82,49 +92,8 @@ class CloudWatch:
     def _metrics(
         self, queries: Sequence["MetricDataQueryTypeDef"], since: float, until: float
     ) -> VersionMetrics:
-        pages = self._client.get_paginator("get_metric_data").paginate(
-            MetricDataQueries=queries,
-            StartTime=_whole_minute(since),
-            EndTime=_whole_minute(until) + timedelta(minutes=1),
-        )
-        return _aggregate(_values(pages, [query["Id"] for query in queries]))
-
-
-def _values(pages: Iterable[Mapping[str, Any]], ids: Sequence[str]) -> dict[str, list[float]]:
-    """Return all values of each metric. Raises LookFailed unless CloudWatch says that they are complete.
-
-    A metric without values is one where nothing happened, so a metric whose values are missing must not look
-    like one. Each metric has a status, and of several pages the last one counts: PartialData means that
-    there is more on the next page (GetMetricData, MetricDataResult, read on 2026-11-26).
-    """
-    values: dict[str, list[float]] = {metric: [] for metric in ids}
-    statuses: dict[str, str] = {}
-    for number, page in enumerate(pages):
-        if number == MAX_PAGES:
-            raise LookFailed("TooManyPages", f"CloudWatch answered with more than {MAX_PAGES} pages")
-        for message in page.get("Messages", ()):
-            # "If there is a message, as much of the operation as possible is still executed."
-            text = clean(str(message.get("Value", "")))
-            raise LookFailed(clean(str(message.get("Code", "Message")), 100), f"CloudWatch says: {text}")
-        for result in page.get("MetricDataResults", ()):
-            metric, found = result.get("Id", ""), result.get("Values", [])
-            if metric not in values:
-                continue
-            if len(found) != len(result.get("Timestamps", found)) or not all(map(_is_measured, found)):
-                raise LookFailed("Unreadable", f"CloudWatch answered with values of {metric} that cannot be")
-            values[metric] += found
-            statuses[metric] = result.get("StatusCode", "Complete")
-    for metric in ids:
-        status = statuses.get(metric, "Missing")
-        if status != "Complete":
-            denied = status == "Forbidden"
-            message = f"CloudWatch did not answer completely about {metric}: {clean(status, 100)}"
-            raise LookFailed(clean(status, 100), message, denied=denied)
-    return values
-
-
-def _is_measured(value: float) -> bool:
-    return isfinite(value) and value >= 0
+        values = read_metric_data(self._client, queries, since, until + _MINUTE)
+        return _aggregate({name: list(found.values()) for name, found in values.items()})
 
 
 def _alarm_state(alarm: Mapping[str, Any]) -> AlarmState:
@@ -139,10 +108,6 @@ def _alarm_state(alarm: Mapping[str, Any]) -> AlarmState:
     if state not in (AlarmState.OK, AlarmState.ALARM, AlarmState.INSUFFICIENT_DATA):
         raise LookFailed("Unreadable", f"alarm {name} is in a state that CloudWatch does not document")
     return AlarmState(state)
-
-
-def _whole_minute(moment: float) -> datetime:
-    return datetime.fromtimestamp(moment, UTC).replace(second=0, microsecond=0)
 
 
 def _queries(function: str, alias: str, version: str, length: float) -> "Iterator[MetricDataQueryTypeDef]":

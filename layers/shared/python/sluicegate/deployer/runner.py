@@ -11,7 +11,6 @@ from typing import assert_never
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from sluicegate.aws.cloudwatch import LookFailed
 from sluicegate.aws.errors import ErrorKind, classify, error_code, error_message
 from sluicegate.aws.lambda_ import (
     LambdaAccessDenied,
@@ -21,6 +20,7 @@ from sluicegate.aws.lambda_ import (
     LambdaUnavailable,
     StaleLambdaRevision,
 )
+from sluicegate.aws.metric_data import LookFailed
 from sluicegate.aws.s3 import Artifacts
 from sluicegate.deployer import refusals
 from sluicegate.deployer.copying import CodeSource
