@@ -7,7 +7,7 @@ from typing import Any, cast
 import pytest
 
 from sluicegate.aws.metric_data import MAX_PAGES, MAX_QUERIES, LookFailed, read_metric_data
-from sluicegate.aws.version_metrics import Look, read_version_series
+from sluicegate.aws.version_metrics import SeriesRequest, read_version_series
 
 BEGAN = 1_780_000_020.0  # a whole minute
 
@@ -132,6 +132,6 @@ def test_as_many_pages_as_are_read() -> None:
 def test_a_negative_count_is_unreadable() -> None:
     names = [f"{whose}_{name}" for whose in ("new", "old") for name in ("invocations", "errors", "throttles")]
     client = Client([page(*(result(name, -1.0) for name in names))])
-    look = Look("orders", "prod", "2", "1", BEGAN, BEGAN + 60)
+    look = SeriesRequest("orders", "prod", "2", "1", BEGAN, BEGAN + 60)
     with pytest.raises(LookFailed, match="Unreadable"):
         read_version_series(cast(Any, client), look, tau=None, over=None, steps_since=None, durations=False)

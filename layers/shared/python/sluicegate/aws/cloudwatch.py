@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from sluicegate.aws.metric_data import LookFailed, read_metric_data
-from sluicegate.aws.version_metrics import Look, VersionSeries, read_version_series
+from sluicegate.aws.version_metrics import SeriesRequest, VersionSeries, read_version_series
 from sluicegate.rollout.analysis import AlarmState, VersionMetrics
 from sluicegate.text import clean
 
@@ -71,9 +71,9 @@ class CloudWatch:
         in milliseconds. `steps_since` is when the new version's present share began. Without `durations`, no
         duration is read. It takes one GetMetricData call, with durations two, and without `tau` one more.
         """
-        look = Look(function, alias, new, old if old != new else None, since, max(since, until))
+        request = SeriesRequest(function, alias, new, old if old != new else None, since, max(since, until))
         return read_version_series(
-            self._client, look, tau=tau, over=over, steps_since=steps_since, durations=durations
+            self._client, request, tau=tau, over=over, steps_since=steps_since, durations=durations
         )
 
     def version_metrics(

@@ -3,7 +3,7 @@
 Lambda reports metrics with the dimensions `FunctionName`, `Resource` and `ExecutedVersion`, which tell the
 versions behind an alias apart without any set-up, once a minute, under the time at which a request began: one
 that times out arrives when it has ended (Lambda developer guide, "Types of metrics" and "View metrics for
-Lambda functions", read on 2026-11-26). So everything is read again at every look.
+Lambda functions", read on 2026-11-26). So everything is read again at every request.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -50,7 +50,7 @@ class VersionSeries:
 
 
 @dataclass(frozen=True)
-class Look:
+class SeriesRequest:
     """What is read: of which versions, and from the new one's first traffic until now, in epoch seconds.
 
     The values of a long rollout are read by 5 minutes or by the hour, so that they stay few, and are still
@@ -86,7 +86,7 @@ class Look:
 
 def read_version_series(
     client: "CloudWatchClient",
-    look: Look,
+    request: SeriesRequest,
     *,
     tau: float | None,
     over: float | None,
@@ -95,20 +95,22 @@ def read_version_series(
 ) -> VersionSeries:
     """Read the series of both versions. Raises botocore's errors, and LookFailed."""
     if not durations:
-        values, uncounted = _read_counts(client, look, {})
-        return VersionSeries(*_series(look, values, {}, steps_since))
-    if tau is None and look.old is not None:
-        tau = _earlier_p95(client, look)
+        values, uncounted = _read_counts(client, request, {})
+        return VersionSeries(*_series(request, values, {}, steps_since))
+    if tau is None and request.old is not None:
+        tau = _earlier_p95(client, request)
     bounds = {"slow": tau, "over": over}
     thresholds = {name: bound for name, bound in bounds.items() if bound is not None}
-    values, uncounted = _read_counts(client, look, thresholds)
+    values, uncounted = _read_counts(client, request, thresholds)
     if uncounted:
         thresholds = {}
-    return VersionSeries(*_series(look, values, thresholds, steps_since), _p95(client, look), tau, uncounted)
+    return VersionSeries(
+        *_series(request, values, thresholds, steps_since), _p95(client, request), tau, uncounted
+    )
 
 
 def _read_counts(
-    client: "CloudWatchClient", look: Look, thresholds: Mapping[str, float]
+    client: "CloudWatchClient", request: SeriesRequest, thresholds: Mapping[str, float]
 ) -> tuple[dict[str, dict[int, float]], str | None]:
     """Return the values of each query, and why durations cannot be counted, or None.
 
@@ -116,15 +118,15 @@ def _read_counts(
     is refused, everything else must still be read: a limit on durations is unclear then, and no rollout
     fails for it.
     """
-    queries = list(_counts(look, thresholds))
+    queries = list(_counts(request, thresholds))
     try:
-        values = _read(client, queries, look.first - BEFORE, look.after)
+        values = _read(client, queries, request.first - BEFORE, request.after)
     except ClientError as error:
         if not thresholds or classify(error) is not ErrorKind.PERMANENT:
             raise
-        values = _read(client, list(_counts(look, {})), look.first - BEFORE, look.after)
+        values = _read(client, list(_counts(request, {})), request.first - BEFORE, request.after)
         return values, f"CloudWatch does not count durations: {error_message(error)}"
-    for whose in look.versions if thresholds else ():
+    for whose in request.versions if thresholds else ():
         if sum(values[f"{whose}_durations"].values()) and not sum(values[f"{whose}_counted"].values()):
             return values, "CloudWatch has durations, and does not count those above a bound"
     return values, None
@@ -140,26 +142,26 @@ def _read(
     return values
 
 
-def _counts(look: Look, thresholds: Mapping[str, float]) -> "Iterator[MetricDataQueryTypeDef]":
+def _counts(request: SeriesRequest, thresholds: Mapping[str, float]) -> "Iterator[MetricDataQueryTypeDef]":
     """Yield the queries of counts by period: the same of both versions.
 
     `TC(100:)` counts the values above 100, without 100 itself ("CloudWatch statistics definitions", read on
     2026-11-26). `TC(0:)` counts all of them, which shows whether CloudWatch counts at all.
     """
-    for whose, version in look.versions.items():
+    for whose, version in request.versions.items():
         for name, metric in _SUMS.items():
-            yield _query(f"{whose}_{name}", look, version, metric, "Sum", look.period)
+            yield _query(f"{whose}_{name}", request, version, metric, "Sum", request.period)
         if thresholds:
             for name, statistic in {
                 "durations": "SampleCount",
                 "counted": "TC(0:)",
                 **{name: f"TC({_number(bound)}:)" for name, bound in thresholds.items()},
             }.items():
-                yield _query(f"{whose}_{name}", look, version, "Duration", statistic, look.period)
+                yield _query(f"{whose}_{name}", request, version, "Duration", statistic, request.period)
 
 
 def _query(
-    name: str, look: Look, version: str, metric: str, statistic: str, period: int
+    name: str, request: SeriesRequest, version: str, metric: str, statistic: str, period: int
 ) -> "MetricDataQueryTypeDef":
     return {
         "Id": name,
@@ -168,8 +170,8 @@ def _query(
                 "Namespace": "AWS/Lambda",
                 "MetricName": metric,
                 "Dimensions": [
-                    {"Name": "FunctionName", "Value": look.function},
-                    {"Name": "Resource", "Value": f"{look.function}:{look.alias}"},
+                    {"Name": "FunctionName", "Value": request.function},
+                    {"Name": "Resource", "Value": f"{request.function}:{request.alias}"},
                     {"Name": "ExecutedVersion", "Value": version},
                 ],
             },
@@ -185,18 +187,18 @@ def _number(milliseconds: float) -> str:
     return f"{milliseconds:.4f}".rstrip("0").rstrip(".")
 
 
-def _earlier_p95(client: "CloudWatchClient", look: Look) -> float | None:
+def _earlier_p95(client: "CloudWatchClient", request: SeriesRequest) -> float | None:
     """Return the old version's 95th percentile of the hour before, or of an earlier one that has more data.
 
     Any threshold keeps the comparison honest. A percentile of a few requests only makes it blunt.
     """
-    if look.old is None:
+    if request.old is None:
         return None
     queries = [
-        _query("p95", look, look.old, "Duration", "p95", 3_600),
-        _query("durations", look, look.old, "Duration", "SampleCount", 3_600),
+        _query("p95", request, request.old, "Duration", "p95", 3_600),
+        _query("durations", request, request.old, "Duration", "SampleCount", 3_600),
     ]
-    start = _floor(look.since, MINUTE)
+    start = _floor(request.since, MINUTE)
     values = _read(client, queries, start - BEFORE, start)
     hours = sorted(values["p95"].keys() & values["durations"].keys(), reverse=True)
     counted = [hour for hour in hours if values["durations"][hour] >= ENOUGH]
@@ -206,17 +208,17 @@ def _earlier_p95(client: "CloudWatchClient", look: Look) -> float | None:
     return round(values["p95"][best], 4) if best is not None else None
 
 
-def _p95(client: "CloudWatchClient", look: Look) -> tuple[float | None, float | None]:
+def _p95(client: "CloudWatchClient", request: SeriesRequest) -> tuple[float | None, float | None]:
     """Return both versions' 95th percentiles since the first traffic: of one period, up to a day.
 
     Percentiles of several periods cannot be combined into one. Of more than a day, it is their mean, weighted
     by how many durations each is of.
     """
-    start, end = _floor(look.since, MINUTE), _floor(look.until, MINUTE) + MINUTE
+    start, end = _floor(request.since, MINUTE), _floor(request.until, MINUTE) + MINUTE
     period = min(DAY, end - start)
     queries = [
-        _query(f"{whose}_{name}", look, version, "Duration", statistic, period)
-        for whose, version in look.versions.items()
+        _query(f"{whose}_{name}", request, version, "Duration", statistic, period)
+        for whose, version in request.versions.items()
         for name, statistic in (("p95", "p95"), ("durations", "SampleCount"))
     ]
     values = _read(client, queries, start, end)
@@ -231,14 +233,14 @@ def _p95(client: "CloudWatchClient", look: Look) -> tuple[float | None, float | 
 
 
 def _series(
-    look: Look,
+    request: SeriesRequest,
     values: Mapping[str, Mapping[int, float]],
     thresholds: Mapping[str, float],
     steps_since: float | None,
 ) -> tuple[dict[str, Series], dict[str, Series]]:
-    """Return the series since the first traffic, and those since the present share began, by limit."""
-    periods = range(look.first - BEFORE, look.after, look.period)
-    counts = {name: _counted(found, periods, look.period) for name, found in values.items()}
+    """Return the series since the first traffic, and those since its share became this large, by limit."""
+    periods = range(request.first - BEFORE, request.after, request.period)
+    counts = {name: _counted(found, periods, request.period) for name, found in values.items()}
     nothing = [0] * len(periods)
 
     def of(whose: str, trials: Sequence[str], hits: str) -> list[tuple[int, int]]:
@@ -254,12 +256,12 @@ def _series(
     keys = {"slow": "duration_p95", "over": "duration_p95/most"}
     limits |= {keys[name]: (["durations"], name) for name in thresholds}
     series = {
-        limit: _matched(look, periods, of("new", trials, hits), of("old", trials, hits))
+        limit: _matched(request, periods, of("new", trials, hits), of("old", trials, hits))
         for limit, (trials, hits) in limits.items()
     }
     if steps_since is None:
         return series, {}
-    start = _floor(steps_since, look.period)
+    start = _floor(steps_since, request.period)
     step = {
         limit: Series(tuple(minute for minute in one.minutes if minute.at >= start))
         for limit, one in series.items()
@@ -268,29 +270,29 @@ def _series(
 
 
 def _matched(
-    look: Look, periods: range, new: Sequence[tuple[int, int]], old: Sequence[tuple[int, int]]
+    request: SeriesRequest, periods: range, new: Sequence[tuple[int, int]], old: Sequence[tuple[int, int]]
 ) -> Series:
     """Match both versions' counts by period, and keep the old one's of before."""
-    before = [one for at, one in zip(periods, old, strict=True) if at < look.first]
+    before = [one for at, one in zip(periods, old, strict=True) if at < request.first]
     while before and before[0] == (0, 0):
         before.pop(0)
     minutes = []
     for at, (n, x), (m, y) in zip(periods, new, old, strict=True):
-        if at == look.first:
-            m = max(y, round(m * _part_of_first(look)))
-        if at >= look.first:
+        if at == request.first:
+            m = max(y, round(m * _part_of_first(request)))
+        if at >= request.first:
             minutes.append(Minute(at, n, x, m, y))
     return Series(tuple(minutes), tuple(before))
 
 
-def _part_of_first(look: Look) -> float:
+def _part_of_first(request: SeriesRequest) -> float:
     """Return the part of the first period in which requests could reach the new version.
 
     The old version's requests of before it do not compete for that period's errors. To count them would make
     the new one's share too small, and an outage right after the first traffic look like its fault.
     """
-    end = min(look.until, look.first + look.period)
-    return (end - look.since) / (end - look.first) if end > look.first else 1.0
+    end = min(request.until, request.first + request.period)
+    return (end - request.since) / (end - request.first) if end > request.first else 1.0
 
 
 def _counted(found: Mapping[int, float], periods: range, length: int) -> list[int]:
