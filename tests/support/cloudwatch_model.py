@@ -14,6 +14,7 @@ from botocore.exceptions import ClientError
 
 from sluicegate.deployment.plan import Metric
 from sluicegate.rollout.analysis import AlarmState, VersionMetrics
+from stand.metric_math import ExpressionError, evaluate
 from support.statistics_model import Sample, statistic
 
 Pages = Callable[..., Iterator[dict[str, Any]]]
@@ -110,16 +111,23 @@ class CloudWatchModel:
         queries, start, end = request["MetricDataQueries"], request["StartTime"], request["EndTime"]
         assert start < end
         assert len(queries) <= 500
+        answers: dict[str, dict[str, Any]] = {}
         for query in queries:
-            self._validate(query["MetricStat"])
+            if "MetricStat" in query:
+                self._validate(query["MetricStat"])
+                answers[query["Id"]] = self._answer(query["MetricStat"], start.timestamp(), end.timestamp())
+        for query in queries:
+            if "Expression" in query:
+                answers[query["Id"]] = _evaluated(query, answers)
         results = [
             {
                 "Id": query["Id"],
                 "Label": query["Id"],
-                **self._answer(query["MetricStat"], start.timestamp(), end.timestamp()),
+                **answers[query["Id"]],
                 "StatusCode": self.status(query["Id"]),
             }
             for query in queries
+            if query.get("ReturnData", True)
         ]
         if self.paged:
             yield {"MetricDataResults": [_half(one, 0) | {"StatusCode": "PartialData"} for one in results]}
@@ -130,11 +138,7 @@ class CloudWatchModel:
         assert stat["Period"] >= MINUTE
         assert stat["Period"] % MINUTE == 0
         if stat["Stat"].startswith(self.refused) if self.refused else False:
-            error: Any = {
-                "Error": {"Code": "ValidationError", "Message": f"Stat {stat['Stat']} is not valid."},
-                "ResponseMetadata": {"HTTPStatusCode": 400},
-            }
-            raise ClientError(error, "GetMetricData")
+            raise _validation_error(f"Stat {stat['Stat']} is not valid.")
 
     def _answer(self, stat: Any, start: float, end: float) -> dict[str, Any]:
         """Return the values by period, newest first (ScanBy). A start of a minute's middle is cut to it.
@@ -178,6 +182,30 @@ def _of_metrics(found: VersionMetrics) -> dict[str, dict[float, float]]:
         "Throttles": {1.0: found.throttles},
         "Duration": {found.duration_p95 or 0.0: found.samples(Metric.DURATION_P95)},
     }
+
+
+def _evaluated(query: Mapping[str, Any], answers: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Evaluate an expression over the other queries of its call."""
+    series = {
+        name: dict(zip((at.timestamp() for at in one["Timestamps"]), one["Values"], strict=True))
+        for name, one in answers.items()
+    }
+    try:
+        values = evaluate(query["Expression"], query["Id"], series)
+    except ExpressionError as error:
+        raise _validation_error(str(error)) from None
+    return {
+        "Timestamps": [datetime.fromtimestamp(at, UTC) for at in values],
+        "Values": list(values.values()),
+    }
+
+
+def _validation_error(message: str) -> ClientError:
+    error: Any = {
+        "Error": {"Code": "ValidationError", "Message": message},
+        "ResponseMetadata": {"HTTPStatusCode": 400},
+    }
+    return ClientError(error, "GetMetricData")
 
 
 def _half(result: dict[str, Any], which: int) -> dict[str, Any]:

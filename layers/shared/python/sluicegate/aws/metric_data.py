@@ -36,6 +36,7 @@ def read_metric_data(
 ) -> dict[str, dict[int, float]]:
     """Return the values of each query by the beginning of their period, in epoch seconds.
 
+    Queries with a `ReturnData` of False are only there for the expressions of others in the same call.
     `since` is inclusive and `until` exclusive, in epoch seconds; both are cut to whole minutes. A period
     without data has no value. Raises botocore's errors, and LookFailed unless everything asked for is there.
     """
@@ -45,7 +46,7 @@ def read_metric_data(
         pages = client.get_paginator("get_metric_data").paginate(
             MetricDataQueries=part, StartTime=_minute(since), EndTime=_minute(until)
         )
-        found |= _values(pages, [query["Id"] for query in part])
+        found |= _values(pages, [query["Id"] for query in part if query.get("ReturnData", True)])
     return found
 
 

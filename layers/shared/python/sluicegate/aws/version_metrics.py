@@ -240,7 +240,7 @@ def _series(
 ) -> tuple[dict[str, Series], dict[str, Series]]:
     """Return the series since the first traffic, and those since its share became this large, by limit."""
     periods = range(request.first - BEFORE, request.after, request.period)
-    counts = {name: _counted(found, periods, request.period) for name, found in values.items()}
+    counts = {name: counted(found, periods, request.period) for name, found in values.items()}
     nothing = [0] * len(periods)
 
     def of(whose: str, trials: Sequence[str], hits: str) -> list[tuple[int, int]]:
@@ -256,7 +256,7 @@ def _series(
     keys = {"slow": "duration_p95", "over": "duration_p95/most"}
     limits |= {keys[name]: (["durations"], name) for name in thresholds}
     series = {
-        limit: _matched(request, periods, of("new", trials, hits), of("old", trials, hits))
+        limit: matched(request, periods, of("new", trials, hits), of("old", trials, hits))
         for limit, (trials, hits) in limits.items()
     }
     if steps_since is None:
@@ -269,7 +269,7 @@ def _series(
     return series, step
 
 
-def _matched(
+def matched(
     request: SeriesRequest, periods: range, new: Sequence[tuple[int, int]], old: Sequence[tuple[int, int]]
 ) -> Series:
     """Match both versions' counts by period, and keep the old one's of before."""
@@ -295,7 +295,7 @@ def _part_of_first(request: SeriesRequest) -> float:
     return (end - request.since) / (end - request.first) if end > request.first else 1.0
 
 
-def _counted(found: Mapping[int, float], periods: range, length: int) -> list[int]:
+def counted(found: Mapping[int, float], periods: range, length: int) -> list[int]:
     """Return a whole number for each period, whose sums are the sums of the values.
 
     A trimmed count is an interpolated approximation, and so a fraction. To round each alone would favour

@@ -34,7 +34,7 @@ def find_failure(smoke: Smoke, response: bytes, error: str | None) -> str | None
     quoted = clean(response[: 4 * MAX_QUOTED].decode("utf-8", "replace"), MAX_QUOTED)
     if error is not None:
         subject = "the hook" if smoke.hook else "the version"
-        return f"{subject} failed ({clean(error)}): {_error_type(response)}; see its log"
+        return f"{subject} failed ({clean(error)}): {error_type(response)}; see its log"
     if smoke.hook is None and smoke.expect is None:
         return None
     try:
@@ -63,7 +63,7 @@ def contains(value: Any, expected: Any) -> bool:
     return bool(value == expected)
 
 
-def _error_type(response: bytes) -> str:
+def error_type(response: bytes) -> str:
     """Return Lambda's `errorType`, if it looks like the name of a type."""
     try:
         value = loads(response, max_depth=32)
