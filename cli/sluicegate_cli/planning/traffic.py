@@ -1,5 +1,7 @@
 """Traffic of two versions behind an alias, simulated minute by minute as CloudWatch would count it.
 
+A long rollout is simulated by longer periods, as the deployer reads it.
+
 The versions' requests are drawn by lot, as Lambda draws them for an alias with weights. Everything follows
 from a seed. Times are in seconds since the new version's first traffic.
 """
@@ -18,6 +20,9 @@ from sluicegate_cli.planning.chance import geometric, poisson
 
 BEFORE: Final = 180
 """Minutes of the old version alone that a series begins with."""
+
+_FEW: Final = 240
+"""Periods of a rollout that are simulated at most, about: longer rollouts have longer periods."""
 
 BURST: Final = 5.0
 """Hits of a burst, on average."""
@@ -66,7 +71,7 @@ class Traffic:
 class _Cell:
     """A part of a minute, between two moments at which a minute, a step or what was read so far ends."""
 
-    minute: int
+    period: int
     seconds: int
     percent: int
     look: int | None
@@ -78,78 +83,80 @@ class Road:
     """The looks of a rollout, and the parts of minutes between them: made once for many simulated runs."""
 
     cells: tuple[_Cell, ...]
-    looks: int
+    minutes: int
+    """The length of a period of the series."""
 
 
 def road(steps: Sequence[TrafficStep], looks: Sequence[int], *, offset: int = 0) -> Road:
     """Return the road of a rollout with looks at these times, ascending.
 
     `offset` are the seconds of the first minute before the traffic moved: deployments begin at any second and
-    CloudWatch's minutes are the clock's.
+    CloudWatch's minutes are the clock's. In that time the old version has all of the traffic.
     """
-    ends, end = [], 0
+    ends, end = [(0, 0)], 0
     for step in steps:
         end += step.bake
         ends.append((end, step.percent))
     last = looks[-1]
-    moments = {0, last, *looks, *(each for each, _ in ends if each < last)}
-    moments |= set(range(60 - offset, last, 60))
+    minutes = -(-last // (60 * _FEW))
+    moments = {-offset, 0, last, *looks, *(each for each, _ in ends if each < last)}
+    moments |= set(range(60 * minutes - offset, last, 60 * minutes))
     at_look = {moment: number for number, moment in enumerate(looks)}
     cells = []
     for start, stop in pairwise(sorted(moments)):
         percent = next(share for limit, share in ends if start < limit)
-        cells.append(_Cell((start + offset) // 60, stop - start, percent, at_look.get(stop)))
-    return Road(tuple(cells), len(looks))
+        period = (start + offset) // (60 * minutes)
+        cells.append(_Cell(period, stop - start, percent, at_look.get(stop)))
+    return Road(tuple(cells), minutes)
 
 
 def simulate(traffic: Traffic, road: Road, chance: Random) -> Iterator[Series]:
-    """Yield the series of each look, as the deployer would read them: the newest minute is not over yet."""
-    weather = _Weather(traffic, road.cells[-1].minute + 1, chance)
-    before = tuple(weather.draw_alone(minute) for minute in range(-BEFORE, 0))
+    """Yield the series of each look, as the deployer would read them: the newest period is not over yet."""
+    weather = _Weather(traffic, road, chance)
+    before = tuple(weather.draw_alone(period) for period in range(-weather.before, 0))
     done: list[Minute] = []
-    minute, n, x, m, y = 0, 0, 0, 0, 0
+    period, n, x, m, y = 0, 0, 0, 0, 0
     for cell in road.cells:
-        if cell.minute != minute:
-            done.append(Minute(60 * minute, n, x, m, y))
-            minute, n, x, m, y = cell.minute, 0, 0, 0, 0
+        if cell.period != period:
+            done.append(Minute(60 * road.minutes * period, n, x, m, y))
+            period, n, x, m, y = cell.period, 0, 0, 0, 0
         (new, new_hits), (old, old_hits) = weather.draw(cell)
         n, x, m, y = n + new, x + new_hits, m + old, y + old_hits
         if cell.look is not None:
-            yield Series((*done, Minute(60 * minute, n, x, m, y)), before)
+            yield Series((*done, Minute(60 * road.minutes * period, n, x, m, y)), before)
 
 
 class _Weather:
-    """One run's chance: what holds for both versions, minute by minute, and the draws."""
+    """One run's chance: what holds for both versions, period by period, and the draws."""
 
-    def __init__(self, traffic: Traffic, minutes: int, chance: Random) -> None:
-        self._traffic = traffic
-        self._chance = chance
-        span = BEFORE + minutes
-        self._volume = [1.0] * span
-        self._rate = [1.0] * span
-        self._spill = ([0] * (span + 3), [0] * (span + 3))
-        """Hits of long bursts that are still to come, for the new and the old version by the minute."""
+    def __init__(self, traffic: Traffic, road: Road, chance: Random) -> None:
+        self.before = -(-BEFORE // road.minutes)
+        self._traffic, self._chance, self._minutes = traffic, chance, road.minutes
+        span = self.before + road.cells[-1].period + 1
+        self._volume = self._rate = [1.0] * span
+        self._spill = ([0] * (span + _BURST_MINUTES), [0] * (span + _BURST_MINUTES))
+        """Hits of long bursts that are still to come, for the new and the old version by the period."""
         if traffic.kind is TrafficKind.OUTAGES:
-            self._rate = list(_outages(chance, span))
+            self._rate = _averages(list(_outages(chance, span * road.minutes)), road.minutes)
         elif traffic.kind is TrafficKind.DRIFT:
-            self._volume, self._rate = _day(chance, span)
+            self._volume, self._rate = _day(chance, range(0, span * road.minutes, road.minutes))
 
-    def draw_alone(self, minute: int) -> tuple[int, int]:
-        """Return requests and hits of the old version in a minute in which it has all traffic."""
-        return self._draw(minute, self._traffic.requests, 1.0, 1)
+    def draw_alone(self, period: int) -> tuple[int, int]:
+        """Return requests and hits of the old version in a period in which it has all traffic."""
+        return self._draw(period, self._traffic.requests * self._minutes, 1.0, 1)
 
     def draw(self, cell: _Cell) -> tuple[tuple[int, int], tuple[int, int]]:
-        """Return requests and hits of the new version, and of the old one, in a part of a minute."""
+        """Return requests and hits of the new version, and of the old one, in a part of a period."""
         requests = self._traffic.requests * cell.seconds / 60
         share = cell.percent / 100
         return (
-            self._draw(cell.minute, requests * share, self._traffic.ratio, 0),
-            self._draw(cell.minute, requests * (1 - share), 1.0, 1),
+            self._draw(cell.period, requests * share, self._traffic.ratio, 0),
+            self._draw(cell.period, requests * (1 - share), 1.0, 1),
         )
 
-    def _draw(self, minute: int, requests: float, ratio: float, version: int) -> tuple[int, int]:
+    def _draw(self, period: int, requests: float, ratio: float, version: int) -> tuple[int, int]:
         # Hits and other requests are drawn apart: a Poisson number of requests that fail by lot is just that.
-        chance, at = self._chance, minute + BEFORE
+        chance, at = self._chance, period + self.before
         requests *= self._volume[at]
         rate = min(1.0, self._traffic.errors * ratio * self._rate[at])
         kind = self._traffic.kind
@@ -160,7 +167,8 @@ class _Weather:
             spill = self._spill[version]
             for _ in range(poisson(chance, requests * rate / BURST)):
                 for _ in range(geometric(chance, BURST)):
-                    spill[at + chance.randrange(_BURST_MINUTES)] += 1
+                    minute = chance.randrange(self._minutes) + chance.randrange(_BURST_MINUTES)
+                    spill[at + minute // self._minutes] += 1
             hits, spill[at] = spill[at], 0
         else:
             hits = poisson(chance, requests * rate)
@@ -176,8 +184,12 @@ def _outages(chance: Random, span: int) -> Iterator[float]:
         down = chance.random() >= 1 / OUTAGE_MINUTES if down else chance.random() < begins
 
 
-def _day(chance: Random, span: int) -> tuple[list[float], list[float]]:
-    """Return the factors of volume and rate for each minute, from any time of the day on.
+def _averages(factors: list[float], size: int) -> list[float]:
+    return [sum(factors[i : i + size]) / size for i in range(0, len(factors), size)]
+
+
+def _day(chance: Random, minutes: range) -> tuple[list[float], list[float]]:
+    """Return the factors of volume and rate at each of these minutes, from any time of the day on.
 
     In steps of a twentieth, so that the means recur.
     """
@@ -186,4 +198,4 @@ def _day(chance: Random, span: int) -> tuple[list[float], list[float]]:
     def wave(minute: int, phase: float) -> float:
         return round(20 + 12 * math.sin(2 * math.pi * (minute / _DAY + phase))) / 20
 
-    return [wave(i, phase) for i in range(span)], [wave(i, phase + lag) for i in range(span)]
+    return [wave(each, phase) for each in minutes], [wave(each, phase + lag) for each in minutes]

@@ -70,6 +70,22 @@ def test_the_newest_minute_grows_until_it_is_over_and_then_stays() -> None:
     assert len(series[-1].before) == BEFORE
 
 
+def test_a_long_rollout_has_longer_periods() -> None:
+    way = road((TrafficStep(10, 3 * 86_400),), [3 * 86_400])
+    [end] = simulate(Traffic(60, 0.01, kind=TrafficKind.OUTAGES), way, seeded("long"))
+    assert way.minutes == 18
+    assert (len(end.minutes), len(end.before)) == (240, 10)
+    assert sum(minute.n for minute in end.minutes) == pytest.approx(6 * 3 * 1440, rel=0.05)
+
+
+def test_the_first_minute_has_what_came_before_the_shift() -> None:
+    way = road((TrafficStep(50, 300),), [300], offset=45)
+    ends = [list(simulate(Traffic(600, 0.01), way, seeded(str(i))))[-1] for i in range(50)]
+    first = [end.minutes[0] for end in ends]
+    assert sum(one.n for one in first) / 50 == pytest.approx(75, rel=0.1)
+    assert sum(one.m for one in first) / 50 == pytest.approx(450 + 75, rel=0.1)
+
+
 def test_a_step_with_all_traffic_leaves_the_old_version_none() -> None:
     steps = (TrafficStep(50, 60), TrafficStep(100, 120))
     [end] = simulate(Traffic(600, 0.05), road(steps, [180]), seeded("4"))
