@@ -13,10 +13,10 @@ _LIMITS: Final = {
     "throttles": ("throttles", "%"),
     "duration_p95": ("p95 duration", " ms"),
 }
-_NO_DATA: Final = {
-    "pass": "too few requests count as healthy",
-    "fail": "too few requests count as a breach",
-    "extend": "too few requests extend the bake",
+_UNCLEAR: Final = {
+    "pass": "an unclear verdict passes",
+    "fail": "an unclear verdict counts as a breach",
+    "extend": "an unclear verdict extends the bake",
 }
 
 
@@ -154,5 +154,11 @@ def _watched(watched: Mapping[str, Any]) -> Iterator[str]:
         if limit.get("max_ratio") is not None:
             bounds.append(f"at most {limit['max_ratio']:g} times the previous version's")
         yield f"{name} {' and '.join(bounds)}, with at least {limit['min_samples']} requests"
-    if limits and watched.get("no_data") in _NO_DATA:
-        yield _NO_DATA[watched["no_data"]]
+    for metric in watched.get("metrics") or ():
+        yield f"metric {clean(metric['name'])}"
+    if judge := watched.get("judge"):
+        yield f"judged by function {clean(judge['function'])}"
+    if limits and watched.get("unclear") in _UNCLEAR:
+        yield _UNCLEAR[watched["unclear"]]
+    if watched.get("mode") == "observe":
+        yield "observed only: nothing is rolled back"

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from contract.witness import Emulator, Witness, eventually, unique
-from sluicegate.rollout.analysis import AlarmState
+from sluicegate.deployment.observations import AlarmState
 from support.cloudwatch_model import CloudWatchModel
 
 NAMESPACE = "Contract"

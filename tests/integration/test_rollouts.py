@@ -297,12 +297,12 @@ def test_a_bake_without_requests_passes_fails_or_goes_on_as_the_gate_file_says(p
     def fails() -> None:
         with paths("no-data-fails") as path:
             done = path.done(path.deploy("next"))
-            assert ended(done) == ("rolled_back", "no_data", "restored")
+            assert ended(done) == ("rolled_back", "unclear", "restored")
 
     def extends() -> None:
         with paths("no-data-extends") as path:
             done = path.done(path.deploy("next"))
-            assert ended(done) == ("rolled_back", "no_data", "restored")
+            assert ended(done) == ("rolled_back", "unclear", "restored")
             assert sum("extending the bake" in entry["message"] for entry in done["timeline"]) == 3
 
     def extends_until_there_are_some() -> None:

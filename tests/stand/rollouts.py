@@ -34,16 +34,16 @@ _STAGES: Final = """
     watch: {errors: {max_percent: 5, min_samples: 5}}
   judged:
     strategy: {type: canary, percent: 50, bake: 12s}
-    watch: {alarms: ["{function}-{stage}"], errors: {max_percent: 5, min_samples: 5}, no_data: fail}
+    watch: {alarms: ["{function}-{stage}"], errors: {max_percent: 5, min_samples: 5}, unclear: fail}
   no-data-passes:
     strategy: {type: canary, percent: 10, bake: 2s}
-    watch: {errors: {max_percent: 5, min_samples: 5}, no_data: pass}
+    watch: {errors: {max_percent: 5, min_samples: 5}, unclear: pass}
   no-data-fails:
     strategy: {type: canary, percent: 10, bake: 2s}
-    watch: {errors: {max_percent: 5, min_samples: 5}, no_data: fail}
+    watch: {errors: {max_percent: 5, min_samples: 5}, unclear: fail}
   no-data-extends:
     strategy: {type: canary, percent: 50, bake: 2s}
-    watch: {errors: {max_percent: 5, min_samples: 5}, no_data: extend}
+    watch: {errors: {max_percent: 5, min_samples: 5}, unclear: extend}
   asked: {approval: {expires: 10m}, strategy: {type: canary, percent: 10, bake: 2s}}
   expiring: {approval: {expires: 1m}}
   proven: {requires: {succeeded_in: at-once}}

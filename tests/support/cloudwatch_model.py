@@ -12,8 +12,9 @@ from typing import Any, Final
 
 from botocore.exceptions import ClientError
 
+from sluicegate.deployment.observations import AlarmState
 from sluicegate.deployment.plan import Metric
-from sluicegate.rollout.analysis import AlarmState, VersionMetrics
+from sluicegate.rollout.analysis import VersionMetrics
 from stand.metric_math import ExpressionError, evaluate
 from support.statistics_model import Sample, statistic
 

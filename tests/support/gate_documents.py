@@ -83,8 +83,17 @@ def gate(**changes: Any) -> Gate:
 CANARY = [{"percent": 10, "bake": 300}, {"percent": 100, "bake": 0}]
 SMOKE = {"timeout": 10, "payload": '{"ping":true}', "expect": '"pong"', "hook": None}
 HOOK = SMOKE | {"payload": None, "expect": None, "hook": "orders-check"}
-LIMIT = {"metric": "errors", "min_samples": 100, "most": 1.5, "max_ratio": None}
-WATCH = {"alarms": ["{function}-{alias}-{stage}-5xx"], "limits": [LIMIT], "no_data": "extend"}
+LIMIT = {"metric": "errors", "min_samples": 100, "most": 1.5, "max_ratio": None, "observe": False}
+WATCH = {
+    "alarms": ["{function}-{alias}-{stage}-5xx"],
+    "limits": [LIMIT],
+    "metrics": [],
+    "judge": None,
+    "false_rollbacks": 1,
+    "unclear": "extend",
+    "end_early": False,
+    "observe": False,
+}
 FULL = rollout(steps=CANARY, smoke=SMOKE, watch=WATCH, approval=3600, requires="dev", ordered=True)
 
 

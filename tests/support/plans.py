@@ -17,7 +17,8 @@ from sluicegate.deployment.model import (
     Status,
     until,
 )
-from sluicegate.deployment.plan import Limit, Metric, NoData, Plan, Smoke, TrafficStep, Watch
+from sluicegate.deployment.observations import AlarmState
+from sluicegate.deployment.plan import Limit, Metric, Plan, Smoke, TrafficStep, Unclear, Watch
 from sluicegate.gate.rollout_settings import APPROVAL
 from sluicegate.rollout.actions import (
     Abort,
@@ -32,7 +33,7 @@ from sluicegate.rollout.actions import (
     Shift,
     Verify,
 )
-from sluicegate.rollout.analysis import AlarmState, Observation, VersionMetrics
+from sluicegate.rollout.analysis import Observation, VersionMetrics
 from sluicegate.rollout.machine import advance, next_action, next_delay
 from sluicegate.rollout.outcomes import (
     Aborted,
@@ -92,7 +93,10 @@ def limits(draw: st.DrawFn) -> tuple[Limit, ...]:
 
 
 watches = st.builds(
-    Watch, st.lists(st.sampled_from(ALARMS), unique=True).map(tuple), limits(), st.sampled_from(NoData)
+    Watch,
+    st.lists(st.sampled_from(ALARMS), unique=True).map(tuple),
+    limits(),
+    unclear=st.sampled_from(Unclear),
 )
 smokes = st.builds(Smoke, st.integers(1, 60), st.just('{"ping":true}')) | st.builds(
     Smoke, st.just(10), hook=st.just("hook")

@@ -174,8 +174,13 @@ def _smoke(smoke: Smoke) -> str:
 def _watch(watch: Watch) -> Iterator[str]:
     yield from (f"alarm {name}" for name in watch.alarms)
     yield from map(_limit, watch.limits)
-    if watch.limits:
-        yield f"no data: {watch.no_data.value}"
+    yield from (f"metric {metric.name}" for metric in watch.metrics)
+    if watch.judge:
+        yield f"judge {watch.judge.function}"
+    if watch.measures:
+        yield f"unclear: {watch.unclear.value}"
+    if watch.observe:
+        yield "observed only"
 
 
 def _limit(limit: Limit) -> str:

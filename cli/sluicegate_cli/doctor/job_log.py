@@ -49,7 +49,7 @@ _OF_REASON: Final[Mapping[str, str]] = {
     "metric": "See the new version's errors in its log, or relax the limit in `watch` if it is too strict.",
     "weights_refused": "Deploy once with all-at-once; `sluicegate doctor --function NAME` explains why.",
     "publish_failed": "See the message: Lambda cannot publish or run this code.",
-    "no_data": "Send more requests during the bake, bake longer, or lower `min_samples`.",
+    "unclear": "Send more requests during the bake, bake longer, or lower `min_samples`.",
     "alarm_missing": "Create the alarm named in `watch`, or correct its name.",
     "version_inactive": "Invoke that version once, then deploy again.",
     "version_not_found": "Deploy the artifact again, which publishes it again.",

@@ -7,9 +7,17 @@ from pydantic import Field
 
 from sluicegate.deployment import strategy
 from sluicegate.deployment.plan import Metric
-from sluicegate.gate import alarm_names, rollout_settings
+from sluicegate.gate import alarm_names, metric_names, rollout_settings
 from sluicegate.gate.records import EXTERNAL_ID, REGION, ROLE_NAME
-from sluicegate.gate.rollout_settings import LEAST, MAX_PAYLOAD, MAX_RATIO, MAX_SAMPLES, MAX_SMOKE, MOST
+from sluicegate.gate.rollout_settings import (
+    LEAST,
+    MAX_JUDGE,
+    MAX_PAYLOAD,
+    MAX_RATIO,
+    MAX_SAMPLES,
+    MAX_SMOKE,
+    MOST,
+)
 from sluicegate_gatefile.fields import TEXT, AtMost, Duration, Form, Json, Later, Number, OrEmpty, OrNone
 from sluicegate_gatefile.schema.base import (
     ActionName,
@@ -20,6 +28,7 @@ from sluicegate_gatefile.schema.base import (
     Section,
     ShortName,
     StageName,
+    unprintable,
 )
 from sluicegate_gatefile.schema.principals import AccountId
 
@@ -93,7 +102,24 @@ Ratio = Annotated[
 Samples = Annotated[
     int,
     Number(1, MAX_SAMPLES),
-    Field(description="The limit applies once the new version has had this many requests. Default: 100."),
+    Field(
+        description="The least number of the new version's requests to judge by. Gross failure is seen with "
+        "fewer. Default: 100."
+    ),
+]
+Mode = Annotated[
+    Literal["enforce", "observe"],
+    TEXT,
+    Field(description="`observe`: the verdict is recorded, and nothing is rolled back. Default: `enforce`."),
+]
+
+
+MetricLimit = Annotated[float, Number(0, metric_names.LARGEST, whole=False)]
+DimensionValue = Annotated[
+    str,
+    TEXT,
+    Form(metric_names.DIMENSION, "a dimension's value", metric_names.complaint),
+    Field(description="`{function}`, `{alias}`, `{stage}`, `{version}` and `{event_source}` are filled in."),
 ]
 
 
@@ -105,6 +131,7 @@ class ErrorsSection(Section):
     )
     max_ratio: Ratio | None = None
     min_samples: Samples | None = None
+    mode: Mode | None = None
 
 
 class ThrottlesSection(Section):
@@ -115,6 +142,7 @@ class ThrottlesSection(Section):
     )
     max_ratio: Ratio | None = None
     min_samples: Samples | None = None
+    mode: Mode | None = None
 
 
 class DurationSection(Section):
@@ -125,6 +153,70 @@ class DurationSection(Section):
     )
     max_ratio: Ratio | None = None
     min_samples: Samples | None = None
+    mode: Mode | None = None
+
+
+class MetricSourceSection(Section):
+    """A metric of CloudWatch."""
+
+    namespace: Annotated[
+        str, TEXT, Form(metric_names.NAMESPACE, "a namespace of CloudWatch, such as `Shop`")
+    ] = Field(description="The namespace.")
+    metric: Annotated[str, TEXT, Form(metric_names.TEXT, "the name of a metric")] = Field(
+        description="The metric's name."
+    )
+    stat: Annotated[str, TEXT, Form(metric_names.STAT, "a statistic, such as `Sum` or `p95`")] = Field(
+        description="The statistic of each minute."
+    )
+    dimensions: Annotated[dict[str, DimensionValue], OrEmpty()] = Field(
+        {}, description="The dimensions, exactly as the metric has them."
+    )
+
+
+class MetricSection(Section):
+    """A metric of CloudWatch, or an expression over several, and its limit."""
+
+    name: Annotated[str, TEXT, Form(metric_names.NAME, "a short name: letters, digits, `.`, `-` and `_`")] = (
+        Field(description="What verdicts call it.")
+    )
+    metrics: Annotated[dict[str, MetricSourceSection], Field(min_length=1)] = Field(
+        description="The metrics, by the ids that the expression uses."
+    )
+    expression: (
+        Annotated[
+            str,
+            TEXT,
+            Form(
+                rf"[\s\S]{{1,{metric_names.MAX_EXPRESSION}}}",
+                "metric math, such as `failed/calls`",
+                unprintable,
+            ),
+        ]
+        | None
+    ) = Field(None, description="CloudWatch metric math over the ids. The quotient of two counts is a share.")
+    better: Annotated[Literal["lower", "higher"], TEXT] | None = Field(
+        None, description="Which values are better. Default: `lower`."
+    )
+    max: MetricLimit | None = Field(None, description="The largest value, where lower is better.")
+    min: MetricLimit | None = Field(None, description="The smallest value, where higher is better.")
+    max_ratio: Ratio | None = None
+    missing: Annotated[Literal["good", "unclear", "bad"], TEXT] | None = Field(
+        None, description="The verdict while there is no data. Default: `unclear`."
+    )
+    min_samples: Samples | None = None
+    minutes: Annotated[int, Number(1, metric_names.MAX_MINUTES)] | None = Field(
+        None, description="For values: how many minutes in a row must be beyond the limit. Default: 3."
+    )
+    mode: Mode | None = None
+
+
+class JudgeSection(Section):
+    """A function that gets each observation and answers good, bad or unclear, with a reason."""
+
+    function: FunctionName
+    timeout: Annotated[int, Duration(most=MAX_JUDGE)] | None = Field(
+        None, description="How long it may take. Default: 10s."
+    )
 
 
 class WatchSection(Section):
@@ -136,10 +228,23 @@ class WatchSection(Section):
     errors: ErrorsSection | None = None
     throttles: ThrottlesSection | None = None
     duration_p95: DurationSection | None = None
-    no_data: Annotated[Literal["pass", "fail", "extend"], TEXT] | None = Field(
-        None,
-        description="A bake that ends with too few requests: `pass` (the default), `fail`, or `extend` it.",
+    metrics: Annotated[list[MetricSection], AtMost(metric_names.MAX_METRICS), OrEmpty()] | None = Field(
+        None, description="Metrics of your own, each with its limit."
     )
+    judge: JudgeSection | None = None
+    false_rollbacks: Annotated[float, Number(*rollout_settings.FALSE_ROLLBACKS, whole=False)] | None = Field(
+        None,
+        description="How many of 100 versions that are as good as the old one the comparisons may roll back, "
+        "over a whole rollout. Default: 1.",
+    )
+    unclear: Annotated[Literal["pass", "fail", "extend"], TEXT] | None = Field(
+        None,
+        description="A bake that ends with an unclear verdict: `pass` (the default), `fail`, or `extend` it.",
+    )
+    end_early: Flag | None = Field(
+        None, description="Whether a bake ends as soon as the verdict is good beyond doubt. Default: false."
+    )
+    mode: Mode | None = None
 
 
 class ApprovalSection(Section):

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from sluicegate.aws.cloudwatch import CloudWatch
 from sluicegate.aws.metric_data import LookFailed
+from sluicegate.deployment.observations import AlarmState
 from sluicegate.deployment.strategy import MAX_BAKE, MAX_STEPS
-from sluicegate.rollout.analysis import BASELINE_LOOKBACK, AlarmState, VersionMetrics
+from sluicegate.rollout.analysis import BASELINE_LOOKBACK, VersionMetrics
 
 BEGAN = 1_780_000_030.0  # half a minute past
 

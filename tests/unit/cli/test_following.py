@@ -61,7 +61,7 @@ WATCH = {
         {"metric": "errors", "most": 1.5, "max_ratio": 2, "min_samples": 200},
         {"metric": "duration_p95", "most": 800, "max_ratio": None, "min_samples": 50},
     ],
-    "no_data": "extend",
+    "unclear": "extend",
 }
 GRACE = {"user_login": "grace", "project_path": "acme/ops", "job_id": "9"}
 
@@ -243,7 +243,7 @@ def test_a_dry_run_shows_all_that_the_plan_asks_for(run: Run, server: Server) ->
         "smoke: the new version must pass a smoke test before it gets traffic",
         "watch: alarm orders-5xx; errors at most 1.5% and at most 2 times the previous version's, with at "
         "least 200 requests; p95 duration at most 800 ms, with at least 50 requests; "
-        "too few requests extend the bake",
+        "an unclear verdict extends the bake",
         "approval: by a second person within 24h",
         "requires: the same code must have succeeded in dev",
         "order: an older pipeline cannot overwrite a newer one",
@@ -544,7 +544,7 @@ def test_what_a_server_says_is_clean_here_too(run: Run, server: Server) -> None:
     by = {"user_login": NASTY, "project_path": NASTY, "job_id": NASTY}
     approval = {"expires": NASTY, "decision": NASTY, "by": by, "reason": NASTY}
     limit = {"metric": NASTY, "most": 1, "max_ratio": 2, "min_samples": 3}
-    watch = {"alarms": [NASTY], "limits": [limit], "no_data": NASTY}
+    watch = {"alarms": [NASTY], "limits": [limit], "unclear": NASTY}
     nasty = {"approval": approval, "watch": watch, "from": NASTY, "action": NASTY}
     hold = {"rule": NASTY, "functions": [NASTY], "reason": NASTY, "since": NASTY, "by": by}
     plan = {**PLAN, "watch": watch, "approval": NASTY, "requires": NASTY, "order": NASTY}

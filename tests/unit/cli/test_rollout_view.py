@@ -29,7 +29,7 @@ FORM = f"https://gitlab.example.com/acme/orders/-/pipelines/new?var%5BDEPLOYMENT
 WATCH = {
     "alarms": ["orders-5xx", "orders-slow"],
     "limits": [{"metric": "errors", "most": None, "max_ratio": 2, "min_samples": 200}],
-    "no_data": "pass",
+    "unclear": "pass",
 }
 
 
@@ -49,7 +49,7 @@ def test_a_bake_shows_the_weights_the_step_the_time_left_and_what_is_next() -> N
         "  next: 50% for 10m, 100%",
         "  watched: alarms orders-5xx, orders-slow",
         "  watched: errors at most 2 times the previous version's, with at least 200 requests",
-        "  watched: too few requests count as healthy",
+        "  watched: an unclear verdict passes",
     ]
     assert seen(baking(watch=WATCH), 104.9, width=60)[4].endswith("the previous version's, w…")
 

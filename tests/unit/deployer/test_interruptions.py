@@ -17,8 +17,9 @@ from botocore.exceptions import BotoCoreError, ClientError
 from moto.dynamodb.models import dynamodb_backends
 
 from sluicegate.deployment.model import AliasOutcome, AliasState, Deployment, EarlierVersion, Status
+from sluicegate.deployment.observations import AlarmState
 from sluicegate.deployment.plan import ALL_AT_ONCE, Limit, Metric, Plan, Smoke, TrafficStep, Watch
-from sluicegate.rollout.analysis import AlarmState, VersionMetrics
+from sluicegate.rollout.analysis import VersionMetrics
 from sluicegate.rollout.transitions import request_abort
 from sluicegate.store.errors import StaleRevision
 from support.lambda_model import LambdaModel, timeout

@@ -15,8 +15,9 @@ from sluicegate.deployer import copying
 from sluicegate.deployer.copying import CodeLocation, CodeSource
 from sluicegate.deployment.durations import seconds
 from sluicegate.deployment.model import AliasOutcome, Deployment, Status
+from sluicegate.deployment.observations import AlarmState
 from sluicegate.deployment.plan import ALL_AT_ONCE, Limit, Metric, Plan, Smoke, Target, TrafficStep, Watch
-from sluicegate.rollout.analysis import AlarmState, VersionMetrics
+from sluicegate.rollout.analysis import VersionMetrics
 from sluicegate.rollout.outcomes import PermanentFailure
 from support.lambda_model import timeout
 from support.refusals import refused

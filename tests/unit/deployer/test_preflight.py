@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from sluicegate.deployment.model import AliasOutcome, Deployment, Status
+from sluicegate.deployment.observations import AlarmState
 from sluicegate.deployment.plan import Smoke, TrafficStep, Watch
-from sluicegate.rollout.analysis import AlarmState
 from support.lambda_model import error
 from support.simulation import Simulation, new_deployment, simulation
 

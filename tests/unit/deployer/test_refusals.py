@@ -12,9 +12,10 @@ from sluicegate.aws.metric_data import LookFailed
 from sluicegate.deployer.target import TargetAccess
 from sluicegate.deployment.durations import seconds
 from sluicegate.deployment.model import AliasOutcome, Deployment, Status
+from sluicegate.deployment.observations import AlarmState
 from sluicegate.deployment.plan import Limit, Metric, Plan, TrafficStep, Watch
 from sluicegate.deployment.strategy import checked
-from sluicegate.rollout.analysis import AlarmState, VersionMetrics
+from sluicegate.rollout.analysis import VersionMetrics
 from sluicegate.rollout.transitions import RESTORE_SECONDS
 from support.refusals import refused
 from support.simulation import OWN, Simulation, simulation

@@ -255,7 +255,7 @@ TAMPERED: list[tuple[Any, str]] = [
     *((FULL | {"watch": value}, "Expected `object | null`, got") for value in each([], "x", 1, False)),
     *((FULL | {"watch": without(WATCH, key)}, "missing required field") for key in WATCH),
     (FULL | {"watch": WATCH | {"more": 1}}, "unknown field `more`"),
-    *((FULL | {"watch": WATCH | {"no_data": value}}, "") for value in each(None, "", "x", 1, [])),
+    *((FULL | {"watch": WATCH | {"unclear": value}}, "") for value in each(None, "", "x", 1, [])),
     *((FULL | {"watch": WATCH | {"alarms": value}}, "") for value in each(None, "x", {}, [""], [1], [None])),
     (FULL | {"watch": WATCH | {"alarms": ALARMS}}, "length <= 10"),
     (FULL | {"watch": WATCH | {"alarms": [], "limits": []}}, "a watch has neither alarms nor limits"),

@@ -6,12 +6,25 @@ from typing import Any
 
 import pytest
 
-from sluicegate.deployment.plan import ALL_AT_ONCE, Limit, Metric, NoData, Smoke, TrafficStep, Watch
+from sluicegate.deployment.plan import ALL_AT_ONCE, Limit, Metric, Smoke, TrafficStep, Unclear, Watch
 from sluicegate.gate.model import Placement, TargetReference
 from sluicegate.gate.policy import Decision, Gate, Nearest
 from sluicegate.gate.rules import Deny, Failed
 from sluicegate.oidc.identity import ClaimValue, Identity, Principal, Via
-from support.gate_documents import CORP, FULL, HOOK, OTHER, OWN, claims, entry, gate, rollout, rule, stage
+from support.gate_documents import (
+    CORP,
+    FULL,
+    HOOK,
+    OTHER,
+    OWN,
+    WATCH,
+    claims,
+    entry,
+    gate,
+    rollout,
+    rule,
+    stage,
+)
 
 
 def identity(
@@ -389,14 +402,14 @@ def test_a_placement_has_the_whole_rollout_with_its_alarms_own_names() -> None:
     assert placed.steps == (TrafficStep(10, 300), TrafficStep(100, 0))
     assert placed.smoke == Smoke(10, payload='{"ping":true}', expect='"pong"')
     assert placed.watch == Watch(
-        ("orders-api-live-prod-5xx",), (Limit(Metric.ERRORS, 100, 1.5, None),), NoData.EXTEND
+        ("orders-api-live-prod-5xx",), (Limit(Metric.ERRORS, 100, 1.5, None),), unclear=Unclear.EXTEND
     )
     assert (placed.approval, placed.requires, placed.ordered) == (3600, "dev", True)
 
 
 def test_an_alarms_placeholders_are_filled_in_once_and_equal_names_are_one() -> None:
     names = ["{function}", "{stage}", "orders-api", "{alias}"]
-    watched = rollout(watch={"alarms": names, "limits": [], "no_data": "pass"})
+    watched = rollout(watch=WATCH | {"alarms": names, "limits": [], "unclear": "pass"})
     functions = [entry(alias={"prod": "blue"})]
     placed = gate(stages=[stage("prod", rollout=watched)], functions=functions).place("orders-api", "prod")
     assert placed is not None

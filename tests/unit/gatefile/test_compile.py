@@ -95,7 +95,7 @@ def test_a_sound_file_is_compiled_without_a_word(check: Check) -> None:
     assert report.gate is not None
     assert report.document is not None
     assert json.loads(report.document) == {
-        "format": 6,
+        "format": 7,
         "issuers": [
             {
                 "name": "corp",
@@ -848,7 +848,7 @@ FULL = changed(
     """alias: live, strategy: {type: steps, steps: [{percent: 5, bake: 10m}, {percent: 100}]},
     smoke: {payload: [1, null, {a: 0.5}], expect: null, timeout: 1m}, approval: {}, order: pipeline,
     watch: {alarms: ["{function}-x"], errors: {max_percent: 0.5}, duration_p95: {max_ms: 800, max_ratio: 1.5},
-    no_data: extend}, requires: {succeeded_in: dev}""",
+    unclear: extend}, requires: {succeeded_in: dev}""",
 ).replace(
     "orders-*: {}",
     "orders-*: {stages: {prod: {watch: none, smoke: {hook: f}, strategy: {steps: [{percent: 100}]}}}}",
@@ -887,7 +887,7 @@ def test_the_schema_takes_what_is_sound(text: str) -> None:
         ("alias: live", "watch: {errors: {max_ratio: 0.5}}"),
         ("alias: live", "watch: {errors: {max_percent: 0}}"),
         ("alias: live", "watch: {alarms: ['{x}']}"),
-        ("alias: live", "watch: {no_data: ignore}"),
+        ("alias: live", "watch: {unclear: ignore}"),
         ("alias: live", "requires: {}"),
         ("alias: live", "order: none"),
         ("15m", "15"),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sluicegate.deployment.plan import ALL_AT_ONCE, Limit, Metric, NoData, Smoke, TrafficStep, Watch
+from sluicegate.deployment.plan import ALL_AT_ONCE, Limit, Metric, Smoke, TrafficStep, Unclear, Watch
 from sluicegate.gate.model import Placement
 from sluicegate_gatefile import compile as gatefile
 from sluicegate_gatefile.compile import Report
@@ -187,7 +187,7 @@ def test_a_watch_comes_to_alarms_and_limits(check: Check) -> None:
     report = check(
         'strategy: {type: canary, percent: 10, bake: 5m}, alias: live, watch: {alarms: ["{function}-5xx", '
         '"{stage}/{alias}"], errors: {max_percent: 1, max_ratio: 2, min_samples: 200}, '
-        "throttles: {max_percent: 9, max_ratio: 1.25}, duration_p95: {max_ms: 800.5}, no_data: extend}"
+        "throttles: {max_percent: 9, max_ratio: 1.25}, duration_p95: {max_ms: 800.5}, unclear: extend}"
     )
     assert report.diagnostics == ()
     assert placed(report).watch == Watch(
@@ -197,14 +197,14 @@ def test_a_watch_comes_to_alarms_and_limits(check: Check) -> None:
             Limit(Metric.THROTTLES, 100, 9, 1.25),
             Limit(Metric.DURATION_P95, 100, 800.5, None),
         ),
-        no_data=NoData.EXTEND,
+        unclear=Unclear.EXTEND,
     )
 
 
-@pytest.mark.parametrize("no_data", [*NoData])
-def test_no_data_is_one_of_three_words(check: Check, no_data: NoData) -> None:
-    report = check(f"strategy: {{type: all-at-once, bake: 5m}}, watch: {{alarms: [x], no_data: {no_data}}}")
-    assert placed(report).watch == Watch(("x",), (), no_data)
+@pytest.mark.parametrize("unclear", [*Unclear])
+def test_no_data_is_one_of_three_words(check: Check, unclear: Unclear) -> None:
+    report = check(f"strategy: {{type: all-at-once, bake: 5m}}, watch: {{alarms: [x], unclear: {unclear}}}")
+    assert placed(report).watch == Watch(("x",), unclear=unclear)
 
 
 @pytest.mark.parametrize(
@@ -272,8 +272,8 @@ def test_a_stage_can_require_another_and_be_in_order(check: Check) -> None:
         ("smoke: {payload: 1, ", "retries: 2}", "unknown_key", "known keys"),
         ("", "watch: {}", "watch", "give one of `alarms`, `errors`, `throttles`, `duration_p95`"),
         ("", "watch: {alarms: []}", "watch", "nothing is watched"),
-        ("", "watch: {no_data: fail}", "watch", "nothing is watched"),
-        ("watch: {alarms: [x], no_data: ", "ignore}", "value", "not one of `pass`, `fail`, `extend`"),
+        ("", "watch: {unclear: fail}", "watch", "nothing is watched"),
+        ("watch: {alarms: [x], unclear: ", "ignore}", "value", "not one of `pass`, `fail`, `extend`"),
         ("watch: {", "errors: {}}", "watch", "give `max_percent`, `max_ratio` or both"),
         ("watch: {", "throttles: {min_samples: 5}}", "watch", "`throttles` has no maximum"),
         ("watch: {", "duration_p95: {}}", "watch", "give `max_ms`, `max_ratio` or both"),
@@ -489,7 +489,7 @@ def test_maps_merge_and_lists_replace() -> None:
 STAGE = (
     "alias: live, strategy: {type: canary, percent: 10, bake: 5m}, approval: {expires: 1h}, order: pipeline, "
     "smoke: {payload: {a: 1, b: 2}, expect: 1, timeout: 20s}, requires: {succeeded_in: test}, "
-    'watch: {alarms: [a, b], errors: {max_percent: 5, max_ratio: 2, min_samples: 200}, no_data: fail}'
+    'watch: {alarms: [a, b], errors: {max_percent: 5, max_ratio: 2, min_samples: 200}, unclear: fail}'
 )  # fmt: skip
 ERRORS = Limit(Metric.ERRORS, 200, 5, 2.0)
 
@@ -511,17 +511,21 @@ ERRORS = Limit(Metric.ERRORS, 200, 5, 2.0)
         ("smoke: {expect: 2}", "smoke", Smoke(20, '{"a":1,"b":2}', "2")),
         ("smoke: {hook: check}", "smoke", Smoke(10, hook="check")),
         ("smoke: none", "smoke", None),
-        ("watch: {alarms: ['{alias}']}", "watch", Watch(("live",), (ERRORS,), NoData.FAIL)),
-        ("watch: {alarms: ['{alias}']}, alias: blue", "watch", Watch(("blue",), (ERRORS,), NoData.FAIL)),
-        ("watch: {alarms: []}", "watch", Watch((), (ERRORS,), NoData.FAIL)),
-        ("watch: {no_data: pass}", "watch", Watch(("a", "b"), (ERRORS,), NoData.PASS)),
+        ("watch: {alarms: ['{alias}']}", "watch", Watch(("live",), (ERRORS,), unclear=Unclear.FAIL)),
+        (
+            "watch: {alarms: ['{alias}']}, alias: blue",
+            "watch",
+            Watch(("blue",), (ERRORS,), unclear=Unclear.FAIL),
+        ),
+        ("watch: {alarms: []}", "watch", Watch((), (ERRORS,), unclear=Unclear.FAIL)),
+        ("watch: {unclear: pass}", "watch", Watch(("a", "b"), (ERRORS,), unclear=Unclear.PASS)),
         (
             "watch: {errors: {max_percent: 1}, throttles: {max_percent: 2}}",
             "watch",
             Watch(
                 ("a", "b"),
                 (Limit(Metric.ERRORS, 200, 1.0, 2.0), Limit(Metric.THROTTLES, 100, 2.0, None)),
-                NoData.FAIL,
+                unclear=Unclear.FAIL,
             ),
         ),
         ("watch: none", "watch", None),
@@ -572,7 +576,7 @@ def test_overrides_add_what_the_stage_has_not(check: Check) -> None:
         ("strategy: {type: linear, percent: 9, every: 5m}", "", "strategy: {percent: 1}", "strategy", "100"),
         ("", "", "smoke: {timeout: 5s}", "smoke", "nothing is invoked"),
         (STAGE, "smoke: {hook: ", "sluicegate-janitor}", "smoke", "of Sluicegate itself"),
-        ("", "", "watch: {no_data: fail}", "watch", "nothing is watched"),
+        ("", "", "watch: {unclear: fail}", "watch", "nothing is watched"),
         ("strategy: {type: all-at-once, bake: 5m}, watch: {alarms: [x]}", "", "watch: {alarms: []}", "watch",
          "nothing is watched"),
         (STAGE, "watch: {", "throttles: {min_samples: 5}}", "watch", "no maximum"),

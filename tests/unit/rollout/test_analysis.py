@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sluicegate.deployment.observations import AlarmState
 from sluicegate.deployment.plan import Limit, Metric, Watch
 from sluicegate.deployment.strategy import MAX_BAKE
 from sluicegate.rollout.analysis import (
     MAX_OBSERVATIONS,
     MIN_INTERVAL,
-    AlarmState,
     Observation,
     VersionMetrics,
     find_alarm,

@@ -20,13 +20,13 @@ from sluicegate.deployment.model import (
     Reason,
     Status,
 )
-from sluicegate.deployment.plan import Limit, Metric, NoData, Plan, TrafficStep, Watch
+from sluicegate.deployment.observations import AlarmState
+from sluicegate.deployment.plan import Limit, Metric, Plan, TrafficStep, Unclear, Watch
 from sluicegate.deployment.strategy import MAX_BAKE, MAX_STEPS, checked
 from sluicegate.rollout.actions import End, Lock, Observe, Publish, Restore, ReuseVersion, Shift, Verify
 from sluicegate.rollout.analysis import (
     MAX_OBSERVATIONS,
     MIN_INTERVAL,
-    AlarmState,
     Observation,
     VersionMetrics,
 )
@@ -437,7 +437,7 @@ def flaky(simulation: RolloutSimulation) -> Outcome:
 
 def test_a_week_of_looks_that_fail_and_work_in_turn_fits_into_the_table() -> None:
     """An item that is too large could never be saved again, not even to end the deployment."""
-    watch = Watch(limits=(Limit(Metric.ERRORS, 200, most=1.0),), no_data=NoData.EXTEND)
+    watch = Watch(limits=(Limit(Metric.ERRORS, 200, most=1.0),), unclear=Unclear.EXTEND)
     plan = replace(checked_plan((TrafficStep(100, MAX_BAKE),)), watch=watch)
     simulation = RolloutSimulation(accepted(plan))
     ends_at = START + MAX_BAKE
@@ -458,7 +458,7 @@ def test_a_week_of_looks_that_fail_and_work_in_turn_fits_into_the_table() -> Non
 
 def test_the_longest_plan_with_retries_everywhere_fits_into_the_table() -> None:
     steps = tuple(TrafficStep(5 * (number + 1), MAX_BAKE) for number in range(MAX_STEPS))
-    watch = Watch(limits=(Limit(Metric.ERRORS, 200, most=1.0),), no_data=NoData.EXTEND)
+    watch = Watch(limits=(Limit(Metric.ERRORS, 200, most=1.0),), unclear=Unclear.EXTEND)
     simulation = RolloutSimulation(accepted(replace(checked_plan(steps), watch=watch)))
     while not isinstance(simulation.next_action, End):
         simulation.apply(flaky(simulation))
@@ -549,7 +549,7 @@ def extended(simulation: RolloutSimulation) -> Outcome:
 def test_the_worst_plan_stays_within_the_history_of_one_execution(bake: int) -> None:
     """25,000 events (Step Functions quotas). A fifth is left for retries and early wake-ups."""
     steps = tuple(TrafficStep(5 * (number + 1), bake) for number in range(MAX_STEPS))
-    watch = Watch(limits=(Limit(Metric.ERRORS, 200, most=1.0),), no_data=NoData.EXTEND)
+    watch = Watch(limits=(Limit(Metric.ERRORS, 200, most=1.0),), unclear=Unclear.EXTEND)
     plan = replace(accepted(checked_plan(steps)).plan, watch=watch, approval=14 * 86_400)
     simulation = run_successfully(accepted(plan), extended)
     assert simulation.deployment.status is Status.SUCCEEDED

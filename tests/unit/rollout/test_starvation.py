@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from sluicegate.deployment.durations import seconds
 from sluicegate.deployment.model import AliasState, Status
-from sluicegate.deployment.plan import Limit, Metric, NoData, Plan, TrafficStep, Watch
+from sluicegate.deployment.observations import AlarmState
+from sluicegate.deployment.plan import Limit, Metric, Plan, TrafficStep, Unclear, Watch
 from sluicegate.deployment.strategy import (
     MAX_BAKE,
     all_at_once,
@@ -18,7 +19,7 @@ from sluicegate.deployment.strategy import (
     linear,
 )
 from sluicegate.rollout.actions import End, Observe
-from sluicegate.rollout.analysis import AlarmState, Observation, VersionMetrics
+from sluicegate.rollout.analysis import Observation, VersionMetrics
 from sluicegate.rollout.outcomes import Observed, Outcome, Published
 from support.plans import RolloutSimulation, accepted, successful_outcome
 from support.simulation import OWN
@@ -178,15 +179,15 @@ def released(steps: Steps, watch: Watch, version: Version) -> Status:
     st.integers(1, 400),
     st.integers(0, 8),
     st.sampled_from(Metric),
-    st.sampled_from(NoData),
+    st.sampled_from(Unclear),
 )
-@example((CANARY, canary(1, 600)), 100, 0, Metric.ERRORS, NoData.PASS)
-@example((all_at_once(1_800), canary(1, 1_800)), 100, 0, Metric.ERRORS, NoData.PASS)
+@example((CANARY, canary(1, 600)), 100, 0, Metric.ERRORS, Unclear.PASS)
+@example((all_at_once(1_800), canary(1, 1_800)), 100, 0, Metric.ERRORS, Unclear.PASS)
 def test_a_bad_version_that_the_stage_would_catch_is_caught_with_every_accepted_strategy(
-    pair: tuple[Steps, Steps], min_samples: int, lag: int, metric: Metric, no_data: NoData
+    pair: tuple[Steps, Steps], min_samples: int, lag: int, metric: Metric, unclear: Unclear
 ) -> None:
     stage, override = pair
-    watch = Watch(limits=(Limit(metric, min_samples, most=5),), no_data=no_data)
+    watch = Watch(limits=(Limit(metric, min_samples, most=5),), unclear=unclear)
 
     def ends(steps: Steps) -> Status:
         return released(steps, watch, Version(rate=10, errors=50, lag=lag))

@@ -7,10 +7,11 @@ import pytest
 
 from sluicegate.aws.stepfunctions import Executions
 from sluicegate.deployment.model import AliasOutcome, AliasState, Deployment, Status
-from sluicegate.deployment.plan import Limit, Metric, NoData, Smoke, TrafficStep, Watch
+from sluicegate.deployment.observations import AlarmState
+from sluicegate.deployment.plan import Limit, Metric, Smoke, TrafficStep, Unclear, Watch
 from sluicegate.gate.rollout_settings import Rollout
 from sluicegate.recovery.janitor import MAX_EXECUTIONS
-from sluicegate.rollout.analysis import AlarmState, VersionMetrics
+from sluicegate.rollout.analysis import VersionMetrics
 from support.gateway_simulation import (
     GatewaySimulation,
     artifact,
@@ -280,27 +281,27 @@ def test_a_metric_above_its_limit_restores_the_alias(at: GatewaySimulation) -> N
 
 
 @pytest.mark.parametrize(
-    ("no_data", "status", "seconds"),
+    ("unclear", "status", "seconds"),
     [
-        (NoData.PASS, Status.SUCCEEDED, 300),
-        (NoData.FAIL, Status.ROLLED_BACK, 300),
-        (NoData.EXTEND, Status.ROLLED_BACK, 1_200),
+        (Unclear.PASS, Status.SUCCEEDED, 300),
+        (Unclear.FAIL, Status.ROLLED_BACK, 300),
+        (Unclear.EXTEND, Status.ROLLED_BACK, 1_200),
     ],
 )
 def test_a_bake_without_requests_ends_as_the_gate_file_says(
-    at: GatewaySimulation, no_data: NoData, status: Status, seconds: int
+    at: GatewaySimulation, unclear: Unclear, status: Status, seconds: int
 ) -> None:
-    watch = Watch(limits=ERRORS.limits, no_data=no_data)
+    watch = Watch(limits=ERRORS.limits, unclear=unclear)
     _, new = served(at, Rollout(steps=CANARY, watch=watch))
     began = at.clock.now
     failed = status is Status.ROLLED_BACK
     outcome = AliasOutcome.RESTORED if failed else AliasOutcome.MOVED
-    ended(at, at.deploy(new), status, outcome, "no_data" if failed else None)
+    ended(at, at.deploy(new), status, outcome, "unclear" if failed else None)
     assert seconds <= at.clock.now - began < seconds + 5
 
 
 def test_an_extended_bake_passes_once_there_are_requests(at: GatewaySimulation) -> None:
-    watch = Watch(limits=ERRORS.limits, no_data=NoData.EXTEND)
+    watch = Watch(limits=ERRORS.limits, unclear=Unclear.EXTEND)
     _, new = served(at, Rollout(steps=CANARY, watch=watch))
     deployment = at.run_until(at.deploy(new), "baking")
     at.machine.later(

@@ -5,9 +5,10 @@ from dataclasses import replace
 import pytest
 
 from sluicegate.deployment.model import AliasOutcome, AliasState, Status
+from sluicegate.deployment.observations import AlarmState
 from sluicegate.deployment.plan import Plan, TrafficStep, Watch
 from sluicegate.rollout.actions import AwaitApproval, End, Lock, Observe, ReuseVersion, Shift
-from sluicegate.rollout.analysis import AlarmState, Observation
+from sluicegate.rollout.analysis import Observation
 from sluicegate.rollout.machine import APPROVAL_LOOKS, next_action
 from sluicegate.rollout.outcomes import (
     Observed,

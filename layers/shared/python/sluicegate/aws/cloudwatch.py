@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sluicegate.aws.metric_data import LookFailed, read_metric_data
 from sluicegate.aws.version_metrics import SeriesRequest, VersionSeries, read_version_series
-from sluicegate.rollout.analysis import AlarmState, VersionMetrics
+from sluicegate.deployment.observations import AlarmState
+from sluicegate.rollout.analysis import VersionMetrics
 from sluicegate.text import clean
 
 if TYPE_CHECKING:

@@ -12,9 +12,10 @@ from sluicegate.deployer.reuse import read_reused
 from sluicegate.deployer.target import TargetAccess
 from sluicegate.deployer.verify import find_weights_conflict, missing_hook
 from sluicegate.deployment.model import AliasState, Deployment
+from sluicegate.deployment.observations import AlarmState
 from sluicegate.deployment.plan import Watch
 from sluicegate.rollout.actions import Verify
-from sluicegate.rollout.analysis import AlarmState, find_alarm
+from sluicegate.rollout.analysis import find_alarm
 from sluicegate.rollout.outcomes import ApprovalRequested, Outcome, PermanentFailure, VersionUnusable
 from sluicegate.store.versions import Versions
 

@@ -16,9 +16,9 @@ from sluicegate.aws.lambda_ import FunctionApi
 from sluicegate.aws.s3 import Artifacts
 from sluicegate.deployer.sessions import SESSION_SECONDS, Purpose, request_session
 from sluicegate.deployment.model import Deployment
+from sluicegate.deployment.observations import AlarmState
 from sluicegate.deployment.plan import Plan, Target, Watch
 from sluicegate.deployment.target_names import bucket_name
-from sluicegate.rollout.analysis import AlarmState
 from sluicegate.settings import DeployerSettings
 
 if TYPE_CHECKING:

@@ -1,7 +1,11 @@
-"""What an observation keeps of the comparison between the new version and the old one: values only."""
+"""What the record keeps of each look at a version that has traffic: counts, estimates and verdicts.
+
+Values only. `rollout.analysis` makes them, and the counts kept here are all that a verdict depends on.
+"""
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 
 class Verdict(StrEnum):
@@ -12,9 +16,29 @@ class Verdict(StrEnum):
     UNCLEAR = "unclear"
 
 
+class AlarmState(StrEnum):
+    """CloudWatch's alarm states, and MISSING for an alarm that does not exist."""
+
+    OK = "OK"
+    ALARM = "ALARM"
+    INSUFFICIENT_DATA = "INSUFFICIENT_DATA"
+    MISSING = "MISSING"
+
+
+@dataclass(frozen=True)
+class AlarmReading:
+    """The state of an alarm, since when (RFC 3339), CloudWatch's own reason, and a link to it."""
+
+    name: str
+    state: AlarmState
+    since: str | None = None
+    reason: str | None = None
+    link: str | None = None
+
+
 @dataclass(frozen=True)
 class Interval:
-    """An estimate and its 95 % confidence interval. Rates are fractions of the requests, 0 to 1."""
+    """An estimate and its 95 % confidence interval; `high` may be infinite."""
 
     value: float
     low: float
@@ -41,3 +65,50 @@ class Tally:
     phi: float = 1.0
     x_alone: int = 0
     phi_alone: float = 1.0
+
+
+@dataclass(frozen=True)
+class LimitFinding:
+    """One limit at one look. `limit` is errors, throttles, duration_p95, a metric's name, or judge.
+
+    `rule` is the limit's kind: max_ratio, max_percent, max_ms, max, min, gross or judge, with its `bound`.
+    `new`, `old` and `ratio` are estimates, in percent, milliseconds or the metric's own unit. `p` is the
+    probability of so many hits by chance, `room` what it must not exceed. `needed` is how many more requests
+    of the new version would settle it. One that only observes never rolls back.
+    """
+
+    limit: str
+    rule: str
+    verdict: Verdict
+    message: str
+    bound: float | None = None
+    observe: bool = False
+    beyond_doubt: bool = False
+    tally: Tally | None = None
+    new: Interval | None = None
+    old: Interval | None = None
+    ratio: Interval | None = None
+    p: float | None = None
+    room: float | None = None
+    needed: int | None = None
+
+
+@dataclass(frozen=True)
+class Observation:
+    """One look (RFC 3339), at step `step` of the plan.
+
+    `spend` (0 to 1) is the part of the rollout's false rollbacks that may be spent by then. `tau` is the old
+    version's p95 in the hour before any traffic, in milliseconds: what durations are compared by.
+    """
+
+    at: str
+    step: int
+    spend: float
+    verdict: Verdict
+    findings: tuple[LimitFinding, ...] = ()
+    alarms: tuple[AlarmReading, ...] = ()
+    tau: float | None = None
+
+
+MAX_KEPT: Final = 160
+"""Observations that a record keeps: all of them compressed, so that an item stays below DynamoDB's 400 KB."""

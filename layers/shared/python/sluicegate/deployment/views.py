@@ -17,9 +17,14 @@ def target_view(target: Target, name: str | None) -> dict[str, str]:
     return {"name": name or OWN_TARGET_NAME, "account": target.account, "region": target.region}
 
 
+def _mode(observe: bool) -> str:
+    return "observe" if observe else "enforce"
+
+
 def plan_view(plan: Plan) -> dict[str, Any]:
     """The plan as the API shows it: of a smoke test that there is one, not what is sent and expected."""
     watch = plan.watch
+    judge = watch.judge if watch else None
     return {
         "target": target_view(plan.target, plan.target_name),
         "alias": plan.alias,
@@ -34,10 +39,26 @@ def plan_view(plan: Plan) -> dict[str, Any]:
                     "most": limit.most,
                     "max_ratio": limit.max_ratio,
                     "min_samples": limit.min_samples,
+                    "mode": _mode(limit.observe),
                 }
                 for limit in watch.limits
             ],
-            "no_data": watch.no_data.value,
+            "metrics": [
+                {
+                    "name": metric.name,
+                    "better": metric.better.value,
+                    "most": metric.most,
+                    "max_ratio": metric.max_ratio,
+                    "preset": metric.preset,
+                    "mode": _mode(metric.observe),
+                }
+                for metric in watch.metrics
+            ],
+            "judge": judge and {"function": judge.function, "timeout": duration(judge.timeout)},
+            "false_rollbacks": watch.false_rollbacks,
+            "unclear": watch.unclear.value,
+            "end_early": watch.end_early,
+            "mode": _mode(watch.observe),
         },
         "approval": None if plan.approval is None else duration(plan.approval),
         "unapproved_percent": None if plan.approval is None else plan.unapproved_percent,

@@ -15,7 +15,7 @@ import msgspec
 
 from sluicegate.deployment import strategy
 from sluicegate.deployment.plan import Smoke, Watch
-from sluicegate.gate import alarm_names, patterns, principals, rollout_settings, webhooks
+from sluicegate.gate import alarm_names, metric_names, patterns, principals, rollout_settings, webhooks
 from sluicegate.gate.model import OWN_NAME, OWN_TARGET, FunctionEntry, Stage, StageAgents, TargetReference
 from sluicegate.gate.patterns import Pattern
 from sluicegate.gate.policy import Gate
@@ -164,7 +164,7 @@ class _Reader:
         if rollout.smoke:
             self._check_smoke(rollout.smoke)
         if rollout.watch:
-            _check_watch(rollout.watch)
+            self._check_watch(rollout.watch)
         return rollout
 
     def _check_smoke(self, smoke: Smoke) -> None:
@@ -176,6 +176,29 @@ class _Reader:
             raise GateError(f"gate.json: {smoke.hook!r} is not a function that can be a hook")
         for text in filter(None, (smoke.payload, smoke.expect)):
             _check_json(text)
+
+    def _check_watch(self, watch: Watch) -> None:
+        if not (watch.alarms or watch.measures):
+            raise GateError("gate.json: a watch has neither alarms nor limits")
+        for name in watch.alarms:
+            if problem := alarm_names.complaint(name):
+                raise GateError(f"gate.json: the alarm {name[:64]!r} {problem}")
+        _unique("metric", ((limit.metric.value, limit) for limit in watch.limits))
+        for limit in watch.limits:
+            least, most = rollout_settings.LEAST, rollout_settings.MOST[limit.metric]
+            if limit.most is None and limit.max_ratio is None:
+                raise GateError(f"gate.json: the metric {limit.metric.value} has no limit")
+            if limit.most is not None and not least <= limit.most <= most:
+                raise GateError(
+                    f"gate.json: the maximum of {limit.metric.value} is not from {least:g} to {most}"
+                )
+        own = ((limit.metric.value, None) for limit in watch.limits)
+        _unique("metric", (*own, *((metric.name, None) for metric in watch.metrics)))
+        for metric in watch.metrics:
+            if problem := metric_names.problem(metric):
+                raise GateError(f"gate.json: the metric {metric.name} {problem}")
+        if watch.judge and watch.judge.function in self.own_functions:
+            raise GateError(f"gate.json: {watch.judge.function!r} is not a function that can judge")
 
 
 def _issuer(record: IssuerRecord) -> Issuer:
@@ -240,21 +263,6 @@ def _check_json(text: str) -> None:
         raise GateError(f"gate.json: a payload or an expectation: {error}") from error
     if text != compact:
         raise GateError("gate.json: a payload or an expectation is not compact JSON")
-
-
-def _check_watch(watch: Watch) -> None:
-    if not (watch.alarms or watch.limits):
-        raise GateError("gate.json: a watch has neither alarms nor limits")
-    for name in watch.alarms:
-        if problem := alarm_names.complaint(name):
-            raise GateError(f"gate.json: the alarm {name[:64]!r} {problem}")
-    _unique("metric", ((limit.metric.value, limit) for limit in watch.limits))
-    for limit in watch.limits:
-        least, most = rollout_settings.LEAST, rollout_settings.MOST[limit.metric]
-        if limit.most is None and limit.max_ratio is None:
-            raise GateError(f"gate.json: the metric {limit.metric.value} has no limit")
-        if limit.most is not None and not least <= limit.most <= most:
-            raise GateError(f"gate.json: the maximum of {limit.metric.value} is not from {least:g} to {most}")
 
 
 def _check_requirements(stages: Mapping[str, Stage], functions: Collection[FunctionEntry]) -> None:

@@ -9,14 +9,15 @@ import msgspec
 from msgspec import Meta
 
 from sluicegate.deployment import strategy
-from sluicegate.deployment.plan import Metric, NoData
-from sluicegate.gate import alarm_names, rollout_settings, webhooks
+from sluicegate.deployment.observations import Verdict
+from sluicegate.deployment.plan import Better, Metric, Unclear
+from sluicegate.gate import alarm_names, metric_names, rollout_settings, webhooks
 from sluicegate.gate.principals import ACCOUNT, ORGANISATION, PRINCIPAL_ID, ROLE_ID
 from sluicegate.gate.rules import RuleAction
 from sluicegate.gate.webhooks import Event, RefType, Scheme
 from sluicegate.oidc.identity import FEEDBACK_SECRETS, Via
 
-FORMAT: Final = 6
+FORMAT: Final = 7
 """The format of gate.json. Another one is refused."""
 
 Text = Annotated[str, Meta(min_length=1)]
@@ -41,6 +42,9 @@ _BAKE = Annotated[int, Meta(ge=0, le=strategy.MAX_BAKE)]
 _SMOKE_SECONDS = Annotated[int, Meta(ge=1, le=rollout_settings.MAX_SMOKE)]
 _JSON = Annotated[str, Meta(min_length=1, max_length=rollout_settings.MAX_PAYLOAD)]
 _SAMPLES = Annotated[int, Meta(ge=1, le=rollout_settings.MAX_SAMPLES)]
+_FALSE_ROLLBACKS = Annotated[
+    float, Meta(ge=rollout_settings.FALSE_ROLLBACKS[0], le=rollout_settings.FALSE_ROLLBACKS[1])
+]
 _RATIO = Annotated[float, Meta(ge=1, le=rollout_settings.MAX_RATIO)]
 _ALARMS = Annotated[tuple[Text, ...], Meta(max_length=alarm_names.MAX_ALARMS)]
 _APPROVAL = Annotated[int, Meta(ge=rollout_settings.APPROVAL[0], le=rollout_settings.APPROVAL[1])]
@@ -94,6 +98,42 @@ class LimitRecord(Record, frozen=True):
     min_samples: _SAMPLES
     most: float | None
     max_ratio: _RATIO | None
+    observe: bool
+
+
+class MetricSourceRecord(Record, frozen=True):
+    """A metric of CloudWatch."""
+
+    id: Annotated[str, Meta(pattern=rf"\A(?:{metric_names.ID})\Z")]
+    namespace: Annotated[str, Meta(pattern=rf"\A(?:{metric_names.NAMESPACE})\Z")]
+    metric: Annotated[str, Meta(pattern=rf"\A(?:{metric_names.TEXT})\Z")]
+    stat: Annotated[str, Meta(pattern=rf"\A(?:{metric_names.STAT})\Z")]
+    dimensions: Annotated[tuple[tuple[Text, Text], ...], Meta(max_length=metric_names.MAX_DIMENSIONS)]
+
+
+class CustomMetricRecord(Record, frozen=True):
+    """A metric of the user's, and its limit."""
+
+    name: Annotated[str, Meta(pattern=rf"\A(?:{metric_names.NAME})\Z")]
+    sources: Annotated[
+        tuple[MetricSourceRecord, ...], Meta(min_length=1, max_length=metric_names.MAX_SOURCES)
+    ]
+    expression: Annotated[str, Meta(min_length=1, max_length=metric_names.MAX_EXPRESSION)] | None
+    better: Better
+    most: float | None
+    max_ratio: _RATIO | None
+    missing: Verdict
+    min_samples: _SAMPLES
+    minutes: Annotated[int, Meta(ge=1, le=metric_names.MAX_MINUTES)]
+    observe: bool
+    preset: Text | None
+
+
+class JudgeRecord(Record, frozen=True):
+    """A function that judges."""
+
+    function: _HOOK
+    timeout: Annotated[int, Meta(ge=1, le=rollout_settings.MAX_JUDGE)]
 
 
 class WatchRecord(Record, frozen=True):
@@ -101,7 +141,12 @@ class WatchRecord(Record, frozen=True):
 
     alarms: _ALARMS
     limits: tuple[LimitRecord, ...]
-    no_data: NoData
+    metrics: Annotated[tuple[CustomMetricRecord, ...], Meta(max_length=metric_names.MAX_METRICS)]
+    judge: JudgeRecord | None
+    false_rollbacks: _FALSE_ROLLBACKS
+    unclear: Unclear
+    end_early: bool
+    observe: bool
 
 
 class RolloutRecord(Record, frozen=True):
@@ -254,7 +299,7 @@ class WebhookRecord(Record, frozen=True):
 class Document(Record, frozen=True):
     """The whole of gate.json."""
 
-    format: Literal[6]
+    format: Literal[7]
     issuers: tuple[IssuerRecord, ...]
     targets: tuple[TargetRecord, ...]
     people: tuple[PersonRecord, ...]

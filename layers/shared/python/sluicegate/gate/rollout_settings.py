@@ -15,6 +15,15 @@ from sluicegate.gate import alarm_names
 MAX_SMOKE: Final = 60
 """Seconds that a smoke test may take."""
 
+MAX_JUDGE: Final = 30
+"""Seconds that a function may take to judge: it is asked at each look, while the rollout waits."""
+
+JUDGE_TIMEOUT: Final = 10
+"""Seconds that it may take where the gate file gives no time."""
+
+FALSE_ROLLBACKS: Final = (0.1, 10)
+"""The least and the largest share of equally good versions that may go back, in percent."""
+
 MAX_PAYLOAD: Final = 16_384
 """Characters of a payload or an expectation as compact JSON, which is ASCII."""
 
@@ -57,11 +66,24 @@ class Rollout:
 
 
 def watch_of(watch: Watch | None, *, function: str, stage: str, alias: str) -> Watch | None:
-    """The watch with its alarms' own names; of names that come out equal, one."""
+    """The watch with its alarms' and metrics' own names; of alarms that come out equal, one."""
     if watch is None:
         return None
-    names = (alarm_names.filled(name, function=function, stage=stage, alias=alias) for name in watch.alarms)
-    return replace(watch, alarms=tuple(dict.fromkeys(names)))
+
+    def filled(name: str) -> str:
+        return alarm_names.filled(name, function=function, stage=stage, alias=alias)
+
+    metrics = tuple(
+        replace(
+            metric,
+            sources=tuple(
+                replace(source, dimensions=tuple((name, filled(value)) for name, value in source.dimensions))
+                for source in metric.sources
+            ),
+        )
+        for metric in watch.metrics
+    )
+    return replace(watch, alarms=tuple(dict.fromkeys(map(filled, watch.alarms))), metrics=metrics)
 
 
 def circular(requires: Mapping[str, str | None]) -> frozenset[str]:

@@ -6,10 +6,10 @@ is reported as missing data, not as a good rate.
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from enum import StrEnum
 from typing import Any, Final, assert_never
 
 from sluicegate.deployment.model import Reason
+from sluicegate.deployment.observations import AlarmState
 from sluicegate.deployment.plan import Limit, Metric, Watch
 
 MAX_OBSERVATIONS: Final = 20
@@ -20,15 +20,6 @@ MIN_INTERVAL: Final = 5
 
 BASELINE_LOOKBACK: Final = 3_600
 """Seconds before traffic first reached the new version that count for the old version as well."""
-
-
-class AlarmState(StrEnum):
-    """CloudWatch's alarm states, and MISSING for an alarm that does not exist."""
-
-    OK = "OK"
-    ALARM = "ALARM"
-    INSUFFICIENT_DATA = "INSUFFICIENT_DATA"
-    MISSING = "MISSING"
 
 
 @dataclass(frozen=True)
@@ -130,7 +121,7 @@ def find_missing_data(watch: Watch, observation: Observation) -> Reason | None:
                     f"{metric}: {samples} requests, {whose}fewer than the {limit.min_samples} needed to judge"
                 )
                 data = {"metric": metric, "samples": samples, "min_samples": limit.min_samples}
-                return Reason("no_data", message, data)
+                return Reason("unclear", message, data)
     return None
 
 

@@ -1,14 +1,16 @@
-"""What the deployer has just read of AWS about both versions behind an alias: counts, not yet judged."""
+"""What the deployer has just read of AWS, at one look at a version that has traffic: plain values."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from sluicegate.deployment.observations import AlarmReading, Verdict
 
 
 @dataclass(frozen=True)
 class Minute:
-    """The same minute of both versions.
+    """One minute, or a longer period in a long rollout, from `at` (epoch seconds) on.
 
-    `at` is its beginning, in seconds since the epoch; in long rollouts it stands for several minutes. The new
-    version had `n` requests and `x` hits (failed, throttled, or too slow), the old one `m` and `y`.
+    `n` trials and `x` hits of the new version, `m` and `y` of the old one.
     """
 
     at: int
@@ -20,10 +22,48 @@ class Minute:
 
 @dataclass(frozen=True)
 class Series:
-    """The minutes since the new version's first traffic, oldest first.
+    """The minutes since the new version's first traffic, the oldest first.
 
-    `before` are the old version's requests and hits of up to three hours before, by the minute, oldest first.
+    `before` are the old version's (trials, hits) by minute, of up to three hours before, the oldest first.
     """
 
     minutes: tuple[Minute, ...] = ()
     before: tuple[tuple[int, int], ...] = ()
+
+
+@dataclass(frozen=True)
+class MetricValues:
+    """Values by minute, as (epoch seconds, value): of the new version or the alias, and of the old version.
+
+    `problem` says why there are none, in CloudWatch's words.
+    """
+
+    new: tuple[tuple[int, float], ...] = ()
+    old: tuple[tuple[int, float], ...] = ()
+    problem: str | None = None
+
+
+@dataclass(frozen=True)
+class JudgeAnswer:
+    """What the user's function answered: unclear too where it did not answer as it must."""
+
+    verdict: Verdict
+    reason: str
+
+
+@dataclass(frozen=True)
+class Readings:
+    """Alarms, counts, values, the judge's answer. `step` is `series` since the current share began.
+
+    Keys of `series`: errors; throttles (of which the trials include the throttled requests); duration_p95
+    (hits: durations above `tau` ms); duration_p95/most (hits: above `max_ms`); and the name of a custom
+    metric that is a share. `p95` are the new and the old version's, in milliseconds.
+    """
+
+    alarms: tuple[AlarmReading, ...] = ()
+    series: Mapping[str, Series] = field(default_factory=dict)
+    step: Mapping[str, Series] = field(default_factory=dict)
+    values: Mapping[str, MetricValues] = field(default_factory=dict)
+    p95: tuple[float | None, float | None] = (None, None)
+    tau: float | None = None
+    judge: JudgeAnswer | None = None

@@ -14,7 +14,7 @@ from sluicegate.deployment.model import (
     UnusableVersion,
     until,
 )
-from sluicegate.deployment.plan import NoData, Watch
+from sluicegate.deployment.plan import Unclear, Watch
 from sluicegate.rollout import messages
 from sluicegate.rollout.analysis import Observation, find_breach, find_missing_data, summary
 from sluicegate.rollout.outcomes import (
@@ -238,9 +238,9 @@ def observed(deployment: Deployment, observation: Observation, now: float) -> De
     note = summary(observation) if watch.limits else ""
     if reason := find_missing_data(watch, observation):
         extensions_used_up = deployment.extended == MAX_EXTENSIONS
-        if watch.no_data is NoData.FAIL or (watch.no_data is NoData.EXTEND and extensions_used_up):
+        if watch.unclear is Unclear.FAIL or (watch.unclear is Unclear.EXTEND and extensions_used_up):
             return fail(deployment, reason, now)
-        if watch.no_data is NoData.EXTEND:
+        if watch.unclear is Unclear.EXTEND:
             count = f"{deployment.extended + 1} of {MAX_EXTENSIONS}"
             message = f"{reason.message}: extending the bake ({count})"
             return deployment.changed(now, message, extended=deployment.extended + 1)
