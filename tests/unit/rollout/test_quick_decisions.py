@@ -8,7 +8,16 @@ import pytest
 from sluicegate.deployment.observations import Tally, Verdict
 from sluicegate.deployment.plan import TrafficStep
 from sluicegate.rollout import dispersion
-from sluicegate.rollout.comparison import against_constant, compare, is_above, is_worse, tally
+from sluicegate.rollout.comparison import (
+    against_constant,
+    compare,
+    count,
+    find_gross,
+    is_above,
+    is_worse,
+    may_be_bad,
+    tally,
+)
 from sluicegate.rollout.readings import Series
 from sluicegate_cli.planning.chance import seeded
 from sluicegate_cli.planning.schedule import looks
@@ -37,6 +46,10 @@ def test_the_decision_alone_is_that_of_the_whole_comparison(traffic: Traffic) ->
                 assert is_above(path, spend, alpha=alpha, rate=0.03, min_samples=100) == (
                     above.verdict is Verdict.BAD
                 )
+                gross = find_gross(path[-1], (1_000, 20), alpha=alpha)
+                found = {each.verdict for each in (worse, above, gross) if each is not None}
+                possible = may_be_bad(count(series), max_ratio=2, rate=0.03)
+                assert possible or Verdict.BAD not in found
 
 
 @pytest.mark.parametrize("kind", TrafficKind)

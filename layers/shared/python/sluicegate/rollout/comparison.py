@@ -8,7 +8,7 @@ a version that is as good is found bad with probability `alpha` at most.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
 from typing import Final
 
@@ -46,6 +46,12 @@ class Result:
 
 def tally(series: Series) -> Tally:
     """Count the minutes of a series, and estimate the dispersion."""
+    phi, phi_alone = dispersion.estimate(series)
+    return replace(count(series), phi=phi, phi_alone=phi_alone)
+
+
+def count(series: Series) -> Tally:
+    """Count the minutes of a series, with the dispersion of requests that fail independently."""
     n = x = m = y = x_alone = 0
     expected = information = 0.0
     for one in series.minutes:
@@ -57,8 +63,21 @@ def tally(series: Series) -> Tally:
         share = one.n / (one.n + one.m)
         expected += (one.x + one.y) * share
         information += (one.x + one.y) * share * (1 - share)
-    phi, phi_alone = dispersion.estimate(series)
-    return Tally(n, x, m, y, expected, information, phi, x_alone, phi_alone)
+    return Tally(n, x, m, y, expected, information, x_alone=x_alone)
+
+
+def may_be_bad(counted: Tally, *, max_ratio: float | None, rate: float | None) -> bool:
+    """Return False if a look finds nothing bad, whatever the dispersion and the looks before it were.
+
+    For simulations, which need not estimate the dispersion then. Without `max_ratio` or `rate`, the new version
+    is not compared with the old one, or not with a constant.
+    """
+    split = _Split.of(counted)
+    return (
+        (max_ratio is not None and split.x >= split.least(max_ratio))
+        or (rate is not None and counted.x > rate * counted.n)
+        or counted.x >= max(_GROSS_HITS, _GROSS_RATE * counted.n)
+    )
 
 
 def compare(
