@@ -69,8 +69,8 @@ def count(series: Series) -> Tally:
 def may_be_bad(counted: Tally, *, max_ratio: float | None, rate: float | None) -> bool:
     """Return False if a look finds nothing bad, whatever the dispersion and the looks before it were.
 
-    For simulations, which need not estimate the dispersion then. Without `max_ratio` or `rate`, the new version
-    is not compared with the old one, or not with a constant.
+    For simulations, which need not estimate the dispersion then. Without `max_ratio` or `rate`, the new
+    version is not compared with the old one, or not with a constant.
     """
     split = _Split.of(counted)
     return (
