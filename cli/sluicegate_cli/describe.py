@@ -71,6 +71,28 @@ def approval(required: Mapping[str, Any] | str | None) -> str:
     return f"{decision} by {requester(required.get('by'))}{reason}"
 
 
+def fix_forward(fix: Mapping[str, Any] | None) -> str:
+    """Describe why alarms may be overlooked, and which ones are; empty for a deployment as any other."""
+    if not fix:
+        return ""
+    return "; ".join((str(fix["reason"]), *map(_overlooked, fix["overlooked"])))
+
+
+def still_firing(fix: Mapping[str, Any] | None) -> tuple[str, ...]:
+    """Describe the overlooked alarms that have not fallen silent, and by when they must."""
+    if not fix:
+        return ()
+    by = f", must be silent by {fix['silent_by']}" if fix.get("silent_by") else ""
+    return tuple(f"{_overlooked(alarm)}{by}" for alarm in fix["overlooked"] if not alarm.get("silent_at"))
+
+
+def _overlooked(alarm: Mapping[str, Any]) -> str:
+    since = f" since {alarm['since']}" if alarm.get("since") else ""
+    why = f" ({alarm['reason']})" if alarm.get("reason") else ""
+    silent = f", silent at {alarm['silent_at']}" if alarm.get("silent_at") else ""
+    return f"overlooks alarm {alarm['name']}, firing{since}{silent}{why}"
+
+
 def requester(by: Mapping[str, Any] | None) -> str:
     """Describe a requester: `ada, job 302 of acme/orders`; `webhook orders-tags of 4213`; or a principal."""
     if not by:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from sluicegate.text import clean
 from sluicegate_cli import describe
 from sluicegate_cli.exit_codes import ExitCode
 from sluicegate_cli.follow import continues, follow
@@ -139,6 +140,14 @@ def _dry_run_summary(screen: Screen, body: Mapping[str, Any], answer: Mapping[st
         screen.line(f"  {describe.step(step)}")
     for name, fact in describe.plan(plan).items():
         screen.line(f"{name}: {fact}")
+    if fix := answer.get("fix_forward"):
+        alarms = ", ".join(clean(name) for name in fix["alarms"])
+        screen.line(
+            f"fix-forward: would overlook what is firing right before the first move, of alarms {alarms}"
+            if alarms
+            else "fix-forward: the stage watches no alarm, so there is nothing to overlook",
+            "yellow",
+        )
     if unseen := answer.get("not_checked"):
         screen.line(f"not checked, as only the deployer can look there: {'; '.join(unseen)}")
     if answer["busy"]:

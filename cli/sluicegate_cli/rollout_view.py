@@ -143,6 +143,7 @@ def _below(deployment: Mapping[str, Any]) -> list[str]:
     lines = [f"next: {describe.steps(coming, _NEXT)}"] if coming else []
     if deployment["status"] in ("shifting", "baking"):
         lines += [f"watched: {watched}" for watched in describe.watch(deployment.get("watch"))]
+        lines += [f"fix-forward: {firing}" for firing in describe.still_firing(deployment.get("fix_forward"))]
     return lines
 
 

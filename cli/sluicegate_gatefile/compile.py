@@ -144,6 +144,7 @@ def _document(context: CheckContext, read_keys: issuers.KeyReader, *, allow_loop
     functions.check_shared_targets(context, grants)
     rollouts.check_approvers(context, merged, grants)
     rollouts.check_rollbacks(context, merged, found_rules)
+    rollouts.check_fixes(context, merged, found_rules)
     policy_tests.check_tests(context, found_rules)
     return {
         "format": FORMAT,

@@ -73,9 +73,11 @@ def run_all(gate: Gate, tests: Sequence[TestSection], mark: Callable[[int], Mark
 def run(gate: Gate, test: TestSection, mark: Mark) -> TestResult:
     """Ask the gate."""
     request, expect = test.request, test.expect
+    # It is asked for with a deploy only, and one rule must grant both.
+    actions = ("deploy", request.action) if request.action == "fix-forward" else (request.action,)
     decision = gate.decide(
         _identity(gate, test.identity.given()),
-        actions=(request.action,),
+        actions=actions,
         function=request.function,
         stage=request.stage,
     )

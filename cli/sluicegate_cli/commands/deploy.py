@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from sluicegate_cli.exit_codes import ExitCode
-from sluicegate_cli.options import DIGEST, api_command
+from sluicegate_cli.options import DIGEST, SHORT_TEXT, api_command
 from sluicegate_cli.request import SharedOptions, request_options, submit
 from sluicegate_cli.screen import Progress, Screen, format_size
 
@@ -31,6 +31,13 @@ MAX_SIZE: Final = 262_144_000
 @click.option(
     "--artifact", type=DIGEST, metavar="SHA256", help="The digest of code that was uploaded before."
 )
+@click.option(
+    "--fix-forward",
+    is_flag=True,
+    help="Overlook the alarms that are firing before the first move: this is the fix. Needs --reason, and a "
+    "rule that grants fix-forward and deploy.",
+)
+@click.option("--reason", type=SHORT_TEXT, metavar="TEXT", help="Why, for the record. With --fix-forward.")
 @request_options(strategy=True)
 @api_command
 def command(
@@ -40,6 +47,8 @@ def command(
     stage: str,
     file: Path | None,
     artifact: str | None,
+    fix_forward: bool,
+    reason: str | None,
     request: SharedOptions,
 ) -> ExitCode:
     """Deploy code to FUNCTION in STAGE.
@@ -53,7 +62,10 @@ def command(
       sluicegate deploy orders-api prod --zip orders-api.zip --release "$CI_COMMIT_TAG" --expect-version 41
       sluicegate deploy orders-api prod --zip orders-api.zip --strategy canary:10:5m --on-busy supersede
       sluicegate deploy orders-api prod --artifact 9f86d081884c7d65… --no-wait --json
+      sluicegate deploy orders-api prod --zip fix.zip --fix-forward --reason "v1.4 fails half of the orders"
     """
+    if fix_forward != bool(reason and reason.strip()):
+        raise click.UsageError("--fix-forward and --reason come together")
     if (file is None) == (artifact is None):
         raise click.UsageError("specify the code as either --zip or --artifact")
     if file:
@@ -63,6 +75,7 @@ def command(
         "function": function,
         "stage": stage,
         "artifact": {"sha256": artifact},
+        **({"fix_forward": True, "reason": reason} if fix_forward else {}),
     }
     return submit(api, screen, request, about)
 

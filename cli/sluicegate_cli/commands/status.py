@@ -98,6 +98,7 @@ def _facts(screen: Screen, deployment: Mapping[str, Any], now: float) -> dict[st
         "since": None if deployment["final"] else _moment(screen, deployment.get("since"), now),
         "until": _until(screen, deployment, now),
         **describe.plan(deployment),
+        "fix forward": describe.fix_forward(deployment.get("fix_forward")),
         "alias before": describe.serving(alias["original"]),
         "alias now": describe.serving(alias["current"]),
         "outcome": alias["outcome"],

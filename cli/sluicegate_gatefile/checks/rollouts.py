@@ -76,6 +76,28 @@ def check_rollbacks(context: CheckContext, merged: MergedRollouts, rules: Rules)
             context.warning("rollback", ("rules", i, "allow", "actions"), what)
 
 
+def check_fixes(context: CheckContext, merged: MergedRollouts, rules: Rules) -> None:
+    """Warn of rules whose `fix-forward` grants nothing: without `deploy`, or where no alarm is watched."""
+    watched = {
+        stage: sum(
+            context.entries.bit(pattern)
+            for pattern in context.file.functions
+            if (watch := merged.of(pattern, stage).watch) is not None and watch.alarms
+        )
+        for stage in context.file.stages
+    }
+    for i, rule in enumerate(rules):
+        if "fix-forward" not in rule["actions"]:
+            continue
+        at: Path = ("rules", i, "allow", "actions", rule["actions"].index("fix-forward"))
+        if "deploy" not in rule["actions"]:
+            what = "`fix-forward` is for a deploy, and grants of several rules never add up: add `deploy`"
+            context.warning("fix_forward", at, what)
+        elif not any(watched.get(stage, 0) & context.entries.reached_by(rule) for stage in rule["stages"]):
+            what = "no stage of this rule watches an alarm of its functions: there is nothing to overlook"
+            context.warning("fix_forward", at, what)
+
+
 def check_approvers(context: CheckContext, merged: MergedRollouts, grants: Grants) -> None:
     """Warn where what may be deployed waits for an approval that nobody may give."""
     for pattern, entry in context.file.functions.items():

@@ -296,6 +296,35 @@ def test_a_dry_run_shows_the_plan_and_who_is_in_the_way(run: Run, server: Server
     assert ID in ended.out
 
 
+FIX = ("--artifact", SHA, "--fix-forward", "--reason", "v1.4 fails")
+
+
+def test_a_fix_is_asked_for_with_its_reason(run: Run, server: Server) -> None:
+    server.on("POST", "/deployments", shown(accepted(), 202))
+    server.on("GET", f"/deployments/{ID}", shown(succeeded()))
+    assert run("deploy", "orders-api", "prod", *FIX).code == 0
+    [posted] = server.calls("POST", "/deployments")
+    assert (posted.json["fix_forward"], posted.json["reason"]) == (True, "v1.4 fails")
+
+
+@pytest.mark.parametrize(
+    ("alarms", "said"), [(["5xx", "slow"], "before the first move, of alarms 5xx, slow"), ([], "nothing to")]
+)
+def test_a_dry_run_says_what_a_fix_would_overlook(
+    run: Run, server: Server, alarms: list[str], said: str
+) -> None:
+    plan = {
+        "target": {"account": "000000000000", "region": "eu-central-1"},
+        "alias": "prod",
+        "steps": [{"percent": 100, "bake": "0s"}],
+        "gate": "cd" * 32,
+    }
+    answer = {"rule": "fixes", "plan": plan, "busy": False, "deployment": None}
+    fix = {"reason": "v1.4 fails", "alarms": alarms}
+    server.on("POST", "/deployments", Reply(200, {**answer, "fix_forward": fix}))
+    assert said in run("deploy", "orders-api", "prod", *FIX, "--dry-run").out
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -305,6 +334,9 @@ def test_a_dry_run_shows_the_plan_and_who_is_in_the_way(run: Run, server: Server
         ("--zip", __file__),
         ("--artifact", SHA, "--max-wait", "10"),
         ("--artifact", SHA, "--expect-version", "$LATEST"),
+        ("--artifact", SHA, "--fix-forward"),
+        ("--artifact", SHA, "--fix-forward", "--reason", " "),
+        ("--artifact", SHA, "--reason", "why"),
     ],
     ids=lambda arguments: " ".join(arguments).replace(SHA, "SHA").replace(__file__, "FILE") or "nothing",
 )

@@ -738,6 +738,39 @@ def test_every_action_can_be_granted_and_asked_for(check: Check, action: str) ->
     assert report.ok
 
 
+WATCHED = "alias: live, watch: {alarms: [orders-5xx]}, "
+
+
+@pytest.mark.parametrize(
+    ("actions", "stage", "warned"),
+    [
+        ("[deploy, fix-forward]", WATCHED, []),
+        ("[fix-forward, deploy]", WATCHED, []),
+        (
+            "[deploy, fix-forward]",
+            "alias: live, watch: {errors: {max_percent: 5}}, ",
+            [(13, 31, "fix_forward")],
+        ),
+        ("[deploy, fix-forward]", "alias: live, ", [(13, 31, "fix_forward")]),
+        ("[promote, fix-forward]", WATCHED, [(13, 32, "fix_forward")]),
+        ("[fix-forward]", WATCHED, [(13, 23, "fix_forward")]),
+    ],
+)
+def test_fix_forward_that_grants_nothing_is_warned_of(
+    check: Check, actions: str, stage: str, warned: list[tuple[int, int, str]]
+) -> None:
+    bake = "strategy: {type: all-at-once, bake: 10m}, "
+    report = check(changed("[deploy]", actions).replace("alias: live, ", bake + stage))
+    assert report.ok
+    assert found(report) == [(line, column, "warning", code) for line, column, code in warned]
+
+
+def test_a_test_of_fix_forward_asks_for_the_deploy_as_well(check: Check) -> None:
+    text = with_test(request=REQUEST.replace("deploy", "fix-forward"), expect="allowed: false")
+    for actions, passes in (("[fix-forward]", True), ("[deploy]", True), ("[deploy, fix-forward]", False)):
+        assert check(text.replace("[deploy]", actions)).ok is passes
+
+
 def test_a_denied_identity_is_named_by_one_claim_at_least(check: Check) -> None:
     assert found(check(changed("deny:", "deny: [{}]"))) == [(14, 8, "error", "deny")]
     assert found(check(changed("deny:", "deny: [{issuer: corp}]"))) == [(14, 8, "error", "deny")]

@@ -132,6 +132,7 @@ def test_what_else_is_sound(check: Check, text: str) -> None:
         (changed("actions: [deploy]", "actions: [deploy, rollback]"), (13, 31, "webhook")),
         (changed("actions: [deploy]", "actions: [deploy, approve]"), (13, 31, "webhook")),
         (changed("actions: [deploy]", "actions: [override-strategy]"), (13, 23, "webhook")),
+        (changed("actions: [deploy]", "actions: [deploy, fix-forward]"), (13, 31, "webhook")),
         (changed("stages: [dev]", "stages: [dev, prod]"), (13, 69, "webhook")),
         (
             changed("via: webhook", "via: id_token").replace("v*}", "v*, event: tag_push}"),

@@ -123,6 +123,7 @@ def test_inputs_that_gitlab_refuses() -> None:
         {"max_wait": "soon"},
         {"max_wait": "10m\nx: y"},
         {"abort_on_cancel": "true"},
+        {"fix_forward": "$FIX"},
         {"audience": "https://a'b"},
         {"image": "alpine\nx: y"},
         {"url": "https://$HOST/v1"},
@@ -208,6 +209,8 @@ def test_the_image_is_pinned_by_digest() -> None:
         ({"function": "$function"}, "input function must be a name"),
         ({"function": "${Function}"}, "names a variable that is not in capital letters"),
         ({"wait": "accepted", "environment": "production"}, "before it happens"),
+        ({"fix_forward": True}, "fix_forward needs the input reason"),
+        ({"fix_forward": True, "reason": "$UNSET"}, "fix_forward needs the input reason"),
         ({"proxy": "$PROXY"}, "input proxy must be a plain URL"),
         ({"proxy": "proxy.example.com"}, "input proxy must begin with"),
         ({"ca_file": "$CA"}, "input ca_file must be an absolute path"),
@@ -497,6 +500,22 @@ def test_the_whole_request(machine: Machine, api: Api) -> None:
         "release": "v1 \"x\" 'y' \\ $HOME $$LABEL `date`$$LABEL `date`-ü",
         "description": "no `date` $(date) ${",
     }
+
+
+def test_a_fix_sends_its_reason_as_one_and_no_variable_makes_a_job_one(machine: Machine, api: Api) -> None:
+    (machine.directory / "fix.zip").write_bytes(package("x = 1\n"))
+    given = {"url": api.url, "zip": "fix.zip", "reason": "$FIX_REASON"}
+    for fix, expected in (
+        (True, {"fix_forward": True, "reason": "v1.4 fails"}),
+        (False, {"description": "v1.4 fails"}),
+    ):
+        api.answers = [(200, {"Sluicegate-Upload": "present"}, ""), DONE]
+        about = job(fix_forward=fix, **given)
+        ended = machine.run(about, TOKEN, fix_forward="true", FIX_FORWARD="true", FIX_REASON="v1.4 fails")
+        assert ended.code == ExitCode.OK, ended.log
+        sent = json.loads(api.calls[-1][2])
+        texts = {name: sent[name] for name in ("fix_forward", "reason", "description") if name in sent}
+        assert texts == expected
 
 
 @pytest.mark.parametrize(

@@ -12,10 +12,8 @@ from sluicegate.deployer.reuse import read_reused
 from sluicegate.deployer.target import TargetAccess
 from sluicegate.deployer.verify import find_weights_conflict, missing_hook
 from sluicegate.deployment.model import AliasState, Deployment
-from sluicegate.deployment.observations import AlarmState
-from sluicegate.deployment.plan import Watch
 from sluicegate.rollout.actions import Verify
-from sluicegate.rollout.analysis import find_alarm
+from sluicegate.rollout.fix_forward import find_firing, find_missing_alarm
 from sluicegate.rollout.outcomes import ApprovalRequested, Outcome, PermanentFailure, VersionUnusable
 from sluicegate.store.versions import Versions
 
@@ -46,11 +44,12 @@ def preflight(
         action = Verify(new.version, original, gradual=True)
         if conflict := find_weights_conflict(deployment, function, action, new):
             return conflict
-    if missing_alarm := _missing_alarm(target, plan.watch):
-        return missing_alarm
+    states = target.alarm_states(plan.watch)
+    if reason := find_missing_alarm(states):
+        return PermanentFailure(reason.code, reason.message, reason.data)
     if plan.smoke and plan.smoke.hook and target.hook and not target.hook.can_be_invoked():
         return missing_hook(plan.smoke.hook)
-    return ApprovalRequested()
+    return ApprovalRequested(find_firing(states) if deployment.fix_forward else ())
 
 
 def _serves_it(deployment: Deployment, function: FunctionApi, original: AliasState) -> bool:
@@ -75,9 +74,3 @@ def _missing_artifact(
     if latest.code_sha256 == deployment.sha256 and latest.last_update_status == "Successful":
         return None
     return source.find_problem(deployment)
-
-
-def _missing_alarm(target: TargetAccess, watch: Watch | None) -> PermanentFailure | None:
-    states = target.alarm_states(watch)
-    reason = find_alarm((name, state) for name, state in states if state is AlarmState.MISSING)
-    return PermanentFailure(reason.code, reason.message, reason.data) if reason else None

@@ -11,15 +11,18 @@ from sluicegate.deployer.lookups import check_state, missing_version, read_versi
 from sluicegate.deployer.target import TargetAccess
 from sluicegate.deployer.weights import refused, refused_by_alias
 from sluicegate.deployment.model import Deployment
-from sluicegate.deployment.plan import Smoke, Watch
-from sluicegate.rollout import smoke
+from sluicegate.deployment.plan import Smoke
+from sluicegate.rollout import fix_forward, smoke
 from sluicegate.rollout.actions import Verify
-from sluicegate.rollout.analysis import find_alarm
+from sluicegate.rollout.fix_forward import find_firing, find_missing_alarm
 from sluicegate.rollout.outcomes import Outcome, Pending, PermanentFailure, Verified, VersionUnusable
 
 
 def verify(deployment: Deployment, target: TargetAccess, action: Verify) -> Outcome:
-    """Check that the version can run and share traffic, no alarm is firing, and the smoke test passes."""
+    """Check that the version can run and share traffic, no alarm is firing, and the smoke test passes.
+
+    A fix-forward overlooks what is firing in the end, and its outcome says what (security.md#fix-forward).
+    """
     smoke_test = deployment.plan.smoke
     version = read_version(target.function, action.version)
     if version is None:
@@ -29,15 +32,13 @@ def verify(deployment: Deployment, target: TargetAccess, action: Verify) -> Outc
         return problem
     if action.gradual and (conflict := find_weights_conflict(deployment, target.function, action, version)):
         return conflict
-    if alarm := _find_alarm(target, deployment.plan.watch):
-        return alarm
-    if smoke_test:
+    alarms = _look_at_alarms(deployment, target)
+    if isinstance(alarms, Verified) and smoke_test:
         if failure := _smoke_problem(deployment, target, smoke_test, action.version):
             return failure
         # The smoke test may have taken a minute, in which no alarm could wake the rollout.
-        if alarm := _find_alarm(target, deployment.plan.watch):
-            return alarm
-    return Verified()
+        alarms = _look_at_alarms(deployment, target)
+    return alarms
 
 
 def find_weights_conflict(
@@ -58,12 +59,16 @@ def find_weights_conflict(
     return refused(differing[0], f"the versions differ in their {differing[0].replace('_', ' ')}")
 
 
-def _find_alarm(target: TargetAccess, watch: Watch | None) -> PermanentFailure | None:
-    """Do not start a rollout while an alarm is firing."""
-    reason = find_alarm(target.alarm_states(watch))
-    if reason is None:
-        return None
-    return PermanentFailure(reason.code, f"before any traffic: {reason.message}", reason.data)
+def _look_at_alarms(deployment: Deployment, target: TargetAccess) -> Verified | PermanentFailure:
+    """Do not start a rollout while an alarm is firing, unless it is the fix, or while one does not exist."""
+    states = target.alarm_states(deployment.plan.watch)
+    if reason := find_missing_alarm(states):
+        return PermanentFailure(reason.code, f"before any traffic: {reason.message}", reason.data)
+    firing = find_firing(states)
+    if firing and deployment.fix_forward is None:
+        reason = fix_forward.refusal(deployment, firing)
+        return PermanentFailure(reason.code, reason.message, reason.data)
+    return Verified(firing)
 
 
 def _smoke_problem(

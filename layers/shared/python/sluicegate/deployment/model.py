@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 from sluicegate.deployment.durations import seconds, timestamp
+from sluicegate.deployment.fix_forward import FixForward
 from sluicegate.deployment.plan import Plan
 from sluicegate.owner import Owner
 from sluicegate.text import clean
@@ -191,6 +192,9 @@ class Entry:
     retry: bool = False
 
 
+MAX_MESSAGE: Final = 512
+"""Characters of an entry's message: what happened, and the command that helps."""
+
 MAX_RETRY_ENTRIES: Final = 40
 """Entries about retries that a timeline keeps: DynamoDB takes items of 400 KB at most."""
 
@@ -221,7 +225,8 @@ class Deployment:
     `built` says who built `version`, None if that is unknown. `fallbacks` are what a rollback goes back to
     if `version` cannot be served, `unusable` those that could not. `found` is what `original` serves, where
     that is not `recorded`: the version that the last deployment put there. `abort_proposed` is the first
-    proposal to abort it, which changes nothing: a person who may abort decides.
+    proposal to abort it, which changes nothing: a person who may abort decides. `fix_forward` says that
+    alarms may be firing before the first move, and why.
     """
 
     id: str
@@ -267,6 +272,7 @@ class Deployment:
     recorded: str | None = None
     announced_pipeline: int = 0
     abort_proposed: AbortProposal | None = None
+    fix_forward: FixForward | None = None
 
     @property
     def proven_pipeline(self) -> int:
@@ -339,7 +345,7 @@ class Deployment:
             fields = {"since": moment, **NOT_FAILING, **fields}
         if status.final:
             fields["finished_at"] = moment
-        entry = Entry(revision, moment, status, clean(message), retry)
+        entry = Entry(revision, moment, status, clean(message, MAX_MESSAGE), retry)
         return replace(
             self,
             revision=revision,
@@ -369,7 +375,8 @@ def until(deployment: Deployment) -> float | None:
     began = seconds(deployment.since)
     match deployment.status:
         case Status.BAKING:
-            return began + deployment.plan.steps[deployment.step].bake * (1 + deployment.extended)
+            ends = began + deployment.plan.steps[deployment.step].bake * (1 + deployment.extended)
+            return max(ends, deployment.fix_forward.lasts_until) if deployment.fix_forward else ends
         case Status.AWAITING_APPROVAL if deployment.approval is None:
             return began + (deployment.plan.approval or 0)
         case _:

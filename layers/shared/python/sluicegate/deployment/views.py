@@ -4,6 +4,7 @@ from dataclasses import asdict
 from typing import Any
 
 from sluicegate.deployment.durations import duration, timestamp
+from sluicegate.deployment.fix_forward import FixForward
 from sluicegate.deployment.model import AbortProposal, AliasState, Deployment, Origin, Requester, until
 from sluicegate.deployment.plan import OWN_TARGET_NAME, Plan, Target
 
@@ -165,6 +166,7 @@ def view(deployment: Deployment) -> dict[str, Any]:
         "smoke": plan["smoke"],
         "watch": plan["watch"],
         "approval": _approval_view(deployment),
+        "fix_forward": _fix_forward_view(deployment.fix_forward),
         "abort_proposed": _abort_proposed_view(deployment.abort_proposed),
         "requested_by": requester_view(deployment.requested_by),
         "created_at": deployment.created_at,
@@ -178,6 +180,16 @@ def view(deployment: Deployment) -> dict[str, Any]:
             for entry in deployment.timeline
         ],
         "links": {"self": f"/v1/deployments/{deployment.id}"},
+    }
+
+
+def _fix_forward_view(fix: FixForward | None) -> dict[str, Any] | None:
+    if fix is None:
+        return None
+    return {
+        "reason": fix.reason,
+        "overlooked": [asdict(alarm) for alarm in fix.overlooked],
+        "silent_by": fix.silent_by,
     }
 
 

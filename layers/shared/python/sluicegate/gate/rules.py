@@ -9,7 +9,16 @@ from sluicegate.oidc.claims import LISTS
 from sluicegate.oidc.identity import Identity, Via
 
 RuleAction = Literal[
-    "deploy", "promote", "rollback", "approve", "reject", "abort", "hold", "read", "override-strategy"
+    "deploy",
+    "promote",
+    "rollback",
+    "approve",
+    "reject",
+    "abort",
+    "hold",
+    "read",
+    "override-strategy",
+    "fix-forward",
 ]
 ACTIONS: tuple[RuleAction, ...] = get_args(RuleAction)
 

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sluicegate.deployment.durations import duration
-from sluicegate.deployment.model import Deployment, Origin
-from sluicegate.deployment.plan import Target
+from sluicegate.deployment.model import MAX_MESSAGE, Deployment, Origin
+from sluicegate.deployment.plan import Plan, Target
 from sluicegate.deployment.views import mover_view, origin_view, plan_view, target_view, view
 from sluicegate.gateway.admission.resolve import Resolved
 from sluicegate.gateway.http import GatewayRequest, GatewayResponse
@@ -25,7 +25,7 @@ def deployment_response(
     """
     value = {**view(deployment), "links": {"self": f"{call.base}/deployments/{deployment.id}"}}
     lines = [
-        f"{entry.at}  {entry.status.value:<12}  {clean(entry.message)}"
+        f"{entry.at}  {entry.status.value:<12}  {clean(entry.message, MAX_MESSAGE)}"
         for entry in deployment.timeline
         if entry.seq > after
     ]
@@ -81,12 +81,15 @@ def dry_run_response(
         "busy": busy,
         "deployment": holder,
         "not_checked": not_checked,
+        "fix_forward": {"reason": request.reason, "alarms": _alarms(plan)} if request.fix_forward else None,
     }
     lines = [f"allowed by rule {resolved.rule.name!r}", _dry_run_summary(request, resolved)]
     lines += resolved.notes
     lines += [f"  {step.percent}% for {duration(step.bake)}" for step in plan.steps if step.bake]
     if plan.approval is not None:
         lines.append(f"after another person's approval, within {duration(plan.approval)}")
+    if request.fix_forward:
+        lines.append(_would_overlook(plan))
     if busy:
         does = "would be superseded" if request.supersede else "is rolling out"
         lines.append(f"busy: {holder or 'another deployment'} {does}")
@@ -106,10 +109,21 @@ def _not_checked(request: DeploymentRequest, resolved: Resolved) -> list[str]:
     if plan.steps[0].percent < 100:
         unseen.append("whether traffic can be shared between the two versions")
     if plan.watch and plan.watch.alarms:
-        unseen.append(f"whether alarms exist: {', '.join(map(clean, plan.watch.alarms))}")
+        unseen.append(f"whether alarms exist, and which are firing: {', '.join(_alarms(plan))}")
     if plan.smoke and plan.smoke.hook:
         unseen.append(f"whether the hook, function {plan.smoke.hook}, exists")
     return unseen
+
+
+def _alarms(plan: Plan) -> list[str]:
+    return list(map(clean, plan.watch.alarms)) if plan.watch else []
+
+
+def _would_overlook(plan: Plan) -> str:
+    """Say which alarms would be overlooked: the gateway cannot see which of them are firing."""
+    if names := ", ".join(_alarms(plan)):
+        return f"fix-forward: would overlook what is firing right before the first move, of alarms {names}"
+    return "fix-forward: the stage watches no alarm, so there is nothing to overlook"
 
 
 def _dry_run_summary(request: DeploymentRequest, resolved: Resolved) -> str:

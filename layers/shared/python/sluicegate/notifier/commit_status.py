@@ -184,6 +184,10 @@ def description(deployment: Deployment) -> str:
     if deployment.status is Status.BAKING:
         status += f" {deployment.weight}%"
     why = f": {deployment.reason.code}" if deployment.reason else ""
+    fix = deployment.fix_forward
+    if fix and fix.overlooked:
+        number = len(fix.overlooked)
+        why += f", overlooks {number} firing alarm{'' if number == 1 else 's'}"
     return clean(f"{status}{why} (sluicegate status {deployment.id})", MAX_TEXT)
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from sluicegate.deployment.fix_forward import OverlookedAlarm
 from sluicegate.deployment.model import AliasOutcome, AliasState, FoundVersion, Origin
 from sluicegate.rollout.analysis import Observation
 
@@ -20,7 +21,9 @@ class HandedOver:
 
 @dataclass(frozen=True)
 class ApprovalRequested:
-    """The deployment waits for a second person's decision."""
+    """The deployment waits for a second person's decision. `firing` are alarms that it asks to overlook."""
+
+    firing: tuple[OverlookedAlarm, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -81,7 +84,9 @@ class VersionUnusable:
 
 @dataclass(frozen=True)
 class Verified:
-    """The version may get traffic."""
+    """The version may get traffic. `overlooked` are the alarms that are firing now, before its first move."""
+
+    overlooked: tuple[OverlookedAlarm, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -42,6 +42,9 @@ class Resolved:
 
 def required_actions(request: DeploymentRequest, placement: Placement | None) -> tuple[str, ...]:
     """Return all the actions that one rule has to grant."""
+    actions: tuple[str, ...] = (request.action,)
+    if request.fix_forward:
+        actions += ("fix-forward",)
     loosens = (
         request.strategy is not None
         and placement is not None
@@ -49,7 +52,7 @@ def required_actions(request: DeploymentRequest, placement: Placement | None) ->
             request.strategy, placement.steps, watched=placement.watch is not None
         )
     )
-    return (request.action, "override-strategy") if loosens else (request.action,)
+    return (*actions, "override-strategy") if loosens else actions
 
 
 def resolve(
@@ -60,6 +63,7 @@ def resolve(
     identity: Identity,
 ) -> Resolved:
     """Return what the request would do. Raises 422, 412 or 409 where the record shows that it cannot."""
+    _check_fix_forward(request)
     if placement is None:
         raise function_not_covered(request.function)
     serving = serving_of(context, target_of(context, placement), request.function, placement.alias)
@@ -71,6 +75,8 @@ def resolve(
         case "rollback":
             resolved = _rollback(context, request, rule, placement, serving)
     proposed = proposes(context.gate, identity, rule, placement)
+    # Overlooking an alarm is a judgement: an agent's waits for a person's, whatever the rule grants.
+    proposed = proposed or (request.fix_forward and context.gate.principals.actor(identity) == "agent")
     plan = limited(resolved.plan, rule, placement, action=request.action, proposed=proposed)
     resolved = replace(resolved, plan=plan)
     _check_expected(request, serving)
@@ -291,6 +297,25 @@ def _served(context: Context, function: str, placement: Placement) -> list[Serve
 def _rolling_out(context: Context, target: Target, function: str, alias: str) -> Deployment | None:
     lock = context.store.locks.alias_lock(target, function, alias)
     return context.store.deployments.get(lock.deployment) if lock else None
+
+
+def _check_fix_forward(request: DeploymentRequest) -> None:
+    """Raise 422 unless `fix_forward` and `reason` come together, and with a deploy.
+
+    A promotion needs neither: a deploy of the artifact that the other stage serves is the same code.
+    """
+    if request.fix_forward and request.action != "deploy":
+        raise unprocessable(
+            f"only a deploy can be a `fix_forward`, not a {request.action}: deploy the artifact of the fix"
+        )
+    if request.fix_forward and not (request.reason or "").strip():
+        raise unprocessable(
+            "`fix_forward` needs a `reason`, for the record: why the alarms that are firing may be overlooked"
+        )
+    if request.reason is not None and not request.fix_forward:
+        raise unprocessable(
+            "`reason` is for `fix_forward`: send both, or for a deployment as any other a `description`"
+        )
 
 
 def _check_expected(request: DeploymentRequest, serving: Serving | None) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from sluicegate.deployment.durations import timestamp
+from sluicegate.deployment.fix_forward import FixForward
 from sluicegate.deployment.model import Deployment, Entry, Status
 from sluicegate.deployment.ulid import new_id
 from sluicegate.gate.model import Placement
@@ -136,7 +137,8 @@ def _new_deployment(
     now = context.clock()
     moment, by, rule = timestamp(now), requester(context.gate, identity), clean(resolved.rule.name)
     message = f"accepted by rule {rule!r} for {display_name(by)}"
-    message = "; ".join((message, *resolved.notes))
+    fix = FixForward(clean(request.reason)) if request.fix_forward and request.reason else None
+    message = "; ".join((message, *resolved.notes, *([f"fix-forward: {fix.reason}"] if fix else [])))
     return Deployment(
         id=new_id(now),
         revision=1,
@@ -160,6 +162,7 @@ def _new_deployment(
         built=resolved.built,
         fallbacks=resolved.fallbacks,
         announced_pipeline=request.announced_pipeline,
+        fix_forward=fix,
     )
 
 
@@ -171,4 +174,5 @@ def _log_fields(deployment: Deployment) -> dict[str, str | None]:
         "stage": deployment.stage,
         "sha256": deployment.sha256,
         "version": deployment.version,
+        "fix_forward": None if deployment.fix_forward is None else deployment.fix_forward.reason,
     }

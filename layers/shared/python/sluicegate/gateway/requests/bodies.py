@@ -57,7 +57,8 @@ class DeploymentRequest:
     """What to deploy to a function's stage.
 
     `deploy` has `sha256`; `promote` has `source` (a stage) with `version` or `sha256`; `rollback` may have
-    `version`. `strategy` None leaves it to the gate file. `agent`: the caller says that it is one.
+    `version`. `strategy` None leaves it to the gate file. `fix_forward`: overlook the alarms that are firing
+    before the first move, for a `reason`. `agent`: the caller says that it is one.
     `announced_pipeline` is in no body: it is the pipeline that announced what a webhook deploys, 0 if
     unknown.
     """
@@ -74,6 +75,8 @@ class DeploymentRequest:
     release: str | None = None
     description: str | None = None
     dry_run: bool = False
+    fix_forward: bool = False
+    reason: str | None = None
     announced_pipeline: int = 0
     idempotency_key: str | None = None
     agent: bool = False
@@ -86,6 +89,7 @@ class DeploymentRequest:
             if self.strategy is None
             else ",".join(f"{step.percent}:{step.bake}" for step in self.strategy)
         )
+        plain = not self.fix_forward and self.reason is None
         return (
             self.action,
             self.function,
@@ -99,6 +103,7 @@ class DeploymentRequest:
             self.release,
             self.description,
             *(("agent",) if self.agent else ()),
+            *(() if plain else ("fix_forward", str(self.fix_forward), self.reason)),
         )
 
 
@@ -179,6 +184,8 @@ def deployment(value: Any) -> DeploymentRequest:
     release = fields.take("release", text_of(128))
     description = fields.take("description", text_of(256))
     dry_run = fields.take("dry_run", check_boolean)
+    fix_forward = fields.take("fix_forward", check_boolean)
+    reason = fields.take("reason", text_of(256))
     key, agent = _sender(fields)
     fields.done(artifact, expect)
     return DeploymentRequest(
@@ -194,6 +201,8 @@ def deployment(value: Any) -> DeploymentRequest:
         release=release,
         description=description,
         dry_run=bool(dry_run),
+        fix_forward=bool(fix_forward),
+        reason=reason,
         idempotency_key=key,
         agent=agent,
     )

@@ -1,0 +1,134 @@
+"""Alarms that a fix overlooks: which may still fire, for how long, and what sends it back."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sluicegate.deployment.durations import timestamp
+from sluicegate.deployment.fix_forward import FixForward, OverlookedAlarm
+from sluicegate.deployment.observations import AlarmState
+from sluicegate.rollout import fix_forward
+from sluicegate.rollout.fix_forward import SILENT_SECONDS, after_look, find_failure, judged
+from support.simulation import START, new_deployment
+
+OK, ALARM = AlarmState.OK, AlarmState.ALARM
+NO_DATA, MISSING = AlarmState.INSUFFICIENT_DATA, AlarmState.MISSING
+SINCE = "2026-11-26T14:02:11Z"
+BY = START + SILENT_SECONDS
+RANG = FixForward("v1.4 fails", (OverlookedAlarm("5xx", SINCE), OverlookedAlarm("slow")))
+DUE = replace(RANG, silent_by=timestamp(BY))
+
+
+def states(fives: AlarmState, slow: AlarmState = OK, other: AlarmState = OK) -> list[tuple[str, AlarmState]]:
+    return [("5xx", fives), ("slow", slow), ("other", other)]
+
+
+@pytest.mark.parametrize(
+    ("fix", "alarms", "seconds", "code"),
+    [
+        # However long it takes before all traffic: the old version still serves most of it.
+        (RANG, states(ALARM, ALARM), 86_400, None),
+        (DUE, states(ALARM, ALARM), SILENT_SECONDS - 1, None),
+        (DUE, states(ALARM, OK), SILENT_SECONDS, "alarm"),
+        (DUE, states(OK, OK), SILENT_SECONDS, None),
+        (DUE, states(NO_DATA, OK), SILENT_SECONDS, None),
+        (DUE, states(MISSING, OK), 0, "alarm_missing"),
+        (DUE, states(OK, MISSING), SILENT_SECONDS + 1, "alarm_missing"),
+        (RANG, [("5xx", OK)], 0, "alarm_missing"),
+        (RANG, [], 0, "alarm_missing"),
+    ],
+)
+def test_until_when_an_overlooked_alarm_may_fire(
+    fix: FixForward, alarms: list[tuple[str, AlarmState]], seconds: int, code: str | None
+) -> None:
+    reason = find_failure(fix, alarms, START + seconds)
+    assert (reason.code if reason else None) == code
+
+
+def test_one_that_fell_silent_does_not_fire_again() -> None:
+    fix = after_look(RANG, states(OK, ALARM), START)
+    assert [alarm.silent_at for alarm in fix.overlooked] == [timestamp(START), None]
+    assert after_look(fix, states(OK, ALARM), START + 60) is fix
+    assert find_failure(fix, states(OK, ALARM), START + 60) is None
+    reason = find_failure(fix, states(ALARM, OK), START + 60)
+    assert reason is not None
+    assert reason.message == "alarm 5xx had fallen silent, and is firing again"
+    assert ("5xx", ALARM) in judged(fix, states(ALARM, OK), START + 60)
+
+
+def test_missing_data_is_silence_only_when_the_time_is_over() -> None:
+    """The fix may serve nobody. An alarm that is between two values may fire again."""
+    assert after_look(DUE, states(NO_DATA, NO_DATA), BY - 1) is DUE
+    assert find_failure(DUE, states(ALARM), BY - 1) is None
+    assert after_look(DUE, states(NO_DATA, OK), BY).ringing == frozenset()
+
+
+def test_an_alarm_that_was_not_firing_counts_at_once() -> None:
+    assert judged(RANG, states(ALARM, ALARM, ALARM), START) == (("other", ALARM),)
+    assert judged(None, states(ALARM), START) == tuple(states(ALARM))
+    assert find_failure(None, states(ALARM), START) is None
+    assert judged(DUE, states(ALARM, OK), BY) == tuple(states(ALARM, OK))
+    assert ("5xx", MISSING) in judged(RANG, states(MISSING), START)
+
+
+def test_the_time_runs_from_all_traffic_and_only_once() -> None:
+    deployment = replace(new_deployment(START, "a" * 64), fix_forward=RANG)
+    assert fix_forward.with_deadline(deployment, 99, START) == {}
+    changed = fix_forward.with_deadline(deployment, 100, START)
+    assert changed == {"fix_forward": DUE}
+    later = replace(deployment, **changed)
+    assert fix_forward.with_deadline(later, 100, START + 60) == {}
+    nothing = replace(deployment, fix_forward=FixForward("v1.4 fails"))
+    assert fix_forward.with_deadline(nothing, 100, START) == {}
+    assert fix_forward.with_deadline(new_deployment(START, "a" * 64), 100, START) == {}
+
+
+def test_the_refusal_of_a_plain_deploy_has_the_command() -> None:
+    deployment = new_deployment(START, "a" * 64)
+    reason = fix_forward.refusal(deployment, (OverlookedAlarm("5xx", SINCE, "Threshold Crossed"),))
+    command = f"sluicegate deploy orders prod --artifact {'a' * 64} --fix-forward --reason TEXT"
+    assert reason.message == (
+        f"before any traffic: alarm 5xx is firing since {SINCE}. A rule with fix-forward may ship the fix:"
+        f" {command} (component: fix_forward, reason)"
+    )
+    assert reason.data == {
+        "alarm": "5xx",
+        "since": SINCE,
+        "because": "Threshold Crossed",
+        "command": command,
+    }
+    several = fix_forward.refusal(deployment, RANG.overlooked)
+    assert f"alarm 5xx is firing since {SINCE}, and 1 more." in several.message
+
+
+# Properties
+
+names = st.sampled_from(["5xx", "slow", "other", "late"])
+readings = st.dictionaries(names, st.sampled_from(AlarmState)).map(lambda found: list(found.items()))
+looks = st.lists(st.tuples(readings, st.integers(1, 300)), max_size=12)
+
+
+@given(st.sets(names), looks, st.integers(0, 12))
+def test_nothing_but_what_rang_is_ever_overlooked(rang: set[str], seen: list, full_at: int) -> None:  # type: ignore[type-arg]
+    """Not what is missing, not what fell silent, and nothing when the time is over."""
+    fix = FixForward("why", tuple(OverlookedAlarm(name) for name in sorted(rang)))
+    now = START
+    silent: set[str] = set()
+    for number, (alarms, pause) in enumerate(seen):
+        now += pause
+        if number == full_at:
+            fix = replace(fix, silent_by=timestamp(now + SILENT_SECONDS))
+        counted = judged(fix, alarms, now)
+        dropped = {name for name, state in alarms if (name, state) not in counted}
+        assert dropped <= rang - silent
+        assert dropped <= {name for name, state in alarms if state is ALARM}
+        if fix.silent_by is not None and now >= fix.lasts_until > 0:
+            assert not dropped
+        after = after_look(fix, alarms, now)
+        assert after.ringing <= fix.ringing
+        assert {one.name for one in after.overlooked} == rang
+        silent |= {name for name, state in alarms if state is OK}
+        fix = after
+    assert fix.ringing <= rang - silent
