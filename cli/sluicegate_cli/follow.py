@@ -16,6 +16,7 @@ from sluicegate_cli.durations import seconds_of
 from sluicegate_cli.errors import ApiError, Interrupted
 from sluicegate_cli.exit_codes import ExitCode
 from sluicegate_cli.links import with_links
+from sluicegate_cli.observed import Looks
 from sluicegate_cli.rollout_view import Reminder, RolloutView, approval_instructions, approval_link
 from sluicegate_cli.screen import Screen, status_style
 
@@ -45,18 +46,20 @@ def follow(
     *,
     max_wait: float | None,
     wanted: str = "succeeded",
+    looks: Looks | None = None,
 ) -> ExitCode:
     """Print the timeline as it grows, until the deployment is final or `max_wait` seconds have passed.
 
     Return OK if it ends in the status `wanted`. Without `max_wait`, wait as long as a healthy deployment can
-    take: the bake time of its steps plus ten minutes. Raises ApiError, with a note that it continues.
+    take: the bake time of its steps plus ten minutes. `looks`: observations that are known already. Raises
+    ApiError, with a note that it continues.
     """
     identifier = str(deployment["id"])
     timeout = _timeout(deployment) if max_wait is None else max_wait
     deadline = time.monotonic() + timeout
     printer = _TimelinePrinter(screen, api)
     pause = 0.5
-    with continues(identifier), screen.live(RolloutView(deployment, api.now)) as view:
+    with continues(identifier), screen.live(RolloutView(deployment, api.now, looks)) as view:
         while True:
             view.deployment = deployment
             printer.update(deployment)

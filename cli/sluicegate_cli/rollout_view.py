@@ -3,7 +3,7 @@
 Pure rendering: the input is a document of the API and a clock, the output is lines.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 from rich.console import Console, ConsoleOptions, RenderResult
@@ -15,9 +15,16 @@ from sluicegate.text import clean
 from sluicegate_cli import describe
 from sluicegate_cli.durations import format_duration
 from sluicegate_cli.links import new_pipeline
+from sluicegate_cli.observation_view import observation_lines
+from sluicegate_cli.observed import Looks
 
 _BAR: Final = 40  # cells at most
 _NEXT: Final = 4  # steps named at most
+
+_AROUND: Final = 4
+"""Lines of a terminal for the head, the bar, the line above and the cursor."""
+
+_OBSERVED: Final = ("shifting", "baking", "rolling_back")
 
 _REMAINING: Final = {"baking": "left", "awaiting_approval": "left to approve it"}
 
@@ -29,9 +36,12 @@ class RolloutView:
     remaining time is right even if this machine's clock is wrong.
     """
 
-    def __init__(self, deployment: Mapping[str, Any], clock: Callable[[], float]) -> None:
+    def __init__(
+        self, deployment: Mapping[str, Any], clock: Callable[[], float], looks: Looks | None = None
+    ) -> None:
         self.deployment = deployment
         self._clock = clock
+        self._looks = looks or Looks()
         self._spinner = Spinner("dots", style="cyan")
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
@@ -41,12 +51,28 @@ class RolloutView:
         yield self._spinner
         if bar := _bar(deployment, min(_BAR, options.max_width - 30), ascii_only=options.ascii_only):
             yield bar
-        for line in _below(deployment):
+        below = _below(deployment)
+        yield from self._observed(deployment, options, room=console.height - len(below) - _AROUND)
+        for line in below:
             yield _text(f"  {line}", "dim")
         for line in approval_instructions(deployment):
             yield _text(f"  {line}", "yellow")
         if url := approval_link(deployment):
             yield Text(f"  {url}", style=f"yellow link {url}", overflow="fold")
+
+    def _observed(
+        self, deployment: Mapping[str, Any], options: ConsoleOptions, *, room: int
+    ) -> Iterator[Text]:
+        """Yield what was observed last, while that still matters."""
+        self._looks.add(deployment)
+        if deployment["status"] in _OBSERVED:
+            yield from observation_lines(
+                deployment.get("observation"),
+                self._looks,
+                width=options.max_width,
+                height=room,
+                ascii_only=options.ascii_only,
+            )
 
 
 def approval_instructions(deployment: Mapping[str, Any]) -> tuple[str, ...]:
@@ -141,7 +167,7 @@ def _below(deployment: Mapping[str, Any]) -> list[str]:
     step = deployment.get("step")
     coming = deployment["steps"][0 if step is None else step + 1 :]
     lines = [f"next: {describe.steps(coming, _NEXT)}"] if coming else []
-    if deployment["status"] in ("shifting", "baking"):
+    if deployment["status"] in ("shifting", "baking") and not deployment.get("observation"):
         lines += [f"watched: {watched}" for watched in describe.watch(deployment.get("watch"))]
         lines += [f"fix-forward: {firing}" for firing in describe.still_firing(deployment.get("fix_forward"))]
     return lines

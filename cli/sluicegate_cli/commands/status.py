@@ -9,7 +9,7 @@ from rich.text import Text
 from sluicegate.deployment.durations import seconds
 from sluicegate.deployment.ulid import is_id
 from sluicegate.text import clean
-from sluicegate_cli import describe
+from sluicegate_cli import describe, observed
 from sluicegate_cli.durations import format_duration
 from sluicegate_cli.exit_codes import ExitCode
 from sluicegate_cli.layout import Column
@@ -28,6 +28,15 @@ _COLUMNS: Final = (
     Column("artifact", drop=4),
     Column("since", drop=3),
     Column("moved by", drop=2, least=6),
+)
+_FINDINGS: Final = (
+    Column("limit"),
+    Column("verdict"),
+    Column("new version"),
+    Column("old version", drop=3),
+    Column("ratio", drop=1),
+    Column("limit at", drop=2),
+    Column("answer", least=12, wrap=True),
 )
 
 
@@ -67,6 +76,7 @@ def _deployment(screen: Screen, deployment: Mapping[str, Any], now: float) -> No
         (Column(""), Column("", least=20, wrap=True)),
         [(name, str(value)) for name, value in facts.items() if value],
     )
+    _observation(screen, deployment.get("observation"), now)
     for entry in deployment["timeline"]:
         style = status_style(entry["status"])
         screen.text(
@@ -76,6 +86,37 @@ def _deployment(screen: Screen, deployment: Mapping[str, Any], now: float) -> No
                 f"  {clean(entry['message'], 1024)}",
             )
         )
+
+
+def _observation(screen: Screen, look: Mapping[str, Any] | None, now: float) -> None:
+    """Print what was observed last, the worst first."""
+    if not look:
+        return
+    verdict = clean(str(look["verdict"]), 32)
+    screen.text(
+        Text.assemble(
+            f"observed {screen.moment(look['at'], now)} at {look['percent']}%: ",
+            (verdict, observed.verdict_style(verdict)),
+        )
+    )
+    for alarm in observed.ringing(look):
+        screen.line(f"alarm {observed.alarm(alarm)}", "yellow")
+    found = observed.findings(look)
+    if found:
+        screen.table(_FINDINGS, [_finding(one) for one in found])
+
+
+def _finding(one: Mapping[str, Any]) -> tuple[str | Text, ...]:
+    unit = observed.unit(one)
+    return (
+        str(one["limit"]),
+        Text(observed.verdict(one), style=observed.verdict_style(one["verdict"])),
+        observed.share(one.get("new"), unit),
+        observed.share(one.get("old"), unit),
+        observed.ratio(one),
+        observed.bound(one),
+        "" if one.get("new") else observed.message(one),
+    )
 
 
 def _facts(screen: Screen, deployment: Mapping[str, Any], now: float) -> dict[str, Any]:

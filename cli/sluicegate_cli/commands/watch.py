@@ -8,6 +8,7 @@ from sluicegate_cli import describe
 from sluicegate_cli.exit_codes import ExitCode
 from sluicegate_cli.follow import continues, follow
 from sluicegate_cli.links import links
+from sluicegate_cli.observed import Looks
 from sluicegate_cli.options import api_command, max_wait_option
 from sluicegate_cli.screen import Screen
 
@@ -22,8 +23,9 @@ if TYPE_CHECKING:
 def command(api: "ApiClient", screen: Screen, deployment: str, max_wait: float | None) -> ExitCode:
     """Follow deployment ID from its start to its end.
 
-    On a terminal it shows the traffic split, the remaining time and the next steps; in a log, one line for
-    each event, and one a minute while the deployment bakes or awaits approval. Exit codes: 0 if it
+    On a terminal it draws the traffic split, the remaining time, the next steps, and what was observed of the
+    new and the old version; in a log, one line for each event and each look at the metrics, and one a minute
+    while the deployment bakes or awaits approval. Exit codes: 0 if it
     succeeded, 1 if it ended otherwise, 6 if --max-wait passed first.
 
     \b
@@ -32,7 +34,10 @@ def command(api: "ApiClient", screen: Screen, deployment: str, max_wait: float |
     """
     with continues(deployment):
         document = api.get("deployments", deployment)
+        looks = Looks()
+        if screen.is_live and document.get("observation"):  # the drawing begins with those before
+            looks.add(api.get("deployments", deployment, observations="all"))
         found = links(document.get("requested_by"))
         if url := found.get("job") or found.get("pipeline"):
             screen.note(f"requested by {describe.requester(document['requested_by'])}: {url}")
-        return follow(api, screen, document, max_wait=max_wait)
+        return follow(api, screen, document, max_wait=max_wait, looks=looks)

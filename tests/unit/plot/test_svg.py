@@ -105,6 +105,27 @@ def test_an_interval_of_the_first_requests_leaves_room_for_what_follows() -> Non
     assert top(replace(CHART, lines=(Line("new version", "new", first),), bounds=())) == pytest.approx(2.3)
 
 
+def test_a_period_has_the_label_for_which_there_is_room() -> None:
+    periods = (Period("10 % of the traffic", 0, 20, "10 %"), Period("50 % of the traffic", 20, 300, "50 %"))
+    labels = [
+        one.text
+        for one in drawn(replace(CHART, periods=periods)).iter("text")
+        if one.get("class") == "period"
+    ]
+    narrow = drawn(replace(CHART, periods=(Period("10 % of the traffic", 0, 2, "10 %"),)))
+
+    assert labels == ["10 %", "50 % of the traffic"]
+    assert [one for one in narrow.iter("text") if one.get("class") == "period"] == []
+
+
+def test_many_verdicts_are_drawn_smaller() -> None:
+    many = tuple(Marker(MarkerKind.GOOD, "good", 2.0 * index) for index in range(150))
+
+    sizes = {float(one.get("r", 0)) for one in drawn(replace(CHART, lines=(), marks=many)).iter("circle")}
+
+    assert max(sizes) * 2 * 150 <= 720
+
+
 def test_everything_is_within_the_drawing() -> None:
     for width, height in ((720, 260), (340, 220)):
         for element in drawn(width=width, height=height).iter():

@@ -43,11 +43,12 @@ class Bound:
 
 @dataclass(frozen=True)
 class Period:
-    """A stretch of time with a label, such as a step's share of the traffic."""
+    """A stretch of time, such as a step. `short` is its label where there is no room for its name."""
 
     name: str
     begin: float
     end: float
+    short: str = ""
 
 
 @dataclass(frozen=True)

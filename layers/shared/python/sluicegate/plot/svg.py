@@ -21,7 +21,8 @@ _VERDICTS: Final = (MarkerKind.GOOD, MarkerKind.UNCLEAR, MarkerKind.BAD)
 _TICK_WIDTH: Final = 70  # units for each label of a time
 _LABEL: Final = 60  # characters of a label in the plot
 _CHARACTER: Final = 6  # units of a label, about
-_GLYPH: Final = 4.0  # units, half of a mark
+_GLYPHS: Final = (1.2, 4.0)
+"""Units, half of a verdict's width: at least and at most."""
 
 
 def svg(chart: Chart, name: str, *, width: int = 720, height: int = 260) -> str:
@@ -74,6 +75,12 @@ class _Frame:
     def length(self) -> float:
         return max(1.0, self.chart.end - self.chart.begin)
 
+    @property
+    def glyph(self) -> float:
+        """Half of a verdict's width: smaller where there are many, so that they stay apart."""
+        count = sum(mark.kind in _VERDICTS for mark in self.chart.marks)
+        return max(_GLYPHS[0], min(_GLYPHS[1], (self.right - _LEFT) / max(1, count) * 0.45))
+
     def x(self, at: float) -> float:
         share = (at - self.chart.begin) / self.length
         return _LEFT + min(1.0, max(0.0, share)) * (self.right - _LEFT)
@@ -99,8 +106,10 @@ def _periods(root: Element, frame: _Frame) -> None:
             continue
         area = {"x": _n(x), "y": _n(_ABOVE), "width": _n(end - x), "height": _n(frame.bottom - _ABOVE)}
         SubElement(root, "rect", {"class": f"period p{index % 2}", **area})
-        if end - x >= _CHARACTER * len(period.name):
-            _label(root, period.name, x + 4, _ABOVE - 8, "period")
+        for text in (period.name, period.short):
+            if text and end - x >= _CHARACTER * len(text):
+                _label(root, text, x + 4, _ABOVE - 8, "period")
+                break
 
 
 def _axes(root: Element, frame: _Frame) -> None:
@@ -159,7 +168,7 @@ def _mark(root: Element, frame: _Frame, mark: Marker) -> None:
     if mark.kind not in _VERDICTS:
         SubElement(group, "path", {"d": f"M{_n(x)} {_n(_ABOVE)}V{_n(frame.bottom)}"})
         return
-    y, r = frame.bottom + 14, _GLYPH
+    y, r = frame.bottom + 14, frame.glyph
     if mark.kind is MarkerKind.BAD:
         strokes = ([(x - r, y - r), (x + r, y + r)], [(x + r, y - r), (x - r, y + r)])
         SubElement(group, "path", {"d": "".join(map(_path, strokes))})
