@@ -103,6 +103,11 @@ class MetricSource:
         return any("{version}" in value for _, value in self.dimensions)
 
     @property
+    def by_event_source(self) -> bool:
+        """Whether it is a metric of the alias's event source mappings."""
+        return any("{event_source}" in value for _, value in self.dimensions)
+
+    @property
     def counts(self) -> bool:
         """Whether its values are numbers of requests, or of whatever else."""
         return self.stat in ("Sum", "SampleCount")

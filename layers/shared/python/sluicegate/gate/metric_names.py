@@ -23,6 +23,9 @@ MAX_MINUTES: Final = 60
 LARGEST: Final = 1_000_000_000
 """The largest constant that a metric is compared with."""
 
+OF_SEVERAL: Final = ("Sum", "SampleCount", "Maximum", "Minimum")
+"""Statistics of which the values of several event source mappings make one."""
+
 NAME: Final = "[A-Za-z0-9][A-Za-z0-9_.-]{0,63}"
 """What the gate file calls a metric."""
 
@@ -75,7 +78,11 @@ def problem(metric: CustomMetric) -> str | None:
     if metric.by_version != any(source.by_version for source in metric.sources):
         return "has `{version}` in some of its sources only"
     for source in metric.sources:
-        for _, value in source.dimensions:
+        if source.by_event_source and source.stat not in OF_SEVERAL:
+            return f"has `{{event_source}}` with `{source.stat}`; it takes {', '.join(OF_SEVERAL)}"
+        for name, value in source.dimensions:
+            if not re.fullmatch(TEXT, name) or name.startswith(":"):
+                return f"has a dimension `{name}`, which CloudWatch cannot have"
             if wrong := complaint(value):
                 return f"has a dimension that {wrong}"
     return None
