@@ -31,14 +31,16 @@ DAY: Final = 86_400
 class CloudWatchModel:
     """Alarms by name, and metrics by raw values. `reads` counts the reads of alarms, `calls` GetMetricData's.
 
-    An alarm that is MISSING is not answered. A metric without data has a result without values. `status` is
-    that of each result, by metric. With `paged`, each metric arrives on two pages, the first of them partial.
-    `failure` is raised instead of metrics. Statistics that begin with a prefix in `refused` are a
-    ValidationError; those in `unanswered` never have values. `metrics` are of a version, all in the newest
-    minute that is asked for.
+    An alarm that is MISSING is not answered; `details` are further fields of alarms, `composites` the names
+    of composite ones. A metric without data has a result without values. `status` is that of each result, by
+    metric. With `paged`, each metric arrives on two pages, the first of them partial. `failure` is raised
+    instead of metrics. Statistics that begin with a prefix in `refused` are a ValidationError; those in
+    `unanswered` never have values. `metrics` are of a version, all in the newest minute that is asked for.
     """
 
     alarms: dict[str, AlarmState] = field(default_factory=dict)
+    details: dict[str, dict[str, Any]] = field(default_factory=dict)
+    composites: set[str] = field(default_factory=set)
     metrics: dict[str, VersionMetrics] = field(default_factory=dict)
     samples: dict[MetricKey, list[tuple[float, Sample]]] = field(default_factory=lambda: defaultdict(list))
     reads: int = 0
@@ -93,17 +95,46 @@ class CloudWatchModel:
         calls: dict[str, Pages] = {"describe_alarms": self._alarms, "get_metric_data": self._data}
         return _Paginator(calls[call])
 
-    def _alarms(self, *, AlarmNames: Sequence[str], AlarmTypes: Sequence[str]) -> Iterator[dict[str, Any]]:
-        assert len(AlarmNames) <= 100
+    def _alarms(
+        self,
+        *,
+        AlarmTypes: Sequence[str],
+        AlarmNames: Sequence[str] | None = None,
+        AlarmNamePrefix: str | None = None,
+        PaginationConfig: Mapping[str, int] | None = None,
+    ) -> Iterator[dict[str, Any]]:
+        """Answer metric alarms first, at most MaxRecords a page; those that do not exist are left out."""
+        assert AlarmNames is None or AlarmNamePrefix is None
         assert set(AlarmTypes) <= {"MetricAlarm", "CompositeAlarm", "LogAlarm"}
         self.reads += 1
-        found = [
-            {"AlarmName": name, "StateValue": self.alarms[name].value}
-            for name in AlarmNames
-            if self.alarms.get(name, AlarmState.MISSING) is not AlarmState.MISSING
-        ]
-        yield {"MetricAlarms": found[:1], "CompositeAlarms": []}
-        yield {"MetricAlarms": [], "CompositeAlarms": found[1:]}
+        if AlarmNames is not None:
+            assert len(AlarmNames) <= 100
+            names = [name for name in AlarmNames if name in self.alarms]
+        else:
+            assert AlarmNamePrefix
+            names = [name for name in sorted(self.alarms) if name.startswith(AlarmNamePrefix)]
+        names = [name for name in names if self.alarms[name] is not AlarmState.MISSING]
+        size = (PaginationConfig or {}).get("PageSize", 50)
+        assert size <= 100
+        kinds = {"MetricAlarm": "MetricAlarms", "CompositeAlarm": "CompositeAlarms"}
+        for kind, answered in kinds.items():
+            found = [
+                self._alarm(name) for name in names if (name in self.composites) == (kind != "MetricAlarm")
+            ]
+            for start in range(0, len(found) if kind in AlarmTypes else 0, size):
+                empty: dict[str, Any] = {"MetricAlarms": [], "CompositeAlarms": []}
+                yield empty | {answered: found[start : start + size]}
+
+    def _alarm(self, name: str) -> dict[str, Any]:
+        """Return an alarm as DescribeAlarms does, with what `details` add or replace."""
+        alarm = {
+            "AlarmName": name,
+            "AlarmArn": f"arn:aws:cloudwatch:eu-central-1:111111111111:alarm:{name}",
+            "StateValue": self.alarms[name].value,
+            "StateReason": "Unchecked: Initial alarm creation",
+            "StateUpdatedTimestamp": datetime.fromtimestamp(0, UTC),
+        }
+        return alarm | self.details.get(name, {})
 
     def _data(self, **request: Any) -> Iterator[dict[str, Any]]:
         if self.failure is not None:

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, Final
 
-from sluicegate.gate.alarm_names import filled
+from sluicegate.aws.alarms import MAX_PAGES
+from sluicegate.gate.alarm_names import filled, is_pattern, matches, prefix
 from sluicegate.gate.codec import GateError, parse
 from sluicegate.gate.model import OWN_TARGET, Stage
 from sluicegate.gate.policy import Gate
@@ -115,13 +116,37 @@ def watched_alarms(aws: AwsCalls, gate: Gate) -> Iterator[Finding]:
     names = sorted(set(_alarm_names(gate)))[:_MAX_NAMES]
     if not names:
         return
-    missing = sorted(set(names) - set(alarms_by_name(aws, names)))
+    patterns = [name for name in names if is_pattern(name)]
+    exact = [name for name in names if not is_pattern(name)]
+    missing = sorted(set(exact) - set(alarms_by_name(aws, exact)))
+    missing += [pattern for pattern in patterns if not _matches_an_alarm(aws, pattern)]
     if missing:
         seen = f"{_some(missing)} not in {aws.region}: a deployment that watches it fails with alarm_missing"
         change = "Create the alarm, or correct its name in `watch`."
         yield Finding(WATCHED, CheckVerdict.WRONG, seen, change)
     else:
         yield Finding(WATCHED, CheckVerdict.OK, f"all {len(names)} that it watches are in {aws.region}")
+
+
+def _matches_an_alarm(aws: AwsCalls, pattern: str) -> bool:
+    """Whether there is an alarm for the pattern, among as many as a deployment reads."""
+    more: dict[str, str] = {}
+    for _ in range(MAX_PAGES):
+        answer = aws.call(
+            "cloudwatch",
+            "DescribeAlarms",
+            AlarmNamePrefix=prefix(pattern),
+            AlarmTypes=["MetricAlarm", "CompositeAlarm"],
+            MaxRecords=100,
+            **more,
+        )
+        alarms = (*answer.get("MetricAlarms", ()), *answer.get("CompositeAlarms", ()))
+        if any(matches(pattern, alarm["AlarmName"]) for alarm in alarms):
+            return True
+        if not (token := answer.get("NextToken")):
+            return False
+        more = {"NextToken": token}
+    return False
 
 
 def _alarm_names(gate: Gate) -> Iterator[str]:

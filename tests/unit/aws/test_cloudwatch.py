@@ -11,8 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sluicegate.aws.cloudwatch import CloudWatch
-from sluicegate.aws.metric_data import LookFailed
-from sluicegate.deployment.observations import AlarmState
 from sluicegate.deployment.strategy import MAX_BAKE, MAX_STEPS
 from sluicegate.rollout.analysis import BASELINE_LOOKBACK, VersionMetrics
 
@@ -127,35 +125,6 @@ def paginating(pages: list[dict[str, Any]]) -> Any:
     return Client()
 
 
-def alarm(name: str, state: str, **fields: str) -> dict[str, str]:
-    return {"AlarmName": name, "StateValue": state, **fields}
-
-
-def test_alarms_on_a_second_page_exist() -> None:
-    pages: list[dict[str, Any]] = [
-        {"MetricAlarms": [alarm("a", "OK")], "NextToken": "more"},
-        {"CompositeAlarms": [alarm("b", "ALARM", ActionsSuppressedBy="Alarm")]},
-    ]
-    assert CloudWatch(paginating(pages)).alarm_states(["a", "b"]) == (
-        ("a", AlarmState.OK),
-        ("b", AlarmState.ALARM),
-    )
-
-
-@pytest.mark.parametrize(
-    "read",
-    [
-        alarm("a", "INSUFFICIENT_DATA", EvaluationState="EVALUATION_ERROR"),
-        alarm("a", "OK", EvaluationState="EVALUATION_FAILURE"),
-        alarm("a", "NEW_STATE"),
-    ],
-)
-def test_an_alarm_that_cloudwatch_cannot_evaluate_is_not_taken_for_a_silent_one(read: dict[str, str]) -> None:
-    """MetricAlarm's EvaluationState (API reference, read on 2026-11-26)."""
-    with pytest.raises(LookFailed):
-        CloudWatch(paginating([{"MetricAlarms": [read]}])).alarm_states(["a"])
-
-
 @given(st.integers(0, MAX_STEPS * MAX_BAKE * 4))
 def test_the_period_is_one_that_cloudwatch_keeps(length: int) -> None:
     """Whole minutes, up to a day; whole hours for data older than 15 days (GetMetricData, Period)."""
@@ -177,24 +146,3 @@ def test_the_period_is_one_that_cloudwatch_keeps(length: int) -> None:
     assert period >= min(86_400, length)
     if length >= 15 * 86_400:
         assert period % 3_600 == 0
-
-
-def test_metric_and_composite_alarms_are_read_in_one_call_in_order(client: Any, stub: Stubber) -> None:
-    stub.add_response(
-        "describe_alarms",
-        {
-            "MetricAlarms": [{"AlarmName": "b", "StateValue": "OK"}],
-            "CompositeAlarms": [{"AlarmName": "a", "StateValue": "ALARM"}],
-        },
-        {"AlarmNames": ["a", "missing", "b"], "AlarmTypes": ["MetricAlarm", "CompositeAlarm"]},
-    )
-    assert CloudWatch(client).alarm_states(["a", "missing", "b"]) == (
-        ("a", AlarmState.ALARM),
-        ("missing", AlarmState.MISSING),
-        ("b", AlarmState.OK),
-    )
-
-
-def test_without_alarms_there_is_no_call(client: Any, stub: Stubber) -> None:
-    assert stub is not None
-    assert CloudWatch(client).alarm_states([]) == ()

@@ -259,3 +259,23 @@ def test_alarms_and_functions_of_targets_are_not_missed_here(account: AwsAccount
     elsewhere = gate_of(tmp_path, GATE.replace("stages: [dev, pay]", "stages: [pay]"))
     list(gate_checks.functions(account.calls(), elsewhere))
     assert {given["FunctionName"] for _, given in account.asked} == {"internal"}
+
+
+def test_a_pattern_of_alarms_exists_if_one_alarm_matches(account: AwsAccount, tmp_path: Path) -> None:
+    watch = "watch: {alarms: [orders-*, 'shop-*-slow']}"
+    gate = gate_of(tmp_path, GATE.replace("  dev: {}", f"  dev: {{{watch}}}"))
+    assert any(stage.rollout.watch for stage in gate.stages.values())
+    pages = {
+        ("orders-", None): {"MetricAlarms": [{"AlarmName": "orders-api-5xx"}]},
+        ("shop-", None): {"MetricAlarms": [{"AlarmName": "shop-5xx"}], "NextToken": "more"},
+        ("shop-", "more"): {"CompositeAlarms": [{"AlarmName": "shop-web-fast"}]},
+    }
+    account.answers["cloudwatch:DescribeAlarms"] = lambda given: pages[
+        given["AlarmNamePrefix"], given.get("NextToken")
+    ]
+    [found] = gate_checks.watched_alarms(account.calls(), gate)
+    assert found.verdict is CheckVerdict.WRONG
+    assert found.seen.startswith("shop-*-slow is not in")
+    pages["shop-", "more"] = {"CompositeAlarms": [{"AlarmName": "shop-web-slow"}]}
+    [found] = gate_checks.watched_alarms(account.calls(), gate)
+    assert found.verdict is CheckVerdict.OK

@@ -82,6 +82,17 @@ def test_another_alarm_another_target_and_who_has_not_begun_do_not_matter() -> N
     assert Engine(baking(Status.QUEUED)).alarm() == []
 
 
+@pytest.mark.parametrize(
+    ("name", "watches"),
+    [("orders-api-5xx", True), ("orders-api", False), ("xorders-api-5xx", False), ("orders-a", False)],
+)
+def test_a_pattern_stands_for_every_alarm_that_it_matches(name: str, watches: bool) -> None:
+    deployment = baking()
+    plan = replace(deployment.plan, watch=Watch(("orders-*-5xx", "orders-[a*]")))
+    woken = Engine(replace(deployment, plan=plan)).alarm(name)
+    assert woken == ([deployment.id] if watches else [])
+
+
 THERE = Target("222222222222", "eu-west-1")
 
 

@@ -5,13 +5,13 @@ versions behind an alias apart without any set-up (Lambda developer guide, "Type
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from sluicegate.aws.metric_data import LookFailed, read_metric_data
+from sluicegate.aws.alarms import read_alarms
+from sluicegate.aws.metric_data import read_metric_data
 from sluicegate.aws.version_metrics import SeriesRequest, VersionSeries, read_version_series
-from sluicegate.deployment.observations import AlarmState
+from sluicegate.deployment.observations import AlarmReading, AlarmState
 from sluicegate.rollout.analysis import VersionMetrics
-from sluicegate.text import clean
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudwatch import CloudWatchClient
@@ -38,18 +38,15 @@ class CloudWatch:
         self._client = client
 
     def alarm_states(self, names: Sequence[str]) -> tuple[tuple[str, AlarmState], ...]:
-        """Return the state of each metric or composite alarm, in the order of `names` (DescribeAlarms)."""
-        if not names:
-            return ()
-        pages = self._client.get_paginator("describe_alarms").paginate(
-            AlarmNames=list(names), AlarmTypes=["MetricAlarm", "CompositeAlarm"]
-        )
-        states = {
-            alarm["AlarmName"]: _alarm_state(alarm)
-            for page in pages
-            for alarm in (*page.get("MetricAlarms", ()), *page.get("CompositeAlarms", ()))
-        }
-        return tuple((name, states.get(name, AlarmState.MISSING)) for name in names)
+        """Return the state of each alarm, by name or pattern, in the order of `names`."""
+        return tuple((alarm.name, alarm.state) for alarm in self.alarm_readings(names))
+
+    def alarm_readings(self, names: Sequence[str]) -> tuple[AlarmReading, ...]:
+        """Return state, time, reason and link of each alarm, by name or pattern, in the order of `names`.
+
+        One DescribeAlarms call reads all names, and one more each pattern.
+        """
+        return read_alarms(self._client, names)
 
     def version_series(
         self,
@@ -95,20 +92,6 @@ class CloudWatch:
     ) -> VersionMetrics:
         values = read_metric_data(self._client, queries, since, until + _MINUTE)
         return _aggregate({name: list(found.values()) for name, found in values.items()})
-
-
-def _alarm_state(alarm: Mapping[str, Any]) -> AlarmState:
-    """Return the state. Raises LookFailed for an alarm that CloudWatch itself cannot evaluate.
-
-    Suppressed actions of a composite alarm change nothing: its state is what counts.
-    """
-    name, state = clean(alarm["AlarmName"]), str(alarm["StateValue"])
-    evaluation = str(alarm.get("EvaluationState", ""))
-    if evaluation in ("EVALUATION_ERROR", "EVALUATION_FAILURE") and state != AlarmState.ALARM:
-        raise LookFailed(evaluation, f"CloudWatch cannot evaluate alarm {name}: it would warn nobody")
-    if state not in (AlarmState.OK, AlarmState.ALARM, AlarmState.INSUFFICIENT_DATA):
-        raise LookFailed("Unreadable", f"alarm {name} is in a state that CloudWatch does not document")
-    return AlarmState(state)
 
 
 def _queries(function: str, alias: str, version: str, length: float) -> "Iterator[MetricDataQueryTypeDef]":

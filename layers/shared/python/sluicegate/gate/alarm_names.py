@@ -1,7 +1,13 @@
-"""Names of CloudWatch alarms in the gate file: with `{function}`, `{stage}` and `{alias}` to be filled in."""
+"""Names of CloudWatch alarms in the gate file, with placeholders to be filled in, and patterns of names.
+
+`{function}`, `{stage}` and `{alias}` are filled in. `*` makes a name a pattern, as everywhere in the gate
+file: any run of characters but `/`, `**` any run. It stands for all alarms that it matches at each look.
+"""
 
 import re
 from typing import Final
+
+from sluicegate.gate.patterns import Pattern, PatternError, compile
 
 MAX_ALARMS: Final = 10
 """Alarms of one watch: one DescribeAlarms call takes them all."""
@@ -22,7 +28,29 @@ def complaint(name: str) -> str | None:
         return f"is longer than {MAX_NAME} characters"
     if re.search(r"[{}]", _PLACEHOLDER.sub("", name)):
         return "has a brace that is not a placeholder: `{function}`, `{stage}` and `{alias}` are filled in"
+    if is_pattern(name):
+        if not prefix(name):
+            return "begins with `*`: CloudWatch finds alarms by the beginning of their names"
+        try:
+            compile(name)
+        except PatternError as error:
+            return str(error)
     return None
+
+
+def is_pattern(name: str) -> bool:
+    """Whether it stands for every alarm that it matches."""
+    return "*" in name
+
+
+def prefix(name: str) -> str:
+    """What the names of all alarms that match begin with."""
+    return name.partition("*")[0]
+
+
+def matches(name: str, alarm: str) -> bool:
+    """Whether a name or pattern, with its placeholders filled in, stands for this alarm."""
+    return Pattern(name, fold=False).matches(alarm)
 
 
 def filled(name: str, *, function: str, stage: str, alias: str) -> str:

@@ -12,6 +12,7 @@ from typing import Any, Final
 from sluicegate.aws.stepfunctions import TaskTokens
 from sluicegate.deployment.model import Deployment, Status
 from sluicegate.deployment.plan import Target
+from sluicegate.gate.alarm_names import matches
 from sluicegate.store.store import Store
 
 PATIENCE: Final = 10.0
@@ -90,5 +91,5 @@ def _watches(deployment: Deployment, alarm: str, target: Target) -> bool:
         _looks(deployment)
         and deployment.plan.target == target
         and watch is not None
-        and alarm in watch.alarms
+        and any(matches(name, alarm) for name in watch.alarms)
     )
