@@ -30,6 +30,7 @@ _GROUPS: Final = {
     },
     "Check": {
         "check": "Check a gate file and run its tests.",
+        "watch-plan": "Simulate what a stage's watch would see of a rollout.",
         "target": "Print the CloudFormation template of a target, or list them.",
         "doctor": "Find out why a job or a stack does not work, and how to fix it.",
         "mcp": "Serve tools to a coding assistant (Model Context Protocol).",
@@ -52,6 +53,7 @@ _SYNONYMS: Final = {
     **dict.fromkeys(("auth", "login", "id", "token"), "whoami"),
     **dict.fromkeys(("debug", "diagnose", "diag"), "doctor"),
     **dict.fromkeys(("trail", "cloudtrail", "evidence"), "audit"),
+    **dict.fromkeys(("plan", "simulate", "forecast", "power"), "watch-plan"),
     **dict.fromkeys(("targets", "template"), "target"),
 }
 """Words that other tools use for a command."""
@@ -66,7 +68,7 @@ class _LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:  # noqa: ARG002
         if name not in _COMMANDS:
             return None
-        command = import_module(f"sluicegate_cli.commands.{name}").command
+        command = import_module(f"sluicegate_cli.commands.{name.replace('-', '_')}").command
         assert isinstance(command, click.Command)  # noqa: S101 (each command's module has one)
         return command
 

@@ -1,0 +1,271 @@
+"""`sluicegate watch-plan`: what a stage's watch would see of a rollout, before there is one."""
+
+import re
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from sluicegate.deployment.durations import duration
+from sluicegate.deployment.plan import Metric, TrafficStep, Watch
+from sluicegate.gate.policy import Gate
+from sluicegate_cli.durations import format_duration
+from sluicegate_cli.exit_codes import ExitCode
+from sluicegate_cli.layout import Column
+from sluicegate_cli.planning.forecast import ENOUGH, Caught, Forecast, Question, forecast
+from sluicegate_cli.planning.traffic import TrafficKind
+from sluicegate_cli.screen import Screen
+from sluicegate_gatefile.compile import check
+from sluicegate_gatefile.diagnostics import did_you_mean, listed
+
+MAX_REQUESTS: Final = 10_000_000
+"""Requests a minute: Lambda runs a hundred thousand at a time at most."""
+
+_NUMBER: Final = r"([0-9]{1,12}(?:\.[0-9]{1,6})?)"
+_PER: Final = {
+    "s": 60.0,
+    "sec": 60.0,
+    "second": 60.0,
+    "h": 1 / 60,
+    "hour": 1 / 60,
+    "d": 1 / 1440,
+    "day": 1 / 1440,
+}
+
+
+class RequestsParam(click.ParamType):
+    """Requests a minute, as `200/min`."""
+
+    name = "N/min"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        if isinstance(value, float):
+            return value
+        found = re.fullmatch(rf"{_NUMBER} ?(?:/ ?([a-z]+))?", value, re.ASCII)
+        if found is None:
+            self.fail(f"{value!r}: requests are given as 200/min", param, ctx)
+        number, unit = float(found[1]), found[2]
+        if unit is None:
+            self.fail(f"{value!r}: in which time? For {value} a minute, write {value}/min", param, ctx)
+        if unit in _PER:
+            per_minute = f"{number * _PER[unit]:.6g}"
+            self.fail(f"{value!r}: requests are given by the minute; write {per_minute}/min", param, ctx)
+        if unit not in ("min", "minute", "m"):
+            self.fail(f"{value!r}: requests are given as 200/min", param, ctx)
+        if not 0 < number <= MAX_REQUESTS:
+            self.fail(f"{value!r}: must be above 0, and at most {MAX_REQUESTS}/min", param, ctx)
+        return number
+
+
+class PercentParam(click.ParamType):
+    """The old version's error rate, as `0.5%`; the value is a fraction."""
+
+    name = "P%"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        if isinstance(value, float):
+            return value
+        found = re.fullmatch(rf"{_NUMBER} ?(%?)", value, re.ASCII)
+        if found is None:
+            self.fail(f"{value!r}: an error rate is given in percent, as 0.5%", param, ctx)
+        if not found[2]:
+            ways = f"write {value}%, or {float(found[1]) * 100:.6g}% if it is a fraction"
+            self.fail(f"{value!r}: an error rate is given in percent: {ways}", param, ctx)
+        if not 0 < float(found[1]) < 100:
+            self.fail(
+                f"{value!r}: must be above 0% and below 100%. For a function that never fails, give the rate"
+                " that you would not notice, such as 0.01%",
+                param,
+                ctx,
+            )
+        return float(found[1]) / 100
+
+
+@click.command("watch-plan")
+@click.argument("function")
+@click.argument("stage")
+@click.option("--requests", type=RequestsParam(), required=True, help="The alias' requests, such as 200/min.")
+@click.option(
+    "--errors", type=PercentParam(), required=True, help="The old version's error rate, such as 0.5%."
+)
+@click.option(
+    "--gate",
+    "--gate-file",
+    "file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default="sluicegate.yaml",
+    show_default=True,
+    help="The gate file.",
+)
+@click.option(
+    "--traffic",
+    "kind",
+    type=click.Choice([kind.value for kind in TrafficKind]),
+    default=TrafficKind.INDEPENDENT.value,
+    show_default=True,
+    help="How errors come about: each by itself, in outages of both versions, in bursts of one.",
+)
+@click.option(
+    "--runs",
+    type=click.IntRange(20, 1_000_000),
+    default=200,
+    show_default=True,
+    help="Rollouts to simulate for each number. More take longer, and leave less to chance.",
+)
+@click.option("--allow-loopback", is_flag=True, help="Allow http issuers on this machine, as on the stand.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document to stdout.")
+@click.pass_context
+def command(
+    ctx: click.Context,
+    function: str,
+    stage: str,
+    requests: float,
+    errors: float,
+    file: Path,
+    kind: str,
+    runs: int,
+    allow_loopback: bool,
+    as_json: bool,
+) -> None:
+    """Say what the watch of FUNCTION in STAGE would see of a rollout with this traffic.
+
+    It runs the deployer's own analysis on simulated rollouts, and needs no API. The same question has the
+    same answer. Exit codes: 0, or 2 if the gate file has an error, or compares nothing there.
+
+    \b
+      sluicegate watch-plan orders-api prod --requests 200/min --errors 0.5%
+      sluicegate watch-plan orders-api prod --requests 200/min --errors 0.5% --traffic bursts --json
+    """
+    screen = Screen(as_json=as_json)
+    gate = _gate(ctx, file, allow_loopback)
+    steps, watch = _compared(gate, file, function, stage)
+    found = forecast(Question(steps, watch, requests, errors, TrafficKind(kind)), runs)
+    screen.document(
+        {"function": function, "stage": stage, "requests": requests, "errors": errors, "traffic": kind}
+        | document(found)
+    )
+    if not as_json:
+        screen.line(
+            f"{function} in {stage}: {requests:g} requests a minute, {_percent(errors)} of them fail"
+            f" ({kind}); {runs} simulated rollouts for each line"
+        )
+        show(screen, found)
+
+
+def _gate(ctx: click.Context, file: Path, allow_loopback: bool) -> Gate:
+    if not file.exists():
+        raise click.UsageError(f"there is no gate file {file}: name it with --gate")
+    report = check(file, allow_loopback=allow_loopback)
+    if report.gate is None:
+        for found in report.diagnostics:
+            if found.severity == "error":
+                click.echo(found, err=True)
+        ctx.exit(ExitCode.USAGE)
+    return report.gate
+
+
+def _compared(gate: Gate, file: Path, function: str, stage: str) -> tuple[tuple[TrafficStep, ...], Watch]:
+    """Return steps and watch of the function in the stage. Raises UsageError if nothing is compared there."""
+    if stage not in gate.stages:
+        hint = did_you_mean(stage, tuple(gate.stages)) or f": it has {listed(gate.stages)}"
+        raise click.UsageError(f"{file} has no stage {stage!r}{hint}")
+    placement = gate.place(function, stage)
+    if placement is None:
+        raise click.UsageError(
+            f"{file} does not deploy a function {function!r}: `functions` has"
+            f" {listed([entry.pattern.text for entry in gate.functions])}"
+        )
+    where = f"{function} in {stage}"
+    if placement.watch is None:
+        raise click.UsageError(f"nothing is watched while {where} is deployed: `watch` is missing there")
+    if not any(limit.metric is Metric.ERRORS for limit in placement.watch.limits):
+        raise click.UsageError(
+            f"errors of {where} are compared with nothing: `watch.errors` is missing, for example"
+            " `errors: {max_ratio: 2}`"
+        )
+    if not any(step.bake and step.percent < 100 for step in placement.steps):
+        raise click.UsageError(
+            f"there is no comparison: no step of {where} leaves the old version a share of the traffic while"
+            " it bakes. Use a canary, for example `strategy: {type: canary, percent: 10, bake: 30m}`"
+        )
+    return placement.steps, placement.watch
+
+
+def document(found: Forecast) -> dict[str, Any]:
+    """Return a forecast as `--json` prints it. Probabilities are from 0 to 1."""
+    return {
+        "runs": found.runs,
+        "rolled_back_if_equal": found.equal.share.value,
+        "caught": {str(ratio): caught.share.value for ratio, caught in found.caught.items()},
+        "steps": [
+            {"percent": step.percent, "bake": step.bake, "requests": step.new, "old_requests": step.old}
+            for step in found.steps
+        ],
+        "intervals": {
+            "rolled_back_if_equal": _limits(found.equal),
+            "caught": {str(ratio): _limits(caught) for ratio, caught in found.caught.items()},
+        },
+        "median_seconds": {str(ratio): caught.after for ratio, caught in found.caught.items()},
+        "enough": {
+            "probability": ENOUGH,
+            "bakes": {
+                str(ratio): None if steps is None else [step.bake for step in steps]
+                for ratio, steps in found.enough.items()
+            },
+        },
+    }
+
+
+def _limits(caught: Caught) -> list[float]:
+    return [round(caught.share.low, 5), round(caught.share.high, 5)]
+
+
+def show(screen: Screen, found: Forecast) -> None:
+    """Print a forecast as two tables: what each step gets, and how often which version goes back."""
+    screen.line("")
+    screen.table(
+        ["step", "bake", "requests", "of the old version"],
+        [
+            (
+                f"{step.percent}%",
+                duration(step.bake) if step.bake else "",
+                f"{step.new:,}" if step.bake else "",
+                f"{step.old:,}" if step.bake else "",
+            )
+            for step in found.steps
+        ],
+    )
+    screen.line("")
+    enough = f"bake for {ENOUGH:.0%}"
+    screen.table(
+        ["a version that", "goes back", "interval", "after", Column(enough, drop=1, least=12, wrap=True)],
+        [
+            ("is as good", *_caught(found.equal), ""),
+            *(
+                (f"fails {ratio} times as often", *_caught(caught), _bakes(found, ratio))
+                for ratio, caught in found.caught.items()
+            ),
+        ],
+    )
+
+
+def _caught(caught: Caught) -> tuple[str, str, str]:
+    share = caught.share
+    after = "" if caught.after is None else format_duration(caught.after)
+    return _percent(share.value), f"{_percent(share.low)} to {_percent(share.high)}", after
+
+
+def _bakes(found: Forecast, ratio: int) -> str:
+    """Return the bakes that would be enough; of several steps with equal bakes, the bake once."""
+    steps = found.enough[ratio]
+    if steps is None:
+        return "none"
+    bakes = [step.bake for step in steps if step.bake]
+    if len(set(bakes)) == 1:
+        return format_duration(bakes[0]) + (" each" if len(bakes) > 1 else "")
+    return ", ".join(map(format_duration, bakes))
+
+
+def _percent(share: float) -> str:
+    """Return a share in percent with two digits, as 0.55%, 5.5% and 55%."""
+    return f"{100 * share:.2g}%" if share < 0.995 else f"{100 * share:.0f}%"
