@@ -342,13 +342,68 @@ def test_a_version_that_was_moved_to_by_hand_is_what_the_next_rollback_restores(
     assert at.finish(at.rollback()).version == "3"
 
 
-def test_an_alias_with_weights_is_gone_back_to_its_larger_share_first(adopted: GatewaySimulation) -> None:
+def test_an_alias_with_weights_served_its_larger_share(adopted: GatewaySimulation) -> None:
     canary = publish(adopted, b"their canary")
     adopted.model.set_alias("orders", "prod", "1", {canary: 0.1})
     released = adopted.release(artifact(adopted, b"ours"))
     assert [(one.version, one.share) for one in released.found] == [("1", 0.9), (canary, 0.1)]
+    refused(422, "unprocessable", adopted.rollback, version=canary)
     assert adopted.finish(adopted.rollback()).version == "1"
-    assert adopted.finish(adopted.rollback(version=canary)).status is Status.SUCCEEDED
+    refused(422, "unprocessable", adopted.rollback)
+
+
+def test_weights_of_one_half_each_count_both(adopted: GatewaySimulation) -> None:
+    other = publish(adopted, b"their other half")
+    adopted.model.set_alias("orders", "prod", "1", {other: 0.5})
+    adopted.release(artifact(adopted, b"ours"))
+    assert adopted.finish(adopted.rollback(version=other)).status is Status.SUCCEEDED
+
+
+def test_a_canary_of_somebody_else_cannot_be_named_while_it_is_replaced(adopted: GatewaySimulation) -> None:
+    canary = publish(adopted, b"their canary")
+    adopted.model.set_alias("orders", "prod", "1", {canary: 0.1})
+    adopted.gate = gate_of({"prod": Rollout(steps=(TrafficStep(100, 300),))})
+    adopted.run_until(adopted.deploy(artifact(adopted, b"ours")), "baking")
+    refused(422, "unprocessable", adopted.rollback, version=canary)
+    assert adopted.finish(adopted.rollback(version="1")).status is Status.SUCCEEDED
+
+
+def test_weights_by_hand_take_no_version_from_those_that_served(at: GatewaySimulation) -> None:
+    """Neither one that succeeded nor one that somebody had moved the alias to."""
+    other = publish(at, b"hotfix by hand")
+    at.model.set_alias("orders", "prod", other)
+    at.release(artifact(at, b"five"))
+    at.model.set_alias("orders", "prod", "5", {other: 0.1})
+    at.release(artifact(at, b"six"))
+    at.model.set_alias("orders", "prod", "6", {"2": 0.1})
+    at.release(artifact(at, b"seven"))
+    assert at.finish(at.rollback(version=other)).status is Status.SUCCEEDED
+    assert at.finish(at.rollback(version="2")).status is Status.SUCCEEDED
+
+
+def test_what_a_person_rejected_is_no_way_back_although_its_removal_failed(at: GatewaySimulation) -> None:
+    at.gate = gate_of({"prod": Rollout(steps=(TrafficStep(10, 300), TrafficStep(100, 0)))})
+    baking = at.run_until(at.deploy(artifact(at, b"bad")), "baking")
+
+    def deny(name: str) -> None:
+        if name == "UpdateAlias":
+            raise error("AccessDeniedException", 403, "not authorized to perform: lambda:UpdateAlias")
+
+    at.model.before = deny
+    at.decide("abort", baking, at.job())
+    ended = at.finish(baking)
+    assert (ended.outcome, ended.current and ended.current.weights) == (
+        AliasOutcome.NOT_RESTORED,
+        {"4": 0.1},
+    )
+    at.model.before = lambda _: None
+    refused(422, "unprocessable", at.rollback, version="4")
+    at.gate = gate_of({"prod": Rollout(steps=ALL_AT_ONCE)})
+    released = at.release(artifact(at, b"good"))
+    assert [(one.version, one.share) for one in released.found] == [("3", 0.9), ("4", 0.1)]
+    refused(422, "unprocessable", at.rollback, version="4")
+    assert at.finish(at.rollback()).version == "3"
+    assert at.finish(at.rollback()).version == "2"
 
 
 def test_latest_is_never_gone_back_to(adopted: GatewaySimulation) -> None:

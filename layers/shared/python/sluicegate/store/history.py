@@ -2,8 +2,15 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from sluicegate.deployment.model import Origin
+
+SERVED_SHARE: Final = 0.5
+"""A version that somebody else put there counts as served from this share of the traffic on (0 to 1).
+
+Less is a canary's: of somebody's weights, or of a restoration that failed. A person may have rejected it.
+"""
 
 
 @dataclass(frozen=True)
@@ -45,7 +52,8 @@ class GoneVersion:
 class PastVersion:
     """A version that an alias has served, at last since or until `deployment`.
 
-    `found` if somebody else had put it there that time; `gone_since` if it no longer exists.
+    Or one that had only a `minor` share there, and never succeeded: no rollback goes to it. `found` if
+    somebody else had put it there that time; `gone_since` if it no longer exists.
     """
 
     version: str
@@ -53,6 +61,7 @@ class PastVersion:
     deployment: str
     withdrawn: bool
     found: bool
+    minor: bool = False
     gone_since: str | None = None
     built: Origin | None = None
 
@@ -94,6 +103,7 @@ def _merged(
         deployment=last.deployment,
         withdrawn=withdrawn,
         found=last is displaced,
+        minor=served is None and displaced is not None and displaced.share < SERVED_SHARE,
         gone_since=missing.get((last.version, last.sha256)),
         built=served.built if served and served.sha256 == last.sha256 else None,
     )

@@ -28,10 +28,11 @@ MAX_SENDS: Final = 6
 
 @dataclass(frozen=True)
 class Condition:
-    """A condition expression and its values."""
+    """A condition expression, its values, and the attributes behind its `#names`."""
 
     expression: str
     values: Mapping[str, Any] = field(default_factory=dict)
+    names: Mapping[str, str] = field(default_factory=dict)
 
 
 ABSENT: Final = Condition("attribute_not_exists(pk)")
@@ -207,6 +208,8 @@ class Table:
         values = {**(values or {}), **(condition.values if condition else {})}
         if condition is not None:
             arguments["ConditionExpression"] = condition.expression
+            if condition.names:
+                arguments.setdefault("ExpressionAttributeNames", {}).update(condition.names)
         if values:
             arguments["ExpressionAttributeValues"] = marshal(values)
         return {"TableName": self._name, **arguments}

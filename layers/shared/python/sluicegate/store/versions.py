@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Final
 
 from sluicegate.deployment.model import Deployment, FoundVersion, Origin, Requester, UnusableVersion
 from sluicegate.deployment.plan import Target
@@ -11,6 +11,7 @@ from sluicegate.store import keys
 from sluicegate.store.codec import Item, read
 from sluicegate.store.errors import Outdated, ServingChanged
 from sluicegate.store.history import (
+    SERVED_SHARE,
     DisplacedVersion,
     GoneVersion,
     PastVersion,
@@ -19,6 +20,10 @@ from sluicegate.store.history import (
 )
 from sluicegate.store.keys import Key
 from sluicegate.store.table import PRESENT, Condition, Resolution, Table, Transaction
+
+_NO_MAJOR_SHARE: Final = Condition(
+    "attribute_not_exists(pk) OR #share < :served", {":served": SERVED_SHARE}, {"#share": "share"}
+)
 
 
 @dataclass(frozen=True)
@@ -202,11 +207,15 @@ class Versions:
             self._note_pipeline(tx, deployment)
 
     def _add_displaced(self, tx: Transaction, deployment: Deployment, found: FoundVersion) -> None:
-        """Note what somebody else had put there."""
+        """Note what somebody else had put there. A minor share replaces no note of a major one."""
         key = keys.found(deployment.plan.target, deployment.function, deployment.plan.alias, found.version)
         withdrawn = deployment.action == "rollback"
         displaced = DisplacedVersion(found.version, found.sha256, deployment.id, withdrawn, found.share)
-        tx.put({**key, **asdict(displaced)})
+        item = {**key, **asdict(displaced)}
+        if found.share < SERVED_SHARE:
+            tx.put(item, _NO_MAJOR_SHARE, on_conflict=Resolution.DROP)
+        else:
+            tx.put(item)
 
     def _withdraw(self, tx: Transaction, deployment: Deployment) -> None:
         """Mark what a rollback left: what the alias served, and what the record says that it served."""

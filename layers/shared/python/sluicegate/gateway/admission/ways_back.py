@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from sluicegate.deployment.model import Deployment, EarlierVersion, Status
-from sluicegate.store.history import PastVersion
+from sluicegate.store.history import SERVED_SHARE, PastVersion
 from sluicegate.store.versions import Serving
 
 MAX_FALLBACKS: Final = 10
@@ -34,7 +34,7 @@ def way_back(past: list[PastVersion], serving: Serving | None, holder: Deploymen
     notes: list[str] = []
     ways = list(first)
     for one in past:
-        if one.version in left or any(one.version == way.version for way in ways):
+        if one.minor or one.version in left or any(one.version == way.version for way in ways):
             continue
         if one.gone_since is None and not one.withdrawn:
             ways.append(_earlier(one))
@@ -53,12 +53,11 @@ def named_version(
     version: str, past: Iterable[PastVersion], holder: Deployment | None
 ) -> PastVersion | EarlierVersion | None:
     """Return the version of that number, if the alias has served it."""
-    found = next((one for one in past if one.version == version), None)
+    found = next((one for one in past if one.version == version and not one.minor), None)
     if found is not None or holder is None or holder.status.final:
         return found
-    return next(
-        (EarlierVersion(one.version, one.sha256) for one in holder.found if one.version == version), None
-    )
+    mine = [one for one in holder.found if one.version == version and one.share >= SERVED_SHARE]
+    return EarlierVersion(mine[0].version, mine[0].sha256) if mine else None
 
 
 def _served_without(
