@@ -598,6 +598,36 @@ def test_both_names_of_the_token_s_variable_are_read(
     assert {asked.headers["authorization"] for asked in server.asked} == {f"Bearer {TOKEN}"}
 
 
+@pytest.mark.parametrize(
+    ("file", "given", "earlier", "wins"),
+    [
+        ("of-a-file", "of-the-job", "of-earlier", "of-a-file"),
+        (None, "of-the-job", "of-earlier", "of-the-job"),
+        (None, "", "of-earlier", "of-earlier"),
+    ],
+)
+def test_the_token_comes_from_a_file_then_its_variable_then_the_earlier_name(
+    run: Run,
+    server: Server,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    file: str | None,
+    given: str,
+    earlier: str,
+    wins: str,
+) -> None:
+    server.on("GET", f"/deployments/{ID}", shown(succeeded()))
+    monkeypatch.setenv("SLUICEGATE_ID_TOKEN", given)
+    monkeypatch.setenv("SLUICEGATE_TOKEN", earlier)
+    if file:
+        (tmp_path / "token").write_text(file)
+
+    assert run("status", ID, *(["--token-file", str(tmp_path / "token")] if file else [])).code == 0
+
+    [asked] = server.asked
+    assert asked.headers["authorization"] == f"Bearer {wins}"
+
+
 USAGE: list[tuple[dict[str, str], tuple[str, ...], str]] = [
     ({}, ("--auth", "iam", "--region", REGION), "no AWS credentials"),
     ({"AWS_ACCESS_KEY_ID": KEY}, ("--auth", "iam", "--region", REGION), "incomplete"),
