@@ -75,6 +75,9 @@ def events(stacks: Iterable[TargetStack]) -> Policy:
                         "events:source": "aws.cloudwatch",
                         "events:detail-type": "CloudWatch Alarm State Change",
                     },
+                    # A key that is not there meets ForAllValues (IAM user guide, "Set operators for
+                    # multivalued context keys"; November 2026).
+                    "Null": {"events:source": "false", "events:detail-type": "false"},
                 },
             }
         )

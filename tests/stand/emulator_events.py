@@ -73,7 +73,7 @@ def send_to_other_buses(pinned: Pinned) -> None:
         if (spec.account_id, spec.region) == (responses.get_account_id(), responses.get_region()):
             dispatch(spec, event, rule, event_path, target_input_payload)
             return
-        if why := refusal(str(spec), _TARGET.get().get("RoleArn")):
+        if why := refusal(str(spec), _TARGET.get().get("RoleArn"), event):
             logger.warning("not delivered to %s: %s", spec, why)
             return
         passed = {**event, "EventBusName": spec.resource.split("/", 1)[1]}
@@ -85,8 +85,8 @@ def send_to_other_buses(pinned: Pinned) -> None:
     events._invoke_target, events._dispatch_to_event_bus = invoke_target, dispatch_to_event_bus
 
 
-def refusal(bus: str, role_arn: str | None) -> str | None:
-    """Why a rule's role may not put events on another account's or region's bus; None if it may."""
+def refusal(bus: str, role_arn: str | None, event: Any) -> str | None:
+    """Why a rule's role may not put an event on another account's or region's bus; None if it may."""
     events: Any = import_module("ministack.services.eventbridge")
     evaluator: Any = import_module("ministack.core.iam_evaluator")
     responses: Any = import_module("ministack.core.responses")
@@ -96,6 +96,10 @@ def refusal(bus: str, role_arn: str | None) -> str | None:
     session = f"arn:aws:sts::{account}:assumed-role/{name}/events"
     owner, region, resource = bus.split(":")[4], bus.split(":")[3], bus.split(":", 5)[5]
     context = evaluator.EvalContext(session, "AssumedRole", account, "events:PutEvents", bus, region)
+    context.service_context = {
+        "events:source": [event["Source"]],
+        "events:detail-type": [event["DetailType"]],
+    }
     if evaluator.evaluate(context, evaluator._gather_role_policies(name, account)).decision != "Allow":
         return f"{role_arn} has no permission for events:PutEvents"
     if owner == account:

@@ -76,6 +76,8 @@ def test_the_bus_takes_alarms_of_the_targets_roles_for_them(stacks: dict[str, Ta
         assert not sends(stacks, own, "333333333333")  # nobody's account
         assert not sends(stacks, own, stack.account, source="sluicegate")  # as a deployment's change
         assert not sends(stacks, own, stack.account, detail_type="Sluicegate Deployment")
+        assert not sends(stacks, own, stack.account, source=None)  # a key that AWS might leave out
+        assert not sends(stacks, own, stack.account, detail_type=None)
     assert not sends(stacks, "sluicegate-target-eu-central-1")
     assert not sends(stacks, "admin")
     # The role of one target, under its name, in another target's account.
