@@ -196,9 +196,11 @@ def new_deployment(now: float, sha256: str, function: str = "orders", alias: str
 @cache
 def dynamodb() -> Any:
     """One client for all simulations: making one takes longer than most tests."""
-    return boto3.client(
+    client = boto3.client(
         "dynamodb", region_name=OWN.region, aws_access_key_id="test", aws_secret_access_key="test"
     )
+    quicker_moto.connect(client)
+    return client
 
 
 @contextmanager
