@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sluicegate.deployment.plan import TrafficStep
-from sluicegate.rollout.analysis import MAX_OBSERVATIONS, MIN_INTERVAL
+from sluicegate.rollout.budget import MAX_LOOKS, MIN_INTERVAL
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Look:
     last: bool
 
 
-def looks(steps: Sequence[TrafficStep], most: int = MAX_OBSERVATIONS) -> tuple[Look, ...]:
+def looks(steps: Sequence[TrafficStep], most: int = MAX_LOOKS) -> tuple[Look, ...]:
     """Return the looks of a rollout, with at most so many in each bake."""
     found, began = [], 0
     for number, step in enumerate(steps):

@@ -5,9 +5,10 @@ from sluicegate.deployer.lookups import read_alias
 from sluicegate.deployer.target import TargetAccess
 from sluicegate.deployment.durations import seconds
 from sluicegate.deployment.model import Deployment
+from sluicegate.deployment.plan import Metric
 from sluicegate.rollout.actions import Observe
-from sluicegate.rollout.analysis import BASELINE_LOOKBACK, Observation
 from sluicegate.rollout.outcomes import AliasMoved, Observed, Outcome
+from sluicegate.rollout.readings import Readings
 
 
 def observe(deployment: Deployment, target: TargetAccess, action: Observe, now: float) -> Outcome:
@@ -23,22 +24,24 @@ def observe(deployment: Deployment, target: TargetAccess, action: Observe, now: 
     if alias is None or alias.state != action.desired:
         return AliasMoved(alias.state if alias else None)
     if plan.watch is None or target.cloudwatch is None:
-        return Observed(Observation())
+        return Observed(Readings())
     alarms = target.alarm_states(plan.watch)
     if not plan.watch.limits:
-        return Observed(Observation(alarms))
+        return Observed(Readings(alarms))
     start = seconds(action.since)
-    since = {action.version: start}
-    if action.baseline:
-        since[action.baseline] = start - BASELINE_LOOKBACK
-    # Each turn may have another clock, and CloudWatch refuses a time that ends before it begins.
-    now = max(now, start, seconds(action.step_since or action.since))
-    metrics = target.cloudwatch.version_metrics(deployment.function, plan.alias, since, now)
-    baseline = None
-    if action.baseline and action.baseline != action.version:
-        baseline = metrics[action.baseline]
-    step = None
-    if action.step_since is not None and any(limit.most is not None for limit in plan.watch.limits):
-        since = {action.version: seconds(action.step_since)}
-        step = target.cloudwatch.version_metrics(deployment.function, plan.alias, since, now)[action.version]
-    return Observed(Observation(alarms, metrics[action.version], baseline, step))
+    durations = [limit for limit in plan.watch.limits if limit.metric is Metric.DURATION_P95]
+    earlier = deployment.observations[-1].tau if deployment.observations else None
+    found = target.cloudwatch.version_series(
+        deployment.function,
+        plan.alias,
+        action.version,
+        action.baseline,
+        start,
+        # Each turn may have another clock, and CloudWatch refuses a time that ends before it begins.
+        max(now, start, seconds(action.step_since or action.since)),
+        tau=earlier,
+        over=next((float(limit.most) for limit in durations if limit.most is not None), None),
+        steps_since=seconds(action.step_since) if action.step_since is not None else None,
+        durations=bool(durations),
+    )
+    return Observed(Readings(alarms, found.series, found.step, p95=found.p95, tau=found.tau))

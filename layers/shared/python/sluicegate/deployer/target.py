@@ -16,7 +16,7 @@ from sluicegate.aws.lambda_ import FunctionApi
 from sluicegate.aws.s3 import Artifacts
 from sluicegate.deployer.sessions import SESSION_SECONDS, Purpose, request_session
 from sluicegate.deployment.model import Deployment
-from sluicegate.deployment.observations import AlarmState
+from sluicegate.deployment.observations import AlarmReading
 from sluicegate.deployment.plan import Plan, Target, Watch
 from sluicegate.deployment.target_names import bucket_name
 from sluicegate.settings import DeployerSettings
@@ -52,9 +52,9 @@ class TargetAccess:
     cloudwatch: CloudWatch | None
     bucket: Artifacts | None = None
 
-    def alarm_states(self, watch: Watch | None) -> tuple[tuple[str, AlarmState], ...]:
+    def alarm_states(self, watch: Watch | None) -> tuple[AlarmReading, ...]:
         """Return the state of each alarm of the watch."""
-        return self.cloudwatch.alarm_states(watch.alarms) if watch and self.cloudwatch else ()
+        return self.cloudwatch.alarm_readings(watch.alarms) if watch and self.cloudwatch else ()
 
 
 _SessionKey = tuple[str, Target, str | None, str | None]

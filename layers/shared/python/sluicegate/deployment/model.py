@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from sluicegate.deployment.durations import seconds, timestamp
 from sluicegate.deployment.fix_forward import FixForward
+from sluicegate.deployment.observations import Observation
 from sluicegate.deployment.plan import Plan
 from sluicegate.owner import Owner
 from sluicegate.text import clean
@@ -183,6 +184,7 @@ class Entry:
     """One line of the timeline. `seq` is the revision that the change made.
 
     `retry` says that it is only about a failed attempt, or one that worked again: there may be any number.
+    `progress` says that it is about a look at the version, and that the next look's takes its place.
     """
 
     seq: int
@@ -190,6 +192,7 @@ class Entry:
     status: Status
     message: str
     retry: bool = False
+    progress: bool = False
 
 
 MAX_MESSAGE: Final = 512
@@ -211,7 +214,8 @@ class Deployment:
     """One accepted request. Each change makes the next revision and one entry of the timeline.
 
     The last entry is always that of the current revision. Of entries about retries, some in the middle may be
-    missing (`MAX_RETRY_ENTRIES`).
+    missing (`MAX_RETRY_ENTRIES`), and of those about looks in a row, all but the last. `observations` are the
+    looks that found something new, `MAX_KEPT` at most.
 
     `original` is what the alias served before anything was moved, None where there was no alias; `current` is
     what it was last observed or made to serve, at Lambda's revision `alias_revision`. All three are set from
@@ -273,6 +277,7 @@ class Deployment:
     announced_pipeline: int = 0
     abort_proposed: AbortProposal | None = None
     fix_forward: FixForward | None = None
+    observations: tuple[Observation, ...] = ()
 
     @property
     def proven_pipeline(self) -> int:
@@ -330,11 +335,12 @@ class Deployment:
         status: Status | None = None,
         *,
         retry: bool = False,
+        progress: bool = False,
         **fields: Any,
     ) -> "Deployment":
         """Return the next revision, with its timeline entry. Raises ValueError if this one is final.
 
-        `retry` is that of the entry.
+        `retry` and `progress` are those of the entry.
         """
         if self.status.final:
             raise ValueError(f"deployment {self.id} is {self.status} and stays so")
@@ -345,13 +351,16 @@ class Deployment:
             fields = {"since": moment, **NOT_FAILING, **fields}
         if status.final:
             fields["finished_at"] = moment
-        entry = Entry(revision, moment, status, clean(message, MAX_MESSAGE), retry)
+        entry = Entry(revision, moment, status, clean(message, MAX_MESSAGE), retry, progress)
+        timeline = _with_room(self.timeline) if retry else self.timeline
+        if progress and timeline[-1].progress and timeline[-1].status is status:
+            timeline = timeline[:-1]
         return replace(
             self,
             revision=revision,
             status=status,
             updated_at=moment,
-            timeline=(*(_with_room(self.timeline) if retry else self.timeline), entry),
+            timeline=(*timeline, entry),
             **fields,
         )
 

@@ -74,7 +74,8 @@ class LimitFinding:
     `rule` is the limit's kind: max_ratio, max_percent, max_ms, max, min, gross or judge, with its `bound`.
     `new`, `old` and `ratio` are estimates, in percent, milliseconds or the metric's own unit. `p` is the
     probability of so many hits by chance, `room` what it must not exceed. `needed` is how many more requests
-    of the new version would settle it. One that only observes never rolls back.
+    of the new version would settle it. One that only observes never rolls back. `step`
+    says that only what came since the current share began was counted.
     """
 
     limit: str
@@ -84,6 +85,7 @@ class LimitFinding:
     bound: float | None = None
     observe: bool = False
     beyond_doubt: bool = False
+    step: bool = False
     tally: Tally | None = None
     new: Interval | None = None
     old: Interval | None = None

@@ -1,193 +1,347 @@
-"""Whether a version is good enough, from one observation of it during a bake: pure decisions.
+"""Whether a version is good enough, from one look at it while it has traffic: pure decisions.
 
-Percentages are of requests, durations are in milliseconds. A rate over too few requests says nothing: that
-is reported as missing data, not as a good rate.
+A verdict depends on the plan, on what the record keeps of earlier looks, and on what was just read.
 """
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
-from typing import Any, Final, assert_never
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
 
-from sluicegate.deployment.model import Reason
-from sluicegate.deployment.observations import AlarmState
-from sluicegate.deployment.plan import Limit, Metric, Watch
+from sluicegate.deployment.durations import timestamp
+from sluicegate.deployment.model import Deployment, Reason
+from sluicegate.deployment.observations import (
+    AlarmReading,
+    AlarmState,
+    Interval,
+    LimitFinding,
+    Observation,
+    Tally,
+    Verdict,
+)
+from sluicegate.deployment.plan import Better, CustomMetric, Limit, Metric, Watch
+from sluicegate.rollout import budget, comparison
+from sluicegate.rollout.finding_messages import described
+from sluicegate.rollout.readings import Readings, Series
+from sluicegate.rollout.value_findings import value_findings
 
-MAX_OBSERVATIONS: Final = 20
-"""Observations per bake, at most, however long the bake is: each costs a few calls to AWS."""
+_P95: Final = 0.05
+"""The part of the durations that is above the 95th percentile."""
 
-MIN_INTERVAL: Final = 5
-"""Seconds between two observations, at least."""
-
-BASELINE_LOOKBACK: Final = 3_600
-"""Seconds before traffic first reached the new version that count for the old version as well."""
-
-
-@dataclass(frozen=True)
-class VersionMetrics:
-    """Lambda's metrics of one version behind an alias.
-
-    `duration_p95` is of so many `durations`, in milliseconds, and None if nothing ran. Without a number of
-    their own, there is one duration for each invocation.
-    """
-
-    invocations: int = 0
-    errors: int = 0
-    throttles: int = 0
-    duration_p95: float | None = None
-    durations: int | None = None
-
-    def samples(self, metric: Metric) -> int:
-        """Return of how many requests a metric says something.
-
-        A throttled request is not an invocation, has no duration and cannot fail: only the rate of throttles
-        counts it (Lambda developer guide, "Types of metrics", read on 2026-11-26).
-        """
-        match metric:
-            case Metric.ERRORS:
-                return self.invocations
-            case Metric.THROTTLES:
-                return self.invocations + self.throttles
-            case Metric.DURATION_P95:
-                durations = self.invocations if self.durations is None else self.durations
-                return durations if self.duration_p95 is not None else 0
-            case _ as never:
-                assert_never(never)
+_STRETCH: Final = 2.0
+"""From how many times as many slow requests on it is no longer certain that the durations are alike."""
 
 
-@dataclass(frozen=True)
-class Observation:
-    """The state of every alarm in the watch, and the metrics of the new version and of its baseline.
-
-    `baseline` is None if there is no old version to compare with. `step` are the new version's metrics since
-    its present share began, None in the first step.
-    """
-
-    alarms: tuple[tuple[str, AlarmState], ...] = ()
-    new: VersionMetrics = VersionMetrics()
-    baseline: VersionMetrics | None = None
-    step: VersionMetrics | None = None
-
-
-def observation_interval(watch: Watch | None, bake: int, most: int = MAX_OBSERVATIONS) -> int:
-    """Return the seconds between two of at most `most` observations. Without a watch, one is at the end."""
+def observation_interval(watch: Watch | None, bake: int, most: int = budget.MAX_LOOKS) -> int:
+    """Return the seconds between two of at most `most` looks. Without a watch, one is at the end."""
     if watch is None:
         return max(bake, 1)
-    return max(MIN_INTERVAL, -(-bake // most))
+    return max(budget.MIN_INTERVAL, -(-bake // most))
 
 
-def find_alarm(alarms: Iterable[tuple[str, AlarmState]]) -> Reason | None:
+def find_alarm(alarms: Iterable[AlarmReading]) -> Reason | None:
     """Return the first alarm that stops a rollout: one that is firing, or one that could not fire."""
-    for name, state in alarms:
-        if state is AlarmState.MISSING:
-            message = f"alarm {name} does not exist or cannot be read: it would warn nobody"
-            return Reason("alarm_missing", message, {"alarm": name})
-        if state is AlarmState.ALARM:
-            return Reason("alarm", f"alarm {name} is firing", {"alarm": name})
+    for alarm in alarms:
+        data = {"alarm": alarm.name, "since": alarm.since, "reason": alarm.reason, "link": alarm.link}
+        data = {name: value for name, value in data.items() if value is not None}
+        if alarm.state is AlarmState.MISSING:
+            message = f"alarm {alarm.name} does not exist or cannot be read: it would warn nobody"
+            return Reason("alarm_missing", message, data)
+        if alarm.state is AlarmState.ALARM:
+            since = f" since {alarm.since}" if alarm.since else ""
+            why = f": {alarm.reason}" if alarm.reason else ""
+            return Reason("alarm", f"alarm {alarm.name} is firing{since}{why}", data)
     return None
+
+
+def judge(deployment: Deployment, watch: Watch, readings: Readings, now: float) -> Observation:
+    """Return the observation of one look, at `now` in epoch seconds."""
+    look = _Look(deployment, watch, readings, budget.spend(deployment, now))
+    findings = tuple(look.findings())
+    enforced = [finding for finding in findings if not finding.observe]
+    stops = not watch.observe and find_alarm(readings.alarms) is not None
+    if stops or any(finding.verdict is Verdict.BAD for finding in enforced):
+        verdict = Verdict.BAD
+    elif any(_is_unclear(finding) for finding in enforced):
+        verdict = Verdict.UNCLEAR
+    else:
+        verdict = Verdict.GOOD
+    return Observation(
+        timestamp(now), deployment.step, look.spend, verdict, findings, readings.alarms, readings.tau
+    )
 
 
 def find_breach(watch: Watch, observation: Observation) -> Reason | None:
-    """Return why the version is not good enough: the alarm, or the metric and the limit it breaks."""
-    if reason := find_alarm(observation.alarms):
+    """Return why the version does not stay: the alarm, or the limit that it breaks."""
+    if not watch.observe and (reason := find_alarm(observation.alarms)):
         return reason
-    for limit in watch.limits:
-        if observation.new.samples(limit.metric) >= limit.min_samples and (
-            reason := _exceeds(limit, observation.new, observation.baseline)
-        ):
-            return reason
-        # What fails only under more load must not disappear among the requests of a long, quiet step before.
-        if (
-            observation.step is not None
-            and observation.step.samples(limit.metric) >= limit.min_samples
-            and (reason := _exceeds(replace(limit, max_ratio=None), observation.step, None))
-        ):
-            return reason
+    for finding in observation.findings:
+        if finding.verdict is Verdict.BAD and not finding.observe:
+            return Reason("judge" if finding.rule == "judge" else "metric", finding.message, _data(finding))
     return None
 
 
-def find_missing_data(watch: Watch, observation: Observation) -> Reason | None:
-    """Return the first limit for which there were too few requests to judge.
-
-    For a `max_ratio` also the old version must have had enough. Where there is none, there never will be.
-    """
-    for limit in watch.limits:
-        versions = {"": observation.new}
-        if limit.max_ratio is not None and observation.baseline is not None:
-            versions["of the old version, "] = observation.baseline
-        for whose, metrics in versions.items():
-            samples, metric = metrics.samples(limit.metric), limit.metric.value
-            if samples < limit.min_samples:
-                message = (
-                    f"{metric}: {samples} requests, {whose}fewer than the {limit.min_samples} needed to judge"
-                )
-                data = {"metric": metric, "samples": samples, "min_samples": limit.min_samples}
-                return Reason("unclear", message, data)
+def find_unclear(observation: Observation) -> Reason | None:
+    """Return the first limit whose verdict is unclear, and what would settle it."""
+    for finding in observation.findings:
+        if _is_unclear(finding) and not finding.observe:
+            return Reason("unclear", finding.message, _data(finding))
     return None
+
+
+def is_beyond_doubt(observation: Observation) -> bool:
+    """Return whether the version is good, and more requests would not change that."""
+    enforced = [finding for finding in observation.findings if not finding.observe]
+    return bool(enforced) and all(
+        finding.step or (finding.verdict is Verdict.GOOD and finding.beyond_doubt) for finding in enforced
+    )
+
+
+def _is_unclear(finding: LimitFinding) -> bool:
+    """Return whether it leaves the verdict unclear. A part of the requests alone need not be enough."""
+    return finding.verdict is Verdict.UNCLEAR and not finding.step
+
+
+def _data(finding: LimitFinding) -> dict[str, Any]:
+    """Return the finding for programs, in a reason's data."""
+    tally, data = finding.tally, {"metric": finding.limit, "because": finding.rule, "limit": finding.bound}
+    found: dict[str, Any] = {
+        "value": finding.new and _rounded(finding.new.value),
+        "old": finding.old and _rounded(finding.old.value),
+        "ratio": finding.ratio and _rounded(finding.ratio.value),
+        "samples": tally and tally.n,
+        "needed": finding.needed,
+    }
+    return {name: value for name, value in (data | found).items() if value is not None}
+
+
+def _rounded(value: float) -> float:
+    return round(value, 3)
+
+
+@dataclass(frozen=True)
+class _Look:
+    """One look at all limits, with the looks before it."""
+
+    deployment: Deployment
+    watch: Watch
+    readings: Readings
+    spend: float
+
+    def findings(self) -> Iterator[LimitFinding]:
+        for limit in self.watch.limits:
+            yield from self._of_limit(limit)
+        for metric in self.watch.metrics:
+            if metric.share is None:
+                values = self.readings.values.get(metric.name)
+                yield from value_findings(metric, values, observe=self._observes(metric))
+            else:
+                yield from self._of_share(metric)
+        if self.watch.judge is not None and (answer := self.readings.judge) is not None:
+            message = f"judge {self.watch.judge.function}: {answer.verdict.value}: {answer.reason}"
+            yield LimitFinding(
+                "judge",
+                "judge",
+                answer.verdict,
+                message,
+                observe=self.watch.observe,
+                beyond_doubt=answer.verdict is Verdict.GOOD,
+            )
+
+    def _observes(self, limit: Limit | CustomMetric) -> bool:
+        return self.watch.observe or limit.observe
+
+    def _of_limit(self, limit: Limit) -> Iterator[LimitFinding]:
+        name, observe = limit.metric.value, self._observes(limit)
+        constant = "max_ms" if limit.metric is Metric.DURATION_P95 else "max_percent"
+        if limit.metric is not Metric.DURATION_P95:
+            rate = None if limit.most is None else limit.most / 100
+            series = self.readings.series.get(name, Series())
+            if gross := self._gross(name, series, limit.max_ratio, rate, 100, observe):
+                yield gross
+                return
+            if limit.max_ratio is not None:
+                yield self._compared(name, series, limit.max_ratio, limit.min_samples, 100, observe)
+            if rate is not None:
+                yield from self._constant(name, name, constant, limit.most, rate, limit.min_samples, observe)
+            return
+        if limit.max_ratio is not None:
+            yield self._compared_durations(limit, observe)
+        if limit.most is not None:
+            key = f"{name}/most"
+            yield from self._constant(name, key, constant, limit.most, _P95, limit.min_samples, observe)
+
+    def _of_share(self, metric: CustomMetric) -> Iterator[LimitFinding]:
+        """Judge a share. Where higher is better, what is missing to all counts."""
+        observe, name = self._observes(metric), metric.name
+        series = self.readings.series.get(name, Series())
+        if not any(minute.n for minute in series.minutes) and metric.missing is not Verdict.UNCLEAR:
+            message = f"{name}: no data, which counts as {metric.missing.value}"
+            yield LimitFinding(name, "missing", metric.missing, message, observe=observe)
+            return
+        higher = metric.better is Better.HIGHER
+        rate = None if metric.most is None else 1 - metric.most if higher else float(metric.most)
+        if gross := self._gross(name, series, metric.max_ratio, rate, 1, observe):
+            yield gross
+            return
+        if metric.max_ratio is not None:
+            yield self._compared(name, series, metric.max_ratio, metric.min_samples, 1, observe)
+        if rate is not None and 0 <= rate < 1:
+            rule = "min" if higher else "max"
+            yield from self._constant(name, name, rule, metric.most, rate, metric.min_samples, observe, 1)
+
+    def _gross(
+        self,
+        name: str,
+        series: Series,
+        max_ratio: float | None,
+        rate: float | None,
+        scale: int,
+        observe: bool,
+    ) -> LimitFinding | None:
+        """Return gross failure, if it breaks one of the limits there are."""
+        tally = comparison.tally(series)
+        hour = series.before[-(len(series.before) // 3) :] if series.before else ()
+        before = (sum(n for n, _ in hour), sum(x for _, x in hour))
+        alpha = budget.gross_alpha(self.watch, self.deployment.plan)
+        result = comparison.find_gross(tally, before, alpha=alpha)
+        if result is None or result.new is None:
+            return None
+        old = result.old.value if result.old is not None else 0.0
+        breaks_ratio = max_ratio is not None and result.new.value >= max_ratio * old
+        breaks_rate = rate is not None and result.new.value > rate
+        if not breaks_ratio and not breaks_rate:
+            return None
+        return _finding(name, "gross", None, result, tally, scale, observe)
+
+    def _path(
+        self, name: str, rule: str, now: Tally, *, step: bool = False
+    ) -> tuple[list[Tally], list[float]]:
+        """Return the tallies of the looks so far, as they were seen, and what could be spent by each."""
+        path, spends = [], []
+        for observation in self.deployment.observations:
+            if step and observation.step != self.deployment.step:
+                continue
+            for finding in observation.findings:
+                if (finding.limit, finding.rule, finding.step) == (name, rule, step) and finding.tally:
+                    path.append(finding.tally)
+                    spends.append(observation.spend)
+        return [*path, now], [*spends, self.spend]
+
+    def _compared(
+        self, name: str, series: Series, max_ratio: float, min_samples: int, scale: int, observe: bool
+    ) -> LimitFinding:
+        tally = comparison.tally(series)
+        path, spends = self._path(name, "max_ratio", tally)
+        alpha = budget.alphas(self.watch)[name]
+        result = comparison.compare(path, spends, alpha=alpha, max_ratio=max_ratio, min_samples=min_samples)
+        return _finding(name, "max_ratio", max_ratio, result, tally, scale, observe)
+
+    def _compared_durations(self, limit: Limit, observe: bool) -> LimitFinding:
+        """Compare how many durations are above the old version's percentile, and then the percentiles.
+
+        The first excludes chance, the second is the size that the limit is of.
+        """
+        name, ratio = limit.metric.value, float(limit.max_ratio or 1)
+        tally = comparison.tally(self.readings.series.get(name, Series()))
+        path, spends = self._path(name, "max_ratio", tally)
+        alpha = budget.alphas(self.watch)[name]
+        counted = comparison.compare(path, spends, alpha=alpha, max_ratio=1, min_samples=limit.min_samples)
+        new, old = self.readings.p95
+        verdict, beyond_doubt = Verdict.UNCLEAR, False
+        if new is not None and old is not None and tally.m and tally.n >= limit.min_samples:
+            if new <= ratio * old:
+                verdict = Verdict.GOOD
+                beyond_doubt = counted.ratio is not None and counted.ratio.high < _STRETCH
+            elif counted.verdict is Verdict.BAD:
+                verdict = Verdict.BAD
+        finding = LimitFinding(
+            name,
+            "max_ratio",
+            verdict,
+            "",
+            bound=ratio,
+            observe=observe,
+            beyond_doubt=beyond_doubt,
+            tally=tally,
+            p=counted.p,
+            room=counted.room,
+            new=_exactly(new),
+            old=_exactly(old),
+            ratio=_exactly(new / old if new is not None and old else None),
+        )
+        return described(finding)
+
+    def _constant(
+        self,
+        name: str,
+        key: str,
+        rule: str,
+        bound: float | None,
+        rate: float,
+        min_samples: int,
+        observe: bool,
+        scale: int = 100,
+    ) -> Iterator[LimitFinding]:
+        """Judge a constant limit: since the first traffic, and where the share has grown, since then.
+
+        What fails only under more load must not disappear among the requests of a long, quiet step before.
+        """
+        alpha = budget.constant_alpha(self.watch)
+        parts: Mapping[bool, Mapping[str, Series]] = {False: self.readings.series, True: self.readings.step}
+        for step, several in parts.items():
+            if step and key not in several:
+                continue
+            tally = comparison.tally(several.get(key, Series()))
+            path, spends = self._path(name, rule, tally, step=step)
+            result = comparison.against_constant(
+                path, spends, alpha=alpha, rate=rate, min_samples=min_samples
+            )
+            finding = _finding(name, rule, bound, result, tally, scale, observe, step=step)
+            yield finding
+
+
+def _finding(
+    name: str,
+    rule: str,
+    bound: float | None,
+    result: comparison.Result,
+    tally: Tally,
+    scale: int,
+    observe: bool,
+    *,
+    step: bool = False,
+) -> LimitFinding:
+    """Return a result as the record keeps it: rates times `scale`."""
+    finding = LimitFinding(
+        name,
+        rule,
+        result.verdict,
+        "",
+        bound=bound,
+        observe=observe,
+        beyond_doubt=result.verdict is Verdict.GOOD,
+        step=step,
+        tally=tally,
+        new=_scaled(result.new, scale),
+        old=_scaled(result.old, scale),
+        ratio=result.ratio,
+        p=result.p,
+        room=result.room,
+        needed=result.needed,
+    )
+    return described(finding)
+
+
+def _exactly(value: float | None) -> Interval | None:
+    return None if value is None else Interval(value, value, value)
+
+
+def _scaled(interval: Interval | None, scale: int) -> Interval | None:
+    if interval is None:
+        return None
+    return Interval(interval.value * scale, interval.low * scale, interval.high * scale)
 
 
 def summary(observation: Observation) -> str:
-    """Return one line for the timeline about a bake that passed."""
-    new = observation.new
-    if not new.invocations:
-        return f"no invocations, {new.throttles} throttled requests" if new.throttles else "no requests"
-    parts = [f"{new.invocations} requests", f"{100 * new.errors / new.invocations:.3g}% errors"]
-    if new.duration_p95 is not None:
-        parts.append(f"p95 {new.duration_p95:.3g} ms")
-    return ", ".join(parts)
-
-
-def _exceeds(limit: Limit, new: VersionMetrics, baseline: VersionMetrics | None) -> Reason | None:
-    value = _value(limit.metric, new)
-    if value is None:
-        return None
-    metric, unit, samples = limit.metric.value, _UNITS[limit.metric], new.samples(limit.metric)
-    for bound, source in _bounds(limit, baseline):
-        if value > bound:
-            message = f"{metric}: {value:.3g}{unit} of {samples} requests, above {bound:.3g}{unit} ({source})"
-            data: dict[str, Any] = {
-                "metric": metric,
-                "value": round(value, 3),
-                "limit": round(bound, 3),
-                "because": source,
-                "samples": samples,
-            }
-            return Reason("metric", message, data)
-    return None
-
-
-def _bounds(limit: Limit, baseline: VersionMetrics | None) -> Iterator[tuple[float, str]]:
-    """Yield each value that must not be exceeded, with the gate file's name for it.
-
-    A rate below one in min_samples cannot be distinguished from zero. So the old version's counts as at least
-    that, and as exactly that where there is nothing to compare with: a version that fails every request does
-    not pass for want of a comparison.
-    """
-    if limit.most is not None:
-        yield limit.most, "max_ms" if limit.metric is Metric.DURATION_P95 else "max_percent"
-    if limit.max_ratio is None:
-        return
-    before = _value(limit.metric, baseline) if baseline is not None else None
-    whose = "the old version's" if before is not None else "the lowest rate that can be measured,"
-    if limit.metric is not Metric.DURATION_P95:
-        before = max(before or 0.0, 100 / limit.min_samples)
-    if before is not None:
-        yield before * limit.max_ratio, f"max_ratio {limit.max_ratio:g} of {whose} {before:.3g}"
-
-
-_UNITS: Final = {Metric.ERRORS: "%", Metric.THROTTLES: "%", Metric.DURATION_P95: " ms"}
-
-
-def _value(metric: Metric, metrics: VersionMetrics) -> float | None:
-    """Return the metric in percent or milliseconds, or None if there was nothing to measure."""
-    samples = metrics.samples(metric)
-    if not samples:
-        return None
-    match metric:
-        case Metric.ERRORS:
-            return 100 * metrics.errors / samples
-        case Metric.THROTTLES:
-            return 100 * metrics.throttles / samples
-        case Metric.DURATION_P95:
-            return metrics.duration_p95
-        case _ as never:
-            assert_never(never)
+    """Return one line for the timeline: what each limit has come to."""
+    return "; ".join(finding.message for finding in observation.findings if not finding.step) or "no limits"

@@ -10,24 +10,28 @@ from typing import Any, Final
 from sluicegate.deployment.durations import duration, seconds, timestamp
 from sluicegate.deployment.fix_forward import FixForward, OverlookedAlarm
 from sluicegate.deployment.model import Deployment, Reason
-from sluicegate.deployment.observations import AlarmState
+from sluicegate.deployment.observations import AlarmReading, AlarmState
 from sluicegate.rollout.analysis import find_alarm
 from sluicegate.text import clean
 
 SILENT_SECONDS: Final = 600
 """Seconds after all traffic is on the fix within which the alarms that were overlooked must fall silent."""
 
-AlarmStates = Iterable[tuple[str, AlarmState]]
+AlarmStates = Iterable[AlarmReading]
 
 
 def find_missing_alarm(alarms: AlarmStates) -> Reason | None:
     """Return the first alarm that does not exist: nothing overlooks that."""
-    return find_alarm((name, state) for name, state in alarms if state is AlarmState.MISSING)
+    return find_alarm(alarm for alarm in alarms if alarm.state is AlarmState.MISSING)
 
 
 def find_firing(alarms: AlarmStates) -> tuple[OverlookedAlarm, ...]:
     """Return the alarms that are firing."""
-    return tuple(OverlookedAlarm(name) for name, state in alarms if state is AlarmState.ALARM)
+    return tuple(
+        OverlookedAlarm(alarm.name, alarm.since, alarm.reason, alarm.link)
+        for alarm in alarms
+        if alarm.state is AlarmState.ALARM
+    )
 
 
 def refusal(deployment: Deployment, firing: Sequence[OverlookedAlarm]) -> Reason:
@@ -66,7 +70,7 @@ def after_look(fix: FixForward, alarms: AlarmStates, now: float) -> FixForward:
 
     An alarm in state OK is silent. INSUFFICIENT_DATA proves less: it is silent when the time is over.
     """
-    states = dict(alarms)
+    states = {alarm.name: alarm.state for alarm in alarms}
     silent = {
         name
         for name in fix.ringing
@@ -80,13 +84,13 @@ def after_look(fix: FixForward, alarms: AlarmStates, now: float) -> FixForward:
     return replace(fix, overlooked=tuple(overlooked))
 
 
-def judged(fix: FixForward | None, alarms: AlarmStates, now: float) -> tuple[tuple[str, AlarmState], ...]:
+def judged(fix: FixForward | None, alarms: AlarmStates, now: float) -> tuple[AlarmReading, ...]:
     """Return the alarms that count as in any deployment: all but the overlooked ones that may still fire."""
     alarms = tuple(alarms)
     if fix is None or _is_over(fix, now):
         return alarms
     return tuple(
-        (name, state) for name, state in alarms if state is not AlarmState.ALARM or name not in fix.ringing
+        alarm for alarm in alarms if alarm.state is not AlarmState.ALARM or alarm.name not in fix.ringing
     )
 
 
@@ -97,7 +101,7 @@ def find_failure(fix: FixForward | None, alarms: AlarmStates, now: float) -> Rea
     """
     if fix is None:
         return None
-    states = dict(alarms)
+    states = {alarm.name: alarm.state for alarm in alarms}
     for alarm in fix.overlooked:
         name, state = alarm.name, states.get(alarm.name)
         data = {"alarm": name, "overlooked": True}

@@ -11,7 +11,7 @@ from typing import Final, assert_never
 
 from sluicegate.deployment.durations import seconds
 from sluicegate.deployment.model import AliasState, Deployment, Reason, Status, until
-from sluicegate.rollout import transitions
+from sluicegate.rollout import budget, transitions
 from sluicegate.rollout.actions import (
     Abort,
     Action,
@@ -149,8 +149,8 @@ def _after(deployment: Deployment, outcome: _Succeeded, now: float) -> Deploymen
             return transitions.verified(deployment, now)
         case Shifted():
             return transitions.shifted(deployment, outcome, now)
-        case Observed(observation):
-            return transitions.observed(deployment, observation, now)
+        case Observed(readings):
+            return transitions.observed(deployment, readings, now)
         case AliasMoved(current):
             return transitions.alias_moved(deployment, current, now)
         case FoundMoved(current):
@@ -188,7 +188,7 @@ def next_delay(deployment: Deployment, outcome: Outcome, now: float) -> int:
         return remaining if deployment.version is None else min(remaining, LOOK_EVERY)
     # An extended bake is observed less often: all of it must fit into one execution's history.
     bake = deployment.plan.steps[deployment.step].bake * (1 + deployment.extended)
-    return min(remaining, observation_interval(deployment.plan.watch, bake))
+    return min(remaining, observation_interval(deployment.plan.watch, bake, budget.looks(deployment.plan)))
 
 
 def backoff(deployment: Deployment, now: float) -> float:

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from sluicegate.deployment.fix_forward import OverlookedAlarm
 from sluicegate.deployment.model import AliasOutcome, AliasState, FoundVersion, Origin
-from sluicegate.rollout.analysis import Observation
+from sluicegate.rollout.readings import Readings
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ class Shifted:
 class Observed:
     """Alarms and metrics were read during a bake."""
 
-    observation: Observation
+    readings: Readings
 
 
 @dataclass(frozen=True)

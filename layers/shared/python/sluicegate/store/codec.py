@@ -4,8 +4,9 @@ Readers ignore attributes that they do not know and take the default of those th
 update, instances of the earlier version read what the later one wrote, and the other way round.
 """
 
+import zlib
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any, Final, TypeVar
@@ -14,16 +15,21 @@ import msgspec
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 
 from sluicegate.deployment.model import Deployment
+from sluicegate.deployment.observations import Observation
 from sluicegate.store import keys
 
 Item = dict[str, Any]
 
 T = TypeVar("T")
 
+MAX_UNPACKED: Final = 4_194_304
+"""Bytes of observations that are read: twenty times what a record can have."""
+
 
 def record(deployment: Deployment) -> Item:
     """Return the deployment's item. Only a deployment that is not final is in the index `unfinished`."""
-    item = asdict(deployment)
+    item = asdict(replace(deployment, observations=()))
+    item["observations"] = _packed(deployment.observations)
     item |= {
         **keys.record(deployment.id),
         "project": keys.owner_key(deployment.requested_by.owner),
@@ -36,7 +42,21 @@ def record(deployment: Deployment) -> Item:
 
 def deployment_of(item: Mapping[str, Any]) -> Deployment:
     """Return the deployment in an item."""
-    return read(item, Deployment)
+    packed = item.get("observations")
+    return replace(read({**item, "observations": ()}, Deployment), observations=_unpacked(packed))
+
+
+def _packed(observations: tuple[Observation, ...]) -> bytes | None:
+    """Return the observations as few bytes: a long rollout has more of them than an item could hold."""
+    return zlib.compress(msgspec.msgpack.encode(observations)) if observations else None
+
+
+def _unpacked(packed: Any) -> tuple[Observation, ...]:
+    """Return the observations in an attribute; none where it is missing."""
+    if not packed:
+        return ()
+    data = zlib.decompressobj().decompress(bytes(packed), MAX_UNPACKED)
+    return msgspec.msgpack.decode(data, type=tuple[Observation, ...])
 
 
 def read(item: Mapping[str, Any], kind: type[T]) -> T:

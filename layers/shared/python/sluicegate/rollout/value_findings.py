@@ -1,0 +1,42 @@
+"""Whether the values of a metric are good enough, where they are no share of two counts: pure decisions."""
+
+from collections.abc import Iterator, Sequence
+
+from sluicegate.deployment.observations import Interval, LimitFinding, Verdict
+from sluicegate.deployment.plan import Better, CustomMetric
+from sluicegate.rollout.readings import MetricValues
+
+
+def value_findings(
+    metric: CustomMetric, values: MetricValues | None, *, observe: bool
+) -> Iterator[LimitFinding]:
+    """Yield what each limit of a metric has come to."""
+    newest = values.new[-metric.minutes :] if values else ()
+    if not newest:
+        problem = values.problem if values and values.problem else "no data"
+        verdict = Verdict.UNCLEAR if values and values.problem else metric.missing
+        message = f"{metric.name}: {problem}: {verdict.value}"
+        yield LimitFinding(metric.name, "missing", verdict, message, observe=observe)
+        return
+    if metric.most is not None:
+        yield _constant(metric, newest, observe)
+
+
+def _constant(metric: CustomMetric, newest: Sequence[tuple[int, float]], observe: bool) -> LimitFinding:
+    """Say whether the newest values all are beyond the limit."""
+    bound, lower = float(metric.most or 0), metric.better is Better.LOWER
+    beyond = [value > bound if lower else value < bound for _, value in newest]
+    broken = all(beyond) and len(newest) == metric.minutes
+    verdict = Verdict.BAD if broken else Verdict.UNCLEAR if beyond[-1] else Verdict.GOOD
+    value = newest[-1][1]
+    message = f"{metric.name}: {value:g}, limit {bound:g}: {verdict.value}"
+    return LimitFinding(
+        metric.name,
+        "max" if lower else "min",
+        verdict,
+        message,
+        bound=bound,
+        observe=observe,
+        beyond_doubt=verdict is Verdict.GOOD,
+        new=Interval(value, value, value),
+    )
