@@ -10,7 +10,8 @@ Differences, each one thing that AWS does and MiniStack 1.5.33 does not:
 - A task that waits for its token fails when its function does, and not at its timeout.
 - A token that nobody waits for any more is TaskTimedOut, or InvalidToken where it is no token at all.
 - An alarm looks at the metric with its own dimensions, and not at all metrics of that name.
-- An alarm that changes says so on the default event bus (`CloudWatch Alarm State Change`).
+- An alarm that changes says so on the default event bus (`CloudWatch Alarm State Change`), and a metric alarm
+  has the time of that, as a composite one has (MetricAlarm, StateTransitionedTimestamp).
 - What a function reports in `batchItemFailures` of a DynamoDB stream comes again, with its whole batch.
 - The log that comes back with an invocation says how long it took (`REPORT`), without starting the worker.
 - LookupEvents goes on from its NextToken.
@@ -21,6 +22,7 @@ Differences, each one thing that AWS does and MiniStack 1.5.33 does not:
   goes on instead, and the record is lost; Lambda goes back to that record.
 - `/v1/...` is the deployed API's stage, as in its URL on AWS, beside the emulator's own longer path.
 - What `emulator_answers` lists: the fences and words of Lambda, Step Functions, SQS and STS.
+- What `emulator_cloudwatch` lists: statistics by thresholds, and the order of values.
 - What `emulator_metrics` lists: metric math, and Lambda's metrics of event sources, asynchronous invocations
   and durable executions.
 - What `emulator_api` lists: gateway responses, and the settings of single methods.
@@ -85,6 +87,7 @@ def main() -> None:
         "sessions",
         "iam",
         "callers",
+        "cloudwatch",
         "conditions",
         "events",
         "metrics",
@@ -327,7 +330,7 @@ def keep_dimensions_of_alarms_apart() -> None:
 
 
 def announce_alarms() -> None:
-    """Send an event to the default bus at every change of an alarm's state."""
+    """Send an event to the default bus at every change of an alarm's state, and keep its time."""
     cloudwatch: Any = import_module("ministack.services.cloudwatch")
     events: Any = import_module("ministack.services.eventbridge")
     parameters = ("alarm_name", "old_state", "new_state", "reason", "alarm_type", "reason_data")
@@ -339,6 +342,7 @@ def announce_alarms() -> None:
     ) -> None:
         record(alarm_name, old_state, new_state, reason, *more, **named)
         alarm = cloudwatch._alarms.get(alarm_name) or cloudwatch._composite_alarms.get(alarm_name) or {}
+        alarm["StateTransitionedTimestamp"] = time.time()
         put({"Entries": [alarm_event(alarm, old_state, new_state, reason)]}, allow_aws_source=True)
 
     cloudwatch._record_history = record_history

@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -81,8 +82,13 @@ class Tally:
         self.durations += other.durations
 
 
-def metric_data(function: str, alias: str, tallies: Mapping[str, Tally]) -> list[dict[str, Any]]:
-    """What Lambda writes of requests by way of an alias: of the alias, and of each version under it."""
+def metric_data(
+    function: str, alias: str, tallies: Mapping[str, Tally], at: float | None = None
+) -> list[dict[str, Any]]:
+    """What Lambda writes of requests by way of an alias: of the alias, and of each version under it.
+
+    `at` is when the requests began, in epoch seconds, or None for now.
+    """
     named = [
         {"Name": "FunctionName", "Value": function},
         {"Name": "Resource", "Value": f"{function}:{alias}"},
@@ -92,7 +98,11 @@ def metric_data(function: str, alias: str, tallies: Mapping[str, Tally]) -> list
     for version, tally in tallies.items():
         whole.add(tally)
         data += _metrics([*named, {"Name": "ExecutedVersion", "Value": version}], tally)
-    return data + _metrics(named, whole) if tallies else []
+    if tallies:
+        data += _metrics(named, whole)
+    return (
+        data if at is None else [{**metric, "Timestamp": datetime.fromtimestamp(at, UTC)} for metric in data]
+    )
 
 
 def _metrics(dimensions: list[dict[str, str]], tally: Tally) -> list[dict[str, Any]]:

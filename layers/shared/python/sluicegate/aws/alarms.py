@@ -102,7 +102,7 @@ def _reading(alarm: Mapping[str, Any]) -> AlarmReading:
     """Return an alarm's reading. Its time is that of its state, not of the newest evaluation."""
     since = alarm.get("StateTransitionedTimestamp") or alarm.get("StateUpdatedTimestamp")
     return AlarmReading(
-        name=alarm["AlarmName"],
+        name=clean(alarm["AlarmName"]),
         state=_state(alarm),
         since=timestamp(since.timestamp()) if since is not None else None,
         reason=_reason(str(alarm.get("StateReason") or "")),

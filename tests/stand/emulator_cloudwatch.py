@@ -1,0 +1,87 @@
+"""What GetMetricData answers and MiniStack 1.5.33 does not.
+
+- `TC(a:b)` counts the values above a, up to and with b, and `PR(a:b)` is their part in percent; either bound
+  may be left out. MiniStack answers the average instead (CloudWatch user guide, "CloudWatch statistics
+  definitions"; the API reference's PutAnomalyDetector has the pattern of both forms).
+- A statistic that does not exist is a ValidationError of the whole call.
+- GetMetricData answers the newest value first, unless it is asked otherwise (ScanBy).
+
+All read on 26 November 2026.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from typing import Any
+
+Pinned = Callable[..., Callable[..., Any]]
+
+_NUMBER = r"(\d+(?:\.\d{0,10})?(?:[Ee][+-]?\d+)?)?"
+_THRESHOLDS = re.compile(rf"(TC|PR)\({_NUMBER}:{_NUMBER}\)")
+_BASIC = ("Average", "Maximum", "Minimum", "SampleCount", "Sum")
+_PERCENTILE = re.compile(r"p(?:\d{1,2}(?:\.\d{0,10})?|100)")
+
+
+def install(pinned: Pinned) -> None:
+    """Install all of them. `pinned` finds a function and stops where it has changed."""
+    count_by_thresholds(pinned)
+    answer_the_newest_first(pinned)
+
+
+def count_by_thresholds(pinned: Pinned) -> None:
+    cloudwatch: Any = import_module("ministack.services.cloudwatch")
+    value = pinned(cloudwatch, "_stat_value", "stats", "stat_name", "points")
+    samples = pinned(cloudwatch, "_percentile_samples", "points")
+    get = pinned(cloudwatch, "_get_metric_data", "params", "cbor_data", "is_cbor", "is_json")
+
+    def stat_value(stats: Any, stat_name: str, points: Any = None) -> Any:
+        if bounds := thresholds(stat_name):
+            raw = samples(points or [])
+            return ranged(stat_name[:2], *bounds, raw) if raw else None
+        return value(stats, stat_name, points)
+
+    def get_metric_data(params: Any, cbor_data: Any, is_cbor: bool, is_json: bool = False) -> Any:
+        queries = cbor_data.get("MetricDataQueries", []) if is_cbor or is_json else []
+        for query in queries:
+            statistic = query.get("MetricStat", {}).get("Stat", "Sum")
+            if not exists(statistic):
+                message = f"The value {statistic} for parameter Stat is not valid."
+                return cloudwatch._error("ValidationError", message, 400, use_json=is_json, use_cbor=is_cbor)
+        return get(params, cbor_data, is_cbor, is_json)
+
+    cloudwatch._stat_value, cloudwatch._get_metric_data = stat_value, get_metric_data
+
+
+def exists(statistic: str) -> bool:
+    """Whether it is a statistic that the emulator can answer."""
+    return (
+        statistic in _BASIC
+        or _PERCENTILE.fullmatch(statistic) is not None
+        or thresholds(statistic) is not None
+    )
+
+
+def thresholds(statistic: str) -> tuple[float, float] | None:
+    """The bounds of `TC(a:b)` and `PR(a:b)`, of which one may be left out."""
+    found = _THRESHOLDS.fullmatch(statistic)
+    if found is None or not (found[2] or found[3]):
+        return None
+    return float(found[2] or "-inf"), float(found[3] or "inf")
+
+
+def ranged(kind: str, low: float, high: float, samples: Sequence[tuple[float, float]]) -> float:
+    """How many values are above `low` and not above `high`, or for PR, which percentage of them is."""
+    count = sum(count for value, count in samples if low < value <= high)
+    return count if kind == "TC" else 100 * count / sum(count for _, count in samples)
+
+
+def answer_the_newest_first(pinned: Pinned) -> None:
+    cloudwatch: Any = import_module("ministack.services.cloudwatch")
+    encode = pinned(cloudwatch, "_cbor_metric_data_result", "result")
+
+    def cbor_metric_data_result(result: Any) -> Any:
+        pairs = sorted(zip(result["Timestamps"], result["Values"], strict=True), reverse=True)
+        times, values = [at for at, _ in pairs], [value for _, value in pairs]
+        return encode({**result, "Timestamps": times, "Values": values})
+
+    cloudwatch._cbor_metric_data_result = cbor_metric_data_result
