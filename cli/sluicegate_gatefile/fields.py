@@ -271,6 +271,23 @@ class AtMost:
 
 
 @dataclass(frozen=True)
+class OrName:
+    """For a section with a `name`: also its name alone."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_before_validator_function(
+            lambda value: {"name": value} if isinstance(value, Scalar) else value, handler(source)
+        )
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        found = handler(schema)
+        name = handler.resolve_ref_schema(found)["properties"]["name"]
+        return {"anyOf": [name, found]}
+
+
+@dataclass(frozen=True)
 class OrNone:
     """For a union with `Literal["none"]`: the word `none` takes away what else would be there."""
 

@@ -4,29 +4,25 @@ Takes the keys that the file gives, as plain values. What is wrong after merging
 override is.
 """
 
-import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from sluicegate.deployment import strategy
 from sluicegate.deployment.durations import duration
-from sluicegate.deployment.observations import Verdict
 from sluicegate.deployment.plan import (
     FALSE_ROLLBACKS,
-    Better,
-    CustomMetric,
     Judge,
     Limit,
     Metric,
-    MetricSource,
     Smoke,
     TrafficStep,
     Unclear,
     Watch,
 )
-from sluicegate.gate import alarm_names, metric_names
+from sluicegate.gate import alarm_names
 from sluicegate.gate.rollout_settings import APPROVAL_EXPIRES, JUDGE_TIMEOUT, Rollout, circle, circular
+from sluicegate_gatefile import watch_metrics
 from sluicegate_gatefile.checks.context import no_stage
 from sluicegate_gatefile.fields import NONE
 from sluicegate_gatefile.yaml_source import Path, Reporter
@@ -204,18 +200,11 @@ class Rollouts:
     def _watch(self, at: Path, keys: Keys) -> Watch | None:
         names = keys.get("alarms", ())
         limits = tuple(self._limit((*at, metric.value), metric, keys) for metric in Metric if metric in keys)
-        metrics = tuple(
-            self._metric((*at, "metrics", i), each) for i, each in enumerate(keys.get("metrics", ()))
-        )
-        names_taken = {metric.value for metric in Metric}
-        for i, metric in enumerate(metrics):
-            if metric.name in names_taken:
-                what = f"there is a metric `{metric.name}` already: give this one another name"
-                self._error("watch", (*at, "metrics", i, "name"), what)
-            names_taken.add(metric.name)
+        metrics = watch_metrics.of_watch(self.report, at, keys)
         judge = self._judge((*at, "judge"), keys["judge"]) if "judge" in keys else None
-        if not names and not limits and not metrics and not judge:
-            what = ", ".join(f"`{each}`" for each in ("alarms", *Metric, "metrics", "judge"))
+        listed = keys.get("presets")  # each has metrics, or an error of its own
+        if not names and not limits and not metrics and not judge and not listed:
+            what = ", ".join(f"`{each}`" for each in ("alarms", *Metric, "presets", "metrics", "judge"))
             self._error("watch", at, f"nothing is watched: give one of {what}")
             return None
         return Watch(
@@ -228,44 +217,6 @@ class Rollouts:
             end_early=keys.get("end_early", False),
             observe=keys.get("mode") == "observe",
         )
-
-    def _metric(self, at: Path, keys: Keys) -> CustomMetric:
-        better = Better(keys.get("better", Better.LOWER))
-        mine, other = ("max", "min") if better is Better.LOWER else ("min", "max")
-        if other in keys:
-            what = f"where {better.value} is better, the limit is `{mine}`"
-            self._error("watch", (*at, other), what)
-        metric = CustomMetric(
-            name=keys["name"],
-            sources=tuple(
-                MetricSource(
-                    id=name,
-                    namespace=each["namespace"],
-                    metric=each["metric"],
-                    stat=each["stat"],
-                    dimensions=tuple(each.get("dimensions", {}).items()),
-                )
-                for name, each in keys["metrics"].items()
-            ),
-            expression=keys.get("expression"),
-            better=better,
-            most=keys.get(mine),
-            max_ratio=keys.get("max_ratio"),
-            missing=Verdict(keys.get("missing", Verdict.UNCLEAR)),
-            min_samples=keys.get("min_samples", MIN_SAMPLES),
-            minutes=keys.get("minutes", CustomMetric.minutes),
-            observe=keys.get("mode") == "observe",
-        )
-        if other not in keys and (wrong := metric_names.problem(metric)):
-            self._error("watch", at, f"`{metric.name}` {wrong}")
-        for name in keys["metrics"]:
-            if not re.fullmatch(metric_names.ID, name):
-                what = f"`{name}` cannot be an id of CloudWatch's: it begins with a lower-case letter"
-                self._error("watch", (*at, "metrics", name), what)
-        if len(metric.sources) > metric_names.MAX_SOURCES:
-            what = f"these are more than {metric_names.MAX_SOURCES} metrics in one expression"
-            self._error("watch", (*at, "metrics"), what)
-        return metric
 
     def _judge(self, at: Path, keys: Keys) -> Judge:
         if keys["function"] in self.own_functions:

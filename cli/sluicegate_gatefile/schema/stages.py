@@ -18,7 +18,18 @@ from sluicegate.gate.rollout_settings import (
     MAX_SMOKE,
     MOST,
 )
-from sluicegate_gatefile.fields import TEXT, AtMost, Duration, Form, Json, Later, Number, OrEmpty, OrNone
+from sluicegate_gatefile.fields import (
+    TEXT,
+    AtMost,
+    Duration,
+    Form,
+    Json,
+    Later,
+    Number,
+    OrEmpty,
+    OrName,
+    OrNone,
+)
 from sluicegate_gatefile.schema.base import (
     ActionName,
     AlarmName,
@@ -210,6 +221,20 @@ class MetricSection(Section):
     mode: Mode | None = None
 
 
+class PresetSection(Section):
+    """Metrics for what Lambda's errors cannot see. Its name alone will do where it needs no more."""
+
+    name: Annotated[Literal["batch", "async", "durable", "url", "api"], TEXT] = Field(
+        description="The kind of function: `batch`, `async`, `durable`, `url` or `api`."
+    )
+    api: DimensionValue | None = Field(None, description="For `api`: the name of a REST API.")
+    api_id: DimensionValue | None = Field(None, description="For `api`: the id of an HTTP API.")
+    api_stage: DimensionValue | None = Field(None, description="For `api`: the API's stage.")
+    dead_letter_queue: DimensionValue | None = Field(
+        None, description="For `batch`: the name of the queue where messages end that nobody could process."
+    )
+
+
 class JudgeSection(Section):
     """A function that gets each observation and answers good, bad or unclear, with a reason."""
 
@@ -228,6 +253,10 @@ class WatchSection(Section):
     errors: ErrorsSection | None = None
     throttles: ThrottlesSection | None = None
     duration_p95: DurationSection | None = None
+    presets: (
+        Annotated[list[Annotated[PresetSection, OrName()]], AtMost(metric_names.MAX_METRICS), OrEmpty()]
+        | None
+    ) = Field(None, description="Metrics for kinds of functions that fail without an error.")
     metrics: Annotated[list[MetricSection], AtMost(metric_names.MAX_METRICS), OrEmpty()] | None = Field(
         None, description="Metrics of your own, each with its limit."
     )

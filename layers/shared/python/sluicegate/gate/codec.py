@@ -49,7 +49,7 @@ from sluicegate.oidc.identity import Feedback, Issuer
 from sluicegate.strict_json import StrictJsonError, loads
 from sluicegate.text import clean
 
-MAX_DEPTH = 8
+MAX_DEPTH = 12
 
 _SIGNED = ("iam", "iam+id_token")
 """The ways in that have AWS credentials."""
