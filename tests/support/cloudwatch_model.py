@@ -10,12 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from botocore.exceptions import ClientError
-
 from sluicegate.deployment.observations import AlarmState
-from sluicegate.deployment.plan import Metric
-from sluicegate.rollout.analysis import VersionMetrics
-from stand.metric_math import ExpressionError, evaluate
 from support.statistics_model import Sample, statistic
 
 Pages = Callable[..., Iterator[dict[str, Any]]]
@@ -27,6 +22,17 @@ MINUTE: Final = 60
 DAY: Final = 86_400
 
 
+@dataclass(frozen=True)
+class Requests:
+    """Requests to one version: so many ran, of them some failed, and others were throttled."""
+
+    invocations: int = 0
+    errors: int = 0
+    throttles: int = 0
+    duration: float = 10.0
+    """Milliseconds that each invocation took."""
+
+
 @dataclass
 class CloudWatchModel:
     """Alarms by name, and metrics by raw values. `reads` counts the reads of alarms, `calls` GetMetricData's.
@@ -35,13 +41,13 @@ class CloudWatchModel:
     of composite ones. A metric without data has a result without values. `status` is that of each result, by
     metric. With `paged`, each metric arrives on two pages, the first of them partial. `failure` is raised
     instead of metrics. Statistics that begin with a prefix in `refused` are a ValidationError; those in
-    `unanswered` never have values. `metrics` are of a version, all in the newest minute that is asked for.
+    `unanswered` never have values. `metrics` are requests to a version, all in the newest minute of a call.
     """
 
     alarms: dict[str, AlarmState] = field(default_factory=dict)
     details: dict[str, dict[str, Any]] = field(default_factory=dict)
     composites: set[str] = field(default_factory=set)
-    metrics: dict[str, VersionMetrics] = field(default_factory=dict)
+    metrics: dict[str, Requests] = field(default_factory=dict)
     samples: dict[MetricKey, list[tuple[float, Sample]]] = field(default_factory=lambda: defaultdict(list))
     reads: int = 0
     calls: list[dict[str, Any]] = field(default_factory=list)
@@ -207,12 +213,12 @@ class CloudWatchModel:
                     yield end - MINUTE, (value, count)
 
 
-def _of_metrics(found: VersionMetrics) -> dict[str, dict[float, float]]:
+def _of_metrics(found: Requests) -> dict[str, dict[float, float]]:
     return {
         "Invocations": {1.0: found.invocations},
-        "Errors": {1.0: found.errors},
-        "Throttles": {1.0: found.throttles},
-        "Duration": {found.duration_p95 or 0.0: found.samples(Metric.DURATION_P95)},
+        "Errors": {0.0: found.invocations - found.errors, 1.0: found.errors},
+        "Throttles": {0.0: found.invocations, 1.0: found.throttles},
+        "Duration": {found.duration: found.invocations},
     }
 
 

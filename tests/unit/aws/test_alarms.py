@@ -53,16 +53,13 @@ def test_metric_and_composite_alarms_are_read_in_one_call_in_order(client: Any, 
         },
         {"AlarmNames": ["a", "missing", "b"], "AlarmTypes": ["MetricAlarm", "CompositeAlarm"]},
     )
-    assert CloudWatch(client).alarm_states(["a", "missing", "b"]) == (
-        ("a", ALARM),
-        ("missing", MISSING),
-        ("b", OK),
-    )
+    found = CloudWatch(client).alarm_readings(["a", "missing", "b"])
+    assert [(alarm.name, alarm.state) for alarm in found] == [("a", ALARM), ("missing", MISSING), ("b", OK)]
 
 
 def test_without_alarms_there_is_no_call(client: Any, stub: Stubber) -> None:
     assert stub is not None
-    assert CloudWatch(client).alarm_states([]) == ()
+    assert CloudWatch(client).alarm_readings([]) == ()
 
 
 def test_alarms_on_a_second_page_exist() -> None:

@@ -19,9 +19,9 @@ from moto.dynamodb.models import dynamodb_backends
 from sluicegate.deployment.model import AliasOutcome, AliasState, Deployment, EarlierVersion, Status
 from sluicegate.deployment.observations import AlarmState
 from sluicegate.deployment.plan import ALL_AT_ONCE, Limit, Metric, Plan, Smoke, TrafficStep, Watch
-from sluicegate.rollout.analysis import VersionMetrics
 from sluicegate.rollout.transitions import request_abort
 from sluicegate.store.errors import StaleRevision
+from support.cloudwatch_model import Requests
 from support.lambda_model import LambdaModel, timeout
 from support.lambda_rules import error
 from support.plans import ABORTED
@@ -135,7 +135,7 @@ def prepared_simulation(scene: Scene) -> Iterator[tuple[Simulation, Deployment]]
         dynamodb_backends[ACCOUNT][OWN.region].tables = copy.deepcopy(before)
         at = Simulation(fresh.client, copy.deepcopy(model), Clock(now), listeners=fresh.listeners)
         at.cloudwatch.alarms["orders-5xx"] = AlarmState.OK
-        at.cloudwatch.metrics["3"] = VersionMetrics(invocations=100, errors=scene.errors)
+        at.cloudwatch.metrics["3"] = Requests(invocations=100, errors=scene.errors)
         if scene.pruned:
             at.model.set_alias("orders", "dev", "2")
             at.model.prune("orders", scene.pruned)

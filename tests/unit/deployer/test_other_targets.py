@@ -17,8 +17,8 @@ from sluicegate.deployment.durations import seconds
 from sluicegate.deployment.model import AliasOutcome, Deployment, Status
 from sluicegate.deployment.observations import AlarmState
 from sluicegate.deployment.plan import ALL_AT_ONCE, Limit, Metric, Plan, Smoke, Target, TrafficStep, Watch
-from sluicegate.rollout.analysis import VersionMetrics
 from sluicegate.rollout.outcomes import PermanentFailure
+from support.cloudwatch_model import Requests
 from support.lambda_model import timeout
 from support.refusals import refused
 from support.s3_model import S3Model
@@ -122,8 +122,8 @@ def test_a_canary_reads_alarms_and_metrics_and_is_tried_where_it_runs(at: Simula
     )
     cloudwatch = world.cloudwatches[AWAY.target]
     cloudwatch.alarms["orders-5xx"] = AlarmState.OK
-    cloudwatch.metrics["2"] = VersionMetrics(invocations=100, errors=50)
-    at.cloudwatch.metrics["2"] = VersionMetrics(invocations=100)  # of the stack's own account
+    cloudwatch.metrics["2"] = Requests(invocations=100, errors=50)
+    at.cloudwatch.metrics["2"] = Requests(invocations=100)  # of the stack's own account
     ended = deployed(at, canary, b"newer")
     assert (ended.status, ended.outcome) == (Status.ROLLED_BACK, AliasOutcome.RESTORED)
     assert reason(ended)[0] == "metric"

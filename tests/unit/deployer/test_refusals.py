@@ -15,8 +15,8 @@ from sluicegate.deployment.model import AliasOutcome, Deployment, Status
 from sluicegate.deployment.observations import AlarmState
 from sluicegate.deployment.plan import Limit, Metric, Plan, TrafficStep, Watch
 from sluicegate.deployment.strategy import checked
-from sluicegate.rollout.analysis import VersionMetrics
 from sluicegate.rollout.transitions import RESTORE_SECONDS
+from support.cloudwatch_model import Requests
 from support.refusals import refused
 from support.simulation import OWN, Simulation, simulation
 
@@ -215,7 +215,7 @@ def test_a_look_that_is_answered_incompletely_is_repeated_and_then_nothing_is_wa
 
     simulated.model.add("orders", b"first")
     simulated.run(simulated.accept(simulated.upload("orders", b"old")))
-    simulated.cloudwatch.metrics["2"] = VersionMetrics(500, 0)
+    simulated.cloudwatch.metrics["2"] = Requests(500, 0)
     simulated.meanwhile = meanwhile  # type: ignore[method-assign]
     ended = simulated.run(simulated.accept(simulated.upload("orders", b"new"), plan=LIMITED))
     assert (ended.status, ended.reason and ended.reason.code) == (status, code)
@@ -232,7 +232,7 @@ def test_a_clock_that_is_behind_looks_as_any_other(simulated: Simulation) -> Non
 
     simulated.model.add("orders", b"first")
     simulated.run(simulated.accept(simulated.upload("orders", b"old")))
-    simulated.cloudwatch.metrics["2"] = VersionMetrics(500, 0)
+    simulated.cloudwatch.metrics["2"] = Requests(500, 0)
     simulated.meanwhile = meanwhile  # type: ignore[method-assign]
     ended = simulated.run(simulated.accept(simulated.upload("orders", b"new"), plan=LIMITED))
     assert (ended.status, ended.reason) == (Status.SUCCEEDED, None)

@@ -11,7 +11,7 @@ from sluicegate.deployment.observations import AlarmState
 from sluicegate.deployment.plan import Limit, Metric, Smoke, TrafficStep, Unclear, Watch
 from sluicegate.gate.rollout_settings import Rollout
 from sluicegate.recovery.janitor import MAX_EXECUTIONS
-from sluicegate.rollout.analysis import VersionMetrics
+from support.cloudwatch_model import Requests
 from support.gateway_simulation import (
     GatewaySimulation,
     artifact,
@@ -273,7 +273,7 @@ def test_an_alarm_that_is_ok_again_wakes_and_changes_nothing(at: GatewaySimulati
 def test_a_metric_above_its_limit_restores_the_alias(at: GatewaySimulation) -> None:
     _, new = served(at, Rollout(steps=CANARY, watch=ERRORS))
     deployment = at.run_until(at.deploy(new), "baking")
-    at.cloudwatch.metrics["2"] = VersionMetrics(invocations=100, errors=6)
+    at.cloudwatch.metrics["2"] = Requests(invocations=100, errors=6)
     deployment = ended(at, deployment, Status.ROLLED_BACK, AliasOutcome.RESTORED, "metric")
     assert deployment.reason is not None
     assert deployment.reason.data["value"] == 6
@@ -304,9 +304,7 @@ def test_an_extended_bake_passes_once_there_are_requests(at: GatewaySimulation) 
     watch = Watch(limits=ERRORS.limits, unclear=Unclear.EXTEND)
     _, new = served(at, Rollout(steps=CANARY, watch=watch))
     deployment = at.run_until(at.deploy(new), "baking")
-    at.machine.later(
-        310, lambda: at.cloudwatch.metrics.update({"2": VersionMetrics(invocations=200, errors=1)})
-    )
+    at.machine.later(310, lambda: at.cloudwatch.metrics.update({"2": Requests(invocations=200, errors=1)}))
     deployment = ended(at, deployment, Status.SUCCEEDED, AliasOutcome.MOVED)
     assert deployment.extended == 1
 
@@ -450,7 +448,7 @@ def occupy_publishing(at: GatewaySimulation) -> Deployment:
 def test_an_abort_while_rolling_back_changes_nothing(at: GatewaySimulation) -> None:
     _, new = served(at, Rollout(steps=CANARY, watch=ERRORS))
     deployment = at.run_until(at.deploy(new), "baking")
-    at.cloudwatch.metrics["2"] = VersionMetrics(invocations=100, errors=50)
+    at.cloudwatch.metrics["2"] = Requests(invocations=100, errors=50)
     in_a_call(at, "UpdateAlias", lambda: at.decide("abort", deployment, at.job()))
     ended(at, deployment, Status.ROLLED_BACK, AliasOutcome.RESTORED, "metric")
 
