@@ -10,7 +10,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from botocore.exceptions import ClientError
+
 from sluicegate.deployment.observations import AlarmState
+from stand.metric_math import ExpressionError, evaluate
 from support.statistics_model import Sample, statistic
 
 Pages = Callable[..., Iterator[dict[str, Any]]]
