@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 _LONG_POLL: Final = 20  # seconds, the API's limit
 _MAX_PAUSE: Final = 5.0  # seconds
 _MAX_WAIT: Final = 600.0  # seconds, plus the bake time of the steps
-_SILENT: Final = 600.0  # seconds in which overlooked alarms must fall silent
 
 _OUTCOMES: Final = {
     "untouched": "alias {alias} was not changed",
@@ -155,7 +154,8 @@ class _TimelinePrinter:
 
 
 def _timeout(deployment: Mapping[str, Any]) -> float:
-    extra = _SILENT if deployment.get("fix_forward") else 0.0
+    within = ((deployment.get("watch") or {}).get("fix_forward") or {}).get("silent_within", "0s")
+    extra = seconds_of(within) if deployment.get("fix_forward") else 0.0
     return _MAX_WAIT + extra + sum(seconds_of(step["bake"]) for step in deployment["steps"])
 
 

@@ -12,6 +12,7 @@ from sluicegate.deployment import strategy
 from sluicegate.deployment.durations import duration
 from sluicegate.deployment.plan import (
     FALSE_ROLLBACKS,
+    SILENT_WITHIN,
     Judge,
     Limit,
     Metric,
@@ -215,6 +216,7 @@ class Rollouts:
             false_rollbacks=keys.get("false_rollbacks", FALSE_ROLLBACKS),
             unclear=Unclear(keys.get("unclear", Unclear.PASS)),
             end_early=keys.get("end_early", False),
+            silent_within=keys.get("fix_forward", {}).get("silent_within", SILENT_WITHIN),
             observe=keys.get("mode") == "observe",
         )
 

@@ -93,6 +93,7 @@ WATCH = {
     "unclear": "extend",
     "end_early": False,
     "observe": False,
+    "silent_within": 600,
 }
 FULL = rollout(steps=CANARY, smoke=SMOKE, watch=WATCH, approval=3600, requires="dev", ordered=True)
 

@@ -15,6 +15,7 @@ from sluicegate.gate.rollout_settings import (
     MAX_PAYLOAD,
     MAX_RATIO,
     MAX_SAMPLES,
+    MAX_SILENT,
     MAX_SMOKE,
     MOST,
 )
@@ -244,6 +245,14 @@ class JudgeSection(Section):
     )
 
 
+class FixForwardSection(Section):
+    """What a deploy that overlooks firing alarms must do."""
+
+    silent_within: Annotated[int, Duration(most=MAX_SILENT)] | None = Field(
+        None, description="After all traffic, the time for those alarms to fall silent. Default: 10m."
+    )
+
+
 class WatchSection(Section):
     """What rolls a deployment back while it bakes: alarms, and limits on Lambda's own metrics."""
 
@@ -273,6 +282,7 @@ class WatchSection(Section):
     end_early: Flag | None = Field(
         None, description="Whether a bake ends as soon as the verdict is good beyond doubt. Default: false."
     )
+    fix_forward: FixForwardSection | None = None
     mode: Mode | None = None
 
 

@@ -1,6 +1,7 @@
 """Alarms that a fix overlooks: which may still fire, for how long, and what sends it back."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -8,21 +9,27 @@ from hypothesis import strategies as st
 
 from sluicegate.deployment.durations import timestamp
 from sluicegate.deployment.fix_forward import FixForward, OverlookedAlarm
-from sluicegate.deployment.observations import AlarmState
+from sluicegate.deployment.model import Deployment
+from sluicegate.deployment.observations import AlarmReading, AlarmState
+from sluicegate.deployment.plan import SILENT_WITHIN, TrafficStep, Watch
 from sluicegate.rollout import fix_forward
-from sluicegate.rollout.fix_forward import SILENT_SECONDS, after_look, find_failure, judged
+from sluicegate.rollout.fix_forward import after_look, find_failure, judged
 from support.simulation import START, new_deployment
 
 OK, ALARM = AlarmState.OK, AlarmState.ALARM
 NO_DATA, MISSING = AlarmState.INSUFFICIENT_DATA, AlarmState.MISSING
 SINCE = "2026-11-26T14:02:11Z"
-BY = START + SILENT_SECONDS
+BY = START + SILENT_WITHIN
 RANG = FixForward("v1.4 fails", (OverlookedAlarm("5xx", SINCE), OverlookedAlarm("slow")))
 DUE = replace(RANG, silent_by=timestamp(BY))
 
 
-def states(fives: AlarmState, slow: AlarmState = OK, other: AlarmState = OK) -> list[tuple[str, AlarmState]]:
-    return [("5xx", fives), ("slow", slow), ("other", other)]
+def states(fives: AlarmState, slow: AlarmState = OK, other: AlarmState = OK) -> list[AlarmReading]:
+    return [AlarmReading("5xx", fives), AlarmReading("slow", slow), AlarmReading("other", other)]
+
+
+def deployment(fix: FixForward | None) -> Deployment:
+    return replace(new_deployment(START, "a" * 64), fix_forward=fix)
 
 
 @pytest.mark.parametrize(
@@ -30,20 +37,20 @@ def states(fives: AlarmState, slow: AlarmState = OK, other: AlarmState = OK) -> 
     [
         # However long it takes before all traffic: the old version still serves most of it.
         (RANG, states(ALARM, ALARM), 86_400, None),
-        (DUE, states(ALARM, ALARM), SILENT_SECONDS - 1, None),
-        (DUE, states(ALARM, OK), SILENT_SECONDS, "alarm"),
-        (DUE, states(OK, OK), SILENT_SECONDS, None),
-        (DUE, states(NO_DATA, OK), SILENT_SECONDS, None),
+        (DUE, states(ALARM, ALARM), SILENT_WITHIN - 1, None),
+        (DUE, states(ALARM, OK), SILENT_WITHIN, "alarm"),
+        (DUE, states(OK, OK), SILENT_WITHIN, None),
+        (DUE, states(NO_DATA, OK), SILENT_WITHIN, None),
         (DUE, states(MISSING, OK), 0, "alarm_missing"),
-        (DUE, states(OK, MISSING), SILENT_SECONDS + 1, "alarm_missing"),
-        (RANG, [("5xx", OK)], 0, "alarm_missing"),
+        (DUE, states(OK, MISSING), SILENT_WITHIN + 1, "alarm_missing"),
+        (RANG, [AlarmReading("5xx", OK)], 0, "alarm_missing"),
         (RANG, [], 0, "alarm_missing"),
     ],
 )
 def test_until_when_an_overlooked_alarm_may_fire(
-    fix: FixForward, alarms: list[tuple[str, AlarmState]], seconds: int, code: str | None
+    fix: FixForward, alarms: list[AlarmReading], seconds: int, code: str | None
 ) -> None:
-    reason = find_failure(fix, alarms, START + seconds)
+    reason = find_failure(deployment(fix), alarms, START + seconds)
     assert (reason.code if reason else None) == code
 
 
@@ -51,43 +58,45 @@ def test_one_that_fell_silent_does_not_fire_again() -> None:
     fix = after_look(RANG, states(OK, ALARM), START)
     assert [alarm.silent_at for alarm in fix.overlooked] == [timestamp(START), None]
     assert after_look(fix, states(OK, ALARM), START + 60) is fix
-    assert find_failure(fix, states(OK, ALARM), START + 60) is None
-    reason = find_failure(fix, states(ALARM, OK), START + 60)
+    assert find_failure(deployment(fix), states(OK, ALARM), START + 60) is None
+    reason = find_failure(deployment(fix), states(ALARM, OK), START + 60)
     assert reason is not None
     assert reason.message == "alarm 5xx had fallen silent, and is firing again"
-    assert ("5xx", ALARM) in judged(fix, states(ALARM, OK), START + 60)
+    assert AlarmReading("5xx", ALARM) in judged(fix, states(ALARM, OK), START + 60)
 
 
 def test_missing_data_is_silence_only_when_the_time_is_over() -> None:
     """The fix may serve nobody. An alarm that is between two values may fire again."""
     assert after_look(DUE, states(NO_DATA, NO_DATA), BY - 1) is DUE
-    assert find_failure(DUE, states(ALARM), BY - 1) is None
+    assert find_failure(deployment(DUE), states(ALARM), BY - 1) is None
     assert after_look(DUE, states(NO_DATA, OK), BY).ringing == frozenset()
 
 
 def test_an_alarm_that_was_not_firing_counts_at_once() -> None:
-    assert judged(RANG, states(ALARM, ALARM, ALARM), START) == (("other", ALARM),)
+    assert judged(RANG, states(ALARM, ALARM, ALARM), START) == (AlarmReading("other", ALARM),)
     assert judged(None, states(ALARM), START) == tuple(states(ALARM))
-    assert find_failure(None, states(ALARM), START) is None
+    assert find_failure(deployment(None), states(ALARM), START) is None
     assert judged(DUE, states(ALARM, OK), BY) == tuple(states(ALARM, OK))
-    assert ("5xx", MISSING) in judged(RANG, states(MISSING), START)
+    assert AlarmReading("5xx", MISSING) in judged(RANG, states(MISSING), START)
 
 
 def test_the_time_runs_from_all_traffic_and_only_once() -> None:
-    deployment = replace(new_deployment(START, "a" * 64), fix_forward=RANG)
-    assert fix_forward.with_deadline(deployment, 99, START) == {}
-    changed = fix_forward.with_deadline(deployment, 100, START)
+    began = deployment(RANG)
+    changed = fix_forward.with_deadline(began, START)
     assert changed == {"fix_forward": DUE}
-    later = replace(deployment, **changed)
-    assert fix_forward.with_deadline(later, 100, START + 60) == {}
-    nothing = replace(deployment, fix_forward=FixForward("v1.4 fails"))
-    assert fix_forward.with_deadline(nothing, 100, START) == {}
-    assert fix_forward.with_deadline(new_deployment(START, "a" * 64), 100, START) == {}
+    assert fix_forward.with_deadline(replace(began, **changed), START + 60) == {}
+    assert fix_forward.with_deadline(deployment(FixForward("v1.4 fails")), START) == {}
+    assert fix_forward.with_deadline(deployment(None), START) == {}
+    canary = replace(began.plan, steps=(TrafficStep(99, 60), TrafficStep(100, 0)))
+    assert fix_forward.with_deadline(replace(began, plan=canary), START) == {}
+    sooner = replace(began.plan, watch=Watch(("5xx",), silent_within=60))
+    assert fix_forward.with_deadline(replace(began, plan=sooner), START) == {
+        "fix_forward": replace(RANG, silent_by=timestamp(START + 60))
+    }
 
 
 def test_the_refusal_of_a_plain_deploy_has_the_command() -> None:
-    deployment = new_deployment(START, "a" * 64)
-    reason = fix_forward.refusal(deployment, (OverlookedAlarm("5xx", SINCE, "Threshold Crossed"),))
+    reason = fix_forward.refusal(deployment(None), (OverlookedAlarm("5xx", SINCE, "Threshold Crossed"),))
     command = f"sluicegate deploy orders prod --artifact {'a' * 64} --fix-forward --reason TEXT"
     assert reason.message == (
         f"before any traffic: alarm 5xx is firing since {SINCE}. A rule with fix-forward may ship the fix:"
@@ -99,19 +108,21 @@ def test_the_refusal_of_a_plain_deploy_has_the_command() -> None:
         "because": "Threshold Crossed",
         "command": command,
     }
-    several = fix_forward.refusal(deployment, RANG.overlooked)
+    several = fix_forward.refusal(deployment(None), RANG.overlooked)
     assert f"alarm 5xx is firing since {SINCE}, and 1 more." in several.message
 
 
 # Properties
 
 names = st.sampled_from(["5xx", "slow", "other", "late"])
-readings = st.dictionaries(names, st.sampled_from(AlarmState)).map(lambda found: list(found.items()))
+readings = st.dictionaries(names, st.sampled_from(AlarmState)).map(
+    lambda found: [AlarmReading(name, state) for name, state in found.items()]
+)
 looks = st.lists(st.tuples(readings, st.integers(1, 300)), max_size=12)
 
 
 @given(st.sets(names), looks, st.integers(0, 12))
-def test_nothing_but_what_rang_is_ever_overlooked(rang: set[str], seen: list, full_at: int) -> None:  # type: ignore[type-arg]
+def test_nothing_but_what_rang_is_ever_overlooked(rang: set[str], seen: list[Any], full_at: int) -> None:
     """Not what is missing, not what fell silent, and nothing when the time is over."""
     fix = FixForward("why", tuple(OverlookedAlarm(name) for name in sorted(rang)))
     now = START
@@ -119,16 +130,16 @@ def test_nothing_but_what_rang_is_ever_overlooked(rang: set[str], seen: list, fu
     for number, (alarms, pause) in enumerate(seen):
         now += pause
         if number == full_at:
-            fix = replace(fix, silent_by=timestamp(now + SILENT_SECONDS))
+            fix = replace(fix, silent_by=timestamp(now + SILENT_WITHIN))
         counted = judged(fix, alarms, now)
-        dropped = {name for name, state in alarms if (name, state) not in counted}
+        dropped = {one.name for one in alarms if one not in counted}
         assert dropped <= rang - silent
-        assert dropped <= {name for name, state in alarms if state is ALARM}
+        assert dropped <= {one.name for one in alarms if one.state is ALARM}
         if fix.silent_by is not None and now >= fix.lasts_until > 0:
             assert not dropped
         after = after_look(fix, alarms, now)
         assert after.ringing <= fix.ringing
         assert {one.name for one in after.overlooked} == rang
-        silent |= {name for name, state in alarms if state is OK}
+        silent |= {one.name for one in alarms if one.state is OK}
         fix = after
     assert fix.ringing <= rang - silent

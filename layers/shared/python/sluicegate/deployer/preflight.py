@@ -10,10 +10,10 @@ from sluicegate.deployer.lookups import check_expected_version, read_alias, read
 from sluicegate.deployer.publish import is_reusable
 from sluicegate.deployer.reuse import read_reused
 from sluicegate.deployer.target import TargetAccess
-from sluicegate.deployer.verify import find_weights_conflict, missing_hook
+from sluicegate.deployer.verify import find_missing_alarm, find_weights_conflict, missing_hook
 from sluicegate.deployment.model import AliasState, Deployment
 from sluicegate.rollout.actions import Verify
-from sluicegate.rollout.fix_forward import find_firing, find_missing_alarm
+from sluicegate.rollout.fix_forward import find_firing
 from sluicegate.rollout.outcomes import ApprovalRequested, Outcome, PermanentFailure, VersionUnusable
 from sluicegate.store.versions import Versions
 
@@ -44,12 +44,12 @@ def preflight(
         action = Verify(new.version, original, gradual=True)
         if conflict := find_weights_conflict(deployment, function, action, new):
             return conflict
-    states = target.alarm_states(plan.watch)
-    if reason := find_missing_alarm(states):
+    alarms = () if plan.watch and plan.watch.observe else target.alarm_states(plan.watch)
+    if reason := find_missing_alarm(alarms):
         return PermanentFailure(reason.code, reason.message, reason.data)
     if plan.smoke and plan.smoke.hook and target.hook and not target.hook.can_be_invoked():
         return missing_hook(plan.smoke.hook)
-    return ApprovalRequested(find_firing(states) if deployment.fix_forward else ())
+    return ApprovalRequested(find_firing(alarms) if deployment.fix_forward else ())
 
 
 def _serves_it(deployment: Deployment, function: FunctionApi, original: AliasState) -> bool:

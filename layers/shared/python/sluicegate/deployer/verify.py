@@ -1,5 +1,7 @@
 """Check a version before it gets traffic. The smoke test comes late: the other checks are cheap."""
 
+from collections.abc import Iterable
+
 from sluicegate.aws.lambda_ import (
     FunctionApi,
     FunctionVersion,
@@ -10,11 +12,12 @@ from sluicegate.aws.lambda_ import (
 from sluicegate.deployer.lookups import check_state, missing_version, read_version
 from sluicegate.deployer.target import TargetAccess
 from sluicegate.deployer.weights import refused, refused_by_alias
-from sluicegate.deployment.model import Deployment
+from sluicegate.deployment.model import Deployment, Reason
+from sluicegate.deployment.observations import AlarmReading, AlarmState
 from sluicegate.deployment.plan import Smoke
 from sluicegate.rollout import fix_forward, smoke
 from sluicegate.rollout.actions import Verify
-from sluicegate.rollout.fix_forward import find_firing, find_missing_alarm
+from sluicegate.rollout.analysis import find_alarm
 from sluicegate.rollout.outcomes import Outcome, Pending, PermanentFailure, Verified, VersionUnusable
 
 
@@ -61,14 +64,22 @@ def find_weights_conflict(
 
 def _look_at_alarms(deployment: Deployment, target: TargetAccess) -> Verified | PermanentFailure:
     """Do not start a rollout while an alarm is firing, unless it is the fix, or while one does not exist."""
-    states = target.alarm_states(deployment.plan.watch)
-    if reason := find_missing_alarm(states):
+    watch = deployment.plan.watch
+    alarms = target.alarm_states(watch)
+    if watch and watch.observe:
+        return Verified(observed=alarms)
+    if reason := find_missing_alarm(alarms):
         return PermanentFailure(reason.code, f"before any traffic: {reason.message}", reason.data)
-    firing = find_firing(states)
+    firing = fix_forward.find_firing(alarms)
     if firing and deployment.fix_forward is None:
         reason = fix_forward.refusal(deployment, firing)
         return PermanentFailure(reason.code, reason.message, reason.data)
     return Verified(firing)
+
+
+def find_missing_alarm(alarms: Iterable[AlarmReading]) -> Reason | None:
+    """Return the first alarm that does not exist: nothing overlooks that."""
+    return find_alarm(one for one in alarms if one.state is AlarmState.MISSING)
 
 
 def _smoke_problem(

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from sluicegate.deployment.durations import seconds, timestamp
 from sluicegate.deployment.fix_forward import FixForward
-from sluicegate.deployment.observations import Observation
+from sluicegate.deployment.observations import Observation, WouldHave
 from sluicegate.deployment.plan import Plan
 from sluicegate.owner import Owner
 from sluicegate.text import clean
@@ -230,7 +230,7 @@ class Deployment:
     if `version` cannot be served, `unusable` those that could not. `found` is what `original` serves, where
     that is not `recorded`: the version that the last deployment put there. `abort_proposed` is the first
     proposal to abort it, which changes nothing: a person who may abort decides. `fix_forward` says that
-    alarms may be firing before the first move, and why.
+    alarms may be firing before the first move, and why; `would_have` what only observes would have stopped.
     """
 
     id: str
@@ -278,6 +278,7 @@ class Deployment:
     abort_proposed: AbortProposal | None = None
     fix_forward: FixForward | None = None
     observations: tuple[Observation, ...] = ()
+    would_have: tuple[WouldHave, ...] = ()
 
     @property
     def proven_pipeline(self) -> int:

@@ -112,5 +112,20 @@ class Observation:
     tau: float | None = None
 
 
+@dataclass(frozen=True)
+class WouldHave:
+    """The first time that a limit, or an alarm, would have stopped a rollout if it did not only observe.
+
+    `limit` is that of the finding, or `alarm NAME`. `step` is the plan's, None before any traffic, and `look`
+    the number of the observation, from 1.
+    """
+
+    limit: str
+    at: str
+    message: str
+    step: int | None = None
+    look: int | None = None
+
+
 MAX_KEPT: Final = 160
 """Observations that a record keeps: all of them compressed, so that an item stays below DynamoDB's 400 KB."""

@@ -176,6 +176,9 @@ class Unclear(StrEnum):
 FALSE_ROLLBACKS: Final = 1
 """Percent of equally good versions that the comparisons of a rollout may roll back, by default."""
 
+SILENT_WITHIN: Final = 600
+"""Seconds within which alarms that a fix-forward overlooks must be silent, by default."""
+
 
 @dataclass(frozen=True)
 class Watch:
@@ -183,7 +186,8 @@ class Watch:
 
     `alarms` are names, or patterns with `*`. `limits` are on Lambda's own metrics. `false_rollbacks` is in
     percent, over all looks and limits of a rollout. With `end_early`, a bake ends once the verdict is good
-    beyond doubt. A watch that only observes never rolls back.
+    beyond doubt. A watch that only observes never rolls back. Alarms that a fix-forward overlooks must be
+    silent within `silent_within` seconds of all traffic.
     """
 
     alarms: tuple[str, ...] = ()
@@ -194,6 +198,7 @@ class Watch:
     unclear: Unclear = Unclear.PASS
     end_early: bool = False
     observe: bool = False
+    silent_within: int = SILENT_WITHIN
 
     @property
     def measures(self) -> bool:

@@ -6,6 +6,7 @@ from typing import Any
 from sluicegate.deployment.durations import duration, timestamp
 from sluicegate.deployment.fix_forward import FixForward
 from sluicegate.deployment.model import AbortProposal, AliasState, Deployment, Origin, Requester, until
+from sluicegate.deployment.observations import WouldHave
 from sluicegate.deployment.plan import OWN_TARGET_NAME, Plan, Target
 
 
@@ -59,6 +60,7 @@ def plan_view(plan: Plan) -> dict[str, Any]:
             "false_rollbacks": watch.false_rollbacks,
             "unclear": watch.unclear.value,
             "end_early": watch.end_early,
+            "fix_forward": {"silent_within": duration(watch.silent_within)},
             "mode": _mode(watch.observe),
         },
         "approval": None if plan.approval is None else duration(plan.approval),
@@ -167,6 +169,7 @@ def view(deployment: Deployment) -> dict[str, Any]:
         "watch": plan["watch"],
         "approval": _approval_view(deployment),
         "fix_forward": _fix_forward_view(deployment.fix_forward),
+        "would_have": [_would_have_view(deployment.plan, one) for one in deployment.would_have],
         "abort_proposed": _abort_proposed_view(deployment.abort_proposed),
         "requested_by": requester_view(deployment.requested_by),
         "created_at": deployment.created_at,
@@ -191,6 +194,11 @@ def _fix_forward_view(fix: FixForward | None) -> dict[str, Any] | None:
         "overlooked": [asdict(alarm) for alarm in fix.overlooked],
         "silent_by": fix.silent_by,
     }
+
+
+def _would_have_view(plan: Plan, one: WouldHave) -> dict[str, Any]:
+    percent = None if one.step is None else plan.steps[one.step].percent
+    return {**asdict(one), "percent": percent}
 
 
 def _abort_proposed_view(proposal: AbortProposal | None) -> dict[str, Any] | None:

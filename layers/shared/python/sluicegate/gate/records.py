@@ -147,6 +147,7 @@ class WatchRecord(Record, frozen=True):
     unclear: Unclear
     end_early: bool
     observe: bool
+    silent_within: Annotated[int, Meta(ge=1, le=rollout_settings.MAX_SILENT)]
 
 
 class RolloutRecord(Record, frozen=True):

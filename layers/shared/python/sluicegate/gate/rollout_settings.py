@@ -24,6 +24,9 @@ JUDGE_TIMEOUT: Final = 10
 FALSE_ROLLBACKS: Final = (0.1, 10)
 """The least and the largest share of equally good versions that may go back, in percent."""
 
+MAX_SILENT: Final = 86_400
+"""Seconds that alarms may take to fall silent after a fix."""
+
 MAX_PAYLOAD: Final = 16_384
 """Characters of a payload or an expectation as compact JSON, which is ASCII."""
 

@@ -19,7 +19,7 @@ from sluicegate.deployment.observations import (
     Verdict,
 )
 from sluicegate.deployment.plan import Better, CustomMetric, Limit, Metric, Watch
-from sluicegate.rollout import budget, comparison
+from sluicegate.rollout import budget, comparison, fix_forward
 from sluicegate.rollout.finding_messages import described
 from sluicegate.rollout.readings import Readings, Series
 from sluicegate.rollout.value_findings import value_findings
@@ -58,7 +58,8 @@ def judge(deployment: Deployment, watch: Watch, readings: Readings, now: float) 
     look = _Look(deployment, watch, readings, budget.spend(deployment, now))
     findings = tuple(look.findings())
     enforced = [finding for finding in findings if not finding.observe]
-    stops = not watch.observe and find_alarm(readings.alarms) is not None
+    alarms = fix_forward.judged(deployment.fix_forward, readings.alarms, now)
+    stops = not watch.observe and find_alarm(alarms) is not None
     if stops or any(finding.verdict is Verdict.BAD for finding in enforced):
         verdict = Verdict.BAD
     elif any(_is_unclear(finding) for finding in enforced):

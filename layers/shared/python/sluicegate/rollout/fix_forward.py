@@ -5,32 +5,24 @@ Pure decisions. security.md#fix-forward
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any
 
 from sluicegate.deployment.durations import duration, seconds, timestamp
 from sluicegate.deployment.fix_forward import FixForward, OverlookedAlarm
 from sluicegate.deployment.model import Deployment, Reason
 from sluicegate.deployment.observations import AlarmReading, AlarmState
-from sluicegate.rollout.analysis import find_alarm
+from sluicegate.deployment.plan import SILENT_WITHIN
 from sluicegate.text import clean
 
-SILENT_SECONDS: Final = 600
-"""Seconds after all traffic is on the fix within which the alarms that were overlooked must fall silent."""
-
-AlarmStates = Iterable[AlarmReading]
+# Before the first move
 
 
-def find_missing_alarm(alarms: AlarmStates) -> Reason | None:
-    """Return the first alarm that does not exist: nothing overlooks that."""
-    return find_alarm(alarm for alarm in alarms if alarm.state is AlarmState.MISSING)
-
-
-def find_firing(alarms: AlarmStates) -> tuple[OverlookedAlarm, ...]:
+def find_firing(alarms: Iterable[AlarmReading]) -> tuple[OverlookedAlarm, ...]:
     """Return the alarms that are firing."""
     return tuple(
-        OverlookedAlarm(alarm.name, alarm.since, alarm.reason, alarm.link)
-        for alarm in alarms
-        if alarm.state is AlarmState.ALARM
+        OverlookedAlarm(one.name, one.since, one.reason and clean(one.reason), one.link)
+        for one in alarms
+        if one.state is AlarmState.ALARM
     )
 
 
@@ -57,20 +49,36 @@ def with_overlooked(deployment: Deployment, firing: Sequence[OverlookedAlarm]) -
     return {} if fix is None else {"fix_forward": replace(fix, overlooked=tuple(firing))}
 
 
-def with_deadline(deployment: Deployment, percent: int, now: float) -> dict[str, Any]:
-    """Return the changed field once the version has all traffic: from now the alarms' time runs."""
+# With traffic
+
+
+def with_deadline(deployment: Deployment, now: float) -> dict[str, Any]:
+    """Return the changed field once the version has all traffic: from now the time of the alarms runs."""
     fix = deployment.fix_forward
+    percent = deployment.plan.steps[deployment.step].percent
     if fix is None or not fix.ringing or percent < 100 or fix.silent_by is not None:
         return {}
-    return {"fix_forward": replace(fix, silent_by=timestamp(now + SILENT_SECONDS))}
+    return {"fix_forward": replace(fix, silent_by=timestamp(now + _silent_within(deployment)))}
 
 
-def after_look(fix: FixForward, alarms: AlarmStates, now: float) -> FixForward:
+def is_waiting(deployment: Deployment) -> bool:
+    """Return whether the last bake goes on for alarms that are not silent."""
+    return deployment.fix_forward is not None and deployment.fix_forward.lasts_until > 0
+
+
+def changes(deployment: Deployment, alarms: Iterable[AlarmReading], now: float) -> dict[str, Any]:
+    """Return the changed field after a look; none if no overlooked alarm fell silent."""
+    fix = deployment.fix_forward
+    after = after_look(fix, alarms, now) if fix else None
+    return {} if after is fix else {"fix_forward": after}
+
+
+def after_look(fix: FixForward, alarms: Iterable[AlarmReading], now: float) -> FixForward:
     """Return the record of the overlooked alarms after a look: the same object if nothing changes.
 
     An alarm in state OK is silent. INSUFFICIENT_DATA proves less: it is silent when the time is over.
     """
-    states = {alarm.name: alarm.state for alarm in alarms}
+    states = _states(alarms)
     silent = {
         name
         for name in fix.ringing
@@ -84,24 +92,23 @@ def after_look(fix: FixForward, alarms: AlarmStates, now: float) -> FixForward:
     return replace(fix, overlooked=tuple(overlooked))
 
 
-def judged(fix: FixForward | None, alarms: AlarmStates, now: float) -> tuple[AlarmReading, ...]:
+def judged(fix: FixForward | None, alarms: Iterable[AlarmReading], now: float) -> tuple[AlarmReading, ...]:
     """Return the alarms that count as in any deployment: all but the overlooked ones that may still fire."""
     alarms = tuple(alarms)
     if fix is None or _is_over(fix, now):
         return alarms
-    return tuple(
-        alarm for alarm in alarms if alarm.state is not AlarmState.ALARM or alarm.name not in fix.ringing
-    )
+    return tuple(one for one in alarms if one.state is not AlarmState.ALARM or one.name not in fix.ringing)
 
 
-def find_failure(fix: FixForward | None, alarms: AlarmStates, now: float) -> Reason | None:
+def find_failure(deployment: Deployment, alarms: Iterable[AlarmReading], now: float) -> Reason | None:
     """Return why the fix does not stay because of an alarm that it overlooked; None while it may.
 
     One that is no longer among the alarms that were read says nothing: that counts as missing.
     """
+    fix = deployment.fix_forward
     if fix is None:
         return None
-    states = {alarm.name: alarm.state for alarm in alarms}
+    states = _states(alarms)
     for alarm in fix.overlooked:
         name, state = alarm.name, states.get(alarm.name)
         data = {"alarm": name, "overlooked": True}
@@ -114,14 +121,17 @@ def find_failure(fix: FixForward | None, alarms: AlarmStates, now: float) -> Rea
         if alarm.silent_at is not None:
             return Reason("alarm", f"alarm {name} had fallen silent, and is firing again", data)
         if _is_over(fix, now):
-            within = duration(SILENT_SECONDS)
+            within = duration(_silent_within(deployment))
             message = f"alarm {name} is still firing {within} after all traffic: the fix did not silence it"
             return Reason("alarm", message, data)
     return None
 
 
+# In words
+
+
 def described(firing: Sequence[OverlookedAlarm]) -> str:
-    """Return what is overlooked, for the timeline."""
+    """Return which alarms are firing, for the timeline."""
     each = (
         f"alarm {alarm.name}, firing"
         + (f" since {alarm.since}" if alarm.since else "")
@@ -129,6 +139,15 @@ def described(firing: Sequence[OverlookedAlarm]) -> str:
         for alarm in firing
     )
     return "; ".join(each)
+
+
+def _states(alarms: Iterable[AlarmReading]) -> dict[str, AlarmState]:
+    return {one.name: one.state for one in alarms}
+
+
+def _silent_within(deployment: Deployment) -> int:
+    watch = deployment.plan.watch
+    return watch.silent_within if watch else SILENT_WITHIN
 
 
 def _is_over(fix: FixForward, now: float) -> bool:

@@ -132,7 +132,7 @@ def _after(deployment: Deployment, outcome: _Succeeded, now: float) -> Deploymen
         case HandedOver():
             return transitions.handed_over(deployment, now)
         case ApprovalRequested():
-            return transitions.approval_requested(deployment, now)
+            return transitions.approval_requested(deployment, outcome, now)
         case Locked():
             return transitions.locked(deployment, now)
         case Blocked(by):
@@ -146,7 +146,7 @@ def _after(deployment: Deployment, outcome: _Succeeded, now: float) -> Deploymen
         case VersionUnusable():
             return transitions.version_unusable(deployment, outcome, now)
         case Verified():
-            return transitions.verified(deployment, now)
+            return transitions.verified(deployment, outcome, now)
         case Shifted():
             return transitions.shifted(deployment, outcome, now)
         case Observed(readings):
@@ -187,8 +187,10 @@ def next_delay(deployment: Deployment, outcome: Outcome, now: float) -> int:
         # A version that is known already may become unusable meanwhile.
         return remaining if deployment.version is None else min(remaining, LOOK_EVERY)
     # An extended bake is observed less often: all of it must fit into one execution's history.
-    bake = deployment.plan.steps[deployment.step].bake * (1 + deployment.extended)
-    return min(remaining, observation_interval(deployment.plan.watch, bake, budget.looks(deployment.plan)))
+    bake = int(ends_at - seconds(deployment.since))
+    interval = observation_interval(deployment.plan.watch, bake, budget.looks(deployment.plan))
+    silent_in = deployment.fix_forward.lasts_until - now if deployment.fix_forward else 0
+    return min(remaining, interval, ceil(silent_in) if silent_in > 0 else remaining)
 
 
 def backoff(deployment: Deployment, now: float) -> float:

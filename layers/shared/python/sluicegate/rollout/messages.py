@@ -1,9 +1,12 @@
 """Text of the timeline: one line per change, for the person who follows the deployment."""
 
+from collections.abc import Sequence
 from typing import Final
 
 from sluicegate.deployment.durations import duration
+from sluicegate.deployment.fix_forward import FixForward, OverlookedAlarm
 from sluicegate.deployment.model import AliasOutcome, AliasState, Deployment
+from sluicegate.rollout.fix_forward import described
 from sluicegate.rollout.outcomes import Published, Restored, VersionUnusable
 
 
@@ -17,12 +20,12 @@ def queued(deployment: Deployment, by: str | None) -> str:
     return f"waiting for another deployment, which is publishing {deployment.function}"
 
 
-def approval_requested(deployment: Deployment) -> str:
+def approval_requested(deployment: Deployment, firing: Sequence[OverlookedAlarm] = ()) -> str:
     plan = deployment.plan
     message = f"waiting up to {duration(plan.approval or 0)} for approval by a second person"
     if plan.unapproved_percent:
         message += f", without which it gets {plan.unapproved_percent}% of the traffic at most"
-    return message
+    return f"{message}; it would overlook {described(firing)}" if firing else message
 
 
 def approved(deployment: Deployment) -> str:
@@ -49,13 +52,22 @@ def goes_back_further(outcome: VersionUnusable, version: str) -> str:
     return f"{outcome.message}: going back to version {version} instead"
 
 
-def verified(deployment: Deployment) -> str:
+def verified(deployment: Deployment, overlooked: Sequence[OverlookedAlarm]) -> str:
     parts = [f"version {deployment.version} is ready"]
     if deployment.plan.smoke:
         parts.append("the hook accepted it" if deployment.plan.smoke.hook else "the smoke test passed")
-    if deployment.plan.watch and deployment.plan.watch.alarms:
+    if overlooked:
+        parts.append(f"overlooking {described(overlooked)}")
+    elif (watch := deployment.plan.watch) and watch.alarms and not watch.observe:
         parts.append("no alarm is firing")
     return ", ".join(parts)
+
+
+def fell_silent(before: Deployment, after: FixForward) -> str:
+    silent = before.fix_forward.ringing - after.ringing if before.fix_forward else frozenset()
+    names = ", ".join(alarm.name for alarm in after.overlooked if alarm.name in silent)
+    rest = f"; {len(after.ringing)} more must fall silent" if after.ringing else ""
+    return f"overlooked and silent now: alarm{'' if len(silent) == 1 else 's'} {names}{rest}"
 
 
 def shifted(deployment: Deployment, current: AliasState, bake_seconds: int) -> str:

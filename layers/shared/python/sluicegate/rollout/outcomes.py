@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from sluicegate.deployment.fix_forward import OverlookedAlarm
 from sluicegate.deployment.model import AliasOutcome, AliasState, FoundVersion, Origin
+from sluicegate.deployment.observations import AlarmReading
 from sluicegate.rollout.readings import Readings
 
 
@@ -84,9 +85,13 @@ class VersionUnusable:
 
 @dataclass(frozen=True)
 class Verified:
-    """The version may get traffic. `overlooked` are the alarms that are firing now, before its first move."""
+    """The version may get traffic. `overlooked` are the alarms that are firing now, before its first move.
+
+    `observed` are the alarms of a watch that only observes.
+    """
 
     overlooked: tuple[OverlookedAlarm, ...] = ()
+    observed: tuple[AlarmReading, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from sluicegate.deployment.model import (
 )
 from sluicegate.deployment.observations import MAX_KEPT, Observation
 from sluicegate.deployment.plan import Unclear, Watch
-from sluicegate.rollout import messages
+from sluicegate.rollout import fix_forward, messages, observe_mode
 from sluicegate.rollout.analysis import (
     find_breach,
     find_unclear,
@@ -27,6 +27,7 @@ from sluicegate.rollout.analysis import (
 from sluicegate.rollout.budget import MAX_EXTENSIONS, MAX_LOOKS, MIN_INTERVAL, looks
 from sluicegate.rollout.outcomes import (
     UNREACHABLE_SECONDS,
+    ApprovalRequested,
     Denied,
     Outcome,
     PermanentFailure,
@@ -34,6 +35,7 @@ from sluicegate.rollout.outcomes import (
     Restored,
     Shifted,
     TransientFailure,
+    Verified,
     VersionUnusable,
 )
 from sluicegate.rollout.readings import Readings
@@ -110,9 +112,11 @@ def handed_over(deployment: Deployment, now: float) -> Deployment:
     return deployment.changed(now, message, Status.QUEUED, supersedes=None)
 
 
-def approval_requested(deployment: Deployment, now: float) -> Deployment:
+def approval_requested(deployment: Deployment, outcome: ApprovalRequested, now: float) -> Deployment:
     if deployment.status is not Status.AWAITING_APPROVAL:
-        return deployment.changed(now, messages.approval_requested(deployment), Status.AWAITING_APPROVAL)
+        message = messages.approval_requested(deployment, outcome.firing)
+        fields = fix_forward.with_overlooked(deployment, outcome.firing)
+        return deployment.changed(now, message, Status.AWAITING_APPROVAL, **fields)
     return _unless_expired(deployment, now)
 
 
@@ -205,8 +209,13 @@ def version_unusable(deployment: Deployment, outcome: VersionUnusable, now: floa
     return replace(fail(deployment, reason, now), unusable=unusable)
 
 
-def verified(deployment: Deployment, now: float) -> Deployment:
-    return deployment.changed(now, messages.verified(deployment), Status.SHIFTING)
+def verified(deployment: Deployment, outcome: Verified, now: float) -> Deployment:
+    message = messages.verified(deployment, outcome.overlooked)
+    fields = fix_forward.with_overlooked(deployment, outcome.overlooked)
+    if new := observe_mode.before_traffic(deployment, outcome.observed, now):
+        message = f"{message}; {observe_mode.described(new)}"
+        fields["would_have"] = (*deployment.would_have, *new)
+    return deployment.changed(now, message, Status.SHIFTING, **fields)
 
 
 # With traffic
@@ -220,9 +229,10 @@ def shifted(deployment: Deployment, outcome: Shifted, now: float) -> Deployment:
         "weight": step.percent,
         "traffic_since": deployment.traffic_since or timestamp(now),
     }
+    fields |= (overlooking := fix_forward.with_deadline(deployment, now))
     # A version that was served before and is still served needs no bake.
     unchanged = deployment.current == deployment.original == AliasState(deployment.version or "")
-    if not step.bake or unchanged:
+    if not (step.bake or overlooking) or unchanged:
         message = messages.shifted(deployment, outcome.current, 0)
         return deployment.changed(now, message, Status.SUCCEEDED, outcome=AliasOutcome.MOVED, **fields)
     message = messages.shifted(deployment, outcome.current, step.bake)
@@ -237,19 +247,26 @@ def observed(deployment: Deployment, readings: Readings, now: float) -> Deployme
     watch = deployment.plan.watch or Watch()
     observation = judge(deployment, watch, readings, now)
     kept = _with_observation(deployment, observation)
-    if reason := find_breach(watch, observation):
+    reason = fix_forward.find_failure(deployment, readings.alarms, now)
+    counted = fix_forward.judged(deployment.fix_forward, readings.alarms, now)
+    if reason := reason or find_breach(watch, replace(observation, alarms=counted)):
         return fail(kept, reason, now)
+    if fields := fix_forward.changes(deployment, readings.alarms, now):
+        return kept.changed(now, messages.fell_silent(deployment, fields["fix_forward"]), **fields)
+    if new := observe_mode.after_look(deployment, observation.findings, observation.alarms, now):
+        return kept.changed(now, observe_mode.described(new), would_have=(*deployment.would_have, *new))
     if deployment.status is Status.AWAITING_APPROVAL:
         if not deployment.is_approved:
             return _unless_expired(_noted(deployment, kept, now), now)
         message = messages.approved(deployment)
         return kept.changed(now, message, Status.SHIFTING, step=deployment.step + 1)
     if now < (until(deployment) or 0):
-        if watch.end_early and is_beyond_doubt(observation):
+        if watch.end_early and is_beyond_doubt(observation) and not fix_forward.is_waiting(deployment):
             return _end_bake(kept, f"{summary(observation)}; good beyond doubt", now)
         return _noted(deployment, kept, now)
     note = summary(observation) if watch.measures else ""
-    if reason := find_unclear(observation):
+    added = not deployment.plan.steps[deployment.step].bake  # for the alarms of a fix, and only for them
+    if (reason := find_unclear(observation)) and not added:
         extensions_used_up = deployment.extended == MAX_EXTENSIONS
         if watch.unclear is Unclear.FAIL or (watch.unclear is Unclear.EXTEND and extensions_used_up):
             return fail(kept, reason, now)
