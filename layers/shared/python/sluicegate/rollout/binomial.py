@@ -18,6 +18,9 @@ _LARGE: Final = 20_000
 
 _TINY: Final = 1e-300
 
+_NOTHING: Final = 1e-9
+"""Fewer hits than that are none: a fraction is one only by its dispersion."""
+
 
 def upper_tail(hits: float, trials: float, share: float) -> float:
     """Return the probability of at least `hits` in `trials` that each hit with probability `share`.
@@ -39,9 +42,9 @@ def confidence_limits(hits: float, trials: float, doubt: float = 0.025) -> tuple
     """Return the lower and upper limit of a share, each wrong with probability `doubt` (Clopper-Pearson)."""
     if trials <= 0:
         return 0.0, 1.0
-    hits = min(max(hits, 0.0), trials)
-    low = beta_quantile(doubt, hits, trials - hits + 1) if hits > 0 else 0.0
-    high = beta_quantile(1 - doubt, hits + 1, trials - hits) if hits < trials else 1.0
+    misses = max(trials - hits, 0.0)
+    low = beta_quantile(doubt, hits, misses + 1) if hits > _NOTHING else 0.0
+    high = beta_quantile(1 - doubt, hits + 1, misses) if misses > _NOTHING else 1.0
     return low, high
 
 

@@ -15,11 +15,15 @@ from typing import Final
 from sluicegate.deployment.observations import Interval, Tally, Verdict
 from sluicegate.rollout import dispersion
 from sluicegate.rollout.binomial import NORMAL, confidence_limits, upper_hypergeometric, upper_tail
+from sluicegate.rollout.outlook import Seen, for_rate, for_ratio
 from sluicegate.rollout.readings import Series
 from sluicegate.rollout.sequence import Increment, joint_tail
 
 MAX_RATIO: Final = 1e6
 """A ratio is capped there: above, it is as good as infinite, which JSON does not know."""
+
+_DOUBT: Final = 0.01
+"""How often a version that is not good enough may end a bake early."""
 
 _GROSS_HITS: Final = 3
 _GROSS_RATE: Final = 0.2
@@ -94,7 +98,8 @@ def compare(
     new, old = _rate(now.x, now.n, now.phi_alone), _rate(now.y, now.m, now.phi_alone)
     ratio = _Split.of(now).ratio(now.phi)
     if now.n < min_samples or not now.m:
-        return Result(Verdict.UNCLEAR, ratio=ratio, new=new, old=old)
+        needed = _needed(now, alpha, max_ratio, min_samples) if now.m else None
+        return Result(Verdict.UNCLEAR, ratio=ratio, new=new, old=old, needed=needed)
     p, room, worse = _compared(path, spend, alpha, max_ratio, min_samples)
     if worse:
         verdict = Verdict.BAD
@@ -104,7 +109,8 @@ def compare(
         verdict = Verdict.GOOD
     else:
         verdict = Verdict.UNCLEAR
-    return Result(verdict, p, room, ratio, new, old)
+    needed = None if verdict is not Verdict.UNCLEAR else _needed(now, alpha, max_ratio, min_samples)
+    return Result(verdict, p, room, ratio, new, old, needed)
 
 
 def is_worse(
@@ -152,11 +158,41 @@ def against_constant(
         return Result(Verdict.UNCLEAR)
     now = path[-1]
     new = _rate(now.x, now.n, now.phi_alone)
+    needed = for_rate(Seen(now.n, now.x, now.phi_alone), alpha=alpha, rate=rate)
     if now.n < min_samples or new is None:
-        return Result(Verdict.UNCLEAR, new=new)
+        few = max(needed or 0, min_samples - now.n)
+        return Result(Verdict.UNCLEAR, new=new, needed=few)
     p, room = _above(path, spend, alpha, rate, min_samples)
-    better = Verdict.GOOD if new.high < rate else Verdict.UNCLEAR
-    return Result(Verdict.BAD if p <= room > 0 else better, p, room, new=new)
+    if p <= room > 0:
+        return Result(Verdict.BAD, p, room, new=new)
+    if new.high < rate:
+        return Result(Verdict.GOOD, p, room, new=new)
+    return Result(Verdict.UNCLEAR, p, room, new=new, needed=needed)
+
+
+def is_beyond_doubt(
+    tally: Tally,
+    *,
+    max_ratio: float | None = None,
+    rate: float | None = None,
+    min_samples: int,
+    looks: int = 20,
+) -> bool:
+    """Return whether the new version is good beyond doubt: good enough to end a bake early.
+
+    It is as good as `max_ratio` and `rate` demand, and that is wrong with 1 % at most, of so many looks
+    together. Each look has its part of it (Bonferroni), which holds whatever the looks have in common.
+    """
+    if tally.n < max(min_samples, 1):
+        return False
+    doubt = _DOUBT / looks
+    _, high = confidence_limits(tally.x / tally.phi_alone, tally.n / tally.phi_alone, doubt)
+    if rate is not None and high >= rate:
+        return False
+    if max_ratio is None or high * min_samples < 1:
+        return max_ratio is None or tally.m > 0
+    ratio = _Split.of(tally).ratio(tally.phi, doubt)
+    return tally.m > 0 and ratio is not None and ratio.high < max_ratio
 
 
 def is_above(
@@ -233,14 +269,30 @@ class _Split:
         odds = max_ratio * self.odds
         return (odds * (self.hits + 0.5) - 0.5) / (1 + odds)
 
-    def ratio(self, phi: float) -> Interval | None:
-        """Return the ratio of the new rate to the old one, stratified by the minute."""
+    def ratio(self, phi: float, doubt: float = 0.025) -> Interval | None:
+        """Return the ratio of the new rate to the old one, stratified by the minute.
+
+        Each limit is wrong with probability `doubt`.
+        """
         if not self.odds:
             return None
-        low, high = confidence_limits(self.x / phi, self.hits / phi)
+        low, high = confidence_limits(self.x / phi, self.hits / phi, doubt)
         value = (self.x + 0.5) / (self.hits - self.x + 0.5) / self.odds
         limits = (share / (1 - share) / self.odds if share < 1 else MAX_RATIO for share in (low, high))
         return Interval(min(value, MAX_RATIO), *(min(limit, MAX_RATIO) for limit in limits))
+
+
+def _needed(now: Tally, alpha: float, max_ratio: float, min_samples: int) -> int | None:
+    split = _Split.of(now)
+    more = for_ratio(
+        Seen(now.n, now.x, now.phi),
+        now.y,
+        split.odds,
+        alpha=alpha,
+        max_ratio=max_ratio,
+        tolerance=1 / max(min_samples, 1),
+    )
+    return more if more is None else max(more, min_samples - now.n)
 
 
 def _chance(looks: Sequence[Increment], hits: float) -> tuple[float, float]:
