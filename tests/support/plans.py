@@ -17,7 +17,7 @@ from sluicegate.deployment.model import (
     Status,
     until,
 )
-from sluicegate.deployment.observations import AlarmState
+from sluicegate.deployment.observations import AlarmReading, AlarmState
 from sluicegate.deployment.plan import Limit, Metric, Plan, Smoke, TrafficStep, Unclear, Watch
 from sluicegate.gate.rollout_settings import APPROVAL
 from sluicegate.rollout.actions import (
@@ -33,7 +33,6 @@ from sluicegate.rollout.actions import (
     Shift,
     Verify,
 )
-from sluicegate.rollout.analysis import Observation, VersionMetrics
 from sluicegate.rollout.machine import advance, next_action, next_delay
 from sluicegate.rollout.outcomes import (
     Aborted,
@@ -56,7 +55,9 @@ from sluicegate.rollout.outcomes import (
     Verified,
     VersionUnusable,
 )
+from sluicegate.rollout.readings import Readings
 from sluicegate.rollout.transitions import request_abort
+from support.readings import VersionMetrics, readings
 from support.simulation import OWN, START, new_deployment
 
 ALARMS = ("orders-5xx", "orders-latency")
@@ -131,20 +132,29 @@ def metrics(draw: st.DrawFn) -> VersionMetrics:
     )
 
 
-def observations(watch: Watch | None) -> st.SearchStrategy[Observation]:
-    """Everything that the watch can observe."""
+def possible_readings(watch: Watch | None) -> st.SearchStrategy[Readings]:
+    """Everything that can be read for a watch."""
     names = watch.alarms if watch else ()
-    states = st.tuples(*(st.tuples(st.just(name), st.sampled_from(AlarmState)) for name in names))
+    alarms = st.tuples(
+        *(st.builds(AlarmReading, st.just(name), st.sampled_from(AlarmState)) for name in names)
+    )
     if not watch or not watch.limits:
-        return st.builds(Observation, states)
-    return st.builds(Observation, states, metrics(), st.none() | metrics(), st.none() | metrics())
+        return st.builds(readings, alarms)
+    return st.builds(
+        readings,
+        alarms,
+        metrics(),
+        st.none() | metrics(),
+        st.none() | metrics(),
+        over=st.none() | st.floats(1, 900_000),
+    )
 
 
-def healthy(watch: Watch | None) -> Observation:
-    """An observation that breaches no watch."""
+def healthy(watch: Watch | None) -> Readings:
+    """Readings that breach no watch."""
     names = watch.alarms if watch else ()
-    return Observation(
-        tuple((name, AlarmState.OK) for name in names),
+    return readings(
+        tuple(AlarmReading(name, AlarmState.OK) for name in names),
         VersionMetrics(1_000_000, 0, 0, 0.0, 1_000_000),
         VersionMetrics(1_000_000, 0, 0, 0.0, 1_000_000),
     )
@@ -191,7 +201,7 @@ def possible_outcomes(action: Action, deployment: Deployment) -> st.SearchStrate
                 st.just(Shifted(desired, "r2")) | moved_by_another | transient_failures | permanent_failures
             )
         case Observe():
-            observed = st.builds(Observed, observations(deployment.plan.watch))
+            observed = st.builds(Observed, possible_readings(deployment.plan.watch))
             return observed | moved_by_another | transient_failures | permanent_failures
         case Restore():
             return st.one_of(*restorations(action), transient_failures, permanent_failures)

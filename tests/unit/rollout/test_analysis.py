@@ -1,4 +1,4 @@
-"""When an observation of a version breaches its watch."""
+"""What one look at a version comes to: findings, verdicts, and what ends a rollout."""
 
 from dataclasses import replace
 from typing import Any
@@ -7,87 +7,138 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sluicegate.deployment.observations import AlarmState
-from sluicegate.deployment.plan import Limit, Metric, Watch
-from sluicegate.deployment.strategy import MAX_BAKE
+from sluicegate.deployment.model import AliasState, Deployment, Status
+from sluicegate.deployment.observations import AlarmReading, AlarmState, Observation, Verdict
+from sluicegate.deployment.plan import (
+    Better,
+    CustomMetric,
+    Judge,
+    Limit,
+    Metric,
+    MetricSource,
+    Plan,
+    TrafficStep,
+    Watch,
+)
+from sluicegate.deployment.strategy import MAX_BAKE, canary
 from sluicegate.rollout.analysis import (
-    MAX_OBSERVATIONS,
-    MIN_INTERVAL,
-    Observation,
-    VersionMetrics,
     find_alarm,
     find_breach,
-    find_missing_data,
+    find_unclear,
+    is_beyond_doubt,
+    judge,
     observation_interval,
-    summary,
 )
-from support.plans import limits, metrics, observations, watches
+from sluicegate.rollout.budget import MAX_LOOKS, MIN_INTERVAL
+from sluicegate.rollout.readings import JudgeAnswer, MetricValues, Minute, Readings, Series
+from support.plans import accepted, possible_readings, watches
+from support.readings import VersionMetrics, readings
+from support.simulation import OWN, START
 
 ERRORS = Limit(Metric.ERRORS, min_samples=100, most=5.0)
 RATIO = Limit(Metric.ERRORS, min_samples=100, max_ratio=2.0)
 THROTTLES = Limit(Metric.THROTTLES, min_samples=100, most=5.0)
 SLOW = Limit(Metric.DURATION_P95, min_samples=100, most=300.0)
 SLOWER = Limit(Metric.DURATION_P95, min_samples=100, max_ratio=1.5)
+BAKE = 600
+
+GOOD, BAD, UNCLEAR = Verdict.GOOD, Verdict.BAD, Verdict.UNCLEAR
+
+
+def baking(watch: Watch, *, steps: tuple[TrafficStep, ...] = canary(10, BAKE)) -> Deployment:
+    plan = Plan(OWN, "prod", steps, "0" * 64, watch=watch)
+    return replace(
+        accepted(plan),
+        status=Status.BAKING,
+        version="2",
+        original=AliasState("1"),
+        current=AliasState("1", {"2": 0.1}),
+    )
+
+
+def look(watch: Watch, read: Readings, elapsed: float = BAKE) -> Observation:
+    return judge(baking(watch), watch, read, START + elapsed)
 
 
 @pytest.mark.parametrize(
-    ("limit", "new", "baseline", "breached"),
+    ("limit", "new", "old", "verdict"),
     [
-        (ERRORS, VersionMetrics(100, 5), None, False),
-        (ERRORS, VersionMetrics(100, 6), None, True),
-        (ERRORS, VersionMetrics(99, 99), None, False),  # too few requests
-        (ERRORS, VersionMetrics(50, 50, throttles=50), None, False),  # throttled requests cannot fail
-        (ERRORS, VersionMetrics(0, 0, throttles=200), None, False),
-        # There is no baseline, or no data of it: then it counts as one in min_samples.
-        (RATIO, VersionMetrics(100, 100), None, True),
-        (RATIO, VersionMetrics(100, 100), VersionMetrics(), True),
-        (RATIO, VersionMetrics(100, 100), VersionMetrics(throttles=500), True),
-        (RATIO, VersionMetrics(100, 2), VersionMetrics(), False),
-        (RATIO, VersionMetrics(100, 3), VersionMetrics(), True),
-        (RATIO, VersionMetrics(1000, 40), VersionMetrics(1000, 20), False),
-        (RATIO, VersionMetrics(1000, 41), VersionMetrics(1000, 20), True),
-        (
-            RATIO,
-            VersionMetrics(1000, 20),
-            VersionMetrics(1000, 0),
-            False,
-        ),  # a rate below one in min_samples counts as that
-        (RATIO, VersionMetrics(1000, 21), VersionMetrics(1000, 0), True),
-        (THROTTLES, VersionMetrics(95, 0, 5), None, False),
-        (THROTTLES, VersionMetrics(94, 0, 6), None, True),
-        (SLOW, VersionMetrics(100, 0, 0, 300.0, 100), None, False),
-        (SLOW, VersionMetrics(100, 0, 0, 300.1, 100), None, True),
-        (SLOW, VersionMetrics(100, 0, 100, 300.1, 99), None, False),  # too few durations
-        (SLOW, VersionMetrics(100, 0, 0, None), None, False),
-        (SLOWER, VersionMetrics(100, 0, 0, 150.0, 100), VersionMetrics(100, 0, 0, 100.0, 100), False),
-        (SLOWER, VersionMetrics(100, 0, 0, 151.0, 100), VersionMetrics(100, 0, 0, 100.0, 100), True),
-        (SLOWER, VersionMetrics(100, 0, 0, 151.0, 100), VersionMetrics(100, 0, 0, None), False),
+        (ERRORS, VersionMetrics(10_000, 100), None, GOOD),
+        (ERRORS, VersionMetrics(10_000, 800), None, BAD),
+        (ERRORS, VersionMetrics(200, 12), None, UNCLEAR),  # 6 %, which chance makes of 5 % as well
+        (ERRORS, VersionMetrics(99, 0), None, UNCLEAR),  # too few requests
+        (ERRORS, VersionMetrics(0, 0, throttles=500), None, UNCLEAR),  # throttled requests cannot fail
+        (RATIO, VersionMetrics(10_000, 50), VersionMetrics(90_000, 450), GOOD),
+        (RATIO, VersionMetrics(10_000, 200), VersionMetrics(90_000, 450), BAD),
+        (RATIO, VersionMetrics(800, 6), VersionMetrics(7_200, 36), UNCLEAR),
+        (RATIO, VersionMetrics(1_000, 1_000), VersionMetrics(), BAD),  # gross, without a comparison
+        (RATIO, VersionMetrics(1_000, 10), VersionMetrics(), UNCLEAR),  # no baseline is not good
+        (RATIO, VersionMetrics(10_000, 0), VersionMetrics(90_000, 0), GOOD),
+        (THROTTLES, VersionMetrics(9_000, 0, 1_000), None, BAD),
+        (THROTTLES, VersionMetrics(9_990, 0, 10), None, GOOD),
+        (SLOW, VersionMetrics(500, 0, 0, 301.0), None, BAD),
+        (SLOW, VersionMetrics(500, 0, 0, 299.0), None, GOOD),
+        (SLOW, VersionMetrics(500, 0, 0, 301.0, 9), None, UNCLEAR),
+        (SLOWER, VersionMetrics(500, 0, 0, 160.0), VersionMetrics(4_500, 0, 0, 100.0), BAD),
+        (SLOWER, VersionMetrics(500, 0, 0, 140.0), VersionMetrics(4_500, 0, 0, 100.0), GOOD),
+        (SLOWER, VersionMetrics(500, 0, 0, 160.0), None, UNCLEAR),
+        (SLOWER, VersionMetrics(500, 0, 0, None), VersionMetrics(4_500, 0, 0, 100.0), UNCLEAR),
     ],
 )
-def test_a_limit_is_breached_above_it(
-    limit: Limit, new: VersionMetrics, baseline: VersionMetrics | None, breached: bool
+def test_a_limit_has_three_verdicts(
+    limit: Limit, new: VersionMetrics, old: VersionMetrics | None, verdict: Verdict
 ) -> None:
-    reason = find_breach(Watch(limits=(limit,)), Observation((), new, baseline))
-    assert (reason is not None) == breached
-    if reason:
-        assert reason.code == "metric"
-        assert reason.data["metric"] == limit.metric.value
-        assert reason.data["value"] > reason.data["limit"]
+    watch = Watch(limits=(limit,))
+    observation = look(watch, readings((), new, old, over=300.0))
+    assert observation.verdict is verdict
+    breach, unclear = find_breach(watch, observation), find_unclear(observation)
+    assert (breach is not None) == (verdict is BAD)
+    assert (unclear is not None) == (verdict is UNCLEAR)
+    if breach:
+        assert (breach.code, breach.data["metric"]) == ("metric", limit.metric.value)
 
 
-def test_the_reason_names_the_gate_files_key() -> None:
-    def because(limit: Limit, new: VersionMetrics, baseline: VersionMetrics | None = None) -> str:
-        reason = find_breach(Watch(limits=(limit,)), Observation((), new, baseline))
-        assert reason is not None
-        assert str(reason.data["because"]) in reason.message
-        return str(reason.data["because"])
+@pytest.mark.parametrize(("requests", "failed", "beside"), [(10, 10, 9), (50, 15, 9), (10, 10, 0)])
+def test_gross_failure_is_seen_at_the_first_look(requests: int, failed: int, beside: int) -> None:
+    """Whatever min_samples says, and however little of the bake is over; also without an old version."""
+    watch = Watch(limits=(Limit(Metric.ERRORS, min_samples=10_000, max_ratio=2.0),))
+    minute, before = Minute(0, requests, failed, beside * requests, 0), ((beside, 0),) * 180 if beside else ()
+    read = Readings(series={"errors": Series((minute,), before)})
+    observation = look(watch, read, elapsed=BAKE / MAX_LOOKS)
+    assert observation.verdict is BAD
+    assert [finding.rule for finding in observation.findings] == ["gross"]
 
-    assert because(ERRORS, VersionMetrics(100, 50)) == "max_percent"
-    assert because(SLOW, VersionMetrics(100, 0, 0, 900.0, 100)) == "max_ms"
-    assert (
-        because(RATIO, VersionMetrics(100, 50), VersionMetrics(100, 10))
-        == "max_ratio 2 of the old version's 10"
+
+def test_what_fails_only_under_more_load_is_judged_by_itself() -> None:
+    watch = Watch(limits=(ERRORS,))
+    quiet, loaded = VersionMetrics(100_000, 500), VersionMetrics(5_000, 500)
+    assert look(watch, readings((), quiet)).verdict is GOOD
+    observation = look(watch, readings((), quiet, None, loaded))
+    assert observation.verdict is BAD
+    assert [(finding.step, finding.verdict) for finding in observation.findings] == [
+        (False, GOOD),
+        (True, BAD),
+    ]
+
+
+def test_a_part_with_few_requests_does_not_make_the_whole_unclear() -> None:
+    observation = look(
+        Watch(limits=(ERRORS,)), readings((), VersionMetrics(10_000, 10), None, VersionMetrics(3))
     )
+    assert observation.verdict is GOOD
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_what_only_observes_rolls_nothing_back(whole: bool) -> None:
+    limit = replace(RATIO, observe=not whole)
+    watch = Watch(alarms=("a",), limits=(limit,), observe=whole)
+    state = AlarmState.ALARM if whole else AlarmState.OK
+    read = readings((AlarmReading("a", state),), VersionMetrics(1_000, 900), VersionMetrics(9_000, 9))
+    observation = look(watch, read)
+    assert find_breach(watch, observation) is None
+    assert find_unclear(observation) is None
+    assert [finding.verdict for finding in observation.findings] == [BAD]
+    assert observation.verdict is GOOD
 
 
 @pytest.mark.parametrize(
@@ -102,130 +153,123 @@ def test_the_reason_names_the_gate_files_key() -> None:
 def test_an_alarm_that_is_firing_or_missing_stops_the_rollout(
     states: list[AlarmState], code: str | None
 ) -> None:
-    named = tuple((f"alarm-{number}", state) for number, state in enumerate(states))
+    named = tuple(AlarmReading(f"alarm-{number}", state) for number, state in enumerate(states))
     reason = find_alarm(named)
     assert (reason and reason.code) == code
-    assert find_breach(Watch(alarms=tuple(name for name, _ in named)), Observation(named)) == reason
+    watch = Watch(alarms=tuple(alarm.name for alarm in named))
+    assert find_breach(watch, look(watch, Readings(named))) == reason
 
 
-def test_missing_data_names_the_first_limit_with_too_few_requests() -> None:
-    watch = Watch(limits=(replace(ERRORS, min_samples=10), THROTTLES))
-    reason = find_missing_data(watch, Observation(new=VersionMetrics(50, 0)))
-    assert reason is not None
-    assert reason.data == {"metric": "throttles", "samples": 50, "min_samples": 100}
-    assert find_missing_data(watch, Observation(new=VersionMetrics(90, 0, throttles=10))) is None
-    assert find_missing_data(Watch(alarms=("a",)), Observation()) is None
-
-
-@pytest.mark.parametrize(
-    ("limit", "new", "baseline", "samples"),
-    [
-        # 500 throttled requests and not one invocation say nothing about errors and durations.
-        (ERRORS, VersionMetrics(throttles=500), None, 0),
-        (SLOW, VersionMetrics(throttles=500), None, 0),
-        (SLOW, VersionMetrics(200, duration_p95=1.0, durations=99), None, 99),
-        (SLOW, VersionMetrics(200, duration_p95=None, durations=200), None, 0),
-        (THROTTLES, VersionMetrics(throttles=500), None, None),
-        # No data of the old version is no data. Where there is none, there never will be.
-        (RATIO, VersionMetrics(500), VersionMetrics(), 0),
-        (RATIO, VersionMetrics(500), VersionMetrics(99, throttles=900), 99),
-        (SLOWER, VersionMetrics(500, 0, 0, 1.0, 500), VersionMetrics(500), 0),
-        (RATIO, VersionMetrics(500), None, None),
-        (ERRORS, VersionMetrics(500), VersionMetrics(), None),
-    ],
-)
-def test_samples_are_what_the_metric_is_of(
-    limit: Limit, new: VersionMetrics, baseline: VersionMetrics | None, samples: int | None
-) -> None:
-    reason = find_missing_data(Watch(limits=(limit,)), Observation((), new, baseline))
-    assert (reason and reason.data["samples"]) == samples
-    if limit.metric is not Metric.THROTTLES:
-        assert find_breach(Watch(limits=(limit,)), Observation((), new, baseline)) is None
-
-
-@given(limits(), metrics(), st.none() | metrics())
-def test_a_version_that_fails_every_request_never_goes_well(
-    limited: tuple[Limit, ...], new: VersionMetrics, baseline: VersionMetrics | None
-) -> None:
-    """Whatever is known of the old version: unless it was as bad, it is a breach, or there is no data."""
-    failing = replace(new, errors=new.invocations)
-    watch = Watch(
-        limits=tuple(limit for limit in limited if limit.metric is Metric.ERRORS and limit.most != 100)
+def test_the_reason_says_since_when_an_alarm_rings_and_why() -> None:
+    alarm = AlarmReading(
+        "a", AlarmState.ALARM, "2026-11-26T10:00:00Z", "Threshold Crossed", "https://x.example"
     )
-    observation = Observation((), failing, baseline)
-    well = not find_breach(watch, observation) and not find_missing_data(watch, observation)
-    old_rate = 100 * baseline.errors / baseline.invocations if baseline and baseline.invocations else 0
-    for limit in watch.limits:
-        comparable = limit.most is None and limit.max_ratio is not None
-        if well and not comparable:
-            raise AssertionError("it went well")
-        if well and limit.max_ratio:
-            assert max(old_rate, 100 / limit.min_samples) * limit.max_ratio >= 100
+    reason = find_alarm([alarm])
+    assert reason is not None
+    assert reason.message == "alarm a is firing since 2026-11-26T10:00:00Z: Threshold Crossed"
+    assert reason.data["link"] == "https://x.example"
+
+
+SHARE = CustomMetric(
+    "refused",
+    tuple(
+        MetricSource(name, "Shop", name, "Sum", (("Version", "{version}"),)) for name in ("refused", "calls")
+    ),
+    "refused/calls",
+    max_ratio=2.0,
+)
+LATENCY = CustomMetric(
+    "age", (MetricSource("age", "Shop", "Age", "Maximum", (("Function", "orders"),)),), most=60.0
+)
+
+
+def shares(n: int, x: int, m: int, y: int) -> Readings:
+    several = tuple(Minute(60 * at, n // 10, x // 10, m // 10, y // 10) for at in range(10))
+    return Readings(series={"refused": Series(several)})
 
 
 @pytest.mark.parametrize(
-    ("new", "line"),
+    ("metric", "read", "verdict"),
     [
-        (VersionMetrics(), "no requests"),
-        (VersionMetrics(200, 1, 0, 12.34), "200 requests, 0.5% errors, p95 12.3 ms"),
-        (VersionMetrics(200, 0), "200 requests, 0% errors"),
-        (VersionMetrics(throttles=3), "no invocations, 3 throttled requests"),
+        (SHARE, shares(10_000, 200, 90_000, 450), BAD),
+        (SHARE, shares(10_000, 50, 90_000, 450), GOOD),
+        (SHARE, shares(0, 0, 9_000, 45), UNCLEAR),
+        (replace(SHARE, missing=Verdict.BAD), Readings(), BAD),
+        (replace(SHARE, missing=Verdict.GOOD), Readings(), GOOD),
+        (replace(SHARE, max_ratio=None, most=0.01), shares(10_000, 200, 0, 0), BAD),
+        (replace(SHARE, max_ratio=None, most=0.99, better=Better.HIGHER), shares(9_999, 9_998, 0, 0), GOOD),
+        (replace(SHARE, max_ratio=None, most=0.99, better=Better.HIGHER), shares(9_999, 9_000, 0, 0), BAD),
+        (LATENCY, Readings(values={"age": MetricValues(((0, 61.0), (60, 70.0), (120, 99.0)))}), BAD),
+        (LATENCY, Readings(values={"age": MetricValues(((0, 59.0), (60, 70.0), (120, 99.0)))}), UNCLEAR),
+        (LATENCY, Readings(values={"age": MetricValues(((0, 99.0), (60, 99.0), (120, 1.0)))}), GOOD),
+        (LATENCY, Readings(values={"age": MetricValues(problem="ValidationError: no")}), UNCLEAR),
+        (LATENCY, Readings(), UNCLEAR),
     ],
 )
-def test_a_bake_that_passed_is_summed_up_in_a_line(new: VersionMetrics, line: str) -> None:
-    assert summary(Observation(new=new)) == line
-
-
-@given(limits(), metrics(), st.none() | metrics(), st.integers(0, 1_000))
-def test_more_errors_never_end_a_breach(
-    limited: tuple[Limit, ...], new: VersionMetrics, baseline: VersionMetrics | None, more: int
+def test_a_metric_of_the_users_has_three_verdicts(
+    metric: CustomMetric, read: Readings, verdict: Verdict
 ) -> None:
-    watch = Watch(limits=limited)
-    worse = replace(new, errors=min(new.errors + more, new.invocations))
-    if find_breach(watch, Observation((), new, baseline)):
-        assert find_breach(watch, Observation((), worse, baseline))
+    assert look(Watch(metrics=(metric,)), read).verdict is verdict
 
 
-@given(limits(), metrics(), metrics(), st.floats(0, 1_000_000))
-def test_a_slower_response_never_ends_a_breach(
-    limited: tuple[Limit, ...], new: VersionMetrics, baseline: VersionMetrics, more: float
-) -> None:
-    watch = Watch(limits=limited)
-    if new.duration_p95 is not None and find_breach(watch, Observation((), new, baseline)):
-        assert find_breach(
-            watch, Observation((), replace(new, duration_p95=new.duration_p95 + more), baseline)
+@pytest.mark.parametrize("verdict", [*Verdict])
+def test_a_function_of_the_users_has_a_say(verdict: Verdict) -> None:
+    watch = Watch(judge=Judge("orders-judge", 10))
+    observation = look(watch, Readings(judge=JudgeAnswer(verdict, "because")))
+    assert observation.verdict is verdict
+    breach = find_breach(watch, observation)
+    assert (breach.code if breach else None) == ("judge" if verdict is BAD else None)
+
+
+def test_good_beyond_doubt_needs_every_limit() -> None:
+    watch = Watch(limits=(RATIO, THROTTLES), end_early=True)
+    many, few = VersionMetrics(100_000, 500), VersionMetrics(800, 4)
+    assert is_beyond_doubt(look(watch, readings((), many, VersionMetrics(900_000, 4_500)), 60))
+    assert not is_beyond_doubt(look(watch, readings((), few, VersionMetrics(7_200, 36)), 60))
+    assert not is_beyond_doubt(look(Watch(alarms=("a",)), Readings(), 60))
+
+
+@given(watches, st.data(), st.floats(0, 2 * BAKE))
+def test_every_look_comes_to_a_verdict(watch: Watch, data: st.DataObject, elapsed: float) -> None:
+    observation = look(watch, data.draw(possible_readings(watch)), elapsed)
+    breach = find_breach(watch, observation)
+    assert (breach is not None) == (observation.verdict is BAD)
+    if observation.verdict is GOOD:
+        assert find_unclear(observation) is None
+    for finding in observation.findings:
+        assert finding.message.startswith(finding.limit)
+
+
+def more(read: Readings, errors: int) -> Readings:
+    def worse(series: Series) -> Series:
+        return replace(
+            series,
+            minutes=tuple(replace(one, x=min(one.n, one.x + errors)) for one in series.minutes),
         )
 
-
-@given(limits(), metrics(), metrics(), st.integers(0, 1_000))
-def test_a_worse_baseline_never_causes_a_breach(
-    limited: tuple[Limit, ...], new: VersionMetrics, baseline: VersionMetrics, more: int
-) -> None:
-    watch = Watch(limits=limited)
-    worse = replace(baseline, errors=min(baseline.errors + more, baseline.invocations))
-    if not find_breach(watch, Observation((), new, baseline)):
-        assert not find_breach(watch, Observation((), new, worse))
+    return replace(read, series={name: worse(series) for name, series in read.series.items()})
 
 
-@given(st.data())
-def test_an_observation_passes_breaches_or_has_too_little_data_and_its_reason_can_be_stored(
-    data: st.DataObject,
-) -> None:
-    """A limit that is breached always had enough requests."""
-    watch = data.draw(watches)
-    observation = data.draw(observations(watch))
-    reasons = [find_breach(watch, observation), find_missing_data(watch, observation)]
-    for reason in filter(None, reasons):
-        assert len(reason.message) <= 256
-        assert all(isinstance(value, (str, int, float)) for value in reason.data.values())
-    if reasons[0] and reasons[0].code == "metric":
-        [limit] = [one for one in watch.limits if one.metric.value == reasons[0].data["metric"]]
-        assert reasons[0].data["samples"] >= limit.min_samples
+@given(
+    st.integers(0, 2_000),
+    st.integers(0, 2_000),
+    st.integers(0, 20_000),
+    st.integers(0, 200),
+    st.integers(1, 50),
+)
+def test_more_errors_never_make_the_verdict_better(n: int, x: int, m: int, y: int, errors: int) -> None:
+    """With one minute alone, the dispersion is that of the hour before, either way."""
+    watch = Watch(limits=(replace(RATIO, most=5.0),))
+    minute = Minute(0, n, min(x, n), m, min(y, m))
+    read = Readings(series={"errors": Series((minute,), ((m, 0),) * 180)})
+    order = [GOOD, UNCLEAR, BAD]
+    before, after = (look(watch, each).verdict for each in (read, more(read, errors)))
+    assert order.index(after) >= order.index(before)
 
 
-@given(st.integers(0, 4 * MAX_BAKE))
-def test_observations_are_few_and_not_too_close(bake: int) -> None:
-    every: Any = observation_interval(Watch(alarms=("a",)), bake)
-    assert every >= MIN_INTERVAL
-    assert bake / every <= MAX_OBSERVATIONS
-    assert observation_interval(None, bake) == max(bake, 1)
+@pytest.mark.parametrize("bake", [1, 60, 3_600, MAX_BAKE])
+@pytest.mark.parametrize("watch", [None, Watch(alarms=("a",))])
+def test_a_bake_is_looked_at_a_bounded_number_of_times(bake: int, watch: Any) -> None:
+    interval = observation_interval(watch, bake)
+    assert interval >= (MIN_INTERVAL if watch else 1)
+    assert bake / interval <= MAX_LOOKS

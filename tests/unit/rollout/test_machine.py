@@ -24,12 +24,7 @@ from sluicegate.deployment.observations import AlarmState
 from sluicegate.deployment.plan import Limit, Metric, Plan, TrafficStep, Unclear, Watch
 from sluicegate.deployment.strategy import MAX_BAKE, MAX_STEPS, checked
 from sluicegate.rollout.actions import End, Lock, Observe, Publish, Restore, ReuseVersion, Shift, Verify
-from sluicegate.rollout.analysis import (
-    MAX_OBSERVATIONS,
-    MIN_INTERVAL,
-    Observation,
-    VersionMetrics,
-)
+from sluicegate.rollout.budget import MAX_EXTENSIONS, MAX_LOOKS, MIN_INTERVAL
 from sluicegate.rollout.machine import APPROVAL_LOOKS, advance, backoff, next_action, next_delay
 from sluicegate.rollout.outcomes import (
     AliasMoved,
@@ -49,7 +44,6 @@ from sluicegate.rollout.outcomes import (
 )
 from sluicegate.rollout.transitions import (
     DENIED_SECONDS,
-    MAX_EXTENSIONS,
     PUBLISH_TIMEOUT,
     QUEUE_TIMEOUT,
     RESTORE_SECONDS,
@@ -70,6 +64,7 @@ from support.plans import (
     successful_outcome,
     versions,
 )
+from support.readings import VersionMetrics, alarm_readings, readings
 from support.simulation import OWN, START, new_deployment
 from support.state_machine import EVENTS_OF_A_WAIT
 
@@ -223,7 +218,7 @@ def test_what_failed_long_ago_and_recovered_does_not_count(failure: Outcome) -> 
     again = advance(pending, failure, START + 400)
     assert again.status is Status.PUBLISHING
     observed = advance(
-        advance(BAKING, failure, START), Observed(Observation((("a", AlarmState.OK),))), START + 1
+        advance(BAKING, failure, START), Observed(readings(alarm_readings(AlarmState.OK))), START + 1
     )
     assert (observed.status, observed.failures, observed.failing_since) == (Status.BAKING, 0, None)
 
@@ -463,7 +458,7 @@ def test_the_longest_plan_with_retries_everywhere_fits_into_the_table() -> None:
     while not isinstance(simulation.next_action, End):
         simulation.apply(flaky(simulation))
     assert simulation.deployment.status is Status.SUCCEEDED
-    assert simulation.deployment.revision > 1_000
+    assert simulation.deployment.revision > 500
     assert stored_size(simulation.deployment) < MAX_ITEM / 2
     check_end(simulation)
 
@@ -532,7 +527,7 @@ def test_a_successful_rollout_takes_the_steps_and_the_time_of_its_plan(plan: Pla
 @given(plans())
 def test_a_bake_has_few_observations_however_long_it_is(plan: Plan) -> None:
     simulation = run_successfully(accepted(plan))
-    assert all(count <= MAX_OBSERVATIONS + 1 for count in simulation.observations)
+    assert all(count <= MAX_LOOKS + 1 for count in simulation.observations)
     if plan.watch is None:
         assert all(count <= 3 for count in simulation.observations)
 
@@ -541,7 +536,7 @@ def extended(simulation: RolloutSimulation) -> Outcome:
     """Extend every bake as often as possible, then let it pass."""
     deployment, action = simulation.deployment, simulation.next_action
     if isinstance(action, Observe) and deployment.extended < MAX_EXTENSIONS:
-        return Observed(Observation(new=VersionMetrics(), baseline=VersionMetrics()))
+        return Observed(readings(baseline=VersionMetrics()))
     return successful_outcome(action, deployment)
 
 
@@ -553,7 +548,7 @@ def test_the_worst_plan_stays_within_the_history_of_one_execution(bake: int) -> 
     plan = replace(accepted(checked_plan(steps)).plan, watch=watch, approval=14 * 86_400)
     simulation = run_successfully(accepted(plan), extended)
     assert simulation.deployment.status is Status.SUCCEEDED
-    assert max(simulation.observations) <= MAX_OBSERVATIONS * (1 + MAX_EXTENSIONS)
+    assert max(simulation.observations) <= MAX_LOOKS * (1 + MAX_EXTENSIONS)
     queue_and_publish = (QUEUE_TIMEOUT * 2 + PUBLISH_TIMEOUT) // int(TURN_SECONDS)
     waits = simulation.waits + queue_and_publish + APPROVAL_LOOKS
     assert waits * EVENTS_OF_A_WAIT < 20_000
@@ -573,8 +568,8 @@ def test_a_bake_waits_for_its_next_observation_and_never_past_its_end(
     )
     deployment = replace(accepted(plan), status=Status.BAKING, version="2", original=OLD, extended=extensions)
     remaining = START + bake * (1 + extensions) - (START + elapsed)
-    seconds = next_delay(deployment, Observed(Observation()), START + elapsed)
+    seconds = next_delay(deployment, Observed(readings()), START + elapsed)
     assert 1 <= seconds < max(remaining, 0) + 1.001
     if watched:
-        assert seconds <= max(MIN_INTERVAL, -(-bake * (1 + extensions) // MAX_OBSERVATIONS))
-    assert next_delay(replace(deployment, abort=ABORTED), Observed(Observation()), START + elapsed) == 0
+        assert seconds <= max(MIN_INTERVAL, -(-bake * (1 + extensions) // MAX_LOOKS))
+    assert next_delay(replace(deployment, abort=ABORTED), Observed(readings()), START + elapsed) == 0

@@ -19,9 +19,10 @@ from sluicegate.deployment.strategy import (
     linear,
 )
 from sluicegate.rollout.actions import End, Observe
-from sluicegate.rollout.analysis import Observation, VersionMetrics
 from sluicegate.rollout.outcomes import Observed, Outcome, Published
+from sluicegate.rollout.readings import Readings
 from support.plans import RolloutSimulation, accepted, successful_outcome
+from support.readings import VersionMetrics, alarm_readings, readings
 from support.simulation import OWN
 
 Steps = tuple[TrafficStep, ...]
@@ -137,7 +138,7 @@ class Version:
     after: int = 0
     served: list[tuple[float, int]] = field(default_factory=list)
 
-    def observation(self, now: float) -> Observation:
+    def observation(self, now: float) -> Readings:
         ends = [start for start, _ in self.served[1:]]
         arrived = now - self.lag
         weighed = sum(
@@ -148,9 +149,9 @@ class Version:
         bad = int(invocations * self.errors / 100)
         broken = [start for start, share in self.served if share >= self.breaks_at]
         rings = bool(broken) and now - broken[0] >= self.after - 1e-3
-        alarms = (("a", AlarmState.ALARM if rings else AlarmState.OK),)
+        alarms = alarm_readings(AlarmState.ALARM if rings else AlarmState.OK)
         slow = 900.0 if bad else 1.0
-        return Observation(alarms, VersionMetrics(invocations, bad, bad, slow, invocations))
+        return readings(alarms, VersionMetrics(invocations, bad, bad, slow, invocations), over=5)
 
     def outcome(self, simulation: RolloutSimulation) -> Outcome:
         action = simulation.next_action
@@ -214,10 +215,10 @@ def test_an_alarm_that_rings_under_load_is_heard_with_every_accepted_strategy(
 class FailsUnderLoad(Version):
     """Of 100 requests, 20 fail while the version has at least `breaks_at` percent of the traffic."""
 
-    def observation(self, now: float) -> Observation:
+    def observation(self, now: float) -> Readings:
         whole = self._metrics(now, self.served[0][0])
         step = self._metrics(now, self.served[-1][0]) if len(self.served) > 1 else None
-        return Observation((), whole, None, step)
+        return readings((), whole, None, step)
 
     def _metrics(self, now: float, since: float) -> VersionMetrics:
         ends = [start for start, _ in self.served[1:]]

@@ -8,7 +8,6 @@ from sluicegate.deployment.model import AliasOutcome, AliasState, Status
 from sluicegate.deployment.observations import AlarmState
 from sluicegate.deployment.plan import Plan, TrafficStep, Watch
 from sluicegate.rollout.actions import AwaitApproval, End, Lock, Observe, ReuseVersion, Shift
-from sluicegate.rollout.analysis import Observation
 from sluicegate.rollout.machine import APPROVAL_LOOKS, next_action
 from sluicegate.rollout.outcomes import (
     Observed,
@@ -18,12 +17,13 @@ from sluicegate.rollout.outcomes import (
 )
 from sluicegate.rollout.transitions import RETRY_SECONDS, force_fail, request_abort
 from support.plans import ABORTED, RolloutSimulation, accepted, approved, rejected, successful_outcome
+from support.readings import alarm_readings, readings
 from support.simulation import OWN, START
 
 CANARY = (TrafficStep(10, 300), TrafficStep(50, 300), TrafficStep(100, 0))
 PLAN = Plan(OWN, "prod", CANARY, "0" * 64, watch=Watch(alarms=("a",)), approval=86_400, unapproved_percent=20)
 OLD, TEN = AliasState("1"), AliasState("1", {"2": 0.1})
-FIRING = Observed(Observation((("a", AlarmState.ALARM),)))
+FIRING = Observed(readings(alarm_readings(AlarmState.ALARM)))
 
 
 def until(simulation: RolloutSimulation, status: Status) -> RolloutSimulation:

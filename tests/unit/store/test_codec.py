@@ -6,17 +6,19 @@ from typing import Any
 import msgspec
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 
 from sluicegate.deployment.durations import timestamp
-from sluicegate.deployment.model import AliasState, Approval, Deployment, Reason, Requester
+from sluicegate.deployment.model import AliasState, Approval, Deployment, Reason, Requester, Status
+from sluicegate.deployment.plan import Watch
 from sluicegate.deployment.views import view
 from sluicegate.oidc.identity import Principal
 from sluicegate.owner import Owner
-from sluicegate.rollout.analysis import find_breach
+from sluicegate.rollout.analysis import find_breach, judge
 from sluicegate.store.codec import deployment_of, marshal, read, record, unmarshal
 from sluicegate.store.holds import Hold
 from sluicegate.store.versions import Serving, serving_item
-from support.plans import ABORTED, observations, plans
+from support.plans import ABORTED, plans, possible_readings
 from support.simulation import START, new_deployment
 
 SHA = "a" * 64
@@ -26,18 +28,21 @@ def returned(deployment: Deployment) -> Deployment:
     return deployment_of(unmarshal(marshal(record(deployment))))
 
 
-@given(plans(), observations(None))
-def test_a_record_comes_back_as_it_was(plan: Any, seen: Any) -> None:
-    assert seen is not None
+@given(plans(), st.data())
+def test_a_record_comes_back_as_it_was(plan: Any, data: st.DataObject) -> None:
+    seen = data.draw(possible_readings(plan.watch))
     by = replace(new_deployment(START, SHA).requested_by, user_id="8")
+    watch = plan.watch or Watch()
+    deployment = replace(new_deployment(START, SHA), plan=plan, status=Status.BAKING)
+    observation = judge(deployment, watch, seen, START)
     deployment = replace(
-        new_deployment(START, SHA),
-        plan=plan,
+        deployment,
+        observations=(observation, observation),
         abort=ABORTED,
         approval=Approval("approved", by, "rule", timestamp(START), None),
         original=AliasState("1", {"2": 0.07}),
         current=AliasState("1"),
-        reason=find_breach(plan.watch, seen) if plan.watch else None,
+        reason=find_breach(watch, observation),
         extended=2,
         step=1,
     )

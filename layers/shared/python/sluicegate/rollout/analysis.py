@@ -3,8 +3,8 @@
 A verdict depends on the plan, on what the record keeps of earlier looks, and on what was just read.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from sluicegate.deployment.durations import timestamp
@@ -152,54 +152,63 @@ class _Look:
         return self.watch.observe or limit.observe
 
     def _of_limit(self, limit: Limit) -> Iterator[LimitFinding]:
-        name, observe = limit.metric.value, self._observes(limit)
-        constant = "max_ms" if limit.metric is Metric.DURATION_P95 else "max_percent"
-        if limit.metric is not Metric.DURATION_P95:
-            rate = None if limit.most is None else limit.most / 100
-            series = self.readings.series.get(name, Series())
-            if gross := self._gross(name, series, limit.max_ratio, rate, 100, observe):
-                yield gross
-                return
-            if limit.max_ratio is not None:
-                yield self._compared(name, series, limit.max_ratio, limit.min_samples, 100, observe)
-            if rate is not None:
-                yield from self._constant(name, name, constant, limit.most, rate, limit.min_samples, observe)
+        if limit.metric is Metric.DURATION_P95:
+            yield from self._of_durations(limit)
             return
-        if limit.max_ratio is not None:
-            yield self._compared_durations(limit, observe)
-        if limit.most is not None:
-            key = f"{name}/most"
-            yield from self._constant(name, key, constant, limit.most, _P95, limit.min_samples, observe)
+        name = limit.metric.value
+        counted = _Counted(
+            name,
+            self.readings.series.get(name, Series()),
+            self.readings.step.get(name),
+            limit.min_samples,
+            self._observes(limit),
+            scale=100,
+        )
+        rate = None if limit.most is None else limit.most / 100
+        yield from self._of_counts(counted, limit.max_ratio, _Constant.of("max_percent", limit.most, rate))
 
     def _of_share(self, metric: CustomMetric) -> Iterator[LimitFinding]:
         """Judge a share. Where higher is better, what is missing to all counts."""
-        observe, name = self._observes(metric), metric.name
-        series = self.readings.series.get(name, Series())
+        observe, name, higher = self._observes(metric), metric.name, metric.better is Better.HIGHER
+        series, step = self.readings.series.get(name, Series()), self.readings.step.get(name)
         if not any(minute.n for minute in series.minutes) and metric.missing is not Verdict.UNCLEAR:
             message = f"{name}: no data, which counts as {metric.missing.value}"
             yield LimitFinding(name, "missing", metric.missing, message, observe=observe)
             return
-        higher = metric.better is Better.HIGHER
+        if higher:
+            series, step = _complement(series), step and _complement(step)
         rate = None if metric.most is None else 1 - metric.most if higher else float(metric.most)
-        if gross := self._gross(name, series, metric.max_ratio, rate, 1, observe):
+        counted = _Counted(name, series, step, metric.min_samples, observe, scale=1)
+        constant = _Constant.of("min" if higher else "max", metric.most, rate)
+        yield from self._of_counts(counted, metric.max_ratio, constant)
+
+    def _of_counts(
+        self, counted: "_Counted", max_ratio: float | None, constant: "_Constant | None"
+    ) -> Iterator[LimitFinding]:
+        if gross := self._gross(counted, max_ratio, constant):
             yield gross
             return
-        if metric.max_ratio is not None:
-            yield self._compared(name, series, metric.max_ratio, metric.min_samples, 1, observe)
-        if rate is not None and 0 <= rate < 1:
-            rule = "min" if higher else "max"
-            yield from self._constant(name, name, rule, metric.most, rate, metric.min_samples, observe, 1)
+        if max_ratio is not None:
+            yield self._compared(counted, max_ratio)
+        if constant is not None and 0 <= constant.rate < 1:
+            yield from self._below(counted, constant)
+
+    def _of_durations(self, limit: Limit) -> Iterator[LimitFinding]:
+        name, observe = limit.metric.value, self._observes(limit)
+        if limit.max_ratio is not None:
+            yield self._compared_durations(limit, observe)
+        if limit.most is not None:
+            key = f"{name}/most"
+            series, step = self.readings.series.get(key, Series()), self.readings.step.get(key)
+            counted = _Counted(name, series, step, limit.min_samples, observe, scale=100)
+            for finding in self._below(counted, _Constant("max_ms", float(limit.most), _P95)):
+                yield described(replace(finding, new=_exactly(self.readings.p95[0]), needed=None))
 
     def _gross(
-        self,
-        name: str,
-        series: Series,
-        max_ratio: float | None,
-        rate: float | None,
-        scale: int,
-        observe: bool,
+        self, counted: "_Counted", max_ratio: float | None, constant: "_Constant | None"
     ) -> LimitFinding | None:
         """Return gross failure, if it breaks one of the limits there are."""
+        series = counted.series
         tally = comparison.tally(series)
         hour = series.before[-(len(series.before) // 3) :] if series.before else ()
         before = (sum(n for n, _ in hour), sum(x for _, x in hour))
@@ -209,10 +218,8 @@ class _Look:
             return None
         old = result.old.value if result.old is not None else 0.0
         breaks_ratio = max_ratio is not None and result.new.value >= max_ratio * old
-        breaks_rate = rate is not None and result.new.value > rate
-        if not breaks_ratio and not breaks_rate:
-            return None
-        return _finding(name, "gross", None, result, tally, scale, observe)
+        breaks_rate = constant is not None and result.new.value > constant.rate
+        return _finding(counted, "gross", None, result, tally) if breaks_ratio or breaks_rate else None
 
     def _path(
         self, name: str, rule: str, now: Tally, *, step: bool = False
@@ -228,14 +235,14 @@ class _Look:
                     spends.append(observation.spend)
         return [*path, now], [*spends, self.spend]
 
-    def _compared(
-        self, name: str, series: Series, max_ratio: float, min_samples: int, scale: int, observe: bool
-    ) -> LimitFinding:
-        tally = comparison.tally(series)
-        path, spends = self._path(name, "max_ratio", tally)
-        alpha = budget.alphas(self.watch)[name]
-        result = comparison.compare(path, spends, alpha=alpha, max_ratio=max_ratio, min_samples=min_samples)
-        return _finding(name, "max_ratio", max_ratio, result, tally, scale, observe)
+    def _compared(self, counted: "_Counted", max_ratio: float) -> LimitFinding:
+        tally = comparison.tally(counted.series)
+        path, spends = self._path(counted.name, "max_ratio", tally)
+        alpha = budget.alphas(self.watch)[counted.name]
+        result = comparison.compare(
+            path, spends, alpha=alpha, max_ratio=max_ratio, min_samples=counted.min_samples
+        )
+        return _finding(counted, "max_ratio", max_ratio, result, tally)
 
     def _compared_durations(self, limit: Limit, observe: bool) -> LimitFinding:
         """Compare how many durations are above the old version's percentile, and then the percentiles.
@@ -255,82 +262,97 @@ class _Look:
                 beyond_doubt = counted.ratio is not None and counted.ratio.high < _STRETCH
             elif counted.verdict is Verdict.BAD:
                 verdict = Verdict.BAD
-        finding = LimitFinding(
-            name,
-            "max_ratio",
-            verdict,
-            "",
-            bound=ratio,
-            observe=observe,
-            beyond_doubt=beyond_doubt,
-            tally=tally,
-            p=counted.p,
-            room=counted.room,
-            new=_exactly(new),
-            old=_exactly(old),
-            ratio=_exactly(new / old if new is not None and old else None),
+        return described(
+            LimitFinding(
+                name,
+                "max_ratio",
+                verdict,
+                "",
+                bound=ratio,
+                observe=observe,
+                beyond_doubt=beyond_doubt,
+                tally=tally,
+                new=_exactly(new),
+                old=_exactly(old),
+                ratio=_exactly(new / old if new is not None and old else None),
+                p=counted.p,
+                room=counted.room,
+            )
         )
-        return described(finding)
 
-    def _constant(
-        self,
-        name: str,
-        key: str,
-        rule: str,
-        bound: float | None,
-        rate: float,
-        min_samples: int,
-        observe: bool,
-        scale: int = 100,
-    ) -> Iterator[LimitFinding]:
+    def _below(self, counted: "_Counted", constant: "_Constant") -> Iterator[LimitFinding]:
         """Judge a constant limit: since the first traffic, and where the share has grown, since then.
 
         What fails only under more load must not disappear among the requests of a long, quiet step before.
         """
         alpha = budget.constant_alpha(self.watch)
-        parts: Mapping[bool, Mapping[str, Series]] = {False: self.readings.series, True: self.readings.step}
-        for step, several in parts.items():
-            if step and key not in several:
+        for step, series in ((False, counted.series), (True, counted.step)):
+            if series is None:
                 continue
-            tally = comparison.tally(several.get(key, Series()))
-            path, spends = self._path(name, rule, tally, step=step)
+            tally = comparison.tally(series)
+            path, spends = self._path(counted.name, constant.rule, tally, step=step)
             result = comparison.against_constant(
-                path, spends, alpha=alpha, rate=rate, min_samples=min_samples
+                path, spends, alpha=alpha, rate=constant.rate, min_samples=counted.min_samples
             )
-            finding = _finding(name, rule, bound, result, tally, scale, observe, step=step)
-            yield finding
+            finding = _finding(counted, constant.rule, constant.bound, result, tally)
+            yield described(replace(finding, step=True)) if step else finding
+
+
+@dataclass(frozen=True)
+class _Counted:
+    """Counts of one limit; `step` are those since the current share began. Rates are shown times `scale`."""
+
+    name: str
+    series: Series
+    step: Series | None
+    min_samples: int
+    observe: bool
+    scale: int
+
+
+@dataclass(frozen=True)
+class _Constant:
+    """A constant limit: the gate file's word and number for it, and the rate (0 to 1) that it is."""
+
+    rule: str
+    bound: float
+    rate: float
+
+    @classmethod
+    def of(cls, rule: str, bound: float | None, rate: float | None) -> "_Constant | None":
+        return None if bound is None or rate is None else cls(rule, float(bound), rate)
+
+
+def _complement(series: Series) -> Series:
+    """Return the series with hits for misses."""
+    return Series(
+        tuple(replace(one, x=one.n - one.x, y=one.m - one.y) for one in series.minutes),
+        tuple((trials, trials - hits) for trials, hits in series.before),
+    )
 
 
 def _finding(
-    name: str,
-    rule: str,
-    bound: float | None,
-    result: comparison.Result,
-    tally: Tally,
-    scale: int,
-    observe: bool,
-    *,
-    step: bool = False,
+    counted: _Counted, rule: str, bound: float | None, result: comparison.Result, tally: Tally
 ) -> LimitFinding:
     """Return a result as the record keeps it: rates times `scale`."""
-    finding = LimitFinding(
-        name,
-        rule,
-        result.verdict,
-        "",
-        bound=bound,
-        observe=observe,
-        beyond_doubt=result.verdict is Verdict.GOOD,
-        step=step,
-        tally=tally,
-        new=_scaled(result.new, scale),
-        old=_scaled(result.old, scale),
-        ratio=result.ratio,
-        p=result.p,
-        room=result.room,
-        needed=result.needed,
+    return described(
+        LimitFinding(
+            counted.name,
+            rule,
+            result.verdict,
+            "",
+            bound=bound,
+            observe=counted.observe,
+            beyond_doubt=result.verdict is Verdict.GOOD,
+            tally=tally,
+            new=_scaled(result.new, counted.scale),
+            old=_scaled(result.old, counted.scale),
+            ratio=result.ratio,
+            p=result.p,
+            room=result.room,
+            needed=result.needed,
+        )
     )
-    return described(finding)
 
 
 def _exactly(value: float | None) -> Interval | None:

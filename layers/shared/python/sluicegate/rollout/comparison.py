@@ -233,12 +233,15 @@ def find_gross(tally: Tally, hour: tuple[int, int], *, alpha: float) -> Result |
     and half of them hits are gross. Both are outside what `alpha` promises.
     """
     n, x, phi = tally.n, tally.x, tally.phi
+    requests, hits = hour
+    if not tally.m and not requests:
+        new = _rate(x, n, 1.0)  # there is nothing that the dispersion could be estimated from either
+        return Result(Verdict.BAD, 1.0, alpha, new=new) if n >= 10 and x >= 0.5 * n else None
     if x / phi < _GROSS_HITS or x < _GROSS_RATE * n:
         return None
-    requests, hits = hour
     new, old = _rate(x, n, phi), _rate(tally.y, tally.m, phi) or _rate(hits, requests, phi)
     if old is None:
-        return Result(Verdict.BAD, 1.0, alpha, new=new) if n >= 10 and x >= 0.5 * n else None
+        return None
     if x / n < _GROSS_RATIO * old.value:
         return None
     others, worse = tally.m + requests, tally.y + hits
