@@ -142,6 +142,7 @@ def _document(context: CheckContext, read_keys: issuers.KeyReader, *, allow_loop
     found_rules = rules.rules(context, rollouts.waiting_stages(context, merged))
     grants = Grants(context.entries, found_rules)
     functions.check_shared_targets(context, grants)
+    limits.check_proposers(context, found_rules)
     rollouts.check_approvers(context, merged, grants)
     rollouts.check_rollbacks(context, merged, found_rules)
     rollouts.check_fixes(context, merged, found_rules)

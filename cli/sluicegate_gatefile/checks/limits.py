@@ -1,14 +1,20 @@
 """`limits` of rules, and what stages demand of agents."""
 
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
+from sluicegate.gate import patterns
 from sluicegate.gate.principals import NEVER_AGENTS
-from sluicegate.gate.rules import ACTIONS
+from sluicegate.gate.rules import ACTIONS, FOLDED
 from sluicegate_gatefile.checks.context import CheckContext
+from sluicegate_gatefile.checks.grants import Rules
 from sluicegate_gatefile.diagnostics import listed
 from sluicegate_gatefile.schema.rules import LimitsSection, RuleSection
 from sluicegate_gatefile.schema.stages import StageAgentsSection
 from sluicegate_gatefile.yaml_source import Path
+
+_DECIDING: Final = {"approve", "hold"}
+"""What takes effect at once: `propose` stops neither."""
 
 
 def limits(context: CheckContext, at: Path, rule: RuleSection) -> dict[str, Any] | None:
@@ -56,6 +62,42 @@ def _check_use(context: CheckContext, at: Path, rule: RuleSection, section: Limi
     if section.propose and section.unapproved_percent is not None:
         what = "with `propose`, no traffic moves without an approval"
         context.warning("limits", (*at, "unapproved_percent"), what)
+
+
+def check_proposers(context: CheckContext, rules: Rules) -> None:
+    """Warn where one identity may only propose by one rule, and decide by another."""
+    deciding = [rule for rule in rules if _DECIDING & set(rule["actions"])]
+    for i, rule in enumerate(rules):
+        if not (rule["limits"] and rule["limits"]["propose"]):
+            continue
+        for other in deciding:
+            if other is not rule and _may_meet(context, rule, other):
+                granted = listed([action for action in other["actions"] if action in _DECIDING])
+                what = f"the rule `{other['name']}` grants {granted} at once to some whose requests wait here"
+                advice = "let the claims of one rule exclude those of the other"
+                context.warning("propose", ("rules", i, "limits", "propose"), f"{what}: {advice}")
+
+
+def _may_meet(context: CheckContext, one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Return whether one identity could match both rules, for one function in one stage."""
+    return (
+        (one["issuer"], one["via"]) == (other["issuer"], other["via"])
+        and not set(one["stages"]).isdisjoint(other["stages"])
+        and all(
+            _overlap(claim, one["claims"][claim], other["claims"][claim])
+            for claim in one["claims"].keys() & other["claims"].keys()
+        )
+        and bool(context.entries.reached_by(one) & context.entries.reached_by(other))
+    )
+
+
+def _overlap(claim: str, some: Sequence[str], others: Sequence[str]) -> bool:
+    if claim == "groups_direct":  # a list: one element may match one rule, another the other
+        return True
+    if claim in FOLDED:
+        some, others = [text.lower() for text in some], [text.lower() for text in others]
+    compiled = [patterns.compile(text) for text in others]
+    return any(patterns.overlap(patterns.compile(text), other) for text in some for other in compiled)
 
 
 def agents(context: CheckContext, stage: str, section: StageAgentsSection | None) -> dict[str, Any] | None:

@@ -240,3 +240,52 @@ tests:
 """
     report = check(SOUND + tests)
     assert [result.passed for result in report.test_results] == [True, True, True]
+
+
+def with_another(
+    proposer: str, other: str, allow: str, via: str = "iam", limits: str = "{propose: true}"
+) -> str:
+    """The sound file with a rule that lets its identities only propose, and another one."""
+    return changed(
+        "deny:\n",
+        f"""\
+  - name: proposes
+    via: iam
+    claims: {{account: "111111111111", principal_id: AROAPROPOSER111111111, {proposer}}}
+    allow: {{actions: [deploy], functions: [orders-*], stages: [dev]}}
+    limits: {limits}
+  - name: decides
+    via: {via}
+    claims: {{account: "111111111111", principal_id: [AROAPROPOSER111111111, AROAOTHER11111111111A], {other}}}
+    allow: {allow}
+deny:
+""",
+    )
+
+
+HOLD = "{actions: [deploy, hold], functions: [orders-a*], stages: [dev, prod]}"
+ANY, BOT = "session_name: '**'", "session_name: bot-*"
+
+
+@pytest.mark.parametrize(
+    ("text", "warned"),
+    [
+        (with_another(BOT, ANY, HOLD), True),
+        (with_another(BOT, "session_name: '*-7'", HOLD), True),
+        (with_another(BOT, BOT, "{actions: [approve], functions: [orders-*], stages: [dev]}"), True),
+        (with_another(BOT, "session_name: ada", HOLD), False),
+        (with_another(BOT, ANY, HOLD, limits="{per_hour: 5}"), False),
+        (with_another(BOT, ANY, HOLD.replace("dev, ", "")), False),
+        (with_another(BOT, ANY, HOLD.replace(", hold", ", abort")), False),
+        (
+            with_another(BOT, f'{ANY}, project_id: "1", ref_protected: "true"', HOLD, via="iam+id_token"),
+            False,
+        ),
+    ],
+)
+def test_whom_one_rule_lets_only_propose_no_other_should_let_decide(
+    check: Check, text: str, warned: bool
+) -> None:
+    found = [(d.line, d.message) for d in check(text).diagnostics if d.code == "propose"]
+    assert [text.splitlines()[line - 1].strip() for line, _ in found] == ["limits: {propose: true}"] * warned
+    assert all("`decides` grants" in message for _, message in found)
