@@ -12,6 +12,7 @@ from sluicegate.deployment.observations import Interval
 from sluicegate.deployment.plan import Metric, TrafficStep, Watch
 from sluicegate.deployment.strategy import MAX_BAKE
 from sluicegate_cli.planning.chance import seeded
+from sluicegate_cli.planning.schedule import plan_of
 from sluicegate_cli.planning.traffic import Traffic, TrafficKind
 from sluicegate_cli.planning.trials import Trials
 
@@ -106,11 +107,11 @@ def expected(question: Question) -> list[StepTraffic]:
 
 def count(question: Question, ratio: float, runs: int) -> Caught:
     """Simulate rollouts of a version that fails `ratio` times as often as the old one."""
-    trials = Trials(question.steps, question.watch)
+    trials = Trials(plan_of(question.steps, question.watch))
     chance = seeded(f"{question} {ratio}")
     traffic = question.traffic(ratio)
-    ends = [trials.run(traffic, chance) for _ in range(runs)]
-    back = [end for end in ends if end is not None]
+    found = [trials.run(traffic, chance).look for _ in range(runs)]
+    back = [trials.looks[look].at for look in found if look is not None]
     return Caught(interval(len(back), runs), median(back) if back else None)
 
 

@@ -85,6 +85,8 @@ class Road:
     cells: tuple[_Cell, ...]
     minutes: int
     """The length of a period of the series."""
+    offset: int
+    """Seconds of the first period before the traffic moved."""
 
 
 def road(steps: Sequence[TrafficStep], looks: Sequence[int], *, offset: int = 0) -> Road:
@@ -107,23 +109,38 @@ def road(steps: Sequence[TrafficStep], looks: Sequence[int], *, offset: int = 0)
         percent = next(share for limit, share in ends if start < limit)
         period = (start + offset) // (60 * minutes)
         cells.append(_Cell(period, stop - start, percent, at_look.get(stop)))
-    return Road(tuple(cells), minutes)
+    return Road(tuple(cells), minutes, offset)
 
 
 def simulate(traffic: Traffic, road: Road, chance: Random) -> Iterator[Series]:
     """Yield the series of each look, as the deployer would read them: the newest period is not over yet."""
     weather = _Weather(traffic, road, chance)
+    length = 60 * road.minutes
     before = tuple(weather.draw_alone(period) for period in range(-weather.before, 0))
     done: list[Minute] = []
     period, n, x, m, y = 0, 0, 0, 0, 0
+
+    def read(until: int) -> Minute:
+        return Minute(length * period, n, x, m if period else _since_the_shift(m, y, road, until), y)
+
+    now = 0
     for cell in road.cells:
         if cell.period != period:
-            done.append(Minute(60 * road.minutes * period, n, x, m, y))
+            done.append(read(now))
             period, n, x, m, y = cell.period, 0, 0, 0, 0
         (new, new_hits), (old, old_hits) = weather.draw(cell)
-        n, x, m, y = n + new, x + new_hits, m + old, y + old_hits
+        n, x, m, y, now = n + new, x + new_hits, m + old, y + old_hits, now + cell.seconds
         if cell.look is not None:
-            yield Series((*done, Minute(60 * road.minutes * period, n, x, m, y)), before)
+            yield Series((*done, read(now)), before)
+
+
+def _since_the_shift(m: int, y: int, road: Road, until: int) -> int:
+    """Return the old version's requests of the first period as the deployer counts them.
+
+    Those of before the shift do not compete for its hits (`aws.version_metrics.matched`). `until` are the
+    seconds of the period so far.
+    """
+    return max(y, round(m * (until - road.offset) / until)) if until else m
 
 
 class _Weather:

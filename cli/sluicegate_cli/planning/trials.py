@@ -1,111 +1,114 @@
-"""Simulated rollouts, one after another, judged at each look by the deployer's own analysis."""
+"""Simulated rollouts, one after another, judged at each look by the deployer's own comparisons.
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+`judge` of `rollout.analysis` also writes a report of each look. Here only the decisions are wanted, thousands
+of times, so its comparisons are called without it; a test holds both to the same verdicts.
+"""
+
+from dataclasses import dataclass
 from random import Random
 from typing import Final
 
 from sluicegate.deployment.observations import Tally
-from sluicegate.deployment.plan import Limit, Metric, TrafficStep, Watch
+from sluicegate.deployment.plan import Limit, Metric, Plan
+from sluicegate.rollout import budget
 from sluicegate.rollout.comparison import count, find_gross, is_above, is_worse, may_be_bad, tally
 from sluicegate.rollout.readings import Series
 from sluicegate_cli.planning.schedule import looks
-from sluicegate_cli.planning.traffic import Road, Traffic, TrafficKind, road, simulate
+from sluicegate_cli.planning.traffic import Road, Traffic, road, simulate
 
 OFFSETS: Final = (0, 15, 30, 45)
 """Seconds of the clock's minute at which traffic moves: a deployment begins at any."""
 
-_SLOW: Final = 0.05
-"""The fraction of the old version's requests that are slower than its 95th percentile."""
 
-_HOUR: Final = 60
+@dataclass(frozen=True)
+class Ended:
+    """How a simulated rollout ended: at which look it went back, from 0, or None if it never did.
+
+    `gross` is whether the fast path found it, `counts` are those of the last look that was simulated.
+    """
+
+    look: int | None
+    gross: bool
+    counts: Tally
 
 
 class Trials:
-    """A strategy and a watch, ready for many simulated rollouts."""
+    """A plan whose watch limits errors, ready for many simulated rollouts."""
 
-    def __init__(self, steps: Sequence[TrafficStep], watch: Watch) -> None:
-        self._looks = looks(steps)
-        times = [look.at for look in self._looks]
-        self._roads: tuple[Road, ...] = tuple(road(steps, times, offset=offset) for offset in OFFSETS)
-        weights = {limit.metric: 3 if limit.metric is Metric.ERRORS else 1 for limit in watch.limits}
-        whole = watch.false_rollbacks / 100
-        self._limits = [
-            _Limit(limit, whole * 0.95 * weights[limit.metric] / sum(weights.values()), whole * 0.025 / 20)
-            for limit in watch.limits
-            if limit.metric is Metric.ERRORS
-            or (limit.metric is Metric.DURATION_P95 and limit.max_ratio is not None)
-        ]
-        shared = sum(1 for step in steps if step.bake and step.percent < 100)
-        self._spend = [
-            _until(look.step, shared)
-            + (_until(look.step + 1, shared) - _until(look.step, shared))
-            * (look.elapsed / steps[look.step].bake) ** 3
-            for look in self._looks
-        ]
+    def __init__(self, plan: Plan, most: int | None = None) -> None:
+        """Take the deployer's looks, or at most so many in each bake."""
+        watch = plan.watch
+        assert watch is not None  # noqa: S101 (the caller has looked)
+        self.looks = looks(plan, most)
+        times = [look.at for look in self.looks]
+        self._roads: tuple[Road, ...] = tuple(road(plan.steps, times, offset=each) for each in OFFSETS)
+        self._begins = [sum(step.bake for step in plan.steps[:number]) for number in range(len(plan.steps))]
+        self._limit: Limit = next(limit for limit in watch.limits if limit.metric is Metric.ERRORS)
+        self._rate = None if self._limit.most is None else self._limit.most / 100
+        self._alpha = budget.alphas(watch).get(Metric.ERRORS, 0.0)
+        self._constant_alpha = budget.constant_alpha(watch)
+        self._gross_alpha = budget.gross_alpha(watch, plan)
+        self._spend = [look.spend for look in self.looks]
 
-    def run(self, traffic: Traffic, chance: Random) -> int | None:
-        """Simulate a rollout; return the second at which it goes back, or None if it never does.
-
-        Errors are as `traffic` says. Durations are those of the old version, independent of them: nothing is
-        known of how a worse version would change them.
-        """
+    def run(self, traffic: Traffic, chance: Random, *, whole: bool = False) -> Ended:
+        """Simulate a rollout until it goes back, or with `whole` in any case to the end."""
         way = chance.choice(self._roads)
-        paths = [_Path(limit, self._spend) for limit in self._limits]
-        feeds = [simulate(limit.traffic(traffic), way, chance) for limit in self._limits]
-        for look, series in zip(self._looks, zip(*feeds, strict=True), strict=True):
-            if any(path.is_bad(one) for path, one in zip(paths, series, strict=True)):
-                return look.at
-        return None
+        path: list[Tally] = []
+        of_step: dict[int, list[Tally]] = {}
+        found: int | None = None
+        gross = False
+        for number, series in enumerate(simulate(traffic, way, chance)):
+            step = self.looks[number].step
+            part = self._part(series, way, step) if step and self._rate is not None else None
+            if part is not None:
+                of_step.setdefault(step, []).append(count(part))
+            path.append(count(series))
+            if found is not None:
+                continue
+            if may_be_bad(path[-1], max_ratio=self._limit.max_ratio, rate=self._rate):
+                path[-1] = tally(series)
+                gross = self._is_gross(path[-1], series)
+                if gross or self._is_bad(path):
+                    found = number
+            if found is None and part is not None and self._is_step_bad(step, of_step[step], part):
+                found = number
+            if found is not None and not whole:
+                break
+        return Ended(found, gross, path[-1])
 
+    def _part(self, series: Series, way: Road, step: int) -> Series:
+        """Return the series since the current share began."""
+        length = 60 * way.minutes
+        start = (self._begins[step] + way.offset) // length * length
+        return Series(tuple(minute for minute in series.minutes if minute.at >= start))
 
-def _until(step: int, shared: int) -> float:
-    return min(step / shared, 1.0) ** 2
-
-
-@dataclass(frozen=True)
-class _Limit:
-    """A limit, and the chance that its comparisons and its fast path may spend."""
-
-    limit: Limit
-    alpha: float
-    gross: float
-
-    def traffic(self, errors: Traffic) -> Traffic:
-        if self.limit.metric is Metric.ERRORS:
-            return errors
-        return replace(errors, errors=_SLOW, ratio=1.0, kind=TrafficKind.INDEPENDENT)
-
-
-class _Path:
-    """The looks of one rollout at one limit."""
-
-    def __init__(self, limit: _Limit, spend: Sequence[float]) -> None:
-        self._limit, self._spend = limit, spend
-        self._path: list[Tally] = []
-
-    def is_bad(self, series: Series) -> bool:
-        """Take the next look, and return whether it finds the version bad."""
-        limit, path, alpha = self._limit.limit, self._path, self._limit.alpha
-        rate = limit.most / 100 if limit.most is not None and limit.metric is Metric.ERRORS else None
-        counted = count(series)
-        if not may_be_bad(counted, max_ratio=limit.max_ratio, rate=rate):
-            path.append(counted)
+    def _is_gross(self, now: Tally, series: Series) -> bool:
+        hour = series.before[-(len(series.before) // 3) :] if series.before else ()
+        before = (sum(n for n, _ in hour), sum(x for _, x in hour))
+        result = find_gross(now, before, alpha=self._gross_alpha)
+        if result is None or result.new is None:
             return False
-        path.append(tally(series))
-        spend = self._spend[: len(path)]
-        hour = series.before[-_HOUR:]
-        return (
-            find_gross(path[-1], (sum(n for n, _ in hour), sum(x for _, x in hour)), alpha=self._limit.gross)
-            is not None
-            or (
-                limit.max_ratio is not None
-                and is_worse(
-                    path, spend, alpha=alpha, max_ratio=limit.max_ratio, min_samples=limit.min_samples
-                )
-            )
-            or (
-                rate is not None
-                and is_above(path, spend, alpha=alpha, rate=rate, min_samples=limit.min_samples)
-            )
+        old = result.old.value if result.old is not None else 0.0
+        breaks_ratio = self._limit.max_ratio is not None and result.new.value >= self._limit.max_ratio * old
+        return breaks_ratio or (self._rate is not None and result.new.value > self._rate)
+
+    def _is_bad(self, path: list[Tally]) -> bool:
+        spend, limit = self._spend[: len(path)], self._limit
+        if limit.max_ratio is not None and is_worse(
+            path, spend, alpha=self._alpha, max_ratio=limit.max_ratio, min_samples=limit.min_samples
+        ):
+            return True
+        return self._is_above(path, spend)
+
+    def _is_step_bad(self, step: int, path: list[Tally], part: Series) -> bool:
+        """Say whether the requests since the current share began are above the constant limit."""
+        if not may_be_bad(path[-1], max_ratio=None, rate=self._rate):
+            return False
+        path[-1] = tally(part)
+        spend = [look.spend for look in self.looks if look.step == step][: len(path)]
+        return self._is_above(path, spend)
+
+    def _is_above(self, path: list[Tally], spend: list[float]) -> bool:
+        return self._rate is not None and is_above(
+            path, spend, alpha=self._constant_alpha, rate=self._rate, min_samples=self._limit.min_samples
         )

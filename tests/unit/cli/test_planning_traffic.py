@@ -3,14 +3,15 @@ from statistics import fmean, pvariance
 
 import pytest
 
-from sluicegate.deployment.plan import TrafficStep
+from sluicegate.deployment.plan import Limit, Metric, TrafficStep, Watch
 from sluicegate.rollout.readings import Series
 from sluicegate_cli.planning.chance import geometric, poisson, seeded
-from sluicegate_cli.planning.schedule import looks
+from sluicegate_cli.planning.schedule import looks, plan_of
 from sluicegate_cli.planning.traffic import BEFORE, Traffic, TrafficKind, road, simulate
 
 STEPS = (TrafficStep(10, 600), TrafficStep(50, 600), TrafficStep(100, 0))
-TIMES = [look.at for look in looks(STEPS)]
+WATCH = Watch(limits=(Limit(Metric.ERRORS, 50, max_ratio=2),))
+TIMES = [look.at for look in looks(plan_of(STEPS, WATCH))]
 
 
 @pytest.mark.parametrize("mean", [0.02, 0.7, 4.0, 90.0, 5_000.0, 4e6])
@@ -33,14 +34,15 @@ def test_a_burst_has_at_least_one_hit() -> None:
 
 
 def test_looks_are_twenty_for_each_bake_and_the_last_one_ends_it() -> None:
-    found = looks(STEPS)
+    found = looks(plan_of(STEPS, WATCH))
     assert [look.at for look in found] == [*range(30, 601, 30), *range(630, 1201, 30)]
     assert [look.at for look in found if look.last] == [600, 1200]
     assert [look.elapsed for look in found if look.step == 1][:2] == [30, 60]
+    assert [look.spend for look in found if look.last] == [0.25, 1]
 
 
 def test_a_short_bake_is_looked_at_every_few_seconds() -> None:
-    assert [look.at for look in looks([TrafficStep(10, 12)])] == [5, 10, 12]
+    assert [look.at for look in looks(plan_of([TrafficStep(10, 12)], WATCH))] == [5, 10, 12]
 
 
 @pytest.mark.parametrize("kind", TrafficKind)
@@ -83,7 +85,9 @@ def test_the_first_minute_has_what_came_before_the_shift() -> None:
     ends = [list(simulate(Traffic(600, 0.01), way, seeded(str(i))))[-1] for i in range(50)]
     first = [end.minutes[0] for end in ends]
     assert sum(one.n for one in first) / 50 == pytest.approx(75, rel=0.1)
-    assert sum(one.m for one in first) / 50 == pytest.approx(450 + 75, rel=0.1)
+    # Of 450 + 75 old requests, a quarter counts; of their hits all.
+    assert sum(one.m for one in first) / 50 == pytest.approx(525 / 4, rel=0.1)
+    assert sum(one.y for one in first) / 50 == pytest.approx(5.25, rel=0.4)
 
 
 def test_a_step_with_all_traffic_leaves_the_old_version_none() -> None:

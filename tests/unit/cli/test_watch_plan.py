@@ -41,7 +41,7 @@ def gate(tmp_path: Path) -> Path:
 def plan(
     run: Run, gate: Path, stage: str, *options: str, requests: str = "200/min", errors: str = "1%"
 ) -> Ended:
-    given = ("--requests", requests, "--errors", errors, "--gate", str(gate), "--runs", "40", *options)
+    given = ("--requests", requests, "--errors", errors, "--gate", str(gate), "--runs", "20", *options)
     return run("watch-plan", "orders-api", stage, *given)
 
 

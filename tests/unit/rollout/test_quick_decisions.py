@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 
 from sluicegate.deployment.observations import Tally, Verdict
-from sluicegate.deployment.plan import TrafficStep
+from sluicegate.deployment.plan import Limit, Metric, TrafficStep, Watch
 from sluicegate.rollout import dispersion
 from sluicegate.rollout.comparison import (
     against_constant,
@@ -20,12 +20,13 @@ from sluicegate.rollout.comparison import (
 )
 from sluicegate.rollout.readings import Series
 from sluicegate_cli.planning.chance import seeded
-from sluicegate_cli.planning.schedule import looks
+from sluicegate_cli.planning.schedule import looks, plan_of
 from sluicegate_cli.planning.traffic import Traffic, TrafficKind, road, simulate
 
 STEPS = (TrafficStep(20, 600),)
-LOOKS = looks(STEPS)
-SPEND = [(look.elapsed / 600) ** 3 for look in LOOKS]
+WATCH = Watch(limits=(Limit(Metric.ERRORS, 100, max_ratio=2),))
+LOOKS = looks(plan_of(STEPS, WATCH))
+SPEND = [look.spend for look in LOOKS]
 CASES = [Traffic(300, 0.02, ratio, kind) for kind in TrafficKind for ratio in (1, 2, 6)]
 
 
