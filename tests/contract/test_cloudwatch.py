@@ -3,60 +3,70 @@
 Documented: CloudWatch API reference, GetMetricData and DescribeAlarms, read on 26 November 2026.
 """
 
-import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
 import pytest
+from botocore.exceptions import ClientError
 
-from contract.witness import Emulator, Witness, eventually, unique
-from sluicegate.deployment.observations import AlarmState
-from support.cloudwatch_model import CloudWatchModel
+from contract.witness import Witness, eventually, unique
 
-NAMESPACE = "Contract"
+NAMESPACE: Final = "Contract"
+OF_VERSION: Final = [{"Name": "ExecutedVersion", "Value": "1"}]
 
 
 def client(witness: Witness) -> Any:
     return witness.client("cloudwatch")
 
 
-def ask(witness: Witness, *metrics: str, statistic: str = "Sum") -> dict[str, Any]:
+def ask(
+    witness: Witness, *metrics: str, statistic: str = "Sum", period: int = 600, **times: Any
+) -> dict[str, Any]:
     """GetMetricData of the last minutes: the result of each metric, by its name."""
-    cloudwatch = client(witness)
     now = datetime.now(UTC).replace(second=0, microsecond=0)
-    pages = cloudwatch.get_paginator("get_metric_data").paginate(
-        MetricDataQueries=[
-            {
-                "Id": f"m{index}",
-                "MetricStat": {
-                    "Metric": {
-                        "Namespace": NAMESPACE,
-                        "MetricName": name,
-                        "Dimensions": [{"Name": "ExecutedVersion", "Value": "1"}],
+    minutes = timedelta(minutes=5)
+    pages = (
+        client(witness)
+        .get_paginator("get_metric_data")
+        .paginate(
+            MetricDataQueries=[
+                {
+                    "Id": f"m{index}",
+                    "MetricStat": {
+                        "Metric": {"Namespace": NAMESPACE, "MetricName": name, "Dimensions": OF_VERSION},
+                        "Period": period,
+                        "Stat": statistic,
                     },
-                    "Period": 600,
-                    "Stat": statistic,
-                },
-            }
-            for index, name in enumerate(metrics)
-        ],
-        StartTime=now - timedelta(minutes=5),
-        EndTime=now + timedelta(minutes=5),
+                }
+                for index, name in enumerate(metrics)
+            ],
+            **({"StartTime": now - minutes, "EndTime": now + minutes} | times),
+        )
     )
     return {metrics[int(result["Id"][1:])]: result for page in pages for result in page["MetricDataResults"]}
 
 
+def put(witness: Witness, values: Mapping[float, int], at: datetime | None = None) -> str:
+    """Values, and how often each was there, of a metric that nothing else writes. Returns its name."""
+    name = unique()
+    data = {
+        "MetricName": name,
+        "Dimensions": OF_VERSION,
+        "Values": list(values),
+        "Counts": [float(count) for count in values.values()],
+    }
+    moment = at or datetime.now(UTC) - timedelta(seconds=90)
+    client(witness).put_metric_data(Namespace=NAMESPACE, MetricData=[{**data, "Timestamp": moment}])
+    eventually(lambda: sum(ask(witness, name, statistic="SampleCount")[name]["Values"]), sum(values.values()))
+    return name
+
+
 def test_each_result_says_whether_it_is_complete(witness: Witness) -> None:
     """Documented: MetricDataResult, StatusCode."""
-    if not isinstance(witness, Emulator):
-        pytest.skip("a model of Lambda's metrics, which nobody else writes")
-    name = unique()
-    dimensions = [{"Name": "ExecutedVersion", "Value": "1"}]
-    metric = {"MetricName": name, "Value": 2.0, "Dimensions": dimensions}
-    witness.client("cloudwatch").put_metric_data(Namespace=NAMESPACE, MetricData=[metric, metric])
-    eventually(lambda: sum(ask(witness, name)[name]["Values"]), 4.0)
-    assert ask(witness, name)[name]["StatusCode"] == "Complete"
+    name = put(witness, {2.0: 2})
+    result = ask(witness, name)[name]
+    assert (sum(result["Values"]), result["StatusCode"]) == (4.0, "Complete")
 
 
 def test_a_metric_without_data_has_a_result_without_values(witness: Witness) -> None:
@@ -65,13 +75,57 @@ def test_a_metric_without_data_has_a_result_without_values(witness: Witness) -> 
     assert (result["Values"], result["StatusCode"]) == ([], "Complete")
 
 
+@pytest.mark.parametrize(
+    ("statistic", "value"),
+    [
+        ("SampleCount", 10.0),
+        ("Sum", 2_550.0),
+        ("Maximum", 900.0),
+        ("TC(100:)", 4.0),
+        ("TC(:100)", 6.0),
+        ("TC(100:400)", 3.0),
+        ("TC(99.5:)", 7.0),
+        ("TC(0:)", 10.0),
+        ("PR(:400)", 90.0),
+    ],
+)
+def test_a_range_leaves_its_lower_bound_out(witness: Witness, statistic: str, value: float) -> None:
+    """Documented: user guide, "CloudWatch statistics definitions", read on 2026-11-26.
+
+    "TC(0.005:0.030) returns the number of data points with values between 0.005 (exclusive) and 0.030
+    (inclusive)." That either bound may be missing is in the pattern of PutAnomalyDetector's Stat.
+    """
+    name = put(witness, {50.0: 3, 100.0: 3, 400.0: 3, 900.0: 1})
+    assert ask(witness, name, statistic=statistic)[name]["Values"] == [pytest.approx(value)]
+
+
+@pytest.mark.parametrize("statistic", ["TC(:)", "TC(1)", "Median", "p101"])
+def test_a_statistic_that_does_not_exist_is_refused(witness: Witness, statistic: str) -> None:
+    """Not documented for GetMetricData; other calls answer 400 (PutMetricAlarm's ExtendedStatistic)."""
+    with pytest.raises(ClientError) as refused:
+        ask(witness, "Errors", statistic=statistic)
+    response: Any = refused.value.response
+    assert response["ResponseMetadata"]["HTTPStatusCode"] == 400
+
+
+def test_the_newest_value_comes_first_and_each_has_its_minute(witness: Witness) -> None:
+    """Documented: ScanBy, TimestampDescending by default; a start is cut to its minute (StartTime)."""
+    now = datetime.now(UTC).replace(second=0, microsecond=0)
+    name, cloudwatch = unique(), client(witness)
+    for minutes, value in ((3, 1.0), (2, 2.0), (1, 3.0)):
+        data = {"MetricName": name, "Dimensions": OF_VERSION, "Value": value}
+        at = now - timedelta(minutes=minutes) + timedelta(seconds=20)
+        cloudwatch.put_metric_data(Namespace=NAMESPACE, MetricData=[{**data, "Timestamp": at}])
+    start = now - timedelta(minutes=3) + timedelta(seconds=50)
+    times: dict[str, Any] = {"StartTime": start, "EndTime": now}
+    eventually(lambda: ask(witness, name, period=60, **times)[name]["Values"], [3.0, 2.0, 1.0])
+    found = ask(witness, name, period=60, **times)[name]["Timestamps"]
+    assert [at.astimezone(UTC) for at in found] == [now - timedelta(minutes=count) for count in (1, 2, 3)]
+
+
 @pytest.fixture
 def alarm(witness: Witness) -> Iterator[str]:
     name, cloudwatch = unique(), client(witness)
-    if isinstance(cloudwatch, CloudWatchModel):
-        cloudwatch.alarms[name] = AlarmState.INSUFFICIENT_DATA
-        yield name
-        return
     cloudwatch.put_metric_alarm(
         AlarmName=name,
         Namespace=NAMESPACE,
@@ -86,13 +140,24 @@ def alarm(witness: Witness) -> Iterator[str]:
     cloudwatch.delete_alarms(AlarmNames=[name])
 
 
+def alarms(witness: Witness, **request: Any) -> dict[str, dict[str, Any]]:
+    """DescribeAlarms: every alarm by its name."""
+    types = ["MetricAlarm", "CompositeAlarm"]
+    pages = client(witness).get_paginator("describe_alarms").paginate(AlarmTypes=types, **request)
+    return {
+        alarm["AlarmName"]: alarm
+        for page in pages
+        for alarm in (*page.get("MetricAlarms", ()), *page.get("CompositeAlarms", ()))
+    }
+
+
 def states(witness: Witness, *names: str) -> dict[str, str]:
-    pages = (
-        client(witness)
-        .get_paginator("describe_alarms")
-        .paginate(AlarmNames=list(names), AlarmTypes=["MetricAlarm", "CompositeAlarm"])
-    )
-    return {alarm["AlarmName"]: alarm["StateValue"] for page in pages for alarm in page["MetricAlarms"]}
+    found = alarms(witness, AlarmNames=list(names))
+    return {name: alarm["StateValue"] for name, alarm in found.items()}
+
+
+def ring(witness: Witness, alarm: str, state: str = "ALARM", reason: str = "contract") -> None:
+    client(witness).set_alarm_state(AlarmName=alarm, StateValue=state, StateReason=reason)
 
 
 def test_an_alarm_begins_without_data(witness: Witness, alarm: str) -> None:
@@ -104,11 +169,45 @@ def test_an_alarm_that_does_not_exist_is_left_out(witness: Witness, alarm: str) 
     assert list(states(witness, alarm, unique())) == [alarm]
 
 
-def test_an_alarm_has_the_state_that_it_was_set_to(witness: Witness, alarm: str) -> None:
-    cloudwatch = client(witness)
-    if isinstance(cloudwatch, CloudWatchModel):
-        pytest.skip("a test sets the model's alarms itself")
-    cloudwatch.set_alarm_state(
-        AlarmName=alarm, StateValue="ALARM", StateReason="contract", StateReasonData=json.dumps({})
-    )
-    assert states(witness, alarm) == {alarm: "ALARM"}
+def test_an_alarm_has_the_state_that_it_was_set_to_since_then_and_the_reason(
+    witness: Witness, alarm: str
+) -> None:
+    """Documented: MetricAlarm, StateTransitionedTimestamp "most recently changed" (2026-11-26)."""
+    before = datetime.now(UTC) - timedelta(seconds=1)
+    ring(witness, alarm, reason="five errors")
+    found = alarms(witness, AlarmNames=[alarm])[alarm]
+    assert (found["StateValue"], found["StateReason"]) == ("ALARM", "five errors")
+    assert found["AlarmArn"].endswith(f":alarm:{alarm}")
+    since = found["StateTransitionedTimestamp"]
+    assert before <= since <= datetime.now(UTC) + timedelta(seconds=1)
+    ring(witness, alarm, reason="six errors")
+    found = alarms(witness, AlarmNames=[alarm])[alarm]
+    assert (found["StateReason"], found["StateTransitionedTimestamp"]) == ("six errors", since)
+
+
+def test_a_composite_alarm_rings_with_its_child_and_names_it(witness: Witness, alarm: str) -> None:
+    """Documented: user guide, "Alarm events and EventBridge" (2026-11-26): the reason has the child's ARN."""
+    cloudwatch, parent = client(witness), f"{alarm}-parent"
+    cloudwatch.put_composite_alarm(AlarmName=parent, AlarmRule=f'ALARM("{alarm}")')
+    try:
+        eventually(lambda: states(witness, parent), {parent: "OK"})
+        ring(witness, alarm)
+        eventually(lambda: states(witness, parent), {parent: "ALARM"})
+        found = alarms(witness, AlarmNames=[parent, alarm])
+        reason = found[parent]["StateReason"]
+        assert reason.startswith(f"{found[alarm]['AlarmArn']} transitioned to ALARM at ")
+        assert reason.endswith(" UTC")
+    finally:
+        cloudwatch.delete_alarms(AlarmNames=[parent])
+
+
+def test_alarms_are_found_by_how_their_names_begin(witness: Witness, alarm: str) -> None:
+    """Documented: DescribeAlarms, AlarmNamePrefix; of both types, and none where none begins so."""
+    cloudwatch, parent = client(witness), f"{alarm}-parent"
+    cloudwatch.put_composite_alarm(AlarmName=parent, AlarmRule=f'ALARM("{alarm}")')
+    try:
+        assert alarms(witness, AlarmNamePrefix=alarm[:-1]).keys() >= {alarm, parent}
+        assert alarms(witness, AlarmNamePrefix=f"{alarm}-").keys() == {parent}
+        assert alarms(witness, AlarmNamePrefix=f"{alarm}x") == {}
+    finally:
+        cloudwatch.delete_alarms(AlarmNames=[parent])

@@ -4,11 +4,13 @@
   may be left out. MiniStack answers the average instead (CloudWatch user guide, "CloudWatch statistics
   definitions"; the API reference's PutAnomalyDetector has the pattern of both forms).
 - A statistic that does not exist is a ValidationError of the whole call.
-- GetMetricData answers the newest value first, unless it is asked otherwise (ScanBy).
+- The newest value comes first, unless it is asked otherwise (ScanBy), and a start is cut to its minute
+  (StartTime).
 
 All read on 26 November 2026.
 """
 
+import json
 import re
 from collections.abc import Callable, Sequence
 from importlib import import_module
@@ -24,11 +26,10 @@ _PERCENTILE = re.compile(r"p(?:\d{1,2}(?:\.\d{0,10})?|100)")
 
 def install(pinned: Pinned) -> None:
     """Install all of them. `pinned` finds a function and stops where it has changed."""
-    count_by_thresholds(pinned)
-    answer_the_newest_first(pinned)
+    read_as_documented(pinned)
 
 
-def count_by_thresholds(pinned: Pinned) -> None:
+def read_as_documented(pinned: Pinned) -> None:
     cloudwatch: Any = import_module("ministack.services.cloudwatch")
     value = pinned(cloudwatch, "_stat_value", "stats", "stat_name", "points")
     samples = pinned(cloudwatch, "_percentile_samples", "points")
@@ -47,7 +48,22 @@ def count_by_thresholds(pinned: Pinned) -> None:
             if not exists(statistic):
                 message = f"The value {statistic} for parameter Stat is not valid."
                 return cloudwatch._error("ValidationError", message, 400, use_json=is_json, use_cbor=is_cbor)
-        return get(params, cbor_data, is_cbor, is_json)
+        start = cloudwatch._parse_ts(cbor_data.get("StartTime")) if is_cbor or is_json else None
+        if start is None:
+            return get(params, cbor_data, is_cbor, is_json)
+        status, headers, body = get(params, {**cbor_data, "StartTime": start // 60 * 60}, False, True)
+        if status != 200:
+            return status, headers, body
+        answer = json.loads(body)
+        newest_first = cbor_data.get("ScanBy") != "TimestampAscending"
+        for result in answer["MetricDataResults"]:
+            pairs = sorted(zip(result["Timestamps"], result["Values"], strict=True), reverse=newest_first)
+            result["Timestamps"] = [at for at, _ in pairs]
+            result["Values"] = [value for _, value in pairs]
+        if is_json:
+            return cloudwatch._json_ok(answer)
+        results = [cloudwatch._cbor_metric_data_result(result) for result in answer["MetricDataResults"]]
+        return cloudwatch._cbor_ok({"MetricDataResults": results})
 
     cloudwatch._stat_value, cloudwatch._get_metric_data = stat_value, get_metric_data
 
@@ -73,15 +89,3 @@ def ranged(kind: str, low: float, high: float, samples: Sequence[tuple[float, fl
     """How many values are above `low` and not above `high`, or for PR, which percentage of them is."""
     count = sum(count for value, count in samples if low < value <= high)
     return count if kind == "TC" else 100 * count / sum(count for _, count in samples)
-
-
-def answer_the_newest_first(pinned: Pinned) -> None:
-    cloudwatch: Any = import_module("ministack.services.cloudwatch")
-    encode = pinned(cloudwatch, "_cbor_metric_data_result", "result")
-
-    def cbor_metric_data_result(result: Any) -> Any:
-        pairs = sorted(zip(result["Timestamps"], result["Values"], strict=True), reverse=True)
-        times, values = [at for at, _ in pairs], [value for _, value in pairs]
-        return encode({**result, "Timestamps": times, "Values": values})
-
-    cloudwatch._cbor_metric_data_result = cbor_metric_data_result

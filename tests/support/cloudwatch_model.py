@@ -4,6 +4,8 @@ Sources: Amazon CloudWatch API reference (GetMetricData, MetricDataResult, Descr
 user guide ("CloudWatch statistics definitions"), read on 26 November 2026.
 """
 
+import re
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +16,7 @@ from botocore.exceptions import ClientError
 
 from sluicegate.deployment.observations import AlarmState
 from stand.metric_math import ExpressionError, evaluate
-from support.statistics_model import Sample, statistic
+from support.statistics_model import Sample, is_statistic, statistic
 
 Pages = Callable[..., Iterator[dict[str, Any]]]
 
@@ -40,16 +42,16 @@ class Requests:
 class CloudWatchModel:
     """Alarms by name, and metrics by raw values. `reads` counts the reads of alarms, `calls` GetMetricData's.
 
-    An alarm that is MISSING is not answered; `details` are further fields of alarms, `composites` the names
-    of composite ones. A metric without data has a result without values. `status` is that of each result, by
-    metric. With `paged`, each metric arrives on two pages, the first of them partial. `failure` is raised
-    instead of metrics. Statistics that begin with a prefix in `refused` are a ValidationError; those in
-    `unanswered` never have values. `metrics` are requests to a version, all in the newest minute of a call.
+    An alarm that is MISSING is not answered; `details` are further fields of alarms, `composites` the
+    children of composite ones. A metric without data has a result without values. `status` is that of each
+    result, by metric. With `paged`, each metric arrives on two pages, the first of them partial. `failure` is
+    raised instead of metrics. Statistics that begin with a prefix in `refused` are a ValidationError; those
+    in `unanswered` never have values. `metrics` are requests to a version, all in a call's newest minute.
     """
 
     alarms: dict[str, AlarmState] = field(default_factory=dict)
     details: dict[str, dict[str, Any]] = field(default_factory=dict)
-    composites: set[str] = field(default_factory=set)
+    composites: dict[str, list[str]] = field(default_factory=dict)
     metrics: dict[str, Requests] = field(default_factory=dict)
     samples: dict[MetricKey, list[tuple[float, Sample]]] = field(default_factory=lambda: defaultdict(list))
     reads: int = 0
@@ -99,6 +101,52 @@ class CloudWatchModel:
             for value, count in counts.items():
                 if count:
                     self.put("AWS/Lambda", name, dimensions, at, value, count)
+
+    def put_metric_data(self, **request: Any) -> None:
+        for metric in request["MetricData"]:
+            dimensions = {one["Name"]: one["Value"] for one in metric.get("Dimensions", ())}
+            at = metric["Timestamp"].timestamp() if "Timestamp" in metric else time.time()
+            values = metric.get("Values") or [metric["Value"]]
+            for value, count in zip(values, metric.get("Counts") or [1.0] * len(values), strict=True):
+                self.put(request["Namespace"], metric["MetricName"], dimensions, at, value, count)
+
+    def put_metric_alarm(self, **request: Any) -> None:
+        self.alarms[request["AlarmName"]] = AlarmState.INSUFFICIENT_DATA
+
+    def put_composite_alarm(self, **request: Any) -> None:
+        """A composite alarm of rules such as `ALARM(a) OR ALARM(b)`. It begins as the rule is."""
+        self.composites[request["AlarmName"]] = re.findall(r'ALARM\("?([^")]+)"?\)', request["AlarmRule"])
+        self.alarms[request["AlarmName"]] = self._of_children(request["AlarmName"])
+
+    def set_alarm_state(self, **request: Any) -> None:
+        """Set a state, as an evaluation would. Its time moves with it, and parents look at their rules.
+
+        A composite alarm's reason is recorded in the CloudWatch user guide, "Alarm events and EventBridge".
+        """
+        name, state = request["AlarmName"], AlarmState(request["StateValue"])
+        now = datetime.now(UTC)
+        details = self.details.setdefault(name, {})
+        details |= {"StateReason": request["StateReason"], "StateUpdatedTimestamp": now}
+        if self.alarms[name] is state:
+            return
+        self.alarms[name] = state
+        details["StateTransitionedTimestamp"] = now
+        for parent, children in self.composites.items():
+            if name in children and self._of_children(parent) is not self.alarms[parent]:
+                arn = self._alarm(name)["AlarmArn"]
+                reason = f"{arn} transitioned to {state} at {now:%A %d %B, %Y %H:%M:%S} UTC"
+                self.set_alarm_state(
+                    AlarmName=parent, StateValue=self._of_children(parent), StateReason=reason
+                )
+
+    def delete_alarms(self, **request: Any) -> None:
+        for name in request["AlarmNames"]:
+            self.alarms.pop(name, None)
+            self.composites.pop(name, None)
+
+    def _of_children(self, name: str) -> AlarmState:
+        ringing = any(self.alarms.get(child) is AlarmState.ALARM for child in self.composites[name])
+        return AlarmState.ALARM if ringing else AlarmState.OK
 
     def get_paginator(self, call: str) -> "_Paginator":
         calls: dict[str, Pages] = {"describe_alarms": self._alarms, "get_metric_data": self._data}
@@ -178,7 +226,8 @@ class CloudWatchModel:
         """Refuse what GetMetricData refuses; its words are not recorded anywhere."""
         assert stat["Period"] >= MINUTE
         assert stat["Period"] % MINUTE == 0
-        if stat["Stat"].startswith(self.refused) if self.refused else False:
+        refused = bool(self.refused) and stat["Stat"].startswith(self.refused)
+        if refused or not is_statistic(stat["Stat"]):
             raise _validation_error(f"Stat {stat['Stat']} is not valid.")
 
     def _answer(self, stat: Any, start: float, end: float) -> dict[str, Any]:

@@ -15,11 +15,22 @@ Sample = tuple[float, float]
 """A value, and how often it was there."""
 
 _RANGE: Final = re.compile(r"(TC|PR)\((\d+(?:\.\d{0,10})?)?:(\d+(?:\.\d{0,10})?)?\)")
+_BASIC: Final = ("Average", "Maximum", "Minimum", "SampleCount", "Sum")
 _PERCENTILE: Final = re.compile(r"p(\d{1,2}(?:\.\d{0,10})?|100)")
+
+
+def is_statistic(name: str) -> bool:
+    """Whether CloudWatch has a statistic of that name, as far as it is modelled here."""
+    found = _RANGE.fullmatch(name)
+    return (
+        name in _BASIC or bool(_PERCENTILE.fullmatch(name)) or (found is not None and any(found.group(2, 3)))
+    )
 
 
 def statistic(name: str, samples: Sequence[Sample]) -> float | None:
     """Return the statistic of the values, or None where it has none. Raises ValueError for an unknown one."""
+    if not is_statistic(name):
+        raise ValueError(f"{name} is no statistic of CloudWatch's")
     present = [(value, count) for value, count in samples if count > 0]
     if not present:
         return None
@@ -35,7 +46,7 @@ def statistic(name: str, samples: Sequence[Sample]) -> float | None:
         return basic[name]
     if found := _PERCENTILE.fullmatch(name):
         return _percentile(present, float(found[1]))
-    if (found := _RANGE.fullmatch(name)) and (found[2] or found[3]):
+    if found := _RANGE.fullmatch(name):
         low, high = float(found[2] or "-inf"), float(found[3] or "inf")
         count = sum(count for value, count in present if low < value <= high)
         return count if found[1] == "TC" else 100 * count / total

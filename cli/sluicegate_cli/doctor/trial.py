@@ -15,6 +15,7 @@ from typing import Any, Final
 from sluicegate.aws.lambda_ import FunctionApi, FunctionVersion, LambdaError, StaleLambdaRevision
 from sluicegate.deployment.model import AliasState
 from sluicegate_cli.doctor.aws_calls import AwsCalls, CouldNotCheck
+from sluicegate_cli.doctor.duration_counts import COUNTS, count_durations
 from sluicegate_cli.doctor.findings import Answer, CheckVerdict, Finding
 from sluicegate_cli.doctor.sample import ALIAS, Sample, package
 
@@ -59,6 +60,8 @@ class Trial:
             self._throttle()
             self._snapshot()
             yield from self._metrics(first, second, began)
+            step = COUNTS
+            yield count_durations(self.aws, self.sample.name, ALIAS, second, began, self.clock())
         except LambdaError as error:
             yield Finding(step, CheckVerdict.WRONG, f"Lambda answered {error.code}: {error.message}")
         except CouldNotCheck as error:

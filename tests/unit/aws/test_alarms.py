@@ -64,7 +64,7 @@ def test_without_alarms_there_is_no_call(client: Any, stub: Stubber) -> None:
 
 def test_alarms_on_a_second_page_exist() -> None:
     at = model("a", "b")
-    at.composites.add("b")
+    at.composites["b"] = []
     assert [alarm.name for alarm in read(at, "b", "a")] == ["b", "a"]
 
 
@@ -100,7 +100,7 @@ def test_a_composite_alarms_reason_names_the_child() -> None:
         "Friday 22 July, 2022 15:57:45 UTC"
     )
     at = model("orders", state=ALARM, StateReason=reason, ActionsSuppressedBy="Alarm")
-    at.composites.add("orders")
+    at.composites["orders"] = []
     [alarm] = read(at, "orders")
     assert alarm.state is ALARM
     assert alarm.reason == "orders-5xx transitioned to ALARM at Friday 22 July, 2022 15:57:45 UTC"
@@ -153,7 +153,7 @@ def test_an_alarm_that_does_not_exist_is_missing() -> None:
 def test_a_pattern_stands_for_every_alarm_that_it_matches() -> None:
     at = model("orders-api-5xx", "orders-api-slow", "orders-web-5xx", "orders-api/deep", "other")
     at.alarms["orders-api-5xx"] = ALARM
-    at.composites.add("orders-api-5xx")
+    at.composites["orders-api-5xx"] = []
     found = read(at, "other", "orders-api-*", "orders-*-5xx")
     assert [(alarm.name, alarm.state) for alarm in found] == [
         ("other", OK),

@@ -13,12 +13,14 @@ import pytest
 
 from sluicegate_cli.doctor import trial as trials
 from sluicegate_cli.doctor.aws_calls import permission_of
+from sluicegate_cli.doctor.duration_counts import COUNTS
 from sluicegate_cli.doctor.findings import CheckVerdict, Finding
 from sluicegate_cli.doctor.sample import REMOVED, Sample, interrupts, leftovers
 from sluicegate_cli.doctor.stack import DeployedStack
 from sluicegate_cli.doctor.stack_examination import StackExamination
 from sluicegate_cli.doctor.trial import Trial
 from support.aws_account import AwsAccount, Refusal
+from support.statistics_model import statistic
 
 NAME = "sluicegate-doctor-0a1b2c3d"
 STACK = DeployedStack(
@@ -35,13 +37,15 @@ class Cloud:
     """Lambda, IAM and CloudWatch as far as the sample meets them, as AWS documents their answers.
 
     `splits`: whether an alias's weights are followed. `throttles_by_version`: whether CloudWatch has them.
-    `snap_start`: whether a version with SnapStart is Pending at first.
+    `snap_start`: whether a version with SnapStart is Pending at first. `counts_durations`: which part of the
+    durations `TC` counts, or None where it is refused.
     """
 
     def __init__(self) -> None:
         self.account = AwsAccount()
         self.splits = self.throttles_by_version = self.snap_start = True
         self.fenced = True
+        self.counts_durations: float | None = 1.0
         self.slow_role = 0
         self.removal_conflicts = 0
         self.role = self.function = False
@@ -186,6 +190,12 @@ class Cloud:
     def _metrics(self, given: Mapping[str, Any]) -> Any:
         results = []
         for query in given["MetricDataQueries"]:
+            if query["MetricStat"]["Metric"]["MetricName"] == "Duration":
+                found = self._durations(query["MetricStat"]["Stat"])
+                if isinstance(found, Refusal):
+                    return found
+                results.append({"Id": query["Id"], "Values": found, "StatusCode": "Complete"})
+                continue
             metric = query["MetricStat"]["Metric"]
             dimensions = {one["Name"]: one["Value"] for one in metric["Dimensions"]}
             version = dimensions.get("ExecutedVersion", "")
@@ -194,6 +204,13 @@ class Cloud:
                 count = None
             results.append({"Id": query["Id"], "Values": [count] if count else [], "StatusCode": "Complete"})
         return {"MetricDataResults": results}
+
+    def _durations(self, name: str) -> list[float] | Refusal:
+        if name.startswith("TC") and self.counts_durations is None:
+            return Refusal("ValidationError", f"The value {name} for parameter Stat is not valid.")
+        found = statistic(name, [(2.0, 30.0), (90.0, 5.0)])
+        part = (self.counts_durations or 1.0) if name.startswith("TC") else 1.0
+        return [found * part] if found and part else []
 
 
 @pytest.fixture
@@ -217,6 +234,7 @@ def test_the_sample_goes_through_deploy_canary_and_rollback(cloud: Cloud) -> Non
         trials.ROLLS_BACK: CheckVerdict.OK,
         trials.FENCES: CheckVerdict.OK,
         trials.METRICS: CheckVerdict.OK,
+        COUNTS: CheckVerdict.OK,
     }
     assert trial.sample.remove().verdict is CheckVerdict.OK
     assert not cloud.role
@@ -242,9 +260,32 @@ def test_throttles_that_are_not_written_by_version_are_found(cloud: Cloud) -> No
 
     findings = list(trial.run())
 
-    assert findings[-1].check == trials.METRICS
-    assert findings[-1].verdict is CheckVerdict.WARNING
-    assert "Throttles are not written by version" in findings[-1].seen
+    assert findings[-2].check == trials.METRICS
+    assert findings[-2].verdict is CheckVerdict.WARNING
+    assert "Throttles are not written by version" in findings[-2].seen
+
+
+@pytest.mark.parametrize(
+    ("part", "verdict", "seen"),
+    [
+        (
+            1.0,
+            CheckVerdict.OK,
+            "of 35 durations, CloudWatch counts above 0, above 45.0000 ms and below it: 35, 5, 30",
+        ),
+        (0.99, CheckVerdict.OK, "34.65"),  # a fraction: interpolated
+        (0.5, CheckVerdict.WARNING, "17.5"),
+        (None, CheckVerdict.WARNING, "CloudWatch refuses TC(45.0000:)"),
+    ],
+)
+def test_whether_cloudwatch_counts_slow_requests_is_read_back(
+    cloud: Cloud, part: float | None, verdict: CheckVerdict, seen: str
+) -> None:
+    cloud.counts_durations = part
+    found = list(cloud.trial().run())[-1]
+    assert (found.check, found.verdict) == (COUNTS, verdict)
+    assert seen in found.seen
+    assert bool(found.change) is (verdict is CheckVerdict.WARNING)
 
 
 def test_an_alias_that_does_not_split_is_wrong(cloud: Cloud) -> None:
