@@ -1,7 +1,7 @@
 """`doctor --try`: whether CloudWatch counts Lambda's durations above a bound (the statistic `TC(a:)`).
 
 AWS documents the statistic for metrics with raw values, and for none of Lambda's by name. A limit on
-durations counts slow requests by it, so an account in which it does not work is told before a rollout is.
+durations counts slow requests by it, so this is known before a rollout depends on it.
 """
 
 from typing import Final
