@@ -46,6 +46,11 @@ _COLUMNS: Final = (
 @click.option(
     "--limit", type=click.IntRange(1, 1000), default=20, show_default=True, help="Show at most this many."
 )
+@click.option(
+    "--would-have",
+    is_flag=True,
+    help="Show what limits in `mode: observe` would have stopped, in the newest --limit deployments.",
+)
 @api_command
 def command(
     api: "ApiClient",
@@ -56,6 +61,7 @@ def command(
     release: str | None,
     actor: str | None,
     limit: int,
+    would_have: bool,
 ) -> ExitCode:
     """List deployments, newest first: those of your project, and those that your rules cover.
 
@@ -63,6 +69,7 @@ def command(
       sluicegate history --function orders-api --stage prod
       sluicegate history --status failed --limit 5 --json
       sluicegate history --actor agent
+      sluicegate history --stage prod --limit 100 --would-have
     """
     newest = api.items(
         "deployments",
@@ -74,6 +81,11 @@ def command(
         limit=min(limit, _PAGE),
     )
     found = list(islice(newest, limit))
+    if would_have:
+        from sluicegate_cli.would_have import show
+
+        show(screen, found, api.now())
+        return ExitCode.OK
     screen.document({"items": [with_links(deployment) for deployment in found]})
     if screen.as_json:
         return ExitCode.OK

@@ -189,7 +189,7 @@ def test_alarms_that_cannot_be_read_are_not_overlooked_either(at: Simulation) ->
 
     def meanwhile(deployment: Deployment) -> None:
         if deployment.weight == 100:
-            at.cloudwatch.get_paginator = failing  # type: ignore[method-assign]
+            at.cloudwatch.get_paginator = failing  # type: ignore[method-assign, assignment]
 
     def failing(_: str) -> Any:
         raise throttled

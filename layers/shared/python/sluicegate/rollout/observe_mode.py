@@ -1,4 +1,4 @@
-"""What limits and alarms that only observe would have done: each is told once, and stops nothing."""
+"""What limits and alarms that only observe would have done: each is recorded once, and stops nothing."""
 
 from collections.abc import Iterable, Iterator
 
