@@ -5,6 +5,7 @@ update, instances of the earlier version read what the later one wrote, and the 
 """
 
 import zlib
+from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from decimal import Decimal
@@ -46,16 +47,16 @@ def deployment_of(item: Mapping[str, Any]) -> Deployment:
     return replace(read({**item, "observations": ()}, Deployment), observations=_unpacked(packed))
 
 
-def _packed(observations: tuple[Observation, ...]) -> bytes | None:
-    """Return the observations as few bytes: a long rollout has more of them than an item could hold."""
-    return zlib.compress(msgspec.msgpack.encode(observations)) if observations else None
+def _packed(observations: tuple[Observation, ...]) -> str | None:
+    """Return the observations in few characters: a long rollout has more of them than an item could hold."""
+    return b64encode(zlib.compress(msgspec.msgpack.encode(observations))).decode() if observations else None
 
 
 def _unpacked(packed: Any) -> tuple[Observation, ...]:
     """Return the observations in an attribute; none where it is missing."""
     if not packed:
         return ()
-    data = zlib.decompressobj().decompress(bytes(packed), MAX_UNPACKED)
+    data = zlib.decompressobj().decompress(b64decode(packed), MAX_UNPACKED)
     return msgspec.msgpack.decode(data, type=tuple[Observation, ...])
 
 
