@@ -244,5 +244,5 @@ def test_a_long_quiet_step_does_not_hide_what_fails_under_load() -> None:
 def test_less_traffic_alone_would_disarm_the_watch() -> None:
     """Why such a strategy needs `override-strategy`: too few requests say nothing, and that passes."""
     watch = Watch(limits=(Limit(Metric.ERRORS, 200, most=5),))
-    assert released(CANARY, watch, Version(rate=5, errors=100)) is Status.ROLLED_BACK
-    assert released(canary(1, 600), watch, Version(rate=5, errors=100)) is Status.SUCCEEDED
+    assert released(CANARY, watch, Version(rate=5, errors=15)) is Status.ROLLED_BACK
+    assert released(canary(1, 600), watch, Version(rate=5, errors=15)) is Status.SUCCEEDED
