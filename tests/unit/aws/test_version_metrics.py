@@ -11,6 +11,7 @@ from sluicegate.aws.cloudwatch import CloudWatch
 from sluicegate.aws.metric_data import LookFailed
 from sluicegate.aws.version_metrics import VersionSeries
 from sluicegate.deployment.strategy import MAX_BAKE, MAX_STEPS
+from sluicegate.rollout.comparison import tally
 from sluicegate.rollout.readings import Minute, Series
 from support.cloudwatch_model import CloudWatchModel
 
@@ -79,6 +80,41 @@ def test_the_old_version_competes_from_the_first_traffic_on() -> None:
     # The minute is not over yet: 10 of its 40 seconds.
     assert look(model, BEGAN + 30, BEGAN + 40).series["errors"].minutes == (at(0, 10, 2, 15, 1),)
     assert look(model, BEGAN + 30, BEGAN + 30).series["errors"].minutes == (at(0, 10, 2, 1, 1),)
+
+
+def test_an_outage_that_begins_with_the_first_traffic_is_not_the_new_versions_fault() -> None:
+    """At second 45, a tenth of the requests goes to the new version, and half of all begin to fail."""
+    model = CloudWatchModel()
+    serve(model, "1", BEGAN + 5, {10.0: 450}, errors=2)
+    serve(model, "1", BEGAN + 50, {10.0: 135}, errors=68)
+    serve(model, "2", BEGAN + 50, {10.0: 15}, errors=8)
+    counted = tally(look(model, since=BEGAN + 45).series["errors"])
+    assert counted.expected == pytest.approx(8, rel=0.1)
+
+
+def test_an_outage_that_begins_with_a_larger_share_is_not_the_new_versions_fault() -> None:
+    """At second 45, the share grows from a tenth to a half, and half of all requests begin to fail."""
+    model, since = CloudWatchModel(), BEGAN - 600
+    serve(model, "1", BEGAN + 5, {10.0: 405}, errors=2)
+    serve(model, "2", BEGAN + 5, {10.0: 45})
+    serve(model, "1", BEGAN + 50, {10.0: 75}, errors=37)
+    serve(model, "2", BEGAN + 50, {10.0: 75}, errors=38)
+    [*_, counted] = [
+        tally(look(model, since=since, shares=shares).series["errors"])
+        for shares in ([], [(since, 0.1), (BEGAN + 45, 0.5)])
+    ]
+    assert counted.x == 38
+    assert counted.expected >= 38
+    unaware = tally(look(model, since=since).series["errors"])
+    assert unaware.expected < 16  # what it would look like otherwise
+
+
+def test_with_all_traffic_on_the_new_version_nothing_competes() -> None:
+    model, since = CloudWatchModel(), BEGAN - 600
+    serve(model, "1", BEGAN + 5, {10.0: 100}, errors=3)
+    serve(model, "2", BEGAN + 5, {10.0: 100}, errors=3)
+    series = look(model, since=since, shares=[(BEGAN + 30, 1.0)]).series["errors"]
+    assert series.minutes[10] == at(0, 100, 3, 3, 3)
 
 
 def test_a_bake_of_seconds_is_judged_by_its_partial_minute() -> None:

@@ -43,16 +43,21 @@ class CloudWatch:
         tau: float | None = None,
         over: float | None = None,
         steps_since: float | None = None,
+        shares: Sequence[tuple[float, float]] = (),
         durations: bool = True,
     ) -> VersionSeries:
         """Return both versions minute by minute, from the new one's first traffic (`since`) to `until`.
 
         All times are in epoch seconds. `tau` is the threshold, in milliseconds, that an earlier look has
         reported, or None: then it is the old version's 95th percentile of the hour before. `over` is a limit
-        in milliseconds. `steps_since` is when the new version's present share began. Without `durations`, no
-        duration is read. It takes one GetMetricData call, with durations two, and without `tau` one more.
+        in milliseconds. `steps_since` is when the new version's share became what it is, and `shares` are all
+        times at which it grew after the first traffic, and to which part (above 0, to 1). Without
+        `durations`, no duration is read. It takes one GetMetricData call, with durations two, and without
+        `tau` one more.
         """
-        request = SeriesRequest(function, alias, new, old if old != new else None, since, max(since, until))
+        request = SeriesRequest(
+            function, alias, new, old if old != new else None, since, max(since, until), tuple(shares)
+        )
         return read_version_series(
             self._client, request, tau=tau, over=over, steps_since=steps_since, durations=durations
         )

@@ -53,6 +53,7 @@ class VersionSeries:
 class SeriesRequest:
     """What is read: of which versions, and from the new one's first traffic until now, in epoch seconds.
 
+    `shares` are the times at which the new version's share grew, after the first traffic, and to which part.
     The values of a long rollout are read by 5 minutes or by the hour, so that they stay few, and are still
     there: CloudWatch keeps those of a minute for 15 days, of 5 minutes for 63, of an hour for 455.
     """
@@ -63,6 +64,7 @@ class SeriesRequest:
     old: str | None
     since: float
     until: float
+    shares: tuple[tuple[float, float], ...] = ()
 
     @property
     def period(self) -> int:
@@ -278,19 +280,28 @@ def matched(
         before.pop(0)
     minutes = []
     for at, (n, x), (m, y) in zip(periods, new, old, strict=True):
-        if at == request.first:
-            m = max(y, round(m * _part_of_first(request)))
         if at >= request.first:
-            minutes.append(Minute(at, n, x, m, y))
+            minutes.append(Minute(at, n, x, max(y, _competing(request, at, n, m)), y))
     return Series(tuple(minutes), tuple(before))
 
 
-def _part_of_first(request: SeriesRequest) -> float:
-    """Return the part of the first period in which requests could reach the new version.
+def _competing(request: SeriesRequest, at: int, n: int, m: int) -> int:
+    """Return how many of the old version's requests in a period compete with the new one's for its errors.
 
-    The old version's requests of before it do not compete for that period's errors. To count them would make
-    the new one's share too small, and an outage right after the first traffic look like its fault.
+    While a share grows, the period's own share is too small for what happens after that: an outage that
+    begins with the shift, and hits both versions alike, would look like the new one's fault. So of the first
+    period, only the time since the first traffic counts, and of a later one as much as its last share leaves.
     """
+    if at == request.first:
+        m = round(m * _part_of_first(request))
+    for moment, share in request.shares:
+        if at <= moment < at + request.period:
+            m = min(m, round(n * (1 - share) / share))
+    return m
+
+
+def _part_of_first(request: SeriesRequest) -> float:
+    """Return the part of the first period in which requests could reach the new version."""
     end = min(request.until, request.first + request.period)
     return (end - request.since) / (end - request.first) if end > request.first else 1.0
 

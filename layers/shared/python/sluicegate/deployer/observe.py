@@ -1,10 +1,12 @@
 """Read the alias, the alarms and the metrics during a bake."""
 
+from itertools import pairwise
+
 from sluicegate.aws.lambda_ import LambdaNotFound
 from sluicegate.deployer.lookups import read_alias
 from sluicegate.deployer.target import TargetAccess
 from sluicegate.deployment.durations import seconds
-from sluicegate.deployment.model import Deployment
+from sluicegate.deployment.model import Deployment, Status
 from sluicegate.deployment.plan import Metric
 from sluicegate.rollout.actions import Observe
 from sluicegate.rollout.outcomes import AliasMoved, Observed, Outcome
@@ -42,6 +44,18 @@ def observe(deployment: Deployment, target: TargetAccess, action: Observe, now: 
         tau=earlier,
         over=next((float(limit.most) for limit in durations if limit.most is not None), None),
         steps_since=seconds(action.step_since) if action.step_since is not None else None,
+        shares=larger_shares(deployment),
         durations=bool(durations),
     )
     return Observed(Readings(alarms, found.series, found.step, p95=found.p95, tau=found.tau))
+
+
+def larger_shares(deployment: Deployment) -> list[tuple[float, float]]:
+    """Return when the version's share grew after the first traffic, and to which part of the requests."""
+    shifted = [
+        seconds(entry.at)
+        for before, entry in pairwise(deployment.timeline)
+        if before.status is Status.SHIFTING and entry.status is Status.BAKING
+    ]
+    shares = [step.percent / 100 for step in deployment.plan.steps]
+    return list(zip(shifted, shares, strict=False))[1:]
