@@ -49,6 +49,7 @@ class Trials:
         self._constant_alpha = budget.constant_alpha(watch)
         self._gross_alpha = budget.gross_alpha(watch, plan)
         self._spend = [look.spend for look in self.looks]
+        self._room = [max(self._alpha, self._constant_alpha) * spend for spend in self._spend]
 
     def run(self, traffic: Traffic, chance: Random, *, whole: bool = False) -> Ended:
         """Simulate a rollout until it goes back, or with `whole` in any case to the end."""
@@ -65,7 +66,9 @@ class Trials:
             path.append(count(series))
             if found is not None:
                 continue
-            if may_be_bad(path[-1], max_ratio=self._limit.max_ratio, rate=self._rate):
+            if may_be_bad(
+                path[-1], max_ratio=self._limit.max_ratio, rate=self._rate, room=self._room[number]
+            ):
                 path[-1] = tally(series)
                 gross = self._is_gross(path[-1], series)
                 if gross or self._is_bad(path):
@@ -102,10 +105,11 @@ class Trials:
 
     def _is_step_bad(self, step: int, path: list[Tally], part: Series) -> bool:
         """Say whether the requests since the current share began are above the constant limit."""
-        if not may_be_bad(path[-1], max_ratio=None, rate=self._rate):
+        spend = [look.spend for look in self.looks if look.step == step][: len(path)]
+        room = self._constant_alpha * spend[-1]
+        if not may_be_bad(path[-1], max_ratio=None, rate=self._rate, room=room):
             return False
         path[-1] = tally(part)
-        spend = [look.spend for look in self.looks if look.step == step][: len(path)]
         return self._is_above(path, spend)
 
     def _is_above(self, path: list[Tally], spend: list[float]) -> bool:

@@ -49,7 +49,7 @@ def test_the_decision_alone_is_that_of_the_whole_comparison(traffic: Traffic) ->
                 )
                 gross = find_gross(path[-1], (1_000, 20), alpha=alpha)
                 found = {each.verdict for each in (worse, above, gross) if each is not None}
-                possible = may_be_bad(count(series), max_ratio=2, rate=0.03)
+                possible = may_be_bad(count(series), max_ratio=2, rate=0.03, room=alpha * spend[-1])
                 assert possible or Verdict.BAD not in found
 
 

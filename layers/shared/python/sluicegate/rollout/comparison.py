@@ -70,17 +70,24 @@ def count(series: Series) -> Tally:
     return Tally(n, x, m, y, expected, information, x_alone=x_alone)
 
 
-def may_be_bad(counted: Tally, *, max_ratio: float | None, rate: float | None) -> bool:
+def may_be_bad(counted: Tally, *, max_ratio: float | None, rate: float | None, room: float = 1.0) -> bool:
     """Return False if a look finds nothing bad, whatever the dispersion and the looks before it were.
 
-    For simulations, which need not estimate the dispersion then. Without `max_ratio` or `rate`, the new
-    version is not compared with the old one, or not with a constant.
+    For simulations, which need not estimate the dispersion then: with dispersion, the same counts are less
+    evidence, so their probability by chance is never below that of independent hits. `room` is what it may be
+    at most. Without `max_ratio` or `rate`, the new version is not compared with the old one, or not with a
+    constant.
     """
-    split = _Split.of(counted)
+    if counted.x >= max(_GROSS_HITS, _GROSS_RATE * counted.n):
+        return True
+    if max_ratio is not None:
+        split = _Split.of(counted)
+        if split.x >= split.least(max_ratio) and 0 < split.expected < split.x:
+            share = split.expected / split.hits
+            if share >= 1 or upper_tail(split.x, split.hits, share) <= room:
+                return True
     return (
-        (max_ratio is not None and split.x >= split.least(max_ratio))
-        or (rate is not None and counted.x > rate * counted.n)
-        or counted.x >= max(_GROSS_HITS, _GROSS_RATE * counted.n)
+        rate is not None and counted.x > rate * counted.n and upper_tail(counted.x, counted.n, rate) <= room
     )
 
 
