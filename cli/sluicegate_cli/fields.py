@@ -24,7 +24,7 @@ _DEPLOYMENT: Final = (
     ),
     *("from", "release", "description", "target", "artifact", "built", "unusable", "weight", "rule", "gate"),
     *("steps", "step", "smoke", "watch", "approval", "requested_by", "created_at", "updated_at", "since"),
-    *("until", "finished_at", "timeline"),
+    *("until", "finished_at", "timeline", "observation", "observations", "fix_forward", "would_have"),
 )
 _DRY_RUN: Final = ("dry_run", "allowed", "plan", "busy", "deployment", "not_checked")
 _DRIES: Final = ("deploy", "promote", "rollback")

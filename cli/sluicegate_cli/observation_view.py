@@ -106,7 +106,8 @@ def _rows(
 ) -> Iterator[Text]:
     unit = observed.unit(drawn)
     versions = [(name, drawn[name]) for name in ("new", "old") if drawn.get(name)]
-    bounds = [found for one in findings if (found := _bound(one)) is not None]
+    same = [one for one in findings if observed.unit(one) == unit]
+    bounds = [found for one in same if (found := observed.bound_value(one)) is not None]
     values = {name: looks.values(limit, name)[-_LOOKS:] for name, _ in versions}
     most = max([*(_number(one, "high") for _, one in versions), *bounds, 0.0]) or 1.0
     labels = {name: observed.share(one, unit) for name, one in versions}
@@ -140,17 +141,6 @@ def _interval(
     row[low], row[high] = glyphs.low, glyphs.high
     row[cell(_number(measured, "value"))] = glyphs.value
     return "".join(row)
-
-
-def _bound(finding: observed.FindingDocument) -> float | None:
-    """Return the limit on the scale of the values: of a ratio, so many times the old version's value."""
-    value = finding.get("bound")
-    if not isinstance(value, (int, float)):
-        return None
-    if finding.get("rule") != observed.RATIO_RULE:
-        return float(value)
-    old = finding.get("old")
-    return value * _number(old, "value") if old else None
 
 
 def _series(values: list[float], scale: list[float], glyphs: _Glyphs) -> str:

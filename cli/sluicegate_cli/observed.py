@@ -20,6 +20,9 @@ _MESSAGE: Final = 1024  # characters of a finding's message
 
 RATIO_RULE: Final = "max_ratio"
 
+_BOUND_UNITS: Final = {"max_percent": " %", "max_ms": " ms"}
+"""Units of limits by rule; of any other rule it is the values' own."""
+
 
 def observations(deployment: Mapping[str, Any]) -> list[LookDocument]:
     """Return all observations of a document, oldest first: of one without the series, the newest."""
@@ -104,7 +107,21 @@ def bound(finding: FindingDocument) -> str:
         return rule
     # A limit is what somebody wrote, and is shown as they wrote it.
     written = f"{value:,.6g}" if isinstance(value, (int, float)) else "?"
-    return f"×{written}" if rule == RATIO_RULE else f"{written}{unit(finding)}"
+    return f"×{written}" if rule == RATIO_RULE else f"{written}{_BOUND_UNITS.get(rule, unit(finding))}"
+
+
+def bound_value(finding: FindingDocument) -> float | None:
+    """Return the limit on the scale of the finding's values; None if it is not of that kind.
+
+    `max_ratio` is so many times the old version's value. `max_ms` is a duration, and the values are shares of
+    requests that take longer.
+    """
+    value, rule, old = finding.get("bound"), finding.get("rule"), finding.get("old") or {}
+    if not isinstance(value, (int, float)) or (rule in _BOUND_UNITS and _BOUND_UNITS[rule] != unit(finding)):
+        return None
+    if rule != RATIO_RULE:
+        return float(value)
+    return value * old["value"] if isinstance(old.get("value"), (int, float)) else None
 
 
 def needed(finding: FindingDocument) -> str:

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from sluicegate.deployment.model import Deployment, Status
+from sluicegate.deployment.observations import Observation, Verdict
 from sluicegate.gateway.app import dispatch
 from sluicegate.gateway.http import GatewayRequest, GatewayResponse
 from sluicegate.owner import Owner
@@ -187,3 +188,25 @@ def test_a_whole_wait_costs_two_writes_and_a_few_reads(at: GatewaySimulation) ->
     assert calls.count("UpdateItem") == 2
     assert calls.count("GetItem") <= 30
     assert len(calls) == calls.count("UpdateItem") + calls.count("GetItem")
+
+
+def test_all_observations_are_shown_on_demand(at: GatewaySimulation) -> None:
+    deployment = at.deploy(artifact(at, b"new"))
+    looks = tuple(Observation(f"2026-11-26T14:00:0{index}.000Z", 0, 0.1, Verdict.UNCLEAR) for index in (1, 2))
+    at.context.store.deployments.save(deployment, deployment.changed(at.clock(), "seen", observations=looks))
+
+    def shown(query: dict[str, list[str]]) -> GatewayResponse:
+        headers = {"authorization": [f"Bearer {token(at.job())}"]}
+        path = {"id": deployment.id}
+        return dispatch(
+            at.context, GatewayRequest("GET", "/deployments/{id}", path, query, headers, b"", "r")
+        )
+
+    newest, every = shown({}).value, shown({"observations": ["all"]}).value
+
+    assert newest["observation"]["at"] == every["observation"]["at"] == "2026-11-26T14:00:02.000Z"
+    assert "observations" not in newest
+    assert [look["at"][-5:-1] for look in every["observations"]] == [".000"] * 2
+    assert len(every["observations"]) == 2
+    for wrong in (["none"], ["all", "all"]):
+        assert problem(shown, {"observations": wrong}).status == 400

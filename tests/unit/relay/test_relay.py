@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sluicegate.deployment.model import AliasOutcome, AliasState, Deployment, Reason, Status
+from sluicegate.deployment.observations import LimitFinding, Observation, Verdict
 from sluicegate.deployment.plan import TrafficStep
 from sluicegate.deployment.views import view
 from sluicegate.relay import event as events
@@ -143,6 +144,24 @@ def test_data_without_bounds_is_left_out() -> None:
 
     assert ended({"x": "y" * 1_000})["data"] == {"x": "y" * 1_000}
     assert ended({"x": "y" * 100_000}) == {"code": "metric", "message": "too slow", "data": {}}
+
+
+def test_an_event_has_the_newest_observation_and_of_a_large_one_the_verdict() -> None:
+    def observed(findings: int) -> Any:
+        finding = LimitFinding("errors", "max_ratio", Verdict.UNCLEAR, "m" * 512)
+        looks = tuple(
+            Observation(f"2026-11-26T14:00:0{index}.000Z", 0, 0.1, Verdict.UNCLEAR, (finding,) * findings)
+            for index in (1, 2)
+        )
+        return json.loads(event(replace(history()[-1], observations=looks)).detail)
+
+    small, large = observed(3), observed(500)
+
+    assert small["observation"]["at"] == "2026-11-26T14:00:02.000Z"
+    assert len(small["observation"]["findings"]) == 3
+    assert "observations" not in small
+    assert (large["observation"]["verdict"], large["observation"]["findings"]) == ("unclear", [])
+    assert len(json.dumps(large)) < events.MAX_BATCH_BYTES
 
 
 def test_the_largest_deployment_fits_with_room_to_spare() -> None:

@@ -6,6 +6,7 @@ from typing import Any
 from sluicegate.deployment.durations import duration, timestamp
 from sluicegate.deployment.fix_forward import FixForward
 from sluicegate.deployment.model import AbortProposal, AliasState, Deployment, Origin, Requester, until
+from sluicegate.deployment.observation_views import observation_view
 from sluicegate.deployment.observations import WouldHave
 from sluicegate.deployment.plan import OWN_TARGET_NAME, Plan, Target
 
@@ -170,6 +171,9 @@ def view(deployment: Deployment) -> dict[str, Any]:
         "approval": _approval_view(deployment),
         "fix_forward": _fix_forward_view(deployment.fix_forward),
         "would_have": [_would_have_view(deployment.plan, one) for one in deployment.would_have],
+        "observation": observation_view(deployment.observations[-1], deployment.plan)
+        if deployment.observations
+        else None,
         "abort_proposed": _abort_proposed_view(deployment.abort_proposed),
         "requested_by": requester_view(deployment.requested_by),
         "created_at": deployment.created_at,
@@ -199,6 +203,11 @@ def _fix_forward_view(fix: FixForward | None) -> dict[str, Any] | None:
 def _would_have_view(plan: Plan, one: WouldHave) -> dict[str, Any]:
     percent = None if one.step is None else plan.steps[one.step].percent
     return {**asdict(one), "percent": percent}
+
+
+def observations_view(deployment: Deployment) -> list[dict[str, Any]]:
+    """All observations that the record keeps, oldest first, as the API shows them."""
+    return [observation_view(one, deployment.plan) for one in deployment.observations]
 
 
 def _abort_proposed_view(proposal: AbortProposal | None) -> dict[str, Any] | None:

@@ -6,7 +6,14 @@ from typing import Any
 from sluicegate.deployment.durations import duration
 from sluicegate.deployment.model import MAX_MESSAGE, Deployment, Origin
 from sluicegate.deployment.plan import Plan, Target
-from sluicegate.deployment.views import mover_view, origin_view, plan_view, target_view, view
+from sluicegate.deployment.views import (
+    mover_view,
+    observations_view,
+    origin_view,
+    plan_view,
+    target_view,
+    view,
+)
 from sluicegate.gateway.admission.resolve import Resolved
 from sluicegate.gateway.http import GatewayRequest, GatewayResponse
 from sluicegate.gateway.requester import short_name
@@ -17,13 +24,21 @@ from sluicegate.text import clean
 
 
 def deployment_response(
-    call: GatewayRequest, deployment: Deployment, status: int, *, after: int = 0, replayed: bool = False
+    call: GatewayRequest,
+    deployment: Deployment,
+    status: int,
+    *,
+    after: int = 0,
+    replayed: bool = False,
+    observations: bool = False,
 ) -> GatewayResponse:
     """Render a deployment; the lines are the timeline's entries past revision `after`.
 
-    It is where the caller can read it: by its own way in.
+    It is where the caller can read it: by its own way in. `observations`: all of them, not only the newest.
     """
     value = {**view(deployment), "links": {"self": f"{call.base}/deployments/{deployment.id}"}}
+    if observations:
+        value["observations"] = observations_view(deployment)
     lines = [
         f"{entry.at}  {entry.status.value:<12}  {clean(entry.message, MAX_MESSAGE)}"
         for entry in deployment.timeline

@@ -31,6 +31,10 @@ MAX_DATA_BYTES: Final = 16 * 1024
 """The size of a reason's `data` above which an event has `{}`: nothing else limits this field."""
 
 
+MAX_OBSERVATION_BYTES: Final = 64 * 1024
+"""The size of an observation above which an event has it without its alarms and findings."""
+
+
 @dataclass(frozen=True)
 class DeploymentEvent:
     """An event, and the sequence number of the stream record behind it."""
@@ -91,6 +95,9 @@ def detail(deployment: Deployment) -> dict[str, Any]:
     deployed = fields.pop("version")
     if fields["reason"] and len(json.dumps(fields["reason"]["data"]).encode()) > MAX_DATA_BYTES:
         fields["reason"]["data"] = {}
+    observation = fields["observation"]
+    if observation and len(json.dumps(observation).encode()) > MAX_OBSERVATION_BYTES:
+        fields["observation"] = {**observation, "alarms": [], "findings": []}
     return {
         "version": VERSION,
         **fields,

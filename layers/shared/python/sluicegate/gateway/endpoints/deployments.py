@@ -111,17 +111,21 @@ def read(context: Context, call: GatewayRequest, identity: Identity) -> GatewayR
     if request is None or deployment is None:
         raise not_found()
     if deployment.revision != request.after or deployment.status.final or not request.wait:
-        return deployment_response(call, deployment, 200, after=request.after)
+        return deployment_response(
+            call, deployment, 200, after=request.after, observations=request.observations
+        )
     place = _place(context, identity, request.wait)
     if place is None:
         context.log("wait_shed", deployment=deployment.id, owner=owner_key(identity.owner))
-        response = deployment_response(call, deployment, 200, after=request.after)
+        response = deployment_response(
+            call, deployment, 200, after=request.after, observations=request.observations
+        )
         return replace(response, headers={**response.headers, "Retry-After": str(SHED_PAUSE)})
     try:
         deployment = _news(context, deployment, request.wait)
     finally:
         _free(context, place)
-    return deployment_response(call, deployment, 200, after=request.after)
+    return deployment_response(call, deployment, 200, after=request.after, observations=request.observations)
 
 
 def _news(context: Context, deployment: Deployment, seconds: int) -> Deployment:

@@ -39,6 +39,7 @@ class ReadRequest:
     id: str
     after: int
     wait: int
+    observations: bool = False
 
 
 @dataclass(frozen=True)
@@ -84,10 +85,12 @@ def idempotency_key(values: Sequence[str]) -> str | None:
 
 def read(path: PathParameters, query: QueryParameters) -> ReadRequest | None:
     """Read the query of `GET /deployments/{id}`; None if the id is malformed."""
-    after, wait = _values(query, after=check_number, wait=check_number)
+    after, wait, observations = _values(
+        query, after=check_number, wait=check_number, observations=one_of("all")
+    )
     if not is_id(path.get("id", "")):
         return None
-    return ReadRequest(path["id"], int(after or 0), min(int(wait or 0), MAX_WAIT))
+    return ReadRequest(path["id"], int(after or 0), min(int(wait or 0), MAX_WAIT), observations is not None)
 
 
 def listing(query: QueryParameters) -> ListRequest:
