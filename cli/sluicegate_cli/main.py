@@ -26,6 +26,7 @@ _GROUPS: Final = {
         "history": "List deployments, newest first.",
         "watch": "Follow a deployment to its end.",
         "whoami": "Show the identity that the API sees, and what the rules allow.",
+        "report": "Write a deployment as one HTML page, for a review.",
         "audit": "Compare a deployment's record with CloudTrail.",
     },
     "Check": {
