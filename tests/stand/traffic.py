@@ -154,7 +154,7 @@ class Traffic:
         self._looked = self._answered = float("-inf")
         self._changed = threading.Condition()
         self._total: dict[str, Tally] = {}
-        self._unwritten: dict[str, Tally] = {}
+        self._unwritten: dict[int, dict[str, Tally]] = {}
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"traffic to {function}:{alias}", daemon=True)
 
@@ -238,7 +238,7 @@ class Traffic:
             self._shares = shares(alias) if alias else {}
 
     def _request(self, version: str) -> None:
-        began = time.perf_counter()
+        began, second = time.perf_counter(), int(time.time())
         try:
             answer = self._lambda.invoke(
                 FunctionName=f"{self._function}:{version}", Payload=self._payload, LogType="Tail"
@@ -252,15 +252,24 @@ class Traffic:
             duration = reported_duration(answer.get("LogResult", ""))
             came = Tally(1, int("FunctionError" in answer), 0, [took if duration is None else duration])
         with self._changed:
-            for tallies in (self._total, self._unwritten):
+            for tallies in (self._total, self._unwritten.setdefault(second, {})):
                 tallies.setdefault(version, Tally()).add(came)
             self._changed.notify_all()
 
     def _write(self) -> None:
-        """Write what has come since the last time."""
+        """Write what has come since the last time, each under the second in which its request began.
+
+        "The timestamp on a metric reflects when the function was invoked" (Lambda developer guide, "View
+        metrics for Lambda functions", November 2026): what times out is written late, and of an earlier time.
+        """
         with self._changed:
-            tallies, self._unwritten = self._unwritten, {}
-        if data := metric_data(self._function, self._alias, tallies):
+            unwritten, self._unwritten = self._unwritten, {}
+        data = [
+            metric
+            for second, tallies in unwritten.items()
+            for metric in metric_data(self._function, self._alias, tallies, second)
+        ]
+        if data:
             self._cloudwatch.put_metric_data(Namespace=_NAMESPACE, MetricData=data)
 
 
