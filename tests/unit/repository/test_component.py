@@ -20,14 +20,15 @@ from sluicegate_cli.strategy import parse_strategy
 from stand import component, places
 from stand.api import package
 from stand.ci_variables import Variables
-from stand.shells import IMAGE_PATH, SHELLS, Machine
+from stand.shells import IMAGE_PATH, Machine
+from support.each_shell import EACH_SHELL
 
 TOKEN = "eyJhbGciOiJSUzI1NiJ9.eyJqdGkiOiJjYW5hcnkifQ.c2lnbmF0dXJl"
 ID = "01M83C6AM7KY87WNER1QH3A4Y7"
 ABOUT = {"audience": "https://deploy.example.com", "function": "orders-api", "stage": "prod"}
 
 
-@pytest.fixture(params=SHELLS)
+@pytest.fixture(params=EACH_SHELL)
 def machine(request: pytest.FixtureRequest, tmp_path: Path) -> Machine:
     return Machine.with_shell(request.param, tmp_path)
 

@@ -19,7 +19,8 @@ import pytest
 from sluicegate_cli.exit_codes import ExitCode
 from stand import component, places
 from stand.api import package
-from stand.shells import SHELLS, Ended, Machine, Running
+from stand.shells import Ended, Machine, Running
+from support.each_shell import EACH_SHELL
 from support.signed_api import REGION, ROLE, Answer, Call, Refusal, Session, SignedApi, served
 from support.template import properties
 
@@ -103,7 +104,7 @@ def scene_in(shell: str, directory: Path) -> Iterator[Scene]:
         yield Scene(Machine.with_shell(shell, directory), aws)
 
 
-@pytest.fixture(params=SHELLS)
+@pytest.fixture(params=EACH_SHELL)
 def scene(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Scene]:
     """In each of the shells."""
     with scene_in(request.param, tmp_path) as made:

@@ -17,7 +17,8 @@ import pytest
 
 from stand import ci_variables, component, places
 from stand.ci_variables import WAYS, Variables
-from stand.shells import SHELLS, Ended, Machine
+from stand.shells import Ended, Machine
+from support.each_shell import EACH_SHELL
 from support.signed_api import ROLE, Session
 from support.thief import RIGHT, WRONG, Server, serve
 
@@ -187,7 +188,7 @@ ROLLBACK: Final[list[Any]] = [
 ]
 
 
-@pytest.fixture(params=SHELLS)
+@pytest.fixture(params=EACH_SHELL)
 def scene(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Scene]:
     machine = Machine.with_shell(request.param, tmp_path)
     nest = machine.directory / "nest"
