@@ -7,7 +7,7 @@ from a seed. Times are in seconds since the new version's first traffic.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import pairwise
@@ -87,6 +87,8 @@ class Road:
     """The length of a period of the series."""
     offset: int
     """Seconds of the first period before the traffic moved."""
+    grown: Mapping[int, float]
+    """The periods in which the share grew later, and to which part of the requests."""
 
 
 def road(steps: Sequence[TrafficStep], looks: Sequence[int], *, offset: int = 0) -> Road:
@@ -109,7 +111,12 @@ def road(steps: Sequence[TrafficStep], looks: Sequence[int], *, offset: int = 0)
         percent = next(share for limit, share in ends if start < limit)
         period = (start + offset) // (60 * minutes)
         cells.append(_Cell(period, stop - start, percent, at_look.get(stop)))
-    return Road(tuple(cells), minutes, offset)
+    grown = {
+        (end + offset) // (60 * minutes): later.percent / 100
+        for (end, _), later in zip(ends[1:], steps[1:], strict=False)
+        if end < last
+    }
+    return Road(tuple(cells), minutes, offset, grown)
 
 
 def simulate(traffic: Traffic, road: Road, chance: Random) -> Iterator[Series]:
@@ -121,7 +128,7 @@ def simulate(traffic: Traffic, road: Road, chance: Random) -> Iterator[Series]:
     period, n, x, m, y = 0, 0, 0, 0, 0
 
     def read(until: int) -> Minute:
-        return Minute(length * period, n, x, m if period else _since_the_shift(m, y, road, until), y)
+        return Minute(length * period, n, x, max(y, _competing(road, period, n, m, until)), y)
 
     now = 0
     for cell in road.cells:
@@ -134,13 +141,15 @@ def simulate(traffic: Traffic, road: Road, chance: Random) -> Iterator[Series]:
             yield Series((*done, read(now)), before)
 
 
-def _since_the_shift(m: int, y: int, road: Road, until: int) -> int:
-    """Return the old version's requests of the first period as the deployer counts them.
+def _competing(road: Road, period: int, n: int, m: int, until: int) -> int:
+    """Return the old version's requests of a period that compete with the new one's for its hits.
 
-    Those of before the shift do not compete for its hits (`aws.version_metrics.matched`). `until` are the
-    seconds of the period so far.
+    As the deployer counts them (`aws.version_metrics.matched`). `until` are the seconds so far.
     """
-    return max(y, round(m * (until - road.offset) / until)) if until else m
+    if not period and until:
+        m = round(m * (until - road.offset) / until)
+    share = road.grown.get(period)
+    return m if share is None else min(m, round(n * (1 - share) / share))
 
 
 class _Weather:

@@ -90,6 +90,15 @@ def test_the_first_minute_has_what_came_before_the_shift() -> None:
     assert sum(one.y for one in first) / 50 == pytest.approx(5.25, rel=0.4)
 
 
+def test_the_minute_in_which_the_share_grows_counts_by_its_last_share() -> None:
+    steps = (TrafficStep(10, 90), TrafficStep(50, 90))
+    [end] = simulate(Traffic(6_000, 0.01), road(steps, [180]), seeded("grows"))
+    before, grows, after = end.minutes[:3]
+    assert before.m > 8 * before.n
+    assert grows.m == pytest.approx(grows.n, abs=1)
+    assert after.m == pytest.approx(after.n, rel=0.1)
+
+
 def test_a_step_with_all_traffic_leaves_the_old_version_none() -> None:
     steps = (TrafficStep(50, 60), TrafficStep(100, 120))
     [end] = simulate(Traffic(600, 0.05), road(steps, [180]), seeded("4"))
