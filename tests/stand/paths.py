@@ -43,6 +43,9 @@ LIMITED: Final[Claims] = {"project_id": "4720"}
 SHARING: Final[Claims] = {"project_id": "4721"}
 """A job whose releases get a fifth of the traffic without an approval."""
 
+FIXER: Final[Claims] = {"project_id": "4730"}
+"""A job that may deploy a fix while alarms are firing."""
+
 HOLDER: Final[Claims] = {"project_id": "4712"}
 """Somebody who may hold the stage `held`."""
 

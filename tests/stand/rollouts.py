@@ -29,6 +29,15 @@ _STAGES: Final = """
   alarmed:
     strategy: {type: canary, percent: 10, bake: 10m}
     watch: {alarms: ["{function}-{stage}"]}
+  fixed:
+    strategy: {type: canary, percent: 50, bake: 5s}
+    watch: {alarms: ["{function}-{stage}", "{function}-{stage}-other"], fix_forward: {silent_within: 20s}}
+  fixed-asked:
+    approval: {expires: 10m}
+    watch: {alarms: ["{function}-{stage}"], fix_forward: {silent_within: 20s}}
+  observed:
+    strategy: {type: canary, percent: 50, bake: 5s}
+    watch: {alarms: ["{function}-{stage}"], mode: observe}
   metered:
     strategy: {type: canary, percent: 50, bake: 1m}
     watch: {errors: {max_percent: 5, min_samples: 5}}
@@ -67,7 +76,7 @@ _RULES: Final = """
   - name: paths that people approve
     issuer: stand
     claims: {project_id: "4710", ref_protected: "true", pipeline_source: web}
-    allow: {actions: [approve, reject], functions: [paths-*], stages: [asked, expiring, gradual]}
+    allow: {actions: [approve, reject], functions: [paths-*], stages: [asked, expiring, fixed-asked, gradual]}
   - name: paths that a bot approves
     issuer: stand
     claims: {project_id: "4711", ref_protected: "true", pipeline_source: web, user_id: "90"}
@@ -85,6 +94,10 @@ _RULES: Final = """
     claims: {project_id: "4721"}
     allow: {actions: [deploy, abort], functions: [paths-*], stages: [gradual]}
     limits: {unapproved_percent: 20}
+  - name: paths that are fixed
+    issuer: stand
+    claims: {project_id: "4730"}
+    allow: {actions: [deploy, abort, fix-forward], functions: [paths-*], stages: [fixed, fixed-asked]}
   - name: paths on hold
     issuer: stand
     claims: {project_id: "4712"}

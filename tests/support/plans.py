@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from sluicegate.deployment import strategy
 from sluicegate.deployment.durations import timestamp
+from sluicegate.deployment.fix_forward import FixForward, OverlookedAlarm
 from sluicegate.deployment.model import (
     AliasOutcome,
     AliasState,
@@ -174,7 +175,7 @@ def possible_outcomes(action: Action, deployment: Deployment) -> st.SearchStrate
         case AwaitHandover(predecessor):
             return st.just(HandedOver()) | st.just(Blocked(predecessor))
         case AwaitApproval():
-            return st.just(ApprovalRequested())
+            return st.builds(ApprovalRequested, firing_alarms(deployment))
         case Lock():
             return st.just(Locked()) | st.just(Blocked("other"))
         case Publish():
@@ -195,7 +196,8 @@ def possible_outcomes(action: Action, deployment: Deployment) -> st.SearchStrate
                 | permanent_failures
             )
         case Verify():
-            return st.just(Verified()) | st.just(Pending("it")) | transient_failures | permanent_failures
+            verified = st.builds(Verified, firing_alarms(deployment))
+            return verified | st.just(Pending("it")) | transient_failures | permanent_failures
         case Shift(desired=desired):
             return (
                 st.just(Shifted(desired, "r2")) | moved_by_another | transient_failures | permanent_failures
@@ -208,6 +210,17 @@ def possible_outcomes(action: Action, deployment: Deployment) -> st.SearchStrate
         case _:
             raise AssertionError(action)
 
+
+def firing_alarms(deployment: Deployment) -> st.SearchStrategy[tuple[OverlookedAlarm, ...]]:
+    """What a fix may find firing before its first move; a plain deployment finds nothing, or is refused."""
+    watch = deployment.plan.watch
+    if deployment.fix_forward is None or watch is None or not watch.alarms:
+        return st.just(())
+    names = st.lists(st.sampled_from(watch.alarms), unique=True)
+    return names.map(lambda found: tuple(map(OverlookedAlarm, found)))
+
+
+fixes = st.none() | st.just(FixForward("v1.4 fails"))
 
 moved_by_another = st.builds(AliasMoved, st.none() | alias_states)
 

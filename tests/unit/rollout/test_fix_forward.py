@@ -9,11 +9,21 @@ from hypothesis import strategies as st
 
 from sluicegate.deployment.durations import timestamp
 from sluicegate.deployment.fix_forward import FixForward, OverlookedAlarm
-from sluicegate.deployment.model import Deployment
+from sluicegate.deployment.model import Deployment, Status
 from sluicegate.deployment.observations import AlarmReading, AlarmState
 from sluicegate.deployment.plan import SILENT_WITHIN, TrafficStep, Watch
 from sluicegate.rollout import fix_forward
+from sluicegate.rollout.actions import End, Observe, Verify
 from sluicegate.rollout.fix_forward import after_look, find_failure, judged
+from sluicegate.rollout.outcomes import Observed, Verified
+from support.plans import (
+    RolloutSimulation,
+    accepted,
+    firing_alarms,
+    plans,
+    possible_readings,
+    successful_outcome,
+)
 from support.simulation import START, new_deployment
 
 OK, ALARM = AlarmState.OK, AlarmState.ALARM
@@ -143,3 +153,42 @@ def test_nothing_but_what_rang_is_ever_overlooked(rang: set[str], seen: list[Any
         silent |= {one.name for one in alarms if one.state is OK}
         fix = after
     assert fix.ringing <= rang - silent
+
+
+@st.composite
+def fixed_deployments(draw: st.DrawFn) -> Deployment:
+    plan = draw(plans(max_steps=3, max_bake=900).filter(lambda plan: plan.watch and plan.watch.alarms))
+    return accepted(replace(plan, approval=None), fix_forward=FixForward("v1.4 fails"))
+
+
+@given(fixed_deployments(), st.data())
+def test_whatever_is_read_only_what_rang_before_the_first_move_is_overlooked(
+    fixed: Deployment, data: st.DataObject
+) -> None:
+    """And it succeeds only when all of that has fallen silent, within the time after all traffic."""
+    simulation = RolloutSimulation(fixed)
+    for _ in range(200):
+        action, before = simulation.next_action, simulation.deployment
+        if isinstance(action, End):
+            break
+        if not isinstance(action, Verify | Observe):
+            simulation.apply(successful_outcome(action, before))
+            continue
+        if isinstance(action, Verify):
+            simulation.apply(Verified(data.draw(firing_alarms(before))))
+            continue
+        read = data.draw(possible_readings(before.plan.watch))
+        states = {one.name: one.state for one in read.alarms}
+        now = simulation.now
+        simulation.apply(Observed(read))
+        assert before.fix_forward is not None
+        late = before.fix_forward.silent_by is not None and now >= before.fix_forward.lasts_until
+        may_ring = frozenset() if late else before.fix_forward.ringing
+        stops = {name for name, state in states.items() if state is ALARM} - may_ring
+        if stops or MISSING in states.values():
+            assert simulation.deployment.status is Status.ROLLING_BACK
+    ended = simulation.deployment
+    assert ended.status.final
+    assert ended.fix_forward is not None
+    if ended.status is Status.SUCCEEDED:
+        assert not ended.fix_forward.ringing

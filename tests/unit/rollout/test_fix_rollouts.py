@@ -12,7 +12,7 @@ from sluicegate.deployment.durations import seconds
 from sluicegate.deployment.fix_forward import FixForward
 from sluicegate.deployment.model import AliasOutcome, Approval, Deployment, Requester, Status
 from sluicegate.deployment.observations import AlarmState
-from sluicegate.deployment.plan import Plan, TrafficStep, Watch
+from sluicegate.deployment.plan import Limit, Metric, Plan, TrafficStep, Watch
 from sluicegate.notifier.commit_status import description
 from sluicegate.relay.event import detail
 from sluicegate.store.codec import deployment_of, record
@@ -206,6 +206,19 @@ def test_where_nothing_fires_there_is_nothing_to_overlook(at: Simulation) -> Non
     assert ended.status is Status.SUCCEEDED
     assert overlooked(ended) == {}
     assert ended.fix_forward == FIX
+
+
+def test_a_fix_that_is_worse_than_the_old_version_goes_back_whatever_fires(at: Simulation) -> None:
+    watch = replace(WATCH, limits=(Limit(Metric.ERRORS, 10, most=5, max_ratio=2),))
+
+    def meanwhile(deployment: Deployment) -> None:
+        if deployment.weight:
+            at.cloudwatch.serve("orders", "prod", "2", at.clock(), {10.0: 100}, errors=90)
+            at.cloudwatch.serve("orders", "prod", "1", at.clock(), {10.0: 900}, errors=90)
+
+    at.meanwhile = meanwhile  # type: ignore[method-assign]
+    ended = at.run(fix(at, replace(CANARY, watch=watch)))
+    assert came_back(at, ended, "metric").startswith("errors")
 
 
 # Approvals

@@ -58,6 +58,7 @@ from support.plans import (
     RolloutSimulation,
     accepted,
     approved,
+    fixes,
     plans,
     possible_outcomes,
     rejected,
@@ -279,6 +280,7 @@ def new_deployments(draw: st.DrawFn, max_steps: int, max_bake: int) -> Deploymen
         version=version,
         fallbacks=tuple(EarlierVersion(number, "b" * 64) for number in fallbacks),
         supersedes=draw(st.none() | st.just("01K0000000000000000000000A")),
+        fix_forward=draw(fixes),
     )
 
 
@@ -327,6 +329,7 @@ def check_end(simulation: RolloutSimulation) -> None:
     assert (deployment.status is Status.SUCCEEDED) == (deployment.reason is None)
     assert deployment.finished_at == deployment.updated_at
     if deployment.status is Status.SUCCEEDED:
+        assert not (deployment.fix_forward and deployment.fix_forward.ringing)
         assert deployment.current == AliasState(deployment.version or "")
         assert deployment.abort is None
     if deployment.outcome is AliasOutcome.RESTORED:
