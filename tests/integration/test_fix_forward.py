@@ -11,7 +11,7 @@ from stand.paths import FIXER, GRACE, Path, Paths, together
 
 pytestmark = pytest.mark.extended
 
-FIX = {"fix_forward": True, "reason": "v1 fails half of the orders"}
+FIX: Any = {"fix_forward": True, "reason": "v1 fails half of the orders"}
 
 
 def version(number: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""A canary, rollbacks, a breach and an abort, interrupted at every call to Lambda and to the table.
+"""A canary, rollbacks, a breach, an abort and a fix, interrupted at every call to Lambda and to the table.
 
 In each call the deployer dies, the call fails, its response is lost, a second deployer starts, or someone
 aborts: afterwards the guarantees hold, and the record says what the alias serves.
@@ -16,6 +16,7 @@ import pytest
 from botocore.exceptions import BotoCoreError, ClientError
 from moto.dynamodb.models import dynamodb_backends
 
+from sluicegate.deployment.fix_forward import FixForward
 from sluicegate.deployment.model import AliasOutcome, AliasState, Deployment, EarlierVersion, Status
 from sluicegate.deployment.observations import AlarmState
 from sluicegate.deployment.plan import ALL_AT_ONCE, Limit, Metric, Plan, Smoke, TrafficStep, Watch
@@ -38,6 +39,11 @@ CANARY = Plan(
     WATCH,
 )
 AT_ONCE = Plan(OWN, "prod", ALL_AT_ONCE, "0" * 64)
+FIX = {
+    "sha256": SHA[2],
+    "plan": replace(AT_ONCE, watch=Watch(alarms=("orders-5xx",), silent_within=20)),
+    "fix_forward": FixForward("v1.4 fails"),
+}
 ACCOUNT = "123456789012"  # moto's
 
 
@@ -45,7 +51,8 @@ ACCOUNT = "123456789012"  # moto's
 class Scene:
     """What is accepted, what happens before and during it, and how it ends without an interruption.
 
-    `moved` is the version that somebody moves the alias to by hand, `pruned` one that somebody deletes.
+    If it is `fixed`, an alarm is firing until then. `moved` is the version that somebody moves the alias to
+    by hand, `pruned` one that somebody deletes.
     """
 
     name: str
@@ -55,6 +62,7 @@ class Scene:
     served: str
     errors: int = 0
     aborted: bool = False
+    fixed: bool = False
     moved: str | None = None
     pruned: str | None = None
 
@@ -108,6 +116,7 @@ SCENES = {
             "2",
             aborted=True,
         ),
+        Scene("fix", FIX, Status.SUCCEEDED, AliasOutcome.MOVED, "3", fixed=True),
     )
 }
 
@@ -144,6 +153,9 @@ def prepared_simulation(scene: Scene) -> Iterator[tuple[Simulation, Deployment]]
         accepted = at.accept(**scene.fields)
         if scene.aborted:
             at.meanwhile = abort_when_baking(at)  # type: ignore[method-assign, assignment]
+        if scene.fixed:
+            at.cloudwatch.alarms["orders-5xx"] = AlarmState.ALARM
+            at.meanwhile = silence(at)  # type: ignore[method-assign, assignment]
         yield at, accepted
 
 
@@ -151,6 +163,14 @@ def abort_when_baking(at: Simulation) -> Callable[[Deployment], None]:
     def meanwhile(deployment: Deployment) -> None:
         if deployment.status is Status.BAKING:
             abort(at, deployment)
+
+    return meanwhile
+
+
+def silence(at: Simulation) -> Callable[[Deployment], None]:
+    def meanwhile(deployment: Deployment) -> None:
+        if deployment.weight == 100:
+            at.cloudwatch.alarms["orders-5xx"] = AlarmState.OK
 
     return meanwhile
 
