@@ -21,6 +21,9 @@ _BLOCK: Final = 5
 _LAGS: Final = ((1, 2 / 3), (2, 1 / 3))
 """How much of what a minute has in common with the next ones counts: bursts may last three minutes."""
 
+_FEW: Final = 10
+"""Degrees of freedom below which a dispersion is too uncertain to be corrected."""
+
 _SURE: Final = 2.326348
 _CHANCE: Final = 1.644854
 """Normal quantiles of 99 % and 95 %."""
@@ -51,8 +54,13 @@ def estimate(series: Series) -> tuple[float, float]:
 
 
 def _alone(series: Series) -> float:
-    """Return the dispersion of one version's hits in a minute, or in blocks if it is surely more there."""
+    """Return the dispersion of one version's hits in a minute, or in blocks if it is surely more there.
+
+    A handful of minutes, with none before, says too little of it to be corrected: then it counts as it is.
+    """
     minutes, many = variation(series, 1)
+    if many < _FEW:
+        return max(1.0, minutes)
     blocks, few = variation(series, _BLOCK)
     if few and blocks > minutes * (1 + _CHANCE * math.sqrt(2 / few)):
         return max(1.0, blocks * _allowance(few))
