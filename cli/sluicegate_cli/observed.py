@@ -6,8 +6,7 @@ A member that an older API does not send yet counts as null.
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from sluicegate.plot.axes import number
-from sluicegate.text import clean
+from sluicegate.text import clean, number
 
 LookDocument = Mapping[str, Any]
 FindingDocument = Mapping[str, Any]

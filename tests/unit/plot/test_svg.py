@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sluicegate.plot.axes import number, tick_label, time_label, time_ticks, top, value_ticks
+from sluicegate.plot.axes import tick_label, time_label, time_ticks, top, value_ticks
 from sluicegate.plot.chart import Bound, Chart, Line, Marker, MarkerKind, Period, Point
 from sluicegate.plot.svg import svg
-from sluicegate.text import clean
+from sluicegate.text import clean, number
 
 SVG = "{http://www.w3.org/2000/svg}"
 POINTS = tuple(Point(60.0 * index, 1.0 + index / 10, 0.5, 2.0 + index / 10) for index in range(5))
@@ -149,7 +149,10 @@ def test_ticks_are_round_and_few() -> None:
 
 
 def test_numbers_have_the_digits_that_count() -> None:
-    shown = [number(one) for one in (0, 0.04, 0.123, 0.7, 0.998, 1, 2.0, 3.14, 9.96, 12, 1204, float("nan"))]
+    shown = [
+        number(one)
+        for one in (0, 0.04, 0.123, 0.7, 0.998, 1, 2.0, 3.14, 9.96, 12, 1204, float("nan"), float("inf"))
+    ]
 
-    assert shown == ["0", "0.04", "0.12", "0.7", "1.0", "1.0", "2.0", "3.1", "10", "12", "1,204", "?"]
+    assert shown == ["0", "0.04", "0.12", "0.7", "1.0", "1.0", "2.0", "3.1", "10", "12", "1,204", "?", "∞"]
     assert [tick_label(one) for one in (0, 0.04, 2.0, 2.5, 1000)] == ["0", "0.04", "2", "2.5", "1,000"]

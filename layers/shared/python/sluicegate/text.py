@@ -1,5 +1,6 @@
-"""Clean text from outside, so that it is safe to store and print; decode base64url strictly."""
+"""Clean text from outside, so that it is safe to store and print; decode base64url; write numbers."""
 
+import math
 import unicodedata
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 
@@ -20,6 +21,20 @@ def clean(text: str, limit: int = 256) -> str:
     if text.isprintable():
         return text
     return "".join(_REPLACEMENT if unicodedata.category(c) in _UNSAFE else c for c in text)
+
+
+def number(value: float) -> str:
+    """Format a measured value with the digits that count: `0.04`, `0.7`, `2.0`, `12`, `1,204`, `∞`."""
+    if value == 0 or not math.isfinite(value):
+        return "0" if value == 0 else "∞" if value == math.inf else "?"
+    if abs(value) >= 9.95:
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if abs(value) >= 0.995 else plain_number(value)
+
+
+def plain_number(value: float) -> str:
+    """Format a small value with two digits that count, and no zeros at the end: `0.04`, `2.5`."""
+    return f"{float(f'{value:.2g}'):.10f}".rstrip("0").rstrip(".")
 
 
 def without_mark(data: bytes) -> bytes:

@@ -4,7 +4,7 @@ import math
 from typing import Any, Final
 
 from sluicegate.deployment.observations import AlarmReading, Interval, LimitFinding, Observation
-from sluicegate.deployment.plan import Metric, Plan
+from sluicegate.deployment.plan import Plan
 
 _DIGITS: Final = 6
 """Digits of a number that are shown: more would be noise of the calculation."""
@@ -39,7 +39,7 @@ def _finding_view(finding: LimitFinding) -> dict[str, Any]:
         "limit": finding.limit,
         "rule": finding.rule,
         "bound": _number(finding.bound),
-        "unit": _unit(finding),
+        "unit": finding.unit,
         "mode": "observe" if finding.observe else "enforce",
         "verdict": finding.verdict.value,
         "message": finding.message,
@@ -63,16 +63,6 @@ def _interval_view(interval: Interval) -> dict[str, Any]:
         "low": _number(interval.low),
         "high": _number(interval.high),
     }
-
-
-def _unit(finding: LimitFinding) -> str | None:
-    """Return the unit of a finding's estimates: percent, milliseconds, or the metric's own (None).
-
-    `max_ms` is a duration; its estimates are the shares of the requests that take longer.
-    """
-    if finding.limit == Metric.DURATION_P95 and finding.rule != "max_ms":
-        return "ms"
-    return "%" if finding.limit in set(Metric) else None
 
 
 def _number(value: float | None) -> float | None:

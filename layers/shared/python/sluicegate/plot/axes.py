@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from sluicegate.plot.chart import Chart
+from sluicegate.text import plain_number
 
 _STEPS: Final = (1.0, 2.0, 5.0, 10.0)
 _TIMES: Final = (5, 10, 30, 60, 120, 300, 600, 900, 1_800, 3_600, 7_200, 14_400, 21_600, 43_200, 86_400)
@@ -44,22 +45,9 @@ def time_label(seconds: float) -> str:
     return "".join(_units(round(seconds))) or "0"
 
 
-def number(value: float) -> str:
-    """Format a value with the digits that count: `0.04`, `0.7`, `2.0`, `12`, `1,204`."""
-    if value == 0 or not math.isfinite(value):
-        return "0" if value == 0 else "?"
-    if abs(value) >= 9.95:
-        return f"{value:,.0f}"
-    return f"{value:.1f}" if abs(value) >= 0.995 else _plain(value)
-
-
 def tick_label(value: float) -> str:
     """Format a round value: `0`, `0.04`, `2`, `2.5`, `1,000`."""
-    return f"{value:,.0f}" if value >= 10 or value == round(value) else _plain(value)
-
-
-def _plain(value: float) -> str:
-    return f"{float(f'{value:.2g}'):.10f}".rstrip("0").rstrip(".")
+    return f"{value:,.0f}" if value >= 10 or value == round(value) else plain_number(value)
 
 
 def _units(left: int) -> Iterator[str]:

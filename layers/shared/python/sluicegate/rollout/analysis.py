@@ -24,6 +24,8 @@ from sluicegate.rollout.finding_messages import described
 from sluicegate.rollout.readings import Readings, Series
 from sluicegate.rollout.value_findings import value_findings
 
+_WORST_FIRST: Final = (Verdict.BAD, Verdict.UNCLEAR, Verdict.GOOD)
+
 _P95: Final = 0.05
 """The part of the durations that is above the 95th percentile."""
 
@@ -334,7 +336,11 @@ def _complement(series: Series) -> Series:
 def _finding(
     counted: _Counted, rule: str, bound: float | None, result: comparison.Result, tally: Tally
 ) -> LimitFinding:
-    """Return a result as the record keeps it: rates times `scale`."""
+    """Return a result as the record keeps it: rates times `scale`.
+
+    Where a share must not be too small, what is missing to all was counted: the estimate is of the share.
+    """
+    new = _scaled(result.new, counted.scale)
     return described(
         LimitFinding(
             counted.name,
@@ -345,7 +351,7 @@ def _finding(
             observe=counted.observe,
             beyond_doubt=result.verdict is Verdict.GOOD,
             tally=tally,
-            new=_scaled(result.new, counted.scale),
+            new=_missing_to_all(new) if rule == "min" and new else new,
             old=_scaled(result.old, counted.scale),
             ratio=result.ratio,
             p=result.p,
@@ -365,6 +371,15 @@ def _scaled(interval: Interval | None, scale: int) -> Interval | None:
     return Interval(interval.value * scale, interval.low * scale, interval.high * scale)
 
 
+def _missing_to_all(share: Interval) -> Interval:
+    return Interval(1 - share.value, 1 - share.high, 1 - share.low)
+
+
 def summary(observation: Observation) -> str:
-    """Return one line for the timeline: what each limit has come to."""
-    return "; ".join(finding.message for finding in observation.findings if not finding.step) or "no limits"
+    """Return one line for the timeline: what each limit says, the worst first."""
+    shown = sorted(
+        (finding for finding in observation.findings if not finding.step),
+        key=lambda finding: _WORST_FIRST.index(finding.verdict),
+    )
+    lines = (f"{finding.message} (observed)" if finding.observe else finding.message for finding in shown)
+    return "; ".join(lines) or "no limits"

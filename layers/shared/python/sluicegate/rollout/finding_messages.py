@@ -1,51 +1,66 @@
 """One line about one limit, for the timeline, the job log and the report."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final
 
 from sluicegate.deployment.observations import Interval, LimitFinding, Verdict
-from sluicegate.deployment.plan import Metric
+from sluicegate.text import number
 
-_UNITS: Final = {Metric.ERRORS: "%", Metric.THROTTLES: "%", Metric.DURATION_P95: " ms"}
+_BOUNDS: Final = {"max_ratio": ("×", ""), "max_percent": ("", " %"), "max_ms": ("", " ms")}
+"""What is before and after a limit, by rule; one of the user's own metric has neither."""
 
 
 def described(finding: LimitFinding) -> LimitFinding:
-    """Return the finding with its line: `errors: 1.2% of 1204 (0.7 to 2.0), old 0.4%; ...: unclear`."""
+    """Return the finding with its line.
+
+    Such as `errors: 1.2 % of 1,204 (0.7–2.0 %), old 0.4 %; ×3.1 (1.2–8.0), limit ×2: unclear`.
+    """
     return replace(finding, message=_line(finding))
 
 
 def _line(finding: LimitFinding) -> str:
-    unit = _UNITS.get(finding.limit, "")  # type: ignore[call-overload]
     tally = finding.tally
     if tally is None or not tally.n:
         return f"{finding.limit}: no requests of the new version: {finding.verdict.value}"
-    parts = [f"{_estimate(finding.new, unit)} of {tally.n}"]
-    if finding.step:
-        parts[0] += " since the current share began"
-    if finding.old is not None:
-        parts.append(f"old {_number(finding.old.value)}{unit} of {tally.m}")
-    elif finding.rule == "max_ratio":
-        parts.append("no requests of the old version in the same minutes")
-    line = f"{finding.limit}: {', '.join(parts)}"
-    if finding.ratio is not None:
-        line += f"; {_estimate(finding.ratio, '', before='×')}"
-    if finding.bound is not None:
-        sign = "×" if finding.rule == "max_ratio" else ""
-        line += f", limit {sign}{_number(finding.bound)}{'' if sign else unit}"
-    line += f": {'fails grossly' if finding.rule == 'gross' else finding.verdict.value}"
+    concluded = "fails grossly" if finding.rule == "gross" else finding.verdict.value
+    line = f"{finding.limit}: {', '.join(_parts(finding, tally.n))}: {concluded}"
     if finding.verdict is Verdict.UNCLEAR and finding.needed:
-        line += f", about {finding.needed} more requests would settle it"
+        line += f", about {finding.needed:,} more requests would settle it"
     return line
 
 
-def _estimate(estimate: Interval | None, unit: str, before: str = "") -> str:
-    if estimate is None:
-        return "unknown"
-    value = f"{before}{_number(estimate.value)}{unit}"
-    if estimate.low == estimate.high:
-        return value
-    return f"{value} ({_number(estimate.low)} to {_number(estimate.high)})"
+def _parts(finding: LimitFinding, requests: int) -> Iterator[str]:
+    unit = f" {finding.unit}" if finding.unit else ""
+    slower = f" longer than {_bound(finding)}" if finding.rule == "max_ms" else ""
+    since = " since the current share began" if finding.step else ""
+    measured = f"{_value(finding.new, unit)} of {requests:,}{slower}{since}{_interval(finding.new, unit)}"
+    old, ratio = finding.old, finding.ratio
+    if old is None:
+        yield measured
+        if finding.rule == "max_ratio":
+            yield "no requests of the old version in the same minutes"
+    else:
+        compared = f"{measured}, old {_value(old, unit)}"
+        yield compared if ratio is None else f"{compared}; ×{_value(ratio)}{_interval(ratio)}"
+    if finding.bound is not None:
+        yield f"limit {_P95_SHARE if slower else _bound(finding)}"
 
 
-def _number(value: float) -> str:
-    return f"{value:.3g}" if value < 1000 else f"{value:.0f}"
+_P95_SHARE: Final = "5 %"
+"""The part of the requests that may take longer than a `max_ms`, which is about the 95th percentile."""
+
+
+def _bound(finding: LimitFinding) -> str:
+    before, after = _BOUNDS.get(finding.rule, ("", ""))
+    return f"{before}{finding.bound:,.6g}{after}"
+
+
+def _value(estimate: Interval | None, unit: str = "") -> str:
+    return "unknown" if estimate is None else f"{number(estimate.value)}{unit}"
+
+
+def _interval(estimate: Interval | None, unit: str = "") -> str:
+    if estimate is None or estimate.low == estimate.high:
+        return ""
+    return f" ({number(estimate.low)}–{number(estimate.high)}{unit})"
