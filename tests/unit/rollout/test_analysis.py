@@ -28,6 +28,8 @@ from sluicegate.rollout.analysis import (
     is_beyond_doubt,
     judge,
     observation_interval,
+    summary,
+    without_data,
 )
 from sluicegate.rollout.budget import MAX_LOOKS, MIN_INTERVAL
 from sluicegate.rollout.readings import JudgeAnswer, MetricValues, Minute, Readings, Series
@@ -158,6 +160,15 @@ def test_an_alarm_that_is_firing_or_missing_stops_the_rollout(
     assert (reason and reason.code) == code
     watch = Watch(alarms=tuple(alarm.name for alarm in named))
     assert find_breach(watch, look(watch, Readings(named))) == reason
+
+
+def test_an_alarm_without_data_stops_nothing_and_is_named() -> None:
+    alarms = tuple(AlarmReading(name, AlarmState.INSUFFICIENT_DATA) for name in "abcde")
+    assert find_alarm(alarms) is None
+    assert without_data(alarms) == "no data for alarms a, b, c and 2 more"
+    assert without_data([AlarmReading("a", AlarmState.OK)]) == ""
+    observation = Observation("", 0, 0.0, Verdict.GOOD, (), alarms[:1])
+    assert summary(observation) == "no limits; no data for alarm a"
 
 
 def test_the_reason_says_since_when_an_alarm_rings_and_why() -> None:

@@ -376,10 +376,20 @@ def _missing_to_all(share: Interval) -> Interval:
 
 
 def summary(observation: Observation) -> str:
-    """Return one line for the timeline: what each limit says, the worst first."""
+    """Return one line for the timeline: what each limit says, the worst first, and alarms without data."""
     shown = sorted(
         (finding for finding in observation.findings if not finding.step),
         key=lambda finding: _WORST_FIRST.index(finding.verdict),
     )
     lines = (f"{finding.message} (observed)" if finding.observe else finding.message for finding in shown)
-    return "; ".join(lines) or "no limits"
+    parts = [*lines] or ["no limits"]
+    return "; ".join(filter(None, (*parts, without_data(observation.alarms))))
+
+
+def without_data(alarms: Iterable[AlarmReading]) -> str:
+    """Return which alarms CloudWatch has no data for, or nothing. They stop no rollout, and prove nothing."""
+    names = [alarm.name for alarm in alarms if alarm.state is AlarmState.INSUFFICIENT_DATA]
+    if not names:
+        return ""
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return f"no data for alarm{'s' if len(names) > 1 else ''} {', '.join(names[:3])}{more}"

@@ -23,6 +23,7 @@ from sluicegate.rollout.analysis import (
     is_beyond_doubt,
     judge,
     summary,
+    without_data,
 )
 from sluicegate.rollout.budget import MAX_EXTENSIONS, MAX_LOOKS, MIN_INTERVAL, looks
 from sluicegate.rollout.outcomes import (
@@ -264,7 +265,7 @@ def observed(deployment: Deployment, readings: Readings, now: float) -> Deployme
         if watch.end_early and is_beyond_doubt(observation) and not fix_forward.is_waiting(deployment):
             return _end_bake(kept, f"{summary(observation)}; good beyond doubt", now)
         return _noted(deployment, kept, now)
-    note = summary(observation) if watch.measures else ""
+    note = summary(observation) if watch.measures else without_data(readings.alarms)
     added = not deployment.plan.steps[deployment.step].bake  # for the alarms of a fix, and only for them
     if (reason := find_unclear(observation)) and not added:
         extensions_used_up = deployment.extended == MAX_EXTENSIONS
