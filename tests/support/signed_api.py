@@ -1,17 +1,14 @@
-"""API Gateway's `AWS_IAM` and AWS STS over HTTP: signatures are verified by botocore's own signer.
+"""API Gateway's `AWS_IAM` and AWS STS over HTTP: signatures are verified by `sigv4_model`.
 
-What API Gateway answers to a signature that does not match quotes the canonical request, with the session's
-token and every other signed header. Recorded in mhart/aws4#33 and aws/aws-sdk-js#2372 (both `execute-api`);
-`x-amzn-ErrorType` in amzn/selling-partner-api-models#113. Read on 2026-11-26.
+`x-amzn-ErrorType`: amzn/selling-partner-api-models#113, read on 2026-11-26.
 STS's documents: its API reference, `AssumeRoleWithWebIdentity`, "Sample Response" and "Errors"; messages from
 aws-actions/configure-aws-credentials#318, #1309 and awslabs/amazon-eks-irsa-cfn#18.
 """
 
-import hmac
 import json
-import re
 import secrets
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -21,19 +18,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
 
-from botocore.auth import SigV4Auth
-from botocore.awsrequest import AWSRequest
-from botocore.credentials import Credentials
+from support.cli_server import ReceivedRequest
+from support.sigv4_model import IssuedKey, refusal, signed_headers
 
 REGION: Final = "eu-central-1"
-SERVICE: Final = "execute-api"
-LEEWAY: Final = timedelta(minutes=5)
 ROLE: Final = "arn:aws:iam::111122223333:role/sluicegate-caller"
-
-_AUTHORIZATION: Final = re.compile(
-    r"AWS4-HMAC-SHA256 Credential=(?P<key>\w+)/(?P<scope>\d{8}/[a-z0-9-]+/[a-z0-9-]+/aws4_request), ?"
-    r"SignedHeaders=(?P<signed>[a-z0-9;-]+), ?Signature=(?P<signature>[0-9a-f]{64})"
-)
 
 
 class Refusal(Exception):
@@ -161,61 +150,24 @@ class SignedApi:
         return 200, {"Content-Type": "text/xml"}, outcome.document()
 
     def _verified(self, method: str, path: str, headers: "Message[str, str]", body: bytes) -> Session:
-        """Check a request as AWS documents it: IAM user guide, "Create a signed AWS API request"."""
-        if "authorization" not in headers:
-            raise Refusal("MissingAuthenticationTokenException", "Missing Authentication Token")
-        given = _AUTHORIZATION.fullmatch(headers["authorization"])
-        if given is None:
-            raise Refusal("IncompleteSignatureException", "Authorization header is malformed")
-        signed = given["signed"].split(";")
-        must = {name.lower() for name in headers if name.lower().startswith("x-amz-")} | {"host"}
-        must |= {"content-type"} & {name.lower() for name in headers}
-        doubled = [name for name in signed if len(headers.get_all(name, [])) != 1]
-        if signed != sorted(set(signed)) or must - set(signed) or doubled:
-            message = f"must be signed: {sorted(must - set(signed))}; not there once: {doubled}"
-            raise Refusal("IncompleteSignatureException", message)
-        session = self.sessions.get(given["key"])
-        if session is None or headers["x-amz-security-token"] != session.token:
-            message = "The security token included in the request is invalid."
-            raise Refusal("UnrecognizedClientException", message)
-        stamp, now = headers["x-amz-date"], datetime.now(UTC)
-        at = datetime.strptime(stamp, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
-        if given["scope"] != f"{at:%Y%m%d}/{REGION}/{SERVICE}/aws4_request":
-            raise Refusal("InvalidSignatureException", f"Credential should be scoped to {REGION}")
-        if abs(now - at) > LEEWAY:
-            raise Refusal("InvalidSignatureException", f"Signature expired: {stamp} is not within 5 min.")
-        if now >= session.expires:
-            raise Refusal("ExpiredTokenException", "The security token included in the request is expired")
-        self._compare(given["signature"], method, path, headers, body, signed, session)
-        return session
-
-    def _compare(
-        self,
-        signature: str,
-        method: str,
-        path: str,
-        headers: "Message[str, str]",
-        body: bytes,
-        signed: list[str],
-        session: Session,
-    ) -> None:
-        signer = SigV4Auth(Credentials(session.access_key, session.secret_key), SERVICE, REGION)
-        request = AWSRequest(
-            method=method,
-            url=f"http://{headers['host']}{path}",
-            headers={name: headers[name] for name in signed},
-            data=body,
-        )
-        request.context["timestamp"] = headers["x-amz-date"]
-        canonical = signer.canonical_request(request)
-        ours = signer.signature(signer.string_to_sign(request, canonical), request)
-        if not hmac.compare_digest(ours, signature):
-            raise Refusal(
-                "InvalidSignatureException",
-                "The request signature we calculated does not match the signature you provided. Check your"
-                " AWS Secret Access Key and signing method. Consult the service documentation for details."
-                f"\n\nThe Canonical String for this request should have been\n'{canonical}'\n",
-            )
+        doubled = [name for name in headers if len(headers.get_all(name, [])) != 1]
+        if doubled:
+            raise Refusal("IncompleteSignatureException", f"not there once: {doubled}")
+        bare, _, query = path.partition("?")
+        given = {name.lower(): value for name, value in headers.items()}
+        keys = {
+            key: IssuedKey(each.secret_key, each.token, each.expires.timestamp())
+            for key, each in self.sessions.items()
+        }
+        asked = ReceivedRequest(method, bare, query, given, body)
+        if found := refusal(asked, keys, region=REGION, now=time.time(), base=""):
+            raise Refusal(*found)
+        signed = set(signed_headers(asked))
+        must = {"content-type"} & given.keys()
+        if must - signed:
+            raise Refusal("IncompleteSignatureException", f"must be signed: {sorted(must)}")
+        used = given["authorization"].partition("Credential=")[2].partition("/")[0]
+        return self.sessions[used]
 
 
 @contextmanager

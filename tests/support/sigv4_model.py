@@ -3,6 +3,8 @@
 Sources: AWS IAM user guide, "Create a signed AWS API request" (canonical request; every service but S3
 encodes the path twice); the texts of refusals: AWS re:Post, "How do I troubleshoot signature mismatch errors
 when making SigV4 signed requests with IAM authentication to API Gateway?". Both read on 26 November 2026.
+What API Gateway answers to a signature that does not match quotes the canonical request, with the session's
+token and every other signed header: recorded in mhart/aws4#33 and aws/aws-sdk-js#2372 (both `execute-api`).
 """
 
 import hashlib
@@ -54,18 +56,23 @@ def refusal(
     if (found["region"], found["service"]) != (region, "execute-api"):
         return "InvalidSignatureException", "Credential should be scoped to a valid region."
     names = found["headers"].split(";")
-    if "host" not in names or "x-amz-date" not in names or names != sorted(names):
+    must = {name for name in asked.headers if name.startswith("x-amz-")} | {"host", "x-amz-date"}
+    if names != sorted(set(names)) or not must <= set(names) <= asked.headers.keys():
         return "InvalidSignatureException", "'Host' must be a 'SignedHeader' in the AWS Authorization."
+    if found["date"] != stamp[:8]:
+        return "InvalidSignatureException", "Date in Credential scope does not match YYYYMMDD from date."
     scope = f"{found['date']}/{region}/execute-api/aws4_request"
-    text = "\n".join(
-        ("AWS4-HMAC-SHA256", stamp, scope, hashlib.sha256(_canonical(asked, names, base)).hexdigest())
-    )
+    canonical = _canonical(asked, names, base)
+    text = "\n".join(("AWS4-HMAC-SHA256", stamp, scope, hashlib.sha256(canonical).hexdigest()))
     secret = f"AWS4{key.secret}".encode()
     for part in (found["date"], region, "execute-api", "aws4_request", text):
         secret = hmac.new(secret, part.encode(), hashlib.sha256).digest()
     if secret.hex() != found["sign"]:
-        message = "The request signature we calculated does not match the signature you provided."
-        return "InvalidSignatureException", message
+        return "InvalidSignatureException", (
+            "The request signature we calculated does not match the signature you provided. Check your AWS"
+            " Secret Access Key and signing method. Consult the service documentation for details.\n\nThe"
+            f" Canonical String for this request should have been\n'{canonical.decode()}'\n"
+        )
     return None
 
 
