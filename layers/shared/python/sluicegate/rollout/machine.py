@@ -11,7 +11,7 @@ from typing import Final, assert_never
 
 from sluicegate.deployment.durations import seconds
 from sluicegate.deployment.model import AliasState, Deployment, Reason, Status, until
-from sluicegate.rollout import budget, transitions
+from sluicegate.rollout import budget, looks, transitions
 from sluicegate.rollout.actions import (
     Abort,
     Action,
@@ -150,7 +150,7 @@ def _after(deployment: Deployment, outcome: _Succeeded, now: float) -> Deploymen
         case Shifted():
             return transitions.shifted(deployment, outcome, now)
         case Observed(readings):
-            return transitions.observed(deployment, readings, now)
+            return looks.observed(deployment, readings, now)
         case AliasMoved(current):
             return transitions.alias_moved(deployment, current, now)
         case FoundMoved(current):
@@ -182,8 +182,10 @@ def next_delay(deployment: Deployment, outcome: Outcome, now: float) -> int:
     remaining = max(1, int(ends_at - now + 0.999))
     if deployment.status is Status.AWAITING_APPROVAL:
         if deployment.in_steps:
-            looks = observation_interval(deployment.plan.watch, deployment.plan.approval or 0, APPROVAL_LOOKS)
-            return min(remaining, looks)
+            return min(
+                remaining,
+                observation_interval(deployment.plan.watch, deployment.plan.approval or 0, APPROVAL_LOOKS),
+            )
         # A version that is known already may become unusable meanwhile.
         return remaining if deployment.version is None else min(remaining, LOOK_EVERY)
     # An extended bake is observed less often: all of it must fit into one execution's history.

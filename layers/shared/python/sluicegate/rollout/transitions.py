@@ -14,18 +14,7 @@ from sluicegate.deployment.model import (
     UnusableVersion,
     until,
 )
-from sluicegate.deployment.observations import MAX_KEPT, Observation
-from sluicegate.deployment.plan import Unclear, Watch
 from sluicegate.rollout import fix_forward, messages, observe_mode
-from sluicegate.rollout.analysis import (
-    find_breach,
-    find_unclear,
-    is_beyond_doubt,
-    judge,
-    summary,
-    without_data,
-)
-from sluicegate.rollout.budget import MAX_EXTENSIONS, MAX_LOOKS, MIN_INTERVAL, looks
 from sluicegate.rollout.outcomes import (
     UNREACHABLE_SECONDS,
     ApprovalRequested,
@@ -39,7 +28,6 @@ from sluicegate.rollout.outcomes import (
     Verified,
     VersionUnusable,
 )
-from sluicegate.rollout.readings import Readings
 
 RETRY_SECONDS: Final = 180
 """Seconds for which an action is retried after a transient failure (throttling, timeouts, 5xx)."""
@@ -62,9 +50,6 @@ PUBLISH_TIMEOUT: Final = 900
 
 WAKE_TIMEOUT: Final = 60
 """Seconds that a rollback waits for a version to become active while it can go back to another."""
-
-RESERVED: Final = 20
-"""Observations that are kept for looks that decide something, when a record has nearly `MAX_KEPT`."""
 
 
 # Decisions from outside
@@ -118,10 +103,10 @@ def approval_requested(deployment: Deployment, outcome: ApprovalRequested, now: 
         message = messages.approval_requested(deployment, outcome.firing)
         fields = fix_forward.with_overlooked(deployment, outcome.firing)
         return deployment.changed(now, message, Status.AWAITING_APPROVAL, **fields)
-    return _unless_expired(deployment, now)
+    return unless_expired(deployment, now)
 
 
-def _unless_expired(deployment: Deployment, now: float) -> Deployment:
+def unless_expired(deployment: Deployment, now: float) -> Deployment:
     """Return the deployment as it waits for an approval, or what it is when the time for that is over."""
     if now < (until(deployment) or 0):
         return deployment
@@ -238,101 +223,6 @@ def shifted(deployment: Deployment, outcome: Shifted, now: float) -> Deployment:
         return deployment.changed(now, message, Status.SUCCEEDED, outcome=AliasOutcome.MOVED, **fields)
     message = messages.shifted(deployment, outcome.current, step.bake)
     return deployment.changed(now, message, Status.BAKING, extended=0, **fields)
-
-
-def observed(deployment: Deployment, readings: Readings, now: float) -> Deployment:
-    """Decide on one look. A version that breaches the watch does not stay.
-
-    guarantees.md#4-failure-restores-the-alias
-    """
-    watch = deployment.plan.watch or Watch()
-    observation = judge(deployment, watch, readings, now)
-    kept = _with_observation(deployment, observation)
-    reason = fix_forward.find_failure(deployment, readings.alarms, now)
-    counted = fix_forward.judged(deployment.fix_forward, readings.alarms, now)
-    if reason := reason or find_breach(watch, replace(observation, alarms=counted)):
-        return fail(kept, reason, now)
-    if fields := fix_forward.changes(deployment, readings.alarms, now):
-        return kept.changed(now, messages.fell_silent(deployment, fields["fix_forward"]), **fields)
-    if new := observe_mode.after_look(deployment, observation.findings, observation.alarms, now):
-        return kept.changed(now, observe_mode.described(new), would_have=(*deployment.would_have, *new))
-    if deployment.status is Status.AWAITING_APPROVAL:
-        if not deployment.is_approved:
-            return _unless_expired(_noted(deployment, kept, now), now)
-        message = messages.approved(deployment)
-        return kept.changed(now, message, Status.SHIFTING, step=deployment.step + 1)
-    if now < (until(deployment) or 0):
-        if watch.end_early and is_beyond_doubt(observation) and not fix_forward.is_waiting(deployment):
-            return _end_bake(kept, f"{summary(observation)}; good beyond doubt", now)
-        return _noted(deployment, kept, now)
-    note = summary(observation) if watch.measures else without_data(readings.alarms)
-    added = not deployment.plan.steps[deployment.step].bake  # for the alarms of a fix, and only for them
-    if (reason := find_unclear(observation)) and not added:
-        extensions_used_up = deployment.extended == MAX_EXTENSIONS
-        if watch.unclear is Unclear.FAIL or (watch.unclear is Unclear.EXTEND and extensions_used_up):
-            return fail(kept, reason, now)
-        if watch.unclear is Unclear.EXTEND:
-            count = f"{deployment.extended + 1} of {MAX_EXTENSIONS}"
-            message = f"{reason.message}: extending the bake ({count})"
-            return kept.changed(now, message, extended=deployment.extended + 1)
-        note = f"{note}; the gate file lets an unclear verdict pass"
-    return _end_bake(kept, note, now)
-
-
-def _with_observation(deployment: Deployment, observation: Observation) -> Deployment:
-    """Return the deployment with one more observation. When there are too many, it replaces the last."""
-    if not observation.findings:
-        return deployment
-    earlier = deployment.observations[: MAX_KEPT - 1]
-    return replace(deployment, observations=(*earlier, observation))
-
-
-def _noted(deployment: Deployment, kept: Deployment, now: float) -> Deployment:
-    """Return the record with a look that found something new; unchanged if it did not, or came too soon.
-
-    What wakes a rollout early, again and again, must not fill the record.
-    """
-    if kept is deployment or len(deployment.observations) >= MAX_KEPT - RESERVED:
-        return deployment
-    *_, before, newest = (None, *kept.observations)
-    if before is None:
-        if not any(finding.tally and finding.tally.n + finding.tally.m for finding in newest.findings):
-            return deployment
-    elif _known(before) == _known(newest) or (
-        before.step == newest.step and now - seconds(before.at) < _gap(deployment)
-    ):
-        return deployment
-    return kept.changed(now, summary(newest), progress=True)
-
-
-def _known(observation: Observation) -> tuple[object, ...]:
-    """Return what a look has found, but for when it was."""
-    return (
-        observation.step,
-        tuple(
-            (finding.limit, finding.rule, finding.verdict, finding.tally) for finding in observation.findings
-        ),
-        tuple((alarm.name, alarm.state) for alarm in observation.alarms),
-    )
-
-
-def _gap(deployment: Deployment) -> float:
-    """Return the seconds between two looks that the record keeps, at least."""
-    if deployment.status is Status.AWAITING_APPROVAL:
-        return (deployment.plan.approval or 0) / MAX_LOOKS
-    bake = deployment.plan.steps[deployment.step].bake * (1 + deployment.extended)
-    return max(MIN_INTERVAL, bake / looks(deployment.plan)) / 2
-
-
-def _end_bake(deployment: Deployment, note: str, now: float) -> Deployment:
-    percent = deployment.plan.steps[deployment.step].percent
-    message = messages.bake_passed(percent, note)
-    if percent == 100:
-        return deployment.changed(now, message, Status.SUCCEEDED, outcome=AliasOutcome.MOVED)
-    if deployment.needs_approval(deployment.step + 1):
-        message = f"{message}; {messages.approval_requested(deployment)}"
-        return deployment.changed(now, message, Status.AWAITING_APPROVAL)
-    return deployment.changed(now, message, Status.SHIFTING, step=deployment.step + 1)
 
 
 def alias_moved(deployment: Deployment, current: AliasState | None, now: float) -> Deployment:
