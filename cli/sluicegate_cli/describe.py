@@ -75,7 +75,7 @@ def fix_forward(fix: Mapping[str, Any] | None) -> str:
     """Describe why alarms may be overlooked, and which ones are; empty for a deployment as any other."""
     if not fix:
         return ""
-    return "; ".join((str(fix["reason"]), *map(_overlooked, fix["overlooked"])))
+    return "; ".join((str(fix["reason"]), *map(overlooked_alarm, fix["overlooked"])))
 
 
 def still_firing(fix: Mapping[str, Any] | None) -> tuple[str, ...]:
@@ -83,10 +83,13 @@ def still_firing(fix: Mapping[str, Any] | None) -> tuple[str, ...]:
     if not fix:
         return ()
     by = f", must be silent by {fix['silent_by']}" if fix.get("silent_by") else ""
-    return tuple(f"{_overlooked(alarm)}{by}" for alarm in fix["overlooked"] if not alarm.get("silent_at"))
+    return tuple(
+        f"{overlooked_alarm(alarm)}{by}" for alarm in fix["overlooked"] if not alarm.get("silent_at")
+    )
 
 
-def _overlooked(alarm: Mapping[str, Any]) -> str:
+def overlooked_alarm(alarm: Mapping[str, Any]) -> str:
+    """Describe an alarm that a fix-forward overlooks: since when, why, and when it fell silent."""
     since = f" since {alarm['since']}" if alarm.get("since") else ""
     why = f" ({alarm['reason']})" if alarm.get("reason") else ""
     silent = f", silent at {alarm['silent_at']}" if alarm.get("silent_at") else ""

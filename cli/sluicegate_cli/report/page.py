@@ -44,6 +44,8 @@ def page(deployment: Mapping[str, Any], ending: str, now: float) -> str:
             newest=observed.observations(deployment)[-1:],
             alarms=_alarms(deployment),
             overlooked=deployment.get("fix_forward"),
+            would_have=deployment.get("would_have") or (),
+            describe=describe,
             plots=[_plot(chart, index) for index, chart in enumerate(charts(deployment))],
             timeline=_timeline(deployment),
             looks=_looks(deployment),

@@ -91,12 +91,15 @@ def full() -> dict[str, Any]:
     for one in looks[3:]:
         one["alarms"] = [alarm()]
     looks[-1]["findings"].append(finding("judge", "judge", bound=None, new=None, old=None, ratio=None))
-    overlooked = {"reason": "incident 77", "overlooked": ["orders-5xx"], "silent_by": looks[-1]["at"]}
+    rang = {**alarm("orders-slow"), "silent_at": None}
+    overlooked = {"reason": "incident 77", "overlooked": [rang], "silent_by": looks[-1]["at"]}
+    would_have = {"limit": "duration_p95", "at": looks[-1]["at"], "message": "duration_p95: bad", "step": 0}
     return {
         **went_back(looks),
         "release": "v1.4.0",
         "description": "change 812",
         "fix_forward": overlooked,
+        "would_have": [would_have | {"look": 6, "percent": 10}],
         "watch": {"alarms": ["orders-5xx"], "limits": []},
     }
 
@@ -124,6 +127,9 @@ def test_a_page_says_what_happened_who_by_which_rule_and_why() -> None:
         "change 812",
         "Shipped while an alarm rang",
         "incident 77",
+        "overlooks alarm orders-slow, firing since 2026-09-21T14:13:40.000Z",
+        "What would have stopped it",
+        "at 10 %: duration_p95: bad",
         "orders-5xx is in ALARM since",
         "accepted by rule 'orders to prod'",
         "alias prod serves what it served before",
