@@ -162,6 +162,16 @@ def test_an_alarm_that_is_firing_or_missing_stops_the_rollout(
     assert find_breach(watch, look(watch, Readings(named))) == reason
 
 
+def test_durations_that_cloudwatch_does_not_count_are_unclear() -> None:
+    watch = Watch(limits=(Limit(Metric.DURATION_P95, min_samples=100, most=500.0, max_ratio=2.0),))
+    read = Readings(p95=(900.0, 100.0), uncounted="CloudWatch does not count durations: no")
+    observation = look(watch, read)
+    assert observation.verdict is Verdict.UNCLEAR
+    assert [finding.rule for finding in observation.findings] == ["max_ratio", "max_ms"]
+    assert summary(observation).startswith("duration_p95: CloudWatch does not count durations: no: unclear")
+    assert find_breach(watch, observation) is None
+
+
 def test_an_alarm_without_data_stops_nothing_and_is_named() -> None:
     alarms = tuple(AlarmReading(name, AlarmState.INSUFFICIENT_DATA) for name in "abcde")
     assert find_alarm(alarms) is None

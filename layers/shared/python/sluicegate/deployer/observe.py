@@ -47,7 +47,9 @@ def observe(deployment: Deployment, target: TargetAccess, action: Observe, now: 
         shares=larger_shares(deployment),
         durations=bool(durations),
     )
-    return Observed(Readings(alarms, found.series, found.step, p95=found.p95, tau=found.tau))
+    return Observed(
+        Readings(alarms, found.series, found.step, p95=found.p95, tau=found.tau, uncounted=found.uncounted)
+    )
 
 
 def larger_shares(deployment: Deployment) -> list[tuple[float, float]]:

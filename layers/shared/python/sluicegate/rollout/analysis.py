@@ -155,7 +155,7 @@ class _Look:
 
     def _of_limit(self, limit: Limit) -> Iterator[LimitFinding]:
         if limit.metric is Metric.DURATION_P95:
-            yield from self._of_durations(limit)
+            yield from self._uncounted(limit) if self.readings.uncounted else self._of_durations(limit)
             return
         name = limit.metric.value
         counted = _Counted(
@@ -168,6 +168,14 @@ class _Look:
         )
         rate = None if limit.most is None else limit.most / 100
         yield from self._of_counts(counted, limit.max_ratio, _Constant.of("max_percent", limit.most, rate))
+
+    def _uncounted(self, limit: Limit) -> Iterator[LimitFinding]:
+        """What cannot be counted is unclear."""
+        name, message = limit.metric.value, f"{limit.metric.value}: {self.readings.uncounted}: unclear"
+        for rule, bound in (("max_ratio", limit.max_ratio), ("max_ms", limit.most)):
+            if bound is not None:
+                observe = self._observes(limit)
+                yield LimitFinding(name, rule, Verdict.UNCLEAR, message, bound=bound, observe=observe)
 
     def _of_share(self, metric: CustomMetric) -> Iterator[LimitFinding]:
         """Judge a share. Where higher is better, what is missing to all counts."""

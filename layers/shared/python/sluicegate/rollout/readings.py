@@ -57,7 +57,8 @@ class Readings:
 
     Keys of `series`: errors; throttles (of which the trials include the throttled requests); duration_p95
     (hits: durations above `tau` ms); duration_p95/most (hits: above `max_ms`); and the name of a custom
-    metric that is a share. `p95` are the new and the old version's, in milliseconds.
+    metric that is a share. `p95` are the new and the old version's, in milliseconds. `uncounted` says why
+    CloudWatch did not count durations, or is None.
     """
 
     alarms: tuple[AlarmReading, ...] = ()
@@ -66,4 +67,5 @@ class Readings:
     values: Mapping[str, MetricValues] = field(default_factory=dict)
     p95: tuple[float | None, float | None] = (None, None)
     tau: float | None = None
+    uncounted: str | None = None
     judge: JudgeAnswer | None = None
