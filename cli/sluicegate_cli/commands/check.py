@@ -15,12 +15,19 @@ from sluicegate.gate.policy import Gate
 from sluicegate.gate.rollout_settings import Rollout
 from sluicegate_cli.exit_codes import ExitCode
 from sluicegate_cli.layout import Column
+from sluicegate_cli.planning.parameters import PercentParam, RequestsParam
 from sluicegate_cli.screen import Screen, stacked
 from sluicegate_gatefile.compile import Report, check
 from sluicegate_gatefile.diagnostics import Diagnostic
 
 _ALIKE: Final = 3
 """Warnings of one kind that are shown in full."""
+
+_OUTLOOKS: Final = 5
+"""Different watches for which rollouts are simulated: each takes a moment."""
+
+_OUTLOOK_RUNS: Final = 60
+"""Rollouts that are simulated for each number."""
 
 
 @click.command("check")
@@ -29,6 +36,20 @@ _ALIKE: Final = 3
     "--explain",
     is_flag=True,
     help="Show what each rule grants in each stage, and how a deployment proceeds there.",
+)
+@click.option(
+    "--requests",
+    type=RequestsParam(),
+    default="200/min",
+    show_default=True,
+    help="With --explain: the requests for which it says what each watch would see.",
+)
+@click.option(
+    "--errors",
+    type=PercentParam(),
+    default="0.5%",
+    show_default=True,
+    help="With --explain: the error rate of the old version for that.",
 )
 @click.option("--allow-loopback", is_flag=True, help="Allow http issuers on this machine, as on the stand.")
 @click.option(
@@ -40,7 +61,14 @@ _ALIKE: Final = 3
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document to stdout.")
 @click.pass_context
 def command(
-    ctx: click.Context, file: Path, explain: bool, allow_loopback: bool, stack_name: str, as_json: bool
+    ctx: click.Context,
+    file: Path,
+    explain: bool,
+    requests: float,
+    errors: float,
+    allow_loopback: bool,
+    stack_name: str,
+    as_json: bool,
 ) -> None:
     """Check gate file FILE (sluicegate.yaml by default) and run its tests.
 
@@ -63,6 +91,7 @@ def command(
         _show(screen, file, report)
         if explain and report.gate:
             _explain(screen, report.gate)
+            _explain_watches(screen, report.gate, requests, errors)
     ctx.exit(ExitCode.OK if report.ok else ExitCode.USAGE)
 
 
@@ -140,6 +169,35 @@ def _explain(screen: Screen, gate: Gate) -> None:
     for entry in gate.deny:
         values = "; ".join(f"{claim}: {', '.join(values)}" for claim, values in entry.claims)
         screen.line(f"denied before any rule: {values}")
+
+
+def _explain_watches(screen: Screen, gate: Gate, requests: float, errors: float) -> None:
+    """What each watch means, and what it would see of such traffic: a few simulated rollouts for each."""
+    from sluicegate_cli.planning.explain import compares_errors, meaning, outlook
+    from sluicegate_cli.planning.forecast import Question, forecast
+
+    outlooks: dict[Question, str] = {}
+    for stage, pattern, rollout in _rollouts(gate):
+        if rollout.watch is None:
+            continue
+        screen.line("")
+        screen.line(f"watch of {stage}{f', {pattern}' if pattern else ''}", "bold")
+        for sentence in meaning(rollout.steps, rollout.watch):
+            screen.line(f"  {sentence}")
+        if not compares_errors(rollout.steps, rollout.watch):
+            continue
+        question = Question(rollout.steps, rollout.watch, requests, errors)
+        if question not in outlooks and len(outlooks) < _OUTLOOKS:
+            outlooks[question] = outlook(forecast(question, _OUTLOOK_RUNS, search=False))
+        if question in outlooks:
+            screen.line(
+                f"  with {requests:g} requests a minute, {100 * errors:g}% of them failing, for example:"
+            )
+            screen.line(f"    {outlooks[question]}")
+        name = pattern if pattern and "*" not in pattern else "FUNCTION"
+        screen.line(
+            f"    sluicegate watch-plan {name} {stage} --requests {requests:g}/min --errors {100 * errors:g}%"
+        )
 
 
 def _rollouts(gate: Gate) -> Iterator[tuple[str, str | None, Rollout]]:

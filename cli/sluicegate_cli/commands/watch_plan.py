@@ -1,8 +1,7 @@
 """`sluicegate watch-plan`: what a stage's watch would see of a rollout, before there is one."""
 
-import re
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import click
 
@@ -12,73 +11,13 @@ from sluicegate.gate.policy import Gate
 from sluicegate_cli.durations import format_duration
 from sluicegate_cli.exit_codes import ExitCode
 from sluicegate_cli.layout import Column
+from sluicegate_cli.planning.explain import compares_errors, meaning, share
 from sluicegate_cli.planning.forecast import ENOUGH, Caught, Forecast, Question, forecast
+from sluicegate_cli.planning.parameters import PercentParam, RequestsParam
 from sluicegate_cli.planning.traffic import TrafficKind
 from sluicegate_cli.screen import Screen
 from sluicegate_gatefile.compile import check
 from sluicegate_gatefile.diagnostics import did_you_mean, listed
-
-MAX_REQUESTS: Final = 10_000_000
-"""Requests a minute: Lambda runs a hundred thousand at a time at most."""
-
-_NUMBER: Final = r"([0-9]{1,12}(?:\.[0-9]{1,6})?)"
-_PER: Final = {
-    "s": 60.0,
-    "sec": 60.0,
-    "second": 60.0,
-    "h": 1 / 60,
-    "hour": 1 / 60,
-    "d": 1 / 1440,
-    "day": 1 / 1440,
-}
-
-
-class RequestsParam(click.ParamType):
-    """Requests a minute, as `200/min`."""
-
-    name = "N/min"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        if isinstance(value, float):
-            return value
-        found = re.fullmatch(rf"{_NUMBER} ?(?:/ ?([a-z]+))?", value, re.ASCII)
-        if found is None:
-            self.fail(f"{value!r}: requests are given as 200/min", param, ctx)
-        number, unit = float(found[1]), found[2]
-        if unit is None:
-            self.fail(f"{value!r}: in which time? For {value} a minute, write {value}/min", param, ctx)
-        if unit in _PER:
-            per_minute = f"{number * _PER[unit]:.6g}"
-            self.fail(f"{value!r}: requests are given by the minute; write {per_minute}/min", param, ctx)
-        if unit not in ("min", "minute", "m"):
-            self.fail(f"{value!r}: requests are given as 200/min", param, ctx)
-        if not 0 < number <= MAX_REQUESTS:
-            self.fail(f"{value!r}: must be above 0, and at most {MAX_REQUESTS}/min", param, ctx)
-        return number
-
-
-class PercentParam(click.ParamType):
-    """The old version's error rate, as `0.5%`; the value is a fraction."""
-
-    name = "P%"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        if isinstance(value, float):
-            return value
-        found = re.fullmatch(rf"{_NUMBER} ?(%?)", value, re.ASCII)
-        if found is None:
-            self.fail(f"{value!r}: an error rate is given in percent, as 0.5%", param, ctx)
-        if not found[2]:
-            ways = f"write {value}%, or {float(found[1]) * 100:.6g}% if it is a fraction"
-            self.fail(f"{value!r}: an error rate is given in percent: {ways}", param, ctx)
-        if not 0 < float(found[1]) < 100:
-            self.fail(
-                f"{value!r}: must be above 0% and below 100%. For a function that never fails, give the rate"
-                " that you would not notice, such as 0.01%",
-                param,
-                ctx,
-            )
-        return float(found[1]) / 100
 
 
 @click.command("watch-plan")
@@ -146,9 +85,11 @@ def command(
     )
     if not as_json:
         screen.line(
-            f"{function} in {stage}: {requests:g} requests a minute, {_percent(errors)} of them fail"
+            f"{function} in {stage}: {requests:g} requests a minute, {share(errors)} of them fail"
             f" ({kind}); {runs} simulated rollouts for each line"
         )
+        for sentence in meaning(steps, watch):
+            screen.line(f"  {sentence}")
         show(screen, found)
 
 
@@ -183,7 +124,7 @@ def _compared(gate: Gate, file: Path, function: str, stage: str) -> tuple[tuple[
             f"errors of {where} are compared with nothing: `watch.errors` is missing, for example"
             " `errors: {max_ratio: 2}`"
         )
-    if not any(step.bake and step.percent < 100 for step in placement.steps):
+    if not compares_errors(placement.steps, placement.watch):
         raise click.UsageError(
             f"there is no comparison: no step of {where} leaves the old version a share of the traffic while"
             " it bakes. Use a canary, for example `strategy: {type: canary, percent: 10, bake: 30m}`"
@@ -250,9 +191,9 @@ def show(screen: Screen, found: Forecast) -> None:
 
 
 def _caught(caught: Caught) -> tuple[str, str, str]:
-    share = caught.share
     after = "" if caught.after is None else format_duration(caught.after)
-    return _percent(share.value), f"{_percent(share.low)} to {_percent(share.high)}", after
+    found = caught.share
+    return share(found.value), f"{share(found.low)} to {share(found.high)}", after
 
 
 def _bakes(found: Forecast, ratio: int) -> str:
@@ -264,8 +205,3 @@ def _bakes(found: Forecast, ratio: int) -> str:
     if len(set(bakes)) == 1:
         return format_duration(bakes[0]) + (" each" if len(bakes) > 1 else "")
     return ", ".join(map(format_duration, bakes))
-
-
-def _percent(share: float) -> str:
-    """Return a share in percent with two digits, as 0.55%, 5.5% and 55%."""
-    return f"{100 * share:.2g}%" if share < 0.995 else f"{100 * share:.0f}%"

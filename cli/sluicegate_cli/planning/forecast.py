@@ -80,8 +80,11 @@ class Forecast:
     enough: dict[int, tuple[TrafficStep, ...] | None]
 
 
-def forecast(question: Question, runs: int) -> Forecast:
-    """Answer a question with so many simulated rollouts of each version that is worse."""
+def forecast(question: Question, runs: int, *, search: bool = True) -> Forecast:
+    """Answer a question with so many simulated rollouts of each version that is worse.
+
+    Without `search`, it does not look for longer bakes.
+    """
     caught = {ratio: count(question, ratio, runs) for ratio in RATIOS}
     return Forecast(
         runs=runs,
@@ -91,6 +94,7 @@ def forecast(question: Question, runs: int) -> Forecast:
         enough={
             ratio: question.steps if found.share.value >= ENOUGH else enough(question, ratio, runs // 4)
             for ratio, found in caught.items()
+            if search or found.share.value >= ENOUGH
         },
     )
 

@@ -156,3 +156,21 @@ def test_a_gate_file_that_is_missing_or_wrong_is_an_error(run: Run, gate: Path) 
     assert plan(run, gate, "prod").code == 2
     gate.unlink()
     assert "there is no gate file" in plan(run, gate, "prod").err
+
+
+def test_explain_says_what_each_watch_means_and_would_see(run: Run, gate: Path) -> None:
+    lines = run("check", str(gate), "--explain", "--requests", "600/min", "--errors", "2%").out.splitlines()
+    watches = [line for line in lines if line.startswith("watch of ")]
+    assert watches == ["watch of alarms", "watch of at-once", "watch of prod", "watch of slow"]
+    found = lines[lines.index("watch of slow") :]
+    assert "  10% for 10m: looked at every 30s" in found
+    assert (
+        "  errors: back if at least 2 times the old version's and not by chance, or surely above 5%" in found
+    )
+    assert "  a bake that ends unclear goes on" in found
+    [outlook] = [line for line in found if "caught: x2 in" in line]
+    assert outlook.startswith("    10%: 600, 50%: 1,500 requests of the new version")
+    assert found[-1] == "    sluicegate watch-plan FUNCTION slow --requests 600/min --errors 2%"
+    alone = lines[lines.index("watch of at-once") : lines.index("watch of prod")]
+    assert "  100% for 30m: looked at every 1m30s, without a comparison" in alone
+    assert not any("caught" in line for line in alone)
