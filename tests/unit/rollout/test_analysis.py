@@ -29,9 +29,9 @@ from sluicegate.rollout.analysis import (
     judge,
     observation_interval,
     summary,
-    without_data,
 )
 from sluicegate.rollout.budget import MAX_LOOKS, MIN_INTERVAL
+from sluicegate.rollout.finding_messages import without_data
 from sluicegate.rollout.readings import JudgeAnswer, MetricValues, Minute, Readings, Series
 from support.plans import accepted, possible_readings, watches
 from support.readings import VersionMetrics, readings

@@ -20,7 +20,7 @@ from sluicegate.deployment.observations import (
 )
 from sluicegate.deployment.plan import Better, CustomMetric, Limit, Metric, Watch
 from sluicegate.rollout import budget, comparison, fix_forward
-from sluicegate.rollout.finding_messages import described
+from sluicegate.rollout.finding_messages import described, without_data
 from sluicegate.rollout.readings import Readings, Series
 from sluicegate.rollout.value_findings import value_findings
 
@@ -392,12 +392,3 @@ def summary(observation: Observation) -> str:
     lines = (f"{finding.message} (observed)" if finding.observe else finding.message for finding in shown)
     parts = [*lines] or ["no limits"]
     return "; ".join(filter(None, (*parts, without_data(observation.alarms))))
-
-
-def without_data(alarms: Iterable[AlarmReading]) -> str:
-    """Return which alarms CloudWatch has no data for, or nothing. They stop no rollout, and prove nothing."""
-    names = [alarm.name for alarm in alarms if alarm.state is AlarmState.INSUFFICIENT_DATA]
-    if not names:
-        return ""
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return f"no data for alarm{'s' if len(names) > 1 else ''} {', '.join(names[:3])}{more}"

@@ -1,10 +1,10 @@
 """One line about one limit, for the timeline, the job log and the report."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Final
 
-from sluicegate.deployment.observations import Interval, LimitFinding, Verdict
+from sluicegate.deployment.observations import AlarmReading, AlarmState, Interval, LimitFinding, Verdict
 from sluicegate.text import number
 
 _BOUNDS: Final = {"max_ratio": ("×", ""), "max_percent": ("", " %"), "max_ms": ("", " ms")}
@@ -17,6 +17,15 @@ def described(finding: LimitFinding) -> LimitFinding:
     Such as `errors: 1.2 % of 1,204 (0.7–2.0 %), old 0.4 %; ×3.1 (1.2–8.0), limit ×2: unclear`.
     """
     return replace(finding, message=_line(finding))
+
+
+def without_data(alarms: Iterable[AlarmReading]) -> str:
+    """Return which alarms CloudWatch has no data for, or nothing. They stop no rollout, and prove nothing."""
+    names = [alarm.name for alarm in alarms if alarm.state is AlarmState.INSUFFICIENT_DATA]
+    if not names:
+        return ""
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return f"no data for alarm{'s' if len(names) > 1 else ''} {', '.join(names[:3])}{more}"
 
 
 def _line(finding: LimitFinding) -> str:
