@@ -14,9 +14,9 @@ from sluicegate.rollout.analysis import (
     is_beyond_doubt,
     judge,
     summary,
-    without_data,
 )
 from sluicegate.rollout.budget import MAX_EXTENSIONS, MAX_LOOKS, MIN_INTERVAL, looks
+from sluicegate.rollout.finding_messages import without_data
 from sluicegate.rollout.readings import Readings
 
 RESERVED: Final = 20
