@@ -110,7 +110,7 @@ def test_explain_shows_how_a_deployment_goes_in_each_stage(run: Run, gate_file: 
     smoke = 'payload {"ping":true}, expects "ok", 10s'
     assert ["prod", "by default", steps, smoke, alarm, "within 1d", "dev", "pipeline"] in rows
     assert ["errors: 1%, 2x the old; 100 samples"] in rows
-    assert ["no data: pass"] in rows
+    assert ["unclear: pass"] in rows
 
     rollouts = json.loads(run("check", "--json").out)["rollouts"]
     assert [(each["stage"], each["functions"]) for each in rollouts] == [
