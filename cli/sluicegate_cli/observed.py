@@ -81,14 +81,14 @@ def share(measured: Mapping[str, Any] | None, unit_of_it: str) -> str:
     if not measured or measured.get("value") is None:
         return ""
     requests = measured.get("requests")
-    of = f" of {requests:,}" if isinstance(requests, int) else ""
+    of = f" of {requests:,}" if isinstance(requests, int) and requests else ""
     return f"{quantity(measured['value'], unit_of_it)}{of}{between(measured, unit_of_it)}"
 
 
 def between(interval: Mapping[str, Any], unit_of_it: str = "") -> str:
     """Format an interval: ` (0.7–2.0 %)`; without an upper end ` (1.2–∞)`; empty if there is none."""
     low, high = interval.get("low"), interval.get("high")
-    if low is None:
+    if low is None or low == high:
         return ""
     return f" ({quantity(low)}–{'∞' if high is None else quantity(high, unit_of_it)})"
 
@@ -110,13 +110,12 @@ def bound(finding: FindingDocument) -> str:
 
 
 def bound_value(finding: FindingDocument) -> float | None:
-    """Return the limit on the scale of the finding's values; None if it is not of that kind.
+    """Return the limit on the scale of the finding's values; None if there is none.
 
-    `max_ratio` is so many times the old version's value. `max_ms` is a duration, and the values are shares of
-    requests that take longer.
+    `max_ratio` is so many times the old version's value.
     """
     value, rule, old = finding.get("bound"), finding.get("rule"), finding.get("old") or {}
-    if not isinstance(value, (int, float)) or (rule in _BOUND_UNITS and _BOUND_UNITS[rule] != unit(finding)):
+    if not isinstance(value, (int, float)):
         return None
     if rule != RATIO_RULE:
         return float(value)

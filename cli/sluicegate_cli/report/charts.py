@@ -49,12 +49,9 @@ def _chart(
         return None
     begin = _traffic_since(deployment, looks)
     end = max(seconds(looks[-1]["at"]), _ended(deployment) or 0.0)
-    last, limit = rows[-1][1], key[0]
-    slower = (
-        f": requests that take longer than {observed.bound(last)}" if last.get("rule") == "max_ms" else ""
-    )
+    limit = key[0]
     return Chart(
-        title=f"{limit} of the new and the old version{slower}" if len(lines) > 1 else f"{limit}{slower}",
+        title=f"{limit} of the new and the old version" if len(lines) > 1 else limit,
         description=" ".join(observed.message(finding) for at, finding in rows if at == rows[-1][0]),
         unit=key[1],
         begin=begin,

@@ -81,7 +81,7 @@ def test_every_document_is_json_as_other_programs_read_it() -> None:
         ("errors", "gross", "%"),
         ("throttles", "max_percent", "%"),
         ("duration_p95", "max_ratio", "ms"),
-        ("duration_p95", "max_ms", "%"),
+        ("duration_p95", "max_ms", "ms"),
         ("refused", "max_ratio", None),
         ("judge", "judge", None),
     ],

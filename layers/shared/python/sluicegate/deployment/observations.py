@@ -96,13 +96,10 @@ class LimitFinding:
 
     @property
     def unit(self) -> str | None:
-        """The unit of the estimates: percent, milliseconds, or None for the metric's own.
-
-        `max_ms` is a duration, and its estimates are the shares of the requests that take longer.
-        """
-        if self.limit == "duration_p95" and self.rule != "max_ms":
+        """The unit of the estimates: percent, milliseconds, or None for the metric's own."""
+        if self.limit == "duration_p95":
             return "ms"
-        return "%" if self.limit in ("errors", "throttles", "duration_p95") else None
+        return "%" if self.limit in ("errors", "throttles") else None
 
 
 @dataclass(frozen=True)

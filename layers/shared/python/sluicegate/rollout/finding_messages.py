@@ -10,6 +10,8 @@ from sluicegate.text import number
 _BOUNDS: Final = {"max_ratio": ("×", ""), "max_percent": ("", " %"), "max_ms": ("", " ms")}
 """What is before and after a limit, by rule; one of the user's own metric has neither."""
 
+_UNCOUNTED: Final = "not compared, as there were no durations of the old version in the hour before"
+
 
 def described(finding: LimitFinding) -> LimitFinding:
     """Return the finding with its line.
@@ -31,7 +33,8 @@ def without_data(alarms: Iterable[AlarmReading]) -> str:
 def _line(finding: LimitFinding) -> str:
     tally = finding.tally
     if tally is None or not tally.n:
-        return f"{finding.limit}: no requests of the new version: {finding.verdict.value}"
+        because = "no requests of the new version" if finding.new is None else _UNCOUNTED
+        return f"{finding.limit}: {because}: {finding.verdict.value}"
     concluded = "fails grossly" if finding.rule == "gross" else finding.verdict.value
     line = f"{finding.limit}: {', '.join(_parts(finding, tally.n))}: {concluded}"
     if finding.verdict is Verdict.UNCLEAR and finding.needed:
@@ -41,9 +44,8 @@ def _line(finding: LimitFinding) -> str:
 
 def _parts(finding: LimitFinding, requests: int) -> Iterator[str]:
     unit = f" {finding.unit}" if finding.unit else ""
-    slower = f" longer than {_bound(finding)}" if finding.rule == "max_ms" else ""
     since = " since the current share began" if finding.step else ""
-    measured = f"{_value(finding.new, unit)} of {requests:,}{slower}{since}{_interval(finding.new, unit)}"
+    measured = f"{_value(finding.new, unit)} of {requests:,}{since}{_interval(finding.new, unit)}"
     old, ratio = finding.old, finding.ratio
     if old is None:
         yield measured
@@ -53,11 +55,7 @@ def _parts(finding: LimitFinding, requests: int) -> Iterator[str]:
         compared = f"{measured}, old {_value(old, unit)}"
         yield compared if ratio is None else f"{compared}; ×{_value(ratio)}{_interval(ratio)}"
     if finding.bound is not None:
-        yield f"limit {_P95_SHARE if slower else _bound(finding)}"
-
-
-_P95_SHARE: Final = "5 %"
-"""The part of the requests that may take longer than a `max_ms`, which is about the 95th percentile."""
+        yield f"limit {_bound(finding)}"
 
 
 def _bound(finding: LimitFinding) -> str:
