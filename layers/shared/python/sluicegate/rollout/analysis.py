@@ -21,8 +21,8 @@ from sluicegate.deployment.observations import (
 from sluicegate.deployment.plan import Better, CustomMetric, Limit, Metric, Watch
 from sluicegate.rollout import budget, comparison, fix_forward
 from sluicegate.rollout.finding_messages import described, without_data
-from sluicegate.rollout.readings import Readings, Series
-from sluicegate.rollout.value_findings import value_findings
+from sluicegate.rollout.readings import MetricValues, Readings, Series
+from sluicegate.rollout.value_findings import compared_values, count_values, value_findings
 
 _WORST_FIRST: Final = (Verdict.BAD, Verdict.UNCLEAR, Verdict.GOOD)
 
@@ -137,6 +137,8 @@ class _Look:
             if metric.share is None:
                 values = self.readings.values.get(metric.name)
                 yield from value_findings(metric, values, observe=self._observes(metric))
+                if metric.max_ratio is not None and values is not None and values.new:
+                    yield self._compared_values(metric, values)
             else:
                 yield from self._of_share(metric)
         if self.watch.judge is not None and (answer := self.readings.judge) is not None:
@@ -290,6 +292,11 @@ class _Look:
             )
         )
 
+    def _compared_values(self, metric: CustomMetric, values: MetricValues) -> LimitFinding:
+        path, spends = self._path(metric.name, "max_ratio", count_values(metric, values))
+        alpha = budget.alphas(self.watch)[metric.name]
+        return compared_values(metric, values, path, spends, alpha=alpha, observe=self._observes(metric))
+
     def _below(self, counted: "_Counted", constant: "_Constant") -> Iterator[LimitFinding]:
         """Judge a constant limit: since the first traffic, and where the share has grown, since then.
 
@@ -357,7 +364,7 @@ def _finding(
             "",
             bound=bound,
             observe=counted.observe,
-            beyond_doubt=result.verdict is Verdict.GOOD,
+            beyond_doubt=result.beyond_doubt,
             tally=tally,
             new=_missing_to_all(new) if rule == "min" and new else new,
             old=_scaled(result.old, counted.scale),

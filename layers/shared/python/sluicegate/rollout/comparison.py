@@ -36,7 +36,8 @@ class Result:
     """What a comparison says. `p` is at most `room` if chance is excluded.
 
     Rates are fractions of the requests. `needed` more requests of the new version would settle it with 80 %,
-    if the rates stay as they are; None if it is settled, or if more requests would not help.
+    if the rates stay as they are; None if it is settled, or if more requests would not help. What is good
+    `beyond_doubt` is so at any of twenty looks: good enough to end a bake early.
     """
 
     verdict: Verdict
@@ -46,6 +47,7 @@ class Result:
     new: Interval | None = None
     old: Interval | None = None
     needed: int | None = None
+    beyond_doubt: bool = False
 
 
 def tally(series: Series) -> Tally:
@@ -116,8 +118,11 @@ def compare(
         verdict = Verdict.GOOD
     else:
         verdict = Verdict.UNCLEAR
-    needed = None if verdict is not Verdict.UNCLEAR else _needed(now, alpha, max_ratio, min_samples)
-    return Result(verdict, p, room, ratio, new, old, needed)
+    if verdict is Verdict.UNCLEAR:
+        needed = _needed(now, alpha, max_ratio, min_samples)
+        return Result(verdict, p, room, ratio, new, old, needed)
+    sure = verdict is Verdict.GOOD and is_beyond_doubt(now, max_ratio=max_ratio, min_samples=min_samples)
+    return Result(verdict, p, room, ratio, new, old, beyond_doubt=sure)
 
 
 def is_worse(
@@ -173,7 +178,8 @@ def against_constant(
     if p <= room > 0:
         return Result(Verdict.BAD, p, room, new=new)
     if new.high < rate:
-        return Result(Verdict.GOOD, p, room, new=new)
+        sure = is_beyond_doubt(now, rate=rate, min_samples=min_samples)
+        return Result(Verdict.GOOD, p, room, new=new, beyond_doubt=sure)
     return Result(Verdict.UNCLEAR, p, room, new=new, needed=needed)
 
 

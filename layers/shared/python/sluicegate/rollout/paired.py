@@ -14,7 +14,7 @@ from typing import Final
 
 from sluicegate.deployment.observations import Interval, Tally, Verdict
 from sluicegate.rollout.binomial import upper_tail
-from sluicegate.rollout.comparison import MAX_RATIO, Result, against_constant
+from sluicegate.rollout.comparison import MAX_RATIO, Result, compare
 
 Values = Sequence[tuple[int, float]]
 """(epoch seconds, value) by the minute."""
@@ -25,12 +25,12 @@ _CHANCE: Final = 1.644854
 
 
 def tally_values(new: Values, old: Values, *, lower_is_better: bool = True) -> Tally:
-    """Count the minutes in which both versions had a value, and not the same: `x` of `n` were worse."""
+    """Count the minutes in which both versions had a value: `x` where the new one's was worse, `y` better."""
     pairs = _pairs(new, old)
     worse = [(at, (mine > theirs) == lower_is_better) for at, mine, theirs in pairs if mine != theirs]
-    n, x = len(worse), sum(each for _, each in worse)
+    n, differ, x = len(pairs), len(worse), sum(each for _, each in worse)
     phi = _dispersion(worse)
-    return Tally(n, x, n, n - x, n / 2, n / 4, phi, 0, phi)
+    return Tally(n, x, n, differ - x, differ / 2, differ / 4, phi, phi_alone=phi)
 
 
 def compare_values(
@@ -52,15 +52,17 @@ def compare_values(
     ratio is that of the old value to the new one.
     """
     pairs = _pairs(new, old)
-    ratio = _median(pairs, lower_is_better)
-    if not path or ratio is None or len(pairs) < minutes:
-        return Result(Verdict.UNCLEAR, ratio=ratio, needed=max(minutes - len(pairs), 1))
-    found = against_constant(path, spend, alpha=alpha, rate=0.5, min_samples=1)
-    if found.verdict is Verdict.BAD and ratio.value >= max_ratio:
+    if not path or len(pairs) < max(minutes, 1):
+        return Result(Verdict.UNCLEAR)
+    ordered = ((mine, theirs) if lower_is_better else (theirs, mine) for _, mine, theirs in pairs)
+    ratio = _median([_ratio(worse, better) for worse, better in ordered], 0.0, MAX_RATIO)
+    mine, theirs = (_median([pair[i] for pair in pairs]) for i in (1, 2))
+    split = compare(path, spend, alpha=alpha, max_ratio=1, min_samples=1)
+    if split.verdict is Verdict.BAD and ratio.value >= max_ratio:
         verdict = Verdict.BAD
     else:
         verdict = Verdict.GOOD if ratio.high < max_ratio else Verdict.UNCLEAR
-    return Result(verdict, found.p, found.room, ratio)
+    return Result(verdict, split.p, split.room, ratio, mine, theirs)
 
 
 def _pairs(new: Values, old: Values) -> list[tuple[int, float, float]]:
@@ -70,18 +72,18 @@ def _pairs(new: Values, old: Values) -> list[tuple[int, float, float]]:
     )
 
 
-def _median(pairs: Sequence[tuple[int, float, float]], lower_is_better: bool) -> Interval | None:
-    """Return the median ratio and its limits: the order statistics that the sign test does not exclude."""
-    if not pairs:
-        return None
-    ratios = sorted(
-        _ratio(mine, theirs) if lower_is_better else _ratio(theirs, mine) for _, mine, theirs in pairs
-    )
-    out = 0
-    while 2 * (out + 1) <= len(ratios) and upper_tail(len(ratios) - out, len(ratios), 0.5) <= 0.025:
+def _median(values: Sequence[float], least: float = -math.inf, most: float = math.inf) -> Interval:
+    """Return the median and its limits: the order statistics that the sign test does not exclude.
+
+    Of few values, none excludes anything: the limits are then the least and the most there can be, or were.
+    """
+    ordered, out = sorted(values), 0
+    while 2 * (out + 1) <= len(ordered) and upper_tail(len(ordered) - out, len(ordered), 0.5) <= 0.025:
         out += 1
-    low, high = (ratios[out - 1], ratios[-out]) if out else (0.0, MAX_RATIO)
-    return Interval(median(ratios), low, high)
+    if out:
+        return Interval(median(ordered), ordered[out - 1], ordered[-out])
+    low = least if math.isfinite(least) else ordered[0]
+    return Interval(median(ordered), low, most if math.isfinite(most) else ordered[-1])
 
 
 def _ratio(worse: float, better: float) -> float:

@@ -2,15 +2,17 @@
 
 from collections.abc import Iterator, Sequence
 
-from sluicegate.deployment.observations import Interval, LimitFinding, Verdict
+from sluicegate.deployment.observations import Interval, LimitFinding, Tally, Verdict
 from sluicegate.deployment.plan import Better, CustomMetric
+from sluicegate.rollout.finding_messages import described
+from sluicegate.rollout.paired import compare_values, tally_values
 from sluicegate.rollout.readings import MetricValues
 
 
 def value_findings(
     metric: CustomMetric, values: MetricValues | None, *, observe: bool
 ) -> Iterator[LimitFinding]:
-    """Yield what each limit of a metric has come to."""
+    """Yield what the absolute limit of a metric has come to, or that it has no data."""
     newest = values.new[-metric.minutes :] if values else ()
     if not newest:
         problem = values.problem if values and values.problem else "no data"
@@ -39,4 +41,52 @@ def _constant(metric: CustomMetric, newest: Sequence[tuple[int, float]], observe
         observe=observe,
         beyond_doubt=verdict is Verdict.GOOD,
         new=Interval(value, value, value),
+    )
+
+
+def count_values(metric: CustomMetric, values: MetricValues) -> Tally:
+    """Count the minutes in which the new version's value was worse than the old one's, and better."""
+    return tally_values(values.new, values.old, lower_is_better=metric.better is Better.LOWER)
+
+
+def compared_values(
+    metric: CustomMetric,
+    values: MetricValues,
+    path: Sequence[Tally],
+    spend: Sequence[float],
+    *,
+    alpha: float,
+    observe: bool,
+) -> LimitFinding:
+    """Say whether the values are worse than the old version's in the same minutes.
+
+    `path` are the counts of the looks so far, newest last, `spend` is what could be spent of `alpha` by each.
+    """
+    ratio, lower = float(metric.max_ratio or 1), metric.better is Better.LOWER
+    result = compare_values(
+        path,
+        spend,
+        values.new,
+        values.old,
+        alpha=alpha,
+        max_ratio=ratio,
+        minutes=metric.minutes,
+        lower_is_better=lower,
+    )
+    return described(
+        LimitFinding(
+            metric.name,
+            "max_ratio",
+            result.verdict,
+            "",
+            bound=ratio,
+            observe=observe,
+            beyond_doubt=result.beyond_doubt,
+            tally=path[-1],
+            new=result.new,
+            old=result.old,
+            ratio=result.ratio,
+            p=result.p,
+            room=result.room,
+        )
     )
