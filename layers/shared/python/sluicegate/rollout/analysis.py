@@ -137,7 +137,7 @@ class _Look:
             if metric.share is None:
                 values = self.readings.values.get(metric.name)
                 yield from value_findings(metric, values, observe=self._observes(metric))
-                if metric.max_ratio is not None and values is not None and values.new:
+                if metric.max_ratio is not None and values and values.new:
                     yield self._compared_values(metric, values)
             else:
                 yield from self._of_share(metric)
@@ -294,8 +294,8 @@ class _Look:
 
     def _compared_values(self, metric: CustomMetric, values: MetricValues) -> LimitFinding:
         path, spends = self._path(metric.name, "max_ratio", count_values(metric, values))
-        alpha = budget.alphas(self.watch)[metric.name]
-        return compared_values(metric, values, path, spends, alpha=alpha, observe=self._observes(metric))
+        alpha, observe = budget.alphas(self.watch)[metric.name], self._observes(metric)
+        return compared_values(metric, values, path, spends, alpha=alpha, observe=observe)
 
     def _below(self, counted: "_Counted", constant: "_Constant") -> Iterator[LimitFinding]:
         """Judge a constant limit: since the first traffic, and where the share has grown, since then.
@@ -381,9 +381,7 @@ def _exactly(value: float | None) -> Interval | None:
 
 
 def _scaled(interval: Interval | None, scale: int) -> Interval | None:
-    if interval is None:
-        return None
-    return Interval(interval.value * scale, interval.low * scale, interval.high * scale)
+    return interval and Interval(interval.value * scale, interval.low * scale, interval.high * scale)
 
 
 def _missing_to_all(share: Interval) -> Interval:

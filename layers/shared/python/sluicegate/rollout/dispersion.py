@@ -28,6 +28,9 @@ _SURE: Final = 2.326348
 _CHANCE: Final = 1.644854
 """Normal quantiles of 99 % and 95 %."""
 
+_SKEW: Final = 1.1
+"""Bursts are more skewed than independent hits, so that large numbers are less rare than phi alone says."""
+
 _SMALL: Final = 0.1
 """The probability that the versions' worst minutes coincide by chance, if outages do not hit both."""
 
@@ -63,8 +66,8 @@ def _alone(series: Series) -> float:
         return max(1.0, minutes)
     blocks, few = variation(series, _BLOCK)
     if few and blocks > minutes * (1 + _CHANCE * math.sqrt(2 / few)):
-        return max(1.0, blocks * _allowance(few))
-    return max(1.0, minutes * _allowance(many))
+        minutes, many = blocks, few
+    return 1 + _SKEW * max(0.0, minutes * _allowance(many) - 1)
 
 
 class _Sums(NamedTuple):
