@@ -71,6 +71,15 @@ def test_before_are_three_hours_at_most() -> None:
     assert len(look(model).series["errors"].before) == 180
 
 
+@pytest.mark.parametrize("length", [60, DAY + 1, 5 * DAY + 1])
+def test_the_hour_before_is_an_hour_however_long_the_rollout_and_young_the_old_version(length: int) -> None:
+    model = CloudWatchModel()
+    serve(model, "1", BEGAN - HOUR - 1_800, {10.0: 5})
+    serve(model, "1", BEGAN - 1_200, {10.0: 7})
+    hour = look(model, until=BEGAN + length, durations=False).series["errors"].hour
+    assert sum(m for m, _ in hour) == 7
+
+
 def test_the_old_version_competes_from_the_first_traffic_on() -> None:
     """In the middle of a minute: of 60 requests in it, only those of the second half could be either's."""
     model = CloudWatchModel()

@@ -222,8 +222,7 @@ class _Look:
         """Return gross failure, if it breaks one of the limits there are."""
         series = counted.series
         tally = comparison.tally(series)
-        hour = series.before[-(len(series.before) // 3) :] if series.before else ()
-        before = (sum(n for n, _ in hour), sum(x for _, x in hour))
+        before = (sum(n for n, _ in series.hour), sum(x for _, x in series.hour))
         alpha = budget.gross_alpha(self.watch, self.deployment.plan)
         result = comparison.find_gross(tally, before, alpha=alpha)
         if result is None or result.new is None:

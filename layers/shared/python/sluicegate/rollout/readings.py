@@ -30,6 +30,12 @@ class Series:
     minutes: tuple[Minute, ...] = ()
     before: tuple[tuple[int, int], ...] = ()
 
+    @property
+    def hour(self) -> tuple[tuple[int, int], ...]:
+        """The old version's requests and hits of the hour before the first traffic."""
+        period = self.minutes[1].at - self.minutes[0].at if len(self.minutes) > 1 else 60
+        return self.before[-max(1, 3_600 // period) :]
+
 
 @dataclass(frozen=True)
 class MetricValues:
