@@ -71,13 +71,22 @@ def test_before_are_three_hours_at_most() -> None:
     assert len(look(model).series["errors"].before) == 180
 
 
-@pytest.mark.parametrize("length", [60, DAY + 1, 5 * DAY + 1])
-def test_the_hour_before_is_an_hour_however_long_the_rollout_and_young_the_old_version(length: int) -> None:
+@pytest.mark.parametrize(("length", "periods"), [(60, 60), (DAY + 1, 12), (5 * DAY + 1, 1)])
+def test_the_hour_before_is_an_hour_however_long_the_rollout(length: int, periods: int) -> None:
+    model = CloudWatchModel()
+    for minute in range(1, 180):
+        serve(model, "1", BEGAN - 60 * minute, {10.0: 7})
+    found = look(model, until=BEGAN + length, durations=False).series["errors"]
+    assert len(found.hour) == periods
+    assert sum(m for m, _ in found.hour) == 7 * 60
+
+
+def test_the_hour_before_is_an_hour_of_a_young_version_too() -> None:
     model = CloudWatchModel()
     serve(model, "1", BEGAN - HOUR - 1_800, {10.0: 5})
     serve(model, "1", BEGAN - 1_200, {10.0: 7})
-    hour = look(model, until=BEGAN + length, durations=False).series["errors"].hour
-    assert sum(m for m, _ in hour) == 7
+    assert sum(m for m, _ in look(model).series["errors"].hour) == 7
+    assert Series().hour == ()
 
 
 def test_the_old_version_competes_from_the_first_traffic_on() -> None:
