@@ -65,14 +65,18 @@ def of(gate: Gate, target: TargetReference = OWN_TARGET, entries: Entries | None
     """
     smoked: dict[str, None] = {}
     hooks: dict[str, None] = {}
-    watching = False
+    judges: dict[str, None] = {}
+    watching = by_event_source = False
     stages = [stage for stage in gate.stages.values() if stage.target == target]
     reached = gate.functions if stages else ()
     if target != OWN_TARGET:
         reached = _granted(gate, {stage.name for stage in stages}, entries or entries_of(gate))
     for entry in reached:
         for rollout in map(entry.rollout_in, stages):
-            watching |= rollout.watch is not None
+            if rollout.watch is not None:
+                watching, judge = True, rollout.watch.judge
+                by_event_source |= rollout.watch.by_event_source
+                judges |= {judge.function: None} if judge else {}
             if rollout.smoke and rollout.smoke.hook:
                 hooks[rollout.smoke.hook] = None
             elif rollout.smoke:
@@ -80,7 +84,13 @@ def of(gate: Gate, target: TargetReference = OWN_TARGET, entries: Entries | None
     patterns = dict.fromkeys(entry.pattern.text for entry in reached)
     first = MAX_CHARACTERS if target == OWN_TARGET else MAX_OF_TARGET
     return documents(
-        tuple(patterns), smoked=tuple(smoked), hooks=tuple(hooks), watching=watching, first=first
+        tuple(patterns),
+        smoked=tuple(smoked),
+        hooks=tuple(hooks),
+        judges=tuple(judges),
+        watching=watching,
+        by_event_source=by_event_source,
+        first=first,
     )
 
 
@@ -104,19 +114,24 @@ def documents(
     *,
     smoked: Sequence[str] = (),
     hooks: Sequence[str] = (),
+    judges: Sequence[str] = (),
     watching: bool = False,
+    by_event_source: bool = False,
     first: int = MAX_CHARACTERS,
 ) -> list[Policy]:
     """The policy documents for function name patterns of the gate file: one, and `MANAGED` more.
 
     The first has at most `first` characters. Of functions that match `smoked`, versions may be invoked, and
-    the functions `hooks`; `watching` is for placements that read CloudWatch. Without a function it denies, as
-    IAM takes no empty list of resources. Raises PolicyError for a pattern that no function's name can match,
-    and where even all policies are too small.
+    the functions `hooks` and `judges`; `watching` is for placements that read CloudWatch, `by_event_source`
+    for those that watch event source mappings. Without a function it denies, as IAM takes no empty list of
+    resources. Raises PolicyError for a pattern that no function's name can match, and where even all policies
+    are too small.
     """
     limits = [first, *[MAX_MANAGED] * MANAGED]
     policies: list[list[Policy]] = [[]]
-    for statement in _statements(patterns, smoked, hooks, watching=watching):
+    watches = [*(permissions.WATCHING if watching else ())]
+    watches += [permissions.EVENT_SOURCES] if by_event_source else []
+    for statement in _statements(patterns, smoked, hooks, judges, watches):
         rest: list[Any] = statement["Resource"] if isinstance(statement["Resource"], list) else []
         while True:
             if len(policies) > len(limits):
@@ -135,7 +150,11 @@ def documents(
 
 
 def _statements(
-    patterns: Sequence[str], smoked: Sequence[str], hooks: Sequence[str], *, watching: bool
+    patterns: Sequence[str],
+    smoked: Sequence[str],
+    hooks: Sequence[str],
+    judges: Sequence[str],
+    watches: Sequence[str],
 ) -> Iterator[Policy]:
     """Every statement, of whatever size."""
     if resources := _names(patterns):
@@ -147,8 +166,10 @@ def _statements(
     ]
     if invoked:
         yield _allow("Smoke", [permissions.INVOKE], _functions(_uncovered(invoked)))
-    if watching:
-        yield _allow("Watch", permissions.WATCHING, "*")
+    if judges:
+        yield _allow("Judge", [permissions.INVOKE], _functions(judges))
+    if watches:
+        yield _allow("Watch", watches, "*")
 
 
 def _fitting(statements: Sequence[Policy], statement: Policy, resources: Sequence[Any], limit: int) -> int:

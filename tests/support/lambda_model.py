@@ -23,6 +23,8 @@ class LambdaModel(FunctionRules):
 
     `responses` holds the response of an invoked function by the name it is invoked by: bytes, bytes with
     Lambda's `FunctionError`, or an exception. `timeout` is that of the last invocation's client, in seconds.
+    `mappings` are event source mappings: a UUID, the function with its qualifier (`name:alias`), and the
+    groups of metrics that it sends.
     """
 
     def __init__(self) -> None:
@@ -35,6 +37,7 @@ class LambdaModel(FunctionRules):
         self.responses: dict[str, bytes | tuple[bytes, str] | Exception] = {}
         self.invoked: list[tuple[str, Any]] = []
         self.timeout = 0
+        self.mappings: list[tuple[str, str, list[str]]] = []
 
     def set_alias(
         self,
@@ -199,6 +202,23 @@ class LambdaModel(FunctionRules):
             return {}
 
         return self._run("DeleteAlias", call)
+
+    def list_event_source_mappings(self, *, FunctionName: str, Marker: str = "0") -> Any:
+        """Answer two to a page. That of an alias has only its own here; whether so on AWS, nothing says."""
+
+        def call() -> Any:
+            name, _, alias = FunctionName.partition(":")
+            self._function(name)
+            own = [one for one in self.mappings if one[1] == FunctionName]
+            start = int(Marker)
+            page = [
+                {"UUID": uuid, "FunctionArn": arn(name, alias), "MetricsConfig": {"Metrics": groups}}
+                for uuid, _, groups in own[start : start + 2]
+            ]
+            more = {"NextMarker": str(start + 2)} if start + 2 < len(own) else {}
+            return {"EventSourceMappings": page, **more}
+
+        return self._run("ListEventSourceMappings", call)
 
     def get_provisioned_concurrency_config(self, *, FunctionName: str, Qualifier: str) -> Any:
         def call() -> Any:

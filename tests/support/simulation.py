@@ -65,11 +65,12 @@ class FakeTargets:
     cloudwatch: CloudWatchModel
 
     def access(self, deployment: Deployment) -> TargetAccess:
-        smoke = deployment.plan.smoke
+        smoke, watch = deployment.plan.smoke, deployment.plan.watch
         return TargetAccess(
             self._function(deployment.function),
             self._function(smoke.hook) if smoke and smoke.hook else None,
-            CloudWatch(cast(Any, self.cloudwatch)) if deployment.plan.watch else None,
+            CloudWatch(cast(Any, self.cloudwatch)) if watch else None,
+            judge=self._function(watch.judge.function) if watch and watch.judge else None,
         )
 
     def forget(self, deployment: Deployment) -> None:

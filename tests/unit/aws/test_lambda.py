@@ -17,6 +17,7 @@ from botocore.stub import Stubber
 
 from sluicegate.aws import clients
 from sluicegate.aws.lambda_ import (
+    EventSource,
     FunctionApi,
     InvocationResult,
     InvocationTimeout,
@@ -50,6 +51,36 @@ def api(client: Any, timeouts: list[int] | None = None) -> FunctionApi:
         return client
 
     return FunctionApi(client, "orders", single_attempt_client)
+
+
+def test_the_event_sources_of_an_alias_are_its_own(client: Any, stub: Stubber) -> None:
+    """Documented: FunctionName may be that of an alias; not whether the list has mappings of others."""
+    arn = "arn:aws:lambda:eu-central-1:111111111111:function:orders"
+    one, two = "11111111-1111-4111-8111-111111111111", "22222222-2222-4222-8222-222222222222"
+    stub.add_response(
+        "list_event_source_mappings",
+        {
+            "EventSourceMappings": [
+                {"UUID": one, "FunctionArn": f"{arn}:prod", "MetricsConfig": {"Metrics": ["EventCount"]}},
+                {"UUID": "33333333-3333-4333-8333-333333333333", "FunctionArn": arn},
+                {"UUID": "44444444-4444-4444-8444-444444444444", "FunctionArn": f"{arn}:dev"},
+            ],
+            "NextMarker": "more",
+        },
+        {"FunctionName": "orders:prod"},
+    )
+    stub.add_response(
+        "list_event_source_mappings",
+        {"EventSourceMappings": [{"UUID": two, "FunctionArn": f"{arn}:prod"}]},
+        {"FunctionName": "orders:prod", "Marker": "more"},
+    )
+    assert api(client).event_sources("prod") == (EventSource(one, True), EventSource(two, False))
+
+
+def test_event_sources_are_not_listed_without_end(client: Any, stub: Stubber) -> None:
+    for _ in range(10):
+        stub.add_response("list_event_source_mappings", {"EventSourceMappings": [], "NextMarker": "more"})
+    assert api(client).event_sources("prod") is None
 
 
 def body(data: bytes) -> StreamingBody:

@@ -20,8 +20,9 @@ from sluicegate.deployer.sessions import (
 )
 from sluicegate.deployer.target import Targets
 from sluicegate.deployment.model import Deployment
-from sluicegate.deployment.plan import Plan, Smoke, Target, Watch
+from sluicegate.deployment.plan import Judge, Plan, Smoke, Target, Watch
 from sluicegate.deployment.target_names import bucket_name
+from sluicegate.rollout.presets import expand
 from sluicegate.settings import DeployerSettings
 from support.plans import plans
 from support.simulation import new_deployment
@@ -78,6 +79,7 @@ def statements(plan: Plan) -> dict[str, Any]:
     return {" ".join(statement["Action"]): statement["Resource"] for statement in policy["Statement"]}
 
 
+WATCHING = {"cloudwatch:DescribeAlarms cloudwatch:GetMetricData": "*"}
 OF_EVERY_PLAN = {
     " ".join(permissions.ACTIONS): [FUNCTION, f"{FUNCTION}:*"],
     "s3:GetObject s3:GetObjectVersion": "arn:aws:s3:::bucket/orders/*",
@@ -90,14 +92,20 @@ OF_EVERY_PLAN = {
     [
         (PLAN, {}),
         (replace(PLAN, approval=3_600), {}),
-        (replace(PLAN, smoke=Smoke(10, "{}")), {"lambda:InvokeFunction": f"{FUNCTION}:*"}),
+        (replace(PLAN, smoke=Smoke(10, "{}")), {"lambda:InvokeFunction": [f"{FUNCTION}:*"]}),
         (
             replace(PLAN, smoke=Smoke(10, hook="check")),
-            {"lambda:InvokeFunction": FUNCTION.replace("orders", "check")},
+            {"lambda:InvokeFunction": [FUNCTION.replace("orders", "check")]},
         ),
+        (replace(PLAN, watch=Watch(("alarm",))), WATCHING),
         (
-            replace(PLAN, watch=Watch(("alarm",))),
-            {"cloudwatch:DescribeAlarms cloudwatch:GetMetricData": "*"},
+            replace(PLAN, watch=Watch(metrics=expand("batch"))),
+            {f"{next(iter(WATCHING))} lambda:ListEventSourceMappings": "*"},
+        ),
+        (replace(PLAN, watch=Watch(metrics=expand("url"))), WATCHING),
+        (
+            replace(PLAN, watch=Watch(judge=Judge("orders-judge", 10))),
+            {**WATCHING, "lambda:InvokeFunction": [FUNCTION.replace("orders", "orders-judge")]},
         ),
     ],
 )
@@ -156,15 +164,16 @@ def test_a_target_is_entered_by_its_own_role_and_external_id() -> None:
 
 @given(plans())
 def test_a_session_reaches_no_other_function(plan: Plan) -> None:
-    names = {"orders", plan.smoke.hook if plan.smoke else None}
+    judge = plan.watch.judge.function if plan.watch and plan.watch.judge else None
+    names = {"orders", plan.smoke.hook if plan.smoke else None, judge}
     for actions, resources in statements(plan).items():
         for resource in resources if isinstance(resources, list) else [resources]:
-            if "lambda:" in actions:
+            if "lambda:" in actions and "cloudwatch:" not in actions:
                 assert resource.split(":function:")[1].split(":")[0] in names
         if resources == "*":
             assert plan.watch
         if "lambda:InvokeFunction" in actions:
-            assert plan.smoke
+            assert plan.smoke or judge
     # A session policy is at most 2,048 characters (STS AssumeRole).
     longest = replace(new_deployment(0, "0" * 64, "f" * 64), plan=plan)
     key = f"arn:aws-us-gov:kms:us-gov-west-1:111111111111:key/mrk-{'0' * 32}"
@@ -172,6 +181,15 @@ def test_a_session_reaches_no_other_function(plan: Plan) -> None:
     away = replace(longest, plan=replace(plan, target=Target("2" * 12, "ap-southeast-99"), role="r" * 64))
     assert len(session_policy(away, "aws-us-gov", "b" * 63, key)) <= 2_048
     assert len(copy_policy(away, "aws-us-gov")) <= 2_048
+
+
+def test_the_longest_session_policy_fits() -> None:
+    """A hook, a function that judges, and event sources, all with the longest names: 2,048 (AssumeRole)."""
+    watch = Watch(metrics=expand("batch"), judge=Judge("j" * 64, 10))
+    plan = replace(AWAY, smoke=Smoke(10, hook="h" * 64), watch=watch)
+    plan = replace(plan, target=Target("2" * 12, "ap-southeast-99"), role="r" * 64)
+    deployment = replace(new_deployment(0, "0" * 64, "f" * 64), plan=plan)
+    assert len(session_policy(deployment, "aws-us-gov", "b" * 63)) <= 2_048
 
 
 def requested_by(**fields: Any) -> Deployment:

@@ -110,6 +110,23 @@ def test_a_watch_reads_cloudwatch() -> None:
     }
 
 
+def test_a_watch_of_event_sources_lists_their_mappings() -> None:
+    [_, watch] = document(["a"], watching=True, by_event_source=True)["Statement"]
+    assert watch["Action"] == [
+        "cloudwatch:DescribeAlarms",
+        "cloudwatch:GetMetricData",
+        "lambda:ListEventSourceMappings",
+    ]
+    assert watch["Resource"] == "*"
+
+
+def test_a_function_that_judges_is_invoked_and_none_of_its_versions() -> None:
+    policy = document(["a"], judges=["orders-judge"])
+    [_, judge] = policy["Statement"]
+    assert (judge["Sid"], judge["Effect"], judge["Action"]) == ("Judge", "Allow", [permissions.INVOKE])
+    assert resources(policy, "Judge") == ["orders-judge"]
+
+
 LONGEST = "x" * 60
 """A function's name has 64 characters at most."""
 

@@ -7,7 +7,7 @@ has no values.
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from botocore.exceptions import ClientError
@@ -37,11 +37,13 @@ _Values = Mapping[int, float]
 class MetricReadings:
     """By a metric's name: the series of one that is a share, the values of any other.
 
-    A share that CloudWatch refuses to read has `values` with the `problem`, and no series.
+    `step` are the series since the new version's current share began. A share that cannot be read has
+    `values` with the `problem`, and no series.
     """
 
-    series: Mapping[str, Series]
-    values: Mapping[str, MetricValues]
+    series: Mapping[str, Series] = field(default_factory=dict)
+    step: Mapping[str, Series] = field(default_factory=dict)
+    values: Mapping[str, MetricValues] = field(default_factory=dict)
 
 
 def read_custom_metrics(
@@ -49,9 +51,11 @@ def read_custom_metrics(
     request: SeriesRequest,
     metrics: Sequence[CustomMetric],
     event_sources: Sequence[str],
+    steps_since: float | None = None,
 ) -> MetricReadings:
     """Read the metrics. `event_sources` are the UUIDs of the alias's event source mappings.
 
+    `steps_since` is when the new version's current share began, in epoch seconds; None in the first step.
     Raises botocore's errors, and LookFailed.
     """
     asked = [_Asked(number, metric, request, event_sources) for number, metric in enumerate(metrics)]
@@ -65,7 +69,12 @@ def read_custom_metrics(
             series[name] = each.series(found)
         else:
             values[name] = each.values(found)
-    return MetricReadings(series, values)
+    step = (
+        {}
+        if steps_since is None
+        else {name: request.since_step(one, steps_since) for name, one in series.items()}
+    )
+    return MetricReadings(series, step, values)
 
 
 def _answers(
@@ -143,9 +152,20 @@ class _Asked:
         return matched(self._request, self._periods, new, old)
 
     def values(self, found: Mapping[str, _Values]) -> MetricValues:
-        """Return the values since the first traffic, of both versions where it tells them apart."""
-        new, old = (tuple(sorted(found.get(self._result(whose), {}).items())) for whose in ("new", "old"))
-        return MetricValues(new, old)
+        """Return the values since the first traffic, of both versions where it tells them apart.
+
+        The period that is not over yet is left out: a sum of it is of fewer requests.
+        """
+        period = self._request.period
+        new, old = (
+            tuple(
+                (at, value)
+                for at, value in sorted(found.get(self._result(whose), {}).items())
+                if at + period <= self._request.until
+            )
+            for whose in ("new", "old")
+        )
+        return MetricValues(new, old, period=period)
 
     @property
     def _periods(self) -> range:

@@ -20,7 +20,10 @@ from sluicegate.text import clean
 
 if TYPE_CHECKING:
     from mypy_boto3_lambda import LambdaClient
-    from mypy_boto3_lambda.type_defs import UpdateFunctionCodeRequestTypeDef
+    from mypy_boto3_lambda.type_defs import (
+        ListEventSourceMappingsRequestTypeDef,
+        UpdateFunctionCodeRequestTypeDef,
+    )
 
 _Parameters = ParamSpec("_Parameters")
 _Response = TypeVar("_Response")
@@ -81,6 +84,11 @@ is what UpdateAlias answers for a version whose snapshot failed (hashicorp/terra
 2026-09).
 """
 
+MAX_EVENT_SOURCES: Final = 20
+"""Event source mappings of an alias that a watch reads: each takes queries of its own."""
+
+_MOST_PAGES: Final = 10
+
 _LONGEST_ID: Final = 2_048
 """Characters of a version's number, a revision or a key's ARN; Lambda's have far fewer."""
 
@@ -126,6 +134,14 @@ class Alias:
 
     state: AliasState
     revision: str
+
+
+@dataclass(frozen=True)
+class EventSource:
+    """An event source mapping, and whether it sends counts of its events to CloudWatch."""
+
+    uuid: str
+    counts: bool
 
 
 @dataclass(frozen=True)
@@ -232,6 +248,27 @@ class FunctionApi:
     def delete_alias(self, name: str) -> None:
         """DeleteAlias. Lambda accepts the name of an alias that does not exist."""
         _call(self._client.delete_alias, FunctionName=self._name, Name=name)
+
+    def event_sources(self, alias: str) -> tuple[EventSource, ...] | None:
+        """ListEventSourceMappings: those that invoke the alias, or None if there are too many to read.
+
+        A mapping's FunctionArn has the qualifier that it was created with. Whether the list of an alias has
+        only its own is not documented, so each is looked at.
+        """
+        request: ListEventSourceMappingsRequestTypeDef = {"FunctionName": f"{self._name}:{alias}"}
+        found: list[EventSource] = []
+        for _ in range(_MOST_PAGES):
+            answer = _call(self._client.list_event_source_mappings, **request)
+            for mapping in answer.get("EventSourceMappings", ()):
+                if _text(mapping, "FunctionArn").endswith(f":function:{self._name}:{alias}"):
+                    groups = (mapping.get("MetricsConfig") or {}).get("Metrics") or ()
+                    found.append(EventSource(_identifier(mapping, "UUID"), "EventCount" in groups))
+            if len(found) > MAX_EVENT_SOURCES:
+                return None
+            if not answer.get("NextMarker"):
+                return tuple(found)
+            request["Marker"] = answer["NextMarker"]
+        return None
 
     def has_provisioned_concurrency(self, alias: str) -> bool:
         """GetProvisionedConcurrencyConfig. An alias with provisioned concurrency takes no weights."""

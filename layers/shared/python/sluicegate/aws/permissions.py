@@ -15,10 +15,15 @@ ACTIONS: Final = (
 """All that every deployment calls in a target. A session's own policy narrows them to one function."""
 
 INVOKE: Final = "lambda:InvokeFunction"
-"""For smoke tests: versions that are deployed with a payload, and hooks."""
+"""For smoke tests (versions that are deployed with a payload, and hooks), and functions that judge."""
 
 WATCHING: Final = ("cloudwatch:DescribeAlarms", "cloudwatch:GetMetricData")
 """For watches. GetMetricData knows no resources (service authorization reference)."""
+
+EVENT_SOURCES: Final = "lambda:ListEventSourceMappings"
+"""For watches of event source mappings. It knows neither resources nor conditions (service authorization
+reference, read on 2026-11-26).
+"""
 
 KEYS: Final = ("kms:Decrypt", "kms:GenerateDataKey")
 """For a function whose code or environment has a key of the customer's: only in sessions, and only for that

@@ -81,6 +81,11 @@ class SeriesRequest:
         """The end of the newest period, which is not over yet."""
         return _floor(self.until, self.period) + self.period
 
+    def since_step(self, series: Series, began: float) -> Series:
+        """Return the minutes since the current share began."""
+        start = _floor(began, self.period)
+        return Series(tuple(minute for minute in series.minutes if minute.at >= start))
+
     @property
     def versions(self) -> dict[str, str]:
         return {"new": self.new} | ({"old": self.old} if self.old is not None else {})
@@ -263,12 +268,7 @@ def _series(
     }
     if steps_since is None:
         return series, {}
-    start = _floor(steps_since, request.period)
-    step = {
-        limit: Series(tuple(minute for minute in one.minutes if minute.at >= start))
-        for limit, one in series.items()
-    }
-    return series, step
+    return series, {limit: request.since_step(one, steps_since) for limit, one in series.items()}
 
 
 def matched(

@@ -14,6 +14,7 @@ from sluicegate.aws import permissions
 from sluicegate.aws.errors import error_code
 from sluicegate.aws.s3 import object_key
 from sluicegate.deployment.model import Deployment, Requester
+from sluicegate.deployment.plan import Plan
 from sluicegate.deployment.target_names import bucket_name
 from sluicegate.settings import DeployerSettings
 
@@ -80,7 +81,7 @@ def session_policy(deployment: Deployment, partition: str, bucket: str, kms_key:
 
     UpdateFunctionCode reads the S3 object with the caller's permissions (Lambda developer guide).
     """
-    plan, target, smoke = deployment.plan, deployment.plan.target, deployment.plan.smoke
+    plan, target = deployment.plan, deployment.plan.target
     functions = f"arn:{partition}:lambda:{target.region}:{target.account}:function"
     function = f"{functions}:{deployment.function}"
     if plan.role is not None:
@@ -95,10 +96,11 @@ def session_policy(deployment: Deployment, partition: str, bucket: str, kms_key:
         allowed.append((["s3:ListBucket"], f"arn:{partition}:s3:::{bucket}"))
     elif kms_key:
         allowed.append((["kms:Decrypt"], kms_key))
-    if smoke:
-        allowed.append(([permissions.INVOKE], f"{functions}:{smoke.hook}" if smoke.hook else f"{function}:*"))
+    if invoked := _invoked(plan, functions, function):
+        allowed.append(([permissions.INVOKE], invoked))
     if plan.watch:
-        allowed.append((permissions.WATCHING, "*"))
+        more = [permissions.EVENT_SOURCES] if plan.watch.by_event_source else []
+        allowed.append(([*permissions.WATCHING, *more], "*"))
     statements: list[dict[str, Any]] = [
         {"Effect": "Allow", "Action": list(actions), "Resource": resources} for actions, resources in allowed
     ]
@@ -115,6 +117,16 @@ def session_policy(deployment: Deployment, partition: str, bucket: str, kms_key:
     if plan.role is not None:
         statements.append(_bucket_key(deployment, partition, ["kms:Decrypt"]))
     return _document(statements)
+
+
+def _invoked(plan: Plan, functions: str, function: str) -> list[str]:
+    """Return the ARNs of what is invoked: the function's versions or a hook, and the function that judges."""
+    arns: dict[str, None] = {}
+    if plan.smoke:
+        arns[f"{functions}:{plan.smoke.hook}" if plan.smoke.hook else f"{function}:*"] = None
+    if plan.watch and plan.watch.judge:
+        arns[f"{functions}:{plan.watch.judge.function}"] = None
+    return list(arns)
 
 
 def copy_policy(deployment: Deployment, partition: str) -> str:

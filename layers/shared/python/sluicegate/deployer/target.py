@@ -44,13 +44,15 @@ class StsUnreachable(HTTPClientError):
 class TargetAccess:
     """What one deployment may reach in its target: its function, the hook, and CloudWatch for a watch.
 
-    `bucket` is the target's own, which the session may read; None where Lambda reads the stack's.
+    `bucket` is the target's own, which the session may read; None where Lambda reads the stack's. `judge` is
+    the watch's function that judges.
     """
 
     function: FunctionApi
     hook: FunctionApi | None
     cloudwatch: CloudWatch | None
     bucket: Artifacts | None = None
+    judge: FunctionApi | None = None
 
     def alarm_states(self, watch: Watch | None) -> tuple[AlarmReading, ...]:
         """Return the state of each alarm of the watch."""
@@ -129,9 +131,11 @@ class Targets:
 
         lambda_ = self._client("lambda", target.region, credentials)
         hook = plan.smoke.hook if plan.smoke else None
+        judge = plan.watch.judge.function if plan.watch and plan.watch.judge else None
         return TargetAccess(
             function=FunctionApi(lambda_, deployment.function, single_attempt_client),
             hook=FunctionApi(lambda_, hook, single_attempt_client) if hook else None,
+            judge=FunctionApi(lambda_, judge, single_attempt_client) if judge else None,
             cloudwatch=(
                 CloudWatch(self._client("cloudwatch", target.region, credentials)) if plan.watch else None
             ),

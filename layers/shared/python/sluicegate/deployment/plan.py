@@ -201,6 +201,11 @@ class Watch:
     silent_within: int = SILENT_WITHIN
 
     @property
+    def by_event_source(self) -> bool:
+        """Whether it watches metrics of the alias's event source mappings."""
+        return any(source.by_event_source for metric in self.metrics for source in metric.sources)
+
+    @property
     def measures(self) -> bool:
         """Whether it has more to it than alarms."""
         return bool(self.limits or self.metrics or self.judge)

@@ -21,6 +21,7 @@ from sluicegate.deployment.observations import (
 from sluicegate.deployment.plan import Better, CustomMetric, Limit, Metric, Watch
 from sluicegate.rollout import budget, comparison, fix_forward
 from sluicegate.rollout.finding_messages import described, without_data
+from sluicegate.rollout.judge_function import answered
 from sluicegate.rollout.readings import MetricValues, Readings, Series
 from sluicegate.rollout.value_findings import compared_values, count_values, value_findings
 
@@ -134,23 +135,15 @@ class _Look:
         for limit in self.watch.limits:
             yield from self._of_limit(limit)
         for metric in self.watch.metrics:
-            if metric.share is None:
-                values = self.readings.values.get(metric.name)
+            values = self.readings.values.get(metric.name)
+            if metric.share is None or (values is not None and values.problem):
                 yield from value_findings(metric, values, observe=self._observes(metric))
                 if metric.max_ratio is not None and values and values.new:
                     yield self._compared_values(metric, values)
             else:
                 yield from self._of_share(metric)
         if self.watch.judge is not None and (answer := self.readings.judge) is not None:
-            message = f"judge {self.watch.judge.function}: {answer.verdict.value}: {answer.reason}"
-            yield LimitFinding(
-                "judge",
-                "judge",
-                answer.verdict,
-                message,
-                observe=self.watch.observe,
-                beyond_doubt=answer.verdict is Verdict.GOOD,
-            )
+            yield answered(self.watch.judge.function, answer, observe=self.watch.observe)
 
     def _observes(self, limit: Limit | CustomMetric) -> bool:
         return self.watch.observe or limit.observe

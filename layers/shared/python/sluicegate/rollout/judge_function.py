@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
-from sluicegate.deployment.observations import Verdict
+from sluicegate.deployment.observations import LimitFinding, Verdict
 from sluicegate.rollout.readings import JudgeAnswer
 from sluicegate.rollout.smoke import error_type
 from sluicegate.strict_json import StrictJsonError, loads
@@ -21,6 +21,18 @@ MAX_REASON: Final = 200
 """Characters of a reason, or of an unexpected response, that the record keeps."""
 
 _WANTED: Final = '`{"verdict": "good", "reason": "..."}`, or `bad` or `unclear`'
+
+
+def answered(function: str, answer: JudgeAnswer, *, observe: bool) -> LimitFinding:
+    """Return what the function said, as a finding beside those of the limits."""
+    return LimitFinding(
+        "judge",
+        "judge",
+        answer.verdict,
+        f"judge {function}: {answer.verdict.value}: {answer.reason}",
+        observe=observe,
+        beyond_doubt=answer.verdict is Verdict.GOOD,
+    )
 
 
 def payload(deployment_fields: Mapping[str, Any], observation: Mapping[str, Any]) -> bytes:

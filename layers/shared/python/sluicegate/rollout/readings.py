@@ -41,12 +41,13 @@ class Series:
 class MetricValues:
     """Values by minute, as (epoch seconds, value): of the new version or the alias, and of the old version.
 
-    `problem` says why there are none, in CloudWatch's words.
+    `period` is how many seconds each is of. `problem` says why there are none, in CloudWatch's words.
     """
 
     new: tuple[tuple[int, float], ...] = ()
     old: tuple[tuple[int, float], ...] = ()
     problem: str | None = None
+    period: int = 60
 
 
 @dataclass(frozen=True)

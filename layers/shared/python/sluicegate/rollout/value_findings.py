@@ -1,6 +1,7 @@
 """Whether the values of a metric are good enough, where they are no share of two counts: pure decisions."""
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 from sluicegate.deployment.observations import Interval, LimitFinding, Tally, Verdict
 from sluicegate.deployment.plan import Better, CustomMetric
@@ -13,22 +14,26 @@ def value_findings(
     metric: CustomMetric, values: MetricValues | None, *, observe: bool
 ) -> Iterator[LimitFinding]:
     """Yield what the absolute limit of a metric has come to, or that it has no data."""
-    newest = values.new[-metric.minutes :] if values else ()
-    if not newest:
+    if values is None or not values.new:
         problem = values.problem if values and values.problem else "no data"
         verdict = Verdict.UNCLEAR if values and values.problem else metric.missing
         message = f"{metric.name}: {problem}: {verdict.value}"
         yield LimitFinding(metric.name, "missing", verdict, message, observe=observe)
         return
     if metric.most is not None:
-        yield _constant(metric, newest, observe)
+        yield _constant(metric, values, observe)
 
 
-def _constant(metric: CustomMetric, newest: Sequence[tuple[int, float]], observe: bool) -> LimitFinding:
-    """Say whether the newest values all are beyond the limit."""
+def _constant(metric: CustomMetric, values: MetricValues, observe: bool) -> LimitFinding:
+    """Say whether the newest values, without a gap between them, all are beyond the limit.
+
+    A value beyond it now and then, with nothing in between, is no trend.
+    """
     bound, lower = float(metric.most or 0), metric.better is Better.LOWER
+    newest = values.new[-metric.minutes :]
     beyond = [value > bound if lower else value < bound for _, value in newest]
-    broken = all(beyond) and len(newest) == metric.minutes
+    in_a_row = all(then - at <= values.period for (at, _), (then, _) in pairwise(newest))
+    broken = all(beyond) and in_a_row and len(newest) == metric.minutes
     verdict = Verdict.BAD if broken else Verdict.UNCLEAR if beyond[-1] else Verdict.GOOD
     value = newest[-1][1]
     message = f"{metric.name}: {value:g}, limit {bound:g}: {verdict.value}"
