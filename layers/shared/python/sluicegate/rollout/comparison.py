@@ -22,6 +22,9 @@ from sluicegate.rollout.sequence import Increment, joint_tail
 MAX_RATIO: Final = 1e6
 """A ratio is capped there: above, it is as good as infinite, which JSON does not know."""
 
+_MOST_TOLERATED: Final = 0.01
+"""A rate that matters, however few requests are enough to judge."""
+
 _DOUBT: Final = 0.01
 """How often a version that is not good enough may end a bake early."""
 
@@ -113,7 +116,7 @@ def compare(
     if worse:
         verdict = Verdict.BAD
     elif (ratio is not None and ratio.high < max_ratio) or (
-        new is not None and 0 < new.high * min_samples < 1
+        new is not None and new.high < _tolerance(min_samples)
     ):
         verdict = Verdict.GOOD
     else:
@@ -172,8 +175,7 @@ def against_constant(
     new = _rate(now.x, now.n, now.phi_alone)
     needed = for_rate(Seen(now.n, now.x, now.phi_alone), alpha=alpha, rate=rate)
     if now.n < min_samples or new is None:
-        few = max(needed or 0, min_samples - now.n)
-        return Result(Verdict.UNCLEAR, new=new, needed=few)
+        return Result(Verdict.UNCLEAR, new=new, needed=max(needed or 1, min_samples - now.n))
     p, room = _above(path, spend, alpha, rate, min_samples)
     if p <= room > 0:
         return Result(Verdict.BAD, p, room, new=new)
@@ -202,7 +204,7 @@ def is_beyond_doubt(
     _, high = confidence_limits(tally.x / tally.phi_alone, tally.n / tally.phi_alone, doubt)
     if rate is not None and high >= rate:
         return False
-    if max_ratio is None or high * min_samples < 1:
+    if max_ratio is None or high < _tolerance(min_samples):
         return max_ratio is None or tally.m > 0
     ratio = _Split.of(tally).ratio(tally.phi, doubt)
     return tally.m > 0 and ratio is not None and ratio.high < max_ratio
@@ -298,6 +300,11 @@ class _Split:
         return Interval(min(value, MAX_RATIO), *(min(limit, MAX_RATIO) for limit in limits))
 
 
+def _tolerance(min_samples: int) -> float:
+    """Return the rate below which a version is good whatever the old one's is."""
+    return min(1 / max(min_samples, 1), _MOST_TOLERATED)
+
+
 def _needed(now: Tally, alpha: float, max_ratio: float, min_samples: int) -> int | None:
     split = _Split.of(now)
     more = for_ratio(
@@ -306,7 +313,7 @@ def _needed(now: Tally, alpha: float, max_ratio: float, min_samples: int) -> int
         split.odds,
         alpha=alpha,
         max_ratio=max_ratio,
-        tolerance=1 / max(min_samples, 1),
+        tolerance=_tolerance(min_samples),
     )
     return more if more is None else max(more, min_samples - now.n)
 
