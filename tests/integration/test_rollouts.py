@@ -225,7 +225,7 @@ def test_an_alarm_ends_a_bake_before_the_next_look(paths: Paths) -> None:
         done = path.done(deployment)
         assert path.was_woken(deployment)
         assert ended(done) == ("rolled_back", "alarm", "restored")
-        assert done["reason"]["data"] == {"alarm": f"{path.function}-alarmed"}
+        assert done["reason"]["data"]["alarm"] == f"{path.function}-alarmed"
         assert path.serves == version("1")
         done = path.done(path.deploy("once more"))
         assert ended(done) == ("failed", "alarm", "untouched")

@@ -115,7 +115,7 @@ def test_the_refusal_of_a_plain_deploy_has_the_command() -> None:
     assert reason.data == {
         "alarm": "5xx",
         "since": SINCE,
-        "because": "Threshold Crossed",
+        "reason": "Threshold Crossed",
         "command": command,
     }
     several = fix_forward.refusal(deployment(None), RANG.overlooked)

@@ -96,7 +96,7 @@ def test_a_plain_deploy_is_refused_and_says_what_to_do(at: Simulation) -> None:
     )
     assert command in ended.reason.message
     assert command in ended.timeline[-1].message  # which a job's log shows
-    assert ended.reason.data["because"] == "Threshold Crossed"
+    assert ended.reason.data["reason"] == "Threshold Crossed"
 
 
 def test_a_good_fix_at_once_bakes_until_the_alarm_is_silent(at: Simulation) -> None:

@@ -39,8 +39,9 @@ def refusal(deployment: Deployment, firing: Sequence[OverlookedAlarm]) -> Reason
         f"before any traffic: alarm {first.name} is firing{since}{more}. A rule with fix-forward may ship the"
         f" fix: {command} (component: fix_forward, reason)"
     )
-    data = {"alarm": first.name, "since": first.since, "because": first.reason, "command": command}
-    return Reason("alarm", message, data)
+    data = {"alarm": first.name, "since": first.since, "reason": first.reason, "link": first.link}
+    known = {name: value for name, value in data.items() if value is not None}
+    return Reason("alarm", message, {**known, "command": command})
 
 
 def with_overlooked(deployment: Deployment, firing: Sequence[OverlookedAlarm]) -> dict[str, Any]:
