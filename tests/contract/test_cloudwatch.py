@@ -161,7 +161,12 @@ def ring(witness: Witness, alarm: str, state: str = "ALARM", reason: str = "cont
 
 
 def test_an_alarm_begins_without_data(witness: Witness, alarm: str) -> None:
-    assert states(witness, alarm) == {alarm: "INSUFFICIENT_DATA"}
+    """Recorded: localstack, tests/aws/services/cloudwatch, test_describe_minimal_metric_alarm, 2025-09-19."""
+    found = alarms(witness, AlarmNames=[alarm])[alarm]
+    assert found["StateValue"] == "INSUFFICIENT_DATA"
+    assert found["StateReason"] == "Unchecked: Initial alarm creation"
+    since = datetime.now(UTC) - found["StateTransitionedTimestamp"]
+    assert timedelta(seconds=-1) <= since <= timedelta(minutes=1)
 
 
 def test_an_alarm_that_does_not_exist_is_left_out(witness: Witness, alarm: str) -> None:

@@ -31,8 +31,9 @@ def test_both_versions_are_read_as_they_were_served(stand: Stand, function: str)
     began = time.time()
     with traffic:
         time.sleep(4)
+    until = time.time()
     found = cloudwatch.version_series(
-        function, "prod", "2", "1", began, time.time(), tau=None, over=500, steps_since=began
+        function, "prod", "2", "1", began, until, tau=None, over=500, steps_since=began
     )
     errors = found.series["errors"]
     assert sum(minute.n for minute in errors.minutes) == traffic.served["2"]
@@ -49,7 +50,7 @@ def test_both_versions_are_read_as_they_were_served(stand: Stand, function: str)
     assert new is not None
     assert old is not None
     assert new > 2 * old
-    again = cloudwatch.version_series(function, "prod", "2", "1", began, time.time(), tau=found.tau)
+    again = cloudwatch.version_series(function, "prod", "2", "1", began, until, tau=found.tau)
     assert again.series["duration_p95"] == slow
 
 

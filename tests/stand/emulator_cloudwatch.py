@@ -1,4 +1,4 @@
-"""What GetMetricData answers and MiniStack 1.5.33 does not.
+"""What CloudWatch answers and MiniStack 1.5.33 does not: metrics, and since when an alarm has its state.
 
 - `TC(a:b)` counts the values above a, up to and with b, and `PR(a:b)` is their part in percent; either bound
   may be left out. MiniStack answers the average instead (CloudWatch user guide, "CloudWatch statistics
@@ -6,6 +6,8 @@
 - A statistic that does not exist is a ValidationError of the whole call.
 - The newest value comes first, unless it is asked otherwise (ScanBy), and a start is cut to its minute
   (StartTime).
+- A metric alarm has the time of its state from its creation on, and keeps it when it is written again
+  (recorded: localstack's test_describe_minimal_metric_alarm, 19 September 2025).
 
 All read on 26 November 2026.
 """
@@ -27,6 +29,7 @@ _PERCENTILE = re.compile(r"p(?:\d{1,2}(?:\.\d{0,10})?|100)")
 def install(pinned: Pinned) -> None:
     """Install all of them. `pinned` finds a function and stops where it has changed."""
     read_as_documented(pinned)
+    keep_the_time_of_a_state(pinned)
 
 
 def read_as_documented(pinned: Pinned) -> None:
@@ -66,6 +69,21 @@ def read_as_documented(pinned: Pinned) -> None:
         return cloudwatch._cbor_ok({"MetricDataResults": results})
 
     cloudwatch._stat_value, cloudwatch._get_metric_data = stat_value, get_metric_data
+
+
+def keep_the_time_of_a_state(pinned: Pinned) -> None:
+    cloudwatch: Any = import_module("ministack.services.cloudwatch")
+    put = pinned(cloudwatch, "_put_metric_alarm", "params", "cbor_data", "is_cbor", "is_json")
+    transitioned = "StateTransitionedTimestamp"
+
+    def put_metric_alarm(params: Any, cbor_data: Any, is_cbor: bool, is_json: bool = False) -> Any:
+        before = {name: alarm.get(transitioned) for name, alarm in cloudwatch._alarms.items()}
+        response = put(params, cbor_data, is_cbor, is_json)
+        for name, alarm in cloudwatch._alarms.items():
+            alarm.setdefault(transitioned, before.get(name) or alarm["StateUpdatedTimestamp"])
+        return response
+
+    cloudwatch._put_metric_alarm = put_metric_alarm
 
 
 def exists(statistic: str) -> bool:

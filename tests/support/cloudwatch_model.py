@@ -111,7 +111,12 @@ class CloudWatchModel:
                 self.put(request["Namespace"], metric["MetricName"], dimensions, at, value, count)
 
     def put_metric_alarm(self, **request: Any) -> None:
+        """An alarm that CloudWatch has not evaluated yet.
+
+        Recorded: localstack, tests/aws/services/cloudwatch, test_describe_minimal_metric_alarm, 2025-09-19.
+        """
         self.alarms[request["AlarmName"]] = AlarmState.INSUFFICIENT_DATA
+        self.details[request["AlarmName"]] = {"StateTransitionedTimestamp": datetime.now(UTC)}
 
     def put_composite_alarm(self, **request: Any) -> None:
         """A composite alarm of rules such as `ALARM(a) OR ALARM(b)`. It begins as the rule is."""
