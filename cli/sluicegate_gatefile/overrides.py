@@ -26,8 +26,9 @@ from sluicegate.gate.rollout_settings import APPROVAL_EXPIRES, JUDGE_TIMEOUT, Ro
 from sluicegate_gatefile import watch_metrics
 from sluicegate_gatefile.checks.context import no_stage
 from sluicegate_gatefile.fields import NONE
-from sluicegate_gatefile.watch_metrics import Keys
 from sluicegate_gatefile.yaml_source import Path, Reporter
+
+Keys = Mapping[str, Any]
 
 NO_STRATEGY: Final = {"type": "all-at-once"}
 NO_PAYLOAD: Final = "{}"
