@@ -62,7 +62,7 @@ def check(result: Result) -> None:
     st.sampled_from([1, 2, 1.0001, 50]),
     st.sampled_from([0, 1, 200]),
 )
-@settings(max_examples=150)
+@settings(max_examples=100)
 def test_any_counts_have_a_verdict(
     each: list[Minute], before: list[tuple[int, int]], max_ratio: float, min_samples: int
 ) -> None:
@@ -77,7 +77,7 @@ def test_any_counts_have_a_verdict(
 
 
 @given(minutes(), st.integers(1, 30), st.floats(1, 20), st.sampled_from([1, 2]))
-@settings(max_examples=150)
+@settings(max_examples=100)
 def test_more_errors_of_the_new_version_never_make_it_better(
     each: list[Minute], more: int, phi: float, max_ratio: float
 ) -> None:

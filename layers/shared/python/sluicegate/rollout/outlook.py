@@ -97,14 +97,14 @@ def _requests_below(seen: Seen, limit: float) -> float:
 def _is_below(seen: Seen, factor: float, part: int, whole: int, limit: float) -> bool:
     """Return whether `factor` times as many would show with 80 % that the share is below the limit."""
     trials = factor * whole / seen.dispersion
-    share = part / whole
+    share = min(part / whole, 1.0)
     high = min(factor * part / seen.dispersion + _POWER * math.sqrt(trials * share * (1 - share)), trials)
     return 1 - upper_tail(high + 1, trials, limit) <= _DOUBT
 
 
 def _low(seen: Seen, factor: float, part: int, whole: int) -> float:
     """Return the hits, divided by their dispersion, of which there will be more with 80 %."""
-    trials, share = factor * whole / seen.dispersion, part / whole
+    trials, share = factor * whole / seen.dispersion, min(part / whole, 1.0)
     return factor * part / seen.dispersion - _POWER * math.sqrt(trials * share * (1 - share))
 
 
