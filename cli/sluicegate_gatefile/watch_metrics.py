@@ -14,12 +14,12 @@ from sluicegate.rollout.presets import PresetError, PresetOptions, expand
 from sluicegate_gatefile import metric_math
 from sluicegate_gatefile.yaml_source import Path, Reporter
 
-Keys = Mapping[str, Any]
+MetricKeys = Mapping[str, Any]
 
 MIN_SAMPLES: Final = 100
 
 
-def of_watch(report: Reporter, at: Path, keys: Keys) -> tuple[CustomMetric, ...]:
+def of_watch(report: Reporter, at: Path, keys: MetricKeys) -> tuple[CustomMetric, ...]:
     """Return the metrics of a watch, `keys`, which is at `at`.
 
     A metric of the file's own replaces that of a preset with the same name.
@@ -56,7 +56,7 @@ def _of_presets(report: Reporter, at: Path, presets: Any, taken: set[str]) -> li
     return found
 
 
-def _own(report: Reporter, at: Path, keys: Keys) -> CustomMetric:
+def _own(report: Reporter, at: Path, keys: MetricKeys) -> CustomMetric:
     better = Better(keys.get("better", Better.LOWER))
     mine, other = ("max", "min") if better is Better.LOWER else ("min", "max")
     metric = CustomMetric(
