@@ -133,6 +133,16 @@ def test_a_function_judges(check: Check) -> None:
     assert watched(check("judge: {function: orders-judge, timeout: 30s}")).judge == Judge("orders-judge", 30)
 
 
+def test_a_watch_says_how_long_alarms_may_ring_after_a_fix(check: Check) -> None:
+    alarms = "alarms: [orders-5xx]"
+    assert watched(check(alarms)).silent_within == 600
+    longer = f"{alarms}\n      fix_forward: {{silent_within: 20m}}"
+    assert watched(check(longer)).silent_within == 1_200
+    assert watched(check(longer, "watch: {fix_forward: {silent_within: 5m}}")).silent_within == 300
+    for wrong in ("25h", "0s", "10"):
+        assert not check(longer.replace("20m", wrong)).ok
+
+
 @pytest.mark.parametrize(
     ("watch", "reason"),
     [

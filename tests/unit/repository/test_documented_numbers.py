@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from sluicegate.deployment.plan import SILENT_WITHIN
 from sluicegate.gateway.endpoints import functions
 from sluicegate.gateway.endpoints.deployments import MAX_EXAMINED
 from sluicegate.recovery.janitor import MAX_EXECUTIONS
@@ -27,6 +28,15 @@ ROOT = Path(__file__).parents[3]
         ("docs/explanation/how-it-works.md", "tried for an hour", RESTORE_SECONDS, 3_600),
         ("docs/reference/api.md", "five executions of the rollout died", MAX_EXECUTIONS, 5),
         ("docs/explanation/guarantees.md", "five executions in all", MAX_EXECUTIONS, 5),
+        ("docs/reference/api.md", "must be silent within 10 minutes of all traffic", SILENT_WITHIN, 600),
+        ("docs/guides/fix-forward.md", "Within 10 minutes of all traffic", SILENT_WITHIN, 600),
+        (
+            "docs/explanation/security.md",
+            "10 minutes after all traffic (`silent_within`)",
+            SILENT_WITHIN,
+            600,
+        ),
+        ("docs/reference/gate-file.md", "must fall silent. `10m` (default)", SILENT_WITHIN, 600),
         ("docs/reference/api.md", "within an hour of its acceptance or approval", QUEUE_TIMEOUT, 3_600),
     ],
 )

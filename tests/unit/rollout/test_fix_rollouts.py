@@ -262,6 +262,19 @@ def test_after_the_approval_what_was_firing_before_it_counts_at_once(at: Simulat
     assert "alarm 5xx is firing" in came_back(at, at.run(deployment))
 
 
+def test_what_moves_nothing_overlooks_nothing(at: Simulation) -> None:
+    """The alias serves that very version already."""
+    deployment = at.accept(
+        at.upload("orders", b"broken"), plan=replace(AT_ONCE, approval=86_400), fix_forward=FIX
+    )
+    at.deployer.run_turn(deployment.id)
+    assert overlooked(at.now(deployment)) == {"5xx": False}
+    approve(at, at.now(deployment))
+    ended = at.run(deployment)
+    assert (ended.status, ended.version) == (Status.SUCCEEDED, "1")
+    assert ended.fix_forward == FIX
+
+
 def test_while_a_share_waits_for_its_approval_new_alarms_count(at: Simulation) -> None:
     plan = replace(CANARY, approval=86_400, unapproved_percent=10)
     deployment = fix(at, plan)

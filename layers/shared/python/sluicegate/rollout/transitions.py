@@ -157,10 +157,12 @@ def published(deployment: Deployment, outcome: Published, now: float) -> Deploym
         message, status = f"{message}; {messages.approval_requested(deployment)}", Status.AWAITING_APPROVAL
     elif outcome.ready and (nothing_to_verify or already_served):
         status = Status.SHIFTING
+    unseen = fix_forward.with_overlooked(deployment, ()) if status is Status.SHIFTING else {}
     return deployment.changed(
         now,
         message,
         status,
+        **unseen,
         version=outcome.version,
         original=outcome.original,
         alias_revision=outcome.revision,
