@@ -136,3 +136,6 @@ class WouldHave:
 
 MAX_KEPT: Final = 160
 """Observations that a record keeps: all of them compressed, so that an item stays below DynamoDB's 400 KB."""
+
+MAX_FINDINGS: Final = 1_200
+"""Findings in all observations of a record, for the same reason: each takes about 220 bytes of the item."""

@@ -14,6 +14,9 @@ from sluicegate.deployment.plan import CustomMetric, Limit, Metric, Plan, Unclea
 MAX_LOOKS: Final = 20
 """Looks per bake, at most, however long the bake is: each costs a few calls to AWS."""
 
+PLANNED_FINDINGS: Final = 960
+"""Findings that the looks of a rollout have as planned. The rest of `MAX_FINDINGS` is for other looks."""
+
 MIN_INTERVAL: Final = 5
 """Seconds between two looks, at least."""
 
@@ -34,9 +37,19 @@ _ERRORS_WEIGHT: Final = 3
 
 
 def looks(plan: Plan) -> int:
-    """Return the looks per bake, at most: a record keeps those of a whole rollout."""
-    bakes = sum(step.bake > 0 for step in plan.steps)
-    return max(5, min(MAX_LOOKS, MAX_KEPT // max(1, bakes)))
+    """Return the looks per bake, at most: a record keeps all findings of a whole rollout."""
+    bakes = max(1, sum(step.bake > 0 for step in plan.steps))
+    findings = max(1, _findings(plan.watch))
+    return max(1, min(MAX_LOOKS, MAX_KEPT // bakes, PLANNED_FINDINGS // (bakes * findings)))
+
+
+def _findings(watch: Watch | None) -> int:
+    """Return the findings of a look, one for each rule of each limit, and the judge's."""
+    if watch is None:
+        return 0
+    limits: list[Limit | CustomMetric] = [*watch.limits, *watch.metrics]
+    rules = sum((limit.most is not None) + (limit.max_ratio is not None) for limit in limits)
+    return rules + (watch.judge is not None)
 
 
 def spend(deployment: Deployment, now: float) -> float:

@@ -1,11 +1,12 @@
 """What a record becomes after a look at a version that has traffic: pure functions."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
 from sluicegate.deployment.durations import seconds
 from sluicegate.deployment.model import AliasOutcome, Deployment, Status, until
-from sluicegate.deployment.observations import MAX_KEPT, Observation
+from sluicegate.deployment.observations import MAX_FINDINGS, MAX_KEPT, Observation
 from sluicegate.deployment.plan import Unclear, Watch
 from sluicegate.rollout import fix_forward, messages, observe_mode, transitions
 from sluicegate.rollout.analysis import (
@@ -15,7 +16,7 @@ from sluicegate.rollout.analysis import (
     judge,
     summary,
 )
-from sluicegate.rollout.budget import MAX_EXTENSIONS, MAX_LOOKS, MIN_INTERVAL, looks
+from sluicegate.rollout.budget import MAX_EXTENSIONS, MAX_LOOKS, MIN_INTERVAL, PLANNED_FINDINGS, looks
 from sluicegate.rollout.finding_messages import without_data
 from sluicegate.rollout.readings import Readings
 
@@ -63,11 +64,39 @@ def observed(deployment: Deployment, readings: Readings, now: float) -> Deployme
 
 
 def _with_observation(deployment: Deployment, observation: Observation) -> Deployment:
-    """Return the deployment with one more observation. When there are too many, it replaces the last."""
+    """Return the deployment with one more observation. When there are too many, it replaces the last ones."""
     if not observation.findings:
         return deployment
     earlier = deployment.observations[: MAX_KEPT - 1]
+    while earlier and _room_of((*earlier, observation)) > MAX_FINDINGS:
+        earlier = earlier[:-1]
+    if earlier:
+        earlier = (*earlier[:-1], _without_repeats(earlier[-1], observation))
     return replace(deployment, observations=(*earlier, observation))
+
+
+def _without_repeats(before: Observation, after: Observation) -> Observation:
+    """Return the observation without the reasons and links of alarms that the next one has too.
+
+    Repeated at each look, they would be most of what the record keeps.
+    """
+    repeated = {(alarm.name, alarm.state) for alarm in after.alarms}
+    alarms = tuple(
+        replace(alarm, reason=None, link=None) if (alarm.name, alarm.state) in repeated else alarm
+        for alarm in before.alarms
+    )
+    return replace(before, alarms=alarms)
+
+
+def _room_of(observations: Sequence[Observation]) -> int:
+    """Return how much room observations take, in findings: eight alarms take as much as one."""
+    return sum(len(one.findings) + len(one.alarms) // 8 for one in observations)
+
+
+def _is_nearly_full(deployment: Deployment) -> bool:
+    """Return whether what is left of the record's room is for looks that decide something."""
+    kept = deployment.observations
+    return len(kept) >= MAX_KEPT - RESERVED or _room_of(kept) >= PLANNED_FINDINGS
 
 
 def _noted(deployment: Deployment, kept: Deployment, now: float) -> Deployment:
@@ -75,7 +104,7 @@ def _noted(deployment: Deployment, kept: Deployment, now: float) -> Deployment:
 
     What wakes a rollout early, again and again, must not fill the record.
     """
-    if kept is deployment or len(deployment.observations) >= MAX_KEPT - RESERVED:
+    if kept is deployment or _is_nearly_full(deployment):
         return deployment
     *_, before, newest = (None, *kept.observations)
     if before is None:
