@@ -43,7 +43,7 @@ _STAGES: Final = """
     watch: {errors: {max_percent: 5, min_samples: 5}}
   judged:
     strategy: {type: canary, percent: 50, bake: 12s}
-    watch: {alarms: ["{function}-{stage}"], errors: {max_percent: 5, min_samples: 5}, unclear: fail}
+    watch: {alarms: ["{function}-{stage}"], errors: {max_percent: 30, min_samples: 5}, unclear: fail}
   no-data-passes:
     strategy: {type: canary, percent: 10, bake: 2s}
     watch: {errors: {max_percent: 5, min_samples: 5}, unclear: pass}
@@ -52,7 +52,7 @@ _STAGES: Final = """
     watch: {errors: {max_percent: 5, min_samples: 5}, unclear: fail}
   no-data-extends:
     strategy: {type: canary, percent: 50, bake: 2s}
-    watch: {errors: {max_percent: 5, min_samples: 5}, unclear: extend}
+    watch: {errors: {max_percent: 60, min_samples: 5}, unclear: extend}
   asked: {approval: {expires: 10m}, strategy: {type: canary, percent: 10, bake: 2s}}
   expiring: {approval: {expires: 1m}}
   proven: {requires: {succeeded_in: at-once}}
