@@ -54,6 +54,16 @@ def test_a_bake_shows_the_weights_the_step_the_time_left_and_what_is_next() -> N
     assert seen(baking(watch=WATCH), 104.9, width=60)[4].endswith("the previous version's, w…")
 
 
+def test_a_fix_shows_the_alarms_that_it_overlooks_until_they_are_silent() -> None:
+    alarm = {"name": "5xx", "since": None, "reason": None, "link": None, "silent_at": None}
+    fix = {"reason": "v1.4 fails", "overlooked": [alarm], "silent_by": None}
+    line = "  fix-forward: overlooks alarm 5xx, firing"
+    assert seen(baking(fix_forward=fix), 104.9)[-1] == line
+    assert seen(baking(fix_forward={**fix, "silent_by": "T"}), 104.9)[-1] == f"{line}, must be silent by T"
+    silent = {**fix, "overlooked": [{**alarm, "silent_at": "T"}]}
+    assert line not in seen(baking(fix_forward=silent), 104.9)
+
+
 def test_the_time_left_is_counted_down_between_answers() -> None:
     heads = [seen(baking(), at)[0].split(", ")[-1] for at in (5, 6, 250, 304, 310)]
 

@@ -22,6 +22,7 @@ from support.gateway_simulation import (
     rule,
     rule_limits,
 )
+from support.signed_requests import principal_rule, session, signed
 from support.signing import ISSUER
 
 pytestmark = pytest.mark.filterwarnings("ignore:No application metrics")
@@ -152,6 +153,26 @@ def test_an_idempotency_key_holds_the_flag_and_the_reason(at: GatewaySimulation,
 def test_false_is_the_same_as_absent(at: GatewaySimulation) -> None:
     new, job = artifact(at, b"fix"), at.job()
     assert at.deploy(new, job).id == at.deploy(new, job, fix_forward=False).id
+
+
+def test_a_session_that_deployed_without_it_cannot_ask_for_it_later(at: GatewaySimulation) -> None:
+    """Nor the other way round: a captured body with the flag flipped is another request."""
+    at.gate = gate(principal_rule("roles", "deploy", "fix-forward"), APPROVERS)
+    new = artifact_of(at)
+    plain = {"action": "deploy", "function": "orders", "stage": "prod", "artifact": {"sha256": new}}
+    first = signed(at, "POST", "/deployments", session(), plain)
+    again = signed(at, "POST", "/deployments", session(), plain)
+    assert (again.status, again.value["id"]) == (200, first.value["id"])
+    refused(409, "session_used", signed, at, "POST", "/deployments", session(), {**plain, **FIX})
+    keyed = {**plain, "idempotency_key": "k" * 16}
+    refused(409, "session_used", signed, at, "POST", "/deployments", session(), {**keyed, **FIX})
+
+
+def artifact_of(at: GatewaySimulation) -> str:
+    """An artifact that a role has announced."""
+    sha256 = at.upload("orders", b"fix")
+    signed(at, "POST", "/artifacts", session(), {"function": "orders", "sha256": sha256, "size": 3})
+    return sha256
 
 
 # What it does not open
