@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from sluicegate.deployment.observation_views import observation_view
+from sluicegate.deployment.observation_views import bounded, observation_view
 from sluicegate.deployment.observations import (
     AlarmReading,
     AlarmState,
@@ -119,3 +119,11 @@ def test_alarms_have_state_since_reason_and_link() -> None:
 
 def test_a_step_that_the_plan_does_not_have_has_no_share() -> None:
     assert shown(step=7)["percent"] is None
+
+
+def test_a_large_observation_is_its_verdict() -> None:
+    large = shown(*[FINDING] * 100)
+
+    assert bounded(None, 10) is None
+    assert bounded(shown(FINDING), 16_384) == shown(FINDING)
+    assert bounded(large, 16_384) == {**large, "alarms": [], "findings": []}

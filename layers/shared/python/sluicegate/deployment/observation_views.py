@@ -1,5 +1,6 @@
 """What the API and the events show of an observation (the shape is in docs/reference/openapi.yaml)."""
 
+import json
 import math
 from typing import Any, Final
 
@@ -21,6 +22,13 @@ def observation_view(observation: Observation, plan: Plan) -> dict[str, Any]:
         "alarms": [_alarm_view(alarm) for alarm in observation.alarms],
         "findings": [_finding_view(finding) for finding in observation.findings],
     }
+
+
+def bounded(observation: dict[str, Any] | None, most: int) -> dict[str, Any] | None:
+    """Return the view of an observation; without its alarms and findings if it has more than `most` bytes."""
+    if observation is None or len(json.dumps(observation)) <= most:
+        return observation
+    return {**observation, "alarms": [], "findings": []}
 
 
 def _alarm_view(alarm: AlarmReading) -> dict[str, Any]:

@@ -1,10 +1,11 @@
 """Render responses in both forms: JSON members for programs, lines of text for shells."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from sluicegate.deployment.durations import duration
 from sluicegate.deployment.model import MAX_MESSAGE, Deployment, Origin
+from sluicegate.deployment.observation_views import bounded
 from sluicegate.deployment.plan import Plan, Target
 from sluicegate.deployment.views import (
     mover_view,
@@ -21,6 +22,9 @@ from sluicegate.gateway.requests.bodies import DeploymentRequest
 from sluicegate.store.holds import Hold
 from sluicegate.store.versions import Serving
 from sluicegate.text import clean
+
+MAX_LISTED: Final = 16 * 1024
+"""The size of an observation above which a list has it without alarms and findings: a page has 100 items."""
 
 
 def deployment_response(
@@ -77,7 +81,10 @@ def deployment_list(deployments: Sequence[Deployment], cursor: str | None) -> Ga
         )
         for item in deployments
     ]
-    value = {"items": [view(item) for item in deployments], "next_cursor": cursor}
+    items = [view(item) for item in deployments]
+    for item in items:
+        item["observation"] = bounded(item["observation"], MAX_LISTED)
+    value = {"items": items, "next_cursor": cursor}
     return GatewayResponse(200, value, _table(rows), _next_cursor(cursor))
 
 

@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from sluicegate.deployment.model import Deployment
+from sluicegate.deployment.observation_views import bounded
 from sluicegate.deployment.views import view
 from sluicegate.store.codec import deployment_of, unmarshal
 
@@ -95,9 +96,7 @@ def detail(deployment: Deployment) -> dict[str, Any]:
     deployed = fields.pop("version")
     if fields["reason"] and len(json.dumps(fields["reason"]["data"]).encode()) > MAX_DATA_BYTES:
         fields["reason"]["data"] = {}
-    observation = fields["observation"]
-    if observation and len(json.dumps(observation).encode()) > MAX_OBSERVATION_BYTES:
-        fields["observation"] = {**observation, "alarms": [], "findings": []}
+    fields["observation"] = bounded(fields["observation"], MAX_OBSERVATION_BYTES)
     return {
         "version": VERSION,
         **fields,
