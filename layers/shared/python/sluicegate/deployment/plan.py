@@ -177,7 +177,11 @@ FALSE_ROLLBACKS: Final = 1
 """Percent of equally good versions that the comparisons of a rollout may roll back, by default."""
 
 SILENT_WITHIN: Final = 600
-"""Seconds within which alarms that a fix-forward overlooks must be silent, by default."""
+"""Seconds within which alarms that a fix-forward overlooks must be silent, by default.
+
+An alarm is evaluated every minute, over its period times its evaluation periods (CloudWatch user guide,
+"Alarm evaluation", read on 2026-11-26): enough for five minutes of that, and for metrics two minutes late.
+"""
 
 
 @dataclass(frozen=True)
