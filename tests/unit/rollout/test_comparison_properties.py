@@ -76,14 +76,19 @@ def test_any_counts_have_a_verdict(
         assert gross.verdict is Verdict.BAD
 
 
-@given(minutes(), st.integers(1, 30), st.floats(1, 20), st.sampled_from([1, 2]))
+@given(
+    st.integers(1, 99),
+    st.lists(st.tuples(st.integers(0, 12), st.integers(0, 30)), min_size=1, max_size=10),
+    st.integers(1, 30),
+    st.one_of(st.just(1.0), st.floats(1, 20)),
+    st.sampled_from([1, 2]),
+)
 @settings(max_examples=100)
 def test_more_errors_of_the_new_version_never_make_it_better(
-    each: list[Minute], more: int, phi: float, max_ratio: float
+    percent: int, hits: list[tuple[int, int]], more: int, phi: float, max_ratio: float
 ) -> None:
-    """At a given dispersion, and where the looks before were the same."""
-    if not each or not each[-1].n:
-        return
+    """At a given dispersion and share of the traffic, and where the looks before were the same."""
+    each = [Minute(60 * i, 10 * percent, x, 10 * (100 - percent), y) for i, (x, y) in enumerate(hits)]
     worse = [*each[:-1], replace(each[-1], x=each[-1].x + more)]
     before, after = (
         [replace(tally(Series(tuple(one[: end + 1]))), phi=phi, phi_alone=phi) for end in range(len(one))]

@@ -115,6 +115,33 @@ def test_equal_versions_are_bad_no_more_often_than_promised(
     assert often <= ALPHA * (1 + 1e-6)
 
 
+def test_equal_versions_with_a_growing_share_are_bad_no_more_often_than_promised() -> None:
+    """Some 10 % of the traffic, then 50: each look has its own share, and the power that goes with it."""
+    errors, shares = [6] * 10, [0.1] * 5 + [0.5] * 5
+    totals = list(accumulate(errors))
+    expected = list(accumulate(6 * share for share in shares))
+    spend = [((look + 1) / 10) ** 3 for look in range(10)]
+    alive, often = {0: 1.0}, 0.0
+    for look in range(10):
+        offset, chances = binomial(errors[look], shares[look])
+        after: dict[int, float] = {}
+        for x, mass in alive.items():
+            for k, chance in enumerate(chances, offset):
+                after[x + k] = after.get(x + k, 0.0) + mass * chance
+        alive = {}
+        for x, mass in after.items():
+            path = [Tally(1_000, 0, 9_000, totals[i], expected[i]) for i in range(look)] + [
+                Tally(1_000, x, 9_000, totals[look] - x, expected[look])
+            ]
+            found = compare(path, spend[: look + 1], alpha=ALPHA, max_ratio=1, min_samples=1)
+            assert (found.verdict is Verdict.BAD) == (found.p <= found.room and x > expected[look])
+            if found.verdict is Verdict.BAD:
+                often += mass
+            else:
+                alive[x] = mass
+    assert ALPHA / 2 < often <= ALPHA * (1 + 1e-6)
+
+
 @pytest.mark.parametrize("rate", [0.001, 0.05, 0.5])
 def test_a_rate_at_the_constant_is_bad_no_more_often_than_promised(rate: float) -> None:
     requests = [round(4 / rate)] * 8

@@ -53,7 +53,8 @@ def upper_hypergeometric(hits: float, requests: float, others_hits: float, other
 
     It is Fisher's exact test of one side. Fractions are rounded so that it never becomes too small.
     """
-    least, most, theirs = math.floor(hits), math.ceil(requests), math.ceil(others_hits)
+    least, theirs = math.floor(hits), math.ceil(others_hits)
+    most = max(math.ceil(requests), least)
     total, whole = least + theirs, most + max(math.floor(others), theirs)
     if least * whole <= total * most:
         return 1.0

@@ -22,6 +22,9 @@ from sluicegate.rollout.sequence import Increment, joint_tail
 MAX_RATIO: Final = 1e6
 """A ratio is capped there: above, it is as good as infinite, which JSON does not know."""
 
+_ALIKE: Final = 1.02
+"""Up to this ratio of variances, the versions' shares of the traffic were the same at all looks."""
+
 _MOST_TOLERATED: Final = 0.01
 """A rate that matters, however few requests are enough to judge."""
 
@@ -65,7 +68,8 @@ def count(series: Series) -> Tally:
     expected = information = 0.0
     for one in series.minutes:
         n, x = n + one.n, x + one.x
-        if not one.n:
+        if not one.n:  # hits may be known before the requests are
+            x_alone, expected = x_alone + one.x, expected + one.x
             continue
         m, y = m + one.m, y + one.y
         x_alone += 0 if one.m else one.x
@@ -252,7 +256,7 @@ def find_gross(tally: Tally, hour: tuple[int, int], *, alpha: float) -> Result |
     if not tally.m and not requests:
         new = _rate(x, n, 1.0)  # there is nothing that the dispersion could be estimated from either
         return Result(Verdict.BAD, 1.0, alpha, new=new) if n >= 10 and x >= 0.5 * n else None
-    if x / phi < _GROSS_HITS or x < _GROSS_RATE * n:
+    if not n or x / phi < _GROSS_HITS or x < _GROSS_RATE * n:
         return None
     new, old = _rate(x, n, phi), _rate(tally.y, tally.m, phi) or _rate(hits, requests, phi)
     if old is None:
@@ -326,9 +330,12 @@ def _chance(looks: Sequence[Increment], hits: float) -> tuple[float, float]:
     if hits <= expected or not trials:
         return 1.0, room
     p = upper_tail(hits, trials, expected / trials)
-    if p > room:  # what crossed before takes from both alike: chance is not excluded without it either
-        return p, room
-    joint, left = joint_tail(looks, hits, -NORMAL.inv_cdf(max(p, 1e-300)))
+    # One share for all looks makes p too large, if anything (W. Hoeffding, Ann. Math. Statist. 27, 713).
+    excess = expected * (1 - expected / trials) / (sum(one.variance for one in looks) or 1.0)
+    if p > room and (excess < _ALIKE or p > 0.5):
+        return p, room  # what crossed before takes from both alike: chance is not excluded without it either
+    joint, left = joint_tail(looks, hits, -NORMAL.inv_cdf(max(p, 1e-300)) * math.sqrt(max(excess, 1.0)))
+    p = min(p, joint + room - left)
     return p, max(left + p - joint, 0.0)
 
 
