@@ -173,10 +173,11 @@ def _explain(screen: Screen, gate: Gate) -> None:
 
 def _explain_watches(screen: Screen, gate: Gate, requests: float, errors: float) -> None:
     """What each watch means, and what it would see of such traffic: a few simulated rollouts for each."""
-    from sluicegate_cli.planning.explain import compares_errors, meaning, outlook
+    from sluicegate_cli.planning.explain import compares_errors, meaning, number, outlook
     from sluicegate_cli.planning.forecast import Question, forecast
 
     outlooks: dict[Question, str] = {}
+    rate = f"{100 * errors:g}%"
     for stage, pattern, rollout in _rollouts(gate):
         if rollout.watch is None:
             continue
@@ -190,14 +191,11 @@ def _explain_watches(screen: Screen, gate: Gate, requests: float, errors: float)
         if question not in outlooks and len(outlooks) < _OUTLOOKS:
             outlooks[question] = outlook(forecast(question, _OUTLOOK_RUNS, search=False))
         if question in outlooks:
-            screen.line(
-                f"  with {requests:g} requests a minute, {100 * errors:g}% of them failing, for example:"
-            )
+            screen.line(f"  with {number(requests)} requests a minute, {rate} of them failing, for example:")
             screen.line(f"    {outlooks[question]}")
         name = pattern if pattern and "*" not in pattern else "FUNCTION"
-        screen.line(
-            f"    sluicegate watch-plan {name} {stage} --requests {requests:g}/min --errors {100 * errors:g}%"
-        )
+        plain = number(requests).replace(",", "")
+        screen.line(f"    sluicegate watch-plan {name} {stage} --requests {plain}/min --errors {rate}")
 
 
 def _rollouts(gate: Gate) -> Iterator[tuple[str, str | None, Rollout]]:

@@ -11,7 +11,7 @@ from sluicegate.gate.policy import Gate
 from sluicegate_cli.durations import format_duration
 from sluicegate_cli.exit_codes import ExitCode
 from sluicegate_cli.layout import Column
-from sluicegate_cli.planning.explain import compares_errors, meaning, share
+from sluicegate_cli.planning.explain import compares_errors, meaning, number, share
 from sluicegate_cli.planning.forecast import ENOUGH, Caught, Forecast, Question, forecast
 from sluicegate_cli.planning.parameters import PercentParam, RequestsParam
 from sluicegate_cli.planning.traffic import TrafficKind
@@ -85,7 +85,7 @@ def command(
     )
     if not as_json:
         screen.line(
-            f"{function} in {stage}: {requests:g} requests a minute, {share(errors)} of them fail"
+            f"{function} in {stage}: {number(requests)} requests a minute, {share(errors)} of them fail"
             f" ({kind}); {runs} simulated rollouts for each line"
         )
         for sentence in meaning(steps, watch):

@@ -6,8 +6,8 @@ from functools import lru_cache
 from random import Random
 from typing import Final
 
-_TABLE_MEAN: Final = 1e6
-"""Above this mean a Poisson count is drawn as a rounded normal value: its skewness is below 0.001."""
+_TABLE_MEAN: Final = 500
+"""Above this mean a Poisson count is drawn as a rounded normal value: its skewness is below 0.05."""
 
 
 def seeded(seed: str) -> Random:
@@ -35,11 +35,12 @@ def _table(mean: float) -> tuple[int, list[float]]:
     """Return the lowest count with a noticeable probability, and from there on the cumulative ones."""
     reach = 8.5 * math.sqrt(mean)
     low = max(0, int(mean - reach - 4))
-    logarithm = math.log(mean)
+    probability = math.exp(low * math.log(mean) - mean - math.lgamma(low + 1))
     cumulative, total = [], 0.0
     for count in range(low, int(mean + reach + 16)):
-        total += math.exp(count * logarithm - mean - math.lgamma(count + 1))
+        total += probability
         cumulative.append(total)
+        probability *= mean / (count + 1)
     # What is left out is below 1e-15. Chance above the last entry would otherwise go beyond the table.
     cumulative[-1] = 1.0
     return low, cumulative

@@ -68,3 +68,8 @@ def outlook(found: Forecast) -> str:
 def share(value: float) -> str:
     """Return a share in percent with two digits, as 0.55%, 5.5% and 55%."""
     return f"{100 * value:.2g}%" if value < 0.995 else f"{100 * value:.0f}%"
+
+
+def number(value: float) -> str:
+    """Return a number as people write it, and as `--requests` takes it but for the commas."""
+    return f"{value:,.0f}" if value == int(value) else f"{value:,.6g}"

@@ -145,4 +145,4 @@ def interval(hits: int, runs: int) -> Interval:
     z, share = 1.959964, hits / runs
     centre = (share + z * z / (2 * runs)) / (1 + z * z / runs)
     half = z * (share * (1 - share) / runs + z * z / (4 * runs * runs)) ** 0.5 / (1 + z * z / runs)
-    return Interval(share, max(0.0, centre - half), min(1.0, centre + half))
+    return Interval(share, max(0.0, centre - half) if hits else 0.0, min(1.0, centre + half))

@@ -21,7 +21,7 @@ from sluicegate_cli.planning.chance import geometric, poisson
 BEFORE: Final = 180
 """Minutes of the old version alone that a series begins with."""
 
-_FEW: Final = 240
+_FEW: Final = 120
 """Periods of a rollout that are simulated at most, about: longer rollouts have longer periods."""
 
 BURST: Final = 5.0

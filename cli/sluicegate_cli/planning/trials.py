@@ -55,15 +55,16 @@ class Trials:
         """Simulate a rollout until it goes back, or with `whole` in any case to the end."""
         way = chance.choice(self._roads)
         path: list[Tally] = []
-        of_step: dict[int, list[Tally]] = {}
+        counter, of_step = _Counter(), _Part(0, 0)
         found: int | None = None
         gross = False
         for number, series in enumerate(simulate(traffic, way, chance)):
             step = self.looks[number].step
-            part = self._part(series, way, step) if step and self._rate is not None else None
-            if part is not None:
-                of_step.setdefault(step, []).append(count(part))
-            path.append(count(series))
+            if step != of_step.step:
+                of_step = _Part(step, (self._begins[step] + way.offset) // (60 * way.minutes))
+            if step and self._rate is not None:
+                of_step.path.append(of_step.counter.count(series))
+            path.append(counter.count(series))
             if found is not None:
                 continue
             if may_be_bad(
@@ -73,21 +74,14 @@ class Trials:
                 gross = self._is_gross(path[-1], series)
                 if gross or self._is_bad(path):
                     found = number
-            if found is None and part is not None and self._is_step_bad(step, of_step[step], part):
+            if found is None and of_step.path and self._is_step_bad(of_step, series):
                 found = number
             if found is not None and not whole:
                 break
         return Ended(found, gross, path[-1])
 
-    def _part(self, series: Series, way: Road, step: int) -> Series:
-        """Return the series since the current share began."""
-        length = 60 * way.minutes
-        start = (self._begins[step] + way.offset) // length * length
-        return Series(tuple(minute for minute in series.minutes if minute.at >= start))
-
     def _is_gross(self, now: Tally, series: Series) -> bool:
-        hour = series.before[-(len(series.before) // 3) :] if series.before else ()
-        before = (sum(n for n, _ in hour), sum(x for _, x in hour))
+        before = (sum(n for n, _ in series.hour), sum(x for _, x in series.hour))
         result = find_gross(now, before, alpha=self._gross_alpha)
         if result is None or result.new is None:
             return False
@@ -103,16 +97,54 @@ class Trials:
             return True
         return self._is_above(path, spend)
 
-    def _is_step_bad(self, step: int, path: list[Tally], part: Series) -> bool:
+    def _is_step_bad(self, part: "_Part", series: Series) -> bool:
         """Say whether the requests since the current share began are above the constant limit."""
-        spend = [look.spend for look in self.looks if look.step == step][: len(path)]
+        path = part.path
+        spend = [look.spend for look in self.looks if look.step == part.step][: len(path)]
         room = self._constant_alpha * spend[-1]
         if not may_be_bad(path[-1], max_ratio=None, rate=self._rate, room=room):
             return False
-        path[-1] = tally(part)
+        path[-1] = tally(Series(series.minutes[part.first :]))
         return self._is_above(path, spend)
 
     def _is_above(self, path: list[Tally], spend: list[float]) -> bool:
         return self._rate is not None and is_above(
             path, spend, alpha=self._constant_alpha, rate=self._rate, min_samples=self._limit.min_samples
         )
+
+
+class _Counter:
+    """Counts a series that grows, from its period `first` on: only what is new is counted at each look."""
+
+    def __init__(self, first: int = 0) -> None:
+        self._next = first
+        self._whole = Tally()
+
+    def count(self, series: Series) -> Tally:
+        """Return the counts so far, as `count` would of the whole series."""
+        newest = len(series.minutes) - 1
+        if newest > self._next:
+            self._whole = _sum(self._whole, count(Series(series.minutes[self._next : newest])))
+            self._next = newest
+        return _sum(self._whole, count(Series(series.minutes[newest:])))
+
+
+def _sum(one: Tally, other: Tally) -> Tally:
+    return Tally(
+        one.n + other.n,
+        one.x + other.x,
+        one.m + other.m,
+        one.y + other.y,
+        one.expected + other.expected,
+        one.information + other.information,
+        x_alone=one.x_alone + other.x_alone,
+    )
+
+
+class _Part:
+    """The looks at one step alone, whose first period is `first`."""
+
+    def __init__(self, step: int, first: int) -> None:
+        self.step, self.first = step, first
+        self.counter = _Counter(first)
+        self.path: list[Tally] = []

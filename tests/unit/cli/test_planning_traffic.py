@@ -75,8 +75,8 @@ def test_the_newest_minute_grows_until_it_is_over_and_then_stays() -> None:
 def test_a_long_rollout_has_longer_periods() -> None:
     way = road((TrafficStep(10, 3 * 86_400),), [3 * 86_400])
     [end] = simulate(Traffic(60, 0.01, kind=TrafficKind.OUTAGES), way, seeded("long"))
-    assert way.minutes == 18
-    assert (len(end.minutes), len(end.before)) == (240, 10)
+    assert way.minutes == 36
+    assert (len(end.minutes), len(end.before)) == (120, 5)
     assert sum(minute.n for minute in end.minutes) == pytest.approx(6 * 3 * 1440, rel=0.05)
 
 
