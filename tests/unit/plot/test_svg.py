@@ -105,6 +105,15 @@ def test_an_interval_of_the_first_requests_leaves_room_for_what_follows() -> Non
     assert top(replace(CHART, lines=(Line("new version", "new", first),), bounds=())) == pytest.approx(2.3)
 
 
+def test_a_limit_far_above_the_measurements_leaves_them_room() -> None:
+    far = replace(CHART, bounds=(Bound("limit 500 %", ((0.0, 500.0),)), Bound("limit 3 %", ((0.0, 3.0),))))
+    labels = [one.text for one in drawn(far).iter("text") if one.get("class") == "bound"]
+
+    assert top(far) == pytest.approx(3.45)
+    assert labels == ["limit 500 % ↑", "limit 3 %"]
+    assert top(replace(far, lines=())) == pytest.approx(575)
+
+
 def test_a_period_has_the_label_for_which_there_is_room() -> None:
     periods = (Period("10 % of the traffic", 0, 20, "10 %"), Period("50 % of the traffic", 20, 300, "50 %"))
     labels = [

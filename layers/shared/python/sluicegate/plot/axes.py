@@ -10,19 +10,23 @@ from sluicegate.text import plain_number
 _STEPS: Final = (1.0, 2.0, 5.0, 10.0)
 _TIMES: Final = (5, 10, 30, 60, 120, 300, 600, 900, 1_800, 3_600, 7_200, 14_400, 21_600, 43_200, 86_400)
 _HEADROOM: Final = 1.15
+_NEAR: Final = 4.0
+"""How many times the largest measured value a limit may be, and still be in the plot."""
 
 
 def top(chart: Chart) -> float:
     """Return the largest value that the plot covers; above 0.
 
-    Estimates and limits fit in. An interval of the first few requests, which can reach from 0 to 100 percent,
-    would leave no room for everything after it: only the last one of each line fits in for certain.
+    Estimates fit in, and limits that are not far above them. An interval of the first few requests, which can
+    reach from 0 to 100 percent, would leave no room for everything after it: only the last one of each line
+    fits in for certain.
     """
     values = [point.value for line in chart.lines for point in line.points]
-    values += [value for bound in chart.bounds for _, value in bound.points]
     values += [line.points[-1].high for line in chart.lines if line.points]
-    finite = [value for value in values if math.isfinite(value)]
-    return (max(finite, default=0.0) * _HEADROOM) or 1.0
+    measured = max(0.0, *filter(math.isfinite, values), 0.0)
+    limits = [value for bound in chart.bounds for _, value in bound.points if math.isfinite(value)]
+    near = [value for value in limits if value <= _NEAR * measured or not measured]
+    return (max([measured, *near]) * _HEADROOM) or 1.0
 
 
 def value_ticks(most: float, about: int) -> list[float]:

@@ -141,9 +141,15 @@ def _interval(root: Element, frame: _Frame, line: Line) -> None:
 
 
 def _bound(root: Element, frame: _Frame, bound: Bound) -> None:
-    if bound.points:
-        SubElement(root, "path", {"class": "bound", "d": _path(_stairs(frame, bound.points))})
-        _label(root, bound.name, frame.right - 4, frame.y(bound.points[-1][1]) - 4, "bound", "end")
+    """Draw a limit with its name; of one far above what was measured, the name with an arrow."""
+    if not bound.points:
+        return
+    SubElement(root, "path", {"class": "bound", "d": _path(_stairs(frame, bound.points))})
+    value = bound.points[-1][1]
+    if value > top(frame.chart):
+        _label(root, f"{bound.name} ↑", frame.right - 4, _ABOVE + 12, "bound", "end")
+    else:
+        _label(root, bound.name, frame.right - 4, frame.y(value) - 4, "bound", "end")
 
 
 def _line(root: Element, frame: _Frame, line: Line) -> None:
