@@ -183,6 +183,18 @@ def test_a_wrong_expression_is_that_metrics_problem_alone() -> None:
     assert found.series["refused"].minutes[0].n == 9
 
 
+@pytest.mark.parametrize("value", [-1.0, 1e13, 1e308])
+def test_what_cannot_be_a_count_is_that_metrics_problem_alone(value: float) -> None:
+    model = CloudWatchModel()
+    put(model, "Calls", 0, value, Version="7")
+    put(model, "Age", 0, 3, Version="7")
+    age = CustomMetric("age", (source("age"),), most=5)
+    found = read(model, REFUSED, age)
+    assert "cannot be a count" in (found.values["refused"].problem or "")
+    assert "refused" not in found.series
+    assert found.values["age"].new == ((START, 3),)
+
+
 def test_a_wrong_statistic_of_a_share_is_its_problem() -> None:
     model = CloudWatchModel(refused=("SampleCount",))
     metric = CustomMetric(
@@ -224,13 +236,6 @@ def test_an_error_while_the_metrics_are_read_alone_is_raised() -> None:
 @pytest.mark.parametrize("status", ["InternalError", "PartialData", "Forbidden"])
 def test_values_that_are_not_complete_are_no_values(status: str) -> None:
     model = CloudWatchModel(status=lambda _: status)
-    with pytest.raises(LookFailed):
-        read(model, REFUSED)
-
-
-def test_a_count_below_zero_cannot_be() -> None:
-    model = CloudWatchModel()
-    put(model, "Calls", 0, -1, Version="7")
     with pytest.raises(LookFailed):
         read(model, REFUSED)
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from botocore.exceptions import ClientError
 
 from sluicegate.aws.errors import ErrorKind, classify, error_code, error_message
-from sluicegate.aws.metric_data import MAX_QUERIES, LookFailed, read_metric_data
+from sluicegate.aws.metric_data import MAX_QUERIES, read_metric_data
 from sluicegate.aws.version_metrics import BEFORE, SeriesRequest, counted, matched
 from sluicegate.deployment.plan import CustomMetric, MetricSource
 from sluicegate.rollout.readings import MetricValues, Series
@@ -26,11 +26,18 @@ if TYPE_CHECKING:
 MAX_PROBLEM: Final = 300
 """Characters of CloudWatch's own words that are kept."""
 
+MAX_COUNT: Final = 10**12
+"""The largest count of a period: beyond it, what is compared would be rounding."""
+
 _ID: Final = re.compile(r"\b[a-z][A-Za-z0-9_]*\b", re.ASCII)
 _COMBINED: Final = {"Sum": "SUM", "SampleCount": "SUM", "Maximum": "MAX", "Minimum": "MIN"}
 """How the values of several event source mappings make one, by statistic."""
 
 _Values = Mapping[int, float]
+
+
+class _NoCount(ValueError):
+    """A metric of the user's has a value that no count has; the message says which."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +73,10 @@ def read_custom_metrics(
         if problem is not None:
             values[name] = MetricValues(problem=problem)
         elif each.metric.share:
-            series[name] = each.series(found)
+            try:
+                series[name] = each.series(found)
+            except _NoCount as error:
+                values[name] = MetricValues(problem=str(error))
         else:
             values[name] = each.values(found)
     step = (
@@ -243,8 +253,8 @@ def _added_up(series: Iterable[_Values]) -> dict[int, float]:
     total: dict[int, float] = {}
     for each in series:
         for at, value in each.items():
-            if value < 0:
-                raise LookFailed("Unreadable", "CloudWatch answered with a count below 0")
+            if not 0 <= value <= MAX_COUNT:
+                raise _NoCount(f"{value:g} cannot be a count: it is below 0, or above {MAX_COUNT:g}")
             total[at] = total.get(at, 0.0) + value
     return total
 
