@@ -48,8 +48,8 @@ def command(
     path = output or ("" if screen.as_json else f"sluicegate-{deployment}.html")
     if path == _STDOUT and screen.as_json:
         raise click.UsageError("--json prints the document to standard output: give --output a file")
-    if path not in ("", _STDOUT) and not force and os.path.lexists(path):
-        raise _exists(path)
+    if path not in ("", _STDOUT):
+        _check(path, force=force)
     record = api.get("deployments", deployment, observations="all")
     screen.document(with_links(record))
     if path:
@@ -62,6 +62,14 @@ def command(
             _write(Path(path), written.encode(), force=force)
             screen.note(f"wrote {path}")
     return ExitCode.OK
+
+
+def _check(path: str, *, force: bool) -> None:
+    """Refuse what may not be replaced, before anything is requested."""
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise click.UsageError(f"{path} is no plain file; for standard output, use --output -")
+    if not force and os.path.lexists(path):
+        raise _exists(path)
 
 
 def _running(record: Mapping[str, Any]) -> str:

@@ -334,6 +334,21 @@ def test_a_dangling_link_is_a_file_that_exists(run: Run, server: Server, tmp_pat
     assert not (tmp_path / "elsewhere").exists()
 
 
+@pytest.mark.parametrize("special", ["folder", "/dev/null", "pipe"])
+def test_what_is_no_plain_file_is_never_replaced(
+    run: Run, server: Server, tmp_path: Path, special: str
+) -> None:
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+
+    ended = run("report", ID, "--output", special, "--force")
+
+    assert ended.code == 2
+    assert "no plain file" in ended.err
+    assert server.asked == []
+    assert not Path("/dev/null").is_file()
+
+
 def test_standard_output_gets_the_page_alone(run: Run, server: Server, tmp_path: Path) -> None:
     server.on("GET", f"/deployments/{ID}", Reply(200, went_back(series(3))))
 
