@@ -1,4 +1,4 @@
-"""How bursts of one version are told from outages that hit both."""
+"""How bursts of one version and outages of both are distinguished."""
 
 from random import Random
 from statistics import mean
