@@ -204,6 +204,14 @@ LATENCY = CustomMetric(
 )
 
 
+SLOWER_AGE = replace(LATENCY, most=None, max_ratio=1.2)
+
+
+def ages(new: list[float], old: list[float]) -> Readings:
+    mine, theirs = (tuple((60 * at, value) for at, value in enumerate(each)) for each in (new, old))
+    return Readings(values={"age": MetricValues(mine, theirs)})
+
+
 def shares(n: int, x: int, m: int, y: int) -> Readings:
     several = tuple(Minute(60 * at, n // 10, x // 10, m // 10, y // 10) for at in range(10))
     return Readings(series={"refused": Series(several)})
@@ -225,6 +233,10 @@ def shares(n: int, x: int, m: int, y: int) -> Readings:
         (LATENCY, Readings(values={"age": MetricValues(((0, 99.0), (60, 99.0), (120, 1.0)))}), GOOD),
         (LATENCY, Readings(values={"age": MetricValues(problem="ValidationError: no")}), UNCLEAR),
         (LATENCY, Readings(), UNCLEAR),
+        (SLOWER_AGE, ages([90.0] * 12, [60.0] * 12), BAD),
+        (SLOWER_AGE, ages([61.0] * 12, [60.0] * 12), GOOD),
+        (SLOWER_AGE, ages([90.0] * 12, []), UNCLEAR),
+        (replace(SLOWER_AGE, better=Better.HIGHER), ages([60.0] * 12, [90.0] * 12), BAD),
     ],
 )
 def test_a_metric_of_the_users_has_three_verdicts(
