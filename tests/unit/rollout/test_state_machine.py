@@ -273,10 +273,10 @@ def test_an_alarm_that_is_ok_again_wakes_and_changes_nothing(at: GatewaySimulati
 def test_a_metric_above_its_limit_restores_the_alias(at: GatewaySimulation) -> None:
     _, new = served(at, Rollout(steps=CANARY, watch=ERRORS))
     deployment = at.run_until(at.deploy(new), "baking")
-    at.cloudwatch.metrics["2"] = Requests(invocations=100, errors=6)
+    at.cloudwatch.metrics["2"] = Requests(invocations=100, errors=20)
     deployment = ended(at, deployment, Status.ROLLED_BACK, AliasOutcome.RESTORED, "metric")
     assert deployment.reason is not None
-    assert deployment.reason.data["value"] == 6
+    assert deployment.reason.data["value"] == 20
     assert at.model.serves("orders", "prod") == ("1", {})
 
 
