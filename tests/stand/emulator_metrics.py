@@ -6,7 +6,8 @@
   `EventSourceMappingUUID`. An event that the function names in `batchItemFailures` has failed. The mappings
   of an alias can be listed.
 - An asynchronous invocation counts as received, with its age at each attempt, and as dropped after the last.
-- A durable execution counts when it starts and when it ends, by how it ends.
+- A durable execution counts when it starts and when it ends, by how it ends. A function is durable that is
+  created with a DurableConfig: the API has no `Enabled` in it, on which MiniStack insists.
 
 Sources, read on 2026-11-26: Lambda developer guide, "Types of metrics for Lambda functions" and "Monitoring
 durable functions"; Lambda API reference, ListEventSourceMappings and EventSourceMappingMetricsConfig. The
@@ -165,7 +166,11 @@ def count_asynchronous_events(pinned: Pinned) -> None:
     def invoke_async_with_retry(func: Any, event: Any) -> None:
         config = func.get("config") or func
         name, received = config["FunctionName"], time.time()
-        settings = func.get("event_invoke_config") or {}
+        # Each qualifier has settings of its own (Lambda API reference, PutFunctionEventInvokeConfig).
+        qualifier = config.get("FunctionArn", "").split(":")[7:]
+        of = lambda_._functions.get(name) or func
+        settings = lambda_._event_invoke_config(of, qualifier[0] if qualifier else None) or {}
+        func = {**func, "event_invoke_config": settings}
         attempts = 1 + int(settings.get("MaximumRetryAttempts", 2))
         failed: list[Any] = []
 
@@ -186,6 +191,16 @@ def count_asynchronous_events(pinned: Pinned) -> None:
 
 def count_durable_executions(pinned: Pinned) -> None:
     """Count executions that start, succeed, fail and time out."""
+    lambda_: Any = import_module("ministack.services.lambda_svc")
+    build = pinned(lambda_, "_build_config", "name", "data", "code_zip")
+
+    def build_config(name: str, data: Any, code_zip: bytes | None = None) -> Any:
+        config = data.get("DurableConfig")
+        return build(
+            name, {**data, "DurableConfig": {**config, "Enabled": True}} if config else data, code_zip
+        )
+
+    lambda_._build_config = build_config
     durable: Any = import_module("ministack.services.lambda_durable")
     parameters = ("function_arn", "version", "input_payload", "name", "trace_id", "execution_timeout")
     create = pinned(durable, "create_execution_for_invoke", *parameters)

@@ -53,6 +53,30 @@ _STAGES: Final = """
   no-data-extends:
     strategy: {type: canary, percent: 50, bake: 2s}
     watch: {errors: {max_percent: 60, min_samples: 5}, unclear: extend}
+  batched:
+    strategy: {type: all-at-once, bake: 20s}
+    watch: {presets: [batch], unclear: fail}
+  asynchronous:
+    strategy: {type: all-at-once, bake: 20s}
+    watch: {presets: [async], unclear: fail}
+  durable:
+    strategy: {type: all-at-once, bake: 20s}
+    watch: {presets: [durable], unclear: fail}
+  advised-good:
+    strategy: {type: all-at-once, bake: 2s}
+    watch: {judge: {function: paths-judge-good}, unclear: fail}
+  advised-bad:
+    strategy: {type: all-at-once, bake: 2s}
+    watch: {judge: {function: paths-judge-bad}}
+  advised-slow:
+    strategy: {type: all-at-once, bake: 2s}
+    watch: {judge: {function: paths-judge-slow, timeout: 1s}, unclear: fail}
+  advised-wrong:
+    strategy: {type: all-at-once, bake: 2s}
+    watch: {judge: {function: paths-judge-wrong}, unclear: fail}
+  advised-gone:
+    strategy: {type: all-at-once, bake: 2s}
+    watch: {judge: {function: paths-judge-gone}, unclear: fail}
   asked: {approval: {expires: 10m}, strategy: {type: canary, percent: 10, bake: 2s}}
   expiring: {approval: {expires: 1m}}
   proven: {requires: {succeeded_in: at-once}}
