@@ -109,7 +109,7 @@ CELLS: Final = (
     Cell(TrafficKind.INDEPENDENT, 10, 0.001, 2_000, 5),
     Cell(TrafficKind.INDEPENDENT, 10, 0.005, 800, 3),
     Cell(TrafficKind.INDEPENDENT, 10, 0.01, 800, 2),
-    Cell(TrafficKind.INDEPENDENT, 10, 0.01, 800, 3),
+    Cell(TrafficKind.INDEPENDENT, 10, 0.01, 200, 3),
     Cell(TrafficKind.INDEPENDENT, 10, 0.05, 200, 2),
 )
 """For tools: where false rollbacks and gaps are largest in the table."""

@@ -93,7 +93,10 @@ def may_be_bad(counted: Tally, *, max_ratio: float | None, rate: float | None, r
         split = _Split.of(counted)
         if split.x >= split.least(max_ratio) and 0 < split.expected < split.x:
             share = split.expected / split.hits
-            if share >= 1 or upper_tail(split.x, split.hits, share) <= room:
+            # With several shares of the traffic the comparison is sharper than one share for all says.
+            if share >= 1 or split.expected * (1 - share) >= _ALIKE * counted.information:
+                return True
+            if upper_tail(split.x, split.hits, share) <= room:
                 return True
     return (
         rate is not None and counted.x > rate * counted.n and upper_tail(counted.x, counted.n, rate) <= room
