@@ -48,6 +48,11 @@ _SOURCE: Final = "LocalEmu decides before it validates a source identity; AWS va
 _PROVIDERS: Final = (
     "LocalEmu words an OIDC provider's errors otherwise, or has none (recorded: test_iam_oidc)"
 )
+_STATISTICS: Final = (
+    "LocalEmu fails on statistics by thresholds; AWS documents them (user guide, CloudWatch statistics "
+    "definitions)"
+)
+_REFUSALS: Final = "LocalEmu fails on a statistic that does not exist; AWS refuses it (GetMetricData)"
 
 DISAGREEMENTS: Final[dict[tuple[str, str], str]] = {
     ("test_a_transaction_sent_again_with_its_token_has_one_effect", LOCALEMU): _MOTO,
@@ -79,6 +84,33 @@ DISAGREEMENTS: Final[dict[tuple[str, str], str]] = {
         for value in ("x" * 257, "a#b", "a\nb", "a,b")
     },
     **{(case, LOCALEMU): _WEB for case in _WEB_CASES},
+    **{
+        (f"test_a_range_leaves_its_lower_bound_out-{statistic}", LOCALEMU): _STATISTICS
+        for statistic in (
+            "TC(100:)-4.0",
+            "TC(:100)-6.0",
+            "TC(100:400)-3.0",
+            "TC(99.5:)-7.0",
+            "TC(0:)-10.0",
+            "PR(:400)-90.0",
+        )
+    },
+    **{
+        (f"test_a_statistic_that_does_not_exist_is_refused-{statistic}", LOCALEMU): _REFUSALS
+        for statistic in ("TC(:)", "TC(1)", "Median", "p101")
+    },
+    (
+        "test_the_newest_value_comes_first_and_each_has_its_minute",
+        LOCALEMU,
+    ): "LocalEmu begins at the very second; AWS cuts a start to its minute (GetMetricData, StartTime)",
+    (
+        "test_an_alarm_has_the_state_that_it_was_set_to_since_then_and_the_reason",
+        LOCALEMU,
+    ): "LocalEmu keeps the first reason of a state; AWS has that of the last call (SetAlarmState)",
+    (
+        "test_a_composite_alarm_rings_with_its_child_and_names_it",
+        LOCALEMU,
+    ): "LocalEmu never evaluates a composite alarm; AWS does (user guide, Combining alarms)",
     **{
         (f"test_a_source_identity_has_a_small_alphabet-{value}", LOCALEMU): _SOURCE
         for value in ("a b", "ada:1", "ä" * 2)
