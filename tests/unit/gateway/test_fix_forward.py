@@ -1,4 +1,4 @@
-"""Asking for alarms to be overlooked: who may, with what, and what a repetition of the request comes to."""
+"""Asking for alarms to be overlooked: who may, with what, and what happens if it is repeated."""
 
 from collections.abc import Iterator
 from typing import Any

@@ -1,4 +1,4 @@
-"""What one look at a version comes to: findings, verdicts, and what ends a rollout."""
+"""What one look at a version finds: findings, verdicts, and what ends a rollout."""
 
 from dataclasses import replace
 from typing import Any

@@ -5,6 +5,7 @@ A verdict depends on the plan, on what the record keeps of earlier looks, and on
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Final
 
 from sluicegate.deployment.durations import timestamp
@@ -213,8 +214,7 @@ class _Look:
         self, counted: "_Counted", max_ratio: float | None, constant: "_Constant | None"
     ) -> LimitFinding | None:
         """Return gross failure, if it breaks one of the limits there are."""
-        series = counted.series
-        tally = comparison.tally(series)
+        series, tally = counted.series, counted.tally
         before = (sum(n for n, _ in series.hour), sum(x for _, x in series.hour))
         alpha = budget.gross_alpha(self.watch, self.deployment.plan)
         result = comparison.find_gross(tally, before, alpha=alpha)
@@ -240,7 +240,7 @@ class _Look:
         return [*path, now], [*spends, self.spend]
 
     def _compared(self, counted: "_Counted", max_ratio: float) -> LimitFinding:
-        tally = comparison.tally(counted.series)
+        tally = counted.tally
         path, spends = self._path(counted.name, "max_ratio", tally)
         alpha = budget.alphas(self.watch)[counted.name]
         result = comparison.compare(
@@ -298,7 +298,7 @@ class _Look:
         for step, series in ((False, counted.series), (True, counted.step)):
             if series is None:
                 continue
-            tally = comparison.tally(series)
+            tally = comparison.tally(series) if step else counted.tally
             path, spends = self._path(counted.name, constant.rule, tally, step=step)
             result = comparison.against_constant(
                 path, spends, alpha=alpha, rate=constant.rate, min_samples=counted.min_samples
@@ -317,6 +317,11 @@ class _Counted:
     min_samples: int
     observe: bool
     scale: int
+
+    @cached_property
+    def tally(self) -> Tally:
+        """The counts since the first traffic."""
+        return comparison.tally(self.series)
 
 
 @dataclass(frozen=True)
