@@ -270,7 +270,9 @@ def test_a_release_whose_code_raises_is_rolled_back_by_what_its_callers_meet(pat
         done = path.done(deployment)
         assert ended(done) == ("rolled_back", "metric", "restored")
         data = done["reason"]["data"]
-        assert (data["metric"], data["because"], data["value"]) == ("errors", "max_percent", 100)
+        assert (data["metric"], data["value"]) == ("errors", 100)
+        # Which of the two it is depends on how many requests the first look with enough of them has.
+        assert data["because"] in {"gross", "max_percent"}, data
         assert traffic.errors.get("2", 0) >= 5
         assert traffic.errors.get("1", 0) == 0
         assert path.serves == version("1")
