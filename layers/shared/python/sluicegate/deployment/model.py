@@ -231,6 +231,7 @@ class Deployment:
     that is not `recorded`: the version that the last deployment put there. `abort_proposed` is the first
     proposal to abort it, which changes nothing: a person who may abort decides. `fix_forward` says that
     alarms may be firing before the first move, and why; `would_have` what only observes would have stopped.
+    `evidence`: its acceptance is in the evidence, and all that follows has a number there.
     """
 
     id: str
@@ -279,6 +280,7 @@ class Deployment:
     fix_forward: FixForward | None = None
     observations: tuple[Observation, ...] = ()
     would_have: tuple[WouldHave, ...] = ()
+    evidence: bool = False
 
     @property
     def proven_pipeline(self) -> int:
