@@ -88,7 +88,7 @@ lock: setup ## write the locks again, from the *.in files
 	@for each in uv emulator runtime-image checkov; do $(COMPILE) requirements/$$each.in -o requirements/$$each.txt; done
 	@$(COMPILE) --python-version 3.13 requirements/crosscheck.in -o requirements/crosscheck.txt
 	@$(COMPILE) requirements/dev.in pyproject.toml -o requirements/dev.txt
-	@$(COMPILE) layers/dependencies/requirements.in -o layers/dependencies/requirements.txt
+	@for each in board dependencies; do $(COMPILE) layers/$$each/requirements.in -o layers/$$each/requirements.txt; done
 
 COMPILE = $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --custom-compile-command "make lock"

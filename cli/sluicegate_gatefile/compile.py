@@ -46,7 +46,7 @@ from sluicegate_gatefile.yaml_source import Source
 
 OWN_FUNCTIONS = (
     *("gateway", "watcher", "gateway-iam", "watcher-iam"),
-    *("deployer", "janitor", "waker", "relay", "notifier"),
+    *("deployer", "janitor", "waker", "relay", "notifier", "board"),
 )
 """The functions of Sluicegate's own stack, after its name."""
 

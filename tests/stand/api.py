@@ -55,6 +55,7 @@ class Stand:
     state_machine_arn: str
     api_id: str
     iam_endpoint: str
+    board: str
     targets: dict[str, dict[str, str]]
 
     @classmethod

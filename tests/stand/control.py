@@ -91,6 +91,7 @@ def up(gate_file: Path | None = None, ports: Ports | None = None) -> None:
             raise
         file = places.STAND_JSON.relative_to(places.ROOT)
         progress(f"the stand is up ({time.monotonic() - began:.0f} s): {file}")
+        progress(f"the board: {json.loads(places.STAND_JSON.read_text())['board']}")
 
 
 def start_all(gate_file: Path | None, ports: Ports) -> State:
@@ -191,6 +192,7 @@ def deploy(state: State, gate_file: Path | None, *, build: bool) -> None:
         "state_machine_arn": deployed.state_machine_arn,
         "api_id": deployed.api_id,
         "iam_endpoint": f"{endpoint}/iam",
+        "board": f"{endpoint}/board",
         "targets": {name: target.as_json() for name, target in targets.TARGETS.items()},
     }
     from stand import api, callers  # here, for they stand on this module

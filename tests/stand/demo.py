@@ -54,7 +54,9 @@ def demo() -> int:
     try:
         control.up(places.DEMO_GATE_FILE)
         with tempfile.TemporaryDirectory(prefix="sluicegate-demo-") as directory:
-            play(Stand.running(), Path(directory))
+            stand = Stand.running()
+            say(f"While it runs, the board shows it: {paint(stand.board, 'bold')}")
+            play(stand, Path(directory))
     finally:
         if was_up and before:
             control.up(Path(before.gate_file))

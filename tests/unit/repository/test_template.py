@@ -16,6 +16,7 @@ def test_the_outputs_say_where_everything_is() -> None:
         *(
             "ApiId",
             "ArtifactBucket",
+            "Board",
             "DeadLettersUrl",
             "DeployerRoleArn",
             "DomainTarget",

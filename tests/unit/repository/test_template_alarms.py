@@ -134,6 +134,7 @@ FAULTS: Final[dict[str, Case]] = {
     "GatewayIamThrottlesAlarm": throttles("GatewayIamFunction"),
     "WatcherErrorsAlarm": errors("WatcherFunction", MINUTE, 1),
     "WatcherIamErrorsAlarm": errors("WatcherIamFunction", MINUTE, 1),
+    "BoardErrorsAlarm": errors("BoardFunction", MINUTE, 1),
     "ApiErrorsAlarm": answers(200, 503),
     "PrivateApiErrorsAlarm": answers(200, 503, api=f"{STACK}-private"),
     # Step Functions' retries are at most 30 seconds apart.

@@ -37,6 +37,9 @@ def test_without_iam_the_api_has_these_calls_and_the_watcher_the_long_one() -> N
         ("POST", "/webhooks/gitlab/{name}"): "Gateway",
         ("GET", "/whoami"): "Gateway",
         ("GET", "/health"): "Gateway",
+        ("GET", "/board"): "Board",
+        ("GET", "/board/{proxy+}"): "Board",
+        ("POST", "/board/{proxy+}"): "Board",
     }
     assert properties("WatcherFunction")["CodeUri"] == properties("GatewayFunction")["CodeUri"]
 
@@ -101,6 +104,8 @@ def test_what_api_gateway_answers_itself_is_a_problem(kind: str) -> None:
     headers = response["ResponseParameters"]["Headers"]
     assert headers["Content-Type"] == "'application/problem+json'"
     assert headers["Cache-Control"] == "'no-store'"
+    assert headers["X-Frame-Options"] == "'DENY'"
+    assert {"Content-Security-Policy", "Referrer-Policy", "Strict-Transport-Security"} <= headers.keys()
     assert ("Retry-After" in headers) == (response["StatusCode"] in {"429", "503"})
 
 

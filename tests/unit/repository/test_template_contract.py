@@ -256,7 +256,7 @@ def test_the_api_is_one_that_api_gateway_takes(resources: Json) -> None:
         for path, item in api["Body"]["paths"].items():
             for method in item.values():
                 # A path's part in braces is whole, and 29 seconds are the longest integration.
-                assert re.fullmatch(r"(/([\w-]+|\{\w+\}))+", path)
+                assert re.fullmatch(r"(/([\w-]+|\{\w+\+?\}))+", path)
                 assert method["x-amazon-apigateway-integration"]["type"] == "aws_proxy"
     for stage in of(resources, "AWS::ApiGateway::Stage").values():
         # An access log's format has 3 KB at most, and one of two ids of the request.

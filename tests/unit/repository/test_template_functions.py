@@ -10,6 +10,7 @@ import pytest
 from sluicegate.notifier import consumer, ledger
 from sluicegate.relay import event as events
 from sluicegate.settings import (
+    BoardSettings,
     DeployerSettings,
     GatewaySettings,
     JanitorSettings,
@@ -39,6 +40,7 @@ SETTINGS: Final[dict[str, Callable[[Mapping[str, str]], object]]] = {
     "Relay": RelaySettings.from_environment,
     "Waker": WakerSettings.from_environment,
     "Notifier": NotifierSettings.from_environment,
+    "Board": BoardSettings.from_environment,
 }
 
 
@@ -200,7 +202,7 @@ def test_the_layer_keeps_every_service_that_is_called() -> None:
 def test_versions_of_the_gate_stay_and_only_those_who_ask_it_carry_it() -> None:
     assert properties("GateLayer")["RetentionPolicy"] == "Retain"
     carriers = {name for name in FUNCTIONS if {"Ref": "GateLayer"} in properties(f"{name}Function")["Layers"]}
-    assert carriers == {"Gateway", "Watcher", "GatewayIam", "WatcherIam", "Notifier"}
+    assert carriers == {"Gateway", "Watcher", "GatewayIam", "WatcherIam", "Notifier", "Board"}
 
 
 def test_the_dependencies_are_locked_with_hashes() -> None:

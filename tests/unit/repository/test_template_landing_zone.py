@@ -185,8 +185,8 @@ def test_the_page_for_new_accounts_names_every_parameter() -> None:
 
 def test_the_page_for_landing_zones_has_the_functions_and_the_defaults() -> None:
     page = re.sub(r"\s+", " ", (ROOT / "docs" / "guides" / "landing-zone.md").read_text())
-    assert len(FUNCTIONS) == 9
-    assert "all nine functions run there" in page
+    assert len(FUNCTIONS) == 10
+    assert "all ten functions run there" in page
     assert "the three queues" in page
     assert len(of_type("AWS::SQS::Queue")) == 3
     assert set(OFF) <= set(re.findall(r"`(\w+)`", page))

@@ -74,6 +74,11 @@ RECORD: Final = {
             | {"sqs:ChangeMessageVisibility", "sqs:DeleteMessage", "sqs:GetQueueAttributes"}
             | {"sqs:ReceiveMessage", "sqs:SendMessage"},
         ),
+        (
+            "BoardRole",
+            LOG | TRACE | (RECORD - {"dynamodb:ConditionCheckItem"})
+            | {"dynamodb:Query", "secretsmanager:GetSecretValue"},
+        ),
         ("TargetRole", {"s3:GetObject", "s3:GetObjectVersion"}),
     ],
 )  # fmt: skip
@@ -89,7 +94,11 @@ def test_each_kind_of_secret_has_one_reader() -> None:
         for statement in statements(role)
         if any(action.startswith("secretsmanager:") for action in listed(statement["Action"]))
     ]
-    assert found == [("GatewayRole", "sluicegate/webhooks/*"), ("NotifierRole", "sluicegate/gitlab/*")]
+    assert found == [
+        ("GatewayRole", "sluicegate/webhooks/*"),
+        ("NotifierRole", "sluicegate/gitlab/*"),
+        ("BoardRole", "sluicegate/sign-in/*"),
+    ]
 
 
 def test_the_rollout_may_invoke_the_deployer_and_deliver_its_log() -> None:
@@ -218,7 +227,7 @@ def test_the_functions_are_called_what_the_gate_refuses_to_deploy() -> None:
     names = [properties(f"{name}Function")["FunctionName"]["Fn::Sub"] for name in FUNCTIONS]
     assert names == [f"${{AWS::StackName}}-{suffix(name)}" for name in FUNCTIONS]
     assert sorted(map(suffix, FUNCTIONS)) == sorted(OWN_FUNCTIONS)
-    for name in ("Gateway", "Watcher", "GatewayIam", "WatcherIam", "Notifier"):
+    for name in ("Gateway", "Watcher", "GatewayIam", "WatcherIam", "Notifier", "Board"):
         own = properties(f"{name}Function")["Environment"]["Variables"]["SLUICEGATE_OWN_FUNCTIONS"]
         assert own["Fn::Sub"].split(",") == names
 
@@ -238,13 +247,19 @@ def test_the_notifier_hears_one_queue_and_reads_the_record(sid: str, resource: J
 
 
 @pytest.mark.parametrize(
-    ("role", "keys"), [("NotifierRole", "status#*"), ("WatcherRole", "poll#*"), ("WatcherIamRole", "poll#*")]
+    ("role", "keys"),
+    [
+        ("NotifierRole", ["status#*"]),
+        ("WatcherRole", ["poll#*"]),
+        ("WatcherIamRole", ["poll#*"]),
+        ("BoardRole", ["login#*", "session#*", "intent#*", "grant#*"]),
+    ],
 )
-def test_a_reader_writes_its_own_items_and_nothing_else(role: str, keys: str) -> None:
-    """The notifier its ledger, the watcher its places."""
+def test_a_reader_writes_its_own_items_and_nothing_else(role: str, keys: list[str]) -> None:
+    """The notifier its ledger, the watcher its places, the board sign-ins, sessions and intents."""
     for statement in statements(role):
-        if {"dynamodb:PutItem", "dynamodb:UpdateItem"} & set(listed(statement["Action"])):
-            condition = {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": [keys]}}
+        if (RECORD - {"dynamodb:GetItem"}) & set(listed(statement["Action"])):
+            condition = {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": keys}}
             assert statement["Condition"] == condition
 
 

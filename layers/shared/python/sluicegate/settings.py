@@ -55,6 +55,28 @@ class GatewaySettings:
 
 
 @dataclass(frozen=True)
+class BoardSettings:
+    """The board's. `own` is the account and region of the stack, `files` where templates and assets are."""
+
+    table: str
+    own: Target
+    gate: str
+    own_functions: tuple[str, ...]
+    files: str
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Self:
+        """Read the variables. Raises MissingSetting."""
+        return cls(
+            table=_required(environ, "SLUICEGATE_TABLE"),
+            own=Target(_required(environ, "SLUICEGATE_ACCOUNT"), _required(environ, "AWS_REGION")),
+            gate=_required(environ, "SLUICEGATE_GATE"),
+            own_functions=_names(environ, "SLUICEGATE_OWN_FUNCTIONS"),
+            files=_required(environ, "SLUICEGATE_BOARD"),
+        )
+
+
+@dataclass(frozen=True)
 class DeployerSettings:
     """The deployer's. `target_role` and `external_id` let it enter a target account.
 

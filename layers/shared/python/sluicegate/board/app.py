@@ -1,0 +1,69 @@
+"""The board's router: from an address to its page. An error of any kind shows nothing.
+
+API Gateway matched `/board` or `/board/{proxy+}`; what follows is looked up here.
+"""
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import Final
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from sluicegate.aws.errors import error_code, error_message
+from sluicegate.board.context import BoardContext
+from sluicegate.board.responses import BoardResponse
+from sluicegate.gate.codec import GateError
+from sluicegate.gateway.http import GatewayRequest
+from sluicegate.observability import logger
+from sluicegate.settings import MissingSetting
+
+PLAIN: Final = "text/plain; charset=utf-8"
+
+View = Callable[[BoardContext, GatewayRequest], BoardResponse]
+
+
+def respond(request: GatewayRequest, make_context: Callable[[], BoardContext]) -> BoardResponse:
+    """Answer a request. An error becomes a page that says so, without what caused it."""
+    try:
+        return dispatch(make_context(), request)
+    except GateError as error:
+        logger.error("gate_file_unusable", extra={"error": str(error)})
+        return _unavailable("The gate file is unusable, so the board shows nothing.")
+    except MissingSetting as error:
+        logger.error("setting_missing", extra={"error": str(error)})
+        return _unavailable("The board is not set up.")
+    except (ClientError, BotoCoreError) as error:
+        logger.error(
+            "aws_call_failed", extra={"error": error_code(error), "error_message": error_message(error)}
+        )
+        return _unavailable("An AWS service is temporarily unavailable. Load the page again.")
+    except Exception as error:
+        logger.error("unexpected_error", extra={"error": type(error).__name__})
+        return _unavailable("An unexpected error occurred. Load the page again.")
+
+
+def dispatch(context: BoardContext, request: GatewayRequest) -> BoardResponse:
+    """Return the page, the file or the redirection that the request asks for."""
+    parts = address(request)
+    if request.method == "GET" and parts[:1] == ("assets",) and len(parts) == 2:
+        gzipped = "gzip" in request.header("accept-encoding")
+        found = context.assets.respond(parts[1], gzipped=gzipped)
+        return found or BoardResponse(404, b"Not found\n", PLAIN)
+    return _view("sign_in.show")(context, request)
+
+
+def address(request: GatewayRequest) -> tuple[str, ...]:
+    """Return the parts of the path after `/board`. API Gateway has decoded them."""
+    return tuple(part for part in request.path.get("proxy", "").split("/") if part)
+
+
+def _view(name: str) -> View:
+    """Import a page at its first call: a cold start pays for the one that it needs."""
+    module, _, function = name.partition(".")
+    loaded: View = getattr(import_module(f"sluicegate.board.pages.{module}"), function)
+    return loaded
+
+
+def _unavailable(text: str) -> BoardResponse:
+    """Return 503 in plain text: templates may be what is missing."""
+    return BoardResponse(503, f"{text}\n".encode(), PLAIN, {"Retry-After": "5"})

@@ -1,0 +1,21 @@
+"""The page for a viewer without a session: one button for each GitLab."""
+
+from urllib.parse import urlsplit
+
+from sluicegate.board.context import BoardContext, page
+from sluicegate.board.responses import BoardResponse
+from sluicegate.gateway.http import GatewayRequest
+
+
+def show(context: BoardContext, request: GatewayRequest) -> BoardResponse:
+    """Ask the viewer to sign in; afterwards the page that was asked for is shown.
+
+    The board's own address answers 200, any other one 401: a region that asks for news is not replaced.
+    """
+    issuers = [
+        {"name": issuer.name, "host": urlsplit(issuer.instance).netloc}
+        for issuer in context.gate.issuers.values()
+        if getattr(issuer, "sign_in", None)
+    ]
+    back = request.path.get("proxy", "")
+    return page(context, "sign_in.html", status=401 if back else 200, issuers=issuers, back=back)
