@@ -14,6 +14,7 @@ from sluicegate.gate.alarm_names import filled, is_pattern, matches, prefix
 from sluicegate.gate.codec import GateError, parse
 from sluicegate.gate.model import OWN_TARGET, Stage
 from sluicegate.gate.policy import Gate
+from sluicegate.gate.rollout_settings import Rollout
 from sluicegate.text import clean
 from sluicegate_cli.doctor.aws_calls import AwsCalls, CouldNotCheck
 from sluicegate_cli.doctor.findings import CheckVerdict, Finding
@@ -88,24 +89,29 @@ def functions(aws: AwsCalls, gate: Gate) -> Iterator[Finding]:
 
     Those in other targets are not looked for: that takes credentials of their accounts.
     """
-    hooks = {
-        rollout.smoke.hook
-        for stage in _own_stages(gate)
-        for rollout in (stage.rollout, *(entry.rollout_in(stage) for entry in gate.functions))
-        if rollout.smoke and rollout.smoke.hook
-    }
+    hooks = {rollout.smoke.hook for rollout in _own_rollouts(gate) if rollout.smoke and rollout.smoke.hook}
     names = sorted({*filter(partial(_is_here, gate), _exact(gate)), *hooks})[:_MAX_NAMES]
     missing = [
         name for name in names if aws.find("lambda", "GetFunctionConfiguration", FunctionName=name) is None
     ]
     if missing:
-        seen = f"{_some(missing)} not in {aws.region}"
+        seen = f"{some(missing)} not in {aws.region}"
         change = "Create the function before its first deployment, or correct its name in the gate file."
         yield Finding(FUNCTIONS, CheckVerdict.WARNING, seen, change)
     elif names:
         yield Finding(
             FUNCTIONS, CheckVerdict.OK, f"all {len(names)} that it names exactly are in {aws.region}"
         )
+
+
+def judges_of(gate: Gate) -> list[str]:
+    """Return the functions that judge in the stack's own account and region, by name."""
+    found = {
+        rollout.watch.judge.function
+        for rollout in _own_rollouts(gate)
+        if rollout.watch and rollout.watch.judge
+    }
+    return sorted(found)[:_MAX_NAMES]
 
 
 def watched_alarms(aws: AwsCalls, gate: Gate) -> Iterator[Finding]:
@@ -121,7 +127,7 @@ def watched_alarms(aws: AwsCalls, gate: Gate) -> Iterator[Finding]:
     missing = sorted(set(exact) - set(alarms_by_name(aws, exact)))
     missing += [pattern for pattern in patterns if not _matches_an_alarm(aws, pattern)]
     if missing:
-        seen = f"{_some(missing)} not in {aws.region}: a deployment that watches it fails with alarm_missing"
+        seen = f"{some(missing)} not in {aws.region}: a deployment that watches it fails with alarm_missing"
         change = "Create the alarm, or correct its name in `watch`."
         yield Finding(WATCHED, CheckVerdict.WRONG, seen, change)
     else:
@@ -151,11 +157,11 @@ def _matches_an_alarm(aws: AwsCalls, pattern: str) -> bool:
 
 def _alarm_names(gate: Gate) -> Iterator[str]:
     functions = [name for name in _exact(gate) if _is_here(gate, name)]
+    for rollout in _own_rollouts(gate):
+        for name in rollout.watch.alarms if rollout.watch else ():
+            if "{" not in name:
+                yield name
     for stage in _own_stages(gate):
-        for rollout in (stage.rollout, *(entry.rollout_in(stage) for entry in gate.functions)):
-            for name in rollout.watch.alarms if rollout.watch else ():
-                if "{" not in name:
-                    yield name
         for function in functions:
             placement = gate.place(function, stage.name)
             if placement and placement.watch:
@@ -191,6 +197,13 @@ def _own_stages(gate: Gate) -> list[Stage]:
     return [stage for stage in gate.stages.values() if stage.target == OWN_TARGET]
 
 
+def _own_rollouts(gate: Gate) -> Iterator[Rollout]:
+    """Yield what holds in each stage here, and for the functions that have settings of their own."""
+    for stage in _own_stages(gate):
+        yield stage.rollout
+        yield from (entry.rollout_in(stage) for entry in gate.functions)
+
+
 def _is_here(gate: Gate, function: str) -> bool:
     """Whether a function can be deployed in the stack's own account and region, or nowhere at all."""
     stages = {name for rule in gate.rules if rule.grants((), function, None) for name in rule.stages}
@@ -205,6 +218,7 @@ def _exact(gate: Gate) -> Iterator[str]:
             yield entry.pattern.text
 
 
-def _some(names: list[str]) -> str:
+def some(names: list[str]) -> str:
+    """Return at most five of the names, with the verb for all of them."""
     more = f" and {len(names) - 5} more" if len(names) > 5 else ""
     return f"{clean(', '.join(names[:5]), 300)}{more} {'is' if len(names) == 1 else 'are'}"

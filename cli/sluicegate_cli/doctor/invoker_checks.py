@@ -1,23 +1,27 @@
 """Check who may invoke the functions that take API Gateway's word for a caller: they could forge one.
 
-Policies are read, not simulated: a condition of an Allow counts as met, and one of a Deny as not met. What an
-organization or a permissions boundary denies is not seen here, so that the list may be too long.
+What an organization or a permissions boundary denies is not seen here, so that the list may be too long.
 """
 
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
 from typing import Any, Final
 
 from sluicegate_cli.doctor.aws_calls import AwsCalls
 from sluicegate_cli.doctor.findings import CheckVerdict, Finding
+from sluicegate_cli.doctor.invoke_policies import (
+    PolicyDocument,
+    listed,
+    may_invoke,
+    names_invoke,
+    statements_of,
+)
 from sluicegate_cli.doctor.stack import DeployedStack
 
 INVOKERS: Final = "few can invoke the functions for signed calls"
 
 _FUNCTIONS: Final = ("GatewayIamFunction", "WatcherIamFunction")
-_INVOKE: Final = "lambda:invokefunction"
 _API_GATEWAY: Final = "apigateway.amazonaws.com"
 _SERVICE_ROLES: Final = "/aws-service-role/"
 """The path of roles that only AWS's own services assume."""
@@ -27,8 +31,6 @@ _RESTRICT: Final = (
     "Allow lambda:InvokeFunction on names, not on `*`, or deny it on these two functions: their callers could"
     " pass for any principal (docs/explanation/security.md#roles)."
 )
-
-PolicyDocument = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -66,9 +68,9 @@ def _of_function(aws: AwsCalls, name: str) -> Iterator[Finding]:
     import json
 
     answer = aws.find("lambda", "GetPolicy", FunctionName=name)
-    statements = _listed(json.loads(answer["Policy"])["Statement"]) if answer else []
+    statements = listed(json.loads(answer["Policy"])["Statement"]) if answer else []
     for statement in statements:
-        if statement.get("Effect") != "Allow" or not _names_action(statement):
+        if statement.get("Effect") != "Allow" or not names_invoke(statement):
             continue
         principal = statement.get("Principal")
         source = _source_arn(statement)
@@ -117,62 +119,22 @@ def _principals(aws: AwsCalls, arns: list[str]) -> Invokers:
     for user in details("UserDetailList", "User"):
         of_groups = [document for group in user.get("GroupList", ()) for document in groups.get(group, [])]
         held[f"user/{user['UserName']}"] = [*documents(user, "UserPolicyList"), *of_groups]
-    able = {name: policies for name, policies in held.items() if any(_allows(policies, arn) for arn in arns)}
+    able = {
+        name: policies
+        for name, policies in held.items()
+        if any(may_invoke(policies, arn, f"{arn}:$LATEST") for arn in arns)
+    }
     administrators = {
-        name for name, policies in able.items() if any(map(_is_everything, _statements(policies)))
+        name for name, policies in able.items() if any(map(_is_everything, statements_of(policies)))
     }
     return Invokers(len(administrators), tuple(sorted(able.keys() - administrators)))
 
 
-def _statements(policies: list[PolicyDocument]) -> Iterator[PolicyDocument]:
-    for policy in policies:
-        yield from _listed(policy.get("Statement"))
-
-
 def _is_everything(statement: PolicyDocument) -> bool:
     whole = statement.get("Effect") == "Allow" and not statement.get("Condition")
-    return whole and "*" in _listed(statement.get("Action")) and "*" in _listed(statement.get("Resource"))
-
-
-def _allows(policies: list[PolicyDocument], arn: str) -> bool:
-    """Return whether the policies allow to invoke the function, by its name or with a qualifier."""
-    matching = [
-        one
-        for one in _statements(policies)
-        if _names_action(one) and (_names_resource(one, arn) or _names_resource(one, f"{arn}:$LATEST"))
-    ]
-    denied = any(one.get("Effect") == "Deny" and not one.get("Condition") for one in matching)
-    return not denied and any(one.get("Effect") == "Allow" for one in matching)
-
-
-def _names_action(statement: PolicyDocument) -> bool:
-    if "NotAction" in statement:
-        return not any(_matches(one.lower(), _INVOKE) for one in _listed(statement["NotAction"]))
-    return any(_matches(one.lower(), _INVOKE) for one in _listed(statement.get("Action")))
-
-
-def _names_resource(statement: PolicyDocument, arn: str) -> bool:
-    if "NotResource" in statement:
-        return not any(_matches(one, arn) for one in _listed(statement["NotResource"]))
-    return any(_matches(one, arn) for one in _listed(statement.get("Resource", "*")))
-
-
-@cache
-def _pattern(pattern: str) -> re.Pattern[str]:
-    return re.compile(re.escape(pattern).replace(r"\*", ".*").replace(r"\?", "."), re.DOTALL)
-
-
-def _matches(pattern: str, value: str) -> bool:
-    """Return whether an IAM pattern matches the whole value: `*` is any run of characters, `?` one."""
-    return _pattern(pattern).fullmatch(value) is not None
+    return whole and "*" in listed(statement.get("Action")) and "*" in listed(statement.get("Resource"))
 
 
 def _values(principal: Any) -> Iterator[Any]:
     for value in principal.values() if isinstance(principal, Mapping) else ():
-        yield from _listed(value)
-
-
-def _listed(value: Any) -> list[Any]:
-    if value is None:
-        return []
-    return list(value) if isinstance(value, (list, tuple)) else [value]
+        yield from listed(value)

@@ -55,7 +55,7 @@ def _of_role(aws: AwsCalls, arn: str, issuers: Sequence[Issuer]) -> Iterator[Fin
         yield from looked(AUDIENCE, lambda host_arn=host_arn: _read_provider(aws, host_arn, providers))  # type: ignore[misc]
     yield from of_trust(document, issuers, providers)
     yield of_session(int(role.get("MaxSessionDuration", _HOUR)))
-    yield from looked(CALLS, lambda: of_permissions(_permissions(aws, parts["name"])))
+    yield from looked(CALLS, lambda: of_permissions(permissions(aws, parts["name"])))
 
 
 def _read_provider(aws: AwsCalls, arn: str, into: dict[str, Provider]) -> Iterator[Finding]:
@@ -78,8 +78,8 @@ def of_session(seconds: int) -> Finding:
     return Finding(ROTATION, CheckVerdict.OK, seen)
 
 
-def _permissions(aws: AwsCalls, name: str) -> list[Mapping[str, Any]]:
-    """Return the role's policies, inline and attached."""
+def permissions(aws: AwsCalls, name: str) -> list[Mapping[str, Any]]:
+    """Return the documents of a role's policies, inline and attached. Raises CouldNotCheck and NoAccess."""
     documents = [
         _document(aws.call("iam", "GetRolePolicy", RoleName=name, PolicyName=one)["PolicyDocument"])
         for one in aws.pages("iam", "ListRolePolicies", "PolicyNames", RoleName=name)

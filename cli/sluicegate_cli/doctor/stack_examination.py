@@ -19,6 +19,7 @@ from sluicegate_cli.doctor import (
     endpoint_checks,
     gate_checks,
     invoker_checks,
+    judge_checks,
     role_checks,
     stack_checks,
 )
@@ -104,6 +105,7 @@ class StackExamination:
             yield from gate_checks.of_digest(gate, self.gate, self.gate_path)
             for title, of_gate in _GATE_CHECKS:
                 yield from looked(title, lambda of_gate=of_gate: of_gate(self.aws, gate))  # type: ignore[misc]
+            yield from looked(judge_checks.JUDGES, lambda: judge_checks.judges(self.aws, stack, gate))
             yield from self._of_targets(stack, gate)
         yield from self._of_endpoint(stack, deployed)
 
