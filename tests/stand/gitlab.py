@@ -1,6 +1,7 @@
 """The stand-in GitLab: an HTTP server with discovery, a key set and job tokens. `python -m stand.gitlab`.
 
-The part of its REST API that deployments are reported to is in `stand.gitlab_api`.
+The part of its REST API that deployments are reported to is in `stand.gitlab_api`, signing in with it in
+`stand.gitlab_oauth`.
 
 What a GitLab serves is served as GitLab does. Under `/-/stand/` it does what tests ask of it: issue and sign
 tokens, rotate keys, send webhooks, count requests, and fail in the ways that servers fail. It listens on
@@ -23,9 +24,10 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from jwt.algorithms import RSAAlgorithm
 
-from stand import webhooks
+from stand import gitlab_oauth, webhooks
 from stand.claims import job_claims
 from stand.gitlab_api import PREFIX, Api
+from stand.gitlab_oauth import Application, OAuth
 
 DISCOVERY: Final = "/.well-known/openid-configuration"
 KEYS: Final = "/oauth/discovery/keys"
@@ -94,6 +96,7 @@ class GitLab:
         self.fault = Fault()
         self.requests: Counter[str] = Counter()
         self.api = Api()
+        self.oauth = OAuth(self.address, self.sign_claims)
         self.hooks: dict[str, webhooks.Hook] = {}
         self._lock = threading.Lock()
         self._keys = [new_key()]
@@ -102,6 +105,11 @@ class GitLab:
         key = self.signing_key()
         payload = job_claims(self.issuer, audience or self.audience, claims)
         return jwt.encode(payload, key.private, algorithm="RS256", headers={"kid": key.kid})
+
+    def sign_claims(self, payload: Mapping[str, Any]) -> str:
+        """A token of these claims and no others, as of a person who signs in."""
+        key = self.signing_key()
+        return jwt.encode(dict(payload), key.private, algorithm="RS256", headers={"kid": key.kid})
 
     def sign(self, header: str | None, payload: str) -> str:
         key = self.signing_key()
@@ -124,14 +132,15 @@ class GitLab:
             self._keys = [key, *self._keys[:keep]]
         return key.kid
 
-    def document(self, path: str) -> dict[str, Any]:
+    def document(self, path: str, at: str | None = None) -> dict[str, Any]:
         """The discovery document, or the key set."""
         if path == DISCOVERY:
-            return self.discovery()
+            return self.discovery(at)
         return {"keys": [key.jwk() for key in self.published()]}
 
-    def discovery(self) -> dict[str, Any]:
-        at = self.issuer
+    def discovery(self, at: str | None = None) -> dict[str, Any]:
+        """What is found at an address, which is the tokens' issuer or the GitLab's own."""
+        at = at or self.issuer
         return {
             "issuer": at,
             "authorization_endpoint": f"{at}/oauth/authorize",
@@ -167,15 +176,21 @@ class Handler(BaseHTTPRequestHandler):
             self.call_api(b"")
             return
         self.gitlab.requests[path] += 1
-        if path not in (DISCOVERY, KEYS):
+        if path in gitlab_oauth.PATHS:
+            self.call_oauth(path, b"")
+        elif path not in (DISCOVERY, KEYS):
             self.answer(404, {"error": "404 Not Found"})
         elif not self.failed(path):
-            self.answer(200, self.gitlab.document(path))
+            self.answer(200, self.gitlab.document(path, self.gitlab.address))
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         if self.path.startswith(PREFIX):
             self.call_api(body)
+            return
+        if self.path in gitlab_oauth.PATHS:
+            self.gitlab.requests[self.path] += 1
+            self.call_oauth(self.path, body)
             return
         if not self.path.startswith(ADMIN):
             self.answer(404, {"error": "404 Not Found"})
@@ -195,6 +210,19 @@ class Handler(BaseHTTPRequestHandler):
             status, content = self.gitlab.api.answer(self.command, self.path, dict(self.headers), body)
             self.answer(status, content)
 
+    def call_oauth(self, path: str, body: bytes) -> None:
+        """A page for a browser, or the token endpoint."""
+        if self.failed(path):
+            return
+        answer = self.gitlab.oauth.answer(self.command, self.path, dict(self.headers), body)
+        if isinstance(answer.body, str):
+            kind, content = "text/html; charset=utf-8", answer.body.encode()
+        else:
+            kind, content = "application/json; charset=utf-8", json.dumps(answer.body).encode()
+        self.send(
+            answer.status, content, {"Content-Type": kind, "Cache-Control": "no-store", **answer.headers}
+        )
+
     def administer(self, verb: str, given: dict[str, Any]) -> None:
         gitlab = self.gitlab
         match verb:
@@ -213,6 +241,17 @@ class Handler(BaseHTTPRequestHandler):
                 self.answer(200, webhooks.deliver(gitlab.address, given, gitlab.hooks))
             case "requests":
                 self.answer(200, dict(gitlab.requests))
+            case "application":
+                gitlab.oauth.applications[given["uid"]] = Application(**given)
+                self.answer(200, {})
+            case "user":
+                user = gitlab.oauth.users[given.pop("username")]
+                for name, value in given.items():
+                    setattr(user, name, value)
+                self.answer(200, {})
+            case "claims-of-people":
+                gitlab.oauth.changed_claims = given
+                self.answer(200, {})
             case "api-token":
                 self.answer(200, {"token": gitlab.api.rotate()})
             case "reported":

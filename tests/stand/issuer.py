@@ -40,6 +40,23 @@ class Issuer:
         """An access token for its REST API; those before it are revoked."""
         return str(self._ask("api-token")["token"])
 
+    def add_application(self, uid: str, secret: str, *redirect_uris: str, **more: Any) -> None:
+        """An OAuth application of this id; in the place of an earlier one (`gitlab_oauth.Application`)."""
+        self._ask("application", uid=uid, secret=secret, redirect_uris=list(redirect_uris), **more)
+
+    def change_user(self, username: str, **changes: Any) -> None:
+        """A user is another one from now on: `state="blocked"`, `groups=[...]` (`gitlab_oauth.User`)."""
+        self._ask("user", username=username, **changes)
+
+    @contextmanager
+    def signing_in_with(self, **claims: Any) -> Iterator[None]:
+        """Have the ID tokens of people other claims until the block ends; None leaves one out."""
+        self._ask("claims-of-people", **claims)
+        try:
+            yield
+        finally:
+            self._ask("claims-of-people")
+
     def statuses(self, sha: str, name: str) -> list[dict[str, Any]]:
         """All statuses of this name that the commit ever had, oldest first, each with its `history`."""
         found: list[dict[str, Any]] = self._ask("reported")["statuses"]

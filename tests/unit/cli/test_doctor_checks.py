@@ -22,7 +22,8 @@ from sluicegate.gateway.problems import (
 from sluicegate.oidc.claims import REQUIRED
 from sluicegate.oidc.identity import Issuer
 from sluicegate.oidc.jwks import Keyring
-from sluicegate.oidc.token import InvalidToken, verify
+from sluicegate.oidc.signed_token import InvalidToken
+from sluicegate.oidc.token import verify
 from sluicegate_cli.doctor import api_checks
 from sluicegate_cli.doctor.api_checks import of_problem
 from sluicegate_cli.doctor.findings import (

@@ -26,7 +26,8 @@ from sluicegate.notifier.gitlab_api import (
 )
 from sluicegate.oidc.identity import Identity, Issuer
 from sluicegate.oidc.jwks import InvalidKeySet, Keyring, parse_jwks
-from sluicegate.oidc.token import InvalidToken, verify
+from sluicegate.oidc.signed_token import InvalidToken
+from sluicegate.oidc.token import verify
 from sluicegate.text import clean
 from sluicegate_gatefile import compile as gatefile
 from support.deliveries import OTHER_EVENTS, SECRET, headers, pipeline, sign, tag_push

@@ -18,7 +18,7 @@ from sluicegate.gateway.webhooks import delivery as deliveries
 from sluicegate.gateway.webhooks import verification
 from sluicegate.gateway.webhooks.delivery import Delivery, Ignored, read
 from sluicegate.oidc.identity import Identity
-from sluicegate.oidc.token import InvalidToken
+from sluicegate.oidc.signed_token import InvalidToken
 from sluicegate.strict_json import StrictJsonError, loads
 from support.deliveries import (
     ISSUER,

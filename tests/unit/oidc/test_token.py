@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from sluicegate.oidc import claims as gitlab
 from sluicegate.oidc.identity import Identity, Issuer
 from sluicegate.oidc.jwks import Keyring, KeysUnavailable, UnknownKey
-from sluicegate.oidc.token import InvalidToken, rule_claims, verify
+from sluicegate.oidc.signed_token import InvalidToken
+from sluicegate.oidc.token import rule_claims, verify
 from sluicegate.text import clean
 from support.signing import AUDIENCE, CLAIMS, ISSUER, NOW, b64, jwk, jwks, key, signed, token
 

@@ -45,14 +45,15 @@ def exchange(
     seconds: float,
     headers: Mapping[str, str] | None = None,
     body: bytes | None = None,
+    most: int = MAX_BODY,
 ) -> HttpResponse:
-    """Send one request and return the response, within `seconds` altogether.
+    """Send one request and return the response of at most `most` bytes, within `seconds` altogether.
 
     Raises FetchError if the response is incomplete; the server may have processed the request all the same.
     """
     deadline = time.monotonic() + seconds
     with _fetch_errors():
-        return _exchange(urlsplit(url), method, deadline, headers or {}, body)
+        return _exchange(urlsplit(url), method, deadline, headers or {}, body, most)
 
 
 def get(url: str, *, seconds: float) -> bytes:
@@ -87,7 +88,12 @@ def _origin(url: SplitResult) -> tuple[str, str | None, int]:
 
 
 def _exchange(
-    url: SplitResult, method: str, deadline: float, headers: Mapping[str, str], body: bytes | None
+    url: SplitResult,
+    method: str,
+    deadline: float,
+    headers: Mapping[str, str],
+    body: bytes | None,
+    most: int,
 ) -> HttpResponse:
     """Send one request. http.client follows no redirect and knows no proxies."""
     scheme, host, port = _origin(url)
@@ -100,9 +106,9 @@ def _exchange(
         own = {"Host": url.netloc, "Accept": "application/json"}
         connection.request(method, target, body=body, headers={**own, **headers})
         response = connection.getresponse()
-        content = response.read(MAX_BODY + 1)
-    if len(content) > MAX_BODY:
-        raise FetchError(f"more than {MAX_BODY} bytes")
+        content = response.read(most + 1)
+    if len(content) > most:
+        raise FetchError(f"more than {most} bytes")
     return HttpResponse(response.status, response.headers, content)
 
 

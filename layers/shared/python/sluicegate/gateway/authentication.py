@@ -16,7 +16,8 @@ from sluicegate.gateway.principals import RefusedPrincipal, read_principal
 from sluicegate.gateway.problems import invalid_request, invalid_token, refused_principal, unavailable
 from sluicegate.oidc.identity import Identity, Principal
 from sluicegate.oidc.jwks import KeysUnavailable
-from sluicegate.oidc.token import InvalidToken, verify, verify_beside_signature
+from sluicegate.oidc.signed_token import InvalidToken
+from sluicegate.oidc.token import verify, verify_beside_signature
 from sluicegate.text import clean
 
 TOKEN_HEADER: Final = "sluicegate-id-token"  # noqa: S105 (the name, not a token)

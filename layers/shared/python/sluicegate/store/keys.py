@@ -25,6 +25,10 @@
     cursor-key                            key          the key that seals cursors
     poll#POOL#NUMBER                      poll         a place for a long poll, and its lease
     status#HASH, status#ID                             what GitLab was sent (`notifier.ledger`)
+    session#USER                          HASH         a person's session: who, since when, until when
+    login#HASH                            ticket       a sign-in that has begun, of one browser
+    grant#HASH                            ticket       a session that a person gives to a terminal
+    intent#HASH                           ticket       one action on the board, shown and not yet done
 
     index         attributes      items
     by_function   function, id    the deployments of a function, by time
@@ -167,6 +171,21 @@ def upload_count(counted: str) -> Key:
 def limit_partition(rule: str, subject: Sequence[str], seconds: int) -> str:
     """All slots of one rule, for one project or principal, in a window of so many seconds."""
     return f"limit#{digest(rule, *subject, str(seconds))}"
+
+
+def sessions_partition(user: str) -> str:
+    """All sessions of a person; `user` is a digest of issuer and id."""
+    return f"session#{user}"
+
+
+def session(user: str, secret_hash: str) -> Key:
+    """A session, by the hash of its secret."""
+    return {"pk": sessions_partition(user), "sk": secret_hash}
+
+
+def ticket(kind: str, secret_hash: str) -> Key:
+    """Something that is done once, for the holder of a secret."""
+    return {"pk": f"{kind}#{secret_hash}", "sk": "ticket"}
 
 
 def cursor_key() -> Key:

@@ -6,12 +6,15 @@ from typing import TYPE_CHECKING
 
 from sluicegate.store.cursor_keys import CursorKeys
 from sluicegate.store.deployments import Deployments
+from sluicegate.store.grants import Grants
 from sluicegate.store.holds import Holds
 from sluicegate.store.locks import Locks
 from sluicegate.store.polls import Polls
 from sluicegate.store.requests import Requests
+from sluicegate.store.sessions import Sessions
 from sluicegate.store.slots import Slots
 from sluicegate.store.table import Table
+from sluicegate.store.tickets import Tickets
 from sluicegate.store.uploads import Uploads
 from sluicegate.store.versions import Versions
 from sluicegate.store.waits import Waits
@@ -45,3 +48,6 @@ class Store:
         self.waits = Waits(opened)
         self.polls = Polls(opened, clock, poll_pool)
         self.cursor_keys = CursorKeys(opened)
+        self.tickets = Tickets(opened, clock)
+        self.sessions = Sessions(opened, clock)
+        self.grants = Grants(opened, self.sessions, clock)

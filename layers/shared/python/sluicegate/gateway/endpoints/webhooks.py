@@ -31,7 +31,7 @@ from sluicegate.gateway.webhooks import delivery as deliveries
 from sluicegate.gateway.webhooks.delivery import Delivery, Ignored
 from sluicegate.gateway.webhooks.verification import check_instance, signature_check, token_check
 from sluicegate.oidc.identity import Identity
-from sluicegate.oidc.token import InvalidToken
+from sluicegate.oidc.signed_token import InvalidToken
 from sluicegate.store.errors import TagMoved
 from sluicegate.store.requests import AcceptedRequest
 from sluicegate.text import clean

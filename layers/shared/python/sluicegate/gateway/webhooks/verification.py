@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final, TypeAlias
 
 from sluicegate.gateway.problems import not_allowed
-from sluicegate.oidc.token import InvalidToken
+from sluicegate.oidc.signed_token import InvalidToken
 
 Headers: TypeAlias = Mapping[str, Sequence[str]]
 
