@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, Final
 from rich.text import Text
 
 from sluicegate.deployment.durations import seconds
+from sluicegate.documents import describe
+from sluicegate.documents.links import with_links
+from sluicegate.documents.observed import Looks
 from sluicegate.text import clean
-from sluicegate_cli import describe
 from sluicegate_cli.durations import seconds_of
 from sluicegate_cli.errors import ApiError, Interrupted
 from sluicegate_cli.exit_codes import ExitCode
-from sluicegate_cli.links import with_links
-from sluicegate_cli.observed import Looks
 from sluicegate_cli.rollout_view import Reminder, RolloutView, approval_instructions, approval_link
 from sluicegate_cli.screen import Screen, status_style
 

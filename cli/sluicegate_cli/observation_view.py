@@ -15,8 +15,10 @@ from typing import Any, Final
 
 from rich.text import Text
 
+from sluicegate.documents import observed
 from sluicegate.text import clean
-from sluicegate_cli import observed
+
+_STYLES: Final = {"bad": "bold red", "unclear": "yellow", "good": "green"}
 
 _LEAST: Final = 64
 """Columns from which on there are rows with intervals, besides the text."""
@@ -32,6 +34,11 @@ _MOST: Final = 12
 
 _ROWS: Final = 3
 """Lines of a limit that is drawn in full."""
+
+
+def verdict_style(verdict: object) -> str:
+    """Return the style of a verdict."""
+    return _STYLES.get(str(verdict), "cyan")
 
 
 @dataclass(frozen=True)
@@ -81,12 +88,12 @@ def _head(limit: str, findings: list[observed.FindingDocument]) -> Text:
     """Format `errors  unclear  ×3.1 (1.2–8.0), limit ×2`: the worst finding's ratio, and all bounds."""
     worst = findings[0]
     if not worst.get("new") and worst.get("message"):  # a judge's answer, or nothing measured
-        return _line(f"  {observed.message(worst)}", observed.verdict_style(worst.get("verdict")))
+        return _line(f"  {observed.message(worst)}", verdict_style(worst.get("verdict")))
     ratio = next((text for one in findings if (text := observed.ratio(one))), "")
     bounds = " and ".join(dict.fromkeys(observed.bound(one) for one in findings))
     shown = Text.assemble(
         f"  {clean(limit, 64)}  ",
-        (observed.verdict(worst), observed.verdict_style(worst.get("verdict"))),
+        (observed.verdict(worst), verdict_style(worst.get("verdict"))),
         f"  {f'{ratio}, ' if ratio else ''}limit {bounds}",
         no_wrap=True,
         overflow="ellipsis",
@@ -114,7 +121,7 @@ def _rows(
     longest = max(map(len, labels.values()))
     cells = max(_CELLS[0], min(_CELLS[1], width - longest - _LOOKS - 14))
     for name, measured in versions:
-        style = "blue" if name == "old" else observed.verdict_style(drawn.get("verdict"))
+        style = "blue" if name == "old" else verdict_style(drawn.get("verdict"))
         row = _interval(measured, most, cells, bounds, glyphs)
         series = _series(values[name], [value for some in values.values() for value in some], glyphs)
         yield Text.assemble(

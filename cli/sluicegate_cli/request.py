@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from sluicegate.documents import describe
 from sluicegate.text import clean
-from sluicegate_cli import describe
 from sluicegate_cli.exit_codes import ExitCode
 from sluicegate_cli.follow import continues, follow
 from sluicegate_cli.options import (

@@ -11,12 +11,12 @@ from rich.spinner import Spinner
 from rich.text import Text
 
 from sluicegate.deployment.durations import seconds
+from sluicegate.documents import describe
+from sluicegate.documents.links import new_pipeline
+from sluicegate.documents.observed import Looks
 from sluicegate.text import clean
-from sluicegate_cli import describe
 from sluicegate_cli.durations import format_duration
-from sluicegate_cli.links import new_pipeline
 from sluicegate_cli.observation_view import observation_lines
-from sluicegate_cli.observed import Looks
 
 _BAR: Final = 40  # cells at most
 _NEXT: Final = 4  # steps named at most

@@ -6,9 +6,9 @@ from typing import Any, Final
 
 from rich.text import Text
 
+from sluicegate.documents.links import with_links
 from sluicegate.text import clean
 from sluicegate_cli.layout import Column
-from sluicegate_cli.links import with_links
 from sluicegate_cli.screen import Screen, status_style
 
 _COLUMNS: Final = (

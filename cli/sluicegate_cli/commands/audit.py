@@ -7,8 +7,8 @@ import click
 from rich.text import Text
 
 from sluicegate.deployment.durations import seconds, timestamp
+from sluicegate.documents import describe
 from sluicegate.text import clean
-from sluicegate_cli import describe
 from sluicegate_cli.doctor.findings import format_age, sanitize
 from sluicegate_cli.durations import format_duration
 from sluicegate_cli.errors import ApiError

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 from rich.text import Text
 
+from sluicegate.documents import describe
+from sluicegate.documents.links import links, with_links
 from sluicegate.text import clean
-from sluicegate_cli import describe
 from sluicegate_cli.exit_codes import ExitCode
 from sluicegate_cli.layout import Column
-from sluicegate_cli.links import links, with_links
 from sluicegate_cli.options import api_command
 from sluicegate_cli.screen import Screen, status_style
 

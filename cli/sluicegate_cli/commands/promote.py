@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sluicegate_cli import describe
+from sluicegate.documents import describe
 from sluicegate_cli.errors import ApiError
 from sluicegate_cli.exit_codes import ExitCode
 from sluicegate_cli.options import DIGEST, VERSION, api_command

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from sluicegate.deployment.ulid import is_id
+from sluicegate.documents.links import with_links
 from sluicegate_cli.exit_codes import ExitCode
 from sluicegate_cli.follow import ending
-from sluicegate_cli.links import with_links
 from sluicegate_cli.options import api_command
 from sluicegate_cli.screen import Screen
 

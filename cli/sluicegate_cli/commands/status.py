@@ -8,12 +8,13 @@ from rich.text import Text
 
 from sluicegate.deployment.durations import seconds
 from sluicegate.deployment.ulid import is_id
+from sluicegate.documents import describe, observed
+from sluicegate.documents.links import links, with_links
 from sluicegate.text import clean
-from sluicegate_cli import describe, observed
 from sluicegate_cli.durations import format_duration
 from sluicegate_cli.exit_codes import ExitCode
 from sluicegate_cli.layout import Column
-from sluicegate_cli.links import links, with_links
+from sluicegate_cli.observation_view import verdict_style
 from sluicegate_cli.options import api_command
 from sluicegate_cli.screen import Screen, status_style
 
@@ -96,7 +97,7 @@ def _observation(screen: Screen, look: Mapping[str, Any] | None, now: float) -> 
     screen.text(
         Text.assemble(
             f"observed {screen.moment(look['at'], now)} at {look['percent']}%: ",
-            (verdict, observed.verdict_style(verdict)),
+            (verdict, verdict_style(verdict)),
         )
     )
     for alarm in observed.ringing(look):
@@ -110,7 +111,7 @@ def _finding(one: Mapping[str, Any]) -> tuple[str | Text, ...]:
     unit = observed.unit(one)
     return (
         str(one["limit"]),
-        Text(observed.verdict(one), style=observed.verdict_style(one["verdict"])),
+        Text(observed.verdict(one), style=verdict_style(one["verdict"])),
         observed.share(one.get("new"), unit),
         observed.share(one.get("old"), unit),
         observed.ratio(one),

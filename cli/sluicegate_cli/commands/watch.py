@@ -4,11 +4,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sluicegate_cli import describe
+from sluicegate.documents import describe
+from sluicegate.documents.links import links
+from sluicegate.documents.observed import Looks
 from sluicegate_cli.exit_codes import ExitCode
 from sluicegate_cli.follow import continues, follow
-from sluicegate_cli.links import links
-from sluicegate_cli.observed import Looks
 from sluicegate_cli.options import api_command, max_wait_option
 from sluicegate_cli.screen import Screen
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from sluicegate.deployment.durations import seconds, timestamp
-from sluicegate_cli import describe
+from sluicegate.documents import describe
 from sluicegate_cli.doctor.findings import format_age
 from sluicegate_cli.exit_codes import ExitCode
 from sluicegate_cli.layout import Column

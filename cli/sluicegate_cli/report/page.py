@@ -16,14 +16,14 @@ from markupsafe import Markup
 
 import sluicegate
 from sluicegate.deployment.durations import seconds, timestamp
+from sluicegate.documents import describe, observed
+from sluicegate.documents.charts import charts
+from sluicegate.documents.links import links
 from sluicegate.plot.axes import time_label
 from sluicegate.plot.chart import Chart, MarkerKind
 from sluicegate.plot.svg import svg
 from sluicegate.text import clean
-from sluicegate_cli import describe, observed
 from sluicegate_cli.durations import format_duration
-from sluicegate_cli.links import links
-from sluicegate_cli.report.charts import charts
 
 _TEXT: Final = 4096  # characters of one value
 _SIZES: Final = {"wide": (760, 280), "narrow": (360, 260)}

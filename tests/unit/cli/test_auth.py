@@ -20,7 +20,7 @@ from botocore.exceptions import (
     UnauthorizedSSOTokenError,
 )
 
-from sluicegate_cli import describe
+from sluicegate.documents import describe
 from sluicegate_cli.api import ApiClient
 from sluicegate_cli.auth import credentials as aws_credentials
 from sluicegate_cli.auth.credentials import AwsCredentials, ChainCredentials, WebIdentityCredentials

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from sluicegate_cli import describe
+from sluicegate.documents import describe
 
 
 @pytest.mark.parametrize(

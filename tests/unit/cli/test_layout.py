@@ -20,9 +20,9 @@ from rich.text import Text
 
 from sluicegate.deployment.durations import timestamp
 from sluicegate.deployment.views import view
+from sluicegate.documents.links import links, new_pipeline, with_links
 from sluicegate_cli.fields import chosen, lines, of_command, unknown
 from sluicegate_cli.layout import Column, dropped, indent_of, table, wrapped
-from sluicegate_cli.links import links, new_pipeline, with_links
 from sluicegate_cli.screen import is_coloured
 from sluicegate_cli.times import ago
 from support.cli_running import Run, running

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from sluicegate_cli.observed import Looks
+from sluicegate.documents.observed import Looks
 from sluicegate_cli.rollout_view import RolloutView
 from support.cli_running import Run
 from support.cli_server import BEGAN, ID, Reply, Server, document, succeeded

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
+from sluicegate.documents.charts import charts
 from sluicegate_cli.follow import ending
-from sluicegate_cli.report.charts import charts
 from sluicegate_cli.report.page import page
 from support.cli_running import Run
 from support.cli_server import BEGAN, ID, Reply, Server

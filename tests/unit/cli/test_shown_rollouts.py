@@ -13,10 +13,10 @@ from rich.console import Console
 from sluicegate.deployment.model import Deployment, Status
 from sluicegate.deployment.plan import Limit, Metric, Plan, TrafficStep, Watch
 from sluicegate.deployment.views import observations_view, view
+from sluicegate.documents.charts import charts
+from sluicegate.documents.observed import Looks
 from sluicegate.relay.event import detail
 from sluicegate_cli.follow import ending
-from sluicegate_cli.observed import Looks
-from sluicegate_cli.report.charts import charts
 from sluicegate_cli.report.page import page
 from sluicegate_cli.rollout_view import RolloutView
 from support.simulation import OWN, Simulation, simulation

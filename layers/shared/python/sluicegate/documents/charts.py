@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from sluicegate.deployment.durations import seconds
+from sluicegate.documents import observed
 from sluicegate.plot.chart import Bound, Chart, Line, Marker, MarkerKind, Period, Point
-from sluicegate_cli import observed
 
 _VERSIONS: Final = {"new": "new version", "old": "old version"}
 _ENDS: Final = {

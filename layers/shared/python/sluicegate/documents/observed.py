@@ -14,7 +14,6 @@ FindingDocument = Mapping[str, Any]
 VERDICTS: Final = ("bad", "unclear", "good")
 """The worst first."""
 
-_STYLES: Final = {"bad": "bold red", "unclear": "yellow", "good": "green"}
 _MESSAGE: Final = 1024  # characters of a finding's message
 
 RATIO_RULE: Final = "max_ratio"
@@ -28,11 +27,6 @@ def observations(deployment: Mapping[str, Any]) -> list[LookDocument]:
     series = deployment.get("observations")
     newest = deployment.get("observation")
     return list(series) if series else [newest] if newest else []
-
-
-def verdict_style(verdict: object) -> str:
-    """Return the style of a verdict."""
-    return _STYLES.get(str(verdict), "cyan")
 
 
 def findings(observation: LookDocument) -> list[FindingDocument]:
