@@ -28,6 +28,7 @@ from sluicegate_gatefile.checks import (
     functions,
     issuers,
     limits,
+    notifications,
     principals,
     rollouts,
     rules,
@@ -170,6 +171,7 @@ def _document(context: CheckContext, read_keys: issuers.KeyReader, *, allow_loop
         "rules": found_rules,
         "deny": rules.deny(context),
         "webhooks": webhooks.webhooks(context, found_rules),
+        "notify": notifications.notifications(context),
     }
 
 

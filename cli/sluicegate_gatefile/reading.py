@@ -52,7 +52,7 @@ def _explained(error: ErrorDetails, source: Source) -> tuple[str, Mark, str]:
             place.value,
             f"the {'mapping' if isinstance(value, dict) else 'list'} is empty; name at least one",
         )
-    if kind == "literal_error":
+    if kind in ("literal_error", "enum"):
         words = re.findall(r"'([^']+)'", context["expected"])
         return "value", place.value, f"`{value}` is not one of {listed(words)}{did_you_mean(value, words)}"
     return kind, place.value, context["message"]

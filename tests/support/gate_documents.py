@@ -56,6 +56,7 @@ def document(**changes: Any) -> dict[str, Any]:
     issuers = [
         {"name": name, "url": url, "audience": "https://deploy.example.com", "max_age": 3600}
         | {"jwks": None, "feedback": None, "gitlab_url": None, "sts_audience": None}
+        | {"groups": None, "sign_in": None}
         for name, url in (("corp", CORP), ("other", OTHER))
     ]
     stages = [
@@ -73,7 +74,7 @@ def document(**changes: Any) -> dict[str, Any]:
         "functions": [entry()],
         "rules": [rule()],
     }
-    return whole | {"deny": [], "webhooks": []} | changes
+    return whole | {"deny": [], "webhooks": [], "notify": []} | changes
 
 
 def gate(**changes: Any) -> Gate:

@@ -104,6 +104,7 @@ def gate_of(
         "rules": list(rules),
         "deny": [],
         "webhooks": [],
+        "notify": [],
     } | more
     return codec.parse(json.dumps(document).encode(), own_functions=("sluicegate-gateway",))
 
@@ -119,6 +120,8 @@ def issuer(name: str, url: str) -> Json:
         "feedback": None,
         "gitlab_url": None,
         "sts_audience": None,
+        "groups": None,
+        "sign_in": None,
     }
 
 

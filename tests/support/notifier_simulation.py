@@ -22,7 +22,7 @@ from support.simulation import START, TABLE, Clock, Killed, new_deployment
 SHA = "714a629c0b401fdce83e847fc9589983fc6f46bc"
 URL = "https://gitlab.example.com"
 SECRET = "sluicegate/gitlab/corp"
-BOTH = Feedback(SECRET, commit_status=True, deployment=True)
+BOTH = Feedback(SECRET, commit_status=True, deployment=True, merge_request_note=True)
 JOB = Requester(
     URL,
     "4213",

@@ -11,7 +11,8 @@ from typing import Any, Final
 
 from sluicegate.aws.alarms import MAX_PAGES
 from sluicegate.gate.alarm_names import filled, is_pattern, matches, prefix
-from sluicegate.gate.codec import GateError, parse
+from sluicegate.gate.codec import parse
+from sluicegate.gate.decoding import GateError
 from sluicegate.gate.model import OWN_TARGET, Stage
 from sluicegate.gate.policy import Gate
 from sluicegate.gate.rollout_settings import Rollout

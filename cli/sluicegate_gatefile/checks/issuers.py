@@ -37,6 +37,8 @@ def issuers(context: CheckContext, read_keys: KeyReader, *, allow_loopback: bool
             "sts_audience": issuer.sts_audience,
             "max_age": issuer.max_age,
             "jwks": _keys(context, (*at, "jwks"), issuer.jwks, read_keys),
+            "groups": issuer.groups,
+            "sign_in": _sign_in(context, at, issuer),
             "feedback": _feedback(context, at, issuer),
         }
     known = {*urls, *(issuer.gitlab_url for issuer in context.file.issuers.values())}
@@ -52,6 +54,28 @@ def issuers(context: CheckContext, read_keys: KeyReader, *, allow_loopback: bool
                 " credentials; give `sts_audience` a value of its own"
             )
             context.error("audience", ("issuers", name, "sts_audience"), what)
+
+    applications = {issuer.sign_in.client_id for issuer in context.file.issuers.values() if issuer.sign_in}
+    for name, issuer in context.file.issuers.items():
+        for key in ("audience", "sts_audience"):
+            if getattr(issuer, key) in applications:
+                what = (
+                    "is the id of the application that signs people in: a job's token could be taken for a"
+                    " person's; give jobs an audience of their own"
+                )
+                context.error("audience", ("issuers", name, key), f"`{key}` {what}")
+
+
+def _sign_in(context: CheckContext, at: Path, issuer: IssuerSection) -> dict[str, Any] | None:
+    if issuer.sign_in is None:
+        if issuer.groups is not None:
+            what = "nobody signs in there: add `sign_in`, or remove it"
+            context.warning("sign_in", (*at, "groups"), f"`groups` is about signed-in people, and {what}")
+        return None
+    if issuer.jwks != "discovery":
+        what = "`jwks` is a file, as for a GitLab that AWS cannot reach: then nobody can sign in there either"
+        context.error("sign_in", (*at, "sign_in"), what)
+    return issuer.sign_in.given()
 
 
 def _check_url(context: CheckContext, at: Path, url: str, *, allow_loopback: bool) -> None:
@@ -103,8 +127,8 @@ def _feedback(context: CheckContext, at: Path, issuer: IssuerSection) -> dict[st
     feedback = issuer.feedback
     if feedback is None:
         return None
-    if not (feedback.commit_status or feedback.deployment):
-        what = "both are false, so nothing is sent: leave `feedback` out"
+    if not (feedback.commit_status or feedback.deployment or feedback.merge_request_note):
+        what = "all are false, so nothing is sent: leave `feedback` out"
         context.error("feedback", (*at, "feedback"), what)
     if issuer.jwks != "discovery":
         what = "`jwks` is a file, as for a GitLab that AWS cannot reach: then no feedback reaches it either"
@@ -112,5 +136,6 @@ def _feedback(context: CheckContext, at: Path, issuer: IssuerSection) -> dict[st
     return {
         "commit_status": feedback.commit_status,
         "deployment": feedback.deployment,
+        "merge_request_note": feedback.merge_request_note,
         "secret": feedback.secret,
     }

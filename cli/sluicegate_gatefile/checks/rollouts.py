@@ -64,6 +64,8 @@ def check_rollbacks(context: CheckContext, merged: MergedRollouts, rules: Rules)
     for i, rule in enumerate(rules):
         if "rollback" not in rule["actions"] or not {"deploy", "promote"} & set(rule["actions"]):
             continue
+        if rule["via"] == "session":  # a person decides, and the record names them
+            continue
         reached = context.entries.reached_by(rule)
         asking = [
             stage for stage, entries in waiting.items() if stage in rule["stages"] and entries & reached

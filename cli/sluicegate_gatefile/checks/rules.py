@@ -8,7 +8,7 @@ from typing import Any
 
 from sluicegate.gate import principals as principal_rules
 from sluicegate.gate.rules import DENIABLE, DENIABLE_PRINCIPAL, PINS
-from sluicegate_gatefile.checks import limits, principals, webhooks
+from sluicegate_gatefile.checks import limits, principals, sessions, webhooks
 from sluicegate_gatefile.checks.claims import Claims, check_claims
 from sluicegate_gatefile.checks.context import CheckContext
 from sluicegate_gatefile.checks.functions import check_own_functions
@@ -59,8 +59,13 @@ def _rule(context: CheckContext, at: Path, rule: RuleSection, guarded: Mapping[s
         for claim in claims.keys() & set(principal_rules.CLAIMS):
             what = f"`{claim}` is of AWS credentials: it is for rules with `via: iam` or `via: iam+id_token`"
             context.error("iam", (*at, "claims", claim), what)
+    if rule.via in ("id_token", "iam+id_token") and "email" in claims:
+        what = "no job's token has `email`, which is for `via: session`: it has `user_email`"
+        context.error("session", (*at, "claims", "email"), what)
     if rule.via == "webhook":
         webhooks.check_rule(context, at, rule, protected)
+    elif rule.via == "session":
+        sessions.check_rule(context, at, rule)
     elif rule.via != "iam":
         _check_pins(context, (*at, "claims"), rule, protected)
         if "event" in claims:
@@ -74,12 +79,13 @@ def _rule(context: CheckContext, at: Path, rule: RuleSection, guarded: Mapping[s
         if not context.entries.overlapping(pattern):
             what = f"`{pattern}` matches no entry of `functions`: it grants nothing"
             context.warning("uncovered", where, what)
+    by_pipeline = rule.via not in ("iam", "session")
     sources = {"pipeline_source": claims.get("pipeline_source", list(DEFAULT_SOURCES))}
     return {
         "name": rule.name,
         "issuer": "" if rule.via == "iam" else context.issuer(at, rule.issuer),
         "via": rule.via,
-        "claims": dict(claims) if rule.via == "iam" else claims | sources,
+        "claims": claims | sources if by_pipeline else dict(claims),
         "actions": list(allow.actions),
         "functions": allow.functions,
         "stages": allow.stages,

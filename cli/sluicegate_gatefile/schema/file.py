@@ -4,8 +4,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from sluicegate.deployment.model import Status
+from sluicegate.gate import notifications, sessions
 from sluicegate.oidc.identity import FEEDBACK_SECRETS
-from sluicegate_gatefile.fields import TEXT, Duration, Exactly, Form, OrEmpty
+from sluicegate_gatefile.fields import TEXT, AtMost, Duration, Exactly, Form, OrEmpty
 from sluicegate_gatefile.schema.base import Flag, FunctionPattern, Section, ShortName, StageName, unprintable
 from sluicegate_gatefile.schema.principals import AgentSection, PersonSection, SsoSection
 from sluicegate_gatefile.schema.rules import DenySection, RuleSection, TestSection, WebhookSection
@@ -33,6 +35,31 @@ class FeedbackSection(Section):
         description="Whether what a webhook started is a deployment of the environment that is called after "
         "the stage; true if left out.",
     )
+    merge_request_note: Flag = Field(
+        True,
+        description="Whether the merge request of a deployed commit has a note about it, kept up to date; "
+        "true if left out.",
+    )
+
+
+class SignInSection(Section):
+    """The application in this GitLab by which people sign in: confidential, with the scopes `openid`,
+    `profile` and `email`.
+    """
+
+    client_id: Annotated[
+        str,
+        TEXT,
+        Form(sessions.CLIENT_ID, "an application's id: up to 256 printable ASCII characters without spaces"),
+    ] = Field(description="The application's id.")
+    secret: Annotated[
+        str,
+        TEXT,
+        Form(
+            sessions.SECRET,
+            "a name such as `sluicegate/sign-in/corp`: that prefix, then letters, digits and `_+=.@-`",
+        ),
+    ] = Field(description="The secret in AWS Secrets Manager that holds the application's secret.")
 
 
 _Url = Annotated[
@@ -88,7 +115,41 @@ class IssuerSection(Section):
     max_age: Annotated[int, Duration()] | None = Field(
         None, description="The oldest ID token that is accepted, counted from `iat`; `exp` limits it too."
     )
+    groups: Annotated[Literal["trusted"], TEXT] | None = Field(
+        None,
+        description="`trusted`: a group of this GitLab is enough to pin a rule for signed-in people. Its owners "
+        "decide on its members.",
+    )
+    sign_in: SignInSection | None = None
     feedback: FeedbackSection | None = None
+
+
+class NotifySection(Section):
+    """A channel, or a program of yours, that deployments are reported to."""
+
+    name: ShortName
+    type: Annotated[notifications.NotificationType, TEXT] = Field(
+        description="`slack` or `teams`: an incoming webhook of the channel. `webhook`: signed as Standard "
+        "Webhooks says."
+    )
+    secret: Annotated[
+        str,
+        TEXT,
+        Form(
+            notifications.SECRET,
+            "a name such as `sluicegate/notify/releases`: that prefix, then letters, digits and `_+=.@-`",
+        ),
+    ] = Field(description="The secret in AWS Secrets Manager that holds the URL and, for `webhook`, the key.")
+    functions: Annotated[list[FunctionPattern], Field(min_length=1)] = Field(
+        ["*"], description="Functions' names or patterns. Default: all."
+    )
+    stages: Annotated[list[StageName], Field(min_length=1)] | None = Field(
+        None, description="Stages' names. Default: all."
+    )
+    statuses: Annotated[list[Annotated[Status, TEXT]], Field(min_length=1)] = Field(
+        list(notifications.DEFAULT_STATUSES),
+        description="Statuses of deployments. Default: awaiting_approval, succeeded, rolled_back, failed.",
+    )
 
 
 class GateFile(Section):
@@ -124,6 +185,9 @@ class GateFile(Section):
     )
     webhooks: Annotated[dict[ShortName, WebhookSection], OrEmpty()] = Field(
         {}, description="Webhooks that start deployments, by name."
+    )
+    notify: Annotated[list[NotifySection], AtMost(notifications.MAX_NOTIFICATIONS), OrEmpty()] = Field(
+        [], description="Channels and programs that deployments are reported to."
     )
     tests: Annotated[list[TestSection], OrEmpty()] = Field(
         [], description="Tests of the rules, run by `sluicegate check` and before each build."

@@ -42,6 +42,7 @@ _CLAIMS: Final[Mapping[str, str]] = {
     "environment_protected": '"true" if the environment is protected.',
     "groups_direct": "Groups that the user is a direct member of; one matching group is enough.",
     "user_id": "The id of the user who runs the job.",
+    "email": "For signed-in people only: the address, if the GitLab says that it is theirs.",
     "event": "For webhook deliveries only: `tag_push` or `pipeline`.",
     "sub": "The token's subject. A project can change its composition; never counts as a pin.",
 }
@@ -161,7 +162,7 @@ class RuleSection(Section):
     via: Annotated[Via, TEXT] = Field(
         "id_token",
         description="How the identity is proven: by a job's ID token, by AWS credentials (`iam`), by both at"
-        " once, or by a webhook's delivery.",
+        " once, by a webhook's delivery, or by signing in (`session`).",
     )
     claims: Annotated[dict[str, list[str]], _InOrder()]
     allow: AllowSection

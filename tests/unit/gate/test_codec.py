@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sluicegate.gate import codec
-from sluicegate.gate.codec import GateError
+from sluicegate.gate.decoding import GateError
 from sluicegate.gate.records import FORMAT
 from sluicegate.oidc.identity import Feedback
 from support.gate_documents import (
@@ -55,7 +55,7 @@ def test_an_issuers_feedback_is_read() -> None:
     corp, other = document()["issuers"]
     loaded = gate(issuers=[corp | {"feedback": FEEDBACK}, other])
     assert loaded.issuers[CORP].feedback == Feedback(
-        "sluicegate/gitlab/corp", commit_status=True, deployment=False
+        "sluicegate/gitlab/corp", commit_status=True, deployment=False, merge_request_note=True
     )
     assert loaded.issuers[OTHER].feedback is None
 
@@ -79,7 +79,12 @@ def test_load_reads_a_file(tmp_path: Path) -> None:
 
 
 ISSUER: dict[str, Any] = document()["issuers"][0]
-FEEDBACK: dict[str, Any] = {"secret": "sluicegate/gitlab/corp", "commit_status": True, "deployment": False}
+FEEDBACK: dict[str, Any] = {
+    "secret": "sluicegate/gitlab/corp",
+    "commit_status": True,
+    "deployment": False,
+    "merge_request_note": True,
+}
 STAGE: dict[str, Any] = document()["stages"][0]
 FUNCTION: dict[str, Any] = document()["functions"][0]
 DENY: dict[str, Any] = {"issuer": CORP, "claims": {"jti": ["j1"]}}

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from sluicegate.gate.codec import GateError
+from sluicegate.gate.decoding import GateError
 from sluicegate.oidc.identity import Identity, Principal
 from sluicegate.owner import Owner
 from support.gate_documents import CORP, claims, gate, rollout, rule, stage

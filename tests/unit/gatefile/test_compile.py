@@ -96,7 +96,7 @@ def test_a_sound_file_is_compiled_without_a_word(check: Check) -> None:
     assert report.gate is not None
     assert report.document is not None
     assert json.loads(report.document) == {
-        "format": 7,
+        "format": 8,
         "issuers": [
             {
                 "name": "corp",
@@ -107,6 +107,8 @@ def test_a_sound_file_is_compiled_without_a_word(check: Check) -> None:
                 "feedback": None,
                 "gitlab_url": None,
                 "sts_audience": None,
+                "groups": None,
+                "sign_in": None,
             }
         ],
         "targets": [],
@@ -140,6 +142,7 @@ def test_a_sound_file_is_compiled_without_a_word(check: Check) -> None:
         ],
         "deny": [],
         "webhooks": [],
+        "notify": [],
     }
 
 
@@ -660,6 +663,9 @@ def test_a_rule_that_names_its_sources_matches_those_alone(check: Check) -> None
 
 
 FEEDBACK = "jwks: discovery, feedback: {secret: sluicegate/gitlab/corp}"
+NOTHING_SENT = (
+    "{secret: sluicegate/gitlab/a, commit_status: false, deployment: false, merge_request_note: false}"
+)
 
 
 def test_an_issuer_that_is_told_is_told_everything_unless_it_says_otherwise(check: Check) -> None:
@@ -667,11 +673,15 @@ def test_an_issuer_that_is_told_is_told_everything_unless_it_says_otherwise(chec
     assert report.diagnostics == ()
     assert report.gate is not None
     [issuer] = report.gate.issuers.values()
-    assert issuer.feedback == Feedback("sluicegate/gitlab/corp", commit_status=True, deployment=True)
+    assert issuer.feedback == Feedback(
+        "sluicegate/gitlab/corp", commit_status=True, deployment=True, merge_request_note=True
+    )
     report = check(changed("jwks: discovery", FEEDBACK.replace("corp}", "corp, deployment: false}")))
     assert report.gate is not None
     [issuer] = report.gate.issuers.values()
-    assert issuer.feedback == Feedback("sluicegate/gitlab/corp", commit_status=True, deployment=False)
+    assert issuer.feedback == Feedback(
+        "sluicegate/gitlab/corp", commit_status=True, deployment=False, merge_request_note=True
+    )
 
 
 @pytest.mark.parametrize(
@@ -683,7 +693,7 @@ def test_an_issuer_that_is_told_is_told_everything_unless_it_says_otherwise(chec
         ('{secret: "sluicegate/gitlab/a b"}', "value", "the name of a secret"),
         ('{secret: sluicegate/gitlab/a, commit_status: "no"}', "type", "true or false"),
         (
-            "{secret: sluicegate/gitlab/a, commit_status: false, deployment: false}",
+            NOTHING_SENT,
             "feedback",
             "leave `feedback` out",
         ),
@@ -959,7 +969,7 @@ def test_the_schemas_pattern_agrees_with_the_matchers(text: str) -> None:
 
 def test_every_claim_that_rules_can_read_has_its_key() -> None:
     claim = json_schema()["$defs"]["Claims"]
-    assert claim["properties"].keys() == gitlab.READABLE | {"event", *principals.CLAIMS}
+    assert claim["properties"].keys() == gitlab.READABLE | {"email", "event", *principals.CLAIMS}
 
 
 def test_the_documented_file_is_sound(check: Check) -> None:

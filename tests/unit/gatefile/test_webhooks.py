@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from sluicegate.gate import codec
-from sluicegate.gate.codec import GateError
+from sluicegate.gate.decoding import GateError
 from sluicegate.gate.records import FORMAT
 from sluicegate_gatefile.compile import Report
 
@@ -229,6 +229,8 @@ def document(**changes: Any) -> bytes:
                 "feedback": None,
                 "gitlab_url": None,
                 "sts_audience": None,
+                "groups": None,
+                "sign_in": None,
             }
         ],
         "targets": [],
@@ -240,6 +242,7 @@ def document(**changes: Any) -> bytes:
         "rules": [rule()],
         "deny": [],
         "webhooks": [webhook()],
+        "notify": [],
     }
     return json.dumps(whole | changes).encode()
 

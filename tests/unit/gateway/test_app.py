@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
-from sluicegate.gate.codec import GateError
+from sluicegate.gate.decoding import GateError
 from sluicegate.gateway import app
 from sluicegate.gateway.context import Context
 from sluicegate.gateway.endpoints import health, webhooks

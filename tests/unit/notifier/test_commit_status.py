@@ -99,8 +99,8 @@ def test_what_a_webhook_started_is_a_deployment_of_gitlabs_too(
 
 def test_what_the_gate_file_leaves_out_is_not_reported() -> None:
     running = deployment(Status.PUBLISHING, HOOK)
-    statuses = Feedback(SECRET, commit_status=True, deployment=False)
-    deployments = Feedback(SECRET, commit_status=False, deployment=True)
+    statuses = Feedback(SECRET, commit_status=True, deployment=False, merge_request_note=False)
+    deployments = Feedback(SECRET, commit_status=False, deployment=True, merge_request_note=False)
     assert commit_status.pending_updates(running, statuses, None, None) == PendingUpdates(
         status=CommitState.RUNNING
     )

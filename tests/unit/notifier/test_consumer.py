@@ -7,7 +7,7 @@ from typing import Any, cast
 import pytest
 
 from sluicegate.deployment.model import Deployment
-from sluicegate.gate.codec import GateError
+from sluicegate.gate.decoding import GateError
 from sluicegate.notifier.consumer import MAX_BACKOFF, MIN_BACKOFF, QueueConsumer
 from sluicegate.notifier.gitlab_api import PermanentError
 from sluicegate.notifier.ledger import LEASE_SECONDS

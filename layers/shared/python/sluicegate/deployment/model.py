@@ -106,9 +106,11 @@ class Requester:
 
     @property
     def owner(self) -> Owner:
-        """Whose its records are: the project's where there is one, else the principal's."""
+        """Whose its records are: the project's where there is one, else the principal's or the user's."""
         if self.via == "iam":
             return Owner("principal", self.account or "", self.principal_id or "")
+        if self.via == "session":
+            return Owner("user", self.issuer, self.user_id or "")
         return Owner("project", self.issuer, self.project_id)
 
     @property

@@ -11,21 +11,25 @@ from itertools import chain
 
 from sluicegate.gate import rollout_settings
 from sluicegate.gate.model import FunctionEntry, Placement, Stage, TargetReference
+from sluicegate.gate.notifications import Notification
 from sluicegate.gate.principals import NEVER_AGENTS, Principals
 from sluicegate.gate.rules import (
     DENIABLE,
     DENIABLE_PRINCIPAL,
-    PINS,
-    PRINCIPAL_PINS,
+    PINS_OF,
     Deny,
     Failed,
     Rule,
     deniable,
+    values,
 )
 from sluicegate.gate.webhooks import Webhook
-from sluicegate.oidc.identity import Identity, Issuer
+from sluicegate.oidc.identity import Identity, Issuer, Via
 
 MAX_NEAREST = 5
+
+_OWN_PIN: Mapping[Via, str] = {"iam": "principal_id", "session": "user_id"}
+"""The claim that only the caller has; of a job, the project."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,7 @@ class Gate:
     deny: tuple[Deny, ...]
     webhooks: Mapping[str, Webhook]
     targets: Mapping[str, TargetReference]
+    notifications: tuple[Notification, ...]
     principals: Principals
     own_functions: frozenset[str]
     _rules_by_pin: Mapping[tuple[str, str, str], Sequence[int]] = field(repr=False)
@@ -170,18 +175,19 @@ class Gate:
 
     def _candidates(self, identity: Identity) -> list[Rule]:
         """All rules that can match, in the gate file's order."""
-        pins = PRINCIPAL_PINS if identity.via == "iam" else PINS
-        keys = ((identity.issuer, claim, identity.text(claim) or "") for claim in pins)
-        found = sorted(i for key in keys for i in self._rules_by_pin.get(key, ()))
+        pins = PINS_OF[identity.via]
+        keys = ((identity.issuer, claim, value) for claim in pins for value in values(identity, claim))
+        found = sorted({i for key in keys for i in self._rules_by_pin.get(key, ())})
         return [self.rules[i] for i in found if self.rules[i].via == identity.via]
 
     def _nearest(
         self, identity: Identity, actions: Collection[str], function: str, stage: str | None
     ) -> tuple[Nearest, ...]:
         """Rules that would have granted it, the fewest failed claims first, then those that grant something
-        else. Only rules that pin the caller's own project or principal: nobody learns of the rules of others.
+        else. Only rules that pin the caller's own project, principal or user: nobody learns of the rules of
+        others.
         """
-        pin = "principal_id" if identity.via == "iam" else "project_id"
+        pin = _OWN_PIN.get(identity.via, "project_id")
         own = [rule for rule in self._candidates(identity) if identity.text(pin) in rule.pinned(pin)]
         near = [(rule.grants(actions, function, stage), rule.name, rule.failed(identity)) for rule in own]
         granting = sorted((n for n in near if n[0]), key=lambda n: len(n[2]))

@@ -18,7 +18,7 @@ ORGANISATION: Final = r"o-[a-z0-9]{10,32}"
 PRINCIPAL_ID: Final = r"(?:AROA|AIDA)[A-Z0-9]{12,124}"
 ROLE_ID: Final = r"AROA[A-Z0-9]{12,124}"
 
-NEVER_AGENTS: Final = ("approve", "override-strategy", "hold")
+NEVER_AGENTS: Final = ("approve", "override-strategy", "hold", "end-sessions")
 """Actions that no agent ever has."""
 
 PERSONS_ONLY: Final = ("approve", "reject")
@@ -72,7 +72,8 @@ class Principals:
         principal = identity.principal
         if identity.agent or self.lists_agent(identity):
             return "agent"
-        return "person" if principal and principal.principal_type == "sso" else "pipeline"
+        is_person = identity.via == "session" or (principal and principal.principal_type == "sso")
+        return "person" if is_person else "pipeline"
 
     def lists_agent(self, identity: Identity) -> bool:
         """Return whether `agents` has the identity, which a caller that says it is an agent need not be."""

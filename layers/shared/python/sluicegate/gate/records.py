@@ -9,15 +9,17 @@ import msgspec
 from msgspec import Meta
 
 from sluicegate.deployment import strategy
+from sluicegate.deployment.model import Status
 from sluicegate.deployment.observations import Verdict
 from sluicegate.deployment.plan import Better, Metric, Unclear
-from sluicegate.gate import alarm_names, metric_names, rollout_settings, webhooks
+from sluicegate.gate import alarm_names, metric_names, notifications, rollout_settings, sessions, webhooks
+from sluicegate.gate.notifications import NotificationType
 from sluicegate.gate.principals import ACCOUNT, ORGANISATION, PRINCIPAL_ID, ROLE_ID
 from sluicegate.gate.rules import RuleAction
 from sluicegate.gate.webhooks import Event, RefType, Scheme
 from sluicegate.oidc.identity import FEEDBACK_SECRETS, Via
 
-FORMAT: Final = 7
+FORMAT: Final = 8
 """The format of gate.json. Another one is refused."""
 
 Text = Annotated[str, Meta(min_length=1)]
@@ -60,6 +62,14 @@ class FeedbackRecord(Record, frozen=True):
     secret: Annotated[str, Meta(pattern=rf"\A{FEEDBACK_SECRETS}")]
     commit_status: bool
     deployment: bool
+    merge_request_note: bool
+
+
+class SignInRecord(Record, frozen=True):
+    """An issuer's `sign_in`."""
+
+    client_id: Annotated[str, Meta(pattern=rf"\A(?:{sessions.CLIENT_ID})\Z")]
+    secret: Annotated[str, Meta(pattern=rf"\A(?:{sessions.SECRET})\Z")]
 
 
 class IssuerRecord(Record, frozen=True):
@@ -72,6 +82,8 @@ class IssuerRecord(Record, frozen=True):
     sts_audience: Text | None
     max_age: Seconds | None
     jwks: Text | None
+    groups: Literal["trusted"] | None
+    sign_in: SignInRecord | None
     feedback: FeedbackRecord | None
 
 
@@ -297,10 +309,21 @@ class WebhookRecord(Record, frozen=True):
     stage: Text
 
 
+class NotificationRecord(Record, frozen=True):
+    """An entry of `notify`."""
+
+    name: Annotated[str, Meta(pattern=rf"\A(?:{webhooks.NAME})\Z")]
+    type: NotificationType
+    secret: Annotated[str, Meta(pattern=rf"\A(?:{notifications.SECRET})\Z")]
+    functions: Texts
+    stages: tuple[Text, ...]
+    statuses: Annotated[tuple[Status, ...], Meta(min_length=1)]
+
+
 class Document(Record, frozen=True):
     """The whole of gate.json."""
 
-    format: Literal[7]
+    format: Literal[8]
     issuers: tuple[IssuerRecord, ...]
     targets: tuple[TargetRecord, ...]
     people: tuple[PersonRecord, ...]
@@ -311,6 +334,7 @@ class Document(Record, frozen=True):
     rules: tuple[RuleRecord, ...]
     deny: tuple[DenyRecord, ...]
     webhooks: tuple[WebhookRecord, ...]
+    notify: Annotated[tuple[NotificationRecord, ...], Meta(max_length=notifications.MAX_NOTIFICATIONS)]
 
 
 def plain(record: Record) -> dict[str, Any]:

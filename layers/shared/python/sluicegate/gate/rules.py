@@ -1,6 +1,6 @@
 """Rules and `deny` entries: whom they match, and what a rule grants."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -19,6 +19,7 @@ RuleAction = Literal[
     "read",
     "override-strategy",
     "fix-forward",
+    "end-sessions",
 ]
 ACTIONS: tuple[RuleAction, ...] = get_args(RuleAction)
 
@@ -26,6 +27,16 @@ ACTIONS: tuple[RuleAction, ...] = get_args(RuleAction)
 # chooses what `sub` is made of, and `job_project_*` say where a job ran, not whose it is.
 PINS = ("project_id", "namespace_id")
 PRINCIPAL_PINS = ("principal_id",)
+SESSION_PINS = ("user_id", "email", "groups_direct")
+PINS_OF: Mapping[Via, tuple[str, ...]] = {
+    "id_token": PINS,
+    "iam": PRINCIPAL_PINS,
+    "iam+id_token": PINS,
+    "webhook": PINS,
+    "session": SESSION_PINS,
+}
+"""The claims of which a rule pins one, by its way in."""
+
 DENIABLE = ("project_id", "user_id", "pipeline_id", "jti")
 DENIABLE_PRINCIPAL = ("account", "principal_id", "session_name", "access_key")
 FOLDED = frozenset({"project_path", "namespace_path"})
@@ -93,8 +104,10 @@ class Rule:
         """Whether it pins what a rule that approves must: a project, its protected refs, and the button.
 
         With `via: iam` that is the name of a session; `principals.excess` sees to it that the role is one of
-        Identity Center's.
+        Identity Center's. A signed-in person is one.
         """
+        if self.via == "session":
+            return True
         if self.via == "iam":
             return bool(self.pinned("session_name"))
         return (
@@ -108,7 +121,7 @@ class Rule:
         return tuple(
             Failed(claim, _shown(identity, claim))
             for claim, wanted in self.claims
-            if not any(pattern.matches(value) for value in _values(identity, claim) for pattern in wanted)
+            if not any(pattern.matches(value) for value in values(identity, claim) for pattern in wanted)
         )
 
     def grants(self, actions: Collection[str], function: str, stage: str | None) -> bool:
@@ -142,7 +155,7 @@ class Deny:
         return all(deniable(identity, claim) in values for claim, values in self.claims)
 
 
-def _values(identity: Identity, claim: str) -> tuple[str, ...]:
+def values(identity: Identity, claim: str) -> tuple[str, ...]:
     """What a rule reads of a claim. Of a list one element is enough, but only where GitLab means it so."""
     value = identity.claims.get(claim)
     if isinstance(value, str):
@@ -151,7 +164,7 @@ def _values(identity: Identity, claim: str) -> tuple[str, ...]:
 
 
 def _shown(identity: Identity, claim: str) -> str | None:
-    return ", ".join(_values(identity, claim)) if claim in identity.claims else None
+    return ", ".join(values(identity, claim)) if claim in identity.claims else None
 
 
 def deniable(identity: Identity, claim: str) -> str | None:

@@ -11,7 +11,7 @@ from typing import Final, TypeAlias
 from botocore.exceptions import BotoCoreError, ClientError
 
 from sluicegate.aws.errors import ErrorKind, classify, error_code, error_message
-from sluicegate.gate.codec import GateError
+from sluicegate.gate.decoding import GateError
 from sluicegate.gateway.authentication import authenticate, authenticate_signer
 from sluicegate.gateway.context import Context
 from sluicegate.gateway.http import IAM, GatewayRequest, GatewayResponse

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from botocore.exceptions import BotoCoreError, ClientError
 
 from sluicegate.aws.errors import error_code
-from sluicegate.gate.codec import GateError
+from sluicegate.gate.decoding import GateError
 from sluicegate.notifier.gitlab_api import PermanentError, TransientError
 from sluicegate.notifier.ledger import LeaseHeld
 from sluicegate.notifier.notifier import Notifier

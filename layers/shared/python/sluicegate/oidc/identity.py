@@ -9,7 +9,7 @@ from sluicegate.owner import Owner
 FEEDBACK_SECRETS = "sluicegate/gitlab/"
 """The prefix of every secret that holds a token for GitLab's API."""
 
-Via = Literal["id_token", "iam", "iam+id_token", "webhook"]
+Via = Literal["id_token", "iam", "iam+id_token", "webhook", "session"]
 PrincipalType = Literal["role", "sso", "user"]
 Actor = Literal["agent", "person", "pipeline"]
 ClaimValue = str | tuple[str, ...]
@@ -22,6 +22,15 @@ class Feedback:
     secret: str
     commit_status: bool
     deployment: bool
+    merge_request_note: bool
+
+
+@dataclass(frozen=True)
+class SignIn:
+    """The application in a GitLab that signs people in; `secret` names the secret with its client secret."""
+
+    client_id: str
+    secret: str
 
 
 @dataclass(frozen=True)
@@ -33,6 +42,7 @@ class Issuer:
     seconds since `iat`; None leaves the limit to `exp`. `jwks` is the key set itself where the gate file
     names a file; None means discovery over HTTP. `feedback` None: it receives none. `sts_audience` is the
     audience of the tokens that its jobs exchange for AWS credentials; those tokens are refused here.
+    `sign_in` None: nobody signs in there. `trusts_groups`: its groups may pin a rule for signed-in people.
     """
 
     name: str
@@ -43,6 +53,8 @@ class Issuer:
     feedback: Feedback | None = None
     gitlab_url: str | None = None
     sts_audience: str | None = None
+    sign_in: SignIn | None = None
+    trusts_groups: bool = False
 
     @property
     def instance(self) -> str:
@@ -90,8 +102,9 @@ class Identity:
     Project 4213 of one GitLab is not project 4213 of another: compare `owner`, never `project_id`.
     `webhook` is the name of the gate file's entry, for a delivery; `gitlab` is the GitLab's own address,
     where that is not the issuer. `principal` signed the request, with `via` `iam` or `iam+id_token`. Without
-    an ID token, `issuer` is empty, `jti` is None, and both times are 0. `agent`: the caller says that it is
-    one, which only takes rights away.
+    an ID token, `issuer` is empty, `jti` is None, and both times are 0. With `via`
+    `session` it was issued when the GitLab signed the person in last, and expires with the session.
+    `agent`: the caller says that it is one, which only takes rights away.
     """
 
     via: Via
@@ -117,7 +130,9 @@ class Identity:
 
     @property
     def owner(self) -> Owner:
-        """Whose its records are: the project's where there is one, else the principal's."""
+        """Whose its records are: the project's where there is one, else the principal's or the user's."""
         if self.via == "iam" and self.principal:
             return Owner("principal", self.principal.account, self.principal.principal_id)
+        if self.via == "session":
+            return Owner("user", self.issuer, self.text("user_id") or "")
         return Owner("project", self.issuer, self.text("project_id") or "")
