@@ -12,7 +12,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from sluicegate.aws.errors import error_code, error_message
 from sluicegate.board.context import BoardContext
 from sluicegate.board.responses import BoardResponse
-from sluicegate.gate.codec import GateError
+from sluicegate.gate.decoding import GateError
 from sluicegate.gateway.http import GatewayRequest
 from sluicegate.observability import logger
 from sluicegate.settings import MissingSetting
