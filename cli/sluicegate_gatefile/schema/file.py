@@ -117,8 +117,8 @@ class IssuerSection(Section):
     )
     groups: Annotated[Literal["trusted"], TEXT] | None = Field(
         None,
-        description="`trusted`: a group of this GitLab is enough to pin a rule for signed-in people. Its owners "
-        "decide on its members.",
+        description="`trusted`: a group of this GitLab is enough to pin a rule for signed-in people. Its "
+        "owners decide on its members.",
     )
     sign_in: SignInSection | None = None
     feedback: FeedbackSection | None = None
