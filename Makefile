@@ -14,7 +14,7 @@ PARALLEL := --dist loadfile --no-loadscope-reorder
 SLOWEST := --durations=20 --durations-min=1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down token invoke traffic test test-all unit crosscheck lint format docs bench bench-verdicts build deploy check lock clean
+.PHONY: help setup demo up down token invoke traffic test test-all unit crosscheck lint format docs bench bench-verdicts build deploy check cost lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -70,6 +70,9 @@ bench: setup ## print the figures, and write them to build/bench.json
 
 bench-verdicts: setup ## print false rollbacks and power of the comparison over the whole table, in hours (ONLY=bursts: a part)
 	@PYTHONPATH=layers/shared/python:tests:. $(BIN)/python bench/verdicts.py --table $(if $(ONLY),--only "$(ONLY)") $(if $(RUNS),--runs $(RUNS))
+
+cost: setup ## write docs/reference/cost.md: what the stack costs
+	@PYTHONPATH=layers/shared/python:cli:tests:. $(BIN)/python bench/cost.py --write
 
 check: setup ## check sluicegate.yaml and run its tests
 	@$(BIN)/sluicegate check

@@ -1,0 +1,346 @@
+"""What the stack costs: while nothing happens, and for 1,000 deployments.
+
+Resources are read from template.yaml. What a deployment asks of AWS is counted while the real gateway, state
+machine and deployer run one against models of AWS. Prices are AWS's list prices. Without an argument the page
+is printed; `--write` writes it to docs/reference/cost.md.
+"""
+
+import math
+import sys
+import textwrap
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+from sluicegate.deployment.plan import Limit, Metric, TrafficStep, Watch
+from sluicegate.gate.rollout_settings import Rollout
+from support import template
+from support.gateway_simulation import artifact, gate_of, gateway_simulation
+from support.simulation import TABLE
+
+PAGE: Final = Path(__file__).parents[1] / "docs" / "reference" / "cost.md"
+DAY: Final = "2026-11-26"
+REGION: Final = "US East (N. Virginia)"
+HOURS: Final = 730
+"""Of a month, as AWS's price list counts."""
+
+MILLION: Final = 1_000_000
+
+# Dollars, of the region, without free tiers: aws.amazon.com/REST-of-the-name/pricing, read on DAY.
+ALARM: Final = 0.10
+KEY: Final = 1.00
+LAMBDA_REQUEST: Final = 0.20 / MILLION
+LAMBDA_SECOND: Final = 0.0000133334
+"""A second of one GB on arm64."""
+
+API_REQUEST: Final = 3.50 / MILLION
+WRITE_UNIT: Final = 0.625 / MILLION
+READ_UNIT: Final = 0.125 / MILLION
+TRANSITION: Final = 0.025 / 1_000
+EVENT: Final = 1.00 / MILLION
+QUEUE_REQUEST: Final = 0.40 / MILLION
+METRIC_DATA: Final = 0.01 / 1_000
+PUT: Final = 0.005 / 1_000
+LOG_GB: Final = 0.50
+SIGNATURE: Final = 0.15 / 10_000
+
+RECEIVES: Final = 5 * 3 * 60 * HOURS
+"""Empty receives of a queue that a function polls: five pollers, each for 20 seconds at a time.
+
+Lambda developer guide, "Using Lambda with Amazon SQS" (five batches at first), read on DAY.
+"""
+
+SCHEDULED_SECONDS: Final = 0.5
+GATEWAY_SECONDS: Final = 0.1
+DEPLOYER_SECONDS: Final = 0.5
+RELAY_SECONDS: Final = 0.1
+"""Billed for one invocation. Above what the stand shows; only the watcher's are long, and exact: it waits."""
+
+POLL: Final = 20
+"""Seconds that a job's request waits at the gateway for news."""
+
+BAKE: Final = 600
+WAITING: Final = "GB-seconds of the function that waits with the job"
+LOG_BYTES: Final = 1_500
+"""Of one invocation: what it logs, and Lambda's own three lines."""
+
+
+@dataclass
+class Counted:
+    """A client of DynamoDB that counts request units, by the sizes of the items that it reads and writes.
+
+    DynamoDB developer guide, "Read and write operations" (units), and "Using global secondary indexes"
+    (each index that has the item is written as well), read on DAY.
+    """
+
+    client: Any
+    writes: float = 0
+    reads: float = 0
+    calls: Counter[str] = field(default_factory=Counter)
+    indexes: tuple[str, ...] = tuple(
+        index["KeySchema"][0]["AttributeName"]
+        for index in template.properties("Table")["GlobalSecondaryIndexes"]
+    )
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self.client, name)
+        counting = {
+            "get_item": self._get,
+            "query": self._query,
+            "put_item": self._write,
+            "update_item": self._write,
+            "delete_item": self._write,
+            "transact_write_items": self._transact,
+        }
+        if name in counting:
+            self.calls[name] += 1
+            return partial(counting[name], found)
+        return found
+
+    def _get(self, call: Any, **given: Any) -> Any:
+        answer = call(**given)
+        self.reads += _units(answer.get("Item"), 4_096) * (1 if given.get("ConsistentRead") else 0.5)
+        return answer
+
+    def _query(self, call: Any, **given: Any) -> Any:
+        answer = call(**given)
+        size = sum(map(_size, answer["Items"]))
+        self.reads += max(1, math.ceil(size / 4_096)) * (1 if given.get("ConsistentRead") else 0.5)
+        return answer
+
+    def _write(self, call: Any, **given: Any) -> Any:
+        key = _key(given)
+        before = self._item(key)
+        answer = call(**given)
+        self._count(before, self._item(key), 1)
+        return answer
+
+    def _transact(self, call: Any, **given: Any) -> Any:
+        keys = [_key(next(iter(each.values()))) for each in given["TransactItems"]]
+        before = [self._item(key) for key in keys]
+        answer = call(**given)
+        for key, old in zip(keys, before, strict=True):
+            self._count(old, self._item(key), 2)
+        return answer
+
+    def _count(self, old: Any, new: Any, each: int) -> None:
+        units = max(_units(old, 1_024), _units(new, 1_024))
+        self.writes += units * each
+        self.writes += sum(units for name in self.indexes if name in (old or {}) or name in (new or {}))
+
+    def _item(self, key: Mapping[str, Any]) -> Any:
+        return self.client.get_item(TableName=TABLE, Key=key).get("Item")
+
+
+def _key(given: Mapping[str, Any]) -> dict[str, Any]:
+    found = given.get("Key") or given["Item"]
+    return {name: found[name] for name in ("pk", "sk")}
+
+
+def _units(item: Mapping[str, Any] | None, unit: int) -> int:
+    return max(1, math.ceil(_size(item) / unit)) if item else 1
+
+
+def _size(item: Mapping[str, Any] | None) -> int:
+    return sum(len(name.encode()) + _value_size(value) for name, value in (item or {}).items())
+
+
+def _value_size(value: Mapping[str, Any]) -> int:
+    [(kind, content)] = value.items()
+    match kind:
+        case "S":
+            return len(content.encode())
+        case "N":
+            return (len(content) + 1) // 2 + 1
+        case "M":
+            return 3 + len(content) + _size(content)
+        case "L":
+            return 3 + sum(1 + _value_size(each) for each in content)
+        case _:
+            return 1
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of the bill: `number` of something at a price each, in dollars."""
+
+    what: str
+    number: float
+    price: float
+
+    @property
+    def dollars(self) -> float:
+        return self.number * self.price
+
+
+def idle() -> list[Line]:
+    """Return what a month costs in which nobody asks for anything."""
+    kinds = Counter(resource["Type"] for resource in template.RESOURCES.values())
+    lines = [
+        Line("alarms", _always("AWS::CloudWatch::Alarm"), ALARM),
+        Line("KMS keys", kinds["AWS::KMS::Key"], KEY),
+    ]
+    for name, every, memory in _schedules():
+        runs = HOURS * 3_600 / every
+        price = LAMBDA_REQUEST + SCHEDULED_SECONDS * memory / 1_024 * LAMBDA_SECOND
+        lines.append(Line(f"runs of the {name}, every {_duration(every)}", runs, price))
+    polled = sum(_is_polled(resource) for resource in template.RESOURCES.values())
+    lines.append(Line(f"receives of {polled} empty queues", polled * RECEIVES, QUEUE_REQUEST))
+    return [line for line in lines if line.number]
+
+
+def _always(kind: str) -> int:
+    """Return how many there are with all parameters as they are by default."""
+    return sum(
+        resource["Type"] == kind and "Private" not in resource.get("Condition", "")
+        for resource in template.RESOURCES.values()
+    )
+
+
+def _schedules() -> list[tuple[str, int, int]]:
+    """Return each function that runs by itself: its name, every how many seconds, and its memory in MB."""
+    found = []
+    for name, resource in template.RESOURCES.items():
+        for event in resource.get("Properties", {}).get("Events", {}).values():
+            if event["Type"] in ("Schedule", "ScheduleV2"):
+                expression = event["Properties"].get("Schedule") or event["Properties"]["ScheduleExpression"]
+                number, unit = expression.removeprefix("rate(").removesuffix(")").split()
+                every = int(number) * {"minute": 60, "hour": 3_600, "day": 86_400}[unit.rstrip("s")]
+                found.append((name.removesuffix("Function").lower(), every, _memory(resource)))
+    return found
+
+
+def _memory(resource: Mapping[str, Any]) -> int:
+    default = template.TEMPLATE.get("Globals", {}).get("Function", {}).get("MemorySize", 128)
+    return int(resource["Properties"].get("MemorySize", default))
+
+
+def _is_polled(resource: Mapping[str, Any]) -> bool:
+    events = resource.get("Properties", {}).get("Events", {}).values()
+    return any(event["Type"] == "SQS" for event in events)
+
+
+def _duration(seconds: int) -> str:
+    for name, size in (("day", 86_400), ("hour", 3_600), ("minute", 60)):
+        if seconds % size == 0:
+            number = seconds // size
+            return name if number == 1 else f"{number} {name}s"
+    return f"{seconds} seconds"
+
+
+def deployments() -> list[Line]:
+    """Return what 1,000 deployments cost: canaries of ten minutes, whose jobs wait for the end."""
+    watch = Watch(limits=(Limit(Metric.ERRORS, most=5, max_ratio=2, min_samples=100),))
+    steps = (TrafficStep(10, BAKE), TrafficStep(100, 0))
+    with gateway_simulation(gate=gate_of({"prod": Rollout(steps=steps, watch=watch)})) as at:
+        counted = Counted(at.client)
+        at.client = counted
+        at.__post_init__()
+        first = at.finish(at.deploy(artifact(at, b"the first of all")))
+        counted.writes = counted.reads = 0
+        at.changes.clear()
+        at.invocations.clear()
+        at.cloudwatch.calls.clear()
+        deployment = at.finish(at.deploy(artifact(at, b"the next")))
+        if not first.status == deployment.status == "succeeded":
+            raise SystemExit(f"a deployment did not succeed: {deployment.reason}")
+        began, ended = (datetime.fromisoformat(d) for d in (deployment.created_at, deployment.updated_at))
+        seconds = (ended - began).total_seconds()
+        execution = list(at.machine.executions.values())[-1]
+        transitions = len(execution.path)
+        turns, revisions = len(at.invocations), deployment.revision
+        metrics = sum(len(call["MetricDataQueries"]) for call in at.cloudwatch.calls)
+    polls = max(seconds / POLL, revisions)
+    invocations = 2 + polls + turns + revisions
+    gateway, watcher, deployer, relay = (
+        _memory(template.RESOURCES[f"{name}Function"]) / 1_024
+        for name in ("Gateway", "Watcher", "Deployer", "Relay")
+    )
+    compute = (
+        2 * GATEWAY_SECONDS * gateway
+        + turns * DEPLOYER_SECONDS * deployer
+        + revisions * RELAY_SECONDS * relay
+    )
+    of_one = [
+        Line(
+            "requests to the API: 2, and one for each news or 20 seconds of waiting", 2 + polls, API_REQUEST
+        ),
+        Line("invocations of functions", invocations, LAMBDA_REQUEST),
+        Line(WAITING, seconds * watcher, LAMBDA_SECOND),
+        Line("GB-seconds of all other functions", compute, LAMBDA_SECOND),
+        Line("write units of the table and its indexes", counted.writes, WRITE_UNIT),
+        Line("read units, the job's polls with them", counted.reads + polls * 2, READ_UNIT),
+        Line("state transitions", transitions, TRANSITION),
+        Line("events", revisions, EVENT),
+        Line("metrics that are read", metrics, METRIC_DATA),
+        Line("GB of logs", invocations * LOG_BYTES / 1e9, LOG_GB),
+    ]
+    return [Line(line.what, 1_000 * line.number, line.price) for line in of_one]
+
+
+def page() -> str:
+    """Return docs/reference/cost.md."""
+    quiet, busy = idle(), deployments()
+    month, thousand = (sum(line.dollars for line in lines) for lines in (quiet, busy))
+    waiting = sum(line.dollars for line in busy if line.what == WAITING)
+    intro = (
+        f"**${month:.2f} a month while nothing happens, and ${thousand:.2f} for 1,000 deployments.** By AWS's"
+        f" list prices in {REGION}, read on {DAY}, without free tiers, which cover most of it in a small"
+        " account. Resources are counted in `template.yaml` with its default parameters; requests are counted"
+        " while the real gateway, state machine and deployer run a deployment against models of AWS."
+    )
+    storage = (
+        "Storage comes on top: the table, logs, artifacts and evidence grow with use. A thousand deployments"
+        " are some 10 MB in the table ($0.25 per GB and month), and each secret that you make costs $0.40 a"
+        " month."
+    )
+    what = (
+        f"Each is a canary: 10 % of the traffic for {_duration(BAKE)}, watched by Lambda's errors, and a job"
+        " that waits for the end."
+    )
+    savings = (
+        f"A job that does not wait, or a webhook, saves ${waiting:.2f} of it. CloudTrail's first copy of"
+        " management events is free; S3's requests and Secrets Manager's are cents."
+    )
+    parts = [
+        "# What it costs",
+        "<!-- `make cost` writes this page. -->",
+        _filled(intro),
+        "## A month in which nothing happens",
+        _table(quiet),
+        _filled(storage),
+        "## 1,000 deployments",
+        _filled(what),
+        _table(busy),
+        _filled(savings),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _filled(text: str) -> str:
+    return textwrap.fill(text, 120, break_on_hyphens=False)
+
+
+def _table(lines: list[Line]) -> str:
+    rows = [f"| {line.what} | {_number(line.number)} | ${line.dollars:.2f} |" for line in lines]
+    total = sum(line.dollars for line in lines)
+    return "\n".join(["| | number | dollars |", "| --- | ---: | ---: |", *rows, f"| | | **${total:.2f}** |"])
+
+
+def _number(number: float) -> str:
+    return f"{number:,.2f}" if number < 10 and number != int(number) else f"{round(number):,}"
+
+
+def main() -> None:
+    if sys.argv[1:] == ["--write"]:
+        PAGE.write_text(page())
+    else:
+        print(page(), end="")
+
+
+if __name__ == "__main__":
+    main()
