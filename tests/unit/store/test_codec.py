@@ -10,12 +10,13 @@ from hypothesis import strategies as st
 
 from sluicegate.deployment.durations import timestamp
 from sluicegate.deployment.model import AliasState, Approval, Deployment, Reason, Requester, Status
+from sluicegate.deployment.observations import Observation, Verdict
 from sluicegate.deployment.plan import Watch
 from sluicegate.deployment.views import view
 from sluicegate.oidc.identity import Principal
 from sluicegate.owner import Owner
 from sluicegate.rollout.analysis import find_breach, judge
-from sluicegate.store.codec import deployment_of, marshal, read, record, unmarshal
+from sluicegate.store.codec import deployment_of, marshal, read, record, shown_deployment, unmarshal
 from sluicegate.store.holds import Hold
 from sluicegate.store.versions import Serving, serving_item
 from support.plans import ABORTED, plans, possible_readings
@@ -47,6 +48,28 @@ def test_a_record_comes_back_as_it_was(plan: Any, data: st.DataObject) -> None:
         step=1,
     )
     assert returned(deployment) == deployment
+
+
+def test_what_is_shown_of_a_record_takes_no_earlier_observation(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A list or an event shows the newest one: the others are not decoded, however many there are."""
+    look = Observation(timestamp(START), 0, 0.1, Verdict.UNCLEAR)
+    looks = tuple(replace(look, spend=number / 500) for number in range(500))
+    deployment = replace(new_deployment(START, SHA), observations=looks)
+    item = unmarshal(marshal(record(deployment)))
+    decoded: list[Any] = []
+    decode = msgspec.msgpack.decode
+
+    def counting(data: Any, *, type: Any) -> Any:
+        decoded.append(type)
+        return decode(data, type=type)
+
+    monkeypatch.setattr(msgspec.msgpack, "decode", counting)
+    shown = shown_deployment(item)
+    assert decoded == [list[msgspec.Raw], Observation]
+    assert shown.observations == looks[-1:]
+    assert view(shown) == view(deployment)
+    assert shown_deployment(record(new_deployment(START, SHA))).observations == ()
+    assert deployment_of(item) == deployment
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from sluicegate.deployment.model import Deployment
 from sluicegate.deployment.observation_views import bounded
 from sluicegate.deployment.views import view
-from sluicegate.store.codec import deployment_of, unmarshal
+from sluicegate.store.codec import shown_deployment, unmarshal
 
 if TYPE_CHECKING:
     from mypy_boto3_events.type_defs import PutEventsRequestEntryTypeDef
@@ -73,7 +73,7 @@ def from_record(record: Mapping[str, Any]) -> DeploymentEvent | None:
     change = record["dynamodb"]
     if change["Keys"]["sk"] != {"S": "record"} or "NewImage" not in change:
         return None
-    deployment = deployment_of(unmarshal(change["NewImage"]))
+    deployment = shown_deployment(unmarshal(change["NewImage"]))
     partition = record["eventSourceARN"].split(":")[1]
     target = deployment.plan.target
     return DeploymentEvent(

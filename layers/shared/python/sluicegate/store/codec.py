@@ -47,6 +47,15 @@ def deployment_of(item: Mapping[str, Any]) -> Deployment:
     return replace(read({**item, "observations": ()}, Deployment), observations=_unpacked(packed))
 
 
+def shown_deployment(item: Mapping[str, Any]) -> Deployment:
+    """Return the deployment in an item with the newest observation alone, for views: they show no other.
+
+    A page has many items, and an item may have hundreds of observations. Never write it back.
+    """
+    packed = item.get("observations")
+    return replace(read({**item, "observations": ()}, Deployment), observations=_newest(packed))
+
+
 def _packed(observations: tuple[Observation, ...]) -> str | None:
     """Return the observations in few characters: a long rollout has more of them than an item could hold."""
     return b64encode(zlib.compress(msgspec.msgpack.encode(observations))).decode() if observations else None
@@ -54,10 +63,17 @@ def _packed(observations: tuple[Observation, ...]) -> str | None:
 
 def _unpacked(packed: Any) -> tuple[Observation, ...]:
     """Return the observations in an attribute; none where it is missing."""
-    if not packed:
-        return ()
-    data = zlib.decompressobj().decompress(b64decode(packed), MAX_UNPACKED)
-    return msgspec.msgpack.decode(data, type=tuple[Observation, ...])
+    return msgspec.msgpack.decode(_bytes(packed), type=tuple[Observation, ...]) if packed else ()
+
+
+def _newest(packed: Any) -> tuple[Observation, ...]:
+    """Return the newest observation in an attribute, and none where it is missing; the others stay bytes."""
+    kept = msgspec.msgpack.decode(_bytes(packed), type=list[msgspec.Raw]) if packed else []
+    return tuple(msgspec.msgpack.decode(one, type=Observation) for one in kept[-1:])
+
+
+def _bytes(packed: Any) -> bytes:
+    return zlib.decompressobj().decompress(b64decode(packed), MAX_UNPACKED)
 
 
 def read(item: Mapping[str, Any], kind: type[T]) -> T:

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from sluicegate.deployment.model import Deployment, Status
 from sluicegate.store import keys
-from sluicegate.store.codec import Item, deployment_of, record
+from sluicegate.store.codec import Item, deployment_of, record, shown_deployment
 from sluicegate.store.errors import StaleRevision, StoreError
 from sluicegate.store.locks import Locks, Supersession
 from sluicegate.store.requests import REQUEST_KEPT, AcceptedRequest, CredentialUse, PermanentClaim, Requests
@@ -49,13 +49,16 @@ class Deployments:
         return self._table.get(keys.identity(deployment_id))
 
     def newest(self, index: Index, key: str, before: str | None) -> Iterator[Deployment]:
-        """Yield deployments of one function, one project or all, newest first, older than the id `before`."""
+        """Yield deployments of one function, one project or all, newest first, older than the id `before`.
+
+        They are for views: each has its newest observation alone.
+        """
         values = {":key": key} | ({":before": before} if before else {})
         condition = Condition("#key = :key" + (" AND id < :before" if before else ""), values)
         items = self._table.query(
             condition, index=index, names={"#key": _PARTITIONS[index]}, newest_first=True
         )
-        yield from map(deployment_of, items)
+        yield from map(shown_deployment, items)
 
     def unfinished(self) -> Iterator[Deployment]:
         """Yield the deployments that are not final, oldest first (an index, so a moment old)."""
