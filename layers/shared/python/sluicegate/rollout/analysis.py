@@ -278,7 +278,7 @@ class _Look:
                 tally=tally,
                 new=_exactly(new),
                 old=_exactly(old),
-                ratio=_exactly(new / old if new is not None and old else None),
+                ratio=_exactly(min(new / old, comparison.MAX_RATIO) if new is not None and old else None),
                 p=counted.p,
                 room=counted.room,
             )
