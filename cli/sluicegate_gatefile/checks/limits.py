@@ -78,6 +78,35 @@ def check_proposers(context: CheckContext, rules: Rules) -> None:
                 context.warning("propose", ("rules", i, "limits", "propose"), f"{what}: {advice}")
 
 
+def check_order(context: CheckContext, rules: Rules) -> None:
+    """Warn of limits that an earlier rule without any lets the same callers pass."""
+    for i, rule in enumerate(rules):
+        if not rule["limits"]:
+            continue
+        limited = {"deploy", "promote"} | ({"rollback", "abort"} if rule["limits"]["propose"] else set())
+        for earlier in rules[:i]:
+            stages = [stage for stage in rule["stages"] if stage in earlier["stages"]]
+            actions = [action for action in rule["actions"] if action in limited & {*earlier["actions"]}]
+            if stages and actions and not earlier["limits"] and _covers(context, earlier, rule):
+                what = f"the rule `{earlier['name']}` comes first and limits nothing"
+                granted = f"it grants {listed(actions)}"
+                advice = f"in {listed(stages)} to all that this one matches: put this one before it"
+                context.warning("limits", ("rules", i, "limits"), f"{what}: {granted} {advice}")
+                break
+
+
+def _covers(context: CheckContext, wide: Mapping[str, Any], narrow: Mapping[str, Any]) -> bool:
+    """Return whether each caller that `narrow` matches is one of `wide` too, for a function of both."""
+    return (
+        (wide["issuer"], wide["via"]) == (narrow["issuer"], narrow["via"])
+        and all(
+            claim in narrow["claims"] and set(narrow["claims"][claim]) <= set(values)
+            for claim, values in wide["claims"].items()
+        )
+        and bool(context.entries.reached_by(wide) & context.entries.reached_by(narrow))
+    )
+
+
 def _may_meet(context: CheckContext, one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     """Return whether one identity could match both rules, for one function in one stage."""
     return (

@@ -100,16 +100,40 @@ def check_fixes(context: CheckContext, merged: MergedRollouts, rules: Rules) -> 
             context.warning("fix_forward", at, what)
 
 
-def check_approvers(context: CheckContext, merged: MergedRollouts, grants: Grants) -> None:
-    """Warn where what may be deployed waits for an approval that nobody may give."""
+def check_approvers(context: CheckContext, merged: MergedRollouts, grants: Grants, rules: Rules) -> None:
+    """Warn where what may be asked for waits for an approval that nobody may give."""
+    waiting = _waiting_by_limits(context, rules)
     for pattern, entry in context.file.functions.items():
         on_entry = set(grants.on(pattern))
-        for stage in context.file.stages:
+        for stage, section in context.file.stages.items():
             granted = {action for where, action in on_entry if where == stage}
-            asks = merged.of(pattern, stage).approval is not None
-            if asks and {"deploy", "promote"} & granted and "approve" not in granted:
+            proposed = bool(context.file.agents) and section.agents is not None and section.agents.propose
+            limiting = [i for i, reached in waiting[stage] if reached & context.entries.bit(pattern)]
+            if "approve" in granted:
+                continue
+            if merged.of(pattern, stage).approval is not None and {"deploy", "promote"} & granted:
                 override = entry.stages.get(stage)
                 overridden = override is not None and override.approval is not None
-                at: Path = ("functions", pattern, "stages", stage) if overridden else ("stages", stage)
-                what = f"nobody can approve `{pattern}` in `{stage}`: no rule grants `approve` there"
-                context.warning("approval", (*at, "approval"), what)
+                where: Path = ("functions", pattern, "stages", stage) if overridden else ("stages", stage)
+                at: Path = (*where, "approval")
+            elif proposed and {"deploy", "promote", "rollback"} & granted:
+                at = ("stages", stage, "agents", "propose")
+            elif limiting:
+                at = ("rules", limiting[0], "limits")
+            else:
+                continue
+            what = f"nobody can approve `{pattern}` in `{stage}`: no rule grants `approve` there"
+            context.warning("approval", at, what)
+
+
+def _waiting_by_limits(context: CheckContext, rules: Rules) -> dict[str, list[tuple[int, int]]]:
+    """Return, by stage, the rules whose limits make a request wait, and the entries they reach."""
+    found: dict[str, list[tuple[int, int]]] = {stage: [] for stage in context.file.stages}
+    for i, rule in enumerate(rules):
+        limits = rule["limits"] or {"propose": False, "unapproved_percent": None}
+        waits = {"deploy", "promote"} | ({"rollback"} if limits["propose"] else set())
+        if (limits["propose"] or limits["unapproved_percent"] is not None) and waits & {*rule["actions"]}:
+            reached = context.entries.reached_by(rule)
+            for stage in rule["stages"]:
+                found[stage].append((i, reached))
+    return found

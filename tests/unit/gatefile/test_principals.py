@@ -289,3 +289,79 @@ def test_whom_one_rule_lets_only_propose_no_other_should_let_decide(
     found = [(d.line, d.message) for d in check(text).diagnostics if d.code == "propose"]
     assert [text.splitlines()[line - 1].strip() for line, _ in found] == ["limits: {propose: true}"] * warned
     assert all("`decides` grants" in message for _, message in found)
+
+
+AGENT = 'project_id: "1", user_id: "91", ref_type: branch, ref: main'
+MAIN = 'project_id: "1", ref_type: branch, ref: [main, next]'
+
+
+def in_order(
+    earlier: str,
+    more: str = "",
+    *,
+    allow: str = "{actions: [deploy], functions: [orders-*], stages: [dev]}",
+    limits: str = "{per_hour: 5}",
+) -> str:
+    """The sound file with two rules for jobs, the second one with limits."""
+    return changed(
+        "deny:\n",
+        f"""\
+  - name: earlier
+    claims: {{{earlier}}}
+    allow: {allow}{more}
+  - name: limited
+    claims: {{{AGENT}}}
+    allow: {{actions: [deploy, rollback], functions: [orders-*], stages: [dev, fresh]}}
+    limits: {limits}
+deny:
+""",
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (in_order(MAIN), "it grants `deploy` in `dev` to all that this one matches"),
+        (in_order('project_id: "1"'), "it grants `deploy` in `dev`"),
+        (in_order(MAIN, "\n    limits: {per_day: 50}"), ""),
+        (in_order(MAIN, allow="{actions: [deploy], functions: [orders-*], stages: [test]}"), ""),
+        (in_order(MAIN, allow="{actions: [rollback], functions: [orders-*], stages: [dev]}"), ""),
+        (
+            in_order(
+                MAIN,
+                allow="{actions: [rollback], functions: [orders-*], stages: [dev]}",
+                limits="{propose: true}",
+            ),
+            "it grants `rollback` in `dev`",
+        ),
+        (in_order(f'{MAIN}, user_id: "7"'), ""),
+        (in_order('project_id: "1", ref_type: branch, ref: next'), ""),
+        (in_order(f'{MAIN}, ref_protected: "true"'), ""),
+    ],
+)
+def test_limits_that_an_earlier_rule_lets_everybody_pass_are_named(
+    check: Check, text: str, said: str
+) -> None:
+    found = [d.message for d in check(text).diagnostics if d.code == "limits"]
+    assert len(found) == bool(said)
+    assert all(said in message and "`earlier` comes first" in message for message in found)
+
+
+WITHOUT_APPROVER = changed("stages: [test, prod]}", "stages: [test]}")
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        (SOUND, ""),
+        (WITHOUT_APPROVER, "prod: {target"),
+        (WITHOUT_APPROVER.replace(", propose: true}", "}"), ""),
+        (WITHOUT_APPROVER.replace('agents:\n  - {user_id: "91"}\n', "").replace("propose: true", ""), ""),
+        (in_order(MAIN.replace("main, ", ""), limits="{propose: true}"), "limits: {propose"),
+        (in_order(MAIN.replace("main, ", ""), limits="{unapproved_percent: 10}"), "limits: {unapproved"),
+    ],
+)
+def test_a_proposal_that_nobody_can_approve_is_warned_of(check: Check, text: str, line: str) -> None:
+    found = {d.line for d in check(text).diagnostics if d.code == "approval"}
+    assert len(found) == bool(line)
+    assert all(text.splitlines()[at - 1].strip().startswith(line) for at in found)

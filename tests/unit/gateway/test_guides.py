@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 from sluicegate.deployment.model import Status
 from sluicegate.gate import codec
@@ -83,3 +84,36 @@ def test_a_merge_request_reaches_no_other_stage_and_a_fork_none(previews: Gatewa
     assert problem(at.request, at.job(**MERGE_REQUEST), **about, stage="staging").status == 403
     fork = at.job(**MERGE_REQUEST, project_id="9999")
     assert problem(at.request, fork, **about, stage="preview").status == 403
+
+
+# Parts to add to a gate file
+
+
+def with_parts(page: str, directory: Path) -> gatefile.Report:
+    """The repository's own gate file with the parts that a page adds, its rules first."""
+    file = yaml.safe_load((ROOT / "sluicegate.yaml").read_text())
+    text = (ROOT / "docs" / "guides" / page).read_text()
+    for fence in re.findall(r"^```yaml\n(.*?)^```", text, re.S | re.M):
+        part = yaml.safe_load(fence)
+        if {"include", "version"} & part.keys():
+            continue
+        for section, given in part.items():
+            if isinstance(given, list):
+                file[section] = given + file.get(section, [])
+                continue
+            for name, keys_of in given.items():
+                one = file.setdefault(section, {}).setdefault(name, {})
+                one |= keys_of
+    written = yaml.safe_dump(file, sort_keys=False).replace("issuer: corp", "issuer: gitlab")
+    path = directory / "sluicegate.yaml"
+    path.write_text(written)
+    return gatefile.check(path)
+
+
+@pytest.mark.parametrize("page", ["agents.md", "iam.md", "targets.md"])
+def test_the_parts_of_a_guide_go_into_the_gate_file_without_a_warning(page: str, tmp_path: Path) -> None:
+    report = with_parts(page, tmp_path)
+
+    assert report.ok
+    # The file itself has one function in protected and other stages of one account.
+    assert {one.code for one in report.diagnostics} <= {"shared_target"}
