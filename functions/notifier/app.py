@@ -10,6 +10,7 @@ from sluicegate.notifier.consumer import QueueConsumer
 from sluicegate.notifier.gitlab_api import AccessTokens
 from sluicegate.notifier.ledger import StatusLedger
 from sluicegate.notifier.notifier import Notifier
+from sluicegate.notifier.reporting import Reporting
 from sluicegate.observability import count, logger, measure, metrics
 from sluicegate.settings import NotifierSettings
 from sluicegate.store.store import Store
@@ -28,7 +29,7 @@ def consumer() -> QueueConsumer:
     """Build the consumer at the first event."""
     settings = NotifierSettings.from_environment()
     table = clients.client("dynamodb")
-    notifier = Notifier(
+    reporting = Reporting(
         Store(table, settings.table),
         StatusLedger(Table(table, settings.table)),
         gate,
@@ -37,7 +38,7 @@ def consumer() -> QueueConsumer:
         dropped,
     )
     return QueueConsumer(
-        notifier, clients.client("sqs"), settings.queue, settings.dead_letters, delayed, rejected
+        Notifier(reporting), clients.client("sqs"), settings.queue, settings.dead_letters, delayed, rejected
     )
 
 

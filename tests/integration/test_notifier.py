@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import pytest
 
-from stand import Stand, package
+from stand import Stand, callers, package
 from stand.gitlab_api import PREFIX
 from stand.hooked import Hooks, new_tag
 from stand.wide import Wide
@@ -75,14 +75,14 @@ def in_order(histories: list[list[str]], *states: str) -> bool:
 def test_a_deployment_is_a_status_of_its_commit(
     stand: Stand, function: str, commit: str, pipeline: str
 ) -> None:
-    done = release(stand, function, commit, pipeline_id=pipeline)
+    done = release(stand, function, commit, pipeline_id=pipeline, environment="development")
     assert done["status"] == "succeeded"
     assert in_order(ends(stand, commit, function), "pending", "running", "success")
     [status] = stand.gitlab.statuses(commit, f"sluicegate/{function}:dev")
     assert status["pipeline_id"] == int(pipeline)
     assert status["description"] == f"succeeded (sluicegate status {done['id']})"
     assert status["target_url"] == f"{stand.issuer}/acme/orders/-/jobs/{done['requested_by']['job_id']}"
-    assert stand.gitlab.deployments(commit) == [], "the job's own environment is GitLab's business"
+    assert stand.gitlab.deployments(commit) == [], "GitLab made one for the job's own environment"
 
 
 def test_a_deployment_that_fails_fails_its_commit(stand: Stand, commit: str, pipeline: str) -> None:
@@ -115,6 +115,39 @@ def test_what_a_webhook_starts_is_a_deployment_of_gitlabs(hooks: Hooks) -> None:
     )
     assert (made["environment"], made["ref"], made["tag"]) == ("dev", tag, True)
     assert in_order([made["history"]], "running", "success")
+
+
+def test_a_job_without_an_environment_is_a_deployment_of_gitlabs(
+    stand: Stand, function: str, commit: str, pipeline: str
+) -> None:
+    release(stand, function, commit, pipeline_id=pipeline)
+    [made] = until(
+        lambda: stand.gitlab.deployments(commit),
+        lambda found: [one["status"] for one in found] == ["success"],
+    )
+    assert (made["environment"], made["project_id"]) == ("dev", "4213")
+    assert in_order([made["history"]], "running", "success")
+
+
+def test_a_persons_rollback_is_a_deployment_of_the_project_that_built_the_version(
+    stand: Stand, function: str, commit: str
+) -> None:
+    later = uuid4().hex + "1" * 8
+    for sha, ref in ((commit, "v1.0.0"), (later, "v1.1.0")):
+        claims = {"ref": ref, "ref_type": "tag", "ref_protected": "true", "environment": "production"}
+        assert release(stand, function, sha, "prod", **claims)["status"] == "succeeded"
+    role = callers.existing(stand, callers.PERSON)
+    assert role
+    ada = callers.session_of(stand, role, "ada@example.com")
+    body = {"action": "rollback", "function": function, "stage": "prod", "idempotency_key": uuid4().hex}
+    answer = callers.call(stand, ada, "POST", "/deployments", body)
+    assert answer.status_code == 202, answer.text
+    [made] = until(
+        lambda: stand.gitlab.deployments(commit),
+        lambda found: [one["status"] for one in found] == ["success"],
+    )
+    assert (made["environment"], made["ref"], made["tag"]) == ("prod", "v1.0.0", True)
+    assert stand.gitlab.deployments(later) == []
 
 
 def test_an_issuer_without_answers_is_told_nothing(wide: Wide, commit: str) -> None:

@@ -4,7 +4,8 @@ Sources: https://docs.gitlab.com/api/commits/#commit-status and https://docs.git
 in gitlabhq/gitlabhq, read on 2026-11-26: app/services/ci/create_commit_status_service.rb (0286e4c6),
 app/models/generic_commit_status.rb (0c872e02), app/models/concerns/enums/ci/pipeline.rb (its `ci_sources`
 leave out child pipelines), lib/api/deployments.rb, app/models/deployment.rb and
-app/services/deployments/create_service.rb (016af097 and later),
+app/services/deployments/create_service.rb (016af097 and later; blob 741370870 of the public archive has
+`valid_ref` and `equal_to?`), app/models/environment.rb (`last_deployment`),
 lib/gitlab/middleware/read_only/controller.rb.
 """
 
@@ -72,6 +73,7 @@ class Api:
     tokens: list[str] = field(default_factory=lambda: [new_token()])
     statuses: list[Json] = field(default_factory=list)
     deployments: list[Json] = field(default_factory=list)
+    ends: int = 0
     ground: Ground = field(default_factory=Ground)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -201,15 +203,12 @@ class Api:
             raise Refusal(403, "403 Forbidden")
         if not self._has_commit(fields["sha"]):
             raise Refusal(400, {"sha": ["The commit does not exist"]})
-        there = (one for one in reversed(self.deployments) if one["environment"] == fields["environment"])
-        if (last := next(there, None)) and (last["project_id"], fields.items() <= last.items()) == (
-            project,
-            True,
-        ):
+        last = self.serving(project, fields["environment"])
+        if last and fields.items() <= last.items():
             return _shown_deployment(last)
         number = len(self.deployments) + 1
         made = {"id": number, "iid": number, "project_id": project, "deployable": None, **fields}
-        self.deployments.append({**made, "history": [fields["status"]]})
+        self.deployments.append({**made, "history": [fields["status"]], "finished": self._tick(fields)})
         return _shown_deployment(self.deployments[-1])
 
     def _update(self, project: str, number: str, fields: Json) -> Json:
@@ -226,6 +225,7 @@ class Api:
                 if state == "running" or state == one["status"]:
                     raise Refusal(400, {"status": [f'cannot transition via "{_DEPLOYMENT_EVENTS[state]}"']})
                 one |= {"status": state, "history": [*one["history"], state]}
+                one["finished"] = self._tick(one) or one["finished"]
                 return _shown_deployment(one)
         raise Refusal(404, "404 Not found")
 
@@ -237,6 +237,20 @@ class Api:
         if query.get("sort") == "desc":
             found.reverse()
         return [_shown_deployment(one) for one in found[: int(query.get("per_page", 20))]]
+
+    def _tick(self, deployment: Json) -> int:
+        """The time of its end, 0 if it has none: `before_transition any => FINISHED_STATUSES`."""
+        self.ends += deployment["status"] != "running"
+        return self.ends if deployment["status"] != "running" else 0
+
+    def serving(self, project: str, environment: str) -> Json | None:
+        """What GitLab takes for deployed: `has_one :last_deployment, -> { success.ordered }`."""
+        found = [
+            one
+            for one in self.deployments
+            if (one["project_id"], one["environment"], one["status"]) == (project, environment, "success")
+        ]
+        return max(found, key=lambda one: one["finished"], default=None)
 
     def _has_commit(self, sha: str) -> bool:
         known = re.fullmatch(r"[0-9a-f]{40}", sha) and set(sha) != {"0"}

@@ -13,6 +13,7 @@ from sluicegate.http_client import FetchError, HttpResponse
 from sluicegate.notifier.gitlab_api import AccessTokens
 from sluicegate.notifier.ledger import StatusLedger
 from sluicegate.notifier.notifier import Notifier
+from sluicegate.notifier.reporting import Reporting
 from sluicegate.oidc.identity import Feedback, Issuer
 from sluicegate.store.codec import marshal, unmarshal
 from sluicegate.store.table import Table
@@ -32,8 +33,14 @@ JOB = Requester(
     ref="v1.4.0",
     ref_type="tag",
     sha=SHA,
+    environment="production",
+    environment_action="start",
 )
-HOOK = replace(JOB, job_id=None, pipeline_id=None, webhook="orders-tags")
+"""A job with the keyword `environment`: GitLab makes a deployment for it."""
+
+PLAIN_JOB = replace(JOB, environment=None, environment_action=None)
+HOOK = replace(PLAIN_JOB, job_id=None, pipeline_id=None, webhook="orders-tags")
+PERSON = Requester(URL, "", user_id="7", user_login="ada", via="session", actor="person")
 NAME = "sluicegate/orders:prod"
 
 
@@ -56,14 +63,30 @@ class FakeTable:
         self.items[_key(Item)] = unmarshal(Item)
 
     def update_item(
-        self, *, Key: Any, ConditionExpression: str, ExpressionAttributeValues: Any, **_: Any
+        self,
+        *,
+        Key: Any,
+        UpdateExpression: str,
+        ExpressionAttributeValues: Any,
+        ConditionExpression: str | None = None,
+        **_: Any,
     ) -> None:
         item, values = self.items.get(_key(Key)), unmarshal(ExpressionAttributeValues)
-        expected = values.pop(":expected", None)
-        if (item or {}).get("leases") != expected:
-            raise ClientError({"Error": {"Code": "ConditionalCheckFailedException"}}, "UpdateItem")
-        assert (expected is None) == (ConditionExpression == "attribute_not_exists(pk)")
-        self.items[_key(Key)] = {**(item or unmarshal(Key)), **{name[1:]: v for name, v in values.items()}}
+        made = {**(item or unmarshal(Key))}
+        if members := values.pop(":members", None):
+            added = "ADD #members" in UpdateExpression
+            made["open"] = made.get("open", set()) | members if added else made.get("open", set()) - members
+        else:
+            expected = values.pop(":expected", None)
+            assert (expected is None) == (ConditionExpression == "attribute_not_exists(leases)")
+            if (item or {}).get("leases") != expected:
+                raise ClientError({"Error": {"Code": "ConditionalCheckFailedException"}}, "UpdateItem")
+        # A set that loses its last member is an attribute no more.
+        self.items[_key(Key)] = {
+            name: value
+            for name, value in {**made, **{name[1:]: v for name, v in values.items()}}.items()
+            if value != set()
+        }
 
 
 def _key(item: Any) -> tuple[str, str]:
@@ -92,15 +115,17 @@ class NotifierSimulation:
 
     def __post_init__(self) -> None:
         self.secrets = FakeSecrets(self.api.tokens[0])
-        self.notifier = Notifier(
+        self.tokens = AccessTokens(cast(Any, self.secrets), self.clock)
+        reporting = Reporting(
             store=self,  # type: ignore[arg-type]
             ledger=StatusLedger(Table(cast(Any, FakeTable()), TABLE), self.clock),
             gate=lambda: self,  # type: ignore[arg-type, return-value]
-            tokens=AccessTokens(cast(Any, self.secrets), self.clock),
+            tokens=self.tokens,
             log=lambda event, **fields: self.log.append({"event": event, **fields}),
             dropped=lambda code, **fields: self.dropped.append((code, fields)),
             clock=self.clock,
         )
+        self.notifier = Notifier(reporting)
 
     @property
     def issuers(self) -> dict[str, Issuer]:

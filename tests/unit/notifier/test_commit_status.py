@@ -9,15 +9,8 @@ from hypothesis import strategies as st
 
 from sluicegate.deployment.model import Reason, Requester, Status
 from sluicegate.notifier import commit_status
-from sluicegate.notifier.commit_status import (
-    STATES,
-    CommitState,
-    GitLabDeployment,
-    PendingUpdates,
-    ReportedState,
-)
-from sluicegate.oidc.identity import Feedback
-from support.notifier_simulation import BOTH, HOOK, JOB, NAME, SECRET, SHA, URL, deployment
+from sluicegate.notifier.commit_status import STATES, CommitState, ReportedState
+from support.notifier_simulation import HOOK, JOB, NAME, SHA, URL, deployment
 from support.simulation import START
 
 
@@ -67,46 +60,14 @@ def test_only_a_state_that_gitlab_lacks_is_reported(
 ) -> None:
     one = deployment(status)
     last = ReportedState(one.id, reported) if reported else None
-    assert commit_status.pending_updates(one, BOTH, last, None) == PendingUpdates(status=update)
+    assert commit_status.missing_state(one, last) is update
 
 
 def test_a_newer_deployment_supersedes_an_older_one_in_a_status() -> None:
     older, newer = deployment(Status.FAILED), deployment(Status.ACCEPTED, at=START + 60)
-    assert not commit_status.pending_updates(older, BOTH, ReportedState(newer.id, CommitState.PENDING), None)
-    assert commit_status.pending_updates(
-        newer, BOTH, ReportedState(older.id, CommitState.FAILED), None
-    ) == PendingUpdates(CommitState.PENDING)
-
-
-@pytest.mark.parametrize(
-    ("by", "status", "mirror", "update"),
-    [
-        (JOB, Status.PUBLISHING, None, None),
-        (HOOK, Status.ACCEPTED, None, None),
-        (HOOK, Status.PUBLISHING, None, CommitState.RUNNING),
-        (HOOK, Status.BAKING, GitLabDeployment(7, CommitState.RUNNING), None),
-        (HOOK, Status.BAKING, GitLabDeployment(None, CommitState.RUNNING), CommitState.RUNNING),
-        (HOOK, Status.ROLLED_BACK, GitLabDeployment(7, CommitState.RUNNING), CommitState.FAILED),
-        (HOOK, Status.ROLLED_BACK, GitLabDeployment(7, CommitState.FAILED), None),
-        (HOOK, Status.SUCCEEDED, None, CommitState.SUCCESS),
-    ],
-)
-def test_what_a_webhook_started_is_a_deployment_of_gitlabs_too(
-    by: Requester, status: Status, mirror: GitLabDeployment | None, update: CommitState | None
-) -> None:
-    assert commit_status.pending_updates(deployment(status, by), BOTH, None, mirror).deployment is update
-
-
-def test_what_the_gate_file_leaves_out_is_not_reported() -> None:
-    running = deployment(Status.PUBLISHING, HOOK)
-    statuses = Feedback(SECRET, commit_status=True, deployment=False, merge_request_note=False)
-    deployments = Feedback(SECRET, commit_status=False, deployment=True, merge_request_note=False)
-    assert commit_status.pending_updates(running, statuses, None, None) == PendingUpdates(
-        status=CommitState.RUNNING
-    )
-    assert commit_status.pending_updates(running, deployments, None, None) == PendingUpdates(
-        deployment=CommitState.RUNNING
-    )
+    assert commit_status.missing_state(older, ReportedState(newer.id, CommitState.PENDING)) is None
+    reported = ReportedState(older.id, CommitState.FAILED)
+    assert commit_status.missing_state(newer, reported) is CommitState.PENDING
 
 
 @pytest.mark.parametrize(
@@ -139,17 +100,6 @@ def test_a_status_is_of_the_jobs_pipeline_and_leads_to_the_job() -> None:
 def test_a_status_without_a_pipeline_is_of_the_ref() -> None:
     fields = commit_status.status_fields(deployment(Status.PUBLISHING, HOOK), URL)
     assert (fields["ref"], "pipeline_id" in fields, "target_url" in fields) == ("v1.4.0", False, False)
-
-
-def test_a_deployment_of_gitlabs_is_of_the_stages_environment() -> None:
-    fields = commit_status.deployment_fields(deployment(Status.PUBLISHING, HOOK), CommitState.RUNNING)
-    assert fields == {
-        "environment": "prod",
-        "sha": SHA,
-        "ref": "v1.4.0",
-        "tag": True,
-        "status": "running",
-    }
 
 
 def test_a_description_says_how_far_a_bake_is() -> None:

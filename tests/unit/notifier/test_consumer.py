@@ -11,6 +11,7 @@ from sluicegate.gate.decoding import GateError
 from sluicegate.notifier.consumer import MAX_BACKOFF, MIN_BACKOFF, QueueConsumer
 from sluicegate.notifier.gitlab_api import PermanentError
 from sluicegate.notifier.ledger import LEASE_SECONDS
+from sluicegate.notifier.notifier import Notifier
 from support.notifier_simulation import JOB, NotifierSimulation, deployment
 
 SENT = 1_790_000_000
@@ -114,7 +115,7 @@ def test_an_unusable_gate_file_delays(simulation: NotifierSimulation) -> None:
     def broken() -> Any:
         raise GateError("no")
 
-    simulation.notifier = replace(simulation.notifier, gate=broken)
+    simulation.notifier = Notifier(replace(simulation.notifier.reporting, gate=broken))
     simulation.save(one := deployment())
     consumed = Consumed(simulation)
     assert consumed.process(event(one)) == ["m"]

@@ -202,8 +202,6 @@ def test_what_gitlab_can_never_show_is_told_apart(gitlab: Instance) -> None:
         client.create_deployment("4213", DEPLOYMENT)
     assert refused.value.detail == '{"sha": ["The commit does not exist"]}'
     ground.gone_commits, ground.gone_refs = set(), {"v1"}
-    with pytest.raises(UndeliverableError, match="status 400"):
-        client.create_deployment("4213", DEPLOYMENT)
     ground.child_pipelines = {574}
     with pytest.raises(UndeliverableError, match="status 404"):
         client.set_status("4213", SHA, STATUS, "v1")
@@ -222,12 +220,24 @@ def test_an_archived_project_is_told_apart_from_a_token_that_may_not(gitlab: Ins
 
 
 def test_a_jobs_deployment_that_gitlab_takes_for_ours_is_left_alone(gitlab: Instance) -> None:
-    """GitLab answers with the environment's last deployment where it would make an equal one."""
-    number = gitlab.client().create_deployment("4213", DEPLOYMENT)
+    """GitLab answers with the environment's last success where it would make an equal one."""
+    equal = {**DEPLOYMENT, "status": "success"}
+    number = gitlab.client().create_deployment("4213", equal)
     gitlab.model.api.deployments[0]["deployable"] = {"id": 302}
-    assert gitlab.client().create_deployment("4213", DEPLOYMENT) == number
+    assert gitlab.client().create_deployment("4213", equal) == number
     with pytest.raises(UndeliverableError, match="status 403"):
-        gitlab.client().update_deployment("4213", number, "success")
+        gitlab.client().update_deployment("4213", number, "failed")
+
+
+def test_a_deployment_of_a_deleted_branch_is_one_of_its_commit(gitlab: Instance) -> None:
+    """`project.commit(ref)` finds a commit by its id too: lib/api/deployments.rb, `valid_ref`."""
+    gitlab.model.api.ground.gone_refs = {"v1"}
+    client = gitlab.client()
+    number = client.create_deployment("4213", DEPLOYMENT)
+    [made] = gitlab.model.api.deployments
+    assert (made["ref"], made["tag"]) == (SHA, False)
+    assert client.find_deployment("4213", DEPLOYMENT) == number
+    assert client.find_deployment("4213", DEPLOYMENT, after=number) is None
 
 
 def test_a_gitlab_that_is_read_only_is_asked_again_later(gitlab: Instance) -> None:

@@ -7,7 +7,8 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from sluicegate.notifier.commit_status import CommitState, CommitStatusKey, GitLabDeployment, ReportedState
+from sluicegate.notifier.commit_status import CommitState, CommitStatusKey
+from sluicegate.notifier.gitlab_deployments import Environment, GitLabDeployment
 from sluicegate.notifier.ledger import LEASE_SECONDS, LeaseHeld, StatusLedger
 from sluicegate.store.keys import digest
 from sluicegate.store.table import Table
@@ -26,18 +27,19 @@ def ledger_and_clock() -> Iterator[tuple[StatusLedger, Clock]]:
         yield StatusLedger(Table(client, TABLE), clock), clock
 
 
-KEY = CommitStatusKey(URL, "4213", SHA, "574", NAME)
+STATUS = CommitStatusKey(URL, "4213", SHA, "574", NAME)
+KEY = STATUS.key
 
 
-def test_a_reported_state_is_remembered(ledger_and_clock: tuple[StatusLedger, Clock]) -> None:
+def test_what_was_sent_is_remembered(ledger_and_clock: tuple[StatusLedger, Clock]) -> None:
     ledger, _ = ledger_and_clock
     lease = ledger.acquire(KEY, ledger.entry(KEY))
-    ledger.release(lease, ReportedState("01K", CommitState.RUNNING))
+    ledger.release(lease, {"deployment": "01K", "state": CommitState.RUNNING})
     entry = ledger.entry(KEY)
-    assert (entry.reported, entry.leased_until) == (ReportedState("01K", CommitState.RUNNING), 0)
-    ledger.release(ledger.acquire(KEY, entry), None)
-    assert ledger.entry(KEY).reported == ReportedState("01K", CommitState.RUNNING)
-    assert ledger.entry(replace(KEY, pipeline="575")).reported is None
+    assert (entry.values["deployment"], entry.values["state"], entry.leased_until) == ("01K", "running", 0)
+    ledger.release(ledger.acquire(KEY, entry))
+    assert ledger.entry(KEY).values["state"] == "running"
+    assert ledger.entry(replace(STATUS, pipeline="575").key).values == {}
 
 
 def test_one_process_reports_at_a_time(ledger_and_clock: tuple[StatusLedger, Clock]) -> None:
@@ -50,7 +52,7 @@ def test_one_process_reports_at_a_time(ledger_and_clock: tuple[StatusLedger, Clo
     with pytest.raises(LeaseHeld) as held:
         ledger.acquire(KEY, ledger.entry(KEY))
     assert held.value.retry_after == LEASE_SECONDS - 10
-    ledger.release(lease, None)
+    ledger.release(lease)
     ledger.acquire(KEY, ledger.entry(KEY))
 
 
@@ -61,9 +63,26 @@ def test_a_release_after_the_lease_ran_out_changes_nothing(
     late = ledger.acquire(KEY, ledger.entry(KEY))
     clock.sleep(LEASE_SECONDS)
     lease = ledger.acquire(KEY, ledger.entry(KEY))
-    ledger.release(lease, ReportedState("01K", CommitState.SUCCESS))
-    ledger.release(late, ReportedState("01K", CommitState.RUNNING))
-    assert ledger.entry(KEY).reported == ReportedState("01K", CommitState.SUCCESS)
+    ledger.release(lease, {"state": CommitState.SUCCESS})
+    ledger.release(late, {"state": CommitState.RUNNING})
+    assert ledger.entry(KEY).values["state"] == "success"
+
+
+def test_deployments_are_kept_in_mind_without_a_lease(
+    ledger_and_clock: tuple[StatusLedger, Clock],
+) -> None:
+    ledger, _ = ledger_and_clock
+    ledger.keep_in_mind(KEY, "01J")
+    lease = ledger.acquire(KEY, ledger.entry(KEY))
+    ledger.keep_in_mind(KEY, "01K")
+    ledger.keep_in_mind(KEY, "01K")
+    ledger.forget(KEY, {"01J", "01H"})
+    ledger.release(lease, {"newest": 7})
+    values = ledger.entry(KEY).values
+    assert (values["open"], values["newest"]) == ({"01K"}, 7)
+    ledger.forget(KEY, {"01K"})
+    ledger.forget(KEY, set())
+    assert "open" not in ledger.entry(KEY).values
 
 
 def test_gitlabs_deployment_is_remembered(ledger_and_clock: tuple[StatusLedger, Clock]) -> None:
@@ -73,11 +92,19 @@ def test_gitlabs_deployment_is_remembered(ledger_and_clock: tuple[StatusLedger, 
         GitLabDeployment(None, CommitState.RUNNING),
         GitLabDeployment(7, CommitState.RUNNING),
         GitLabDeployment(7, CommitState.SUCCESS),
+        GitLabDeployment(None, CommitState.SUCCESS, refused=True),
     ):
         ledger.record_gitlab_deployment("01K", mirror)
         assert ledger.gitlab_deployment("01K") == mirror
 
 
+def test_a_ledger_of_earlier_releases_is_read(ledger_and_clock: tuple[StatusLedger, Clock]) -> None:
+    ledger, _ = ledger_and_clock
+    ledger._table.put({"pk": "status#01K", "sk": "deployment", "number": 7, "state": "running"})
+    assert ledger.gitlab_deployment("01K") == GitLabDeployment(7, CommitState.RUNNING)
+
+
 def test_a_key_depends_on_each_of_its_fields() -> None:
     keys = {digest(URL, "4213", SHA, "574", NAME), digest(URL, "4213", SHA, "57", "4" + NAME)}
     assert len(keys) == 2
+    assert Environment(URL, "4213", "prod").key != Environment(URL, "421", "3prod").key

@@ -206,7 +206,7 @@ def test_gitlab_has_one_deployment_with_the_right_end(data: st.DataObject) -> No
 
 
 def test_a_token_is_read_once_in_five_minutes(simulation: NotifierSimulation) -> None:
-    tokens = simulation.notifier.tokens
+    tokens = simulation.tokens
     for _ in range(3):
         assert tokens.token(SECRET) == simulation.secrets.text
     simulation.clock.sleep(301)
@@ -217,7 +217,7 @@ def test_a_token_is_read_once_in_five_minutes(simulation: NotifierSimulation) ->
 
 def test_a_rotated_token_is_read_again_and_the_request_retried_once(simulation: NotifierSimulation) -> None:
     simulation.save(one := deployment(Status.SUCCEEDED))
-    assert simulation.notifier.tokens.token(SECRET)
+    assert simulation.tokens.token(SECRET)
     simulation.secrets.text = simulation.api.rotate()
     simulation.notifier.sync(one.id)
     assert simulation.shown() == ["success"]

@@ -78,7 +78,8 @@ class Requester:
 
     Or an AWS principal, from `account` on: with a job beside it if the request had both credentials, else
     with an empty issuer and project. `gitlab` is the GitLab's own address, where that is not the issuer.
-    `via` and `actor` are None in records of earlier releases.
+    `environment` is the one that the job's keyword `environment` names, and `environment_action` what the job
+    does with it. `via` and `actor` are None in records of earlier releases.
     """
 
     issuer: str
@@ -103,6 +104,8 @@ class Requester:
     org: str | None = None
     arn: str | None = None
     access_key: str | None = None
+    environment: str | None = None
+    environment_action: str | None = None
 
     @property
     def owner(self) -> Owner:

@@ -19,3 +19,11 @@ def new_id(now: float) -> str:
 def is_id(text: str) -> bool:
     """Whether the text has the form of an id; what has not is never looked up."""
     return _ULID.fullmatch(text) is not None
+
+
+def created_at(an_id: str) -> float:
+    """When an id was made, in epoch seconds."""
+    milliseconds = 0
+    for character in an_id[:10]:
+        milliseconds = milliseconds << 5 | _ALPHABET.index(character)
+    return milliseconds / 1_000

@@ -29,6 +29,8 @@ def requester(gate: Gate, identity: Identity) -> Requester:
         sha=text("sha"),
         webhook=identity.webhook,
         gitlab=identity.gitlab,
+        environment=text("environment"),
+        environment_action=text("environment_action"),
         via=identity.via,
         actor=gate.principals.actor(identity),
         **_fields_of_principal(identity.principal),

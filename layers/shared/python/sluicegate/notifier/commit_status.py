@@ -1,6 +1,6 @@
-"""Decide which commit status or deployment GitLab lacks, given what was reported last.
+"""Decide which commit status GitLab lacks, given what was reported last.
 
-Pure decisions over values; `notifier` reports, `gitlab_api` speaks HTTP. GitLab's rules, from its
+Pure decisions over values; `report_status` sends them. GitLab's rules, from its
 app/models/commit_status.rb and app/services/ci/create_commit_status_service.rb: a status goes from pending to
 running to a final state, never back. GitLab refuses the state that a status already has, so a description
 cannot change without its state. A report after the final state starts a new status of the same name, which
@@ -8,13 +8,14 @@ replaces the first one.
 """
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import astuple, dataclass
 from enum import StrEnum
 from typing import Any, Final
 from urllib.parse import quote
 
-from sluicegate.deployment.model import Deployment, Requester, Status
-from sluicegate.oidc.identity import Feedback
+from sluicegate.deployment.model import Deployment, Status
+from sluicegate.store.keys import Key, digest
 from sluicegate.text import clean
 
 MAX_TEXT: Final = 255
@@ -63,6 +64,11 @@ class CommitStatusKey:
     pipeline: str
     name: str
 
+    @property
+    def key(self) -> Key:
+        """The key of its item in the ledger."""
+        return {"pk": f"status#{digest(*astuple(self))}", "sk": "status"}
+
 
 @dataclass(frozen=True)
 class ReportedState:
@@ -70,28 +76,6 @@ class ReportedState:
 
     deployment: str
     state: CommitState
-
-
-@dataclass(frozen=True)
-class GitLabDeployment:
-    """The deployment in GitLab that mirrors one of ours, and its state.
-
-    `number` is None when its creation was requested and no answer has arrived, or ever will.
-    """
-
-    number: int | None
-    state: CommitState
-
-
-@dataclass(frozen=True)
-class PendingUpdates:
-    """The states that GitLab lacks; None where it is up to date."""
-
-    status: CommitState | None = None
-    deployment: CommitState | None = None
-
-    def __bool__(self) -> bool:
-        return self.status is not None or self.deployment is not None
 
 
 def status_key(deployment: Deployment) -> CommitStatusKey | None:
@@ -104,37 +88,22 @@ def status_key(deployment: Deployment) -> CommitStatusKey | None:
     return CommitStatusKey(by.issuer, by.project_id, by.sha, by.pipeline_id or f"ref {by.ref}", name)
 
 
-def is_from_webhook(by: Requester) -> bool:
-    """Return whether a webhook started it. A job makes GitLab's deployment by `environment:`."""
-    return by.webhook is not None
+def reported_state(values: Mapping[str, Any]) -> ReportedState | None:
+    """Return what the ledger says of a commit status."""
+    state = values.get("state")
+    return ReportedState(values["deployment"], CommitState(state)) if state else None
 
 
-def pending_updates(
-    deployment: Deployment,
-    feedback: Feedback,
-    reported: ReportedState | None,
-    mirror: GitLabDeployment | None,
-) -> PendingUpdates:
-    """Return the updates that GitLab lacks.
+def missing_state(deployment: Deployment, reported: ReportedState | None) -> CommitState | None:
+    """Return the state that GitLab lacks; None if it is up to date.
 
     A deployment sends nothing to a status that a newer deployment has reported to (ids sort by time): the
     status shows the newest deployment, however late an older one's events arrive.
     """
     state = STATES[deployment.status]
-    last = reported.state if reported and reported.deployment == deployment.id else None
-    superseded = reported is not None and reported.deployment > deployment.id
-    status = feedback.commit_status and not superseded and _advances(last, state)
-    mirrored = (
-        feedback.deployment
-        and is_from_webhook(deployment.requested_by)
-        and state is not CommitState.PENDING
-        and _advances(mirror.state if mirror and mirror.number else None, state)
-    )
-    return PendingUpdates(state if status else None, state if mirrored else None)
-
-
-def _advances(last: CommitState | None, state: CommitState) -> bool:
-    return last is None or state.rank > last.rank
+    if reported is None or reported.deployment < deployment.id:
+        return state
+    return state if reported.deployment == deployment.id and state.rank > reported.state.rank else None
 
 
 def status_fields(deployment: Deployment, gitlab: str) -> dict[str, Any]:
@@ -159,18 +128,6 @@ def status_fields(deployment: Deployment, gitlab: str) -> dict[str, Any]:
         if len(link) <= MAX_TEXT:
             fields["target_url"] = link
     return fields
-
-
-def deployment_fields(deployment: Deployment, state: CommitState) -> dict[str, Any]:
-    """Return the body of GitLab's `POST /projects/:id/deployments`. The environment has the stage's name."""
-    by = deployment.requested_by
-    return {
-        "environment": deployment.stage,
-        "sha": by.sha,
-        "ref": by.ref,
-        "tag": by.ref_type == "tag",
-        "status": state.value,
-    }
 
 
 def description(deployment: Deployment) -> str:

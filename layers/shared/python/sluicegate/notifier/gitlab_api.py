@@ -47,6 +47,9 @@ _READ_ONLY: Final = "read-only instance"
 _GONE: Final = ("404 Commit", "404 References", "404 Pipeline", "404 Not found")
 """In the 404 for a commit, a ref, a pipeline or a deployment; `404 Not Found` is for an unknown address."""
 
+_NO_REF: Final = "The branch or tag does not exist"
+"""In the 400 for a deployment whose ref is gone."""
+
 _OF_A_JOB: Final = "created using GitLab CI"
 """In the 403 for a deployment that a job's `environment:` made."""
 
@@ -144,17 +147,24 @@ class GitLab:
                 left["ref"] = ref
 
     def create_deployment(self, project_id: str, fields: Mapping[str, Any]) -> int:
-        """Create a deployment in GitLab and return its id."""
-        return _id(self._call("POST", project_id, "deployments", fields))
+        """Create a deployment in GitLab and return its id.
+
+        A branch or a tag that is gone is left out: GitLab takes a commit in its place.
+        """
+        path = f"projects/{project_id}/deployments"
+        answer, token = self._ask("POST", path, fields)
+        if answer.status == 400 and _NO_REF in _message(answer, token) and fields["ref"] != fields["sha"]:
+            answer, token = self._ask("POST", path, {**fields, "ref": fields["sha"], "tag": False})
+        return _id(self._result(answer, token, project_id))
 
     def update_deployment(self, project_id: str, number: int, state: str) -> None:
         """Set the state of a deployment in GitLab. The state that it already has is no error."""
         self._call("PUT", project_id, f"deployments/{number}", {"status": state})
 
-    def find_deployment(self, project_id: str, fields: Mapping[str, Any]) -> int | None:
+    def find_deployment(self, project_id: str, fields: Mapping[str, Any], after: int = 0) -> int | None:
         """Return the newest deployment that `create_deployment` may have made with these fields, or None.
 
-        A deployment that belongs to a job is not ours.
+        A deployment that belongs to a job is not ours, and one up to the number `after` is another of ours.
         """
         # Few: each can take kilobytes, and a response is limited to 64 KiB.
         query = {
@@ -168,7 +178,8 @@ class GitLab:
         for one in listed if isinstance(listed, list) else []:
             if not isinstance(one, dict) or one.get("deployable") is not None:
                 continue
-            if all(one.get(name) == fields[name] for name in ("sha", "ref")):
+            same = one.get("sha") == fields["sha"] and one.get("ref") in (fields["ref"], fields["sha"])
+            if same and _id(one) > after:
                 return _id(one)
         return None
 

@@ -7,10 +7,10 @@ that took effect although its answer was lost.
 
 import random
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum, auto
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from botocore.exceptions import ClientError
 
@@ -156,6 +156,18 @@ class Table:
                 return False
             raise
         return True
+
+    def change_members(
+        self, key: Key, name: str, verb: Literal["ADD", "DELETE"], members: Iterable[str], expires: int
+    ) -> None:
+        """Add members to a set of strings, or delete them: no writer undoes what another one changed."""
+        self._client.update_item(
+            TableName=self._name,
+            Key=marshal(key),
+            UpdateExpression=f"SET #expires = :expires {verb} #members :members",
+            ExpressionAttributeNames={"#expires": "expires_at", "#members": name},
+            ExpressionAttributeValues=marshal({":expires": expires, ":members": set(members)}),
+        )
 
     def transaction(self) -> "Transaction":
         """Begin a transaction: nothing is written before its `commit`."""
