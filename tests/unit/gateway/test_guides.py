@@ -117,3 +117,9 @@ def test_the_parts_of_a_guide_go_into_the_gate_file_without_a_warning(page: str,
     assert report.ok
     # The file itself has one function in protected and other stages of one account.
     assert {one.code for one in report.diagnostics} <= {"shared_target"}
+
+
+def test_the_commands_of_a_clone_find_the_command_line() -> None:
+    text = (ROOT / "docs" / "guides" / "targets.md").read_text()
+    commands = re.findall(r"^```sh\n(.*?)^```", text, re.S | re.M)
+    assert not re.search(r"(?m)(?:^|[ =])sluicegate (?:target|doctor)", "".join(commands))
