@@ -1,5 +1,6 @@
 """What all tests share."""
 
+import sys
 from typing import Any
 
 import pytest
@@ -8,6 +9,22 @@ from support import fuzzing
 
 _fuzzed: list[dict[str, int]] = []
 """What each worker counted."""
+
+
+_quiet = sys.dont_write_bytecode
+
+
+def pytest_sessionstart() -> None:
+    """Keep the bytecode of what is collected, also where PYTHONDONTWRITEBYTECODE is set.
+
+    Otherwise each worker compiles all modules of tests, with their assertions, at every run. Workers begin to
+    test when all have collected, so no stand is being built from a directory that bytecode is written into.
+    """
+    sys.dont_write_bytecode = False
+
+
+def pytest_collection_finish() -> None:
+    sys.dont_write_bytecode = _quiet
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
