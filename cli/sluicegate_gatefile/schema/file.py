@@ -32,8 +32,8 @@ class FeedbackSection(Section):
     )
     deployment: Flag = Field(
         True,
-        description="Whether each deployment is one of the environment that is called after the stage; true if "
-        "left out.",
+        description="Whether each deployment is one of the environment that is called after the stage; true "
+        "if left out.",
     )
     merge_request_note: Flag = Field(
         True,
