@@ -136,5 +136,6 @@ def _of_rule(aws: AwsCalls, stack: TargetStack, title: str) -> Iterator[Finding]
     if rule is None or rule.get("State") == "DISABLED":
         state = "there is no rule" if rule is None else "disabled is the rule"
         seen = f"{state} {name}: rollouts there see an alarm only at their next look"
-        change = f"Enable it (`aws events enable-rule --name {name}`), or deploy the target's stack again."
+        enable = f"Enable it (`aws events enable-rule --name {name}`), or deploy"
+        change = f"{'Deploy' if rule is None else enable} the target's stack again."
         yield Finding(title, CheckVerdict.WARNING, seen, change)

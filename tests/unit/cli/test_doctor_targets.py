@@ -163,8 +163,10 @@ def test_without_the_deployers_arn_any_one_role_may_be_it(
 def test_a_bucket_and_a_rule_that_are_gone(account: AwsAccount, stacks: dict[str, TargetStack]) -> None:
     account.answers["s3:HeadBucket"] = Refusal("404", "Not Found", 404)
     account.answers["events:DescribeRule"] = Refusal("ResourceNotFoundException", "no rule", 400)
-    verdicts = dict(wrong(found(account, stacks["prod-eu"])))
+    findings = found(account, stacks["prod-eu"])
+    verdicts = dict(wrong(findings))
     assert [verdict.value for verdict in verdicts] == ["wrong", "warning"]
+    assert findings[-1].change == "Deploy the target's stack again."
 
 
 def test_what_may_not_be_read_is_not_known(account: AwsAccount, stacks: dict[str, TargetStack]) -> None:
