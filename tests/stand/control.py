@@ -16,7 +16,7 @@ from typing import Any, Final, TypeAlias
 
 import httpx2
 
-from stand import places, processes, stack, targets
+from stand import places, processes, sign_ins, stack, targets
 from stand.emulator import ACCOUNT, REGION, SECRET, Emulator
 from stand.issuer import Issuer
 from stand.processes import HOST, Process
@@ -177,6 +177,7 @@ def deploy(state: State, gate_file: Path | None, *, build: bool) -> None:
     places.API_ID.write_text(deployed.api_id)
     endpoint = f"{emulator.url}/v1"
     wait_for_health(endpoint)
+    sign_ins.prepare(emulator, endpoint)
     replace(state, deployed=fingerprint, gate_file=str(installed.resolve())).save()
     described: dict[str, Any] = {
         "endpoint": endpoint,

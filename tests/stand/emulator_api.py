@@ -4,12 +4,15 @@ Differences, each one thing that AWS does and MiniStack 1.5.33 does not:
 
 - Gateway responses in the document answer for API Gateway itself.
 - A method's settings name its path with `~1` for each slash but the first.
+- The event names the domain that was asked for.
 
 Sources, read on 26 November 2026: API Gateway developer guide, "x-amazon-apigateway-gateway-responses
-object"; CloudFormation reference, AWS::ApiGateway::Stage MethodSetting, ResourcePath.
+object", and "Variables for data models" (`$context.domainName`: "the same as the incoming Host header");
+CloudFormation reference, AWS::ApiGateway::Stage MethodSetting, ResourcePath.
 """
 
 from collections.abc import Callable, Mapping
+from functools import wraps
 from importlib import import_module
 from typing import Any
 
@@ -20,6 +23,7 @@ def install(pinned: Pinned) -> None:
     """Install all of them. `pinned` finds a function and stops where it has changed."""
     take_gateway_responses(pinned)
     find_paths_of_settings(pinned)
+    name_domain(pinned)
 
 
 def take_gateway_responses(pinned: Pinned) -> None:
@@ -46,6 +50,24 @@ def find_paths_of_settings(pinned: Pinned) -> None:
         return settings_of([decoded(each) for each in raw] if isinstance(raw, list) else raw)
 
     formation._apigw_method_settings = method_settings
+
+
+def name_domain(pinned: Pinned) -> None:
+    gateway: Any = import_module("ministack.services.apigateway_v1")
+    names = (
+        *("api_id", "stage_name", "stage", "resource", "request_path", "method", "headers", "body"),
+        *("query_params", "path_params", "binary_media_types", "authorizer_context", "caller_identity"),
+    )
+    build = pinned(gateway, "_build_lambda_event_v1", *names)
+
+    @wraps(build)
+    def build_lambda_event(*given: Any, **more: Any) -> Any:
+        event = build(*given, **more)
+        headers: Mapping[str, Any] = {name.lower(): value for name, value in event["headers"].items()}
+        event["requestContext"]["domainName"] = headers.get("host", "")
+        return event
+
+    gateway._build_lambda_event_v1 = build_lambda_event
 
 
 def decoded(setting: Mapping[str, Any]) -> dict[str, Any]:

@@ -159,6 +159,7 @@ def test_a_role(at: GatewaySimulation) -> None:
         "issuer": None,
         "project_id": None,
         "expires_at": None,
+        "signed_in_at": None,
         "principal": f"arn:aws:sts::{ACCOUNT}:assumed-role/deployer/job-302",
         "principal_id": ROLE_ID,
         "principal_type": "role",

@@ -14,6 +14,7 @@ from sluicegate.aws.secrets import ROTATION_OVERLAP
 from sluicegate.deployer.sessions import session_tags, source_identity
 from sluicegate.deployment.durations import timestamp
 from sluicegate.deployment.model import Status
+from sluicegate.deployment.ordering import proven_pipeline
 from sluicegate.deployment.ulid import new_id
 from sluicegate.gate.policy import Gate
 from sluicegate.gateway.admission.supersede import supersede
@@ -380,7 +381,7 @@ def test_a_retried_job_makes_no_announcement_older(hooks: Hooks) -> None:
     for number in (576, 574):
         hooks.upload(pipeline=number)
     hooks.finish(hooks.send("tags", tag_push()))
-    assert hooks.deployment(hooks.send("next", pipeline(id=574))).proven_pipeline == 576
+    assert proven_pipeline(hooks.deployment(hooks.send("next", pipeline(id=574)))) == 576
 
 
 def test_an_invented_pipeline_number_outdates_no_real_pipeline(hooks: Hooks) -> None:

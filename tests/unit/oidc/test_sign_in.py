@@ -2,10 +2,9 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
-from threading import Thread
+from dataclasses import replace
 from typing import Any
-from urllib.parse import parse_qs, parse_qsl, urlencode, urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
@@ -14,14 +13,13 @@ from sluicegate.oidc.identity import Issuer
 from sluicegate.oidc.jwks import Keyring, UnknownKey
 from sluicegate.oidc.sign_in import ClientRefused, SignedIn, SignInRefused, SignInUnavailable
 from sluicegate.oidc.signed_token import InvalidToken
-from stand.gitlab import Fault, GitLab, Handler, Server
-from stand.gitlab_oauth import Application
+from stand.gitlab import Fault
 from support import signing
+from support.gitlab_site import BACK, CLIENT, Site, gitlab_site
 from support.signing import ISSUER, NOW, jwk, jwks, signed
 
-CLIENT, NONCE = "5f1d", "n" * 43
+NONCE = "n" * 43
 CORP = Issuer(name="corp", url=ISSUER, audience="https://deploy.example.com", jwks=jwks(jwk("k1")))
-BACK = "https://board.example.com/v1/board/callback/corp"
 
 # What doorkeeper-openid_connect makes of GitLab's own settings (`stand.gitlab_oauth`).
 CLAIMS: dict[str, Any] = {
@@ -179,42 +177,10 @@ def test_the_keys_are_those_at_the_gitlabs_own_address() -> None:
 # The flow, against a GitLab
 
 
-@dataclass
-class Site:
-    gitlab: GitLab
-    issuer: Issuer
-
-    def signed_in(self, username: str = "ada") -> str:
-        answer = self.gitlab.oauth.answer(
-            "POST", "/users/sign_in", {}, urlencode({"username": username, "return_to": "/"}).encode()
-        )
-        return answer.headers["Set-Cookie"].partition(";")[0]
-
-    def code(self, url: str, username: str = "ada") -> str:
-        """What the person's browser brings back."""
-        cookie, at = {"Cookie": self.signed_in(username)}, urlsplit(url)
-        form = urlencode([*parse_qsl(at.query), ("allow", "yes")]).encode()
-        back = self.gitlab.oauth.answer("POST", at.path, cookie, form).headers["Location"]
-        assert parse_qs(urlsplit(url).query)["state"] == parse_qs(urlsplit(back).query)["state"]
-        return parse_qs(urlsplit(back).query)["code"][0]
-
-    def redeem(self, code: str, verifier: str, given: str = "", back: str = BACK) -> str:
-        return sign_in.redeem(
-            self.issuer, CLIENT, given or "secret", code=code, verifier=verifier, redirect_uri=back
-        )
-
-
 @pytest.fixture
 def site() -> Iterator[Site]:
-    server = Server(("127.0.0.1", 0), Handler)
-    address = f"http://127.0.0.1:{server.server_address[1]}"
-    gitlab = GitLab(address, "https://deploy.example.com")
-    gitlab.oauth.applications[CLIENT] = Application(CLIENT, "secret", [BACK])
-    server.RequestHandlerClass = type("OfThis", (Handler,), {"gitlab": gitlab})
-    Thread(target=server.serve_forever, daemon=True).start()
-    yield Site(gitlab, Issuer(name="corp", url=address, audience="https://deploy.example.com"))
-    server.shutdown()
-    server.server_close()
+    with gitlab_site() as made:
+        yield made
 
 
 def test_a_code_is_redeemed_and_names_the_person(site: Site) -> None:

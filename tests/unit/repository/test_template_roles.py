@@ -76,7 +76,7 @@ RECORD: Final = {
         ),
         (
             "BoardRole",
-            LOG | TRACE | (RECORD - {"dynamodb:ConditionCheckItem"})
+            LOG | TRACE | RECORD
             | {"dynamodb:Query", "secretsmanager:GetSecretValue"},
         ),
         ("TargetRole", {"s3:GetObject", "s3:GetObjectVersion"}),

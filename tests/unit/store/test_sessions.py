@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
+from sluicegate.oidc.pkce import challenge_of, terminal_code
 from sluicegate.store import grants, sessions, tickets
 from sluicegate.store.errors import Contended
-from sluicegate.store.grants import GRANT_SECONDS, MAX_ATTEMPTS, GrantRefused, challenge_of, terminal_code
+from sluicegate.store.grants import GRANT_SECONDS, MAX_ATTEMPTS, GrantRefused
 from sluicegate.store.sessions import SESSION_SECONDS, Session, key_of
 from sluicegate.store.tickets import TicketTaken
 from support.simulation import START, TABLE, Simulation, simulation

@@ -10,6 +10,7 @@ from typing import Final
 from botocore.exceptions import BotoCoreError, ClientError
 
 from sluicegate.aws.errors import error_code, error_message
+from sluicegate.board import signing_in, terminals
 from sluicegate.board.context import BoardContext
 from sluicegate.board.responses import BoardResponse
 from sluicegate.gate.decoding import GateError
@@ -49,7 +50,29 @@ def dispatch(context: BoardContext, request: GatewayRequest) -> BoardResponse:
         gzipped = "gzip" in request.header("accept-encoding")
         found = context.assets.respond(parts[1], gzipped=gzipped)
         return found or BoardResponse(404, b"Not found\n", PLAIN)
-    return _view("sign_in.show")(context, request)
+    return _signing_in(context, request, parts) or _view("sign_in.show")(context, request)
+
+
+def _signing_in(
+    context: BoardContext, request: GatewayRequest, parts: tuple[str, ...]
+) -> BoardResponse | None:
+    """Return the answer of an address that is about signing in; None for any other."""
+    match request.method, *parts:
+        case "GET", "login":
+            return signing_in.start(context, request)
+        case "GET", "callback", issuer:
+            return signing_in.finish(context, request, issuer)
+        case "POST", "logout":
+            return signing_in.sign_out(context, request)
+        case "GET", "bye":
+            return signing_in.bye(context, request)
+        case "GET", "cli":
+            return terminals.ask(context, request)
+        case "POST", "cli":
+            return terminals.give(context, request)
+        case "POST", "session":
+            return terminals.take(context, request)
+    return None
 
 
 def address(request: GatewayRequest) -> tuple[str, ...]:

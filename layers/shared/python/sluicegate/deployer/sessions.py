@@ -164,13 +164,16 @@ def _document(statements: list[dict[str, Any]]) -> str:
 def source_identity(requester: Requester) -> str:
     """`project-4213-job-302`, `project-4213-webhook-orders-tags`: 2 to 64 of `[\\w+=,.@-]` (AssumeRole).
 
-    Of a request with IAM credentials alone `person-ada@example.com`, or `principal-AROACALLER11111111111-ci`.
+    Of a request with IAM credentials alone `person-ada@example.com`, or `principal-AROACALLER11111111111-ci`;
+    of a signed-in person `user-7-ada`.
     One with both credentials is its job's, and the session's tags have the principal.
     """
     if requester.via == "iam":
         person = requester.principal_type == "sso"
         who = "person" if person else f"principal-{requester.principal_id}"
         return _source_identity(f"{who}-{requester.session_name}" if requester.session_name else who)
+    if requester.via == "session":
+        return _source_identity(f"user-{requester.user_id}-{requester.user_login}")
     by_webhook = requester.job_id is None and requester.webhook
     origin = f"webhook-{requester.webhook}" if by_webhook else f"job-{requester.job_id}"
     return _source_identity(f"project-{requester.project_id}-{origin}")
@@ -186,15 +189,17 @@ def session_tags(deployment: Deployment) -> "list[TagTypeDef]":
     Values take letters, digits, spaces and `_.:/=+-@`, and do not begin with `aws:` (IAM user guide, "Rules
     for tagging", read on 2026-11-26).
     """
-    requester = deployment.requested_by
+    requester, built = deployment.requested_by, deployment.built
+    # A person has no project and no commit: what they promote or roll back to has.
+    code = built.by if requester.via == "session" and built else requester
     tags = {
         "Deployment": deployment.id,
         "Issuer": requester.issuer,
-        "Project": requester.project_id,
+        "Project": code.project_id,
         "Pipeline": requester.pipeline_id,
         "Job": requester.job_id,
-        "Ref": requester.ref,
-        "Commit": requester.sha,
+        "Ref": code.ref,
+        "Commit": code.sha,
         "User": requester.user_id,
         "Webhook": requester.webhook,
         "Account": requester.account,

@@ -288,16 +288,6 @@ class Deployment:
     evidence: bool = False
 
     @property
-    def proven_pipeline(self) -> int:
-        """The number for `order`, which GitLab signed: of the job that asked, else of the one that uploaded.
-
-        0 if there is none; that is older than any. The number in a delivery's body proves nothing.
-        """
-        by = self.requested_by
-        pipeline = by.pipeline_id or "" if by.pipeline_is_proven else str(self.announced_pipeline)
-        return int(pipeline) if pipeline.isdecimal() and pipeline.isascii() else 0
-
-    @property
     def is_approved(self) -> bool:
         """Whether a second person has approved it."""
         return self.approval is not None and self.approval.decision == "approved"

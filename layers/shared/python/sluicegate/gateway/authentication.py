@@ -1,4 +1,4 @@
-"""Authenticate a request: by its ID token, by the principal who signed it, or by both.
+"""Authenticate a request: by its ID token, its session, or the principal who signed it.
 
 guarantees.md#6-deny-by-default
 """
@@ -13,11 +13,19 @@ from sluicegate.gateway.context import Context
 from sluicegate.gateway.http import GatewayRequest
 from sluicegate.gateway.persons import check_one_person
 from sluicegate.gateway.principals import RefusedPrincipal, read_principal
-from sluicegate.gateway.problems import invalid_request, invalid_token, refused_principal, unavailable
+from sluicegate.gateway.problems import (
+    Problem,
+    invalid_request,
+    invalid_token,
+    refused_principal,
+    unavailable,
+)
+from sluicegate.gateway.sessions import signed_in
 from sluicegate.oidc.identity import Identity, Principal
 from sluicegate.oidc.jwks import KeysUnavailable
 from sluicegate.oidc.signed_token import InvalidToken
 from sluicegate.oidc.token import verify, verify_beside_signature
+from sluicegate.store.sessions import is_bearer
 from sluicegate.text import clean
 
 TOKEN_HEADER: Final = "sluicegate-id-token"  # noqa: S105 (the name, not a token)
@@ -25,14 +33,26 @@ TOKEN_HEADER: Final = "sluicegate-id-token"  # noqa: S105 (the name, not a token
 
 
 def authenticate(context: Context, request: GatewayRequest) -> Identity:
-    """Return the identity that the request's token proves.
+    """Return the identity that the request's token, or session, proves.
 
-    Raises a Problem: 401 if the token does not verify, 503 if the issuer's keys are unavailable, 403 if the
-    gate file denies the identity.
+    A bearer that begins as a session's is one and nothing else, and any other is a token. Raises a Problem:
+    401 if it does not verify, 503 if the issuer's keys are unavailable, 403 if the gate file denies the
+    identity.
     """
-    identity = _verify(context, verify, request.headers.get("authorization", []))
+    bearer = session_bearer(request)
+    if bearer is None:
+        identity = _verify(context, verify, request.headers.get("authorization", []))
+    else:
+        identity = _signed_in(context, bearer)
     check_denied(context, identity)
     return identity
+
+
+def session_bearer(request: GatewayRequest) -> str | None:
+    """Return the bearer of a session, if the one `Authorization` header has what begins as one."""
+    values = request.headers.get("authorization", [])
+    scheme, _, bearer = values[0].partition(" ") if len(values) == 1 else ("", "", "")
+    return bearer if scheme.lower() == "bearer" and is_bearer(bearer) else None
 
 
 def authenticate_signer(context: Context, request: GatewayRequest) -> Identity:
@@ -56,6 +76,14 @@ def authenticate_signer(context: Context, request: GatewayRequest) -> Identity:
     check_denied(context, identity)
     check_one_person(context.gate, identity)
     return identity
+
+
+def _signed_in(context: Context, bearer: str) -> Identity:
+    try:
+        return signed_in(context.gate, context.store.sessions, bearer)
+    except Problem as problem:
+        context.log("request_refused", code=problem.code, check="session")
+        raise
 
 
 def _signer(principal: Principal) -> Identity:

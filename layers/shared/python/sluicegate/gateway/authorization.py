@@ -7,9 +7,11 @@ from sluicegate.deployment.model import Deployment
 from sluicegate.gate.model import Placement, Stage
 from sluicegate.gate.policy import Gate
 from sluicegate.gate.rules import Rule
+from sluicegate.gate.sessions import NOT_GRANTED
 from sluicegate.gateway.context import Context
 from sluicegate.gateway.problems import invalid_token, not_allowed
 from sluicegate.gateway.requester import log_fields
+from sluicegate.gateway.sessions import check_fresh
 from sluicegate.oidc.identity import Identity
 from sluicegate.owner import Owner
 from sluicegate.store.versions import Serving
@@ -33,6 +35,20 @@ def authorize(
     context: Context, identity: Identity, actions: tuple[str, ...], function: str, stage: str | None
 ) -> Rule:
     """Return the rule that grants all of the actions. Raises 403 if there is none."""
+    if identity.via == "session" and (needed := [one for one in actions if one in NOT_GRANTED]):
+        context.log(
+            "request_refused",
+            code="not_allowed",
+            action=" and ".join(needed),
+            function=function,
+            stage=stage,
+            **log_fields(context.gate, identity),
+        )
+        raise not_allowed(
+            f"a signed-in person cannot {' and '.join(needed)}: a job of a pipeline builds what is deployed,"
+            " and people promote it or roll it back",
+            title="A signed-in person may not do this",
+        )
     decision = context.gate.decide(identity, actions=actions, function=function, stage=stage)
     if decision.rule is not None:
         return decision.rule
@@ -63,7 +79,7 @@ def authorize(
 def check_age(
     context: Context, identity: Identity, placement: Placement | Stage | None, action: str = ""
 ) -> None:
-    """Raise 401 if the token is older than the stage's own `max_age`, without leeway.
+    """Raise 401 if the token, or a person's sign-in, is older than the stage's own `max_age`, without leeway.
 
     Nothing tells how old AWS credentials are: alone they bring nothing new there (403), and whatever else
     they may do stays open, as the way in for emergencies. Call it after `authorize`: only callers that may
@@ -83,7 +99,9 @@ def check_age(
                 title="AWS credentials alone are not enough here",
             )
         return
-    if context.clock() - identity.issued_at > limit:
+    if identity.via == "session":
+        check_fresh(identity, context.clock(), limit)
+    elif context.clock() - identity.issued_at > limit:
         context.log(
             "request_refused", code="invalid_token", check="max_age", **log_fields(context.gate, identity)
         )

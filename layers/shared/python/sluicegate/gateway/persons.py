@@ -97,7 +97,7 @@ def check_one_person(gate: Gate, identity: Identity) -> None:
 
 @dataclass(frozen=True)
 class _Ways:
-    """The ways in which a person came: (issuer, user id) and (organisation, session's name), if they did.
+    """The ways in which a person came: (GitLab, user id) and (organisation, session's name), if they did.
 
     Each has the name under `people`, if that has it.
     """
@@ -113,7 +113,9 @@ class _Ways:
 
 
 def _ways(gate: Gate, by: Requester) -> _Ways:
-    user = (by.issuer, by.user_id) if by.issuer and by.user_id and is_user(by.user_id) else None
+    known = by.issuer and by.user_id and is_user(by.user_id)
+    # One GitLab may be two issuers, for example while its tokens change theirs: the user is one all the same.
+    user = ((by.gitlab or by.issuer).rstrip("/"), by.user_id or "") if known else None
     session = None
     if by.principal_type == "sso" and by.org and by.session_name:
         session = (by.org, by.session_name)
@@ -121,7 +123,7 @@ def _ways(gate: Gate, by: Requester) -> _Ways:
         user,
         # The same name in other letters is no other person.
         session and (session[0], session[1].casefold()),
-        gate.principals.person_of_user(*user) if user else None,
+        gate.principals.person_of_user(by.issuer, by.user_id) if user else None,
         gate.principals.person_of_session(*session) if session else None,
     )
 

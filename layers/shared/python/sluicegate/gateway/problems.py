@@ -23,6 +23,7 @@ TITLES: Final = {
     "not_signed": "No such call, or not signed",
     "outdated": "A newer pipeline has been deployed",
     "person_unknown": "The gate file does not say who this is",
+    "sign_in_required": "Sign in again",
     "session_used": "The session has been used for another request",
     "source_changed": "The source stage does not serve this",
     "too_large": "The request is too large",
@@ -76,6 +77,13 @@ def invalid_token(check: str, detail: str) -> Problem:
     """401: `check` names the check that failed."""
     headers = {"WWW-Authenticate": 'Bearer realm="sluicegate", error="invalid_token"'}
     return Problem(401, "invalid_token", f"{check}: {detail}", {"check": check}, headers)
+
+
+def sign_in_required(check: str, detail: str, *, max_age: int | None = None) -> Problem:
+    """401: a person has to sign in with GitLab again; with `max_age` within so many seconds (RFC 9470)."""
+    why = "invalid_token" if max_age is None else f'insufficient_user_authentication", max_age="{max_age}'
+    headers = {"WWW-Authenticate": f'Bearer realm="sluicegate", error="{why}"'}
+    return Problem(401, "sign_in_required", f"{check}: {detail}", {"check": check}, headers)
 
 
 def invalid_request(errors: Sequence[tuple[str, str]]) -> Problem:

@@ -47,7 +47,9 @@ def log_fields(gate: Gate, identity: Identity) -> dict[str, str | None]:
     """Return the fields that identify the requester in a log event. An access key's id is no secret."""
     by = requester(gate, identity)
     fields = {"via": by.via, "actor": by.actor}
-    if identity.via != "iam":
+    if identity.via == "session":
+        fields |= {"issuer": by.issuer, "user_id": by.user_id}
+    elif identity.via != "iam":
         fields |= {
             "issuer": by.issuer,
             "project_id": by.project_id,
@@ -71,8 +73,11 @@ def log_fields(gate: Gate, identity: Identity) -> dict[str, str | None]:
 
 def display_name(by: Requester) -> str:
     """Return the name for a sentence: `job 302 of project 4213 (ada)`, `webhook tags of project 4213`,
-    `role deployer of account 111111111111 (job-302)`, `ada@example.com of account 111111111111`.
+    `role deployer of account 111111111111 (job-302)`, `ada@example.com of account 111111111111`,
+    `ada (user 7, signed in)`.
     """
+    if by.via == "session":
+        return f"{by.user_login} (user {by.user_id}, signed in)"
     if by.via == "iam":
         return principal_name(by)
     if by.job_id is None and by.webhook:

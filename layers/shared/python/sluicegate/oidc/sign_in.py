@@ -9,10 +9,8 @@ doorkeeper and doorkeeper-openid_connect (lib/doorkeeper/openid_connect/id_token
 import hmac
 import re
 import secrets
-from base64 import urlsafe_b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from hashlib import sha256
 from typing import Final
 from urllib.parse import urlencode
 
@@ -20,6 +18,7 @@ from sluicegate.http_client import FetchError, exchange
 from sluicegate.oidc.identity import ClaimValue, Issuer
 from sluicegate.oidc.jwks import KeySource
 from sluicegate.oidc.limits import LEEWAY
+from sluicegate.oidc.pkce import challenge_of
 from sluicegate.oidc.signed_token import (
     InvalidToken,
     check_not_ahead,
@@ -100,7 +99,7 @@ def begin(issuer: Issuer, client_id: str, redirect_uri: str) -> SignInAttempt:
         "scope": SCOPES,
         "state": state,
         "nonce": nonce,
-        "code_challenge": _challenge(verifier),
+        "code_challenge": challenge_of(verifier),
         "code_challenge_method": "S256",
     }
     url = f"{issuer.instance.removesuffix('/')}/oauth/authorize?{urlencode(query)}"
@@ -223,8 +222,3 @@ def _object(body: bytes) -> Mapping[str, JsonValue]:
     if not isinstance(value, dict):
         raise SignInUnavailable("the answer is not a JSON object")
     return value
-
-
-def _challenge(verifier: str) -> str:
-    """Return the S256 challenge of a verifier (RFC 7636, section 4.2)."""
-    return urlsafe_b64encode(sha256(verifier.encode()).digest()).rstrip(b"=").decode()

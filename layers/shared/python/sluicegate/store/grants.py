@@ -1,4 +1,4 @@
-"""Grants: a session that a signed-in person gives to the terminal that they sit at.
+"""TerminalGrants: a session that a signed-in person gives to the terminal that they sit at.
 
 security.md#the-command-line. Nothing is written before a person has said so on the board. The terminal's
 `verifier` is a secret of its own; the person sees or types `terminal_code`, which follows from it, and the
@@ -7,17 +7,17 @@ terminal needs the `code` that the board gives the person for it. Neither is eno
 
 import hashlib
 import hmac
-from base64 import b32encode, urlsafe_b64encode
+from base64 import urlsafe_b64encode
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from typing import Any, Final
 
+from sluicegate.oidc.pkce import challenge_of, terminal_code
 from sluicegate.store.codec import Item, read
 from sluicegate.store.errors import Contended, StoreError
 from sluicegate.store.sessions import Session, Sessions, bearer_of, key_of
 from sluicegate.store.table import Condition, Table
 from sluicegate.store.tickets import KEPT, key
-from sluicegate.text import base64url
 
 GRANT_SECONDS: Final = 5 * 60
 """Seconds in which a terminal must take what was granted: long enough to type eight characters."""
@@ -25,15 +25,12 @@ GRANT_SECONDS: Final = 5 * 60
 MAX_ATTEMPTS: Final = 5
 """How often a terminal may try a code, so that forty bits of it cannot be guessed."""
 
-TERMINAL_CODE: Final = 12
-"""Characters of base32 that name a terminal: 60 bits, so that nobody can make another one of that name."""
-
 
 class GrantRefused(StoreError):
     """There is no such grant, or none any more; or the session that gave it has ended."""
 
 
-class Grants:
+class TerminalGrants:
     """Sessions on their way to a terminal."""
 
     def __init__(self, table: Table, sessions: Sessions, clock: Callable[[], float]) -> None:
@@ -104,22 +101,6 @@ class Grants:
         self._sessions.add(tx, session, secret)
         tx.commit()
         return session
-
-
-def challenge_of(verifier: str) -> str:
-    """Return the S256 challenge of a verifier (RFC 7636, section 4.2)."""
-    return urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=").decode()
-
-
-def terminal_code(challenge: str) -> str:
-    """Return the name of the terminal with this challenge: its first 60 bits, in base32.
-
-    Raises ValueError for a text that is no challenge.
-    """
-    digest = base64url(challenge)
-    if len(digest) != hashlib.sha256().digest_size:
-        raise ValueError("not a challenge")
-    return b32encode(digest).decode()[:TERMINAL_CODE]
 
 
 def _secret(verifier: str, code: str) -> str:

@@ -47,6 +47,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from sluicegate.deployment.model import Deployment
+from sluicegate.deployment.ordering import ordered_by
 from sluicegate.deployment.plan import Target
 from sluicegate.owner import Owner
 
@@ -157,10 +158,10 @@ def serving_by(owner: Owner) -> str:
 
 
 def newest_pipeline(deployment: Deployment) -> Key:
-    """The newest pipeline of the deployment's owner that succeeded behind its alias."""
+    """The newest pipeline of the deployment's project that succeeded behind its alias."""
     target = deployment.plan.target
     pk = f"newest-pipeline#{target.account}#{target.region}#{deployment.function}#{deployment.plan.alias}"
-    return {"pk": pk, "sk": owner_key(deployment.requested_by.owner)}
+    return {"pk": pk, "sk": owner_key(ordered_by(deployment).owner)}
 
 
 def upload_count(counted: str) -> Key:

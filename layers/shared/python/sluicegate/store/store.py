@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from sluicegate.store.cursor_keys import CursorKeys
 from sluicegate.store.deployments import Deployments
-from sluicegate.store.grants import Grants
+from sluicegate.store.grants import TerminalGrants
 from sluicegate.store.holds import Holds
 from sluicegate.store.locks import Locks
 from sluicegate.store.polls import Polls
@@ -50,4 +50,4 @@ class Store:
         self.cursor_keys = CursorKeys(opened)
         self.tickets = Tickets(opened, clock)
         self.sessions = Sessions(opened, clock)
-        self.grants = Grants(opened, self.sessions, clock)
+        self.grants = TerminalGrants(opened, self.sessions, clock)

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from sluicegate.deployment.model import Deployment, FoundVersion, Origin, Requester, UnusableVersion
+from sluicegate.deployment.ordering import proven_pipeline
 from sluicegate.deployment.plan import Target
 from sluicegate.owner import Owner
 from sluicegate.store import keys
@@ -158,7 +159,7 @@ class Versions:
     def is_outdated(self, deployment: Deployment) -> bool:
         """Return whether a newer pipeline of the deployment's owner has succeeded behind its alias."""
         newest = self._table.get(keys.newest_pipeline(deployment))
-        return newest is not None and newest["pipeline"] > deployment.proven_pipeline
+        return newest is not None and newest["pipeline"] > proven_pipeline(deployment)
 
     # Parts of transactions
 
@@ -169,7 +170,7 @@ class Versions:
 
     def check_pipeline(self, tx: Transaction, deployment: Deployment) -> None:
         """Require that no newer pipeline of the project has succeeded there. A conflict means Outdated."""
-        mine = {":mine": deployment.proven_pipeline}
+        mine = {":mine": proven_pipeline(deployment)}
         in_order = Condition("attribute_not_exists(pk) OR pipeline <= :mine", mine)
         tx.check(keys.newest_pipeline(deployment), in_order, on_conflict=Outdated)
 
@@ -230,7 +231,7 @@ class Versions:
 
         A number from the body of a delivery is not noted: an invented one would outdate all real pipelines.
         """
-        if pipeline := deployment.proven_pipeline:
+        if pipeline := proven_pipeline(deployment):
             newer = Condition("attribute_not_exists(pk) OR pipeline < :mine", {":mine": pipeline})
             changes = {"pipeline": pipeline}
             tx.update(keys.newest_pipeline(deployment), changes, newer, on_conflict=Resolution.DROP)

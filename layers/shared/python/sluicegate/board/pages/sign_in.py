@@ -2,6 +2,7 @@
 
 from urllib.parse import urlsplit
 
+from sluicegate.board.addresses import here
 from sluicegate.board.context import BoardContext, page
 from sluicegate.board.responses import BoardResponse
 from sluicegate.gateway.http import GatewayRequest
@@ -15,7 +16,7 @@ def show(context: BoardContext, request: GatewayRequest) -> BoardResponse:
     issuers = [
         {"name": issuer.name, "host": urlsplit(issuer.instance).netloc}
         for issuer in context.gate.issuers.values()
-        if getattr(issuer, "sign_in", None)
+        if issuer.sign_in
     ]
-    back = request.path.get("proxy", "")
+    back = here(request)
     return page(context, "sign_in.html", status=401 if back else 200, issuers=issuers, back=back)

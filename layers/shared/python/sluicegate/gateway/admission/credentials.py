@@ -20,6 +20,8 @@ def request_key(identity: Identity, call: str, key: str | None, fingerprint: str
     if identity.principal:
         by = identity.principal
         return digest("iam", by.account, by.principal_id, by.access_key, call, kind, value)
+    if identity.via == "session":
+        return digest("user", identity.issuer, identity.text("user_id"), call, kind, value)
     issuer, project = identity.project
     job = identity.text("job_id")
     return digest(issuer, project, job, *([call] if call else ()), kind, value)
@@ -31,7 +33,8 @@ def uses_of(
     """Return the uses of token and session for this one request; none for an identity with neither.
 
     Keys have (issuer, jti) or (account, access key), with the target, function and alias: never the bytes of
-    a token or signature, which vary. A person's session lasts a working day and is not used up.
+    a token or signature, which vary. A person's session lasts a working day and is not used up, whether AWS
+    gave it or we did.
     """
     plan = deployment.plan
     alias = (plan.target.account, plan.target.region, deployment.function, plan.alias)

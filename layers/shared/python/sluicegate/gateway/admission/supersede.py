@@ -1,6 +1,7 @@
 """Supersede the deployment that holds an alias: which records change, and when the new one may start."""
 
 from sluicegate.deployment.model import Deployment, Reason
+from sluicegate.deployment.ordering import ordered_by, proven_pipeline
 from sluicegate.gateway.context import Context
 from sluicegate.gateway.problems import Problem, conflict
 from sluicegate.rollout.transitions import request_abort
@@ -71,5 +72,5 @@ def outdated(stage: str) -> Problem:
 
 def _is_newer(running: Deployment, deployment: Deployment) -> bool:
     """Return whether the running deployment is of a proven, newer pipeline of the same owner."""
-    same = running.requested_by.owner == deployment.requested_by.owner
-    return same and running.proven_pipeline > deployment.proven_pipeline
+    same = ordered_by(running).owner == ordered_by(deployment).owner
+    return same and proven_pipeline(running) > proven_pipeline(deployment)

@@ -10,6 +10,7 @@ from sluicegate.gateway.problems import not_found
 from sluicegate.gateway.render import deployment_response
 from sluicegate.gateway.requester import log_fields
 from sluicegate.gateway.requests import bodies, queries
+from sluicegate.gateway.sessions import check_fresh
 from sluicegate.oidc.identity import Identity
 
 
@@ -30,7 +31,10 @@ def decide(context: Context, call: GatewayRequest, identity: Identity) -> Gatewa
     # Ending a rollback keeps what it is about to take away, so it needs the right to roll back as well.
     actions = (action, "rollback") if (action, deployment.action) == ("abort", "rollback") else (action,)
     rule = authorize(context, identity, actions, deployment.function, deployment.stage)
-    check_age(context, identity, context.gate.place(deployment.function, deployment.stage))
+    placement = context.gate.place(deployment.function, deployment.stage)
+    check_age(context, identity, placement)
+    if identity.via == "session" and action == "approve" and placement and placement.protected:
+        check_fresh(identity, context.clock())
     match action:
         case "approve":
             decided = decisions.approve(context, deployment, identity, rule, request)

@@ -79,6 +79,10 @@ def _idempotency_key(call: GatewayRequest, request: DeploymentRequest, identity:
         raise invalid_request(
             [(at, "is missing: with a user's own access key no two requests differ otherwise")]
         )
+    if key is None and header is None and identity.via == "session" and not request.dry_run:
+        raise invalid_request(
+            [(at, "is missing: a person may want the same twice in a day, and nothing else tells it apart")]
+        )
     return key or header
 
 

@@ -38,7 +38,8 @@ _SHOWN_OF_REQUESTER: Final = (
 def create(context: Context, call: GatewayRequest, identity: Identity) -> GatewayResponse:
     """Hold new deployments of the functions that the caller's rule names.
 
-    A signed request places one hold, however often it is repeated: also after that was released.
+    A signed request places one hold, however often it is repeated: also after that was released. So does a
+    signed-in person's with an idempotency key.
     """
     queries.no_query(call.query)
     request = bodies.hold(bodies.parse(call.body))
@@ -55,7 +56,8 @@ def create(context: Context, call: GatewayRequest, identity: Identity) -> Gatewa
         id=new_id(now),
     )
     fingerprint = digest(stage, request.reason)
-    key = request_key(identity, "hold", request.idempotency_key, fingerprint) if identity.principal else None
+    keyed = identity.principal or (identity.via == "session" and request.idempotency_key)
+    key = request_key(identity, "hold", request.idempotency_key, fingerprint) if keyed else None
     try:
         context.store.holds.place(hold, key, fingerprint)
     except RequestKnown:

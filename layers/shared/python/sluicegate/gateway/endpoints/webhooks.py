@@ -60,6 +60,8 @@ def receive(context: Context, call: GatewayRequest) -> GatewayResponse:
     if hook.scheme == "id_token":
         check_size_and_type(call, deliveries.MAX_BODY)
         token = authenticate(context, call)
+        if token.via != "id_token":
+            raise invalid_token("authorization", "a signed-in person sends no webhooks")
         _authenticate_sender(context, hook, call)
         return _answer(context, hook, call, token)
     _authenticate_sender(context, hook, call)

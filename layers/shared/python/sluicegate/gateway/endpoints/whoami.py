@@ -33,6 +33,7 @@ def read(context: Context, call: GatewayRequest, identity: Identity) -> GatewayR
         "issuer": identity.issuer or None,
         "project_id": identity.text("project_id"),
         "expires_at": timestamp(identity.expires_at) if identity.expires_at else None,
+        "signed_in_at": timestamp(identity.issued_at) if identity.via == "session" else None,
         **_principal_view(identity.principal),
         "claims": claims,
         "rules": rules,
