@@ -223,8 +223,9 @@ def create_table(client: Any) -> None:
         "by_project": "project",
         "by_time": "kind",
         "unfinished": "unfinished",
+        "unsealed": "unsealed",
     }
-    names = {"pk", "sk", "id", *indexes.values()}
+    names = {"pk", "sk", "id", "at", *indexes.values()}
     client.create_table(
         TableName=TABLE,
         KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
@@ -234,7 +235,7 @@ def create_table(client: Any) -> None:
                 "IndexName": index,
                 "KeySchema": [
                     {"AttributeName": key, "KeyType": "HASH"},
-                    {"AttributeName": "id", "KeyType": "RANGE"},
+                    {"AttributeName": "at" if index == "unsealed" else "id", "KeyType": "RANGE"},
                 ],
                 "Projection": {"ProjectionType": "ALL"},
             }

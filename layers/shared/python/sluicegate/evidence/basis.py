@@ -117,7 +117,7 @@ def ids(identity: Identity) -> dict[str, str]:
 def session_digest(principal: Principal) -> str | None:
     """Return what stands for a session's name, which is often an e-mail address: the same for the same name.
 
-    Who knows the name finds its entries; who has the entries alone must guess the name.
+    With the name, an auditor finds its entries; with the entries alone, the name must be guessed.
     """
     if not principal.session_name:
         return None

@@ -1,7 +1,7 @@
 """Facts: what of a deployment, or of a hold, goes into the evidence, and how it is numbered.
 
 A deployment's facts are its acceptance, each decision about it, and its end. Which of them a change makes,
-and their numbers, follow from the record before and after it: whoever writes the change writes them with it.
+and their numbers, follow from the record before and after it: the write of the change has them in it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -100,6 +100,16 @@ def held(
     return Fact(f"fact#hold#{name}", kind, text, timestamp(at))
 
 
+def refused(subject: str, number: int, hour: str, fields: Mapping[str, Any], at: float) -> Fact:
+    """Return the fact that a request was refused: the one of this number for its subject in the hour."""
+    return Fact(f"fact#refused#{subject}", f"{hour}#{number:02d}", line("refused", at, fields), timestamp(at))
+
+
+def gate_seen(digest: str, origin: Mapping[str, str], at: float) -> Fact:
+    """Return the fact that a gate file came into force. `origin` says which pipeline built it, if any."""
+    return Fact("fact#gate", digest, line("gate", at, {"gate": digest, **origin}), timestamp(at))
+
+
 def _decision(before: Deployment, after: Deployment) -> str | None:
     """Return the decision that a change is, if any. No change is two."""
     if after.approval is not None and before.approval is None:
@@ -125,6 +135,7 @@ def _of(deployment: Deployment, kind: str, number: int, fields: Mapping[str, Any
     owner = {
         "issuer": by.issuer,
         "project_id": by.project_id,
+        "user_id": by.user_id if by.via == "session" else None,
         "account": by.account,
         "principal_id": by.principal_id,
     }

@@ -14,6 +14,7 @@ from sluicegate.aws.errors import ErrorKind, classify, error_code, error_message
 from sluicegate.gate.decoding import GateError
 from sluicegate.gateway.authentication import authenticate, authenticate_signer
 from sluicegate.gateway.context import Context
+from sluicegate.gateway.evidence import record_refusal
 from sluicegate.gateway.http import IAM, GatewayRequest, GatewayResponse
 from sluicegate.gateway.problems import Problem, not_found, problem_response, unavailable
 from sluicegate.gateway.requests.envelope import check_size_and_type
@@ -107,8 +108,14 @@ def dispatch(context: Context, request: GatewayRequest) -> GatewayResponse:
         raise not_found()
     if request.method == "POST":
         check_size_and_type(request)
-    identity = (authenticate_signer if request.is_signed else authenticate)(context, request)
-    return endpoint(route)(context, request, identity)
+    identity = None
+    try:
+        identity = (authenticate_signer if request.is_signed else authenticate)(context, request)
+        return endpoint(route)(context, request, identity)
+    except Problem as problem:
+        if verified := identity or problem.identity:
+            record_refusal(context, request, verified, problem)
+        raise
 
 
 def endpoint(route: Route) -> Endpoint:

@@ -74,7 +74,11 @@ def authenticate_signer(context: Context, request: GatewayRequest) -> Identity:
         claims |= principal.claims
         identity = replace(token, via="iam+id_token", claims=claims, principal=principal)
     check_denied(context, identity)
-    check_one_person(context.gate, identity)
+    try:
+        check_one_person(context.gate, identity)
+    except Problem as problem:
+        problem.identity = identity
+        raise
     return identity
 
 

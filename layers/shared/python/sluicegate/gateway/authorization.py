@@ -28,7 +28,9 @@ def check_denied(context: Context, identity: Identity) -> None:
         context.log(
             "request_refused", code="not_allowed", denied=denied, **log_fields(context.gate, identity)
         )
-        raise not_allowed(f"the gate file denies this {denied}", title="The gate file denies this")
+        problem = not_allowed(f"the gate file denies this {denied}", title="The gate file denies this")
+        problem.identity = identity
+        raise problem
 
 
 def authorize(

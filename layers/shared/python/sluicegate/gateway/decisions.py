@@ -17,10 +17,12 @@ from sluicegate.deployment.model import (
     Status,
     until,
 )
+from sluicegate.evidence.basis import Basis
 from sluicegate.gate.rules import Rule
 from sluicegate.gateway.admission.commit import approval_fingerprint
 from sluicegate.gateway.admission.credentials import uses_of
 from sluicegate.gateway.context import Context
+from sluicegate.gateway.evidence import basis_of
 from sluicegate.gateway.limits import proposes
 from sluicegate.gateway.persons import check_approver
 from sluicegate.gateway.problems import conflict, credential_used, not_allowed, unavailable
@@ -65,7 +67,7 @@ def approve(
         # A credential that approved is used up there.
         return after, uses_of(context, identity, current, approval_fingerprint(current.id))
 
-    return _save(context, deployment, change)
+    return _save(context, deployment, change, basis_of(context, identity, ("approve",), rule))
 
 
 def reject(
@@ -88,7 +90,7 @@ def reject(
         rejected = replace(current, approval=approval)
         return request_abort(rejected, Reason("rejected", message), message, context.clock()), ()
 
-    return _save(context, deployment, change)
+    return _save(context, deployment, change, basis_of(context, identity, ("reject",), rule))
 
 
 def abort(
@@ -112,7 +114,8 @@ def abort(
         after = request_abort(current, Reason("aborted", message), message, context.clock())
         return None if after is current else (after, ())
 
-    return _save(context, deployment, change)
+    actions = ("abort", "rollback") if deployment.action == "rollback" else ("abort",)
+    return _save(context, deployment, change, basis_of(context, identity, actions, rule))
 
 
 def _propose_abort(
@@ -146,7 +149,10 @@ _Change: TypeAlias = tuple[Deployment, tuple[CredentialUse, ...]]
 
 
 def _save(
-    context: Context, deployment: Deployment, change: Callable[[Deployment], _Change | None]
+    context: Context,
+    deployment: Deployment,
+    change: Callable[[Deployment], _Change | None],
+    basis: Basis,
 ) -> Decided:
     """Save what `change` makes of the record, and decide again if another writer was faster.
 
@@ -158,7 +164,7 @@ def _save(
             return Decided(current, replayed=True)
         after, uses = changed
         try:
-            context.store.deployments.save(current, after, uses=uses)
+            context.store.deployments.save(current, after, uses=uses, basis=basis)
         except StaleRevision:
             continue
         except CredentialUsed as used:

@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from sluicegate.gate.policy import Nearest
 from sluicegate.gateway.http import GatewayResponse
+from sluicegate.oidc.identity import Identity
 from sluicegate.store.requests import CredentialUse
 from sluicegate.text import clean
 
@@ -40,8 +41,11 @@ TITLES: Final = {
 class Problem(Exception):
     """An answer other than success. `detail` and `members` hold no secret and no uncleaned text.
 
-    `title` is the code's own, unless the code has several causes.
+    `title` is the code's own, unless the code has several causes. `identity` is the caller's where it was
+    verified, and refused before there was an answer for it.
     """
+
+    identity: Identity | None = None
 
     def __init__(
         self,

@@ -5,9 +5,12 @@ from functools import partial
 from typing import Any, Literal
 
 from sluicegate.deployment.model import Deployment, Status
+from sluicegate.evidence import facts
+from sluicegate.evidence.basis import Basis
 from sluicegate.store import keys
 from sluicegate.store.codec import Item, deployment_of, record, shown_deployment
 from sluicegate.store.errors import StaleRevision, StoreError
+from sluicegate.store.facts import add_fact
 from sluicegate.store.locks import Locks, Supersession
 from sluicegate.store.requests import REQUEST_KEPT, AcceptedRequest, CredentialUse, PermanentClaim, Requests
 from sluicegate.store.slots import Slot, Slots
@@ -77,11 +80,13 @@ class Deployments:
         still_serving: Serving | None = None,
         claim: PermanentClaim | None = None,
         slots: Sequence[Slot] = (),
+        basis: Basis | None = None,
     ) -> None:
         """Write the record, the request, the uses of its credentials and the alias' lock, or nothing at all.
 
-        `identity` is kept with it where an approval will need it; `still_serving` is what the alias must
-        still serve; `claim` has the request never forgotten; `slots` are those that its rule's limits need.
+        What was decided goes into the evidence with it: `basis` is what the acceptance rests on. `identity`
+        is kept with it where an approval will need it; `still_serving` is what the alias must still serve;
+        `claim` has the request never forgotten; `slots` are those that its rule's limits need.
 
         Raises, and where several apply the first of: RequestKnown, CredentialUsed, TagMoved, Outdated,
         ServingChanged; then, with a supersession, StaleRevision where the lock or a record of it has changed,
@@ -107,6 +112,11 @@ class Deployments:
             tx.put(self._identity_item(deployment, identity))
         for slot in slots:
             self._slots.take(tx, slot, deployment.id)
+        if deployment.evidence:
+            add_fact(tx, facts.accepted(deployment, basis))
+        for before, after in supersession.changes if supersession else ():
+            for fact in facts.changes(before, after, basis):
+                add_fact(tx, fact)
         tx.commit()
 
     def save(
@@ -115,8 +125,11 @@ class Deployments:
         after: Deployment,
         published: PublishedVersion | None = None,
         uses: Sequence[CredentialUse] = (),
+        basis: Basis | None = None,
     ) -> None:
         """Replace the record, and with it what must be true together.
+
+        A decision and an end go into the evidence with it; `basis` is that of the caller who decided.
 
         Entering `publishing` takes the publishing lock, leaving it frees it; a final status frees the alias'
         lock too, or leaves it to its successor, and `succeeded` notes what the alias serves. A version that
@@ -143,6 +156,8 @@ class Deployments:
         for unusable in after.unusable[len(before.unusable) :]:
             if unusable.gone:
                 self._versions.add_gone(tx, after, unusable)
+        for fact in facts.changes(before, after, basis):
+            add_fact(tx, fact)
         tx.commit()
 
     def _changed(self, after: Deployment) -> StoreError | Resolution:

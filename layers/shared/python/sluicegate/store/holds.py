@@ -3,9 +3,12 @@
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 
+from sluicegate.evidence import facts
+from sluicegate.evidence.basis import Basis
 from sluicegate.store import keys
 from sluicegate.store.codec import read
 from sluicegate.store.errors import RequestKnown
+from sluicegate.store.facts import add_fact
 from sluicegate.store.keys import digest
 from sluicegate.store.requests import REQUEST_KEPT
 from sluicegate.store.table import ABSENT, Condition, Resolution, Table
@@ -47,8 +50,14 @@ class Holds:
         self._table = table
         self._clock = clock
 
-    def place(self, hold: Hold, request_key: str | None = None, fingerprint: str = "") -> None:
-        """Put a hold, in the place of an earlier one of the same rule.
+    def place(
+        self,
+        hold: Hold,
+        request_key: str | None = None,
+        fingerprint: str = "",
+        basis: Basis | None = None,
+    ) -> None:
+        """Put a hold, in the place of an earlier one of the same rule, and the fact of it.
 
         With a `request_key` the request is remembered with it. Raises RequestKnown if it was before.
         """
@@ -61,6 +70,7 @@ class Holds:
         item = {**keys.hold(hold.stage, hold.rule), **asdict(hold)}
         # Indexes of deployments have the key `id`, which cannot be empty.
         tx.put({name: value for name, value in item.items() if name != "id" or value})
+        add_fact(tx, self._fact("held", hold, basis))
         tx.commit()
 
     def placed(self, request_key: str) -> PlacedHold | None:
@@ -73,11 +83,15 @@ class Holds:
         condition = Condition("pk = :pk", {":pk": keys.holds_partition(stage)})
         return [read(item, Hold) for item in self._table.query(condition, consistent=True)]
 
-    def release(self, hold: Hold) -> None:
-        """Take exactly this hold away; one that is gone, or replaced by another one, is fine."""
+    def release(self, hold: Hold, basis: Basis | None = None) -> None:
+        """Take exactly this hold away, with the fact of it; one that is gone, or replaced, is fine."""
         tx = self._table.transaction()
-        same = Condition("attribute_not_exists(pk) OR since = :since", {":since": hold.since})
+        same = Condition("since = :since", {":since": hold.since})
         if hold.id:
-            same = Condition("attribute_not_exists(pk) OR id = :id", {":id": hold.id})
-        tx.delete(keys.hold(hold.stage, hold.rule), same, on_conflict=Resolution.DROP)
+            same = Condition("id = :id", {":id": hold.id})
+        tx.delete(keys.hold(hold.stage, hold.rule), same, on_conflict=Resolution.TOOK_EFFECT)
+        add_fact(tx, self._fact("released", hold, basis))
         tx.commit()
+
+    def _fact(self, kind: str, hold: Hold, basis: Basis | None) -> facts.Fact:
+        return facts.held(kind, hold.stage, hold.name, hold.functions, hold.rule, basis, self._clock())

@@ -29,15 +29,21 @@
     login#HASH                            ticket       a sign-in that has begun, of one browser
     grant#HASH                            ticket       a session that a person gives to a terminal
     intent#HASH                           ticket       one action on the board, shown and not yet done
+    fact#ID, fact#hold#ID                 REVISION#... a line of the evidence (`evidence.facts`)
+    fact#refused#HASH                     HOUR#NUMBER  the line of a refusal
+    fact#refusals#HASH                    HOUR         how often one caller was refused for one reason
+    fact#gate                             DIGEST       the line of a gate file
+    evidence                              LOG          the head of the sealed lines, and those sealed last
 
     index         attributes      items
     by_function   function, id    the deployments of a function, by time
     by_project    project, id     the deployments of an owner, by time
     by_time       kind, id        all deployments, by time
     unfinished    unfinished, id  the deployments that are not final
+    unsealed      unsealed, at    the facts that are not sealed, by time
 
-No other item has `function`, `kind` or `unfinished`. What aliases serve is in `by_project` too, by `sk`,
-under a key of its own (`serving_by`). Locks carry account and region
+No other item has `function`, `kind`, `unfinished` or `unsealed`. What aliases serve is in `by_project` too,
+by `sk`, under a key of its own (`serving_by`). Locks carry account and region
 (guarantees.md#2-one-deployment-at-a-time).
 """
 
@@ -59,6 +65,10 @@ ALL_DEPLOYMENTS: Final = "deployment"
 
 UNFINISHED: Final = "yes"
 """The one key of the index `unfinished`."""
+
+
+UNSEALED: Final = "yes"
+"""The one key of the index `unsealed`."""
 
 
 def digest(*parts: str | None) -> str:
@@ -197,6 +207,16 @@ def cursor_key() -> Key:
 def poll(pool: str, number: int) -> Key:
     """A place for a long poll, of the places that functions share."""
     return {"pk": f"poll#{pool}#{number}", "sk": "poll"}
+
+
+def refusals(subject: str, hour: str) -> Key:
+    """The number of refusals of a subject, a digest of caller and reason, in an hour."""
+    return {"pk": f"fact#refusals#{subject}", "sk": hour}
+
+
+def evidence_head(log: str) -> Key:
+    """The head of a log."""
+    return {"pk": "evidence", "sk": log}
 
 
 def hold(stage: str, rule: str) -> Key:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from sluicegate.store.cursor_keys import CursorKeys
 from sluicegate.store.deployments import Deployments
+from sluicegate.store.facts import Facts
 from sluicegate.store.grants import TerminalGrants
 from sluicegate.store.holds import Holds
 from sluicegate.store.locks import Locks
@@ -43,6 +44,7 @@ class Store:
         self.versions = Versions(opened)
         self.slots = Slots(opened)
         self.deployments = Deployments(opened, self.locks, self.versions, self.requests, self.slots, clock)
+        self.facts = Facts(opened)
         self.holds = Holds(opened, clock)
         self.uploads = Uploads(opened, clock)
         self.waits = Waits(opened)

@@ -7,7 +7,7 @@ that took effect although its answer was lost.
 
 import random
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -169,6 +169,19 @@ class Table:
             ExpressionAttributeValues=marshal({":expires": expires, ":members": set(members)}),
         )
 
+    def set(self, key: Key, changes: Mapping[str, Any]) -> None:
+        """Set attributes of one item, whatever it has."""
+        self._client.update_item(**self.update_arguments(key, changes))
+
+    def increment(self, key: Key, counter: str, changes: Mapping[str, Any]) -> int:
+        """Add one to a counter of an item, set the other attributes, and return the counter's new value."""
+        arguments = self.update_arguments(key, changes)
+        arguments["UpdateExpression"] += " ADD #counter :one"
+        arguments["ExpressionAttributeNames"]["#counter"] = counter
+        arguments["ExpressionAttributeValues"] |= marshal({":one": 1})
+        answer = self._client.update_item(**arguments, ReturnValues="UPDATED_NEW")
+        return int(unmarshal(answer["Attributes"])[counter])
+
     def transaction(self) -> "Transaction":
         """Begin a transaction: nothing is written before its `commit`."""
         return Transaction(self)
@@ -198,10 +211,18 @@ class Table:
         """Return the arguments of a Put, alone or in a transaction."""
         return self._conditional({"Item": marshal(item)}, condition)
 
-    def update_arguments(self, key: Key, changes: Mapping[str, Any], condition: Condition) -> Any:
-        """Return the arguments of an Update, alone or in a transaction."""
+    def update_arguments(
+        self,
+        key: Key,
+        changes: Mapping[str, Any],
+        condition: Condition | None = None,
+        remove: Sequence[str] = (),
+    ) -> Any:
+        """Return the arguments of an Update, alone or in a transaction. `remove` names attributes."""
         expression = "SET " + ", ".join(f"#{name} = :{name}" for name in changes)
-        names = {f"#{name}": name for name in changes}
+        if remove:
+            expression += " REMOVE " + ", ".join(f"#{name}" for name in remove)
+        names = {f"#{name}": name for name in (*changes, *remove)}
         arguments = {
             "Key": marshal(key),
             "UpdateExpression": expression,
@@ -262,10 +283,16 @@ class Transaction:
         self._writes.append(_Write({"Put": self._table.put_arguments(item, condition)}, on_conflict))
 
     def update(
-        self, key: Key, changes: Mapping[str, Any], condition: Condition, *, on_conflict: OnConflict
+        self,
+        key: Key,
+        changes: Mapping[str, Any],
+        condition: Condition,
+        *,
+        on_conflict: OnConflict,
+        remove: Sequence[str] = (),
     ) -> None:
-        """Set attributes of an item."""
-        arguments = self._table.update_arguments(key, changes, condition)
+        """Set attributes of an item, and remove others."""
+        arguments = self._table.update_arguments(key, changes, condition, remove)
         self._writes.append(_Write({"Update": arguments}, on_conflict))
 
     def delete(

@@ -9,6 +9,7 @@ from sluicegate.gateway.admission.credentials import uses_of
 from sluicegate.gateway.admission.resolve import serving_of
 from sluicegate.gateway.admission.supersede import has_ended, outdated, supersede
 from sluicegate.gateway.context import Context
+from sluicegate.gateway.evidence import basis_of
 from sluicegate.gateway.limits import moment, refusal
 from sluicegate.gateway.problems import Problem, unavailable
 from sluicegate.oidc.identity import Identity
@@ -121,6 +122,7 @@ def _write(
         still_serving=acceptance.still_serving,
         claim=acceptance.claim,
         slots=slots,
+        basis=basis_of(context, acceptance.identity, acceptance.actions, acceptance.rule),
     )
     return deployment, tuple(after for _, after in supersession.changes) if supersession else ()
 

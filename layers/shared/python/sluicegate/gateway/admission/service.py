@@ -163,6 +163,7 @@ def _new_deployment(
         fallbacks=resolved.fallbacks,
         announced_pipeline=request.announced_pipeline,
         fix_forward=fix,
+        evidence=True,
     )
 
 

@@ -10,6 +10,7 @@ from sluicegate.gate.rules import Rule
 from sluicegate.gateway.admission.credentials import request_key
 from sluicegate.gateway.authorization import AGENTS_MAY_NOT, check_age
 from sluicegate.gateway.context import Context
+from sluicegate.gateway.evidence import basis_of
 from sluicegate.gateway.http import GatewayRequest, GatewayResponse
 from sluicegate.gateway.problems import conflict, invalid_request, not_allowed, not_found
 from sluicegate.gateway.render import hold_list
@@ -59,7 +60,8 @@ def create(context: Context, call: GatewayRequest, identity: Identity) -> Gatewa
     keyed = identity.principal or (identity.via == "session" and request.idempotency_key)
     key = request_key(identity, "hold", request.idempotency_key, fingerprint) if keyed else None
     try:
-        context.store.holds.place(hold, key, fingerprint)
+        basis = basis_of(context, identity, ("hold",), rules[0])
+        context.store.holds.place(hold, key, fingerprint, basis)
     except RequestKnown:
         _check_still_placed(context, stage, key or "", fingerprint)
         return _replayed(_visible_holds(context, stage, identity))
@@ -79,8 +81,9 @@ def delete(context: Context, call: GatewayRequest, identity: Identity) -> Gatewa
         raise invalid_request([("id", "is missing: say which hold to release")])
     stage, rules = _authorize(context, call, identity)
     for hold in context.store.holds.of_stage(stage):
-        if named in (None, hold.name) and any(_covers(rule, hold) for rule in rules):
-            context.store.holds.release(hold)
+        rule = next((rule for rule in rules if _covers(rule, hold)), None)
+        if named in (None, hold.name) and rule is not None:
+            context.store.holds.release(hold, basis_of(context, identity, ("hold",), rule))
             context.log("stage_released", stage=stage, rule=hold.rule, **log_fields(context.gate, identity))
     return _visible_holds(context, stage, identity)
 

@@ -17,6 +17,7 @@ from sluicegate.gateway.admission.service import Submission, submit
 from sluicegate.gateway.authentication import authenticate
 from sluicegate.gateway.authorization import authorize, check_age, check_denied
 from sluicegate.gateway.context import Context
+from sluicegate.gateway.evidence import record_refused_delivery
 from sluicegate.gateway.http import GatewayRequest, GatewayResponse
 from sluicegate.gateway.problems import (
     Problem,
@@ -88,13 +89,19 @@ def _answer(context: Context, hook: Webhook, call: GatewayRequest, token: Identi
         raise
     if isinstance(delivery, Ignored):
         return _ignored(context, hook, delivery)
-    if token:
-        identity = replace(token, webhook=hook.name)
-    else:
-        gitlab = context.gate.issuers[hook.issuer].gitlab_url
-        identity = replace(deliveries.identity(hook, delivery, context.clock()), gitlab=gitlab)
-        check_denied(context, identity)
-    return _deploy(context, hook, delivery, identity)
+    gitlab = context.gate.issuers[hook.issuer].gitlab_url
+    identity = (
+        replace(token, webhook=hook.name)
+        if token
+        else replace(deliveries.identity(hook, delivery, context.clock()), gitlab=gitlab)
+    )
+    try:
+        if token is None:
+            check_denied(context, identity)
+        return _deploy(context, hook, delivery, identity)
+    except Problem as problem:
+        record_refused_delivery(context, identity, problem, hook.function, hook.stage)
+        raise
 
 
 def _authenticate_sender(context: Context, hook: Webhook, call: GatewayRequest) -> None:

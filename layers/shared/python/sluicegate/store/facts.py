@@ -1,0 +1,67 @@
+"""Facts: lines of the evidence, written with what they are about, until the sealer seals them.
+
+guarantees.md#12-tampering-shows
+"""
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from sluicegate.deployment.durations import timestamp
+from sluicegate.evidence.facts import Fact, refused
+from sluicegate.store import keys
+from sluicegate.store.codec import Item
+from sluicegate.store.table import Table, Transaction
+
+MOST_REFUSALS: Final = 10
+"""Refusals of one subject in an hour that are lines of their own."""
+
+_COUNT_TRIES: Final = 10
+"""Refusals after those that each make sure that the hour's number will be sealed."""
+
+_GRACE: Final = 120
+"""Seconds after an hour in which a slow process may still count into it."""
+
+_COUNT_KEPT: Final = 30 * 86_400
+"""Seconds after which a number of refusals is forgotten, sealed or not."""
+
+
+def add_fact(tx: Transaction, fact: Fact) -> None:
+    """Write a fact with the transaction's other writes. It has no condition: theirs are enough."""
+    tx.put(fact_item(fact))
+
+
+def fact_item(fact: Fact) -> Item:
+    """Return the item of a fact that is not sealed yet."""
+    return {"pk": fact.pk, "sk": fact.sk, "line": fact.line, "unsealed": keys.UNSEALED, "at": fact.time}
+
+
+class Facts:
+    """Facts that nothing else is written with."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+
+    def refuse(
+        self, subject: str, counted: Mapping[str, Any], now: float, fields: Callable[[], Mapping[str, Any]]
+    ) -> None:
+        """Note a refusal: the first ten of a subject in an hour as lines, those after them as a number.
+
+        `counted` is what the number's line says; `fields` is called where a line is written. If the process
+        dies between both writes, the hour has one refusal that is neither: less is lost than of a log.
+        """
+        hour, ends = _hour(now)
+        key = keys.refusals(subject, hour)
+        expires = {"expires_at": int(ends) + _COUNT_KEPT}
+        number = self._table.increment(key, "count", expires)
+        if number <= MOST_REFUSALS:
+            self._table.put(fact_item(refused(subject, number, hour, fields(), now)))
+        elif number <= MOST_REFUSALS + _COUNT_TRIES:
+            visible = {"unsealed": keys.UNSEALED, "at": timestamp(ends + _GRACE), "counted": counted}
+            self._table.set(key, visible)
+
+
+def _hour(now: float) -> tuple[str, float]:
+    """Return the hour as `2026-11-26T17`, and when it ends."""
+    begins = int(now) // 3_600 * 3_600
+    return datetime.fromtimestamp(begins, UTC).strftime("%Y-%m-%dT%H"), begins + 3_600.0
