@@ -7,9 +7,12 @@ missing or empty is an error that names it.
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Self
+from typing import Final, Self
 
 from sluicegate.deployment.plan import Target
+
+FIRST_LOG: Final = "1"
+"""The name of a stack's log of evidence, until an operator begins another one."""
 
 
 class MissingSetting(Exception):
@@ -161,6 +164,44 @@ class NotifierSettings:
             gate=_required(environ, "SLUICEGATE_GATE"),
             own_functions=_names(environ, "SLUICEGATE_OWN_FUNCTIONS"),
         )
+
+
+@dataclass(frozen=True)
+class SealerSettings:
+    """The sealer's. `stack` is `ACCOUNT/REGION/NAME`, and with a `log` of its own `ACCOUNT/REGION/NAME/LOG`.
+
+    `keys` are the ARNs of the keys that sign. `origin` is the file that says which pipeline built the gate
+    file.
+    """
+
+    table: str
+    bucket: str
+    keys: tuple[str, ...]
+    stack: str
+    log: str
+    gate: str
+    origin: str
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Self:
+        """Read the variables. Raises MissingSetting."""
+        log = _required(environ, "SLUICEGATE_LOG")
+        place = (_required(environ, "SLUICEGATE_ACCOUNT"), _required(environ, "AWS_REGION"))
+        name = _required(environ, "SLUICEGATE_STACK")
+        return cls(
+            table=_required(environ, "SLUICEGATE_TABLE"),
+            bucket=_required(environ, "SLUICEGATE_EVIDENCE_BUCKET"),
+            keys=_names(environ, "SLUICEGATE_EVIDENCE_KEYS"),
+            stack="/".join((*place, name) if log == FIRST_LOG else (*place, name, log)),
+            log=log,
+            gate=_required(environ, "SLUICEGATE_GATE"),
+            origin=_required(environ, "SLUICEGATE_GATE_ORIGIN"),
+        )
+
+    @property
+    def prefix(self) -> str:
+        """What the names of the log's objects begin with."""
+        return "" if self.log == FIRST_LOG else f"log-{self.log}/"
 
 
 def _required(environ: Mapping[str, str], name: str) -> str:
