@@ -9,6 +9,7 @@ import pytest
 from sluicegate.deployment.model import AliasOutcome, Deployment, Status
 from sluicegate.deployment.observations import LimitFinding, Verdict
 from sluicegate.deployment.plan import CustomMetric, Judge, MetricSource, Plan, TrafficStep, Unclear, Watch
+from sluicegate.rollout.analysis import _Look
 from sluicegate.rollout.presets import expand
 from support.lambda_model import error
 from support.simulation import OWN, Simulation, simulation
@@ -236,6 +237,25 @@ def test_a_judge_that_says_bad_sends_the_version_back(at: Simulation) -> None:
         "alias": "prod",
     }
     assert sent["observation"]["percent"] == 50
+
+
+def test_a_look_is_analysed_once_for_judge_and_record(
+    at: Simulation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted = []
+    findings_of = _Look.findings
+
+    def counting(look: _Look) -> Iterator[LimitFinding]:
+        counted.append(look.spend)
+        return findings_of(look)
+
+    monkeypatch.setattr(_Look, "findings", counting)
+    deployment = judged(at, b'{"verdict": "good", "reason": "fine"}', metrics=(REFUSED,))
+    assert len(counted) == len(at.model.invoked) > 0
+    newest = deployment.observations[-1]
+    assert newest.spend in counted
+    assert [finding.limit for finding in newest.findings][-1] == "judge"
+    assert len(newest.findings) > 1
 
 
 def test_a_judge_that_says_good_lets_it_stay(at: Simulation) -> None:

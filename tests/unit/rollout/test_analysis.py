@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sluicegate.deployment.model import AliasState, Deployment, Status
+from sluicegate.deployment.observation_views import observation_view
 from sluicegate.deployment.observations import AlarmReading, AlarmState, Observation, Verdict
 from sluicegate.deployment.plan import (
     Better,
@@ -28,10 +29,9 @@ from sluicegate.rollout.analysis import (
     is_beyond_doubt,
     judge,
     observation_interval,
-    summary,
 )
 from sluicegate.rollout.budget import MAX_LOOKS, MIN_INTERVAL
-from sluicegate.rollout.finding_messages import without_data
+from sluicegate.rollout.finding_messages import summary, without_data
 from sluicegate.rollout.readings import JudgeAnswer, MetricValues, Minute, Readings, Series
 from support.plans import accepted, possible_readings, watches
 from support.readings import VersionMetrics, readings
@@ -243,6 +243,35 @@ def test_a_metric_of_the_users_has_three_verdicts(
     metric: CustomMetric, read: Readings, verdict: Verdict
 ) -> None:
     assert look(Watch(metrics=(metric,)), read).verdict is verdict
+
+
+@pytest.mark.parametrize(
+    ("limits", "read", "rule", "ratio", "says"),
+    [
+        ({"max_ratio": 2}, shares(10_000, 9_700, 90_000, 89_100), "max_ratio", 3, "0.97 of 10,000"),
+        ({"max_ratio": 2}, shares(100, 10, 900, 890), "gross", None, "0.1 of 100"),
+        ({"most": 0.99}, shares(10_000, 9_700, 0, 0), "min", None, "0.97 of 10,000"),
+    ],
+)
+def test_where_a_share_is_better_the_higher_the_share_is_shown(
+    limits: dict[str, float], read: Readings, rule: str, ratio: float | None, says: str
+) -> None:
+    """What is counted and compared are the misses: the record says so, and keeps the share."""
+    metric = replace(SHARE, **{"max_ratio": None, "most": None, "better": Better.HIGHER, **limits})  # type: ignore[arg-type]
+    watch = Watch(metrics=(metric,))
+    observation = look(watch, read)
+    [finding] = observation.findings
+    assert (finding.rule, finding.verdict, finding.misses) == (rule, BAD, True)
+    assert finding.message.startswith(f"refused: {says} (")
+    assert ("misses ×3" in finding.message) == (ratio is not None)
+    if ratio is not None:
+        assert finding.ratio is not None
+        assert finding.ratio.value == pytest.approx(ratio, rel=0.05)
+    shown = observation_view(observation, baking(watch).plan)["findings"][0]
+    assert shown["new"]["hits"] / shown["new"]["requests"] == pytest.approx(shown["new"]["value"], abs=0.01)
+    assert shown["new"]["low"] <= shown["new"]["value"] <= shown["new"]["high"]
+    if rule != "min":
+        assert shown["old"]["value"] == pytest.approx(0.99, abs=0.005)
 
 
 @pytest.mark.parametrize("verdict", [*Verdict])

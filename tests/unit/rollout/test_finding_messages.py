@@ -6,8 +6,7 @@ from dataclasses import replace
 import pytest
 
 from sluicegate.deployment.observations import Interval, LimitFinding, Observation, Tally, Verdict
-from sluicegate.rollout.analysis import summary
-from sluicegate.rollout.finding_messages import described
+from sluicegate.rollout.finding_messages import described, summary
 
 ERRORS = LimitFinding(
     "errors",
@@ -37,6 +36,8 @@ GROSS = replace(BAD, rule="gross", bound=None, ratio=None, new=Interval(95, 76, 
 ABOVE = replace(SLOW, rule="max_ms", bound=1200, old=None, ratio=None)
 OWN = replace(ALONE, limit="refused", rule="max", bound=0.05, new=Interval(0.012, 0.007, 0.02))
 
+KEPT = Interval(0.97, 0.96, 0.98)
+ALL = Interval(0.99, 0.99, 0.99)
 SHARE = "errors: 1.2 % of 1,204 (0.69–2.0 %)"
 LINE = f"{SHARE}, old 0.4 %; ×3.1 (1.2–8.0), limit ×2: unclear"
 
@@ -68,6 +69,10 @@ LINE = f"{SHARE}, old 0.4 %; ×3.1 (1.2–8.0), limit ×2: unclear"
             replace(SLOW, tally=Tally()),
             "duration_p95: not compared, as there were no durations of the old version in the hour "
             "before: unclear",
+        ),
+        (
+            replace(OWN, rule="max_ratio", bound=2, misses=True, new=KEPT, old=ALL, ratio=ERRORS.ratio),
+            "refused: 0.97 of 1,204 (0.96–0.98), old 0.99; misses ×3.1 (1.2–8.0), limit ×2: bad",
         ),
         (OWN, "refused: 0.012 of 1,204 (0.007–0.02), limit 0.05: bad"),
     ],

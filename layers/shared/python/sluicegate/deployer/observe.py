@@ -142,7 +142,7 @@ def _with_judge(
         return readings
     observation = analysis.judge(deployment, watch, readings, now)
     if observation.verdict is Verdict.BAD:
-        return readings
+        return replace(readings, shown=observation)
     fields = {
         "deployment": deployment.id,
         "function": deployment.function,
@@ -154,4 +154,4 @@ def _with_judge(
         "traffic_since": action.since,
     }
     answer = judging.ask(target.judge, watch.judge, fields, observation_view(observation, deployment.plan))
-    return replace(readings, judge=answer)
+    return replace(readings, judge=answer, shown=observation)

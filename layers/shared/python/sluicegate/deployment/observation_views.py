@@ -51,11 +51,16 @@ def _finding_view(finding: LimitFinding) -> dict[str, Any]:
         "mode": "observe" if finding.observe else "enforce",
         "verdict": finding.verdict.value,
         "message": finding.message,
-        "new": _measured_view(finding.new, (tally.n, tally.x) if tally else None),
-        "old": _measured_view(finding.old, (tally.m, tally.y) if tally else None),
+        "new": _measured_view(finding.new, _counts(finding, tally.n, tally.x) if tally else None),
+        "old": _measured_view(finding.old, _counts(finding, tally.m, tally.y) if tally else None),
         "ratio": finding.ratio and _interval_view(finding.ratio),
         "needed": finding.needed,
     }
+
+
+def _counts(finding: LimitFinding, requests: int, counted: int) -> tuple[int, int]:
+    """Return requests and hits: of a share whose misses were counted, the others are the hits."""
+    return requests, requests - counted if finding.misses else counted
 
 
 def _measured_view(interval: Interval | None, counts: tuple[int, int] | None) -> dict[str, Any] | None:

@@ -75,7 +75,8 @@ class LimitFinding:
     `new`, `old` and `ratio` are estimates, in percent, milliseconds or the metric's own unit. `p` is the
     probability of so many hits by chance, `room` what it must not exceed. `needed` is how many more requests
     of the new version would settle it. One that only observes never rolls back. `step`
-    says that only what came since the current share began was counted.
+    says that only what came since the current share began was counted. Where a share is better the higher it
+    is, `misses` says that what is missing to all was counted and compared: `new` and `old` are shares still.
     """
 
     limit: str
@@ -93,6 +94,7 @@ class LimitFinding:
     p: float | None = None
     room: float | None = None
     needed: int | None = None
+    misses: bool = False
 
     @property
     def unit(self) -> str | None:

@@ -21,12 +21,10 @@ from sluicegate.deployment.observations import (
 )
 from sluicegate.deployment.plan import Better, CustomMetric, Limit, Metric, Watch
 from sluicegate.rollout import budget, comparison, fix_forward
-from sluicegate.rollout.finding_messages import described, without_data
+from sluicegate.rollout.finding_messages import described
 from sluicegate.rollout.judge_function import answered
 from sluicegate.rollout.readings import MetricValues, Readings, Series
 from sluicegate.rollout.value_findings import compared_values, count_values, value_findings
-
-_WORST_FIRST: Final = (Verdict.BAD, Verdict.UNCLEAR, Verdict.GOOD)
 
 _P95: Final = 0.05
 """The part of the durations that is above the 95th percentile."""
@@ -59,8 +57,11 @@ def find_alarm(alarms: Iterable[AlarmReading]) -> Reason | None:
 
 def judge(deployment: Deployment, watch: Watch, readings: Readings, now: float) -> Observation:
     """Return the observation of one look, at `now` in epoch seconds."""
-    look = _Look(deployment, watch, readings, budget.spend(deployment, now))
-    findings = tuple(look.findings())
+    shown = readings.shown
+    spend = shown.spend if shown else budget.spend(deployment, now)
+    findings = shown.findings if shown else tuple(_Look(deployment, watch, readings, spend).findings())
+    if watch.judge and readings.judge:
+        findings = (*findings, answered(watch.judge.function, readings.judge, observe=watch.observe))
     enforced = [finding for finding in findings if not finding.observe]
     alarms = fix_forward.judged(deployment.fix_forward, readings.alarms, now)
     stops = not watch.observe and find_alarm(alarms) is not None
@@ -71,7 +72,7 @@ def judge(deployment: Deployment, watch: Watch, readings: Readings, now: float) 
     else:
         verdict = Verdict.GOOD
     return Observation(
-        timestamp(now), deployment.step, look.spend, verdict, findings, readings.alarms, readings.tau
+        timestamp(now), deployment.step, spend, verdict, findings, readings.alarms, readings.tau
     )
 
 
@@ -143,8 +144,6 @@ class _Look:
                     yield self._compared_values(metric, values)
             else:
                 yield from self._of_share(metric)
-        if self.watch.judge is not None and (answer := self.readings.judge) is not None:
-            yield answered(self.watch.judge.function, answer, observe=self.watch.observe)
 
     def _observes(self, limit: Limit | CustomMetric) -> bool:
         return self.watch.observe or limit.observe
@@ -184,7 +183,7 @@ class _Look:
         if higher:
             series, step = _complement(series), step and _complement(step)
         rate = None if metric.most is None else 1 - metric.most if higher else float(metric.most)
-        counted = _Counted(name, series, step, metric.min_samples, observe, scale=1)
+        counted = _Counted(name, series, step, metric.min_samples, observe, scale=1, misses=higher)
         constant = _Constant.of("min" if higher else "max", metric.most, rate)
         yield from self._of_counts(counted, metric.max_ratio, constant)
 
@@ -309,7 +308,10 @@ class _Look:
 
 @dataclass(frozen=True)
 class _Counted:
-    """Counts of one limit; `step` are those since the current share began. Rates are shown times `scale`."""
+    """Counts of one limit; `step` are those since the current share began. Rates are shown times `scale`.
+
+    `misses` says that what is missing to all is counted, of a share that is better the higher it is.
+    """
 
     name: str
     series: Series
@@ -317,6 +319,7 @@ class _Counted:
     min_samples: int
     observe: bool
     scale: int
+    misses: bool = False
 
     @cached_property
     def tally(self) -> Tally:
@@ -350,9 +353,11 @@ def _finding(
 ) -> LimitFinding:
     """Return a result as the record keeps it: rates times `scale`.
 
-    Where a share must not be too small, what is missing to all was counted: the estimate is of the share.
+    Where misses were counted, the estimates are of the share, and their ratio is of the misses.
     """
-    new = _scaled(result.new, counted.scale)
+    new, old = _scaled(result.new, counted.scale), _scaled(result.old, counted.scale)
+    if counted.misses:
+        new, old = new and _missing_to_all(new), old and _missing_to_all(old)
     return described(
         LimitFinding(
             counted.name,
@@ -363,12 +368,13 @@ def _finding(
             observe=counted.observe,
             beyond_doubt=result.beyond_doubt,
             tally=tally,
-            new=_missing_to_all(new) if rule == "min" and new else new,
-            old=_scaled(result.old, counted.scale),
+            new=new,
+            old=old,
             ratio=result.ratio,
             p=result.p,
             room=result.room,
             needed=result.needed,
+            misses=counted.misses,
         )
     )
 
@@ -383,14 +389,3 @@ def _scaled(interval: Interval | None, scale: int) -> Interval | None:
 
 def _missing_to_all(share: Interval) -> Interval:
     return Interval(1 - share.value, 1 - share.high, 1 - share.low)
-
-
-def summary(observation: Observation) -> str:
-    """Return one line for the timeline: what each limit says, the worst first, and alarms without data."""
-    shown = sorted(
-        (finding for finding in observation.findings if not finding.step),
-        key=lambda finding: _WORST_FIRST.index(finding.verdict),
-    )
-    lines = (f"{finding.message} (observed)" if finding.observe else finding.message for finding in shown)
-    parts = [*lines] or ["no limits"]
-    return "; ".join(filter(None, (*parts, without_data(observation.alarms))))

@@ -4,11 +4,20 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Final
 
-from sluicegate.deployment.observations import AlarmReading, AlarmState, Interval, LimitFinding, Verdict
+from sluicegate.deployment.observations import (
+    AlarmReading,
+    AlarmState,
+    Interval,
+    LimitFinding,
+    Observation,
+    Verdict,
+)
 from sluicegate.text import number
 
 _BOUNDS: Final = {"max_ratio": ("×", ""), "max_percent": ("", " %"), "max_ms": ("", " ms")}
 """What is before and after a limit, by rule; one of the user's own metric has neither."""
+
+_WORST_FIRST: Final = (Verdict.BAD, Verdict.UNCLEAR, Verdict.GOOD)
 
 _UNCOUNTED: Final = "not compared, as there were no durations of the old version in the hour before"
 
@@ -19,6 +28,17 @@ def described(finding: LimitFinding) -> LimitFinding:
     Such as `errors: 1.2 % of 1,204 (0.7–2.0 %), old 0.4 %; ×3.1 (1.2–8.0), limit ×2: unclear`.
     """
     return replace(finding, message=_line(finding))
+
+
+def summary(observation: Observation) -> str:
+    """Return one line for the timeline: what each limit says, the worst first, and alarms without data."""
+    shown = sorted(
+        (finding for finding in observation.findings if not finding.step),
+        key=lambda finding: _WORST_FIRST.index(finding.verdict),
+    )
+    lines = (f"{finding.message} (observed)" if finding.observe else finding.message for finding in shown)
+    parts = [*lines] or ["no limits"]
+    return "; ".join(filter(None, (*parts, without_data(observation.alarms))))
 
 
 def without_data(alarms: Iterable[AlarmReading]) -> str:
@@ -46,14 +66,14 @@ def _parts(finding: LimitFinding, requests: int) -> Iterator[str]:
     unit = f" {finding.unit}" if finding.unit else ""
     since = " since the current share began" if finding.step else ""
     measured = f"{_value(finding.new, unit)} of {requests:,}{since}{_interval(finding.new, unit)}"
-    old, ratio = finding.old, finding.ratio
+    old, ratio, misses = finding.old, finding.ratio, "misses " if finding.misses else ""
     if old is None:
         yield measured
         if finding.rule == "max_ratio":
             yield "no requests of the old version in the same minutes"
     else:
         compared = f"{measured}, old {_value(old, unit)}"
-        yield compared if ratio is None else f"{compared}; ×{_value(ratio)}{_interval(ratio)}"
+        yield compared if ratio is None else f"{compared}; {misses}×{_value(ratio)}{_interval(ratio)}"
     if finding.bound is not None:
         yield f"limit {_bound(finding)}"
 

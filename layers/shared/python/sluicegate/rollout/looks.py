@@ -14,10 +14,9 @@ from sluicegate.rollout.analysis import (
     find_unclear,
     is_beyond_doubt,
     judge,
-    summary,
 )
 from sluicegate.rollout.budget import MAX_EXTENSIONS, MAX_LOOKS, MIN_INTERVAL, PLANNED_FINDINGS, looks
-from sluicegate.rollout.finding_messages import without_data
+from sluicegate.rollout.finding_messages import summary, without_data
 from sluicegate.rollout.readings import Readings
 
 RESERVED: Final = 20

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from sluicegate.deployment.observations import AlarmReading, Verdict
+from sluicegate.deployment.observations import AlarmReading, Observation, Verdict
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,8 @@ class Readings:
     Keys of `series`: errors; throttles (of which the trials include the throttled requests); duration_p95
     (hits: durations above `tau` ms); duration_p95/most (hits: above `max_ms`); and the name of a custom
     metric that is a share. `p95` are the new and the old version's, in milliseconds. `uncounted` says why
-    CloudWatch did not count durations, or is None.
+    CloudWatch did not count durations, or is None. `shown` is this look's observation as the judge
+    was shown it, without its answer, so that a look is analysed once.
     """
 
     alarms: tuple[AlarmReading, ...] = ()
@@ -76,3 +77,4 @@ class Readings:
     tau: float | None = None
     uncounted: str | None = None
     judge: JudgeAnswer | None = None
+    shown: Observation | None = None
