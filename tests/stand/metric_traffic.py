@@ -14,15 +14,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from statistics import NormalDist
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from stand.api import Stand, alias_state
+from stand.background import Background
 from stand.traffic import Tally, metric_data, shares
 
 TICK: Final = 0.5
-"""Seconds between two writes."""
+"""Seconds between two writes by default."""
 
 PARTS: Final = 40
 """Different durations of one version, each of which the same part of its requests takes."""
@@ -55,13 +56,15 @@ class Behaviour:
     """How requests to one version go. `errors` and `throttles` are parts of the requests, 0 to 1.
 
     Durations are spread about their `median`, in milliseconds: the logarithm is normal, with the deviation
-    `spread`. `bursts` are faults of this version alone.
+    `spread`. `bursts` are faults of this version alone. `cluster` is how many errors come at a moment: 1, or
+    drawn by lot (geometric) with this mean, where `errors` remains the part of all requests in the long run.
     """
 
     errors: float = 0.0
     throttles: float = 0.0
     median: float = 20.0
     spread: float = 0.5
+    cluster: float = 1.0
     bursts: tuple[Fault, ...] = ()
 
     @property
@@ -95,7 +98,19 @@ class Lots:
             drawn = min(count, int(owed + 1e-9))
             self._owed[what] = owed - drawn
             return drawn
+        if part <= 0 or part >= 1:
+            return count if part >= 1 else 0
         return sum(self._random.random() < part for _ in range(count))
+
+    def clusters(self, count: int, part: float, size: float) -> int:
+        """Return of how many of `count` requests it is true, where it is of `size` at once on average.
+
+        By chance in any case: clusters of an exact number would not be clusters.
+        """
+        begun = sum(self._random.random() * size < part for _ in range(count))
+        stays = math.log(1 - 1 / size)  # a cluster goes on with probability 1 - 1 / size
+        drawn = sum(1 + int(math.log(1 - self._random.random()) / stays) for _ in range(begun))
+        return min(count, drawn)
 
     def split(self, what: str, count: int, parts: Mapping[str, float]) -> dict[str, int]:
         """Return how many of `count` fall to each name, by its part. The parts add up to 1."""
@@ -112,7 +127,10 @@ def tally(lots: Lots, version: str, behaviour: Behaviour, count: int, failing: f
     """Return what comes of so many requests to one version."""
     throttles = lots.of(f"{version}/throttles", count, behaviour.throttles)
     invocations = count - throttles
-    errors = lots.of(f"{version}/errors", invocations, failing)
+    if behaviour.cluster > 1:
+        errors = lots.clusters(invocations, failing, behaviour.cluster)
+    else:
+        errors = lots.of(f"{version}/errors", invocations, failing)
     durations = behaviour.durations
     parts = {str(index): 1 / len(durations) for index in range(len(durations))}
     taken: Counter[float] = Counter()
@@ -121,7 +139,7 @@ def tally(lots: Lots, version: str, behaviour: Behaviour, count: int, failing: f
     return Tally(invocations, errors, throttles, list(taken.elements()))
 
 
-class MetricTraffic:
+class MetricTraffic(Background):
     """Metrics of requests to a function under an alias, in the background, until the block ends.
 
     `rate` is in requests a second. `behaviours` are those of versions by number, `otherwise` that of others.
@@ -141,9 +159,11 @@ class MetricTraffic:
         outages: Sequence[Fault] = (),
         exact: bool = False,
         seed: int = 0,
+        tick: float = TICK,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._function, self._alias, self._rate = function, alias, rate
+        super().__init__(f"metrics of {function}:{alias}")
+        self._function, self._alias, self._rate, self._tick_every = function, alias, rate, tick
         self._otherwise, self._behaviours, self._outages = otherwise, dict(behaviours or {}), tuple(outages)
         self._lots = Lots(seed, exact)
         self._clock = clock
@@ -152,17 +172,10 @@ class MetricTraffic:
         self._lock = threading.Lock()
         self._total: dict[str, Tally] = {}
         self._owed = 0.0
-        self._end = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=f"metrics of {function}:{alias}", daemon=True)
 
-    def __enter__(self) -> "MetricTraffic":
+    def __enter__(self) -> Self:
         self._began = self._clock()
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._end.set()
-        self._thread.join()
+        return super().__enter__()
 
     @property
     def served(self) -> dict[str, int]:
@@ -180,6 +193,11 @@ class MetricTraffic:
         """Let a version behave otherwise from now on."""
         with self._lock:
             self._behaviours[version] = behaviour
+
+    def flow(self, rate: float) -> None:
+        """Let so many requests a second come from now on."""
+        with self._lock:
+            self._rate = rate
 
     def remember(self, minutes: int, version: str | None = None) -> None:
         """Write the metrics of so many minutes before now, all of one version, or of what serves."""
@@ -213,7 +231,7 @@ class MetricTraffic:
 
     def _run(self) -> None:
         then = self._clock()
-        while not self._end.wait(TICK):
+        while not self._end.wait(self._tick_every):
             now = self._clock()
             with suppress(BotoCoreError, ClientError):
                 self._tick(now, now - then)

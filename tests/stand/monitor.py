@@ -4,7 +4,6 @@ It reads the table and Lambda directly, and knows the record's form but none of 
 sessions touch is watched by `stand.session_monitor`.
 """
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -14,9 +13,10 @@ from boto3.dynamodb.types import TypeDeserializer
 from botocore.exceptions import BotoCoreError, ClientError
 
 from stand.api import Stand
+from stand.background import Background
 
 PAUSE: Final = 0.02
-"""Seconds between two looks: faster ones take the stand's processors from what they look at."""
+"""Seconds between two looks by default: faster ones take the stand's processors from what they look at."""
 
 Record = dict[str, Any]
 State = dict[str, Any] | None
@@ -63,25 +63,16 @@ class Watched:
         self.by_hand.append(state)
 
 
-class Monitor:
+class Monitor(Background):
     """One thread that compares each watched alias in turn with the record of the deployment that has it.
 
     The record is read before and after the alias; where it has changed in between, the look says nothing.
     """
 
-    def __init__(self, stand: Stand) -> None:
-        self._stand = stand
+    def __init__(self, stand: Stand, pause: float = PAUSE) -> None:
+        self._stand, self._pause = stand, pause
         self._watched: list[Watched] = []
-        self._end = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="monitor", daemon=True)
-
-    def __enter__(self) -> "Monitor":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._end.set()
-        self._thread.join()
+        super().__init__("monitor")
 
     @contextmanager
     def watching(self, function: str, alias: str) -> Iterator[Watched]:
@@ -100,7 +91,7 @@ class Monitor:
         assert watched.looks, f"nobody looked at {function}:{alias}"
 
     def _run(self) -> None:
-        while not self._end.wait(PAUSE):
+        while not self._end.wait(self._pause):
             for watched in tuple(self._watched):
                 with suppress(BotoCoreError, ClientError):
                     self._look(watched)

@@ -212,12 +212,12 @@ def _details(event: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 class Paths:
-    """Makes paths on the stand, each with its alias under watch."""
+    """Makes paths on the stand, each with its alias under watch, and so many of them at the same time."""
 
-    def __init__(self, stand: Stand, monitor: Monitor) -> None:
+    def __init__(self, stand: Stand, monitor: Monitor, at_once: int = AT_ONCE) -> None:
         self.stand = stand
         self.monitor = monitor
-        self._free = threading.BoundedSemaphore(AT_ONCE)
+        self._free = threading.BoundedSemaphore(at_once)
 
     @contextmanager
     def __call__(self, stage: str, *, prefix: str = "paths", served: bool = True) -> Iterator[Path]:

@@ -16,11 +16,12 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from stand.api import AliasState, Stand, alias_state
+from stand.background import Background
 from stand.say import StandError, say
 
 RATE: Final = 10.0
@@ -133,10 +134,11 @@ def reported_duration(log: str) -> float | None:
     return float(found[1]) if found else None
 
 
-class Traffic:
+class Traffic(Background):
     """Requests to a function under an alias, in the background, until the block ends.
 
-    Where there is no such function or alias yet, it waits for them.
+    Where there is no such function or alias yet, it waits for them. It ends earlier where the stand answers
+    no more. The block's end waits for the last answer, and until its metrics are written.
     """
 
     def __init__(
@@ -145,6 +147,7 @@ class Traffic:
         """`rate`: requests a second, at most FASTEST. `payload`: what each carries, `{}` by default."""
         if not 0 < rate <= FASTEST:
             raise ValueError(f"{rate} requests a second; from more than 0 to {FASTEST:.0f} is possible")
+        super().__init__(f"traffic to {function}:{alias}")
         self._function, self._alias = function, alias
         self._interval = 1 / rate
         self._payload = json.dumps({} if payload is None else payload).encode()
@@ -155,23 +158,10 @@ class Traffic:
         self._changed = threading.Condition()
         self._total: dict[str, Tally] = {}
         self._unwritten: dict[int, dict[str, Tally]] = {}
-        self._end = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=f"traffic to {function}:{alias}", daemon=True)
 
-    def __enter__(self) -> "Traffic":
+    def __enter__(self) -> Self:
         self._answered = time.monotonic()
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Returns when the last request is answered and its metrics are written."""
-        self._end.set()
-        self._thread.join()
-
-    @property
-    def ended(self) -> bool:
-        """Whether no more requests are sent: the block is left, or the stand answers no more."""
-        return not self._thread.is_alive()
+        return super().__enter__()
 
     @property
     def served(self) -> dict[str, int]:

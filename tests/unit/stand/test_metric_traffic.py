@@ -1,5 +1,6 @@
 """Metrics of traffic that nobody sends are those that were described."""
 
+from statistics import fmean, variance
 from typing import Any
 
 import pytest
@@ -87,6 +88,16 @@ def test_lots_by_chance_repeat_with_their_seed() -> None:
     assert first == tally(Lots(7), "1", Behaviour(errors=0.02), 5_000, 0.02)
     assert first != tally(Lots(8), "1", Behaviour(errors=0.02), 5_000, 0.02)
     assert 60 < first.errors < 140
+
+
+def test_errors_in_clusters_are_as_many_and_vary_more() -> None:
+    """Geometric clusters of size 5 on average vary 2 * 5 - 1 = 9 times as much as single errors."""
+    lots, alone = Lots(3), Lots(3)
+    counts = [lots.clusters(2_000, 0.02, 5.0) for _ in range(400)]
+    single = [alone.of("errors", 2_000, 0.02) for _ in range(400)]
+    assert fmean(counts) == pytest.approx(40, rel=0.1)
+    assert variance(counts) / variance(single) == pytest.approx(9, rel=0.4)
+    assert tally(Lots(3), "1", Behaviour(cluster=50.0, spread=0), 3, 1.0).errors <= 3
 
 
 def test_an_outage_hits_both_and_a_burst_one() -> None:
