@@ -19,6 +19,8 @@ import pytest
 from stand import Stand, package
 from stand.listener import Listener, listening
 
+pytestmark = pytest.mark.extended
+
 JSON = {"Content-Type": "application/json"}
 TEXT = {"Accept": "text/plain"}
 

@@ -25,6 +25,8 @@ from sluicegate.deployment.ulid import new_id
 from stand import Stand, package
 from stand.wide import Wide
 
+pytestmark = pytest.mark.extended
+
 DENIED = {"AccessDenied", "AccessDeniedException", "403"}
 TOKEN = "sluicegate/gitlab/probe"
 HOOK = "sluicegate/webhooks/probe"
