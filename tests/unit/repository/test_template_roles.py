@@ -77,7 +77,7 @@ RECORD: Final = {
         (
             "BoardRole",
             LOG | TRACE | RECORD
-            | {"dynamodb:Query", "secretsmanager:GetSecretValue"},
+            | {"dynamodb:BatchGetItem", "dynamodb:Query", "secretsmanager:GetSecretValue"},
         ),
         ("TargetRole", {"s3:GetObject", "s3:GetObjectVersion"}),
     ],

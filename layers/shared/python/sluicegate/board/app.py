@@ -3,7 +3,7 @@
 API Gateway matched `/board` or `/board/{proxy+}`; what follows is looked up here.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Final
 
@@ -11,8 +11,9 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from sluicegate.aws.errors import error_code, error_message
 from sluicegate.board import signing_in, terminals
-from sluicegate.board.context import BoardContext
+from sluicegate.board.context import BoardContext, page
 from sluicegate.board.responses import BoardResponse
+from sluicegate.board.visibility import Visibility
 from sluicegate.gate.decoding import GateError
 from sluicegate.gateway.http import GatewayRequest
 from sluicegate.observability import logger
@@ -20,7 +21,17 @@ from sluicegate.settings import MissingSetting
 
 PLAIN: Final = "text/plain; charset=utf-8"
 
-View = Callable[[BoardContext, GatewayRequest], BoardResponse]
+PAGES: Final[Mapping[tuple[str, ...], str]] = {
+    (): "overview",
+    ("deployments", ""): "deployments",
+    ("activity",): "activity",
+    ("holds",): "holds",
+    ("delivery",): "delivery",
+    ("evidence",): "evidence",
+    ("functions", ""): "functions",
+    ("projects", "", ""): "projects",
+}
+"""The module of each page; an empty part is handed to it."""
 
 
 def respond(request: GatewayRequest, make_context: Callable[[], BoardContext]) -> BoardResponse:
@@ -34,9 +45,7 @@ def respond(request: GatewayRequest, make_context: Callable[[], BoardContext]) -
         logger.error("setting_missing", extra={"error": str(error)})
         return _unavailable("The board is not set up.")
     except (ClientError, BotoCoreError) as error:
-        logger.error(
-            "aws_call_failed", extra={"error": error_code(error), "error_message": error_message(error)}
-        )
+        _log(error)
         return _unavailable("An AWS service is temporarily unavailable. Load the page again.")
     except Exception as error:
         logger.error("unexpected_error", extra={"error": type(error).__name__})
@@ -50,7 +59,7 @@ def dispatch(context: BoardContext, request: GatewayRequest) -> BoardResponse:
         gzipped = "gzip" in request.header("accept-encoding")
         found = context.assets.respond(parts[1], gzipped=gzipped)
         return found or BoardResponse(404, b"Not found\n", PLAIN)
-    return _signing_in(context, request, parts) or _view("sign_in.show")(context, request)
+    return _signing_in(context, request, parts) or _seen(context, request, parts)
 
 
 def _signing_in(
@@ -75,16 +84,45 @@ def _signing_in(
     return None
 
 
+def _seen(context: BoardContext, request: GatewayRequest, parts: tuple[str, ...]) -> BoardResponse:
+    """Return a page as the person sees it who has signed in."""
+    person = signing_in.viewer_of(context, request)
+    if person is None:
+        return _load("pages.sign_in", "show")(context, request)
+    viewer = Visibility(context.gate, person.identity)
+    try:
+        return _page(context, request, viewer, parts)
+    except (ClientError, BotoCoreError) as error:
+        _log(error)
+        return page(context, "failing.html", status=503, headers={"Retry-After": "5"}, viewer=viewer)
+
+
+def _page(
+    context: BoardContext, request: GatewayRequest, viewer: Visibility, parts: tuple[str, ...]
+) -> BoardResponse:
+    """Return the page at an address. It is looked up by as many parts as it has."""
+    if request.method == "GET":
+        for pattern, name in PAGES.items():
+            pairs = list(zip(pattern, parts, strict=False))
+            if len(pattern) == len(parts) and all(one in ("", part) for one, part in pairs):
+                given = [part for one, part in pairs if not one]
+                return _load(f"pages.{name}", "show")(context, request, viewer, *given)
+    return _load("pages.missing", "missing")(context, viewer)
+
+
 def address(request: GatewayRequest) -> tuple[str, ...]:
     """Return the parts of the path after `/board`. API Gateway has decoded them."""
     return tuple(part for part in request.path.get("proxy", "").split("/") if part)
 
 
-def _view(name: str) -> View:
-    """Import a page at its first call: a cold start pays for the one that it needs."""
-    module, _, function = name.partition(".")
-    loaded: View = getattr(import_module(f"sluicegate.board.pages.{module}"), function)
+def _load(module: str, function: str) -> Callable[..., BoardResponse]:
+    """Import a module at its first call: a cold start pays for the page that it needs."""
+    loaded: Callable[..., BoardResponse] = getattr(import_module(f"sluicegate.board.{module}"), function)
     return loaded
+
+
+def _log(error: ClientError | BotoCoreError) -> None:
+    logger.error("aws_call_failed", extra={"error": error_code(error), "error_message": error_message(error)})
 
 
 def _unavailable(text: str) -> BoardResponse:

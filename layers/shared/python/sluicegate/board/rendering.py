@@ -43,10 +43,15 @@ class Renderer:
         """Return the page. A name that a template does not find in `values` is an error."""
         return self._environment.get_template(template).render(values)
 
-    def block(self, template: str, block: str, values: dict[str, Any]) -> str:
-        """Return one block of a page: a region that the browser asks for by itself."""
-        found = self._environment.get_template(template)
-        return "".join(found.blocks[block](found.new_context(values)))
+    def live(self, body: str, *, address: str, headers: str, every: int | None) -> Markup:
+        """Return a region around a rendered body: it asks for its address every so many milliseconds."""
+        values = {
+            "body": Markup(body),  # noqa: S704 (rendered by `render`, which escapes)
+            "address": address,
+            "headers": headers,
+            "every": every,
+        }
+        return Markup(self.render("live.html", values))  # noqa: S704 (the same)
 
 
 def compile_all(sources: Path, out: Path) -> None:

@@ -14,6 +14,7 @@ from sluicegate.gateway.requester import log_fields
 from sluicegate.gateway.sessions import check_fresh
 from sluicegate.oidc.identity import Identity
 from sluicegate.owner import Owner
+from sluicegate.store.deployments import DeploymentSummary
 from sluicegate.store.versions import Serving
 
 AGENTS_MAY_NOT: Final = "Agents may not do this"
@@ -110,7 +111,7 @@ def check_age(
         raise invalid_token("max_age", f"the token is older than the stage allows ({duration(limit)})")
 
 
-def may_see(gate: Gate, identity: Identity, item: Deployment | Serving) -> bool:
+def may_see(gate: Gate, identity: Identity, item: Deployment | DeploymentSummary | Serving) -> bool:
     """Return whether the identity may see it: its owner may, and a rule there lets others."""
     by = item.requested_by if isinstance(item, Deployment) else item.requester
     return is_own(identity, by.owner) or gate.may_see(identity, function=item.function, stage=item.stage)

@@ -56,7 +56,7 @@ def approve(
         if _decided_by(context, current, "approved", identity):
             return None
         _check_revision(current, request)
-        _check_open(context, current)
+        check_open(current, context.clock())
         check_approver(context.gate, current.requested_by, identity, current.function, current.stage)
         check_again(context, current)
         approval = _approval(context, "approved", identity, rule, request.reason)
@@ -79,7 +79,7 @@ def reject(
         if _decided_by(context, current, "rejected", identity):
             return None
         _check_revision(current, request)
-        _check_open(context, current)
+        check_open(current, context.clock())
         if _only_proposes(context, current, identity, rule):
             raise not_allowed(
                 "this identity may only propose, and a rejection ends the deployment: a person may reject",
@@ -193,7 +193,7 @@ def _check_revision(deployment: Deployment, request: DecisionRequest) -> None:
         raise conflict("wrong_state", detail, {"revision": deployment.revision})
 
 
-def _check_open(context: Context, deployment: Deployment) -> None:
+def check_open(deployment: Deployment, now: float) -> None:
     """Raise 409 unless the deployment waits for an approval."""
     if deployment.plan.approval is None:
         raise conflict("wrong_state", "this deployment needs no approval")
@@ -205,7 +205,7 @@ def _check_open(context: Context, deployment: Deployment) -> None:
         raise conflict("wrong_state", f"the deployment is {deployment.approval.decision} already")
     # Of a bake, `until` says when that ends: an approval is not late then, but early.
     ends = until(deployment) if deployment.status is Status.AWAITING_APPROVAL else None
-    if ends is not None and context.clock() >= ends:
+    if ends is not None and now >= ends:
         raise conflict("wrong_state", "the time for an approval is over")
 
 

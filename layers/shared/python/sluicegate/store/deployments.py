@@ -1,14 +1,15 @@
 """The records of deployments, and the two transactions that create and change them."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
-from sluicegate.deployment.model import Deployment, Status
+from sluicegate.deployment.model import Deployment, Reason, Requester, Status
 from sluicegate.evidence import facts
 from sluicegate.evidence.basis import Basis
 from sluicegate.store import keys
-from sluicegate.store.codec import Item, deployment_of, record, shown_deployment
+from sluicegate.store.codec import Item, deployment_of, read, record, shown_deployment
 from sluicegate.store.errors import StaleRevision, StoreError
 from sluicegate.store.facts import add_fact
 from sluicegate.store.locks import Locks, Supersession
@@ -21,6 +22,34 @@ Index = Literal["by_function", "by_project", "by_time"]
 """An index of deployments, by time within one function, within one project, or within all."""
 
 _PARTITIONS: Mapping[Index, str] = {"by_function": "function", "by_project": "project", "by_time": "kind"}
+
+
+@dataclass(frozen=True)
+class DeploymentSummary:
+    """What lists and figures need of a deployment: its record without plan, timeline and observations."""
+
+    id: str
+    status: Status
+    action: str
+    function: str
+    stage: str
+    requested_by: Requester
+    created_at: str
+    updated_at: str
+    release: str | None = None
+    version: str | None = None
+    promoted_from: str | None = None
+    traffic_since: str | None = None
+    finished_at: str | None = None
+    reason: Reason | None = None
+
+    @property
+    def requester(self) -> Requester:
+        """Who asked for it."""
+        return self.requested_by
+
+
+_SUMMARY: Final = tuple(field.name for field in fields(DeploymentSummary))
 
 
 class Deployments:
@@ -62,6 +91,24 @@ class Deployments:
             condition, index=index, names={"#key": _PARTITIONS[index]}, newest_first=True
         )
         yield from map(shown_deployment, items)
+
+    def summaries(
+        self, index: Index, key: str, *, before: str | None = None, after: str | None = None
+    ) -> Iterator[DeploymentSummary]:
+        """Yield the same in short, newest first; with `after`, those with newer ids than that."""
+        bounds = {name: value for name, value in ((":before", before), (":after", after)) if value}
+        text = {"": "", ":before": " AND id < :before", ":after": " AND id > :after"}.get("".join(bounds))
+        if text is None:
+            raise ValueError("one bound at most")
+        items = self._table.query(
+            Condition(f"#key = :key{text}", {":key": key, **bounds}),
+            index=index,
+            names={"#key": _PARTITIONS[index]},
+            newest_first=True,
+            page=500 if after else 100,
+            attributes=_SUMMARY,
+        )
+        yield from (read(item, DeploymentSummary) for item in items)
 
     def unfinished(self) -> Iterator[Deployment]:
         """Yield the deployments that are not final, oldest first (an index, so a moment old)."""

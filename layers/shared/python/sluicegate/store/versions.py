@@ -1,6 +1,6 @@
 """Versions: what was published from which digest, what each alias serves, and what it served before."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
@@ -90,6 +90,22 @@ class Serving:
         )
 
 
+@dataclass(frozen=True)
+class ServingPlace:
+    """An alias that Sluicegate has moved: where there is a `Serving`."""
+
+    function: str
+    stage: str
+    account: str
+    region: str
+    alias: str
+
+    @property
+    def key(self) -> Key:
+        """The key of what it serves."""
+        return keys.serving(Target(self.account, self.region), self.function, self.stage, self.alias)
+
+
 class Versions:
     """Published versions, and the history of each alias."""
 
@@ -133,6 +149,16 @@ class Versions:
         key = keys.serving(plan.target, deployment.function, deployment.stage, plan.alias)
         item = self._table.get(key)
         return _serving(item) if item else None
+
+    def places(self) -> list[ServingPlace]:
+        """Return all aliases that Sluicegate has moved, by function and stage, without what they serve."""
+        condition = Condition("pk = :pk", {":pk": "serving"})
+        items = self._table.query(condition, attributes=("sk",), page=2_000)
+        return [ServingPlace(*item["sk"].split("#")) for item in items]
+
+    def serving_at(self, places: Sequence[ServingPlace]) -> list[Serving]:
+        """Return what these aliases serve, in any order."""
+        return [_serving(item) for item in self._table.get_many([place.key for place in places])]
 
     def serving(self, function: str) -> Iterator[Serving]:
         """Yield what the aliases of one function serve."""

@@ -138,7 +138,7 @@ def _replayed(response: GatewayResponse) -> GatewayResponse:
 def _visible_holds(context: Context, stage: str, identity: Identity) -> GatewayResponse:
     rules = [rule for rule in context.gate.rules_of(identity) if stage in rule.stages]
     holds = context.store.holds.of_stage(stage)
-    return hold_list(stage, [hold for hold in holds if any(_overlaps(rule, hold) for rule in rules)])
+    return hold_list(stage, [hold for hold in holds if any(overlaps(rule, hold) for rule in rules)])
 
 
 def _covers(rule: Rule, hold: Hold) -> bool:
@@ -147,7 +147,7 @@ def _covers(rule: Rule, hold: Hold) -> bool:
     return bool(granted & {"*", "**"}) or granted.issuperset(hold.functions)
 
 
-def _overlaps(rule: Rule, hold: Hold) -> bool:
+def overlaps(rule: Rule, hold: Hold) -> bool:
     """Return whether the rule is on any function that is held."""
     return any(
         patterns.overlap(pattern, patterns.compile(text))

@@ -1,0 +1,60 @@
+"""A function's page: what each of its stages serves, and its deployments."""
+
+import re
+from typing import Final
+
+from sluicegate.board.context import BoardContext, live_page
+from sluicegate.board.pages.activity import PAGE, pages_of, row
+from sluicegate.board.pages.missing import missing
+from sluicegate.board.pages.overview import cell, in_order, place_of
+from sluicegate.board.responses import BoardResponse
+from sluicegate.board.visibility import Visibility
+from sluicegate.gateway.http import GatewayRequest
+from sluicegate.store.versions import ServingPlace
+
+EVERY: Final = 15
+_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
+"""Lambda's names of functions."""
+
+
+def show(context: BoardContext, request: GatewayRequest, viewer: Visibility, name: str) -> BoardResponse:
+    """Return the page; a function of which the viewer sees nothing is the same 404 as none."""
+    if not _NAME.fullmatch(name):
+        return missing(context, viewer)
+    under_way = [one for one in context.reads.unfinished() if one.function == name and viewer.sees(one)]
+    own = [place_of(one) for one in context.reads.serving_by(viewer.identity.owner)]
+    places = {
+        place
+        for place in (*context.reads.places(), *own)
+        if place.function == name and (place in own or viewer.sees_place(place))
+    }
+    busy = {
+        ServingPlace(name, one.stage, one.plan.target.account, one.plan.target.region, one.plan.alias): one
+        for one in under_way
+    }
+    places |= busy.keys()
+    recent = []
+    for one in pages_of(lambda before: context.reads.newest_of(name, before), None):
+        if viewer.sees(one):
+            recent.append(row(one))
+        if len(recent) == PAGE:
+            break
+    if not places and not recent:
+        return missing(context, viewer)
+    serving = context.reads.serving(places)
+    holds = [hold for hold in context.reads.holds() if viewer.sees_hold(hold)]
+    return live_page(
+        context,
+        request,
+        "function.html",
+        "function_live.html",
+        every=EVERY,
+        viewer=viewer,
+        here="",
+        name=name,
+        cells=[
+            cell(place, serving.get(place), busy.get(place), holds)
+            for place in in_order(places, context.gate.stages)
+        ],
+        items=recent,
+    )

@@ -1,0 +1,145 @@
+"""What the board reads of the table: each read is held for some seconds, and serves every viewer.
+
+What is held is everybody's: it is filtered by viewer afterwards (`board.visibility`). So many viewers cost as
+many reads as one. A session is never held: ending it takes effect at once.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
+from typing import Final, TypeVar
+
+from sluicegate.deployment.model import Deployment
+from sluicegate.deployment.ulid import new_id
+from sluicegate.owner import Owner
+from sluicegate.store.deployments import DeploymentSummary, Index
+from sluicegate.store.holds import Hold
+from sluicegate.store.keys import ALL_DEPLOYMENTS, owner_key
+from sluicegate.store.store import Store
+from sluicegate.store.versions import Serving, ServingPlace
+
+HELD: Final = 5
+"""Seconds for which a read is held."""
+
+HELD_DEPLOYMENT: Final = 1
+"""Seconds for a single deployment, which its page asks for every three seconds."""
+
+HELD_FIGURES: Final = 300
+"""Seconds for the deployments of a month."""
+
+PLACES_PER_SECOND: Final = 100
+"""A list of all aliases is held for a second per so many: reading it costs as much as it is long."""
+
+CHUNK: Final = 100
+"""Deployments that are read at once for a list."""
+
+MAX_FIGURES: Final = 2_000
+"""Deployments that figures are worked out from, the newest ones."""
+
+_MAX_HELD: Final = 8_000
+"""Reads that one process holds; of more, those that are over are dropped, and else all."""
+
+V = TypeVar("V")
+
+
+class Reads:
+    """Reads that are held. `stages` are those of the gate file."""
+
+    def __init__(self, store: Store, stages: Sequence[str], clock: Callable[[], float]) -> None:
+        self._store = store
+        self._stages = tuple(stages)
+        self._clock = clock
+        self._held: dict[tuple[str, ...], tuple[float, object]] = {}
+
+    def places(self) -> list[ServingPlace]:
+        """Return all aliases that Sluicegate has moved, by function and stage."""
+        known = self._held.get(("places",))
+        size = len(known[1]) if known and isinstance(known[1], list) else 0
+        return self._hold(("places",), max(HELD, size // PLACES_PER_SECOND), self._store.versions.places)
+
+    def serving(self, places: Iterable[ServingPlace]) -> dict[ServingPlace, Serving]:
+        """Return what these aliases serve."""
+        now, found, missing = self._clock(), {}, []
+        for place in places:
+            known = self._held.get(("serving", *place.key.values()))
+            if known and now < known[0]:
+                found[place] = known[1]
+            else:
+                missing.append(place)
+        read = {_place(one): one for one in self._store.versions.serving_at(missing)} if missing else {}
+        for place in missing:
+            self._keep(("serving", *place.key.values()), HELD, read.get(place))
+            found[place] = read.get(place)
+        return {place: one for place, one in found.items() if isinstance(one, Serving)}
+
+    def unfinished(self) -> list[Deployment]:
+        """Return the deployments that are not final, oldest first."""
+        return self._hold(("unfinished",), HELD, lambda: list(self._store.deployments.unfinished()))
+
+    def holds(self) -> list[Hold]:
+        """Return the holds of all stages."""
+
+        def read() -> list[Hold]:
+            return [hold for stage in self._stages for hold in self._store.holds.of_stage(stage)]
+
+        return self._hold(("holds",), HELD, read)
+
+    def deployment(self, deployment_id: str) -> Deployment | None:
+        """Return one deployment, or None."""
+        return self._hold(
+            ("deployment", deployment_id),
+            HELD_DEPLOYMENT,
+            lambda: self._store.deployments.get(deployment_id),
+        )
+
+    def newest(self, before: str | None = None) -> list[DeploymentSummary]:
+        """Return deployments of all functions, newest first, of before an id."""
+        return self._chunk("by_time", ALL_DEPLOYMENTS, before)
+
+    def newest_of(self, function: str, before: str | None = None) -> list[DeploymentSummary]:
+        """Return deployments of one function."""
+        return self._chunk("by_function", function, before)
+
+    def newest_by(self, owner: Owner, before: str | None = None) -> list[DeploymentSummary]:
+        """Return deployments of one project or person."""
+        return self._chunk("by_project", owner_key(owner), before)
+
+    def serving_by(self, owner: Owner) -> list[Serving]:
+        """Return what aliases serve by deployments of one project or person."""
+        return self._hold(
+            ("serving-by", owner_key(owner)), HELD, lambda: list(self._store.versions.serving_by(owner, None))
+        )
+
+    def since(self, days: int) -> list[DeploymentSummary]:
+        """Return the deployments of so many days, newest first: `MAX_FIGURES` at most."""
+        # Ids begin with the time, so one that is made for a moment is a bound.
+        after = new_id(self._clock() - days * 86_400)
+
+        def read() -> list[DeploymentSummary]:
+            found = self._store.deployments.summaries("by_time", ALL_DEPLOYMENTS, after=after)
+            return list(islice(found, MAX_FIGURES))
+
+        return self._hold(("since", str(days)), HELD_FIGURES, read)
+
+    def _chunk(self, index: Index, key: str, before: str | None) -> list[DeploymentSummary]:
+        def read() -> list[DeploymentSummary]:
+            return list(islice(self._store.deployments.summaries(index, key, before=before), CHUNK))
+
+        return self._hold((index, key, before or ""), HELD, read)
+
+    def _hold(self, key: tuple[str, ...], seconds: float, read: Callable[[], V]) -> V:
+        known = self._held.get(key)
+        if known and self._clock() < known[0]:
+            return known[1]  # type: ignore[return-value]
+        return self._keep(key, seconds, read())
+
+    def _keep(self, key: tuple[str, ...], seconds: float, value: V) -> V:
+        if len(self._held) >= _MAX_HELD:
+            now = self._clock()
+            lasting = {known: one for known, one in self._held.items() if now < one[0]}
+            self._held = lasting if len(lasting) < _MAX_HELD else {}
+        self._held[key] = (self._clock() + seconds, value)
+        return value
+
+
+def _place(one: Serving) -> ServingPlace:
+    return ServingPlace(one.function, one.stage, one.account, one.region, one.alias)
