@@ -13,6 +13,7 @@ from sluicegate.notifier.notifier import Notifier
 from sluicegate.notifier.reporting import Reporting
 from sluicegate.observability import count, logger, measure, metrics
 from sluicegate.settings import NotifierSettings
+from sluicegate.store.keys import digest
 from sluicegate.store.store import Store
 from sluicegate.store.table import Table
 
@@ -36,6 +37,8 @@ def consumer() -> QueueConsumer:
         AccessTokens(clients.client("secretsmanager")),
         log,
         dropped,
+        stack=digest(settings.queue)[:8],
+        board=settings.board,
     )
     return QueueConsumer(
         Notifier(reporting), clients.client("sqs"), settings.queue, settings.dead_letters, delayed, rejected

@@ -150,6 +150,24 @@ def test_a_persons_rollback_is_a_deployment_of_the_project_that_built_the_versio
     assert stand.gitlab.deployments(later) == []
 
 
+def test_the_merge_request_of_a_commit_has_one_note(
+    stand: Stand, function: str, commit: str, pipeline: str
+) -> None:
+    number = uuid4().int % 1_000_000
+    stand.gitlab.merge_request(number, commit)
+    for _ in range(2):
+        done = release(stand, function, commit, pipeline_id=pipeline)
+    [note] = until(
+        lambda: stand.gitlab.notes(number),
+        lambda found: (
+            bool(found) and f"`{done['id']}`" in found[0]["body"] and "succeeded" in found[0]["body"]
+        ),
+    )
+    [row] = [line for line in note["body"].splitlines() if line.startswith(f"| `{function}`")]
+    assert row.startswith(f"| `{function}` | `dev` | `succeeded` | `2` | `{commit[:8]}` | [`{done['id']}`](")
+    assert len(note["versions"]) > 1
+
+
 def test_an_issuer_without_answers_is_told_nothing(wide: Wide, commit: str) -> None:
     token = wide.other_token(sha=commit)
     function = f"billing-{uuid4().hex[:8]}"

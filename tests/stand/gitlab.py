@@ -27,6 +27,7 @@ from jwt.algorithms import RSAAlgorithm
 from stand import gitlab_oauth, webhooks
 from stand.claims import job_claims
 from stand.gitlab_api import PREFIX, Api
+from stand.gitlab_merge_requests import Listed
 from stand.gitlab_oauth import Application, OAuth
 
 DISCOVERY: Final = "/.well-known/openid-configuration"
@@ -254,6 +255,9 @@ class Handler(BaseHTTPRequestHandler):
                 self.answer(200, {})
             case "api-token":
                 self.answer(200, {"token": gitlab.api.rotate()})
+            case "merge-request":
+                gitlab.api.discussed.open(given["project"], given["number"], *given["shas"])
+                self.answer(200, {})
             case "reported":
                 self.answer(200, gitlab.api.reported())
             case _:
@@ -293,7 +297,10 @@ class Handler(BaseHTTPRequestHandler):
             return
 
     def answer(self, status: int, content: Mapping[str, Any] | list[dict[str, Any]]) -> None:
-        self.send(status, json.dumps(content).encode(), {"Content-Type": "application/json; charset=utf-8"})
+        headers = {"Content-Type": "application/json; charset=utf-8"}
+        if isinstance(content, Listed):
+            headers |= content.headers
+        self.send(status, json.dumps(content).encode(), headers)
 
     def send(self, status: int, body: bytes, headers: Mapping[str, str]) -> None:
         self.send_response(status)

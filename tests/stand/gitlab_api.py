@@ -1,5 +1,7 @@
 """The stand-in GitLab's REST API: commit statuses and deployments, with GitLab's rules, refusals and words.
 
+Merge requests and their notes are in `gitlab_merge_requests`.
+
 Sources: https://docs.gitlab.com/api/commits/#commit-status and https://docs.gitlab.com/api/deployments/, and
 in gitlabhq/gitlabhq, read on 2026-11-26: app/services/ci/create_commit_status_service.rb (0286e4c6),
 app/models/generic_commit_status.rb (0c872e02), app/models/concerns/enums/ci/pipeline.rb (its `ci_sources`
@@ -18,9 +20,14 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+from stand.gitlab_merge_requests import MergeRequestData, Refusal
+
 PREFIX: Final = "/api/v4/"
 PROJECTS: Final = frozenset({"4213", "4300", "4400", "4500", "4600"})
 """The projects that the token reaches; to everybody else a project does not exist."""
+
+COMMITTED: Final = "2026-11-25T09:30:00.000+02:00"
+"""When each commit was made, as GitLab writes it."""
 
 Json = dict[str, Any]
 
@@ -34,14 +41,6 @@ _EVENTS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
 """By state: the event of GitLab's state machine that leads there, and from where it does."""
 
 _DEPLOYMENT_EVENTS: Final = {"running": "run", "success": "succeed", "failed": "drop", "canceled": "cancel"}
-
-
-@dataclass(frozen=True)
-class Refusal(Exception):
-    """What GitLab answers instead."""
-
-    status: int
-    message: Any
 
 
 @dataclass
@@ -75,6 +74,7 @@ class Api:
     deployments: list[Json] = field(default_factory=list)
     ends: int = 0
     ground: Ground = field(default_factory=Ground)
+    discussed: MergeRequestData = field(default_factory=MergeRequestData)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def answer(
@@ -99,6 +99,8 @@ class Api:
         match method, *parts:
             case [_, "projects", project, *_] if project not in PROJECTS:
                 raise Refusal(404, "404 Project Not Found")
+            case ["GET", "user"]:
+                return 200, {"id": self.discussed.user, "username": "project_4213_bot"}
             case ["GET", "projects", project]:
                 return 200, {"id": int(project), "archived": project in self.ground.archived_projects}
             case ["POST" | "PUT", "projects", project, *_] if project in self.ground.archived_projects:
@@ -107,6 +109,21 @@ class Api:
                 return 201, self._set_status(project, sha, _fields(body))
             case ["GET", "projects", project, "repository", "commits", sha, "statuses"]:
                 return 200, self._list_statuses(project, sha, query)
+            case ["GET", "projects", _, "repository", "commits", sha, *_] if not self._has_commit(sha):
+                raise Refusal(404, "404 Commit Not Found")
+            case ["GET", "projects", _, "repository", "commits", sha]:
+                return 200, {"id": sha, "committed_date": COMMITTED}
+            case [_, "projects", project, "merge_requests", *_] | [
+                "GET",
+                "projects",
+                project,
+                "repository",
+                "commits",
+                _,
+                "merge_requests",
+            ]:
+                fields = _fields(body) if body else {}
+                return self.discussed.answer(method, project, parts[2:], query, fields)
             case ["POST", "projects", project, "deployments"]:
                 return 201, self._create(project, _fields(body))
             case ["PUT", "projects", project, "deployments", number]:
@@ -267,7 +284,8 @@ class Api:
     def reported(self) -> Json:
         """All statuses and deployments, each with the states that it went through."""
         with self.lock:
-            return {"statuses": self.statuses, "deployments": self.deployments}
+            notes = self.discussed.notes
+            return {"statuses": self.statuses, "deployments": self.deployments, "notes": notes}
 
 
 def _header(headers: Mapping[str, str], name: str) -> str | None:

@@ -67,6 +67,15 @@ class Issuer:
         found: list[dict[str, Any]] = self._ask("reported")["deployments"]
         return [one for one in found if one["sha"] == sha]
 
+    def merge_request(self, number: int, *shas: str, project: str = "4213") -> None:
+        """A merge request with these commits."""
+        self._ask("merge-request", project=project, number=number, shas=shas)
+
+    def notes(self, number: int, project: str = "4213") -> list[dict[str, Any]]:
+        """All notes of a merge request, each with its `versions`."""
+        found: list[dict[str, Any]] = self._ask("reported")["notes"]
+        return [one for one in found if one["of"] == {"project_id": int(project), "iid": number}]
+
     @contextmanager
     def failing(self, mode: str, **how: Any) -> Iterator[None]:
         """Fail in one of the ways of `stand.gitlab.Fault` until the block ends."""

@@ -9,15 +9,17 @@ from typing import Any, cast
 from botocore.exceptions import ClientError
 
 from sluicegate.deployment.model import Deployment, Requester, Status
-from sluicegate.http_client import FetchError, HttpResponse
+from sluicegate.http_client import MAX_BODY, FetchError, HttpResponse, TooLargeError
 from sluicegate.notifier.gitlab_api import AccessTokens
 from sluicegate.notifier.ledger import StatusLedger
 from sluicegate.notifier.notifier import Notifier
 from sluicegate.notifier.reporting import Reporting
 from sluicegate.oidc.identity import Feedback, Issuer
 from sluicegate.store.codec import marshal, unmarshal
+from sluicegate.store.commits import Commits
 from sluicegate.store.table import Table
 from stand.gitlab_api import Api
+from stand.gitlab_merge_requests import Listed
 from support.simulation import START, TABLE, Clock, Killed, new_deployment
 
 SHA = "714a629c0b401fdce83e847fc9589983fc6f46bc"
@@ -116,14 +118,17 @@ class NotifierSimulation:
     def __post_init__(self) -> None:
         self.secrets = FakeSecrets(self.api.tokens[0])
         self.tokens = AccessTokens(cast(Any, self.secrets), self.clock)
+        table = Table(cast(Any, FakeTable()), TABLE)
+        self.commits = Commits(table, self.clock)
         reporting = Reporting(
             store=self,  # type: ignore[arg-type]
-            ledger=StatusLedger(Table(cast(Any, FakeTable()), TABLE), self.clock),
+            ledger=StatusLedger(table, self.clock),
             gate=lambda: self,  # type: ignore[arg-type, return-value]
             tokens=self.tokens,
             log=lambda event, **fields: self.log.append({"event": event, **fields}),
             dropped=lambda code, **fields: self.dropped.append((code, fields)),
             clock=self.clock,
+            stack="5f1d",
         )
         self.notifier = Notifier(reporting)
 
@@ -149,7 +154,14 @@ class NotifierSimulation:
             act()
 
     def exchange(
-        self, url: str, method: str = "GET", *, seconds: float, headers: Any = None, body: bytes | None = None
+        self,
+        url: str,
+        method: str = "GET",
+        *,
+        seconds: float,
+        headers: Any = None,
+        body: bytes | None = None,
+        most: int = MAX_BODY,
     ) -> HttpResponse:
         assert 0 < seconds <= 5
         assert url.startswith(f"{URL}/api/v4/")
@@ -160,7 +172,13 @@ class NotifierSimulation:
 
         def act() -> HttpResponse:
             status, content = self.api.answer(method, target, headers, body or b"")
-            return HttpResponse(status, Message(), json.dumps(content).encode())
+            sent = Message()
+            for name, value in content.headers.items() if isinstance(content, Listed) else ():
+                sent[name] = value
+            answered = json.dumps(content).encode()
+            if len(answered) > most:
+                raise TooLargeError(f"more than {most} bytes")
+            return HttpResponse(status, sent, answered)
 
         match fault:
             case "unsent":
@@ -179,6 +197,11 @@ class NotifierSimulation:
                 act()
                 raise Killed
         return act()
+
+    def writes(self) -> list[str]:
+        """Return the requests that change something, without `/api/v4/projects/`."""
+        prefix = "/api/v4/projects/"
+        return [f"{method} {path.removeprefix(prefix)}" for method, path in self.requests if method != "GET"]
 
     def shown(self) -> list[str]:
         """Return the states of the commit's statuses as GitLab's pipeline shows them."""

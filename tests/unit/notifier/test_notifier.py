@@ -28,14 +28,14 @@ def test_a_deployment_is_reported_from_pending_to_its_end(simulation: NotifierSi
     assert shown["history"] == ["pending", "running", "success"]
     assert shown["description"] == f"succeeded (sluicegate status {one.id})"
     assert [fact["state"] for fact in simulation.log] == ["pending", "running", "success"]
-    assert len(simulation.requests) == 3
+    assert len(simulation.writes()) == 3
 
 
 def test_a_duplicate_event_reports_nothing(simulation: NotifierSimulation) -> None:
     simulation.save(one := deployment(Status.SUCCEEDED))
     for _ in range(3):
         simulation.notifier.sync(one.id)
-    assert len(simulation.requests) == 1
+    assert len(simulation.writes()) == 1
     assert simulation.secrets.reads == 1
 
 
@@ -85,13 +85,13 @@ def test_a_second_process_waits_for_the_lease_and_then_reads_the_record(
     simulation.save(running)
 
     def another() -> None:
+        simulation.meanwhile = lambda: None
         simulation.save(running.changed(START, "served", Status.SUCCEEDED))
         with pytest.raises(LeaseHeld):
             simulation.notifier.sync(running.id)
 
     simulation.meanwhile = another
     simulation.notifier.sync(running.id)
-    simulation.meanwhile = lambda: None
     simulation.notifier.sync(running.id)
     assert simulation.shown() == ["success"]
 
@@ -221,7 +221,7 @@ def test_a_rotated_token_is_read_again_and_the_request_retried_once(simulation: 
     simulation.secrets.text = simulation.api.rotate()
     simulation.notifier.sync(one.id)
     assert simulation.shown() == ["success"]
-    assert (len(simulation.requests), simulation.secrets.reads) == (2, 2)
+    assert (len(simulation.writes()), simulation.secrets.reads) == (2, 2)
 
 
 def test_a_revoked_token_is_refused_without_a_second_try(simulation: NotifierSimulation) -> None:
@@ -230,7 +230,7 @@ def test_a_revoked_token_is_refused_without_a_second_try(simulation: NotifierSim
     with pytest.raises(PermanentError) as refused:
         simulation.notifier.sync(one.id)
     assert (refused.value.code, refused.value.detail) == ("status 401", "401 Unauthorized")
-    assert len(simulation.requests) == 1
+    assert len(simulation.writes()) == 1
     simulation.secrets.text = simulation.api.tokens[0]
     simulation.notifier.sync(one.id)
     assert simulation.shown() == ["success"]

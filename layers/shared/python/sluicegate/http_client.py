@@ -29,6 +29,10 @@ class FetchError(Exception):
     """There is no usable response. The message says why, in bounded and printable text."""
 
 
+class TooLargeError(FetchError):
+    """The response is larger than it may be."""
+
+
 @dataclass(frozen=True)
 class HttpResponse:
     """A complete response of any status."""
@@ -108,7 +112,7 @@ def _exchange(
         response = connection.getresponse()
         content = response.read(most + 1)
     if len(content) > most:
-        raise FetchError(f"more than {most} bytes")
+        raise TooLargeError(f"more than {most} bytes")
     return HttpResponse(response.status, response.headers, content)
 
 

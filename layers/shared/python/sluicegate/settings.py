@@ -146,13 +146,14 @@ class RelaySettings:
 
 @dataclass(frozen=True)
 class NotifierSettings:
-    """The notifier's. `queue` and `dead_letters` are the URLs of its queues."""
+    """The notifier's. `queue` and `dead_letters` are the URLs of its queues, `board` that of the board."""
 
     table: str
     queue: str
     dead_letters: str
     gate: str
     own_functions: tuple[str, ...]
+    board: str
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Self:
@@ -163,6 +164,7 @@ class NotifierSettings:
             dead_letters=_required(environ, "SLUICEGATE_DEAD_LETTERS"),
             gate=_required(environ, "SLUICEGATE_GATE"),
             own_functions=_names(environ, "SLUICEGATE_OWN_FUNCTIONS"),
+            board=_required(environ, "SLUICEGATE_BOARD_URL"),
         )
 
 

@@ -19,7 +19,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from sluicegate import http_client
 from sluicegate.aws.errors import ErrorKind, classify, error_code, is_retryable
-from sluicegate.http_client import FetchError, HttpResponse
+from sluicegate.http_client import MAX_BODY, FetchError, HttpResponse, TooLargeError
 from sluicegate.strict_json import JsonValue, StrictJsonError, loads
 from sluicegate.text import clean
 
@@ -44,8 +44,9 @@ _LONGEST_WAIT: Final = 3_600
 _READ_ONLY: Final = "read-only instance"
 """In the 403 of a GitLab that is being moved or restored, or of a secondary: it takes writes again later."""
 
-_GONE: Final = ("404 Commit", "404 References", "404 Pipeline", "404 Not found")
-"""In the 404 for a commit, a ref, a pipeline or a deployment; `404 Not Found` is for an unknown address."""
+_GONE: Final = ("404 Commit", "404 References", "404 Pipeline", "404 MergeRequest", "404 Not found")
+"""In the 404 for a commit, a ref, a pipeline, a merge request, a note or a deployment; `404 Not Found` is for
+an unknown address."""
 
 _NO_REF: Final = "The branch or tag does not exist"
 """In the 400 for a deployment whose ref is gone."""
@@ -137,10 +138,10 @@ class GitLab:
         """
         path, left = f"projects/{project_id}/statuses/{sha}", dict(fields)
         while True:
-            answer, token = self._ask("POST", path, left)
+            answer, token = self.ask("POST", path, left)
             refused = _refused_field(answer, token)
             if refused is None or refused not in left:
-                self._result(answer, token, project_id)
+                self.result(answer, token, project_id)
                 return
             del left[refused]
             if refused == "pipeline_id" and ref:
@@ -152,10 +153,10 @@ class GitLab:
         A branch or a tag that is gone is left out: GitLab takes a commit in its place.
         """
         path = f"projects/{project_id}/deployments"
-        answer, token = self._ask("POST", path, fields)
+        answer, token = self.ask("POST", path, fields)
         if answer.status == 400 and _NO_REF in _message(answer, token) and fields["ref"] != fields["sha"]:
-            answer, token = self._ask("POST", path, {**fields, "ref": fields["sha"], "tag": False})
-        return _id(self._result(answer, token, project_id))
+            answer, token = self.ask("POST", path, {**fields, "ref": fields["sha"], "tag": False})
+        return id_of(self.result(answer, token, project_id))
 
     def update_deployment(self, project_id: str, number: int, state: str) -> None:
         """Set the state of a deployment in GitLab. The state that it already has is no error."""
@@ -179,31 +180,34 @@ class GitLab:
             if not isinstance(one, dict) or one.get("deployable") is not None:
                 continue
             same = one.get("sha") == fields["sha"] and one.get("ref") in (fields["ref"], fields["sha"])
-            if same and _id(one) > after:
-                return _id(one)
+            if same and id_of(one) > after:
+                return id_of(one)
         return None
 
     def _call(
         self, method: str, project_id: str, path: str, fields: Mapping[str, Any] | None = None
     ) -> JsonValue:
-        answer, token = self._ask(method, f"projects/{project_id}/{path}", fields)
-        return self._result(answer, token, project_id)
+        answer, token = self.ask(method, f"projects/{project_id}/{path}", fields)
+        return self.result(answer, token, project_id)
 
-    def _ask(
-        self, method: str, path: str, fields: Mapping[str, Any] | None = None
+    def ask(
+        self, method: str, path: str, fields: Mapping[str, Any] | None = None, most: int = MAX_BODY
     ) -> tuple[HttpResponse, str]:
-        """Return the response, and the token that it is for."""
+        """Return the response, of at most `most` bytes, and the token that it is for.
+
+        Raises UndeliverableError for a longer one, if `most` is not the usual limit.
+        """
         token = self.tokens.token(self.secret)
-        answer = self._send(method, path, fields, token)
+        answer = self._send(method, path, fields, token, most)
         if answer.status == 401:
             # The token may have been rotated since. The same one would be refused again.
             fresh = self.tokens.token(self.secret, other_than=token)
             if fresh != token:
                 token = fresh
-                answer = self._send(method, path, fields, token)
+                answer = self._send(method, path, fields, token, most)
         return answer, token
 
-    def _result(self, answer: HttpResponse, token: str, project_id: str) -> JsonValue:
+    def result(self, answer: HttpResponse, token: str, project_id: str) -> JsonValue:
         """Return a response's content, None where GitLab has the state already. Raises for every refusal."""
         if answer.status in (200, 201):
             return _json(answer)
@@ -221,13 +225,15 @@ class GitLab:
 
     def _is_archived(self, project_id: str) -> bool:
         """Return whether the project is archived, and takes no writes; GitLab's refusal does not say."""
-        answer, _ = self._ask("GET", f"projects/{project_id}")
+        answer, _ = self.ask("GET", f"projects/{project_id}")
         if answer.status != 200:
             return False
         content = _json(answer)
         return isinstance(content, dict) and content.get("archived") is True
 
-    def _send(self, method: str, path: str, fields: Mapping[str, Any] | None, token: str) -> HttpResponse:
+    def _send(
+        self, method: str, path: str, fields: Mapping[str, Any] | None, token: str, most: int
+    ) -> HttpResponse:
         left = min(DEADLINE, self.until - self.clock())
         if left <= 0:
             raise TransientError("no time left")
@@ -238,9 +244,11 @@ class GitLab:
             body = json.dumps(fields).encode()
         try:
             return http_client.exchange(
-                f"{self.url}/api/v4/{path}", method, seconds=left, headers=headers, body=body
+                f"{self.url}/api/v4/{path}", method, seconds=left, headers=headers, body=body, most=most
             )
         except FetchError as error:
+            if isinstance(error, TooLargeError) and most != MAX_BODY:
+                raise UndeliverableError("too_large") from None
             raise TransientError(str(error)) from None
 
 
@@ -311,7 +319,7 @@ def _json(answer: HttpResponse) -> JsonValue:
         raise TransientError(f"status {answer.status}, {error}") from None
 
 
-def _id(content: JsonValue) -> int:
+def id_of(content: JsonValue) -> int:
     number = content.get("id") if isinstance(content, dict) else None
     if type(number) is not int:
         raise TransientError("response without an id")

@@ -1,4 +1,4 @@
-"""Report deployments to GitLab: as commit statuses, and as deployments of its environments.
+"""Report deployments to GitLab: as commit statuses, deployments of its environments, and notes.
 
 Events arrive late, twice and in any order. So an event only names the deployment: the state that is reported
 is read from the record under a lease, and the record never goes back.
@@ -9,17 +9,22 @@ from typing import Final
 
 from sluicegate.notifier.gitlab_api import PermanentError, TransientError
 from sluicegate.notifier.ledger import LeaseHeld
+from sluicegate.notifier.read_commit import read_commit
 from sluicegate.notifier.report_deployments import report_deployments
+from sluicegate.notifier.report_note import report_note
 from sluicegate.notifier.report_status import report_status
 from sluicegate.notifier.reporting import Reporting
 
 SECONDS: Final = 75.0
 """How long all reports of one event may take: the function ends after 90 seconds."""
 
-_REPORTS: Final = (report_deployments, report_status)
+_REPORTS: Final = (report_deployments, report_status, report_note, read_commit)
 
 _FIRST: Final = (TransientError, LeaseHeld, PermanentError)
 """The error that counts where there are several: one that a retry may end comes first."""
+
+_NO_TOKEN: Final = ("secret", "status 401")
+"""Errors that every report would end with."""
 
 
 @dataclass(frozen=True)
@@ -41,5 +46,7 @@ class Notifier:
                 report(self.reporting, deployment, deadline)
             except _FIRST as error:
                 errors.append(error)
+                if isinstance(error, PermanentError) and error.code in _NO_TOKEN:
+                    break
         if errors:
             raise min(errors, key=lambda error: _FIRST.index(type(error)))

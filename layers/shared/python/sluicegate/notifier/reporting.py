@@ -29,6 +29,7 @@ class Reporting:
 
     `gate` returns the gate file in force or raises GateError; `log` gets one event for each report, and
     `dropped` a code and the known fields of what GitLab can never show; `clock` returns epoch seconds.
+    `stack` tells this stack's notes from those of others, `board` is the address of its board, if any.
     """
 
     store: Store
@@ -38,6 +39,8 @@ class Reporting:
     log: Callable[..., None]
     dropped: Callable[..., None]
     clock: Callable[[], float] = time.time
+    stack: str = ""
+    board: str | None = None
 
     def deployment(self, deployment_id: str) -> Deployment:
         """Return the record. Raises PermanentError if there is none."""

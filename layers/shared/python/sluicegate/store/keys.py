@@ -24,7 +24,8 @@
     limit#HASH                            NUMBER       a slot of a rule's limit, and when it was taken last
     cursor-key                            key          the key that seals cursors
     poll#POOL#NUMBER                      poll         a place for a long poll, and its lease
-    status#HASH, status#ID                             what GitLab was sent (`notifier.ledger`)
+    status#HASH, status#ID                             what GitLab was sent (`notifier.ledger`), and what
+                                                       it says of a commit (`store.commits`)
     session#USER                          HASH         a person's session: who, since when, until when
     login#HASH                            ticket       a sign-in that has begun, of one browser
     grant#HASH                            ticket       a session that a person gives to a terminal

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from sluicegate.store.commits import Commits
 from sluicegate.store.cursor_keys import CursorKeys
 from sluicegate.store.deployments import Deployments
 from sluicegate.store.facts import Facts
@@ -53,3 +54,4 @@ class Store:
         self.tickets = Tickets(opened, clock)
         self.sessions = Sessions(opened, clock)
         self.grants = TerminalGrants(opened, self.sessions, clock)
+        self.commits = Commits(opened, clock)
