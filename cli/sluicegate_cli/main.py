@@ -31,6 +31,7 @@ _GROUPS: Final = {
     },
     "Check": {
         "check": "Check a gate file and run its tests.",
+        "access": "Show who can bring code to a stage, and with whose approval.",
         "watch-plan": "Simulate what a stage's watch would see of a rollout.",
         "target": "Print the CloudFormation template of a target, or list them.",
         "doctor": "Find out why a job or a stack does not work, and how to fix it.",
@@ -56,6 +57,7 @@ _SYNONYMS: Final = {
     **dict.fromkeys(("trail", "cloudtrail", "evidence"), "audit"),
     **dict.fromkeys(("plan", "simulate", "forecast", "power"), "watch-plan"),
     **dict.fromkeys(("targets", "template"), "target"),
+    **dict.fromkeys(("who", "permissions", "rights", "grants"), "access"),
 }
 """Words that other tools use for a command."""
 

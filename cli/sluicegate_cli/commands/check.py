@@ -9,13 +9,13 @@ import click
 from rich.text import Text
 
 from sluicegate.deployment.durations import duration
-from sluicegate.deployment.plan import Limit, Metric, Smoke, Watch
 from sluicegate.gate import rollout_settings
 from sluicegate.gate.policy import Gate
 from sluicegate.gate.rollout_settings import Rollout
 from sluicegate_cli.exit_codes import ExitCode
 from sluicegate_cli.layout import Column
 from sluicegate_cli.planning.parameters import PercentParam, RequestsParam
+from sluicegate_cli.review import settings
 from sluicegate_cli.screen import Screen, stacked
 from sluicegate_gatefile.compile import Report, check
 from sluicegate_gatefile.diagnostics import Diagnostic
@@ -210,42 +210,13 @@ def _rollouts(gate: Gate) -> Iterator[tuple[str, str | None, Rollout]]:
 def _rollout(rollout: Rollout) -> tuple[str | Text, ...]:
     """A row's cells, from the strategy on."""
     return (
-        ", ".join(
-            f"{step.percent}%{f' for {duration(step.bake)}' if step.bake else ''}" for step in rollout.steps
-        ),
-        _smoke(rollout.smoke) if rollout.smoke else "",
-        stacked(_watch(rollout.watch)) if rollout.watch else "",
+        settings.strategy(rollout.steps),
+        settings.smoke(rollout.smoke) if rollout.smoke else "",
+        stacked(settings.watch(rollout.watch)) if rollout.watch else "",
         f"within {duration(rollout.approval)}" if rollout.approval else "",
         rollout.requires or "",
         "pipeline" if rollout.ordered else "",
     )
-
-
-def _smoke(smoke: Smoke) -> str:
-    what = f"hook {smoke.hook}" if smoke.hook else f"payload {smoke.payload}"
-    expects = f", expects {smoke.expect}" if smoke.expect else ""
-    return f"{what}{expects}, {duration(smoke.timeout)}"
-
-
-def _watch(watch: Watch) -> Iterator[str]:
-    yield from (f"alarm {name}" for name in watch.alarms)
-    yield from map(_limit, watch.limits)
-    yield from (f"metric {metric.name}" for metric in watch.metrics)
-    if watch.judge:
-        yield f"judge {watch.judge.function}"
-    if watch.measures:
-        yield f"unclear: {watch.unclear.value}"
-    if watch.observe:
-        yield "observed only"
-
-
-def _limit(limit: Limit) -> str:
-    unit = " ms" if limit.metric is Metric.DURATION_P95 else "%"
-    maxima = [
-        *([f"{limit.most:g}{unit}"] if limit.most is not None else ()),
-        *([f"{limit.max_ratio:g}x the old"] if limit.max_ratio is not None else ()),
-    ]
-    return f"{limit.metric.value}: {', '.join(maxima)}; {limit.min_samples} samples"
 
 
 def _document(file: Path, report: Report) -> dict[str, Any]:
