@@ -6,13 +6,15 @@
 
 Requests are those of the new version while it shares the traffic. Power stands beside that of the best test
 that looks once, at the end: Fisher's exact test on the same counts, with all of the chance of a false
-rollback, and the estimate at least `max_ratio`, as the comparison has it.
+rollback, and the estimate at least `max_ratio`, as the comparison has it. Where the share changes, it is the
+exact test share by share: one that adds up the requests of all shares takes a rate that changes for a worse
+version.
 """
 
 import argparse
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import groupby, product
 from multiprocessing import Pool
@@ -25,6 +27,7 @@ from bench.results import record
 from sluicegate.deployment.observations import Tally
 from sluicegate.deployment.plan import Limit, Metric, TrafficStep, Watch
 from sluicegate.deployment.strategy import linear
+from sluicegate.rollout.comparison import is_worse
 from sluicegate_cli.planning.chance import seeded
 from sluicegate_cli.planning.schedule import plan_of
 from sluicegate_cli.planning.traffic import Traffic, TrafficKind
@@ -157,7 +160,10 @@ def run(cell: Cell, chance: Random, counted: Count) -> None:
 
 
 def best_fixed(end: Tally) -> bool:
-    """Say whether Fisher's exact test, at the end, would have found it at the whole chance."""
+    """Say whether the best test that looks once, at the end, would have found it at the whole chance."""
+    if end.by_share:
+        once = replace(end, phi=1.0, phi_alone=1.0)
+        return is_worse([once], [1.0], alpha=FALSE_ROLLBACKS, max_ratio=MAX_RATIO, min_samples=1)
     ratio = (end.x + 0.5) / (end.n + 1) * (end.m + 1) / (end.y + 0.5)
     if not end.m or end.x <= end.expected or ratio < MAX_RATIO:
         return False

@@ -138,7 +138,8 @@ def simulate(traffic: Traffic, road: Road, chance: Random) -> Iterator[Series]:
         (new, new_hits), (old, old_hits) = weather.draw(cell)
         n, x, m, y, now = n + new, x + new_hits, m + old, y + old_hits, now + cell.seconds
         if cell.look is not None:
-            yield Series((*done, read(now)), before)
+            shares = tuple(length * each for each in road.grown if 0 < each <= period)
+            yield Series((*done, read(now)), before, shares)
 
 
 def _competing(road: Road, period: int, n: int, m: int, until: int) -> int:

@@ -5,10 +5,12 @@ of times, so its comparisons are called without it; a test holds both to the sam
 """
 
 from dataclasses import dataclass
+from itertools import zip_longest
+from operator import add
 from random import Random
 from typing import Final
 
-from sluicegate.deployment.observations import Tally
+from sluicegate.deployment.observations import ShareHits, Tally
 from sluicegate.deployment.plan import Limit, Metric, Plan
 from sluicegate.rollout import budget
 from sluicegate.rollout.comparison import count, find_gross, is_above, is_worse, may_be_bad, tally
@@ -18,6 +20,8 @@ from sluicegate_cli.planning.traffic import Road, Traffic, road, simulate
 
 OFFSETS: Final = (0, 15, 30, 45)
 """Seconds of the clock's minute at which traffic moves: a deployment begins at any."""
+
+_NO_HITS: Final = ShareHits(0, 0, 0.0)
 
 
 @dataclass(frozen=True)
@@ -124,12 +128,18 @@ class _Counter:
         """Return the counts so far, as `count` would of the whole series."""
         newest = len(series.minutes) - 1
         if newest > self._next:
-            self._whole = _sum(self._whole, count(Series(series.minutes[self._next : newest])))
+            self._whole = _sum(self._whole, _count(series, slice(self._next, newest)))
             self._next = newest
-        return _sum(self._whole, count(Series(series.minutes[newest:])))
+        return _sum(self._whole, _count(series, slice(newest, None)))
+
+
+def _count(series: Series, part: slice) -> Tally:
+    return count(Series(series.minutes[part], shares=series.shares))
 
 
 def _sum(one: Tally, other: Tally) -> Tally:
+    pairs = zip_longest(one.split, other.split, fillvalue=_NO_HITS)
+    by_share = tuple(ShareHits(*map(add, *pair)) for pair in pairs)
     return Tally(
         one.n + other.n,
         one.x + other.x,
@@ -138,6 +148,8 @@ def _sum(one: Tally, other: Tally) -> Tally:
         one.expected + other.expected,
         one.information + other.information,
         x_alone=one.x_alone + other.x_alone,
+        n_alone=one.n_alone + other.n_alone,
+        by_share=by_share if len(by_share) > 1 else (),
     )
 
 

@@ -135,6 +135,12 @@ def test_with_all_traffic_on_the_new_version_nothing_competes() -> None:
     assert series.minutes[10] == at(0, 100, 3, 3, 3)
 
 
+def test_a_series_says_in_which_minutes_the_share_grew() -> None:
+    shares = [(BEGAN + 10, 0.1), (BEGAN + 130, 0.5), (BEGAN + 170, 0.6), (BEGAN + 200, 0.9)]
+    series = look(CloudWatchModel(), BEGAN, BEGAN + 300, shares=shares).series["errors"]
+    assert series.shares == (BEGAN + 120, BEGAN + 180)
+
+
 def test_a_bake_of_seconds_is_judged_by_its_partial_minute() -> None:
     model = CloudWatchModel()
     serve(model, "1", BEGAN + 3, {10.0: 40})

@@ -2,14 +2,14 @@
 
 import math
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sluicegate.deployment.observations import Interval, Tally, Verdict
 from sluicegate.rollout.comparison import (
-    MAX_RATIO,
     Result,
     against_constant,
     compare,
@@ -18,6 +18,7 @@ from sluicegate.rollout.comparison import (
     tally,
 )
 from sluicegate.rollout.readings import Minute, Series
+from sluicegate.rollout.split import MAX_RATIO
 
 ALPHA = 0.0095
 WORSE = {Verdict.GOOD: 0, Verdict.UNCLEAR: 1, Verdict.BAD: 2}
@@ -89,17 +90,60 @@ def test_more_errors_of_the_new_version_never_make_it_better(
 ) -> None:
     """At a given dispersion and share of the traffic, and where the looks before were the same."""
     each = [Minute(60 * i, 10 * percent, x, 10 * (100 - percent), y) for i, (x, y) in enumerate(hits)]
-    worse = [*each[:-1], replace(each[-1], x=each[-1].x + more)]
+    check_more_errors(each, len(each) - 1, more, phi, max_ratio, looks=len(each))
+
+
+def check_more_errors(
+    each: list[Minute], at: int, more: int, phi: float, max_ratio: float, looks: int
+) -> None:
+    """Check that more errors in a minute never make the verdict better, if earlier looks did not see them."""
+    shares = tuple(then.at for one, then in pairwise(each) if then.n != one.n)
+    worse = [*each]
+    worse[at] = replace(each[at], x=each[at].x + more)
+    size = -(-len(each) // looks)
+    ends = [*range(size, at + 1, size), len(each)]
     before, after = (
-        [replace(tally(Series(tuple(one[: end + 1]))), phi=phi, phi_alone=phi) for end in range(len(one))]
+        [replace(tally(Series(tuple(one[:end]), (), shares)), phi=phi, phi_alone=phi) for end in ends]
         for one in (each, worse)
     )
-    spend = spending(len(each))
+    spend = spending(len(ends))
     for first, second in (
         [compare(path, spend, alpha=ALPHA, max_ratio=max_ratio, min_samples=1) for path in (before, after)],
         [against_constant(path, spend, alpha=ALPHA, rate=0.05, min_samples=1) for path in (before, after)],
     ):
         assert WORSE[second.verdict] >= WORSE[first.verdict]
+
+
+SHARES = st.lists(
+    st.sampled_from([1, 2, 5, 10, 20, 25, 30, 50, 70, 90, 99]), min_size=2, max_size=4, unique=True
+)
+
+
+@given(
+    SHARES.map(sorted),
+    st.lists(st.tuples(st.integers(0, 16), st.integers(0, 6)), min_size=4, max_size=10),
+    st.integers(1, 4),
+    st.integers(1, 30),
+    st.one_of(st.just(1.0), st.floats(1, 20)),
+    st.sampled_from([1, 2, 3]),
+)
+@settings(max_examples=100)
+# A hit at another share must not change what the hits before say: neither the estimate, ...
+@example([1, 30, 95], [(0, 2), (0, 0), (14, 0), (0, 5), (3, 0), (8, 0)], 6, 20, 1.0, 3)
+# ... nor how likely they were, where a fraction of a hit remains by the dispersion.
+@example([1, 50, 90], [(0, 1), (3, 0), (0, 0), (26, 0)], 1, 1, 2.7791264206468704, 1)
+def test_nor_do_they_where_the_share_of_the_traffic_grows(
+    percents: list[int], hits: list[tuple[int, int]], looks: int, more: int, phi: float, max_ratio: float
+) -> None:
+    """The newest look may be of minutes with different shares, and the hits come in any of them."""
+    share = [percents[min(i * len(percents) // len(hits), len(percents) - 1)] for i in range(len(hits))]
+    each = [
+        Minute(60 * i, 10 * percent, x, 10 * (100 - percent), y)
+        for i, (percent, (x, y)) in enumerate(zip(share, hits, strict=True))
+    ]
+    first = (looks - 1) * -(-len(each) // looks)
+    for at in range(min(first, len(each) - 1), len(each)):
+        check_more_errors(each, at, more, phi, max_ratio, looks)
 
 
 def test_what_a_look_finds_depends_on_the_tallies_alone() -> None:

@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sluicegate.deployment.observations import Tally, Verdict
-from sluicegate.rollout.comparison import MAX_RATIO, Result
+from sluicegate.rollout.comparison import Result
 from sluicegate.rollout.paired import Values, compare_values, tally_values
+from sluicegate.rollout.split import MAX_RATIO
 
 ALPHA = 0.0095
 

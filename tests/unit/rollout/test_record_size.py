@@ -14,6 +14,7 @@ from sluicegate.deployment.observations import (
     Interval,
     LimitFinding,
     Observation,
+    ShareHits,
     Tally,
     Verdict,
 )
@@ -54,7 +55,7 @@ def plan(bakes: int, watch: Watch | None) -> Plan:
     return Plan(OWN, "prod", steps, "0" * 64, watch=watch)
 
 
-def look(findings: int, at: int = 0) -> Observation:
+def look(findings: int, at: int = 0, shares: int = 0) -> Observation:
     alarms = tuple(
         AlarmReading(f"{number}-{'n' * 200}", AlarmState.INSUFFICIENT_DATA, _moment(), "r" * 500, "l" * 300)
         for number in range(60)
@@ -64,7 +65,7 @@ def look(findings: int, at: int = 0) -> Observation:
         0,
         0.5,
         Verdict.UNCLEAR,
-        tuple(_finding() for _ in range(findings)),
+        tuple(_finding(shares) for _ in range(findings)),
         alarms,
     )
 
@@ -73,12 +74,13 @@ def _moment() -> str:
     return f"2026-11-26T{CHANCE.randrange(24):02}:{CHANCE.randrange(60):02}:{CHANCE.randrange(60):02}.000Z"
 
 
-def _finding() -> LimitFinding:
+def _finding(shares: int) -> LimitFinding:
     def interval() -> Interval:
         return Interval(CHANCE.random(), CHANCE.random(), CHANCE.random())
 
     n, x, m, y = (CHANCE.randrange(1_000_000) for _ in range(4))
-    tally = Tally(n, x, m, y, CHANCE.random(), CHANCE.random(), CHANCE.random())
+    by_share = tuple(ShareHits(x // (k + 1), y // (k + 1), CHANCE.random()) for k in range(shares))
+    tally = Tally(n, x, m, y, CHANCE.random(), CHANCE.random(), CHANCE.random(), by_share=by_share)
     message = f"errors: {CHANCE.random()} % of {n}, old {CHANCE.random()} %: unclear" * 2
     return LimitFinding(
         "errors", "max_ratio", Verdict.UNCLEAR, message, bound=2, tally=tally, new=interval(), old=interval(),
@@ -86,16 +88,20 @@ def _finding() -> LimitFinding:
     )  # fmt: skip
 
 
-def kept(looks: int, findings: int) -> Deployment:
+def kept(looks: int, findings: int, shares: int = 0) -> Deployment:
     deployment = new_deployment(0.0, "ab" * 32, "orders", "prod")
     for at in range(looks):
-        deployment = _with_observation(deployment, look(findings, at % 60))
+        deployment = _with_observation(deployment, look(findings, at % 60, shares))
     return deployment
 
 
-@pytest.mark.parametrize(("looks", "findings"), [(170, 1), (170, 2), (170, 6), (170, 47), (1, 47)])
-def test_what_a_record_keeps_fits_and_is_read_again(looks: int, findings: int) -> None:
-    deployment = kept(looks, findings)
+@pytest.mark.parametrize(
+    ("looks", "findings", "shares"),
+    [(170, 1, 0), (170, 2, 10), (170, 6, 0), (170, 47, 0), (1, 47, 20), (160, 6, 10), (20, 47, 10)],
+)
+def test_what_a_record_keeps_fits_and_is_read_again(looks: int, findings: int, shares: int) -> None:
+    """With hits by share, whose number is half of the steps on average, and as many in each finding."""
+    deployment = kept(looks, findings, shares)
     item: dict[str, Any] = marshal(record(deployment))
 
     assert len(str(item)) < 390_000

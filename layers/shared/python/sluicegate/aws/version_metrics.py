@@ -282,7 +282,8 @@ def matched(
     for at, (n, x), (m, y) in zip(periods, new, old, strict=True):
         if at >= request.first:
             minutes.append(Minute(at, n, x, max(y, _competing(request, at, n, m)), y))
-    return Series(tuple(minutes), tuple(before))
+    grown = {_floor(moment, request.period) for moment, _ in request.shares}
+    return Series(tuple(minutes), tuple(before), tuple(sorted(at for at in grown if at > request.first)))
 
 
 def _competing(request: SeriesRequest, at: int, n: int, m: int) -> int:

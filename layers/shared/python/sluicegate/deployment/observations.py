@@ -5,7 +5,7 @@ Values only. `rollout.analysis` makes them, and the counts kept here are all tha
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import Final, NamedTuple
 
 
 class Verdict(StrEnum):
@@ -45,6 +45,14 @@ class Interval:
     high: float
 
 
+class ShareHits(NamedTuple):
+    """The hits of both versions at one share of the traffic; `expected` as in `Tally`."""
+
+    x: int
+    y: int
+    expected: float
+
+
 @dataclass(frozen=True)
 class Tally:
     """Everything the comparison needs of one look, counted from the new version's first traffic.
@@ -53,7 +61,8 @@ class Tally:
     the same minutes. `expected` are the hits that the new one would have of them if the versions were equal,
     and `information` is their variance. `phi` is the dispersion of that split, 1 for requests that fail
     independently, and `phi_alone` that of one version's hits, which outages of both increase as well. Of `x`,
-    `x_alone` were in minutes without old requests: they say nothing of the split.
+    `x_alone` were in minutes without old requests, and of `n`, `n_alone`: they say nothing of the split.
+    Where the share of the traffic has changed, `by_share` are the other hits, share by share.
     """
 
     n: int = 0
@@ -65,6 +74,14 @@ class Tally:
     phi: float = 1.0
     x_alone: int = 0
     phi_alone: float = 1.0
+    n_alone: int = 0
+    by_share: tuple[ShareHits, ...] = ()
+
+    @property
+    def split(self) -> tuple[ShareHits, ...]:
+        """How the hits of minutes with requests of both versions were split, share by share."""
+        alone = self.x_alone
+        return self.by_share or (ShareHits(self.x - alone, self.y, max(self.expected - alone, 0.0)),)
 
 
 @dataclass(frozen=True)

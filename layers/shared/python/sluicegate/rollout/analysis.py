@@ -24,6 +24,7 @@ from sluicegate.rollout import budget, comparison, fix_forward
 from sluicegate.rollout.finding_messages import described
 from sluicegate.rollout.judge_function import answered
 from sluicegate.rollout.readings import MetricValues, Readings, Series
+from sluicegate.rollout.split import MAX_RATIO
 from sluicegate.rollout.value_findings import compared_values, count_values, value_findings
 
 _P95: Final = 0.05
@@ -277,7 +278,7 @@ class _Look:
                 tally=tally,
                 new=_exactly(new),
                 old=_exactly(old),
-                ratio=_exactly(min(new / old, comparison.MAX_RATIO) if new is not None and old else None),
+                ratio=_exactly(min(new / old, MAX_RATIO) if new is not None and old else None),
                 p=counted.p,
                 room=counted.room,
             )
@@ -297,7 +298,7 @@ class _Look:
         for step, series in ((False, counted.series), (True, counted.step)):
             if series is None:
                 continue
-            tally = comparison.tally(series) if step else counted.tally
+            tally = comparison.tally(series) if step else replace(counted.tally, by_share=())
             path, spends = self._path(counted.name, constant.rule, tally, step=step)
             result = comparison.against_constant(
                 path, spends, alpha=alpha, rate=constant.rate, min_samples=counted.min_samples
@@ -345,6 +346,7 @@ def _complement(series: Series) -> Series:
     return Series(
         tuple(replace(one, x=one.n - one.x, y=one.m - one.y) for one in series.minutes),
         tuple((trials, trials - hits) for trials, hits in series.before),
+        series.shares,
     )
 
 

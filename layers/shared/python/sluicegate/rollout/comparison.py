@@ -7,23 +7,25 @@ a version that is as good is found bad with probability `alpha` at most.
 """
 
 import math
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
 from typing import Final
 
-from sluicegate.deployment.observations import Interval, Tally, Verdict
+from sluicegate.deployment.observations import Interval, ShareHits, Tally, Verdict
 from sluicegate.rollout import dispersion
 from sluicegate.rollout.binomial import NORMAL, confidence_limits, upper_hypergeometric, upper_tail
 from sluicegate.rollout.outlook import Seen, for_rate, for_ratio
 from sluicegate.rollout.readings import Series
 from sluicegate.rollout.sequence import Increment, joint_tail
-
-MAX_RATIO: Final = 1e6
-"""A ratio is capped there: above, it is as good as infinite, which JSON does not know."""
+from sluicegate.rollout.split import Split
 
 _ALIKE: Final = 1.02
 """Up to this ratio of variances, the versions' shares of the traffic were the same at all looks."""
+
+_MARGIN: Final = 2
+"""A quick approximation of a probability may be wrong by this factor."""
 
 _MOST_TOLERATED: Final = 0.01
 """A rate that matters, however few requests are enough to judge."""
@@ -64,19 +66,26 @@ def tally(series: Series) -> Tally:
 
 def count(series: Series) -> Tally:
     """Count the minutes of a series, with the dispersion of requests that fail independently."""
-    n = x = m = y = x_alone = 0
+    n = x = m = y = x_alone = n_alone = 0
     expected = information = 0.0
+    by_share = [ShareHits(0, 0, 0.0)] * (len(series.shares) + 1)
     for one in series.minutes:
         n, x = n + one.n, x + one.x
         if not one.n:  # hits may be known before the requests are
             x_alone, expected = x_alone + one.x, expected + one.x
             continue
         m, y = m + one.m, y + one.y
-        x_alone += 0 if one.m else one.x
         share = one.n / (one.n + one.m)
         expected += (one.x + one.y) * share
         information += (one.x + one.y) * share * (1 - share)
-    return Tally(n, x, m, y, expected, information, x_alone=x_alone)
+        if not one.m:
+            x_alone, n_alone = x_alone + one.x, n_alone + one.n
+            continue
+        number = bisect_right(series.shares, one.at)
+        new, old, mean = by_share[number]
+        by_share[number] = ShareHits(new + one.x, old + one.y, mean + (one.x + one.y) * share)
+    split = tuple(by_share) if series.shares else ()
+    return Tally(n, x, m, y, expected, information, x_alone=x_alone, n_alone=n_alone, by_share=split)
 
 
 def may_be_bad(counted: Tally, *, max_ratio: float | None, rate: float | None, room: float = 1.0) -> bool:
@@ -90,8 +99,10 @@ def may_be_bad(counted: Tally, *, max_ratio: float | None, rate: float | None, r
     if counted.x >= max(_GROSS_HITS, _GROSS_RATE * counted.n):
         return True
     if max_ratio is not None:
-        split = _Split.of(counted)
-        if split.x >= split.least(max_ratio) and 0 < split.expected < split.x:
+        split = Split.of(counted)
+        if split.reaches(max_ratio) and 0 < split.expected < split.x:
+            if split.is_mixed:
+                return NORMAL.cdf(-split.deviate(1.0)) <= _MARGIN * room
             share = split.expected / split.hits
             # With several shares of the traffic the comparison is sharper than one share for all says.
             if share >= 1 or split.expected * (1 - share) >= _ALIKE * counted.information:
@@ -115,7 +126,7 @@ def compare(
         return Result(Verdict.UNCLEAR)
     now = path[-1]
     new, old = _rate(now.x, now.n, now.phi_alone), _rate(now.y, now.m, now.phi_alone)
-    ratio = _Split.of(now).ratio(now.phi)
+    ratio = Split.of(now).ratio(now.phi)
     if now.n < min_samples or not now.m:
         needed = _needed(now, alpha, max_ratio, min_samples) if now.m else None
         return Result(Verdict.UNCLEAR, ratio=ratio, new=new, old=old, needed=needed)
@@ -141,8 +152,7 @@ def is_worse(
     """Return whether `compare` says bad. It takes a tenth of the time, for those who simulate rollouts."""
     if not path or path[-1].n < min_samples or not path[-1].m:
         return False
-    newest = _Split.of(path[-1])
-    if newest.x < newest.least(max_ratio):
+    if not Split.of(path[-1]).reaches(max_ratio):
         return False
     return _compared(path, spend, alpha, max_ratio, min_samples)[2]
 
@@ -152,21 +162,33 @@ def _compared(
 ) -> tuple[float, float, bool]:
     """Return p, what it may be at most, and whether the version is worse."""
     now = path[-1]
-    splits = [_Split.of(one) for one in path]
+    splits = [Split.of(one) for one in path]
     newest = splits[-1]
-    least = newest.least(max_ratio)
-    ever = [
-        split.least(max_ratio) if one.n >= min_samples else math.inf
+    least = [
+        split.least(max_ratio) / now.phi if one.n >= min_samples else math.inf
         for one, split in zip(path, splits, strict=True)
     ]
-    looks = [
-        Increment(trials / now.phi, expected / now.phi, alpha * allowed, least / now.phi)
-        for (trials, expected), allowed, least in zip(
-            _increments([(one.hits, one.expected) for one in splits]), _rising(spend), ever, strict=True
-        )
-    ]
-    p, room = _chance(looks, newest.x / now.phi)
-    return p, room, p <= room > 0 and newest.x >= least
+    looks: list[Increment] = []
+    added = _increments_by_share(splits)
+    for parts, allowed, at_least in zip(added, _rising(spend), least, strict=True):
+        *others, last = [part for part in parts if part[1]] or [parts[0]]
+        for number, trials, expected in others:
+            looks.append(Increment(trials / now.phi, expected / now.phi, alpha * allowed, math.inf, number))
+        number, trials, expected = last
+        looks.append(Increment(trials / now.phi, expected / now.phi, alpha * allowed, at_least, number))
+    p, room = _chance(looks, newest.x / now.phi, newest.deviate(now.phi) if newest.is_mixed else None)
+    return p, room, p <= room > 0 and newest.reaches(max_ratio)
+
+
+def _increments_by_share(splits: Sequence[Split]) -> list[list[tuple[int, float, float]]]:
+    """Return what each look added: the number of each share, its trials, and the expected hits."""
+    shares = len(splits[-1].parts)
+    nothing = ShareHits(0, 0, 0.0)
+    added = []
+    for number in range(shares):
+        parts = [each.parts[number] if number < len(each.parts) else nothing for each in splits]
+        added.append(_increments([(one.x + one.y, one.expected) for one in parts]))
+    return [[(number, *added[number][look]) for number in range(shares)] for look in range(len(splits))]
 
 
 def against_constant(
@@ -213,7 +235,7 @@ def is_beyond_doubt(
         return False
     if max_ratio is None or high < _tolerance(min_samples):
         return max_ratio is None or tally.m > 0
-    ratio = _Split.of(tally).ratio(tally.phi, doubt)
+    ratio = Split.of(tally).ratio(tally.phi, doubt)
     return tally.m > 0 and ratio is not None and ratio.high < max_ratio
 
 
@@ -271,49 +293,13 @@ def find_gross(tally: Tally, hour: tuple[int, int], *, alpha: float) -> Result |
     return Result(Verdict.BAD, p, alpha, new=new, old=old) if p <= alpha else None
 
 
-@dataclass(frozen=True)
-class _Split:
-    """How the hits of minutes with requests of both versions were split: `x` of `hits` were the new one's."""
-
-    x: int
-    hits: int
-    expected: float
-
-    @classmethod
-    def of(cls, tally: Tally) -> "_Split":
-        x = tally.x - tally.x_alone
-        return cls(x, x + tally.y, max(tally.expected - tally.x_alone, 0.0))
-
-    @property
-    def odds(self) -> float:
-        """The odds of a hit to be the new version's if the versions are equal."""
-        return self.expected / (self.hits - self.expected) if 0 < self.expected < self.hits else 0.0
-
-    def least(self, max_ratio: float) -> float:
-        """Return the hits of the new version from which on the ratio is at least `max_ratio`."""
-        odds = max_ratio * self.odds
-        return (odds * (self.hits + 0.5) - 0.5) / (1 + odds)
-
-    def ratio(self, phi: float, doubt: float = 0.025) -> Interval | None:
-        """Return the ratio of the new rate to the old one, stratified by the minute.
-
-        Each limit is wrong with probability `doubt`.
-        """
-        if not self.odds:
-            return None
-        low, high = confidence_limits(self.x / phi, self.hits / phi, doubt)
-        value = (self.x + 0.5) / (self.hits - self.x + 0.5) / self.odds
-        limits = (share / (1 - share) / self.odds if share < 1 else MAX_RATIO for share in (low, high))
-        return Interval(min(value, MAX_RATIO), *(min(limit, MAX_RATIO) for limit in limits))
-
-
 def _tolerance(min_samples: int) -> float:
     """Return the rate below which a version is good whatever the old one's is."""
     return min(1 / max(min_samples, 1), _MOST_TOLERATED)
 
 
 def _needed(now: Tally, alpha: float, max_ratio: float, min_samples: int) -> int | None:
-    split = _Split.of(now)
+    split = Split.of(now)
     more = for_ratio(
         Seen(now.n, now.x, now.phi),
         now.y,
@@ -325,8 +311,11 @@ def _needed(now: Tally, alpha: float, max_ratio: float, min_samples: int) -> int
     return more if more is None else max(more, min_samples - now.n)
 
 
-def _chance(looks: Sequence[Increment], hits: float) -> tuple[float, float]:
-    """Return the probability of so many hits by chance, and what it may be at most."""
+def _chance(looks: Sequence[Increment], hits: float, mixed: float | None = None) -> tuple[float, float]:
+    """Return the probability of so many hits by chance, and what it may be at most.
+
+    `mixed` is their normal deviate where the share of the traffic has changed.
+    """
     expected = sum(one.expected for one in looks)
     trials = max(sum(one.trials for one in looks), hits)  # the sum of fractions may be a little less
     room = looks[-1].allowed
@@ -335,9 +324,11 @@ def _chance(looks: Sequence[Increment], hits: float) -> tuple[float, float]:
     p = upper_tail(hits, trials, expected / trials)
     # One share for all looks makes p too large, if anything (W. Hoeffding, Ann. Math. Statist. 27, 713).
     excess = expected * (1 - expected / trials) / (sum(one.variance for one in looks) or 1.0)
-    if p > room and (excess < _ALIKE or p > 0.5):
+    if p > room and (p > 0.5 or (excess < _ALIKE and mixed is None)):
         return p, room  # what crossed before takes from both alike: chance is not excluded without it either
-    joint, left = joint_tail(looks, hits, -NORMAL.inv_cdf(max(p, 1e-300)) * math.sqrt(max(excess, 1.0)))
+    if mixed is None:
+        mixed = -NORMAL.inv_cdf(max(p, 1e-300)) * math.sqrt(max(excess, 1.0))
+    joint, left = joint_tail(looks, hits, mixed)
     p = min(p, joint + room - left)
     return p, max(left + p - joint, 0.0)
 

@@ -88,8 +88,12 @@ def _without_repeats(before: Observation, after: Observation) -> Observation:
 
 
 def _room_of(observations: Sequence[Observation]) -> int:
-    """Return how much room observations take, in findings: eight alarms take as much as one."""
-    return sum(len(one.findings) + len(one.alarms) // 8 for one in observations)
+    """Return how much room observations take, in findings: eight alarms, or shares of hits, are as one."""
+    return sum(len(one.findings) + (len(one.alarms) + _shares_of(one)) // 8 for one in observations)
+
+
+def _shares_of(observation: Observation) -> int:
+    return sum(len(finding.tally.by_share) for finding in observation.findings if finding.tally)
 
 
 def _is_nearly_full(deployment: Deployment) -> bool:

@@ -14,7 +14,8 @@ from typing import Final
 
 from sluicegate.deployment.observations import Interval, Tally, Verdict
 from sluicegate.rollout.binomial import upper_tail
-from sluicegate.rollout.comparison import MAX_RATIO, Result, compare
+from sluicegate.rollout.comparison import Result, compare
+from sluicegate.rollout.split import MAX_RATIO
 
 Values = Sequence[tuple[int, float]]
 """(epoch seconds, value) by the minute."""

@@ -25,10 +25,12 @@ class Series:
     """The minutes since the new version's first traffic, the oldest first.
 
     `before` are the old version's (trials, hits) by minute, of up to three hours before, the oldest first.
+    `shares` are the minutes from which on the new version had another share of the traffic, ascending.
     """
 
     minutes: tuple[Minute, ...] = ()
     before: tuple[tuple[int, int], ...] = ()
+    shares: tuple[int, ...] = ()
 
     @property
     def hour(self) -> tuple[tuple[int, int], ...]:

@@ -28,6 +28,9 @@ _LATTICE: Final = 14
 
 _TINY: Final = 1e-300
 
+_NOTHING: Final = 1e-9
+"""Less than that of a trial is a rounding error."""
+
 
 @dataclass(frozen=True)
 class Increment:
@@ -35,12 +38,14 @@ class Increment:
 
     Both may be counts divided by their dispersion. `allowed` is the probability, of all looks up to this one,
     to find a version bad that is as good. Fewer than `least` hits so far are not bad here, however rare.
+    Increments of the same `share` of the traffic, by its number, belong together.
     """
 
     trials: float
     expected: float
     allowed: float
     least: float = 0.0
+    share: int = 0
 
     @property
     def variance(self) -> float:
@@ -67,11 +72,11 @@ def joint_tail(increments: Sequence[Increment], hits: float, deviate: float) -> 
     before, room what may still be spent: chance is excluded if p is at most room.
     """
     if sum(one.variance for one in increments) <= _MOST_VARIANCE:
-        return _walk(_exact(increments), hits)
-    return _walk(_normal(increments), deviate * _LATTICE + 0.5)
+        return _walk(*_exact(increments), hits)
+    return _walk(_normal(increments), [], deviate * _LATTICE + 0.5)
 
 
-def _walk(steps: Sequence[_Step], at: float) -> tuple[float, float]:
+def _walk(steps: Sequence[_Step], rest: Sequence[tuple[float, float]], at: float) -> tuple[float, float]:
     first, below, spent = 0, [1.0], 0.0
     for number, step in enumerate(steps, 1):
         first, below = _trim(first + step.offset, _convolve(below, step.chances))
@@ -83,19 +88,27 @@ def _walk(steps: Sequence[_Step], at: float) -> tuple[float, float]:
             crossed += below[kept]
         spent += crossed
         below = below[:kept] or [0.0]
-    return _tail(first, below, at), steps[-1].allowed - spent
+    return _tail_with(rest, first, below, at), steps[-1].allowed - spent
 
 
-def _exact(increments: Sequence[Increment]) -> list[_Step]:
-    """Return the looks with binomial distributions. Rounding of the trials leaves the mean as it is."""
-    steps, used, total = [], 0, 0.0
+def _exact(increments: Sequence[Increment]) -> tuple[list[_Step], list[tuple[float, float]]]:
+    """Return the looks with binomial distributions, of whole trials.
+
+    A fraction is left to the next look at the same share. The last ones are returned with the probability
+    of each to hit.
+    """
+    steps: list[_Step] = []
+    rest: dict[int, tuple[float, float]] = {}
     for one in increments:
-        total += one.trials
-        trials = max(round(total) - used, math.ceil(one.expected))
-        used += trials
-        offset, chances = binomial(trials, one.expected / trials if trials else 0.0)
+        trials, expected = rest.get(one.share, (0.0, 0.0))
+        trials, expected = trials + one.trials, expected + one.expected
+        share = min(expected / trials, 1.0) if trials > 0 else 0.0
+        whole = math.floor(trials + _NOTHING)
+        left = max(trials - whole, 0.0)
+        rest[one.share] = left, left * share
+        offset, chances = binomial(whole, share)
         steps.append(_Step(offset, chances, one.allowed, one.least))
-    return steps
+    return steps, [(trials, expected / trials) for trials, expected in rest.values() if trials > _NOTHING]
 
 
 def _normal(increments: Sequence[Increment]) -> list[_Step]:
@@ -153,6 +166,20 @@ def _trim(first: int, values: list[float]) -> tuple[int, list[float]]:
     while begin < end - 1 and values[begin] < _NEGLIGIBLE:
         begin += 1
     return first + begin, values[begin:end]
+
+
+def _tail_with(rest: Sequence[tuple[float, float]], first: int, values: list[float], at: float) -> float:
+    """Return the tail with fractions of trials: between those without and with a whole one.
+
+    One more trial stands for one more hit there, so that more hits never make the tail larger.
+    """
+    at -= sum(part for part, _ in rest)
+    logarithm, weight = 0.0, 1.0
+    for part, share in sorted(rest, reverse=True):
+        logarithm += (weight - part) * math.log(max(_tail(first, values, at), _TINY))
+        at, weight, values = at + 1, part, _convolve(values, [1 - share, share])
+    last = _tail(first, values, at)
+    return math.exp(logarithm + weight * math.log(max(last, _TINY))) if rest else last
 
 
 def _tail(first: int, values: list[float], at: float) -> float:
