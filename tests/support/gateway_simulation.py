@@ -38,6 +38,14 @@ from support.state_machine import Machine
 OTHER = "https://gitlab.example.org"
 ROOT = Path(__file__).parents[2]
 
+_WRITES = (
+    "PutItem",
+    "UpdateItem",
+    "DeleteItem",
+    "TransactWriteItems",
+    "BatchWriteItem",
+)
+
 Json = dict[str, Any]
 
 
@@ -220,13 +228,16 @@ class GatewaySimulation(Simulation):
         claims: Json,
         body: Any = None,
         key: str | None = None,
+        query: Mapping[str, list[str]] | None = None,
         **path: str,
     ) -> GatewayResponse:
         headers = {"authorization": [f"Bearer {token(claims)}"], "content-type": ["application/json"]}
         if key:
             headers["idempotency-key"] = [key]
         data = json.dumps(body if body is not None else {}).encode()
-        return dispatch(self.context, GatewayRequest(method, resource, path, {}, headers, data, "request"))
+        return dispatch(
+            self.context, GatewayRequest(method, resource, path, query or {}, headers, data, "request")
+        )
 
     def request(self, claims: Json | None = None, key: str | None = None, **body: Any) -> GatewayResponse:
         """`POST /deployments` of `orders`. Ids sort by time, so no two are of one millisecond."""
@@ -246,15 +257,53 @@ class GatewaySimulation(Simulation):
     def decide(
         self, action: str, deployment: Deployment, claims: Json | None = None, reason: str | None = None
     ) -> GatewayResponse:
+        """Decide, after a dry run that must find the same and write nothing."""
         body = {"reason": reason} if reason else {}
-        return self.ask(
-            "POST", f"/deployments/{{id}}/{action}", claims or self.person(), body, id=deployment.id
+        return self._rehearsed(
+            f"/deployments/{{id}}/{action}", claims or self.person(), body, id=deployment.id
         )
 
     def hold(self, claims: Json | None = None, stage: str = "prod") -> GatewayResponse:
-        return self.ask(
-            "POST", "/stages/{stage}/hold", claims or self.job(), {"reason": "freeze"}, stage=stage
+        return self._rehearsed(
+            "/stages/{stage}/hold", claims or self.job(), {"reason": "freeze"}, stage=stage
         )
+
+    def _rehearsed(self, resource: str, claims: Json, body: Json, **path: str) -> GatewayResponse:
+        found: GatewayResponse | Problem
+        with self.nothing_written():
+            try:
+                found = self.ask("POST", resource, claims, {**body, "dry_run": True}, None, None, **path)
+            except Problem as refusal:
+                found = refusal
+        if isinstance(found, Problem):
+            with pytest.raises(Problem) as refused:
+                self.ask("POST", resource, claims, body, None, None, **path)
+            assert found.body("") == refused.value.body("")
+            raise refused.value
+        answer = self.ask("POST", resource, claims, body, None, None, **path)
+        assert found.value["allowed"]
+        if "effect" in found.value:
+            assert found.value["changes"] is (answer.status == 202), found.value
+            if found.value["message"]:
+                assert found.value["message"] in [entry["message"] for entry in answer.value["timeline"]]
+        return answer
+
+    @contextmanager
+    def nothing_written(self) -> Iterator[None]:
+        """Fail if anything writes to the table meanwhile."""
+        events = self.client.meta.events
+        calls = [f"before-call.dynamodb.{name}" for name in _WRITES]
+
+        def refuse(model: Any, **_: Any) -> None:
+            raise AssertionError(f"{model.name} in a dry run")
+
+        for call in calls:
+            events.register(call, refuse)
+        try:
+            yield
+        finally:
+            for call in calls:
+                events.unregister(call, refuse)
 
     def of(self, answer: GatewayResponse) -> Deployment:
         found = self.store.deployments.get(answer.value["id"])

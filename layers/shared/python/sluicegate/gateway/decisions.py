@@ -41,8 +41,9 @@ _TRIES: Final = 6
 
 @dataclass(frozen=True)
 class Decided:
-    """The record after a decision; `replayed` if the decision was in it before."""
+    """The record before and after a decision; `replayed` if the decision was in it before."""
 
+    before: Deployment
     deployment: Deployment
     replayed: bool
 
@@ -67,7 +68,9 @@ def approve(
         # A credential that approved is used up there.
         return after, uses_of(context, identity, current, approval_fingerprint(current.id))
 
-    return _save(context, deployment, change, basis_of(context, identity, ("approve",), rule))
+    return _save(
+        context, deployment, change, basis_of(context, identity, ("approve",), rule), dry_run=request.dry_run
+    )
 
 
 def reject(
@@ -90,7 +93,9 @@ def reject(
         rejected = replace(current, approval=approval)
         return request_abort(rejected, Reason("rejected", message), message, context.clock()), ()
 
-    return _save(context, deployment, change, basis_of(context, identity, ("reject",), rule))
+    return _save(
+        context, deployment, change, basis_of(context, identity, ("reject",), rule), dry_run=request.dry_run
+    )
 
 
 def abort(
@@ -115,7 +120,9 @@ def abort(
         return None if after is current else (after, ())
 
     actions = ("abort", "rollback") if deployment.action == "rollback" else ("abort",)
-    return _save(context, deployment, change, basis_of(context, identity, actions, rule))
+    return _save(
+        context, deployment, change, basis_of(context, identity, actions, rule), dry_run=request.dry_run
+    )
 
 
 def _propose_abort(
@@ -153,23 +160,31 @@ def _save(
     deployment: Deployment,
     change: Callable[[Deployment], _Change | None],
     basis: Basis,
+    *,
+    dry_run: bool,
 ) -> Decided:
     """Save what `change` makes of the record, and decide again if another writer was faster.
 
     `change` returns the next revision and the uses of credentials, or None if there is nothing to change.
+    A dry run is refused where that would be, and writes nothing.
     """
     for current in _revisions(context, deployment):
         changed = change(current)
         if changed is None:
-            return Decided(current, replayed=True)
+            return Decided(current, current, replayed=True)
         after, uses = changed
+        if dry_run:
+            for use in uses:
+                if not context.store.requests.is_free(use):
+                    raise credential_used(use)
+            return Decided(current, after, replayed=False)
         try:
             context.store.deployments.save(current, after, uses=uses, basis=basis)
         except StaleRevision:
             continue
         except CredentialUsed as used:
             raise credential_used(used.use) from None
-        return Decided(after, replayed=False)
+        return Decided(current, after, replayed=False)
     raise unavailable("Too many concurrent changes to this deployment. Retry the request.", 1)
 
 

@@ -42,7 +42,7 @@ def record_refusal(context: Context, call: GatewayRequest, identity: Identity, p
     if call.method == "GET" or problem.status not in _RECORDED:
         return
     resource = call.resource.removeprefix(IAM) if call.is_signed else call.resource
-    if resource == _DEPLOYMENTS and _is_rehearsal(call):
+    if _is_rehearsal(call):
         return
     _record(context, identity, problem, lambda: _asked(context, call, resource))
 
@@ -90,10 +90,14 @@ def _owner_ids(identity: Identity) -> dict[str, str]:
 def _is_rehearsal(call: GatewayRequest) -> bool:
     from sluicegate.gateway.requests import bodies
 
+    if call.method == "DELETE":
+        return call.query.get("dry_run") == ["true"]
     try:
-        return bodies.deployment(bodies.parse(call.body)).dry_run
+        body = bodies.parse(call.body)
     except Problem:
         return False
+    # Where a call has no dry runs, the field is 400, which is no refusal.
+    return isinstance(body, dict) and body.get("dry_run") is True
 
 
 def _asked(context: Context, call: GatewayRequest, resource: str) -> dict[str, Any]:

@@ -117,6 +117,11 @@ class Requests:
             self._table.update(keys.tag(claim.tag), {"proven": True}, same)
         self._table.update(keys.request(request_key), asdict(request), ABSENT)
 
+    def is_free(self, use: CredentialUse) -> bool:
+        """Return whether the token or session could be bound to this use now."""
+        item = self._table.get(keys.use(use.key))
+        return item is None or bool(item["expires_at"] < int(self._clock()))
+
     def use_of(self, use: CredentialUse) -> AcceptedRequest | None:
         """Return what the credential has been used for, or None."""
         item = self._table.get(keys.use(use.key))

@@ -7,6 +7,7 @@ from sluicegate.gateway.authorization import authorize, check_age, visible_deplo
 from sluicegate.gateway.context import Context
 from sluicegate.gateway.http import GatewayRequest, GatewayResponse
 from sluicegate.gateway.problems import not_found
+from sluicegate.gateway.rehearsals import decision_rehearsal
 from sluicegate.gateway.render import deployment_response
 from sluicegate.gateway.requester import log_fields
 from sluicegate.gateway.requests import bodies, queries
@@ -19,6 +20,7 @@ def decide(context: Context, call: GatewayRequest, identity: Identity) -> Gatewa
 
     A repetition wakes it only while the record shows that the rollout has not seen the decision. Otherwise
     every holder of a token could cut its waits short, and so use up its retries, by repeating a call.
+    A dry run decides and refuses the same, writes nothing and wakes nobody.
     """
     queries.no_query(call.query)
     action = call.resource.rpartition("/")[2]
@@ -42,6 +44,8 @@ def decide(context: Context, call: GatewayRequest, identity: Identity) -> Gatewa
             decided = decisions.reject(context, deployment, identity, rule, request)
         case _:
             decided = decisions.abort(context, deployment, identity, rule, request)
+    if request.dry_run:
+        return decision_rehearsal(action, rule.name, decided)
     context.log(
         "decision_recorded",
         decision=action,

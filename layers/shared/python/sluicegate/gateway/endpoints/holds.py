@@ -13,6 +13,7 @@ from sluicegate.gateway.context import Context
 from sluicegate.gateway.evidence import basis_of
 from sluicegate.gateway.http import GatewayRequest, GatewayResponse
 from sluicegate.gateway.problems import conflict, invalid_request, not_allowed, not_found
+from sluicegate.gateway.rehearsals import hold_rehearsal
 from sluicegate.gateway.render import hold_list
 from sluicegate.gateway.requester import log_fields, requester
 from sluicegate.gateway.requests import bodies, queries
@@ -59,6 +60,12 @@ def create(context: Context, call: GatewayRequest, identity: Identity) -> Gatewa
     fingerprint = digest(stage, request.reason)
     keyed = identity.principal or (identity.via == "session" and request.idempotency_key)
     key = request_key(identity, "hold", request.idempotency_key, fingerprint) if keyed else None
+    if request.dry_run:
+        known = key is not None and context.store.holds.placed(key) is not None
+        if known:
+            _check_still_placed(context, stage, key or "", fingerprint)
+        earlier = {one.rule: one.name for one in context.store.holds.of_stage(stage)}.get(hold.rule)
+        return hold_rehearsal("hold", stage, hold.rule, () if known else ((hold, earlier),))
     try:
         basis = basis_of(context, identity, ("hold",), rules[0])
         context.store.holds.place(hold, key, fingerprint, basis)
@@ -76,15 +83,21 @@ def delete(context: Context, call: GatewayRequest, identity: Identity) -> Gatewa
 
     A signed request names it: it may arrive again when there is another hold.
     """
-    named = queries.hold_name(call.query)
+    named, dry_run = queries.release(call.query)
     if named is None and identity.principal:
         raise invalid_request([("id", "is missing: say which hold to release")])
     stage, rules = _authorize(context, call, identity)
-    for hold in context.store.holds.of_stage(stage):
-        rule = next((rule for rule in rules if _covers(rule, hold)), None)
-        if named in (None, hold.name) and rule is not None:
-            context.store.holds.release(hold, basis_of(context, identity, ("hold",), rule))
-            context.log("stage_released", stage=stage, rule=hold.rule, **log_fields(context.gate, identity))
+    released = [
+        (hold, rule)
+        for hold in context.store.holds.of_stage(stage)
+        if named in (None, hold.name)
+        for rule in [one for one in rules if _covers(one, hold)][:1]
+    ]
+    if dry_run:
+        return hold_rehearsal("release", stage, rules[0].name, [(hold, hold.name) for hold, _ in released])
+    for hold, rule in released:
+        context.store.holds.release(hold, basis_of(context, identity, ("hold",), rule))
+        context.log("stage_released", stage=stage, rule=hold.rule, **log_fields(context.gate, identity))
     return _visible_holds(context, stage, identity)
 
 

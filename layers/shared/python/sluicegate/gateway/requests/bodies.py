@@ -44,12 +44,16 @@ class ArtifactRequest:
 
 @dataclass(frozen=True)
 class DecisionRequest:
-    """A decision, or a hold. `revision` is the one that it is about; None is for any."""
+    """A decision, or a hold. `revision` is the one that it is about; None is for any.
+
+    `dry_run`: decide, and change nothing.
+    """
 
     reason: str | None
     revision: int | None = None
     idempotency_key: str | None = None
     agent: bool = False
+    dry_run: bool = False
 
 
 @dataclass(frozen=True)
@@ -131,18 +135,20 @@ def decision(value: Any) -> DecisionRequest:
     fields = Fields(value)
     text: str | None = fields.take("reason", text_of(256))
     revision: int | None = fields.take("revision", check_revision)
+    dry_run = bool(fields.take("dry_run", check_boolean))
     key, agent = _sender(fields)
     fields.done()
-    return DecisionRequest(text, revision, key, agent)
+    return DecisionRequest(text, revision, key, agent, dry_run)
 
 
 def hold(value: Any) -> DecisionRequest:
     """Read the body of a hold, which has a reason."""
     fields = Fields(value)
     text: str | None = fields.take("reason", text_of(256), needed=True)
+    dry_run = bool(fields.take("dry_run", check_boolean))
     key, agent = _sender(fields)
     fields.done()
-    return DecisionRequest(text, None, key, agent)
+    return DecisionRequest(text, None, key, agent, dry_run)
 
 
 def _sender(fields: Fields) -> tuple[str | None, bool]:

@@ -115,9 +115,10 @@ def functions(query: QueryParameters) -> tuple[str | None, str | None]:
     return stage, cursor
 
 
-def hold_name(query: QueryParameters) -> str | None:
-    """Read the query of `DELETE /stages/{stage}/hold`: the hold to release."""
-    return _values(query, id=check_hold)[0]
+def release(query: QueryParameters) -> tuple[str | None, bool]:
+    """Read the query of `DELETE /stages/{stage}/hold`: the hold to release, and whether it is a dry run."""
+    named, dry_run = _values(query, id=check_hold, dry_run=one_of("true", "false"))
+    return named, dry_run == "true"
 
 
 def no_query(query: QueryParameters) -> None:
