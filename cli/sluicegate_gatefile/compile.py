@@ -5,6 +5,7 @@ For the build and the command line only; what runs in Lambda reads gate.json and
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -47,9 +48,17 @@ from sluicegate_gatefile.yaml_source import Source
 
 OWN_FUNCTIONS = (
     *("gateway", "watcher", "gateway-iam", "watcher-iam"),
-    *("deployer", "janitor", "waker", "relay", "notifier", "board"),
+    *("deployer", "janitor", "waker", "relay", "notifier", "board", "sealer"),
 )
 """The functions of Sluicegate's own stack, after its name."""
+
+_ORIGIN = {
+    "commit": "CI_COMMIT_SHA",
+    "pipeline": "CI_PIPELINE_ID",
+    "project": "CI_PROJECT_ID",
+    "server": "CI_SERVER_URL",
+}
+"""Which pipeline built it, for the evidence: from GitLab's predefined variables, where GitLab built it."""
 
 MAX_FILE = 512 * 1024
 """Bytes of a gate file. A thousand rules take 250 KiB."""
@@ -251,6 +260,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     out = options.out / "sluicegate" / "gate.json"
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_bytes(report.document)
+    origin = {name: os.environ[variable] for name, variable in _ORIGIN.items() if os.environ.get(variable)}
+    out.with_name("gate-origin.json").write_text(json.dumps(origin, sort_keys=True))
     options.policy.parent.mkdir(parents=True, exist_ok=True)
     target_policy.write(report.gate, options.policy)
     own_functions = own_function_names(options.stack_name)

@@ -38,7 +38,7 @@ def service() -> Sealer:
 def gate(given: SealerSettings) -> SealedGate:
     """Return the gate file of this version of its layer, as it is: it is kept, not read."""
     data = Path(given.gate).read_bytes()
-    origin = Path(given.origin)
+    origin = Path(given.gate).with_name("gate-origin.json")
     known = json.loads(origin.read_bytes()) if origin.is_file() else {}
     return SealedGate(hashlib.sha256(data).hexdigest(), data, tuple(sorted(known.items())))
 

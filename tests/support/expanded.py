@@ -30,6 +30,7 @@ ARNS: Final = {
     ("AWS::Events::EventBus", "Arn"): "arn:{partition}:events:{at}:event-bus/{name}",
     ("AWS::Events::Rule", "Arn"): "arn:{partition}:events:{at}:rule/{bus}/{name}",
     ("AWS::IAM::Role", "Arn"): "arn:{partition}:iam::{account}:role/{name}",
+    ("AWS::KMS::Key", "Arn"): "arn:{partition}:kms:{at}:key/{name}",
     ("AWS::Lambda::Function", "Arn"): "arn:{partition}:lambda:{at}:function:{name}",
     ("AWS::Logs::LogGroup", "Arn"): "arn:{partition}:logs:{at}:log-group:{name}:*",
     ("AWS::S3::Bucket", "Arn"): "arn:{partition}:s3:::{name}",

@@ -13,6 +13,7 @@ from sluicegate.deployment.model import AliasOutcome, Status
 from sluicegate.observability import metrics
 from sluicegate.recovery.janitor import Swept
 from sluicegate.rollout.outcomes import TransientFailure
+from sluicegate.sealer.sealer import SealingReport
 from support.simulation import new_deployment
 
 FUNCTIONS: Final = Path(__file__).resolve().parents[2] / "functions"
@@ -38,6 +39,10 @@ def main() -> None:
     swept = Swept(started=(), abandoned=(unknown,), running=0)
     vars(janitor)["service"] = lambda: SimpleNamespace(sweep=lambda: swept)
     janitor.handler({}, SimpleNamespace())
+    sealer = handler("sealer")
+    report = SealingReport(lag=AGE, fork="another segment")
+    vars(sealer)["service"] = lambda: SimpleNamespace(run=lambda _: report)
+    sealer.handler({}, SimpleNamespace())
     handler("notifier").delayed("status 503", age=AGE, deployment="dep_1", seconds=900)
     metrics.flush_metrics()
 

@@ -23,6 +23,8 @@ def test_the_outputs_say_where_everything_is() -> None:
             "Endpoint",
             "EventBusArn",
             "EventBusName",
+            "EvidenceBucket",
+            "EvidenceKeyArn",
             "IamApiArn",
             "IamEndpoint",
             "NotifierDeadLettersUrl",

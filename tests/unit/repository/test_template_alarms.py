@@ -26,6 +26,9 @@ HOUR: Final = 60 * MINUTE
 NOW: Final = 24 * HOUR
 """When the alarm is evaluated; what happened before is up to the case."""
 
+SILENT: Final = {"JanitorSilentAlarm", "EvidenceLateAlarm"}
+"""Alarms that ring where nothing is heard."""
+
 Case = Callable[[Metrics], None]
 
 
@@ -35,7 +38,7 @@ def test_an_alarm_says_what_it_means_and_whom_it_tells(name: str) -> None:
     notified = [{"Fn::If": ["AlarmsNotify", {"Ref": "AlarmTopicArn"}, {"Ref": "AWS::NoValue"}]}]
     assert alarm["AlarmActions"] == alarm["OKActions"] == notified
     assert alarm["AlarmDescription"].endswith(".")
-    assert alarm["TreatMissingData"] == ("breaching" if name == "JanitorSilentAlarm" else "notBreaching")
+    assert alarm["TreatMissingData"] == ("breaching" if name in SILENT else "notBreaching")
 
 
 def resolved(name: str) -> Json:
@@ -127,6 +130,23 @@ def no_janitor(_: Metrics) -> None:
     """Its schedule is disabled, or it is throttled: neither is an invocation."""
 
 
+def facts_that_wait(metrics: Metrics) -> None:
+    for at in minutes(10):
+        sealed(metrics, at, lag=at - (NOW - 20 * MINUTE))
+
+
+def a_key_that_refuses(metrics: Metrics) -> None:
+    for at in minutes(3 * 60):
+        sealed(metrics, at, signed=0)
+
+
+def sealed(metrics: Metrics, at: float, *, lag: float = 0, signed: int | None = None) -> None:
+    """A run of the sealer, which signs at each full hour."""
+    found = {"SealingLag": lag, "HeadsSigned": at % HOUR == 0 if signed is None else signed}
+    for name, value in {**found, "EvidenceForked": 0}.items():
+        metrics.put("Sluicegate", name, {"service": STACK}, at, float(value))
+
+
 FAULTS: Final[dict[str, Case]] = {
     "GatewayErrorsAlarm": errors("GatewayFunction", MINUTE, 1),
     "GatewayThrottlesAlarm": throttles("GatewayFunction"),
@@ -154,6 +174,10 @@ FAULTS: Final[dict[str, Case]] = {
     "RolloutTimedOutAlarm": ended("TIMED_OUT"),
     "OutcomeUnknownAlarm": emitted("OutcomeUnknown"),
     "StuckAlarm": emitted("Stuck"),
+    "SealerErrorsAlarm": errors("SealerFunction", MINUTE),
+    "EvidenceLateAlarm": facts_that_wait,
+    "EvidenceForkedAlarm": emitted("EvidenceForked"),
+    "EvidenceUnsignedAlarm": a_key_that_refuses,
 }
 """What each alarm is for, as its description says."""
 
@@ -161,6 +185,8 @@ FAULTS: Final[dict[str, Case]] = {
 def all_is_well(metrics: Metrics) -> None:
     functions = [name for name, resource in TEMPLATE["Resources"].items() if "Function" in resource["Type"]]
     queues = [QueueMetrics(metrics, name) for name in of_type("AWS::SQS::Queue")]
+    for at in minutes(3 * 60):
+        sealed(metrics, at)
     for at in minutes(60):
         for function in functions:
             LambdaMetrics(metrics, function).invoked(at, iterator_age=1)
@@ -197,6 +223,7 @@ def test_an_alarm_ends_when_its_cause_ends(name: str) -> None:
     FAULTS[name](metrics)
     for at in range(int(NOW), int(NOW + HOUR), MINUTE):
         LambdaMetrics(metrics, "JanitorFunction").invoked(at)
+        sealed(metrics, at)
     assert metrics.state(resolved(name), NOW + HOUR) == "OK"
 
 
@@ -278,7 +305,9 @@ def test_an_alarm_on_a_metric_of_our_own_has_the_name_that_the_code_emits(
 ) -> None:
     alarm = resolved(name)
     dimensions = ",".join(f"{each['Name']}={each['Value']}" for each in alarm["Dimensions"])
-    assert own_metrics[alarm["Namespace"], dimensions, alarm["MetricName"]] >= alarm["Threshold"]
+    found = own_metrics[alarm["Namespace"], dimensions, alarm["MetricName"]]
+    below = alarm["ComparisonOperator"] == "LessThanThreshold"
+    assert found < alarm["Threshold"] if below else found >= alarm["Threshold"]
 
 
 def test_the_notifier_measures_in_seconds(own_metrics: dict[tuple[str, str, str], float]) -> None:

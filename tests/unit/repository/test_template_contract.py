@@ -401,8 +401,11 @@ METRICS: Final = {
     ("AWS/SQS", "ApproximateNumberOfMessagesVisible"): {"QueueName"},
     ("AWS/States", "ExecutionsFailed"): {"StateMachineArn"},
     ("AWS/States", "ExecutionsTimedOut"): {"StateMachineArn"},
+    ("Sluicegate", "EvidenceForked"): {"service"},
     ("Sluicegate", "FeedbackAge"): {"service"},
+    ("Sluicegate", "HeadsSigned"): {"service"},
     ("Sluicegate", "OutcomeUnknown"): {"service"},
+    ("Sluicegate", "SealingLag"): {"service"},
     ("Sluicegate", "Stuck"): {"service"},
 }
 """Metrics with their dimensions, from the pages that `tests/support/metric_model.py` names."""

@@ -19,6 +19,9 @@ KEPT: Final = {
     "ApiGatewayLogWriter": "Retain",
     "ArtifactBucket": "RetainExceptOnCreate",
     "ArtifactBucketPolicy": "RetainExceptOnCreate",
+    "EvidenceBucket": "RetainExceptOnCreate",
+    "EvidenceBucketPolicy": "RetainExceptOnCreate",
+    "EvidenceKey": "RetainExceptOnCreate",
     "Table": "Retain",
 }
 """What outlives the stack, and whether a failed first creation takes it along.
@@ -60,6 +63,7 @@ def test_the_table_has_the_indexes_that_the_store_asks() -> None:
         "by_project": ["project", "id"],
         "by_time": ["kind", "id"],
         "unfinished": ["unfinished", "id"],
+        "unsealed": ["unsealed", "at"],
     }
 
 

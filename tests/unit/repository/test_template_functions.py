@@ -17,6 +17,7 @@ from sluicegate.settings import (
     MissingSetting,
     NotifierSettings,
     RelaySettings,
+    SealerSettings,
     WakerSettings,
 )
 from support.template import (
@@ -41,6 +42,7 @@ SETTINGS: Final[dict[str, Callable[[Mapping[str, str]], object]]] = {
     "Waker": WakerSettings.from_environment,
     "Notifier": NotifierSettings.from_environment,
     "Board": BoardSettings.from_environment,
+    "Sealer": SealerSettings.from_environment,
 }
 
 
@@ -202,7 +204,7 @@ def test_the_layer_keeps_every_service_that_is_called() -> None:
 def test_versions_of_the_gate_stay_and_only_those_who_ask_it_carry_it() -> None:
     assert properties("GateLayer")["RetentionPolicy"] == "Retain"
     carriers = {name for name in FUNCTIONS if {"Ref": "GateLayer"} in properties(f"{name}Function")["Layers"]}
-    assert carriers == {"Gateway", "Watcher", "GatewayIam", "WatcherIam", "Notifier", "Board"}
+    assert carriers == {"Gateway", "Watcher", "GatewayIam", "WatcherIam", "Notifier", "Board", "Sealer"}
 
 
 def test_the_dependencies_are_locked_with_hashes() -> None:

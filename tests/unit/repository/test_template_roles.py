@@ -79,6 +79,12 @@ RECORD: Final = {
             LOG | TRACE | RECORD
             | {"dynamodb:BatchGetItem", "dynamodb:Query", "secretsmanager:GetSecretValue"},
         ),
+        (
+            "SealerRole",
+            LOG | TRACE
+            | {"dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem"}
+            | {"s3:GetObject", "s3:ListBucket", "s3:PutObject"},
+        ),
         ("TargetRole", {"s3:GetObject", "s3:GetObjectVersion"}),
     ],
 )  # fmt: skip
@@ -253,10 +259,11 @@ def test_the_notifier_hears_one_queue_and_reads_the_record(sid: str, resource: J
         ("WatcherRole", ["poll#*"]),
         ("WatcherIamRole", ["poll#*"]),
         ("BoardRole", ["login#*", "session#*", "intent#*", "grant#*"]),
+        ("SealerRole", ["fact#*", "evidence"]),
     ],
 )
 def test_a_reader_writes_its_own_items_and_nothing_else(role: str, keys: list[str]) -> None:
-    """The notifier its ledger, the watcher its places, the board sign-ins, sessions and intents."""
+    """The notifier its ledger, the watcher its places, the board sign-ins, the sealer facts."""
     for statement in statements(role):
         if (RECORD - {"dynamodb:GetItem"}) & set(listed(statement["Action"])):
             condition = {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": keys}}

@@ -172,8 +172,7 @@ class NotifierSettings:
 class SealerSettings:
     """The sealer's. `stack` is `ACCOUNT/REGION/NAME`, and with a `log` of its own `ACCOUNT/REGION/NAME/LOG`.
 
-    `keys` are the ARNs of the keys that sign. `origin` is the file that says which pipeline built the gate
-    file.
+    `keys` are the ARNs of the keys that sign.
     """
 
     table: str
@@ -182,12 +181,11 @@ class SealerSettings:
     stack: str
     log: str
     gate: str
-    origin: str
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Self:
         """Read the variables. Raises MissingSetting."""
-        log = _required(environ, "SLUICEGATE_LOG")
+        log = _required(environ, "SLUICEGATE_EVIDENCE_LOG")
         place = (_required(environ, "SLUICEGATE_ACCOUNT"), _required(environ, "AWS_REGION"))
         name = _required(environ, "SLUICEGATE_STACK")
         return cls(
@@ -197,7 +195,6 @@ class SealerSettings:
             stack="/".join((*place, name) if log == FIRST_LOG else (*place, name, log)),
             log=log,
             gate=_required(environ, "SLUICEGATE_GATE"),
-            origin=_required(environ, "SLUICEGATE_GATE_ORIGIN"),
         )
 
     @property
