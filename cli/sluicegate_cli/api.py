@@ -93,6 +93,10 @@ class ApiClient:
     ) -> None:
         self._http.close()
 
+    def address_of(self, path: str) -> str:
+        """Return the address of a path on the API's host."""
+        return urlsplit(self._url)._replace(path=path).geturl()
+
     def get(self, *path: str, **query: str | int | None) -> Mapping[str, Any]:
         """Get the document at a path, whose parts are escaped here. Raises ApiError."""
         given = {name: value for name, value in query.items() if value is not None}

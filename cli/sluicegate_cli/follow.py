@@ -146,6 +146,8 @@ class _TimelinePrinter:
                 self._line(line)
             if url := approval_link(deployment):
                 self._line(url)
+            if self._instructed and (page := (deployment.get("links") or {}).get("board")):
+                self._line(f"or on the board: {self._api.address_of(page)}")
         if reminder := self._reminder.due(deployment, self._api.now()):
             self._line(reminder)
 

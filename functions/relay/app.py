@@ -12,7 +12,8 @@ from sluicegate.settings import RelaySettings
 @cache
 def relay() -> Relay:
     """Build the relay at the first event."""
-    return Relay(clients.client("events"), RelaySettings.from_environment().bus, delayed)
+    settings = RelaySettings.from_environment()
+    return Relay(clients.client("events"), settings.bus, settings.board, delayed)
 
 
 def delayed(code: str, **fields: Any) -> None:

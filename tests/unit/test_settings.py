@@ -67,8 +67,11 @@ def test_a_list_without_a_name_is_missing() -> None:
         GatewaySettings.from_environment(GATEWAY | {"SLUICEGATE_OWN_FUNCTIONS": ","})
 
 
+RELAY = {"SLUICEGATE_BUS": "bus", "SLUICEGATE_BOARD_URL": "https://deploy.example.com/v1/board"}
+
+
 def test_a_function_reads_only_its_own_variables() -> None:
-    assert RelaySettings.from_environment({"SLUICEGATE_BUS": "bus"}) == RelaySettings("bus")
+    assert RelaySettings.from_environment(RELAY) == RelaySettings("bus", RELAY["SLUICEGATE_BOARD_URL"])
     with pytest.raises(MissingSetting, match="SLUICEGATE_TARGET_ROLE"):
         DeployerSettings.from_environment(GATEWAY)
 

@@ -23,6 +23,8 @@ from sluicegate.relay.relay import Relay
 from sluicegate.store import codec as records
 from support.simulation import START, new_deployment
 
+BOARD = "https://deploy.example.com/v1/board"
+
 ROOT = Path(__file__).parents[3]
 STREAM = "arn:aws-cn:dynamodb:eu-central-1:111111111111:table/sluicegate/stream/2026-11-01T00:00:00.000"
 
@@ -60,7 +62,7 @@ def history(function: str = "orders", revisions: int = 2) -> list[Deployment]:
 
 
 def event(deployment: Deployment) -> events.DeploymentEvent:
-    found = events.from_record(record(deployment))
+    found = events.from_record(record(deployment), BOARD)
     assert found is not None
     return found
 
@@ -98,6 +100,7 @@ def test_everything_else_has_the_names_and_values_of_the_api() -> None:
     )
     detail, shown = json.loads(event(ended).detail), view(ended)
     assert (detail.pop("version"), detail.pop("previous_status")) == (events.VERSION, "publishing")
+    assert detail.pop("board") == f"{BOARD}/deployments/{ended.id}"
     assert detail.pop("deployed_version") == shown.pop("version") == "42"
     assert detail.pop("entry") == shown.pop("timeline")[-1]
     assert detail == shown
@@ -128,13 +131,13 @@ def test_the_same_record_makes_the_same_event() -> None:
 def test_what_is_no_deployment_makes_no_event(keys: dict[str, str], name: str) -> None:
     other = record(history()[0], name=name)
     other["dynamodb"]["Keys"] = {key: {"S": value} for key, value in keys.items()}
-    assert events.from_record(other) is None
+    assert events.from_record(other, BOARD) is None
 
 
 def test_a_removed_record_makes_no_event() -> None:
     removed = record(history()[0], name="REMOVE")
     removed["dynamodb"]["OldImage"] = removed["dynamodb"].pop("NewImage")
-    assert events.from_record(removed) is None
+    assert events.from_record(removed, BOARD) is None
 
 
 def test_data_without_bounds_is_left_out() -> None:
@@ -222,7 +225,7 @@ class Notes:
 def test_a_batch_of_many_goes_out_ten_at_a_time() -> None:
     bus = FakeBus()
     deployments = [history(f"orders-{i}", 1)[0] for i in range(23)]
-    assert Relay(cast(Any, bus), "bus", Notes()).relay(numbered(deployments)) is None
+    assert Relay(cast(Any, bus), "bus", BOARD, Notes()).relay(numbered(deployments)) is None
     assert [len(call) for call in bus.calls] == [10, 10, 3]
     assert bus.heard == [(deployment.id, 1) for deployment in deployments]
 
@@ -230,7 +233,7 @@ def test_a_batch_of_many_goes_out_ten_at_a_time() -> None:
 def test_two_revisions_of_a_deployment_are_never_in_one_call() -> None:
     bus = FakeBus()
     one, other = history("one", 3), history("other", 1)
-    Relay(cast(Any, bus), "bus", Notes()).relay(numbered([one[0], *other, one[1], one[2]]))
+    Relay(cast(Any, bus), "bus", BOARD, Notes()).relay(numbered([one[0], *other, one[1], one[2]]))
     assert [len(call) for call in bus.calls] == [2, 1, 1]
 
 
@@ -247,7 +250,7 @@ def test_a_batch_without_changes_publishes_nothing() -> None:
     bus = FakeBus()
     other = record(history()[0])
     other["dynamodb"]["Keys"]["sk"] = {"S": "request"}
-    assert Relay(cast(Any, bus), "bus", Notes()).relay([other]) is None
+    assert Relay(cast(Any, bus), "bus", BOARD, Notes()).relay([other]) is None
     assert bus.calls == []
 
 
@@ -255,7 +258,7 @@ def test_the_first_of_those_that_failed_comes_again_and_nothing_after_its_call_w
     fates = iter([[True] * 10, [True, False, True, False] + [True] * 6])
     bus, notes = FakeBus(lambda _: next(fates)), Notes()
     deployments = [history(f"orders-{i}", 1)[0] for i in range(25)]
-    assert Relay(cast(Any, bus), "bus", notes).relay(numbered(deployments)) == "111"
+    assert Relay(cast(Any, bus), "bus", BOARD, notes).relay(numbered(deployments)) == "111"
     assert len(bus.calls) == 2
     assert [(code, fields["sequence"]) for code, fields in notes.taken] == [
         ("ThrottlingException", "111"),
@@ -282,7 +285,7 @@ def test_a_call_that_fails_comes_again_from_its_first_record(error: Exception, c
 
     bus, notes = FakeBus(fate), Notes()
     deployments = [history(f"orders-{i}", 1)[0] for i in range(25)]
-    assert Relay(cast(Any, bus), "bus", notes).relay(numbered(deployments)) == "110"
+    assert Relay(cast(Any, bus), "bus", BOARD, notes).relay(numbered(deployments)) == "110"
     assert [code for code, _ in notes.taken] == [code]
 
 
@@ -290,7 +293,7 @@ def test_a_record_that_is_no_deployment_stops_what_comes_after_it_alone() -> Non
     bus, notes = FakeBus(), Notes()
     records = numbered([history(f"orders-{i}", 1)[0] for i in range(4)])
     del records[2]["dynamodb"]["NewImage"]["plan"]
-    assert Relay(cast(Any, bus), "bus", notes).relay(records) == "102"
+    assert Relay(cast(Any, bus), "bus", BOARD, notes).relay(records) == "102"
     assert len(bus.heard) == 2
     assert notes.taken == [("ValidationError", {"sequence": "102"})]
 
@@ -331,7 +334,7 @@ def test_whatever_fails_nothing_is_lost_and_each_deployment_is_heard_in_order(
     batch, start = data.draw(st.integers(1, 20)), 0
     while start < len(records):
         given = records[start : start + batch]
-        failed = Relay(cast(Any, bus), "bus", Notes()).relay(given)
+        failed = Relay(cast(Any, bus), "bus", BOARD, Notes()).relay(given)
         start = start + len(given) if failed is None else sequences.index(failed)
     assert {(one.id, one.revision) for one in stream} == set(bus.heard)
     for deployment in {one.id for one in stream}:

@@ -124,7 +124,9 @@ def test_the_bus_is_told_by_the_relay_alone_and_called_after_the_stack() -> None
     assert properties("EventBus")["Name"] == {"Ref": "AWS::StackName"}
     tellers = [role for role in of_type("AWS::IAM::Role") if "events:PutEvents" in actions(role)]
     assert tellers == ["RelayRole"]
-    assert properties("RelayFunction")["Environment"]["Variables"] == {"SLUICEGATE_BUS": {"Ref": "EventBus"}}
+    variables = properties("RelayFunction")["Environment"]["Variables"]
+    assert variables["SLUICEGATE_BUS"] == {"Ref": "EventBus"}
+    assert variables.keys() == {"SLUICEGATE_BUS", "SLUICEGATE_BOARD_URL"}
 
 
 def test_the_relay_is_given_every_change_of_a_deployment_and_nothing_else() -> None:

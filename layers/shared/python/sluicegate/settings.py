@@ -134,14 +134,15 @@ class WakerSettings:
 
 @dataclass(frozen=True)
 class RelaySettings:
-    """The relay's."""
+    """The relay's. `board` is the address of the board."""
 
     bus: str
+    board: str
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Self:
         """Read the variables. Raises MissingSetting."""
-        return cls(bus=_required(environ, "SLUICEGATE_BUS"))
+        return cls(bus=_required(environ, "SLUICEGATE_BUS"), board=_required(environ, "SLUICEGATE_BOARD_URL"))
 
 
 @dataclass(frozen=True)

@@ -71,6 +71,11 @@ class Gate:
     _rules_by_pin: Mapping[tuple[str, str, str], Sequence[int]] = field(repr=False)
     _deny_by_first: Mapping[tuple[str, str, str], Sequence[int]] = field(repr=False)
 
+    @property
+    def signs_in(self) -> bool:
+        """Whether people can sign in, with one GitLab at least: only then does the board show anything."""
+        return any(issuer.sign_in for issuer in self.issuers.values())
+
     def denied(self, identity: Identity) -> str | None:
         """The names of the claims by which `deny` refuses this identity, None where it does not."""
         read = chain(

@@ -23,6 +23,9 @@ from sluicegate.store.holds import Hold
 from sluicegate.store.versions import Serving
 from sluicegate.text import clean
 
+BOARD: Final = "/v1/board"
+"""Where the board is, on the same host."""
+
 MAX_LISTED: Final = 16 * 1024
 """The size of an observation above which a list has it without alarms and findings: a page has 100 items."""
 
@@ -35,12 +38,16 @@ def deployment_response(
     after: int = 0,
     replayed: bool = False,
     observations: bool = False,
+    board: bool = False,
 ) -> GatewayResponse:
     """Render a deployment; the lines are the timeline's entries past revision `after`.
 
     It is where the caller can read it: by its own way in. `observations`: all of them, not only the newest.
+    `board`: with a link to the page where a person sees it and decides.
     """
     value = {**view(deployment), "links": {"self": f"{call.base}/deployments/{deployment.id}"}}
+    if board:
+        value["links"]["board"] = f"{BOARD}/deployments/{deployment.id}"
     if observations:
         value["observations"] = observations_view(deployment)
     lines = [
@@ -55,6 +62,8 @@ def deployment_response(
         "Sluicegate-Revision": str(deployment.revision),
         "Sluicegate-Final": "true" if deployment.status.final else "false",
     }
+    if board:
+        headers["Sluicegate-Board"] = value["links"]["board"]
     if deployment.version:
         headers["Sluicegate-Version"] = deployment.version
     if replayed:

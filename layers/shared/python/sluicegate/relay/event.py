@@ -65,8 +65,10 @@ class DeploymentEvent:
         return 14 + sum(len(text.encode()) for text in texts)
 
 
-def from_record(record: Mapping[str, Any]) -> DeploymentEvent | None:
+def from_record(record: Mapping[str, Any], board: str) -> DeploymentEvent | None:
     """Return the event for a record of the table's stream, or None if it changes no deployment.
+
+    `board` is the address of the board, where people see the deployment and decide on it.
 
     Raises an exception of any kind if the deployment in the record is malformed.
     """
@@ -82,11 +84,11 @@ def from_record(record: Mapping[str, Any]) -> DeploymentEvent | None:
         revision=deployment.revision,
         time=datetime.fromisoformat(deployment.updated_at),
         function=f"arn:{partition}:lambda:{target.region}:{target.account}:function:{deployment.function}",
-        detail=json.dumps(detail(deployment), ensure_ascii=False, separators=(",", ":")),
+        detail=json.dumps(detail(deployment, board), ensure_ascii=False, separators=(",", ":")),
     )
 
 
-def detail(deployment: Deployment) -> dict[str, Any]:
+def detail(deployment: Deployment, board: str) -> dict[str, Any]:
     """Return the event's detail: the API's view, with the newest entry in place of the timeline.
 
     `version` is the detail's own. The API's `version`, which the deployment published, is `deployed_version`.
@@ -101,6 +103,7 @@ def detail(deployment: Deployment) -> dict[str, Any]:
         "version": VERSION,
         **fields,
         "deployed_version": deployed,
+        "board": f"{board}/deployments/{deployment.id}",
         "previous_status": timeline[-2]["status"] if len(timeline) > 1 else None,
         "entry": timeline[-1],
     }

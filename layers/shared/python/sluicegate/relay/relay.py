@@ -15,13 +15,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Relay:
-    """Publishes the records of the table's stream to a bus.
+    """Publishes the records of the table's stream to a bus. `board` is the address of the board.
 
     `delayed` gets an error code and the known fields of each record that could not be published.
     """
 
     client: "EventBridgeClient"
     bus: str
+    board: str
     delayed: Callable[..., None]
 
     def relay(self, records: Iterable[Mapping[str, Any]]) -> str | None:
@@ -34,7 +35,7 @@ class Relay:
         unreadable = None
         for record in records:
             try:
-                event = from_record(record)
+                event = from_record(record, self.board)
             except Exception as error:
                 # A record of a later release, or a bug here: what comes before it can still be published.
                 unreadable = str(record["dynamodb"]["SequenceNumber"])

@@ -57,5 +57,9 @@ def decide(context: Context, call: GatewayRequest, identity: Identity) -> Gatewa
     if not decided.replayed or decided.deployment.has_unseen_decision:
         execution.wake(context, decided.deployment)
     return deployment_response(
-        call, decided.deployment, 200 if decided.replayed else 202, replayed=decided.replayed
+        call,
+        decided.deployment,
+        200 if decided.replayed else 202,
+        replayed=decided.replayed,
+        board=context.gate.signs_in,
     )

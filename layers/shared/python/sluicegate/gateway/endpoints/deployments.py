@@ -3,6 +3,7 @@
 import heapq
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Final
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -65,7 +66,11 @@ def create(context: Context, call: GatewayRequest, identity: Identity) -> Gatewa
         ),
     )
     return deployment_response(
-        call, admission.deployment, 200 if admission.replayed else 202, replayed=admission.replayed
+        call,
+        admission.deployment,
+        200 if admission.replayed else 202,
+        replayed=admission.replayed,
+        board=context.gate.signs_in,
     )
 
 
@@ -114,22 +119,26 @@ def read(context: Context, call: GatewayRequest, identity: Identity) -> GatewayR
     deployment = visible_deployment(context, request.id, identity) if request else None
     if request is None or deployment is None:
         raise not_found()
+    shown = partial(
+        deployment_response,
+        call,
+        status=200,
+        after=request.after,
+        observations=request.observations,
+        board=context.gate.signs_in,
+    )
     if deployment.revision != request.after or deployment.status.final or not request.wait:
-        return deployment_response(
-            call, deployment, 200, after=request.after, observations=request.observations
-        )
+        return shown(deployment)
     place = _place(context, identity, request.wait)
     if place is None:
         context.log("wait_shed", deployment=deployment.id, owner=owner_key(identity.owner))
-        response = deployment_response(
-            call, deployment, 200, after=request.after, observations=request.observations
-        )
+        response = shown(deployment)
         return replace(response, headers={**response.headers, "Retry-After": str(SHED_PAUSE)})
     try:
         deployment = _news(context, deployment, request.wait)
     finally:
         _free(context, place)
-    return deployment_response(call, deployment, 200, after=request.after, observations=request.observations)
+    return shown(deployment)
 
 
 def _news(context: Context, deployment: Deployment, seconds: int) -> Deployment:
