@@ -597,6 +597,26 @@ def test_a_deployment_that_waits_is_named_with_a_link_to_approve_it(
     assert len(api.calls) == 2
 
 
+def test_a_deployment_that_waits_is_shown_on_the_board(dash: Machine, api: Api) -> None:
+    page = f"/v1/board/deployments/{ID}"
+    waits = state_headers("awaiting_approval", "false", **{"Sluicegate-Board": page})
+    api.answers = [(202, waits, "")]
+    ended = dash.run(job(url=api.url, action="rollback", wait="accepted"), TOKEN)
+    assert ended.code == ExitCode.OK, ended.log
+    assert f"or decide on the board: {api.url.removesuffix('/v1')}{page}\n" in ended.log
+
+
+@pytest.mark.parametrize(
+    "page", ["https://evil.example.com", "//evil/v1/board", f"/v1/board/deployments/{ID}x"]
+)
+def test_an_answer_leads_nowhere_but_to_the_board(dash: Machine, api: Api, page: str) -> None:
+    waits = state_headers("awaiting_approval", "false", **{"Sluicegate-Board": page})
+    api.answers = [(202, waits, "")]
+    ended = dash.run(job(url=api.url, action="rollback", wait="accepted"), TOKEN)
+    assert ended.code == ExitCode.OK, ended.log
+    assert "board" not in ended.log
+
+
 @pytest.mark.parametrize("token", [TOKEN, token_of(ci_config_ref_uri='x"; rm//y'), "a.b.c", "abc"])
 def test_without_an_address_in_the_token_there_is_no_link(dash: Machine, api: Api, token: str) -> None:
     api.answers = [(202, state_headers("awaiting_approval", "false"), "")]
