@@ -13,7 +13,7 @@ from typing import Any, Final
 Marshalled = dict[str, Any]
 
 _CONDITION: Final = re.compile(
-    r"(?P<key>pk|#key) = :\w+"
+    r"(?P<key>pk|#key|unfinished) = (?P<of>:\w+)"
     r"( AND ((?P<sort>sk|id) (?P<operator>[<>]|BETWEEN) (?P<low>:\w+)( AND (?P<high>:\w+))?"
     r"|begins_with\(sk, (?P<prefix>:\w+)\)))?"
 )
@@ -45,6 +45,15 @@ class CountingTable:
         self.items += item is not None
         return {"Item": item} if item else {}
 
+    def batch_get_item(self, **given: Any) -> Any:
+        self.calls += 1
+        [(name, asked)] = given["RequestItems"].items()
+        assert len(asked["Keys"]) <= 100
+        found = [self._found.get(("", key["pk"]["S"], key["sk"]["S"])) for key in asked["Keys"]]
+        there = [item for item in found if item]
+        self.items += len(there)
+        return {"Responses": {name: there}, "UnprocessedKeys": {}}
+
     def update_item(self, **given: Any) -> Any:
         assert given["ConditionExpression"] == "attribute_not_exists(pk)"
         names, values = given["ExpressionAttributeNames"], given["ExpressionAttributeValues"]
@@ -57,7 +66,7 @@ class CountingTable:
         assert found, condition
         values = {name: value["S"] for name, value in given["ExpressionAttributeValues"].items()}
         index = given.get("IndexName", "")
-        partition = values[":pk" if found["key"] == "pk" else ":key"]
+        partition = values[found["of"]]
         places = self._sorted.get((index, partition), [])
         begin, end = self._range(found, values, places)
         chosen = places[begin:end] if given["ScanIndexForward"] else places[begin:end][::-1]

@@ -10,6 +10,7 @@ from sluicegate.deployment.views import requester_view
 from sluicegate.documents import describe
 from sluicegate.documents.links import links
 from sluicegate.gate.policy import Gate
+from sluicegate.store.deployments import DeploymentSummary
 
 TONES: Final[Mapping[Status, str]] = {
     Status.ACCEPTED: "move",
@@ -43,9 +44,16 @@ def status_word(status: Status) -> str:
     return status.value.replace("_", " ")
 
 
-def what(by: Requester, release: str | None, built_ref: str | None = None) -> str:
-    """Return what is deployed, in a word: the release, the branch or tag, or the commit."""
-    return release or built_ref or by.ref or (by.sha or "")[:8] or "unnamed"
+def what(by: Requester, release: str | None) -> str:
+    """Return what was built, in a word: the release, the branch or tag, or the commit."""
+    return release or by.ref or (by.sha or "")[:8] or "unnamed"
+
+
+def deployed(one: Deployment | DeploymentSummary) -> str:
+    """Return what a deployment deploys, in a word: of a rollback the version, as its job has another ref."""
+    if one.action == "rollback":
+        return f"to version {one.version}" if one.version else "to an earlier version"
+    return what(one.requested_by, one.release)
 
 
 def who(by: Requester) -> str:

@@ -7,7 +7,7 @@ from sluicegate.board.context import BoardContext, live_page
 from sluicegate.board.pages.overview import first
 from sluicegate.board.responses import BoardResponse
 from sluicegate.board.visibility import Visibility
-from sluicegate.board.wording import TONES, gitlab_links, status_word, what, who
+from sluicegate.board.wording import TONES, deployed, gitlab_links, status_word, who
 from sluicegate.deployment.model import Status
 from sluicegate.deployment.ulid import is_id
 from sluicegate.gateway.http import GatewayRequest
@@ -61,7 +61,7 @@ def row(one: DeploymentSummary) -> Mapping[str, Any]:
         "stage": one.stage,
         "action": one.action,
         "from": one.promoted_from,
-        "what": what(by, one.release),
+        "what": deployed(one),
         "version": one.version,
         "who": who(by),
         "commit": (by.sha or "")[:8],

@@ -12,11 +12,11 @@ from sluicegate.board.visibility import Visibility, actions_for
 from sluicegate.board.wording import (
     TONES,
     cloudwatch,
+    deployed,
     gitlab_links,
     project_address,
     sentence,
     status_word,
-    what,
     who,
 )
 from sluicegate.deployment.model import Deployment
@@ -70,7 +70,7 @@ def show(
         would_have=document["would_have"],
         alarms=_alarms(document),
         actions=actions_for(viewer, deployment, context.clock()),
-        what=what(deployment.requested_by, deployment.release),
+        what=deployed(deployment),
         observed=observed,
         describe=describe,
     )

@@ -7,7 +7,7 @@ from typing import Any, Final
 from sluicegate.board.context import BoardContext, live_page
 from sluicegate.board.responses import BoardResponse
 from sluicegate.board.visibility import Visibility, actions_for
-from sluicegate.board.wording import TONES, gitlab_links, sentence, status_word, what, who
+from sluicegate.board.wording import TONES, deployed, gitlab_links, sentence, status_word, what, who
 from sluicegate.deployment.model import Deployment
 from sluicegate.gate import patterns
 from sluicegate.gateway.http import GatewayRequest
@@ -148,7 +148,7 @@ def card(deployment: Deployment) -> Mapping[str, Any]:
         "function": deployment.function,
         "stage": deployment.stage,
         "action": deployment.action,
-        "what": what(by, deployment.release),
+        "what": deployed(deployment),
         "who": who(by),
         "status": status_word(deployment.status),
         "tone": TONES[deployment.status],
