@@ -115,11 +115,11 @@ class ApiClient:
     def post(self, *path: str, body: Mapping[str, Any], key: str | None = None) -> ClientResponse:
         """Post a JSON body, with an idempotency key if given. Raises ApiError.
 
-        A signed request for a deployment or a hold has it in its body, and always has one: only path, query
-        and body are trusted there (security.md#callers-with-iam-credentials). A decision binds to its
-        deployment: it has none.
+        A request for a deployment or a hold that is signed, or a signed-in person's, has it in its body, and
+        always has one: of a signed one, only path, query and body are trusted
+        (security.md#callers-with-iam-credentials). A decision binds to its deployment: it has none.
         """
-        if not self._auth.prefix or not (path == _DEPLOYMENTS or path[-1] == "hold"):
+        if not self._auth.needs_key or not (path == _DEPLOYMENTS or path[-1] == "hold"):
             return self._call("POST", path, body=body, headers={"Idempotency-Key": key} if key else {})
         known = checked_key(key) if key else generated_key(os.environ, path, body)
         return self._call("POST", path, body={**body, "idempotency_key": known})

@@ -35,10 +35,11 @@ _OTHERS: Final[Mapping[str, tuple[str, ...]]] = {
     ),
     "hold": ("stage", "holds"),
     "status": (*_DEPLOYMENT, "function", "stages"),
+    "end": ("ended",),
     "whoami": (
         *("via", "actor", "issuer", "project_id", "expires_at", "principal", "principal_id"),
         *("principal_type", "account", "org", "role", "session", "access_key", "claims", "rules"),
-        "credentials",
+        *("credentials", "signed_in_at"),
     ),
 }
 

@@ -11,6 +11,7 @@ _CODES: Final = {
     "token_used": "This job's token was used for another request there. Use one job for each deployment.",
     "source_changed": "The source stage serves something else. See `sluicegate status FUNCTION`.",
     "wrong_state": "It is too late or too early for this. See `sluicegate status ID`.",
+    "sign_in_required": "Run `sluicegate login`, then this again.",
     "session_used": "These credentials were used for another request there. Use one job for each deployment.",
     "limit_reached": "Wait until the time that the detail names. A rollback is always possible.",
     "person_unknown": "Add both ways in of this person under `people` in the gate file, then `make deploy`.",

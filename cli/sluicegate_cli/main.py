@@ -21,6 +21,11 @@ _GROUPS: Final = {
         "reject": "Reject a deployment that awaits approval.",
         "hold": "Block new deployments to a stage, or lift the block.",
     },
+    "Sign in": {
+        "login": "Sign in with GitLab, through the board, as a person.",
+        "logout": "End the session of this machine.",
+        "sessions": "End the sessions of a person, everywhere.",
+    },
     "Inspect": {
         "status": "Show a deployment, or what functions serve in each stage.",
         "history": "List deployments, newest first.",
@@ -52,7 +57,10 @@ _SYNONYMS: Final = {
     **dict.fromkeys(("accept", "confirm"), "approve"),
     **dict.fromkeys(("deny", "decline", "refuse"), "reject"),
     **dict.fromkeys(("release", "publish", "upload", "ship"), "deploy"),
-    **dict.fromkeys(("auth", "login", "id", "token"), "whoami"),
+    **dict.fromkeys(("auth", "id", "token"), "whoami"),
+    **dict.fromkeys(("signin", "sign-in"), "login"),
+    **dict.fromkeys(("signout", "sign-out"), "logout"),
+    "session": "sessions",
     **dict.fromkeys(("debug", "diagnose", "diag"), "doctor"),
     **dict.fromkeys(("trail", "cloudtrail", "evidence"), "audit"),
     **dict.fromkeys(("plan", "simulate", "forecast", "power"), "watch-plan"),
@@ -106,7 +114,8 @@ def cli() -> None:
     """Deploy AWS Lambda functions from GitLab pipelines, with no AWS key in GitLab.
 
     The API's URL comes from SLUICEGATE_URL or --url, the job's ID token from SLUICEGATE_ID_TOKEN or
-    --token-file. With --auth iam, AWS credentials prove who calls instead.
+    --token-file. A person signs in with `sluicegate login` instead. With --auth iam, AWS credentials prove
+    who calls.
 
     \b
       deploy:

@@ -143,12 +143,7 @@ def api_command(function: Callable[..., ExitCode]) -> Callable[..., None]:
     All API errors are shown here, in one form.
     """
 
-    @click.option(
-        "--url",
-        envvar="SLUICEGATE_URL",
-        show_envvar=True,
-        help="The URL of the API, up to and including /v1. Must be https, except on this machine.",
-    )
+    @url_option
     @auth_options
     @click.option(
         "--json", "as_json", is_flag=True, help="Print one JSON document to stdout, and progress to stderr."
@@ -174,31 +169,49 @@ def api_command(function: Callable[..., ExitCode]) -> Callable[..., None]:
         if problem := wrong(click.get_current_context().info_name or "", fields):
             raise click.BadParameter(problem, param_hint="--field")  # before anything is accepted
         screen = Screen(as_json=as_json, fields=fields)
-        exit_code: int
-        try:
+
+        def call() -> ExitCode:
             address = endpoint(url or "")
             if auth.way != WITH_TOKEN:  # the stack's output IamEndpoint is an address too
                 address = address.removesuffix("/iam")
             with ApiClient(address, authorization(address, auth, token_in), notice=screen.note) as api:
-                exit_code = function(api=api, screen=screen, **arguments)
-        except ApiError as error:
-            screen.error(error)
-            exit_code = error.exit
-        except KeyboardInterrupt as error:
-            screen.note(getattr(error, "note", "") or _UNFOLLOWED)
-            exit_code = 128 + getattr(error, "number", signal.SIGINT)
-        except UnicodeEncodeError:
-            raise click.UsageError("an argument is not text in this locale's encoding") from None
-        except (KeyError, TypeError, AttributeError, IndexError) as error:
-            screen.error(_unreadable(error))
-            exit_code = ExitCode.UNAVAILABLE
-        except OSError as error:
-            if error.filename is None:
-                raise
-            raise click.UsageError(f"cannot read {error.filename}: {error.strerror}") from None
+                return function(api=api, screen=screen, **arguments)
+
+        exit_code = outcome(screen, call)
         click.get_current_context().exit(exit_code)
 
     return run
+
+
+def outcome(screen: Screen, call: Callable[[], int]) -> int:
+    """Call it, show any error of the API, and return the exit code. Raises UsageError."""
+    try:
+        return call()
+    except ApiError as error:
+        screen.error(error)
+        return error.exit
+    except KeyboardInterrupt as error:
+        screen.note(getattr(error, "note", "") or _UNFOLLOWED)
+        return 128 + int(getattr(error, "number", signal.SIGINT))
+    except UnicodeEncodeError:
+        raise click.UsageError("an argument is not text in this locale's encoding") from None
+    except (KeyError, TypeError, AttributeError, IndexError) as error:
+        screen.error(_unreadable(error))
+        return ExitCode.UNAVAILABLE
+    except OSError as error:
+        if error.filename is None:
+            raise
+        raise click.UsageError(f"cannot read {error.filename}: {error.strerror}") from None
+
+
+def url_option(function: CommandFunction) -> CommandFunction:
+    """Add `--url`, as the API's commands have it."""
+    return click.option(
+        "--url",
+        envvar="SLUICEGATE_URL",
+        show_envvar=True,
+        help="The URL of the API, up to and including /v1. Must be https, except on this machine.",
+    )(function)
 
 
 def token_in(file: Path) -> str:

@@ -21,6 +21,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from stand import Stand, package, webhooks
+from stand.sign_ins import Browser
 
 pytestmark = pytest.mark.extended
 
@@ -85,7 +86,9 @@ class Calls:
         answer = self.stand.http(method, path, body, **more)
         assert answer.status_code == status, answer.text
         documented = of or path.partition("?")[0]
-        case = API[documented][method].Case(path_parameters=dict.fromkeys(("id", "name", "stage"), "any"))
+        case = API[documented][method].Case(
+            path_parameters=dict.fromkeys(("id", "name", "stage", "user"), "any")
+        )
         case.validate_response(answer, checks=FORM)
         self.seen.add((method, documented, str(status)))
         if status == 409:
@@ -159,6 +162,7 @@ def test_each_documented_answer_can_be_had_and_is_as_documented(stand: Stand, fu
     a_hold(calls, second)
     refusals(calls, deployed, first)
     a_webhook(calls)
+    sessions(calls)
 
     documented = {
         (method.upper(), path, status)
@@ -308,6 +312,22 @@ def refusals(calls: Calls, deployed: str, release: Release) -> None:
     for what in ("approve", "reject", "abort"):
         calls.decide(what, deployed, 404, token=stranger)
     calls("GET", f"/functions/{function}", 404, of="/functions/{name}", token=stranger)
+
+
+def sessions(calls: Calls) -> None:
+    """A person who signed in on the board, and ends what they began there."""
+    browser, of = Browser(calls.stand.board), "/sessions/{user}"
+    for headers in ({}, TEXT):
+        browser.sign_in("eve")
+        calls("DELETE", "/sessions/10", 200, of=of, token=browser.session, headers=headers)
+        calls("DELETE", "/session", 200, token=browser.session, headers=headers)
+    browser.sign_in("eve")
+    for path, documented in (("/session", "/session"), ("/sessions/10", of)):
+        calls("DELETE", path, 400, of=documented, token=browser.session, params={"surely": "not"})
+        calls("DELETE", path, 401, of=documented)
+        calls("DELETE", path, 401, of=documented, token="sgs_nonsense", headers=TEXT)
+    calls("DELETE", "/sessions/eve", 404, of=of, token=browser.session)
+    calls("DELETE", "/sessions/7", 403, of=of, token=browser.session)
 
 
 def a_webhook(calls: Calls) -> None:

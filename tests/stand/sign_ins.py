@@ -69,9 +69,15 @@ class Browser:
 
     def sign_in(self, username: str = "ada", issuer: str = "stand", back: str = "") -> httpx2.Response:
         """Sign in with GitLab, saying yes wherever it asks; what the board shows then."""
-        page = self.follow(
-            self._send("GET", f"{self.board}/login", params={"issuer": issuer, "return": back})
-        )
+        begun = self._send("GET", f"{self.board}/login", params={"issuer": issuer, "return": back})
+        return self._signed_in(begun, username)
+
+    def sign_in_at(self, address: str, username: str = "ada") -> httpx2.Response:
+        """Open an address of the board, and sign in if it leads to GitLab."""
+        return self._signed_in(self.get(address), username)
+
+    def _signed_in(self, begun: httpx2.Response, username: str) -> httpx2.Response:
+        page = self.follow(begun)
         for _ in range(4):
             at = str(page.url)
             if at.startswith(self.board):

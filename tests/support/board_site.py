@@ -172,6 +172,10 @@ def board_site(**gate: Any) -> Iterator[BoardSite]:
 
 def made_gate(site: Site, **more: Any) -> Gate:
     """The gate file: `corp` is the GitLab on loopback, whose job tokens have another issuer."""
+    return gate_of(**{"issuers": _issuers(site)} | more)
+
+
+def _issuers(site: Site) -> list[Json]:
     keys = json.loads(gateway_simulation.keys())["keys"] + [site.gitlab.signing_key().jwk()]
     corp = gateway_simulation.issuer("corp", ISSUER) | {
         "gitlab_url": site.issuer.url,
@@ -179,10 +183,15 @@ def made_gate(site: Site, **more: Any) -> Gate:
         "sign_in": {"client_id": CLIENT, "secret": "sluicegate/sign-in/corp"},
         "groups": "trusted",
     }
-    other = gateway_simulation.issuer("other", gateway_simulation.OTHER)
-    return gate_of(**{"issuers": [corp, other]} | more)
+    return [corp, gateway_simulation.issuer("other", gateway_simulation.OTHER)]
 
 
 def without_sign_in(site: Site) -> Gate:
     """A gate file with whose GitLab nobody can sign in any more."""
     return made_gate(site, issuers=[gateway_simulation.issuer("corp", ISSUER)])
+
+
+def two_issuers(site: Site, **more: Any) -> Gate:
+    """A gate file in which `other` is the same GitLab as `corp`, by an older issuer of its tokens."""
+    corp, other = (dict(one) for one in _issuers(site))
+    return made_gate(site, issuers=[corp, other | {"gitlab_url": site.issuer.url}], **more)

@@ -19,6 +19,10 @@ class Authorization(Protocol):
     @property
     def prefix(self) -> tuple[str, ...]: ...
 
+    @property
+    def needs_key(self) -> bool:
+        """Whether a request for a deployment or a hold must have an idempotency key."""
+
     def signer(self, *, lasting: float) -> Sign:
         """Return what authorizes the attempts of one request, for so many seconds. Raises ApiError."""
 
@@ -32,6 +36,8 @@ class BearerToken:
 
     token: str = field(repr=False)
     prefix: tuple[str, ...] = ()
+    needs_key: bool = False
+    """True for a person's session: the same request twice in a day may be meant twice."""
 
     def signer(self, *, lasting: float) -> Sign:  # noqa: ARG002 (a token cannot be renewed)
         return lambda *_: {"Authorization": f"Bearer {self.token}"} if self.token else {}

@@ -5,13 +5,16 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from sluicegate.text import clean
 from sluicegate_cli.auth.authorization import Authorization, BearerToken
 from sluicegate_cli.auth.region import region_of_url, signing_region
+
+if TYPE_CHECKING:
+    from sluicegate_cli.auth.stored import StoredSession
 
 WITH_TOKEN: Final = "token"  # noqa: S105 (a name)
 WITH_IAM: Final = "iam"
@@ -38,6 +41,8 @@ class AuthOptions:
 def authorization(url: str, options: AuthOptions, read_token: Callable[[Path], str]) -> Authorization:
     """Return how requests to the URL are authorized. Raises UsageError for what is missing."""
     if options.way == WITH_TOKEN:
+        if not options.token_file and not given_id_token() and (session := stored_session(url)):
+            return BearerToken(session.token, needs_key=True)
         return BearerToken(id_token(options.token_file, read_token))
     if options.way == WITH_IAM and options.token_file:
         raise click.UsageError("--token-file is for --auth token and iam+token")
@@ -51,9 +56,16 @@ def id_token(file: Path | None, read_token: Callable[[Path], str]) -> str:
     if not token:
         raise click.UsageError(
             f"no ID token. Request one in the job (id_tokens: {{{ID_TOKEN}: {{aud: ...}}}}), "
-            "or name a file with --token-file."
+            "or name a file with --token-file. A person signs in: sluicegate login."
         )
     return _checked(token, "ID token")
+
+
+def stored_session(url: str) -> "StoredSession | None":
+    """Return this person's session for the API at the URL. A job never uses one that a runner may have."""
+    from sluicegate_cli.auth import stored
+
+    return None if os.environ.get("CI_JOB_ID") else stored.load(url)
 
 
 def given_id_token() -> str:

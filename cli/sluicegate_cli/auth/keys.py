@@ -1,4 +1,4 @@
-"""The idempotency key of a signed request."""
+"""The idempotency key of a request that must have one: a signed one, and a signed-in person's."""
 
 import hashlib
 import json
@@ -17,7 +17,8 @@ def checked_key(key: str) -> str:
     """Return a key that somebody chose. Raises BadParameter for one that a body cannot have."""
     if not _KEY.fullmatch(key):
         raise click.BadParameter(
-            "with --auth iam, a key has 16 to 64 letters, digits, `_` and `-`", param_hint="--idempotency-key"
+            "with --auth iam, or signed in, a key has 16 to 64 letters, digits, `_` and `-`",
+            param_hint="--idempotency-key",
         )
     return key
 

@@ -28,6 +28,10 @@ class SignedRequests:
         return ("iam",)
 
     @property
+    def needs_key(self) -> bool:
+        return True
+
+    @property
     def expires_at(self) -> float | None:
         """Return when the credentials expire, in epoch seconds; None if it is unknown. Raises ApiError."""
         return self.source.current(0).expires_at

@@ -26,9 +26,10 @@ _PRINCIPAL: Final = ("account", "principal_id", "principal_type", "role", "sessi
 def command(api: "ApiClient", screen: Screen) -> ExitCode:
     """Show the identity that the API sees, the claims that rules can match, and what the rules allow.
 
-    It is the quickest check that authentication works. With --auth iam it shows the AWS principal, and when
-    the credentials expire, as far as this machine knows. Exit codes: 0 even if no rule matches, 3 if the
-    token or the signature does not verify, with the failed check.
+    It is the quickest check that authentication works. After `sluicegate login` it shows the person. With
+    --auth iam it shows the AWS principal, and when the credentials expire, as far as this machine knows. Exit
+    codes: 0 even if no rule matches, 3 if the token, session or signature does not verify, with the failed
+    check.
 
     \b
       sluicegate whoami
@@ -95,6 +96,8 @@ def _with_credentials(api: "ApiClient", identity: Mapping[str, Any]) -> dict[str
 def _caller(identity: Mapping[str, Any]) -> str:
     """Describe the caller in one line: the project, the principal, or both."""
     claims = identity["claims"]
+    if identity["via"] == "session":
+        return f"{claims.get('user_login')} (user {claims.get('user_id')}) of {identity['issuer']}"
     parts = []
     if identity.get("issuer"):
         project = claims.get("project_path") or "?"
@@ -108,7 +111,7 @@ def _validity(identity: Mapping[str, Any]) -> str:
     actor = f", as {describe.actor(identity['actor'])}" if identity.get("actor") else ""
     ends = _seconds(identity.get("expires_at"))
     credentials = identity.get("credentials")
-    what = "token"
+    what = "session" if identity["via"] == "session" else "token"
     if credentials:
         what = "token and credentials" if identity.get("issuer") else "credentials"
     source = f" (from {credentials['source']})" if credentials else ""

@@ -11,7 +11,7 @@ import sluicegate
 from sluicegate.aws.s3 import MAX_SIZE
 from sluicegate.deployment.model import AliasOutcome, Status
 from sluicegate.deployment.views import plan_view, view
-from sluicegate.gateway.app import ENDPOINTS, HEALTH, WEBHOOK
+from sluicegate.gateway.app import ENDPOINTS, HEALTH, SESSION, WEBHOOK
 from sluicegate.gateway.problems import TITLES
 
 FILE = Path(__file__).parents[3] / "docs" / "reference" / "openapi.yaml"
@@ -33,7 +33,7 @@ def test_has_the_version_of_the_package(document: Any) -> None:
 def test_has_every_call_and_no_other(document: Any) -> None:
     documented = {(method.upper(), path) for path, item in document["paths"].items() for method in item}
 
-    assert documented == {*ENDPOINTS, WEBHOOK, HEALTH}
+    assert documented == {*ENDPOINTS, WEBHOOK, SESSION, HEALTH}
 
 
 def test_has_the_words_of_a_deployment(document: Any) -> None:

@@ -32,6 +32,8 @@ def test_without_iam_the_api_has_these_calls_and_the_watcher_the_long_one() -> N
         ("GET", "/stages/{stage}/hold"): "Gateway",
         ("POST", "/stages/{stage}/hold"): "Gateway",
         ("DELETE", "/stages/{stage}/hold"): "Gateway",
+        ("DELETE", "/session"): "Gateway",
+        ("DELETE", "/sessions/{user}"): "Gateway",
         ("GET", "/functions"): "Gateway",
         ("GET", "/functions/{name}"): "Gateway",
         ("POST", "/webhooks/gitlab/{name}"): "Gateway",

@@ -8,6 +8,9 @@ from typing import Any, Final
 
 HTML: Final = "text/html; charset=utf-8"
 
+TEXTS: Final = ("text/html", "application/json", "application/problem+json")
+"""Types that go through API Gateway as they are; the others as base64."""
+
 
 @dataclass(frozen=True)
 class BoardResponse:
@@ -69,7 +72,7 @@ def proxy_response(response: BoardResponse) -> dict[str, Any]:
         **SECURITY_HEADERS,
         **response.headers,
     }
-    text = response.content_type.partition(";")[0] in ("text/html", "application/json")
+    text = response.content_type.partition(";")[0] in TEXTS
     binary = "Content-Encoding" in response.headers or not text
     proxied: dict[str, Any] = {
         "statusCode": response.status,

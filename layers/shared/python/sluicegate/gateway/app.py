@@ -31,6 +31,9 @@ HEALTH: Final[Route] = ("GET", "/health")
 WEBHOOK: Final[Route] = ("POST", "/webhooks/gitlab/{name}")
 """The one call besides `HEALTH` that may come without a token or signature: its entry names the scheme."""
 
+SESSION: Final[Route] = ("DELETE", "/session")
+"""The call that ends the session of its own bearer. Under `IAM` there is none."""
+
 ENDPOINTS: Final[Mapping[Route, str]] = {
     ("POST", "/artifacts"): "artifacts.create",
     ("POST", "/deployments"): "deployments.create",
@@ -45,6 +48,7 @@ ENDPOINTS: Final[Mapping[Route, str]] = {
     ("GET", "/functions"): "functions.list_",
     ("GET", "/functions/{name}"): "functions.read",
     ("GET", "/whoami"): "whoami.read",
+    ("DELETE", "/sessions/{user}"): "sessions.end_all",
 }
 """Module and function of each call that needs a caller's identity. `endpoint` imports the module.
 
@@ -103,6 +107,8 @@ def dispatch(context: Context, request: GatewayRequest) -> GatewayResponse:
     """
     if (request.method, request.resource) == WEBHOOK:
         return _load("webhooks.receive")(context, request)
+    if (request.method, request.resource) == SESSION:
+        return _load("sessions.end_own")(context, request)
     route = (request.method, request.resource.removeprefix(IAM) if request.is_signed else request.resource)
     if route not in ENDPOINTS:
         raise not_found()

@@ -121,6 +121,11 @@ def release(query: QueryParameters) -> tuple[str | None, bool]:
     return named, dry_run == "true"
 
 
+def issuer(query: QueryParameters) -> str | None:
+    """Read the query of `DELETE /sessions/{user}`: an issuer's name or URL."""
+    return _values(query, issuer=text_of(256))[0]
+
+
 def no_query(query: QueryParameters) -> None:
     """Refuse every parameter."""
     _values(query)
