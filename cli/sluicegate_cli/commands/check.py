@@ -12,10 +12,13 @@ from sluicegate.deployment.durations import duration
 from sluicegate.gate import rollout_settings
 from sluicegate.gate.policy import Gate
 from sluicegate.gate.rollout_settings import Rollout
+from sluicegate.text import clean
 from sluicegate_cli.exit_codes import ExitCode
 from sluicegate_cli.layout import Column
 from sluicegate_cli.planning.parameters import PercentParam, RequestsParam
 from sluicegate_cli.review import settings
+from sluicegate_cli.review.difference import Difference
+from sluicegate_cli.review.gate_files import load
 from sluicegate_cli.screen import Screen, stacked
 from sluicegate_gatefile.compile import Report, check
 from sluicegate_gatefile.diagnostics import Diagnostic
@@ -51,6 +54,13 @@ _OUTLOOK_RUNS: Final = 60
     show_default=True,
     help="With --explain: the error rate of the old version for that.",
 )
+@click.option(
+    "--diff",
+    "old",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="OLD",
+    help="Say in sentences who gains and who loses what, compared with gate file OLD.",
+)
 @click.option("--allow-loopback", is_flag=True, help="Allow http issuers on this machine, as on the stand.")
 @click.option(
     "--stack-name",
@@ -66,6 +76,7 @@ def command(
     explain: bool,
     requests: float,
     errors: float,
+    old: Path | None,
     allow_loopback: bool,
     stack_name: str,
     as_json: bool,
@@ -77,6 +88,7 @@ def command(
     \b
       sluicegate check
       sluicegate check gates/sluicegate.yaml --explain
+      git show main:sluicegate.yaml > old.yaml && sluicegate check --diff old.yaml
       sluicegate check --json | jq '.diagnostics[] | select(.severity == "error")'
     """
     screen = Screen(as_json=as_json)
@@ -86,9 +98,15 @@ def command(
             " one: docs/start/deploy.md begins with a gate file to copy"
         )
     report = check(file, allow_loopback=allow_loopback, stack_name=stack_name)
-    screen.document(_document(file, report))
+    compared = None
+    if old is not None:
+        before = load(old, allow_loopback=allow_loopback, stack_name=stack_name)
+        compared = Difference.of(before, report.gate) if report.gate else None
+    screen.document(_document(file, report) | ({"diff": compared and compared.document} if old else {}))
     if not as_json:
         _show(screen, file, report)
+        if compared:
+            _show_difference(screen, old, compared)
         if explain and report.gate:
             _explain(screen, report.gate)
             _explain_watches(screen, report.gate, requests, errors)
@@ -125,6 +143,28 @@ def _show(screen: Screen, file: Path, report: Report) -> None:
     if report.gate:
         screen.line(f"{file}: digest {report.gate.digest}", "dim")
     screen.line(f"{file}: {', '.join(counts)}", "bold green" if report.ok else "bold red")
+
+
+_EFFECTS: Final = {
+    "more": ("+", "yellow"),
+    "less": ("-", "green"),
+    "both": ("~", "yellow"),
+    "neither": ("=", ""),
+}
+"""How a change is marked: in yellow what a reviewer should think about."""
+
+
+def _show_difference(screen: Screen, old: Path | None, found: Difference) -> None:
+    """Show each change as a sentence, and the word for a reviewer last."""
+    screen.line("")
+    if not found.changes:
+        screen.line(f"compared with {old}: nothing changes")
+    else:
+        screen.line(f"compared with {old}: {_count(len(found.changes), 'change')}", "bold")
+    for change in found.changes:
+        mark, style = _EFFECTS[change.effect]
+        screen.text(Text(f"  {mark}  {clean(change.text, 100_000)}", style=style))
+    screen.line(found.verdict, "bold")
 
 
 def _count(number: int, what: str) -> str:

@@ -163,3 +163,44 @@ def test_needs_neither_endpoint_nor_token(run: Run, gate_file: Path, monkeypatch
     monkeypatch.delenv("SLUICEGATE_TOKEN")
 
     assert run("check", str(gate_file)).code == 0
+
+
+def test_diff_says_who_gains_and_ends_with_one_word(run: Run, gate_file: Path) -> None:
+    gate_file.with_name("old.yaml").write_text(GATE_FILE.replace("stages: [dev, prod]", "stages: [dev]"))
+
+    ended = run("check", "--diff", "old.yaml")
+
+    lines = ended.out.splitlines()
+    assert ended.code == 0
+    assert "compared with old.yaml: 1 change" in lines
+    assert lines[-2] == (
+        "  +  jobs of project 4213, for protected tags v*, after a push or started by hand, may now deploy"
+        " orders-* in prod (rule 'orders to prod')"
+    )
+    assert lines[-1] == "grants more"
+    found = json.loads(run("check", "--diff", "old.yaml", "--json").out)["diff"]
+    assert (found["verdict"], [change["effect"] for change in found["changes"]]) == ("grants more", ["more"])
+
+
+def test_diff_with_itself_says_that_nothing_changes(run: Run, gate_file: Path) -> None:
+    ended = run("check", "--diff", str(gate_file))
+    assert ended.code == 0
+    assert ended.out.splitlines()[-2:] == [f"compared with {gate_file}: nothing changes", "neither"]
+
+
+def test_diff_needs_an_old_file_that_compiles(run: Run, gate_file: Path) -> None:
+    assert run("check", "--diff", "none.yaml").code == 2
+    gate_file.with_name("old.yaml").write_text(GATE_FILE.replace("version: 1", "version: 2"))
+    ended = run("check", "--diff", "old.yaml")
+    assert ended.code == 2
+    assert "old.yaml:1:10: error: " in ended.err
+
+
+def test_diff_leaves_the_exit_code_to_the_file_that_is_checked(run: Run, gate_file: Path) -> None:
+    gate_file.with_name("old.yaml").write_text(GATE_FILE)
+    gate_file.write_text(GATE_FILE.replace("ref: v1,", "ref: main,"))
+    ended = run("check", "--diff", "old.yaml")
+    assert (ended.code, ended.out.splitlines()[-1]) == (2, "neither")
+    gate_file.write_text("version: 2")
+    ended = run("check", "--diff", "old.yaml", "--json")
+    assert (ended.code, json.loads(ended.out)["diff"]) == (2, None)

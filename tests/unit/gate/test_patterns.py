@@ -199,3 +199,35 @@ def test_patterns_overlap_where_a_value_matches_both(one: str, other: str) -> No
 def test_overlap_of_names(one: str, other: str, overlap: bool) -> None:
     assert patterns.overlap(patterns.compile(one), patterns.compile(other)) is overlap
     assert patterns.overlap(patterns.compile(other), patterns.compile(one)) is overlap
+
+
+@given(SHORT_PATTERNS, SHORT_PATTERNS, st.lists(st.text("ab/", max_size=6), max_size=20))
+def test_what_covers_another_pattern_matches_all_that_it_matches(
+    one: str, other: str, values: list[str]
+) -> None:
+    if patterns.covers(patterns.compile(one), patterns.compile(other)):
+        assert all(naive(one, value) for value in values if naive(other, value))
+
+
+@pytest.mark.parametrize(
+    ("wide", "narrow", "covers"),
+    [
+        ("orders-*", "orders-api", True),
+        ("orders-*", "orders-*-x", True),
+        ("orders-*", "orders-**", False),
+        ("orders-**", "orders-*", True),
+        ("**", "a/*b", True),
+        ("*", "a/b", False),
+        ("*-api", "orders-*", False),
+        ("v1", "v1", True),
+        ("v1", "v*", False),
+        ("*a", "*ba", True),
+    ],
+)
+def test_covers(wide: str, narrow: str, covers: bool) -> None:
+    assert patterns.covers(patterns.compile(wide), patterns.compile(narrow)) is covers
+
+
+def test_covers_folds_where_both_do() -> None:
+    wide, narrow = (patterns.compile(text, fold=True) for text in ("ACME/*", "acme/orders"))
+    assert patterns.covers(wide, narrow)

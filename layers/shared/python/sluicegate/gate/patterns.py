@@ -74,6 +74,30 @@ def overlap(one: Pattern, other: Pattern) -> bool:
     return bool(places >> len(b.literals))
 
 
+def covers(wide: Pattern, narrow: Pattern) -> bool:
+    """Whether all that `narrow` matches, `wide` matches too. Both fold, or neither does.
+
+    Every True is right. A False may be wrong for patterns that take each other's characters in another way:
+    nothing in a gate file is allowed by it.
+    """
+    texts = (wide.text, narrow.text)
+    wide_text, narrow_text = (text.translate(_FOLD) if wide.fold else text for text in texts)
+    if wide.exact:
+        return wide_text == narrow_text
+    program = _program(wide_text)
+    places = 1
+    for part in _parts(narrow_text):
+        if part == "**":
+            places &= program.any_run
+        elif part == "*":
+            places &= program.any_run | program.segment_run
+        else:
+            places = (places & program.moves.get(part, 0)) << 1 | places & program.runs(part)
+        if not places:
+            return False
+    return bool(places >> len(program.literals))
+
+
 def may_begin_alike(one: Pattern, other: Pattern) -> bool:
     """Whether what is before the first wildcard of one begins with what is before that of the other."""
     a, b = one.text.partition("*")[0], other.text.partition("*")[0]
@@ -115,12 +139,16 @@ class _Program:
         return places
 
 
+def _parts(text: str) -> list[str]:
+    return re.findall(r"\*\*|.", text, re.DOTALL)
+
+
 @lru_cache(maxsize=4096)
 def _program(text: str) -> _Program:
     literals: list[str] = []
     moves: dict[str, int] = {}
     any_run = segment_run = 0
-    for part in re.findall(r"\*\*|.", text, re.DOTALL):
+    for part in _parts(text):
         place = 1 << len(literals)
         if part == "**":
             any_run |= place

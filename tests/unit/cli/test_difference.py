@@ -1,0 +1,381 @@
+"""The difference of two gate files: each request that they decide otherwise is in a sentence."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from sluicegate.gate.decoding import GateError
+from sluicegate.gate.policy import Gate
+from sluicegate.gate.rules import RuleLimits
+from sluicegate.oidc.identity import Identity, Principal, Via
+from sluicegate_cli.review.boxes import POWERS
+from sluicegate_cli.review.changes import Change
+from sluicegate_cli.review.difference import Difference
+from support import gate_documents as documents
+from support.gate_documents import CORP, OTHER
+
+ACCOUNT, ROLE, SSO = "111111111111", "AROACALLER11111111111", "AROASSO11111111111111"
+STAGES = ("dev", "prod")
+ACTIONS = tuple(sorted({action for actions in POWERS.values() for action in actions}))
+BEGIN, PROPOSED = {"deploy", "promote"}, {"deploy", "promote", "rollback", "abort", "reject"}
+
+HOURS = {"zone": "UTC", "days": ["mon"], "start": 540, "end": 1020}
+NO_LIMITS = {"per_hour": None, "per_day": None, "unapproved_percent": None, "hours": None, "propose": False}
+LIMITS = (
+    None,
+    NO_LIMITS | {"per_hour": 2},
+    NO_LIMITS | {"per_hour": 5, "per_day": 20},
+    NO_LIMITS | {"propose": True},
+    NO_LIMITS | {"hours": HOURS, "unapproved_percent": 10},
+)
+
+
+def _some(values: tuple[str, ...], most: int = 2) -> st.SearchStrategy[list[str]]:
+    return st.lists(st.sampled_from(values), min_size=1, max_size=most, unique=True)
+
+
+def _claims(**wanted: tuple[str, ...]) -> st.SearchStrategy[dict[str, list[str]]]:
+    return st.fixed_dictionaries({}, optional={name: _some(values) for name, values in wanted.items()})
+
+
+jobs = st.tuples(
+    _some(("4213", "77")),
+    _some(("push", "web", "api")),
+    _claims(
+        ref=("v*", "v1.*", "main", "**", "*/x"), user_id=("7", "91"), project_path=("Acme/*", "acme/orders")
+    ),
+).map(lambda drawn: {"project_id": drawn[0], "pipeline_source": drawn[1], **drawn[2]})
+principals = _claims(role=("ci*", "ci-deploy"), session_name=("ada", "b*")).map(
+    lambda claims: {"account": [ACCOUNT], "principal_id": [ROLE], **claims}
+)
+people = st.tuples(_some(("acme/a", "acme/b")), _claims(user_id=("7", "8"))).map(
+    lambda drawn: {"groups_direct": drawn[0], **drawn[1]}
+)
+actions = st.lists(st.sampled_from([one for one in ACTIONS if one != "approve"]), min_size=1, unique=True)
+
+
+@st.composite
+def rules(draw: st.DrawFn) -> dict[str, Any]:
+    via = draw(st.sampled_from(["id_token", "id_token", "iam", "session"]))
+    claims = draw({"id_token": jobs, "iam": principals, "session": people}[via])
+    granted = draw(actions)
+    if via == "session":
+        granted = [one for one in granted if one not in ("deploy", "override-strategy", "fix-forward")]
+    if via == "iam":
+        granted = [one for one in granted if one != "reject"]
+    return documents.rule(
+        issuer={"iam": ""}.get(via, draw(st.sampled_from([CORP, CORP, OTHER]))),
+        via=via,
+        claims=claims,
+        actions=granted or ["read"],
+        functions=draw(_some(("orders-*", "orders-api", "*", "bill*", "*-api"))),
+        stages=draw(_some(STAGES)),
+        limits=draw(st.sampled_from(LIMITS)),
+    )
+
+
+rollouts = st.sampled_from(
+    [documents.rollout(), documents.rollout(steps=documents.CANARY), documents.rollout(ordered=True)]
+)
+entries = st.lists(
+    st.builds(
+        lambda pattern, alias, rollout: documents.entry(pattern, alias=alias, rollout=rollout),
+        st.sampled_from(["orders-*", "orders-api", "*-api", "billing", "*"]),
+        st.sampled_from([{}, {"dev": "other"}]),
+        st.fixed_dictionaries({}, optional={"prod": rollouts}),
+    ),
+    min_size=1,
+    max_size=3,
+    unique_by=lambda each: str(each["pattern"]),
+)
+stages = st.builds(
+    lambda one, two, agents: [
+        documents.stage("dev", rollout=one),
+        documents.stage("prod", rollout=two, agents=agents),
+    ],
+    rollouts,
+    rollouts,
+    st.sampled_from(
+        [None, {"actions": ["deploy"], "propose": False}, {"actions": ["deploy"], "propose": True}]
+    ),
+)
+denials = st.lists(
+    st.sampled_from(
+        [
+            {"issuer": CORP, "claims": {"user_id": ["7"]}},
+            {"issuer": CORP, "claims": {"user_id": ["7"], "project_id": ["4213", "77"]}},
+            {"issuer": "", "claims": {"account": [ACCOUNT]}},
+        ]
+    ),
+    max_size=2,
+)
+agents = st.sampled_from(
+    [
+        {"users": [], "principals": []},
+        {"users": [{"issuer": CORP, "user_id": "91"}], "principals": []},
+        {"users": [], "principals": [{"account": ACCOUNT, "principal_id": ROLE}]},
+    ]
+)
+
+
+@st.composite
+def pairs(draw: st.DrawFn) -> tuple[Gate, Gate]:
+    """Draw two gates that have much in common."""
+    pool = draw(st.lists(rules(), min_size=1, max_size=4))
+    parts = [(draw(entries), draw(stages), draw(denials), draw(agents)) for _ in range(2)]
+    kept = [draw(st.booleans()) for _ in range(4)]
+    found = []
+    for number in range(2):
+        chosen = draw(st.lists(st.sampled_from(pool), min_size=1, max_size=4))
+        chosen = [rule | {"name": f"rule {i}"} for i, rule in enumerate(chosen)]
+        mine = [parts[0 if same else number][i] for i, same in enumerate(kept)]
+        found.append(_gate(chosen, *mine))
+    return found[0], found[1]
+
+
+def _gate(rules: list[dict[str, Any]], *parts: Any) -> Gate:
+    names = ("functions", "stages", "deny", "agents")
+    issuers = [each | {"groups": "trusted"} for each in documents.document()["issuers"]]
+    try:
+        return documents.gate(rules=rules, issuers=issuers, **dict(zip(names, parts, strict=True)))
+    except GateError:
+        assume(False)
+        raise
+
+
+@st.composite
+def identities(draw: st.DrawFn) -> Identity:
+    ways: tuple[Via, ...] = ("id_token", "id_token", "iam", "session")
+    via, text = draw(st.sampled_from(ways)), st.sampled_from
+    if via == "iam":
+        name, session = draw(text(["ci-deploy", "other"])), draw(text(["ada", "bob", "carl"]))
+        principal = Principal(ACCOUNT, ROLE, "role", "", "", name, session)
+        return Identity("iam", "", principal.claims, None, 0, 0, principal=principal)
+    claims: dict[str, Any] = {"user_id": draw(text(["7", "8", "91"]))}
+    if via == "session":
+        claims["groups_direct"] = draw(text([("acme/a",), ("acme/a", "acme/b"), ("acme/c",)]))
+    else:
+        claims |= {
+            "project_id": draw(text(["4213", "77"])),
+            "pipeline_source": draw(text(["push", "web", "api"])),
+            "ref": draw(text(["v1.0", "v2", "main", "a/x", "v1.0/x"])),
+            "project_path": draw(text(["ACME/orders", "acme/billing"])),
+        }
+    return Identity(via, draw(text([CORP, OTHER])), claims, None, 0, 0)
+
+
+requests = st.tuples(
+    identities(),
+    st.sampled_from(sorted(POWERS.values(), key=sorted)),
+    st.sampled_from(["orders-api", "orders-x", "billing", "bill-api", "other"]),
+    st.sampled_from(STAGES),
+)
+
+
+@given(pairs(), st.lists(requests, min_size=5, max_size=12))
+@settings(max_examples=30, deadline=None)
+def test_a_request_that_is_decided_otherwise_is_in_a_sentence(
+    gates: tuple[Gate, Gate], asked: list[tuple[Identity, frozenset[str], str, str]]
+) -> None:
+    old, new = gates
+    changes = Difference.of(old, new).changes
+    for identity, actions, function, stage in asked:
+        before = outcome(old, identity, actions, function, stage)
+        after = outcome(new, identity, actions, function, stage)
+        about = [change for change in changes if change.about(identity, actions, function, stage)]
+        if before is None and after is not None:
+            assert {change.effect for change in about} & {"more", "both"}
+        elif before is not None and after is None:
+            assert {change.effect for change in about} & {"less", "both"}
+        elif before is not None and after is not None:
+            for kinds, was, now in zip(({"limit", "agent"}, {"stage"}), before, after, strict=True):
+                assert was == now or {change.kind for change in about} & kinds
+
+
+def outcome(
+    gate: Gate, identity: Identity, actions: frozenset[str], function: str, stage: str
+) -> tuple[Any, Any] | None:
+    """What the gate says: nothing where it refuses, else what limits a request, and how it proceeds."""
+    rule = gate.decide(identity, actions=actions, function=function, stage=stage).rule
+    place = gate.place(function, stage)
+    if rule is None or place is None:
+        return None
+    limits = rule.limits or RuleLimits()
+    by_agent = bool(place.agents and place.agents.propose and gate.principals.actor(identity) == "agent")
+    proposes = bool(actions & PROPOSED) and (limits.propose or by_agent)
+    numbers = replace(limits, propose=False) if actions & BEGIN else None
+    return (numbers, proposes), replace(place, agents=None)
+
+
+@given(pairs())
+@settings(max_examples=15, deadline=None)
+def test_nothing_changes_between_a_file_and_itself_renamed(gates: tuple[Gate, Gate]) -> None:
+    gate = gates[0]
+    renamed = replace(gate, rules=tuple(replace(rule, name=f"also {rule.name}") for rule in gate.rules))
+    assert Difference.of(gate, renamed).changes == ()
+    assert Difference.of(gate, renamed).verdict == "neither"
+
+
+def changed(old: dict[str, Any], new: dict[str, Any]) -> list[Change]:
+    return list(Difference.of(documents.gate(**old), documents.gate(**new)).changes)
+
+
+def test_a_rule_that_is_split_by_values_is_no_change() -> None:
+    whole = documents.rule(claims=documents.claims(user_id=["7", "8"]), actions=["deploy", "promote"])
+    split = [whole | {"name": user, "claims": documents.claims(user_id=[user])} for user in ("7", "8")]
+    assert changed({"rules": [whole]}, {"rules": split}) == []
+
+
+def test_actions_that_are_split_take_away_what_one_rule_must_grant() -> None:
+    whole = documents.rule(actions=["deploy", "override-strategy"])
+    split = [whole | {"name": action, "actions": [action]} for action in whole["actions"]]
+    (change,) = changed({"rules": [whole]}, {"rules": split})
+    assert change.effect == "less"
+    assert "may no longer deploy with a less cautious strategy orders-* in prod" in change.text
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "effect", "text"),
+    [
+        (["v*"], ["v1.*"], "less", "`ref` was v*, is v1.*"),
+        (["v1.*"], ["v*"], "more", "`ref` was v1.*, is v*"),
+        (["v*"], ["v*", "v1.*"], None, ""),
+    ],
+)
+def test_patterns_that_cover_each_other(
+    old: list[str], new: list[str], effect: str | None, text: str
+) -> None:
+    rules = [documents.rule(claims=documents.claims(ref=ref)) for ref in (old, new)]
+    found = changed({"rules": rules[:1]}, {"rules": rules[1:]})
+    assert [change.effect for change in found] == ([effect] if effect else [])
+    assert all(text in change.text for change in found)
+
+
+def test_a_function_that_is_no_longer_an_entry_is_lost_by_all_rules() -> None:
+    both = [documents.entry("orders-*"), documents.entry("billing")]
+    rule = documents.rule(functions=["**"])
+    (change,) = changed({"functions": both, "rules": [rule]}, {"functions": both[:1], "rules": [rule]})
+    assert change.effect == "less"
+    assert "may no longer deploy billing in prod" in change.text
+
+
+APPROVAL = documents.rollout(approval=3600)
+STAGE = {"protected": False, "max_age": None}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "effect", "text"),
+    [
+        ({"rollout": APPROVAL}, {}, "more", "prod, orders-*: no second person has to approve any more"),
+        ({}, {"rollout": APPROVAL}, "less", "prod, orders-*: a second person must approve, within 1h"),
+        (
+            {"rollout": APPROVAL},
+            {"rollout": documents.rollout(approval=7200)},
+            "neither",
+            "an approval has 2h (before: 1h)",
+        ),
+        (
+            {"rollout": documents.rollout(requires="dev")},
+            {},
+            "more",
+            "need not have succeeded in dev any more",
+        ),
+        ({"rollout": documents.rollout(ordered=True)}, {}, "more", "an older pipeline may overwrite"),
+        (
+            {"rollout": documents.rollout(steps=documents.CANARY)},
+            {},
+            "more",
+            "traffic moves 100% (before: 10% for 5m, 100%)",
+        ),
+        ({}, {"rollout": documents.rollout(smoke=documents.SMOKE)}, "less", "the smoke test is payload"),
+        ({"rollout": documents.rollout(watch=documents.WATCH)}, {}, "more", "nothing is watched any more"),
+        (
+            {"rollout": documents.rollout(watch=documents.WATCH)},
+            {"rollout": documents.rollout(watch=documents.WATCH | {"alarms": []})},
+            "more",
+            "no longer the alarm",
+        ),
+        (
+            {"rollout": documents.rollout(watch=documents.WATCH)},
+            {"rollout": documents.rollout(watch=documents.WATCH | {"false_rollbacks": 0.5})},
+            "both",
+            "false_rollbacks 0.5",
+        ),
+        ({}, {"max_age": 900}, "less", "tokens are at most 15m old (before: no limit)"),
+        ({"max_age": 900}, {"max_age": 3600}, "more", "tokens are at most 1h old (before: 15m)"),
+        ({"protected": True}, {}, "more", "the stage prod is protected no longer"),
+        ({}, {"alias": "live"}, "both", "deployments move the alias live, and not prod"),
+    ],
+)
+def test_what_stands_between(old: Any, new: Any, effect: str, text: str) -> None:
+    before, after = ([documents.stage("dev"), documents.stage("prod", **STAGE | each)] for each in (old, new))
+    (change,) = changed({"stages": before}, {"stages": after})
+    assert (change.effect, text in change.text) == (effect, True), change.text
+
+
+def test_an_override_is_a_change_for_its_functions_alone() -> None:
+    stages = [documents.stage("dev"), documents.stage("prod", rollout=APPROVAL)]
+    report = documents.entry("orders-report", rollout={"prod": documents.rollout()})
+    one = {"stages": stages}
+    (change,) = changed(one, one | {"functions": [documents.entry(), report]})
+    assert change.text == "prod, orders-report: no second person has to approve any more"
+    nobody = Identity("id_token", CORP, {}, None, 0, 0)
+    assert change.about(nobody, {"deploy"}, "orders-report", "prod")
+    assert not change.about(nobody, {"deploy"}, "orders-api", "prod")
+    assert not change.about(nobody, {"deploy"}, "orders-report", "dev")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "effect", "text"),
+    [
+        (
+            {},
+            {"issuers": [each | {"audience": "https://other"} for each in documents.document()["issuers"]]},
+            "both",
+            "tokens must have the audience https://other, and not https://deploy.example.com",
+        ),
+        (
+            {},
+            {"people": [{"name": "ada", "gitlab": [{"issuer": CORP, "user_id": "7"}], "iam": []}]},
+            "both",
+            "`people`: ada is new",
+        ),
+        (
+            {"sso": [{"account": ACCOUNT, "principal_id": SSO, "org": "o-a1b2c3d4e5"}]},
+            {},
+            "less",
+            f"sessions of role {SSO} of account {ACCOUNT} are persons no longer",
+        ),
+    ],
+)
+def test_what_else_changes(old: Any, new: Any, effect: str, text: str) -> None:
+    found = changed(old, new)
+    assert found
+    assert {change.effect for change in found} == {effect}
+    assert any(text in change.text for change in found)
+
+
+def test_limits_follow_the_rule_that_decides() -> None:
+    wide = documents.rule("wide", claims=documents.claims(ref=["**"]))
+    tight = documents.rule("tight", limits=NO_LIMITS | {"per_hour": 2, "per_day": 9})
+    tighter = tight | {"limits": NO_LIMITS | {"per_hour": 2, "per_day": 5}}
+    assert [one.effect for one in changed({"rules": [tight, wide]}, {"rules": [wide, tight]})] == ["more"]
+    (change,) = changed({"rules": [tight]}, {"rules": [tighter]})
+    assert "at most 2 an hour and 5 a day (before: at most 2 an hour and 9 a day" in change.text
+
+
+def test_hours_are_compared_by_the_minutes_of_the_week() -> None:
+    def hours(**changes: Any) -> dict[str, Any]:
+        return documents.rule(limits=NO_LIMITS | {"hours": HOURS | changes})
+
+    def effects(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+        return [change.effect for change in changed({"rules": [old]}, {"rules": [new]})]
+
+    assert effects(hours(), hours(days=["mon", "tue"])) == ["more"]
+    assert effects(hours(), hours(end=600)) == ["less"]
+    assert effects(hours(), hours(start=600, end=1080)) == ["both"]
+    assert effects(hours(), hours(zone="Europe/Berlin")) == ["both"]
+    assert effects(hours(start=1380, end=60), hours(start=1380, end=90)) == ["more"]
