@@ -8,10 +8,10 @@ from sluicegate.gate.model import Placement, Stage
 from sluicegate.gate.policy import Gate
 from sluicegate.gate.rules import Rule
 from sluicegate.gate.sessions import NOT_GRANTED
+from sluicegate.gateway import sessions
 from sluicegate.gateway.context import Context
-from sluicegate.gateway.problems import invalid_token, not_allowed
+from sluicegate.gateway.problems import Problem, invalid_token, not_allowed
 from sluicegate.gateway.requester import log_fields
-from sluicegate.gateway.sessions import check_fresh
 from sluicegate.oidc.identity import Identity
 from sluicegate.owner import Owner
 from sluicegate.store.deployments import DeploymentSummary
@@ -103,12 +103,21 @@ def check_age(
             )
         return
     if identity.via == "session":
-        check_fresh(identity, context.clock(), limit)
+        check_fresh(context, identity, limit)
     elif context.clock() - identity.issued_at > limit:
         context.log(
             "request_refused", code="invalid_token", check="max_age", **log_fields(context.gate, identity)
         )
         raise invalid_token("max_age", f"the token is older than the stage allows ({duration(limit)})")
+
+
+def check_fresh(context: Context, identity: Identity, limit: int = sessions.FRESH_SECONDS) -> None:
+    """Raise 401 unless GitLab has signed the person in within `limit` seconds."""
+    try:
+        sessions.check_fresh(identity, context.clock(), limit)
+    except Problem as problem:
+        context.log("request_refused", code=problem.code, check="fresh", **log_fields(context.gate, identity))
+        raise
 
 
 def may_see(gate: Gate, identity: Identity, item: Deployment | DeploymentSummary | Serving) -> bool:

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from sluicegate.gateway import decisions, execution
-from sluicegate.gateway.authorization import authorize, check_age, visible_deployment
+from sluicegate.gateway.authorization import authorize, check_age, check_fresh, visible_deployment
 from sluicegate.gateway.context import Context
 from sluicegate.gateway.http import GatewayRequest, GatewayResponse
 from sluicegate.gateway.problems import not_found
@@ -11,7 +11,6 @@ from sluicegate.gateway.rehearsals import decision_rehearsal
 from sluicegate.gateway.render import deployment_response
 from sluicegate.gateway.requester import log_fields
 from sluicegate.gateway.requests import bodies, queries
-from sluicegate.gateway.sessions import check_fresh
 from sluicegate.oidc.identity import Identity
 
 
@@ -36,7 +35,7 @@ def decide(context: Context, call: GatewayRequest, identity: Identity) -> Gatewa
     placement = context.gate.place(deployment.function, deployment.stage)
     check_age(context, identity, placement)
     if identity.via == "session" and action == "approve" and placement and placement.protected:
-        check_fresh(identity, context.clock())
+        check_fresh(context, identity)
     match action:
         case "approve":
             decided = decisions.approve(context, deployment, identity, rule, request)
