@@ -9,6 +9,7 @@ from rich.text import Text
 from sluicegate.deployment.durations import seconds, timestamp
 from sluicegate.documents import describe
 from sluicegate.text import clean
+from sluicegate_cli.audit.commands import export, verify
 from sluicegate_cli.doctor.findings import format_age, sanitize
 from sluicegate_cli.durations import format_duration
 from sluicegate_cli.errors import ApiError
@@ -28,7 +29,11 @@ _SLACK: Final = 300.0  # seconds around a deployment for its own calls
 
 @click.group("audit")
 def command() -> None:
-    """Compare what the API says with what AWS has recorded."""
+    """Answer an auditor: get the evidence, check it, and compare the record with what AWS has recorded."""
+
+
+command.add_command(export)
+command.add_command(verify)
 
 
 @command.command("trail")

@@ -25,12 +25,15 @@ _PRINTABLE: Final = 2 * _MAX_TEXT
 """Bytes of one value as JSON. Characters beyond ASCII take six or twelve."""
 
 
+_ENCODER: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+
+
 def canonical(value: Any) -> str:
     """Return the one JSON text of a value: names in order, no space, ASCII only.
 
     Every control character and line separator is escaped: nothing in a value can end its line.
     """
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    return _ENCODER.encode(value)
 
 
 def line(kind: str, at: float, fields: Mapping[str, Any]) -> str:
