@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import parse_qs, urlencode, urlsplit
 
+from sluicegate.board.api import ApiAnswer, Call
 from sluicegate.board.app import dispatch
 from sluicegate.board.context import BoardContext
 from sluicegate.board.responses import BoardResponse
@@ -104,6 +105,9 @@ class BoardSite:
     site: Site
     secrets: FakeSecrets = field(default_factory=FakeSecrets)
     notes: list[tuple[str, Json]] = field(default_factory=list)
+    calls: list[Call] = field(default_factory=list)
+    before_call: Callable[[Call], None] | None = None
+    lost: bool = False
 
     @property
     def context(self) -> BoardContext:
@@ -116,7 +120,26 @@ class BoardSite:
             files=ROOT / "layers" / "board",
             log=lambda event, **fields: self.notes.append((event, fields)),
             clock=self.gateway.clock,
+            api=self.call,
         )
+
+    def call(self, origin: str, bearer: str, call: Call) -> ApiAnswer:
+        """The API as the board calls it. `lost`: the next answer does not arrive."""
+        assert origin == ORIGIN
+        self.calls.append(call)
+        self.gateway.clock.now += 0.002
+        resource, path = _resource(call.path)
+        query = {name: [value] for name, value in call.query.items()}
+        headers = {"authorization": [f"Bearer {bearer}"], "content-type": ["application/json"]}
+        body = b"" if call.body is None else json.dumps(call.body).encode()
+        request = GatewayRequest(call.method, resource, path, query, headers, body, "request")
+        if self.before_call:
+            self.before_call(call)
+        answer = api_app.respond(request, lambda: self.gateway.context)
+        if self.lost:
+            self.lost = False
+            return ApiAnswer(0, {})
+        return ApiAnswer(answer.status, json.loads(json.dumps(answer.value)))
 
     def browser(self) -> Browser:
         return Browser(self)
@@ -144,6 +167,17 @@ class BoardSite:
     def refused(self) -> list[str]:
         """The checks by which sign-ins were refused."""
         return [str(fields["check"]) for event, fields in self.notes if event == "sign_in_refused"]
+
+
+def _resource(path: tuple[str, ...]) -> tuple[str, dict[str, str]]:
+    """The resource that API Gateway matches, and its parameters."""
+    match path:
+        case "deployments", deployment, action:
+            return f"/deployments/{{id}}/{action}", {"id": deployment}
+        case "stages", stage, "hold":
+            return "/stages/{stage}/hold", {"stage": stage}
+        case _:
+            return "/" + "/".join(path), {}
 
 
 def session_rule(name: str, *actions: str, **changes: Any) -> Json:

@@ -81,6 +81,7 @@ def gate_of(
     *,
     places: Mapping[str, str] | None = None,
     of_agents: Json | None = None,
+    protected: tuple[str, ...] = (),
     **more: Any,
 ) -> Gate:
     """A gate of two issuers with the same keys, the stages `dev` and `prod`, and functions `orders*`.
@@ -101,7 +102,7 @@ def gate_of(
                 "name": name,
                 "alias": name,
                 "target": (places or {}).get(name),
-                "protected": False,
+                "protected": name in protected,
                 "max_age": None,
                 "agents": of_agents if name == "prod" else None,
                 "rollout": rollout_settings.document(rollout),

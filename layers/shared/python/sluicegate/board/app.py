@@ -59,7 +59,11 @@ def dispatch(context: BoardContext, request: GatewayRequest) -> BoardResponse:
         gzipped = "gzip" in request.header("accept-encoding")
         found = context.assets.respond(parts[1], gzipped=gzipped)
         return found or BoardResponse(404, b"Not found\n", PLAIN)
-    return _signing_in(context, request, parts) or _seen(context, request, parts)
+    return (
+        _signing_in(context, request, parts)
+        or _acted(context, request, parts)
+        or _seen(context, request, parts)
+    )
 
 
 def _signing_in(
@@ -82,6 +86,18 @@ def _signing_in(
         case "POST", "session":
             return terminals.take(context, request)
     return None
+
+
+def _acted(context: BoardContext, request: GatewayRequest, parts: tuple[str, ...]) -> BoardResponse | None:
+    """Return the answer of an address that asks for an action; None for any other."""
+    if len(parts) < 3 or request.method not in ("GET", "POST"):
+        return None
+    person = signing_in.viewer_of(context, request)
+    proposals = import_module("sluicegate.board.proposals")
+    wanted = proposals.proposal(context, request, parts)
+    if wanted is None:
+        return None
+    return _load("actions", "show" if request.method == "GET" else "press")(context, request, person, wanted)
 
 
 def _seen(context: BoardContext, request: GatewayRequest, parts: tuple[str, ...]) -> BoardResponse:

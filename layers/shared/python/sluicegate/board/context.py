@@ -13,6 +13,7 @@ from urllib.parse import quote, urlencode
 
 import sluicegate
 from sluicegate.aws.secrets import Secrets
+from sluicegate.board.api import ApiCaller, send
 from sluicegate.board.assets import Assets
 from sluicegate.board.reads import Reads
 from sluicegate.board.responses import BoardResponse
@@ -35,7 +36,7 @@ class BoardContext:
     """The gate file in force, the issuers' keys, the table, and the secrets of sign-in.
 
     `own` is the account and region of a stage without a target, `files` the directory with the board's
-    templates and assets.
+    templates and assets. `api` calls the API as the person who has signed in.
     """
 
     gate: Gate
@@ -46,6 +47,7 @@ class BoardContext:
     files: Path
     log: EventLog
     clock: Callable[[], float] = time.time
+    api: ApiCaller = send
 
     @cached_property
     def assets(self) -> Assets:

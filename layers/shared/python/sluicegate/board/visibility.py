@@ -10,7 +10,7 @@ from sluicegate.gate.policy import Gate
 from sluicegate.gate.rules import Rule
 from sluicegate.gateway.authorization import is_own
 from sluicegate.gateway.decisions import check_open
-from sluicegate.gateway.endpoints.holds import overlaps
+from sluicegate.gateway.endpoints.holds import covers, overlaps
 from sluicegate.gateway.persons import check_approver
 from sluicegate.gateway.problems import Problem
 from sluicegate.oidc.identity import Identity
@@ -66,6 +66,25 @@ class Visibility:
     def sees_hold(self, hold: Hold) -> bool:
         """Return whether a rule of the viewer's is on any function that is held, as the API decides."""
         return any(hold.stage in rule.stages and overlaps(rule, hold) for rule in self.rules)
+
+    def may(self, action: str, function: str, stage: str) -> bool:
+        """Return whether a rule grants the viewer the action there."""
+        return (
+            self.gate.decide(self.identity, actions=(action,), function=function, stage=stage).rule
+            is not None
+        )
+
+    def holding(self, stage: str) -> list[Rule]:
+        """Return the viewer's rules that grant `hold` on a stage."""
+        return [
+            rule
+            for rule in self.rules
+            if stage in rule.stages and "hold" in self.gate.actions_of(self.identity, rule)
+        ]
+
+    def may_release(self, hold: Hold) -> bool:
+        """Return whether the viewer may release a hold, as the API decides."""
+        return any(covers(rule, hold) for rule in self.holding(hold.stage))
 
     def _rules_on(self, function: str) -> list[Rule]:
         if function in self.gate.own_functions:

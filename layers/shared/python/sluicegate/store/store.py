@@ -10,6 +10,7 @@ from sluicegate.store.deployments import Deployments
 from sluicegate.store.facts import Facts
 from sluicegate.store.grants import TerminalGrants
 from sluicegate.store.holds import Holds
+from sluicegate.store.intents import Intents
 from sluicegate.store.locks import Locks
 from sluicegate.store.polls import Polls
 from sluicegate.store.requests import Requests
@@ -52,6 +53,7 @@ class Store:
         self.polls = Polls(opened, clock, poll_pool)
         self.cursor_keys = CursorKeys(opened)
         self.tickets = Tickets(opened, clock)
+        self.intents = Intents(opened, clock)
         self.sessions = Sessions(opened, clock)
         self.grants = TerminalGrants(opened, self.sessions, clock)
         self.commits = Commits(opened, clock)

@@ -1,7 +1,9 @@
 """A function's page: what each of its stages serves, and its deployments."""
 
 import re
+from collections.abc import Mapping
 from typing import Final
+from urllib.parse import urlencode
 
 from sluicegate.board.context import BoardContext, live_page
 from sluicegate.board.pages.activity import PAGE, pages_of, row
@@ -10,7 +12,7 @@ from sluicegate.board.pages.overview import cell, in_order, place_of
 from sluicegate.board.responses import BoardResponse
 from sluicegate.board.visibility import Visibility
 from sluicegate.gateway.http import GatewayRequest
-from sluicegate.store.versions import ServingPlace
+from sluicegate.store.versions import Serving, ServingPlace
 
 EVERY: Final = 15
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
@@ -53,8 +55,29 @@ def show(context: BoardContext, request: GatewayRequest, viewer: Visibility, nam
         here="",
         name=name,
         cells=[
-            cell(place, serving.get(place), busy.get(place), holds)
+            {
+                **cell(place, serving.get(place), busy.get(place), holds),
+                "offers": _offers(viewer, place, serving),
+            }
             for place in in_order(places, context.gate.stages)
         ],
         items=recent,
     )
+
+
+def _offers(
+    viewer: Visibility, place: ServingPlace, serving: Mapping[ServingPlace, Serving]
+) -> list[dict[str, str]]:
+    """Return the actions that the viewer may ask for in a stage: their words and addresses."""
+    here = serving.get(place)
+    offers = []
+    for other, source in serving.items():
+        same = other.stage == place.stage or (here is not None and here.sha256 == source.sha256)
+        if not same and viewer.sees(source) and viewer.may("promote", place.function, place.stage):
+            query = urlencode({"from": other.stage, "version": source.version})
+            address = f"functions/{place.function}/promote/{place.stage}?{query}"
+            offers.append({"word": f"Promote from {other.stage}", "address": address})
+    if here is not None and viewer.may("rollback", place.function, place.stage):
+        address = f"functions/{place.function}/rollback/{place.stage}"
+        offers.append({"word": "Roll back", "address": address})
+    return offers

@@ -27,6 +27,7 @@ def show(context: BoardContext, request: GatewayRequest, viewer: Visibility) -> 
         every=EVERY,
         viewer=viewer,
         here="holds",
+        stages=[stage for stage in context.gate.stages if viewer.holding(stage)],
         holds=[
             {
                 "stage": hold.stage,
@@ -34,6 +35,7 @@ def show(context: BoardContext, request: GatewayRequest, viewer: Visibility) -> 
                 "reason": hold.reason,
                 "rule": hold.rule,
                 "since": hold.since,
+                "release": hold.name if viewer.may_release(hold) else None,
                 "who": next(filter(None, map(hold.by.get, _NAMES)), "unknown"),
             }
             for hold in holds

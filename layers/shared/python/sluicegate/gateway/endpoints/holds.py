@@ -91,7 +91,7 @@ def delete(context: Context, call: GatewayRequest, identity: Identity) -> Gatewa
         (hold, rule)
         for hold in context.store.holds.of_stage(stage)
         if named in (None, hold.name)
-        for rule in [one for one in rules if _covers(one, hold)][:1]
+        for rule in [one for one in rules if covers(one, hold)][:1]
     ]
     if dry_run:
         return hold_rehearsal("release", stage, rules[0].name, [(hold, hold.name) for hold, _ in released])
@@ -154,7 +154,7 @@ def _visible_holds(context: Context, stage: str, identity: Identity) -> GatewayR
     return hold_list(stage, [hold for hold in holds if any(overlaps(rule, hold) for rule in rules)])
 
 
-def _covers(rule: Rule, hold: Hold) -> bool:
+def covers(rule: Rule, hold: Hold) -> bool:
     """Return whether the rule is on every function that is held."""
     granted = {str(pattern) for pattern in rule.functions}
     return bool(granted & {"*", "**"}) or granted.issuperset(hold.functions)
