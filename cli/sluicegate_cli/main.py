@@ -37,6 +37,7 @@ _GROUPS: Final = {
     "Check": {
         "check": "Check a gate file and run its tests.",
         "access": "Show who can bring code to a stage, and with whose approval.",
+        "replay": "Decide recorded requests again by another gate file.",
         "watch-plan": "Simulate what a stage's watch would see of a rollout.",
         "target": "Print the CloudFormation template of a target, or list them.",
         "doctor": "Find out why a job or a stack does not work, and how to fix it.",

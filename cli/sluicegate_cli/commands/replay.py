@@ -1,0 +1,143 @@
+"""`sluicegate replay`: what another gate file would have decided about recorded requests."""
+
+from collections import defaultdict
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from sluicegate.text import clean
+from sluicegate_cli.exit_codes import ExitCode
+from sluicegate_cli.layout import Column
+from sluicegate_cli.review import words
+from sluicegate_cli.review.gate_files import gate_options, load
+from sluicegate_cli.review.replay import (
+    Changed,
+    NotEvidence,
+    Replayed,
+    ReplayOutcome,
+    read,
+    replay,
+    skipped_denials,
+)
+from sluicegate_cli.screen import Screen
+
+_TITLES: Final[dict[ReplayOutcome, str]] = {
+    "refused": "accepted before, refused now",
+    "allowed": "refused before, allowed now",
+    "approval": "needs an approval now",
+    "no_approval": "needs no approval any more",
+    "rule": "another rule decides",
+}
+_GROUPS: Final = 40
+"""Groups of alike requests that are printed; `--json` has each request."""
+
+
+@click.command("replay")
+@click.option(
+    "--from",
+    "export",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    required=True,
+    help="An export of the evidence: sluicegate audit export.",
+)
+@gate_options
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document to stdout.")
+def command(export: Path, file: Path, allow_loopback: bool, stack_name: str, as_json: bool) -> ExitCode:
+    """Decide all recorded requests again by a gate file that is not deployed yet.
+
+    It shows what would be refused, allowed, or wait for an approval otherwise. What depends on a login, an
+    e-mail address or another claim that the evidence does not keep cannot be decided. It verifies no
+    signature: `sluicegate audit verify` does. Exit codes: 0 if every request ends as before, 1 if one does
+    not, 2 if the gate file has an error.
+
+    \b
+      sluicegate audit export --from 30d --output evidence.ndjson
+      sluicegate replay --gate sluicegate.yaml --from evidence.ndjson
+    """
+    gate = load(file, allow_loopback=allow_loopback, stack_name=stack_name)
+    try:
+        with export.open("rb") as lines:
+            found = replay(gate, read(lines))
+    except NotEvidence as error:
+        raise click.UsageError(f"{export}: {error}") from None
+    screen = Screen(as_json=as_json)
+    screen.document(_document(gate.digest, found, skipped_denials(gate)))
+    if not as_json:
+        _show(screen, found, skipped_denials(gate))
+    return ExitCode.NOT_DEPLOYED if found.ends_otherwise else ExitCode.OK
+
+
+def _document(digest: str, found: Replayed, skipped: int) -> dict[str, Any]:
+    return {
+        "gate": digest,
+        "decided": found.decided,
+        "changes": [one.document for one in found.changed],
+        "cannot_be_decided": dict(found.unknown),
+        "decided_by_more_than_the_gate_file": found.other,
+        "omitted": found.omitted,
+        "unread": found.unread,
+        "skipped_denials": skipped,
+    }
+
+
+def _show(screen: Screen, found: Replayed, skipped: int) -> None:
+    screen.line(f"{words.plural(found.decided, 'recorded request')} decided again", "bold")
+    rows = _rows(found.changed)
+    if rows:
+        screen.table(
+            (
+                Column("what", least=16, wrap=True),
+                Column("request", least=20, wrap=True),
+                Column("before", drop=1, least=12, wrap=True),
+                Column("now", least=16, wrap=True),
+                "times",
+                Column("last", drop=2),
+            ),
+            rows[:_GROUPS],
+        )
+    if len(rows) > _GROUPS:
+        screen.line(f"and {len(rows) - _GROUPS} more kinds of requests: --json has them all")
+    for claims, count in sorted(found.unknown.items()):
+        screen.line(f"cannot be decided: {words.plural(count, 'request')}, it depends on {claims}", "yellow")
+    for count, text in (
+        (found.other, "refused for a reason that no gate file decides alone, such as busy"),
+        (found.omitted, "left out of the file by a filter"),
+        (found.unread, "with too little to decide by"),
+    ):
+        if count:
+            screen.line(f"not looked at: {count} {text}")
+    if skipped:
+        entries = "entry" if skipped == 1 else "entries"
+        screen.line(f"not looked at: {skipped} {entries} of `deny` by jti or access_key, which no line has")
+    counts = {name: sum(one.outcome == name for one in found.changed) for name in _TITLES}
+    if any(counts.values()):
+        said = "; ".join(f"{_TITLES[name]}: {count}" for name, count in counts.items() if count)
+        screen.line(said, "bold yellow" if found.ends_otherwise else "bold")
+    else:
+        screen.line("nothing is decided otherwise", "bold green")
+
+
+def _rows(changed: list[Changed]) -> list[tuple[str, ...]]:
+    """Return one row for requests that are alike."""
+    alike: dict[tuple[str, ...], list[str]] = defaultdict(list)
+    order = list(_TITLES)
+    for one in sorted(changed, key=lambda each: order.index(each.outcome)):
+        line = one.line
+        where = " ".join(str(line[name]) for name in ("function", "stage") if line.get(name))
+        request = f"{' and '.join(line['actions'])} {where}, {_who(line)}"
+        before = f"rule {line['rule']!r}" if line.get("rule") else str(line.get("code") or "refused")
+        now = one.reason or (f"rule {one.rule!r}" if one.rule else "")
+        alike[_TITLES[one.outcome], request, before, now].append(str(line["time"]))
+    return [(*key, str(len(times)), max(times)) for key, times in alike.items()]
+
+
+def _who(line: dict[str, Any] | Any) -> str:
+    """Return who asked, by the ids that all requests of one project or principal share."""
+    by = line["by"]
+    if "project_id" in by:
+        user = f", user {by['user_id']}" if "user_id" in by else ""
+        return clean(f"project {by['project_id']}{user}")
+    if "principal_id" in by:
+        return clean(f"AWS principal {by['principal_id']}")
+    return clean(f"user {by.get('user_id', 'unknown')}")
