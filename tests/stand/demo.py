@@ -55,7 +55,7 @@ def demo() -> int:
         control.up(places.DEMO_GATE_FILE)
         with tempfile.TemporaryDirectory(prefix="sluicegate-demo-") as directory:
             stand = Stand.running()
-            say(f"While it runs, the board shows it: {paint(stand.board, 'bold')}")
+            say(f"While it runs, the board shows it (sign in as grace): {paint(stand.board, 'bold')}")
             play(stand, Path(directory))
     finally:
         if was_up and before:

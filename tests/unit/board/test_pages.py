@@ -128,7 +128,7 @@ def test_delivery_has_its_definitions_beside(board: Board) -> None:
     assert page.count('class="figures"') == 2
     for term in ("Deployment frequency", "Lead time from commit", "Went back", "Time to restore"):
         assert page.count(f"<dt>{term}</dt>") == 3
-    assert "no commit time is recorded" in page
+    assert "no commit time is known" in page
 
 
 def test_search_and_pages_are_on_the_server(board: Board) -> None:

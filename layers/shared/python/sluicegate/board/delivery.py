@@ -4,13 +4,14 @@ The four are those of DORA's reports, by definitions of our own that the page st
 rate and time to restore come from incidents, which Sluicegate does not know.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Final
 
 from sluicegate.deployment.durations import seconds
 from sluicegate.deployment.model import Status
+from sluicegate.store.commits import Commit
 from sluicegate.store.deployments import DeploymentSummary
 
 DAY: Final = 86_400
@@ -22,7 +23,7 @@ class DeliveryFigures:
 
     `released` counts releases that got all traffic, `reached` those that got any, `went_back` those of them
     that the watch or a person took back. `through` is from a commit's first deployment to any stage until it
-    got all traffic here. `lead` is from the commit itself, which no token dates.
+    got all traffic here. `lead` is from the commit itself, for those whose time GitLab was asked for.
     """
 
     stage: str
@@ -33,7 +34,7 @@ class DeliveryFigures:
     restore: float | None
     through: float | None
     per_day: tuple[int, ...]
-    lead: float | None = None
+    lead: float | None
 
     @property
     def share(self) -> float | None:
@@ -47,9 +48,14 @@ class DeliveryFigures:
 
 
 def figures(
-    stage: str, deployments: Iterable[DeploymentSummary], *, days: int, now: float
+    stage: str,
+    deployments: Iterable[DeploymentSummary],
+    committed: Mapping[Commit, str],
+    *,
+    days: int,
+    now: float,
 ) -> DeliveryFigures:
-    """Work out the figures of a stage from deployments of all stages, in any order."""
+    """Work out the figures of a stage from deployments of all stages, and the times of their commits."""
     known = sorted(deployments, key=lambda one: one.id)
     here = [one for one in known if one.stage == stage]
     releases = [one for one in here if one.action != "rollback"]
@@ -67,7 +73,14 @@ def figures(
         restore=_median(restored),
         through=_median([_through(one, known) for one in released]),
         per_day=_per_day(released, days, now),
+        lead=_median(_between(committed.get(commit_of(one)), one.finished_at) for one in released),
     )
+
+
+def commit_of(one: DeploymentSummary) -> Commit:
+    """Return the commit that a deployment is of."""
+    by = one.requested_by
+    return by.issuer, by.project_id, by.sha or ""
 
 
 def _undone(here: Sequence[DeploymentSummary]) -> list[tuple[DeploymentSummary, DeploymentSummary]]:
@@ -84,15 +97,12 @@ def _undone(here: Sequence[DeploymentSummary]) -> list[tuple[DeploymentSummary, 
 
 
 def _through(one: DeploymentSummary, known: Sequence[DeploymentSummary]) -> float | None:
-    by = one.requested_by
-    if not by.sha:
+    if not one.requested_by.sha:
         return None
     same = (
         other.created_at
         for other in known
-        if other.function == one.function
-        and (other.requested_by.issuer, other.requested_by.project_id, other.requested_by.sha)
-        == (by.issuer, by.project_id, by.sha)
+        if other.function == one.function and commit_of(other) == commit_of(one)
     )
     return _between(next(same, None), one.finished_at)
 

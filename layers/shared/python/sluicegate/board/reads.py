@@ -11,6 +11,7 @@ from typing import Final, TypeVar
 from sluicegate.deployment.model import Deployment
 from sluicegate.deployment.ulid import new_id
 from sluicegate.owner import Owner
+from sluicegate.store.commits import Commit
 from sluicegate.store.deployments import DeploymentSummary, Index
 from sluicegate.store.holds import Hold
 from sluicegate.store.keys import ALL_DEPLOYMENTS, owner_key
@@ -119,6 +120,20 @@ class Reads:
             return list(islice(found, MAX_FIGURES))
 
         return self._hold(("since", str(days)), HELD_FIGURES, read)
+
+    def commit_times(self, commits: Iterable[Commit]) -> dict[Commit, str]:
+        """Return when these commits were made, as far as GitLab was asked."""
+        found, missing = {}, []
+        for commit in set(commits):
+            known = self._held.get(("commit", *commit))
+            if known and self._clock() < known[0]:
+                found[commit] = known[1]
+            else:
+                missing.append(commit)
+        read = self._store.commits.times(missing) if missing else {}
+        for commit in missing:
+            found[commit] = self._keep(("commit", *commit), HELD_FIGURES, read.get(commit))
+        return {commit: moment for commit, moment in found.items() if isinstance(moment, str)}
 
     def _chunk(self, index: Index, key: str, before: str | None) -> list[DeploymentSummary]:
         def read() -> list[DeploymentSummary]:

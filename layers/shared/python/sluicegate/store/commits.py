@@ -8,7 +8,7 @@ The notifier reads both once for each commit and keeps them here. No ID token ha
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from sluicegate.store.keys import Key, digest
@@ -19,6 +19,10 @@ RETENTION_SECONDS: Final = 400 * 86_400
 
 LOOK_AGAIN_SECONDS: Final = 600
 """After so long, GitLab is asked again for the merge request of a commit that had none."""
+
+
+Commit = tuple[str, str, str]
+"""A commit of a project: issuer, project's id, SHA."""
 
 
 class Commits:
@@ -32,6 +36,12 @@ class Commits:
         """Return the commit's time (RFC 3339, UTC): empty if GitLab does not say, None if never asked."""
         item = self._table.get(_key("commit", issuer, project_id, sha))
         return None if item is None else str(item["committed_at"])
+
+    def times(self, commits: Iterable[Commit]) -> dict[Commit, str]:
+        """Return the times of these commits of (issuer, project, sha), as far as they are known."""
+        asked = {_key("commit", *commit)["pk"]: commit for commit in commits}
+        items = self._table.get_many([{"pk": pk, "sk": "commit"} for pk in asked])
+        return {asked[item["pk"]]: item["committed_at"] for item in items if item["committed_at"]}
 
     def set_committed_at(self, issuer: str, project_id: str, sha: str, moment: str) -> None:
         """Keep the commit's time."""

@@ -3,7 +3,7 @@
 from typing import Any, Final
 
 from sluicegate.board.context import BoardContext, page
-from sluicegate.board.delivery import DeliveryFigures, figures
+from sluicegate.board.delivery import DeliveryFigures, commit_of, figures
 from sluicegate.board.pages.overview import first
 from sluicegate.board.reads import MAX_FIGURES
 from sluicegate.board.responses import BoardResponse
@@ -20,13 +20,14 @@ def show(context: BoardContext, request: GatewayRequest, viewer: Visibility) -> 
     now = context.clock()
     read = context.reads.since(days)
     found = [one for one in viewer.visible(read) if function in ("", one.function)]
+    committed = context.reads.commit_times(commit_of(one) for one in found if one.requested_by.sha)
     stages = [stage for stage in context.gate.stages if any(one.stage == stage for one in found)]
     return page(
         context,
         "delivery.html",
         viewer=viewer,
         here="delivery",
-        figures=[_shown(figures(stage, found, days=days, now=now)) for stage in stages],
+        figures=[_shown(figures(stage, found, committed, days=days, now=now)) for stage in stages],
         days=days,
         choices=DAYS,
         function=function,
