@@ -4,10 +4,10 @@ from functools import cache
 from typing import Any
 
 from sluicegate.aws import clients
+from sluicegate.delivery.consumer import QueueConsumer
+from sluicegate.delivery.secrets import CachedSecrets
 from sluicegate.gate.codec import load
 from sluicegate.gate.policy import Gate
-from sluicegate.notifier.consumer import QueueConsumer
-from sluicegate.notifier.gitlab_api import AccessTokens
 from sluicegate.notifier.ledger import StatusLedger
 from sluicegate.notifier.notifier import Notifier
 from sluicegate.notifier.reporting import Reporting
@@ -34,14 +34,19 @@ def consumer() -> QueueConsumer:
         Store(table, settings.table),
         StatusLedger(Table(table, settings.table)),
         gate,
-        AccessTokens(clients.client("secretsmanager")),
+        CachedSecrets(clients.client("secretsmanager")),
         log,
         dropped,
         stack=digest(settings.queue)[:8],
         board=settings.board,
     )
     return QueueConsumer(
-        Notifier(reporting), clients.client("sqs"), settings.queue, settings.dead_letters, delayed, rejected
+        Notifier(reporting).sync,
+        clients.client("sqs"),
+        settings.queue,
+        settings.dead_letters,
+        delayed,
+        rejected,
     )
 
 

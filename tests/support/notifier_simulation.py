@@ -8,9 +8,9 @@ from typing import Any, cast
 
 from botocore.exceptions import ClientError
 
+from sluicegate.delivery.secrets import CachedSecrets
 from sluicegate.deployment.model import Deployment, Requester, Status
 from sluicegate.http_client import MAX_BODY, FetchError, HttpResponse, TooLargeError
-from sluicegate.notifier.gitlab_api import AccessTokens
 from sluicegate.notifier.ledger import StatusLedger
 from sluicegate.notifier.notifier import Notifier
 from sluicegate.notifier.reporting import Reporting
@@ -117,7 +117,7 @@ class NotifierSimulation:
 
     def __post_init__(self) -> None:
         self.secrets = FakeSecrets(self.api.tokens[0])
-        self.tokens = AccessTokens(cast(Any, self.secrets), self.clock)
+        self.tokens = CachedSecrets(cast(Any, self.secrets), self.clock)
         table = Table(cast(Any, FakeTable()), TABLE)
         self.commits = Commits(table, self.clock)
         reporting = Reporting(

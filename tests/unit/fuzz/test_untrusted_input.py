@@ -14,16 +14,12 @@ import pytest
 from hypothesis import strategies as st
 
 from sluicegate import http_client
+from sluicegate.delivery.errors import PermanentError, TransientError, UndeliverableError
+from sluicegate.delivery.secrets import CachedSecrets
 from sluicegate.gateway.app import respond
 from sluicegate.gateway.http import GatewayRequest
 from sluicegate.http_client import HttpResponse
-from sluicegate.notifier.gitlab_api import (
-    AccessTokens,
-    GitLab,
-    PermanentError,
-    TransientError,
-    UndeliverableError,
-)
+from sluicegate.notifier.gitlab_api import GitLab
 from sluicegate.oidc.identity import Identity, Issuer
 from sluicegate.oidc.jwks import InvalidKeySet, Keyring, parse_jwks
 from sluicegate.oidc.signed_token import InvalidToken
@@ -301,7 +297,7 @@ def test_an_odd_answer_of_gitlab(status: int, body: bytes, after: str) -> None:
         def get_secret_value(self, **_: Any) -> dict[str, str]:
             return {"SecretString": secret}
 
-    gitlab = GitLab("https://gitlab.example.com", "s", AccessTokens(cast(Any, Secrets())), 10.0, lambda: 1.0)
+    gitlab = GitLab("https://gitlab.example.com", "s", CachedSecrets(cast(Any, Secrets())), 10.0, lambda: 1.0)
     fields = {"state": "running", "target_url": "https://x", "pipeline_id": 7}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(http_client, "exchange", lambda *_, **__: HttpResponse(status, message, body))

@@ -8,13 +8,9 @@ from typing import Any, cast
 
 import pytest
 
-from sluicegate.notifier.gitlab_api import (
-    AccessTokens,
-    GitLab,
-    PermanentError,
-    TransientError,
-    UndeliverableError,
-)
+from sluicegate.delivery.errors import PermanentError, TransientError, UndeliverableError
+from sluicegate.delivery.secrets import CachedSecrets
+from sluicegate.notifier.gitlab_api import GitLab
 from stand import gitlab as stand_in
 from stand.gitlab import Fault
 from support.refusals import refused
@@ -43,7 +39,7 @@ class Instance:
         return GitLab(
             self.model.issuer,
             "sluicegate/gitlab/corp",
-            AccessTokens(cast(Any, self.secret)),
+            CachedSecrets(cast(Any, self.secret)),
             time.time() + seconds,
         )
 
@@ -291,7 +287,7 @@ def test_the_proxy_of_the_environment_is_not_used(gitlab: Instance, monkeypatch:
 
 def test_a_token_goes_over_tls_or_to_this_machine_only() -> None:
     client = GitLab(
-        "http://gitlab.example.com", "s", AccessTokens(cast(Any, Secret("glpat-1"))), time.time() + 30
+        "http://gitlab.example.com", "s", CachedSecrets(cast(Any, Secret("glpat-1"))), time.time() + 30
     )
     with pytest.raises(TransientError, match="not an https URL"):
         client.set_status("4213", SHA, STATUS, "v1")
@@ -317,8 +313,8 @@ def test_a_secret_that_is_denied_is_asked_for_again_for_a_minute(
         def get_secret_value(self, **_: Any) -> Any:
             raise refused(code, "no", 400, "GetSecretValue")
 
-    tokens = AccessTokens(cast(Any, Refusing()), lambda: now[0])
+    tokens = CachedSecrets(cast(Any, Refusing()), lambda: now[0])
     for seconds in (0, after):
         now[0] = 1_780_000_000.0 + seconds
         with pytest.raises(PermanentError if is_final and seconds == after else TransientError):
-            tokens.token("sluicegate/gitlab/corp")
+            tokens.text("sluicegate/gitlab/corp")

@@ -7,12 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sluicegate import http_client
+from sluicegate.delivery.errors import PermanentError, TransientError
 from sluicegate.deployment.model import Deployment, Origin, Reason, Requester, Status
 from sluicegate.notifier import gitlab_deployments
 from sluicegate.notifier.commit_status import STATES, CommitState
-from sluicegate.notifier.gitlab_api import PermanentError, TransientError
 from sluicegate.notifier.gitlab_deployments import Environment, GitLabDeployment
-from sluicegate.notifier.ledger import LEASE_SECONDS, LeaseHeld
+from sluicegate.store.leases import LEASE_SECONDS, LeaseHeld
 from support.notifier_simulation import (
     BOTH,
     FAULTS,

@@ -9,8 +9,9 @@ from moto import mock_aws
 
 from sluicegate.notifier.commit_status import CommitState, CommitStatusKey
 from sluicegate.notifier.gitlab_deployments import Environment, GitLabDeployment
-from sluicegate.notifier.ledger import LEASE_SECONDS, LeaseHeld, StatusLedger
+from sluicegate.notifier.ledger import StatusLedger
 from sluicegate.store.keys import digest
+from sluicegate.store.leases import LEASE_SECONDS, LeaseHeld
 from sluicegate.store.table import Table
 from support.notifier_simulation import NAME, SHA, URL
 from support.simulation import OWN, TABLE, Clock, create_table

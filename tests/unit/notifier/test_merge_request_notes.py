@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sluicegate import http_client
+from sluicegate.delivery.errors import PermanentError, TransientError
 from sluicegate.deployment.model import Deployment, Reason, Requester, Status
 from sluicegate.notifier import merge_request_notes
-from sluicegate.notifier.gitlab_api import PermanentError, TransientError
-from sluicegate.notifier.ledger import LEASE_SECONDS, LeaseHeld
 from sluicegate.notifier.merge_request_notes import MAX_ROWS, NoteRow
+from sluicegate.store.leases import LEASE_SECONDS, LeaseHeld
 from support.notifier_simulation import BOTH, FAULTS, JOB, PERSON, SHA, NotifierSimulation, deployment
 from support.simulation import START, Killed
 

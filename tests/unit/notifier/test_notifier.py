@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sluicegate import http_client
+from sluicegate.delivery.errors import PermanentError, TransientError
 from sluicegate.deployment.model import Deployment, Reason, Status
 from sluicegate.notifier.commit_status import STATES
-from sluicegate.notifier.gitlab_api import PermanentError, TransientError
-from sluicegate.notifier.ledger import LEASE_SECONDS, LeaseHeld
+from sluicegate.store.leases import LEASE_SECONDS, LeaseHeld
 from support.notifier_simulation import FAULTS, HOOK, JOB, SECRET, SHA, URL, NotifierSimulation, deployment
 from support.simulation import START, Killed
 
@@ -208,16 +208,16 @@ def test_gitlab_has_one_deployment_with_the_right_end(data: st.DataObject) -> No
 def test_a_token_is_read_once_in_five_minutes(simulation: NotifierSimulation) -> None:
     tokens = simulation.tokens
     for _ in range(3):
-        assert tokens.token(SECRET) == simulation.secrets.text
+        assert tokens.text(SECRET) == simulation.secrets.text
     simulation.clock.sleep(301)
     simulation.secrets.text = "glpat-new"
-    assert tokens.token(SECRET) == "glpat-new"
+    assert tokens.text(SECRET) == "glpat-new"
     assert simulation.secrets.reads == 2
 
 
 def test_a_rotated_token_is_read_again_and_the_request_retried_once(simulation: NotifierSimulation) -> None:
     simulation.save(one := deployment(Status.SUCCEEDED))
-    assert simulation.tokens.token(SECRET)
+    assert simulation.tokens.text(SECRET)
     simulation.secrets.text = simulation.api.rotate()
     simulation.notifier.sync(one.id)
     assert simulation.shown() == ["success"]

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import pytest
 
-from sluicegate.notifier import consumer
+from sluicegate.delivery import consumer
 from support.metric_model import (
     MINUTE,
     ApiMetrics,

@@ -7,7 +7,7 @@ from typing import Final
 
 import pytest
 
-from sluicegate.notifier import consumer, ledger
+from sluicegate.delivery import consumer
 from sluicegate.relay import event as events
 from sluicegate.settings import (
     BoardSettings,
@@ -20,6 +20,7 @@ from sluicegate.settings import (
     SealerSettings,
     WakerSettings,
 )
+from sluicegate.store import leases
 from support.template import (
     FUNCTIONS,
     ROOT,
@@ -188,7 +189,7 @@ def test_a_gitlab_that_is_out_for_a_day_loses_nothing() -> None:
     pauses = (consumer.backoff(times) for times in range(1, redrive["maxReceiveCount"]))
     assert 86_400 <= sum(pauses) < 2 * 86_400
     timeout = properties("NotifierFunction")["Timeout"]
-    assert timeout > ledger.LEASE_SECONDS + 30
+    assert timeout > leases.LEASE_SECONDS + 30
     assert queue["VisibilityTimeout"] == 6 * timeout
     for name in ("NotifierQueue", "NotifierDeadLetters"):
         assert properties(name)["MessageRetentionPeriod"] == 14 * 86_400

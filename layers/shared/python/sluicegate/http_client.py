@@ -79,6 +79,12 @@ def origin(url: str) -> tuple[str, str | None, int]:
     return _origin(urlsplit(url))
 
 
+def is_allowed(url: SplitResult) -> bool:
+    """Return whether requests go there: over https, or to this machine. Raises ValueError."""
+    scheme, host, _ = _origin(url)
+    return host is not None and (scheme == "https" or (scheme == "http" and host in _LOOPBACK))
+
+
 @contextmanager
 def _fetch_errors() -> Iterator[None]:
     try:
@@ -101,7 +107,7 @@ def _exchange(
 ) -> HttpResponse:
     """Send one request. http.client follows no redirect and knows no proxies."""
     scheme, host, port = _origin(url)
-    if host is None or not (scheme == "https" or (scheme == "http" and host in _LOOPBACK)):
+    if host is None or not is_allowed(url):
         raise FetchError("not an https URL")
     with _connect(scheme, host, port, deadline) as sock:
         connection = HTTPConnection(host, port)

@@ -15,28 +15,20 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, urlencode
 
-from botocore.exceptions import BotoCoreError, ClientError
-
 from sluicegate import http_client
-from sluicegate.aws.errors import ErrorKind, classify, error_code, is_retryable
+from sluicegate.delivery.errors import PermanentError, TransientError, UndeliverableError
+from sluicegate.delivery.secrets import CachedSecrets
 from sluicegate.http_client import MAX_BODY, FetchError, HttpResponse, TooLargeError
 from sluicegate.strict_json import JsonValue, StrictJsonError, loads
 from sluicegate.text import clean
 
 if TYPE_CHECKING:
-    from mypy_boto3_secretsmanager import SecretsManagerClient
+    pass
 
 DEADLINE: Final = 5.0
 """Seconds for one call."""
 
-TOKEN_CACHE_SECONDS: Final = 300
-"""How long a token is used before it is read again."""
-
-DENIED_SECONDS: Final = 60
-"""How long a secret that IAM denies is asked for again: a change of permissions takes seconds to spread."""
-
 _RETRYABLE: Final = frozenset({408, 409, 425, 429})
-_TOKEN: Final = re.compile(r"[\x21-\x7e]{1,1024}")
 _MAX_DEPTH: Final = 12
 _LONGEST_WAIT: Final = 3_600
 """Seconds until a rate limit's reset that are believed."""
@@ -55,77 +47,13 @@ _OF_A_JOB: Final = "created using GitLab CI"
 """In the 403 for a deployment that a job's `environment:` made."""
 
 
-class TransientError(Exception):
-    """The request may or may not have taken effect. Retry it after `retry_after` seconds or later."""
-
-    def __init__(self, code: str, retry_after: int = 0) -> None:
-        super().__init__(code)
-        self.code = code
-        self.retry_after = retry_after
-
-
-class PermanentError(Exception):
-    """The request had no effect, and a retry fails until somebody fixes what `code` and `detail` describe."""
-
-    def __init__(self, code: str, detail: str = "") -> None:
-        super().__init__(code)
-        self.code = code
-        self.detail = detail
-
-
-class UndeliverableError(Exception):
-    """GitLab can never show this, whatever anybody does. The request had no effect."""
-
-    def __init__(self, code: str, detail: str = "") -> None:
-        super().__init__(code)
-        self.code = code
-        self.detail = detail
-
-
-class AccessTokens:
-    """Access tokens from Secrets Manager, by the secret's name. A secret is a token's text, nothing else."""
-
-    def __init__(self, client: "SecretsManagerClient", clock: Callable[[], float] = time.time) -> None:
-        self._client = client
-        self._clock = clock
-        self._cached: dict[str, tuple[str, float]] = {}
-        self._denied_since: dict[str, float] = {}
-
-    def token(self, secret: str, *, other_than: str | None = None) -> str:
-        """Return the token; read it again if the cached one is old, or is `other_than`, which was refused.
-
-        Raises PermanentError if there is no usable token, TransientError if AWS is temporarily unavailable.
-        """
-        cached = self._cached.get(secret)
-        if cached and cached[0] != other_than and abs(self._clock() - cached[1]) < TOKEN_CACHE_SECONDS:
-            return cached[0]
-        try:
-            text = self._client.get_secret_value(SecretId=secret).get("SecretString", "")
-        except (ClientError, BotoCoreError) as error:
-            if is_retryable(error) or self._may_spread(secret, error):
-                raise TransientError(f"secret: {error_code(error)}") from None
-            raise PermanentError("secret", f"{secret}: {error_code(error)}") from None
-        token = str(text).strip()
-        if not _TOKEN.fullmatch(token):
-            raise PermanentError("secret", f"{secret} holds no token")
-        self._cached[secret] = token, self._clock()
-        self._denied_since.pop(secret, None)
-        return token
-
-    def _may_spread(self, secret: str, error: Exception) -> bool:
-        """Return whether the secret has been denied for less than DENIED_SECONDS."""
-        if classify(error) is not ErrorKind.DENIED:
-            return False
-        return self._clock() - self._denied_since.setdefault(secret, self._clock()) < DENIED_SECONDS
-
-
 @dataclass(frozen=True)
 class GitLab:
     """One GitLab instance, called with the token of one secret, until a deadline in epoch seconds."""
 
     url: str
     secret: str
-    tokens: AccessTokens
+    tokens: CachedSecrets
     until: float
     clock: Callable[[], float] = time.time
 
@@ -197,11 +125,11 @@ class GitLab:
 
         Raises UndeliverableError for a longer one, if `most` is not the usual limit.
         """
-        token = self.tokens.token(self.secret)
+        token = self.tokens.text(self.secret)
         answer = self._send(method, path, fields, token, most)
         if answer.status == 401:
             # The token may have been rotated since. The same one would be refused again.
-            fresh = self.tokens.token(self.secret, other_than=token)
+            fresh = self.tokens.text(self.secret, other_than=token)
             if fresh != token:
                 token = fresh
                 answer = self._send(method, path, fields, token, most)

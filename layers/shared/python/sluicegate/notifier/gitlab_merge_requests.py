@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlencode
 
+from sluicegate.delivery.errors import PermanentError, UndeliverableError
 from sluicegate.http_client import HttpResponse
-from sluicegate.notifier.gitlab_api import GitLab, PermanentError, UndeliverableError, id_of
+from sluicegate.notifier.gitlab_api import GitLab, id_of
 from sluicegate.strict_json import JsonValue
 
 MAX_LISTED: Final = 1024 * 1024

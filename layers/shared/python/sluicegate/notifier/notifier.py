@@ -7,13 +7,13 @@ is read from the record under a lease, and the record never goes back.
 from dataclasses import dataclass
 from typing import Final
 
-from sluicegate.notifier.gitlab_api import PermanentError, TransientError
-from sluicegate.notifier.ledger import LeaseHeld
+from sluicegate.delivery.errors import PermanentError, TransientError
 from sluicegate.notifier.read_commit import read_commit
 from sluicegate.notifier.report_deployments import report_deployments
 from sluicegate.notifier.report_note import report_note
 from sluicegate.notifier.report_status import report_status
 from sluicegate.notifier.reporting import Reporting
+from sluicegate.store.leases import LeaseHeld
 
 SECONDS: Final = 75.0
 """How long all reports of one event may take: the function ends after 90 seconds."""

@@ -1,9 +1,9 @@
 """Read when the commit of a served version was made: the lead time needs it, and no token says."""
 
+from sluicegate.delivery.errors import UndeliverableError
 from sluicegate.deployment.durations import seconds, timestamp
 from sluicegate.deployment.model import Deployment, Status
 from sluicegate.notifier import gitlab_deployments
-from sluicegate.notifier.gitlab_api import UndeliverableError
 from sluicegate.notifier.gitlab_merge_requests import MergeRequests
 from sluicegate.notifier.reporting import Reporting
 

@@ -1,8 +1,9 @@
 """Report deployments in one note on the merge request that brought the commit, kept up to date in place."""
 
+from sluicegate.delivery.errors import UndeliverableError
 from sluicegate.deployment.model import Deployment, Requester
 from sluicegate.notifier import gitlab_deployments, merge_request_notes
-from sluicegate.notifier.gitlab_api import GitLab, UndeliverableError
+from sluicegate.notifier.gitlab_api import GitLab
 from sluicegate.notifier.gitlab_merge_requests import MergeRequests
 from sluicegate.notifier.merge_request_notes import MergeRequest
 from sluicegate.notifier.reporting import Reporting, Sent

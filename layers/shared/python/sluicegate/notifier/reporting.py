@@ -5,19 +5,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from sluicegate.delivery.errors import PermanentError, TransientError, UndeliverableError
+from sluicegate.delivery.secrets import CachedSecrets
 from sluicegate.deployment.model import Deployment, Requester
 from sluicegate.deployment.ulid import is_id
 from sluicegate.gate.policy import Gate
-from sluicegate.notifier.gitlab_api import (
-    AccessTokens,
-    GitLab,
-    PermanentError,
-    TransientError,
-    UndeliverableError,
-)
-from sluicegate.notifier.ledger import LedgerEntry, StatusLedger
+from sluicegate.notifier.gitlab_api import GitLab
+from sluicegate.notifier.ledger import StatusLedger
 from sluicegate.oidc.identity import Feedback, Issuer
 from sluicegate.store.keys import Key
+from sluicegate.store.leases import LedgerEntry
 from sluicegate.store.store import Store
 
 Sent = Mapping[str, Any]
@@ -35,7 +32,7 @@ class Reporting:
     store: Store
     ledger: StatusLedger
     gate: Callable[[], Gate]
-    tokens: AccessTokens
+    tokens: CachedSecrets
     log: Callable[..., None]
     dropped: Callable[..., None]
     clock: Callable[[], float] = time.time
@@ -76,7 +73,7 @@ class Reporting:
         What `act` reads of the record is read under the lease: the next holder reads no older record, so
         no older state follows a newer one.
         """
-        self.tokens.token(receiver[1].secret)  # before the lease, because it may be slow
+        self.tokens.text(receiver[1].secret)  # before the lease, because it may be slow
         lease = self.ledger.acquire(key, entry)
         try:
             done = act(self.gitlab(receiver, min(lease.until, deadline)))

@@ -6,12 +6,12 @@ from typing import Any, cast
 
 import pytest
 
+from sluicegate.delivery.consumer import MAX_BACKOFF, MIN_BACKOFF, QueueConsumer
+from sluicegate.delivery.errors import PermanentError
 from sluicegate.deployment.model import Deployment
 from sluicegate.gate.decoding import GateError
-from sluicegate.notifier.consumer import MAX_BACKOFF, MIN_BACKOFF, QueueConsumer
-from sluicegate.notifier.gitlab_api import PermanentError
-from sluicegate.notifier.ledger import LEASE_SECONDS
 from sluicegate.notifier.notifier import Notifier
+from sluicegate.store.leases import LEASE_SECONDS
 from support.notifier_simulation import JOB, NotifierSimulation, deployment
 
 SENT = 1_790_000_000
@@ -46,7 +46,7 @@ class Consumed:
 
     def process(self, body: str, times: int = 1) -> list[str]:
         consumer = QueueConsumer(
-            self.simulation.notifier,
+            self.simulation.notifier.sync,
             cast(Any, self.queue),
             "queue",
             "dead letters",

@@ -1,4 +1,4 @@
-"""Consume the notifier's queue: retry what may succeed later, and set aside what cannot."""
+"""Consume a queue of events about deployments: retry what may succeed later, and set aside what cannot."""
 
 import json
 import time
@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any, Final
 from botocore.exceptions import BotoCoreError, ClientError
 
 from sluicegate.aws.errors import error_code
+from sluicegate.delivery.errors import PermanentError, TransientError
 from sluicegate.gate.decoding import GateError
-from sluicegate.notifier.gitlab_api import PermanentError, TransientError
-from sluicegate.notifier.ledger import LeaseHeld
-from sluicegate.notifier.notifier import Notifier
+from sluicegate.store.leases import LeaseHeld
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -25,13 +24,13 @@ MAX_BACKOFF: Final = 900
 
 @dataclass(frozen=True)
 class QueueConsumer:
-    """Consumes the queue of events for the notifier.
+    """Consumes a queue of events. `sync` does for a deployment's id whatever is not done yet.
 
     `delayed` and `rejected` get a code and the known fields of each message that is retried or set aside;
     `delayed` gets its `age` too, in seconds since it was sent.
     """
 
-    notifier: Notifier
+    sync: Callable[[str], None]
     client: "SQSClient"
     queue: str
     dead_letters: str
@@ -50,7 +49,7 @@ class QueueConsumer:
         deployment_id = ""
         try:
             deployment_id = _deployment_of(message["body"])
-            self.notifier.sync(deployment_id)
+            self.sync(deployment_id)
         except LeaseHeld as held:
             self._retry(message, held.retry_after)
         except TransientError as error:
