@@ -8,7 +8,7 @@ from sluicegate.delivery.consumer import QueueConsumer
 from sluicegate.delivery.secrets import CachedSecrets
 from sluicegate.gate.codec import load
 from sluicegate.gate.policy import Gate
-from sluicegate.messages.endpoint import FORM
+from sluicegate.messages.destination import FORM
 from sluicegate.messages.messenger import Messenger
 from sluicegate.observability import count, logger, measure, metrics
 from sluicegate.settings import MessengerSettings

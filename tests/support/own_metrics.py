@@ -43,7 +43,8 @@ def main() -> None:
     report = SealingReport(lag=AGE, fork="another segment")
     vars(sealer)["service"] = lambda: SimpleNamespace(run=lambda _: report)
     sealer.handler({}, SimpleNamespace())
-    handler("notifier").delayed("status 503", age=AGE, deployment="dep_1", seconds=900)
+    for name in ("notifier", "messenger"):
+        handler(name).delayed("status 503", age=AGE, deployment="dep_1", seconds=900)
     metrics.flush_metrics()
 
 

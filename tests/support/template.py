@@ -10,7 +10,7 @@ import yaml
 ROOT: Final = Path(__file__).resolve().parents[2]
 FUNCTIONS: Final = (
     *("Gateway", "Watcher", "GatewayIam", "WatcherIam"),
-    *("Deployer", "Janitor", "Relay", "Waker", "Notifier", "Board", "Sealer"),
+    *("Deployer", "Janitor", "Relay", "Waker", "Notifier", "Messenger", "Board", "Sealer"),
 )
 """Names of our functions in the template, each followed by `Function`."""
 

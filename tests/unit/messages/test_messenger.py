@@ -18,7 +18,7 @@ from sluicegate.gate import patterns
 from sluicegate.gate.notifications import DEFAULT_STATUSES, Notification, NotificationType
 from sluicegate.messages import forms
 from sluicegate.messages.content import content
-from sluicegate.messages.endpoint import FORM, parse
+from sluicegate.messages.destination import FORM, parse
 from sluicegate.messages.messenger import Messenger
 from sluicegate.store.leases import LEASE_SECONDS, LeaseHeld, Leases
 from sluicegate.store.table import Table
@@ -381,7 +381,9 @@ def test_a_value_is_cut(world: World) -> None:
         ),
     ],
 )
-def test_a_secret_that_is_no_endpoint_is_refused_and_not_repeated(kind: NotificationType, text: str) -> None:
+def test_a_secret_that_is_no_destination_is_refused_and_not_repeated(
+    kind: NotificationType, text: str
+) -> None:
     with pytest.raises(PermanentError) as refused:
         parse(kind, text, "sluicegate/notify/x")
     assert refused.value.code == "secret"
@@ -395,8 +397,8 @@ def test_a_secret_has_a_form(world: World, text: str) -> None:
         world.tell(history(Status.SUCCEEDED)[-1])
 
 
-def test_an_endpoint_is_not_shown() -> None:
-    assert repr(parse("slack", SLACK, "x")) == "Endpoint(...)"
+def test_a_destination_is_not_shown() -> None:
+    assert repr(parse("slack", SLACK, "x")) == "Destination(...)"
 
 
 def test_secrets_are_in_no_log(world: World) -> None:

@@ -27,6 +27,7 @@ def test_the_outputs_say_where_everything_is() -> None:
             "EvidenceKeyArn",
             "IamApiArn",
             "IamEndpoint",
+            "MessengerDeadLettersUrl",
             "NotifierDeadLettersUrl",
             "StateMachineArn",
             "Table",

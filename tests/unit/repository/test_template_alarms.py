@@ -94,19 +94,23 @@ def a_dead_letter(queue: str) -> Case:
     return happen
 
 
-def gitlab_is_down(metrics: Metrics) -> None:
-    """One event; the notifier tries as its backoff lets it, and measures the event's age each time."""
-    model = QueueMetrics(metrics, "NotifierQueue")
-    sent = NOW - 3 * HOUR
-    message = model.send(sent)
-    attempt, tried = sent, 0
-    while attempt < NOW:
-        tried += 1
-        model.receive(message, attempt, consumer.backoff(tried))
-        metrics.put("Sluicegate", "FeedbackAge", {"service": STACK}, attempt, attempt - sent)
-        attempt += consumer.backoff(tried) + 1
-    for at in minutes(3 * 60):
-        model.report(at)
+def an_outage(queue: str, metric: str) -> Case:
+    """One event; it is tried as the backoff lets it, and its age is measured each time."""
+
+    def happen(metrics: Metrics) -> None:
+        model = QueueMetrics(metrics, queue)
+        sent = NOW - 3 * HOUR
+        message = model.send(sent)
+        attempt, tried = sent, 0
+        while attempt < NOW:
+            tried += 1
+            model.receive(message, attempt, consumer.backoff(tried))
+            metrics.put("Sluicegate", metric, {"service": STACK}, attempt, attempt - sent)
+            attempt += consumer.backoff(tried) + 1
+        for at in minutes(3 * 60):
+            model.report(at)
+
+    return happen
 
 
 def ended(status: str) -> Case:
@@ -168,8 +172,12 @@ FAULTS: Final[dict[str, Case]] = {
     "DeadLettersAlarm": a_dead_letter("DeadLetters"),
     "NotifierErrorsAlarm": errors("NotifierFunction", MINUTE),
     "NotifierThrottlesAlarm": throttles("NotifierFunction"),
-    "FeedbackLateAlarm": gitlab_is_down,
+    "FeedbackLateAlarm": an_outage("NotifierQueue", "FeedbackAge"),
     "FeedbackRejectedAlarm": a_dead_letter("NotifierDeadLetters"),
+    "MessengerErrorsAlarm": errors("MessengerFunction", MINUTE),
+    "MessengerThrottlesAlarm": throttles("MessengerFunction"),
+    "MessagesLateAlarm": an_outage("MessengerQueue", "MessageAge"),
+    "MessagesRejectedAlarm": a_dead_letter("MessengerDeadLetters"),
     "RolloutFailedAlarm": ended("FAILED"),
     "RolloutTimedOutAlarm": ended("TIMED_OUT"),
     "OutcomeUnknownAlarm": emitted("OutcomeUnknown"),
@@ -229,7 +237,7 @@ def test_an_alarm_ends_when_its_cause_ends(name: str) -> None:
 
 def test_an_alarm_on_late_feedback_rings_without_pause_while_gitlab_is_down() -> None:
     metrics = Metrics()
-    gitlab_is_down(metrics)
+    an_outage("NotifierQueue", "FeedbackAge")(metrics)
     states = [metrics.state(resolved("FeedbackLateAlarm"), at) for at in minutes(60)]
     assert set(states) == {"ALARM"}
 
@@ -237,7 +245,7 @@ def test_an_alarm_on_late_feedback_rings_without_pause_while_gitlab_is_down() ->
 def test_the_queues_own_age_would_not_ring_while_gitlab_is_down() -> None:
     """The reason for a metric of our own: SQS leaves out what was received three times."""
     metrics = Metrics()
-    gitlab_is_down(metrics)
+    an_outage("NotifierQueue", "FeedbackAge")(metrics)
     naive = {
         **resolved("FeedbackLateAlarm"),
         "Namespace": "AWS/SQS",

@@ -131,7 +131,7 @@ def test_a_policy_of_a_queue_is_about_that_queue_alone(resources: Json) -> None:
                 assert resource.rpartition(":")[2] == queue
             assert all(action.startswith("sqs:") for action in listed(statement["Action"]))
     # A second policy for one queue would replace the first.
-    assert len(seen) == len(set(seen)) == 2
+    assert len(seen) == len(set(seen)) == 4
 
 
 def test_policies_fit_their_quotas(resources: Json) -> None:
@@ -403,6 +403,7 @@ METRICS: Final = {
     ("AWS/States", "ExecutionsTimedOut"): {"StateMachineArn"},
     ("Sluicegate", "EvidenceForked"): {"service"},
     ("Sluicegate", "FeedbackAge"): {"service"},
+    ("Sluicegate", "MessageAge"): {"service"},
     ("Sluicegate", "HeadsSigned"): {"service"},
     ("Sluicegate", "OutcomeUnknown"): {"service"},
     ("Sluicegate", "SealingLag"): {"service"},

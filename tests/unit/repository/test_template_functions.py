@@ -8,19 +8,21 @@ from typing import Final
 import pytest
 
 from sluicegate.delivery import consumer
+from sluicegate.messages import messenger
+from sluicegate.notifier import notifier
 from sluicegate.relay import event as events
 from sluicegate.settings import (
     BoardSettings,
     DeployerSettings,
     GatewaySettings,
     JanitorSettings,
+    MessengerSettings,
     MissingSetting,
     NotifierSettings,
     RelaySettings,
     SealerSettings,
     WakerSettings,
 )
-from sluicegate.store import leases
 from support.template import (
     FUNCTIONS,
     ROOT,
@@ -42,6 +44,7 @@ SETTINGS: Final[dict[str, Callable[[Mapping[str, str]], object]]] = {
     "Relay": RelaySettings.from_environment,
     "Waker": WakerSettings.from_environment,
     "Notifier": NotifierSettings.from_environment,
+    "Messenger": MessengerSettings.from_environment,
     "Board": BoardSettings.from_environment,
     "Sealer": SealerSettings.from_environment,
 }
@@ -156,43 +159,46 @@ def test_what_the_relay_could_not_tell_comes_again_until_it_is_set_aside() -> No
     assert properties("DeadLetters")["MessageRetentionPeriod"] == 14 * 86_400
 
 
-def test_the_notifier_is_given_every_event_one_at_a_time() -> None:
-    rule = properties("NotifierRule")
+@pytest.mark.parametrize("name", ["Notifier", "Messenger"])
+def test_a_reporter_is_given_every_event_one_at_a_time(name: str) -> None:
+    rule = properties(f"{name}Rule")
     assert rule["EventBusName"] == {"Ref": "EventBus"}
     assert rule["EventPattern"] == {"source": [events.SOURCE], "detail-type": [events.DETAIL_TYPE]}
     [target] = rule["Targets"]
-    assert target["Arn"] == {"Fn::GetAtt": ["NotifierQueue", "Arn"]}
-    assert target["DeadLetterConfig"] == {"Arn": {"Fn::GetAtt": ["NotifierDeadLetters", "Arn"]}}
-    mapping = properties("NotifierFunction")["Events"]["Change"]["Properties"]
-    assert mapping["Queue"] == {"Fn::GetAtt": ["NotifierQueue", "Arn"]}
+    assert target["Arn"] == {"Fn::GetAtt": [f"{name}Queue", "Arn"]}
+    assert target["DeadLetterConfig"] == {"Arn": {"Fn::GetAtt": [f"{name}DeadLetters", "Arn"]}}
+    mapping = properties(f"{name}Function")["Events"]["Change"]["Properties"]
+    assert mapping["Queue"] == {"Fn::GetAtt": [f"{name}Queue", "Arn"]}
     assert mapping["BatchSize"] == 1
     assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
 
 
 @pytest.mark.parametrize(
-    ("policy", "queue"),
-    [("NotifierQueuePolicy", "NotifierQueue"), ("NotifierDeadLettersPolicy", "NotifierDeadLetters")],
+    ("name", "queue"),
+    [(name, f"{name}{queue}") for name in ("Notifier", "Messenger") for queue in ("Queue", "DeadLetters")],
 )
-def test_only_the_rule_sends_to_the_notifier(policy: str, queue: str) -> None:
-    assert properties(policy)["Queues"] == [{"Ref": queue}]
-    [statement] = properties(policy)["PolicyDocument"]["Statement"]
+def test_only_the_rule_sends_to_a_reporter(name: str, queue: str) -> None:
+    policy = properties(f"{queue}Policy")
+    assert policy["Queues"] == [{"Ref": queue}]
+    [statement] = policy["PolicyDocument"]["Statement"]
     assert statement["Action"] == "sqs:SendMessage"
     assert statement["Resource"] == {"Fn::GetAtt": [queue, "Arn"]}
     assert statement["Principal"] == {"Service": "events.amazonaws.com"}
-    assert statement["Condition"] == {"ArnEquals": {"aws:SourceArn": {"Fn::GetAtt": ["NotifierRule", "Arn"]}}}
+    assert statement["Condition"] == {"ArnEquals": {"aws:SourceArn": {"Fn::GetAtt": [f"{name}Rule", "Arn"]}}}
 
 
-def test_a_gitlab_that_is_out_for_a_day_loses_nothing() -> None:
-    queue = properties("NotifierQueue")
+@pytest.mark.parametrize("name", ["Notifier", "Messenger"])
+def test_an_outage_of_a_day_loses_nothing(name: str) -> None:
+    queue = properties(f"{name}Queue")
     redrive = queue["RedrivePolicy"]
-    assert redrive["deadLetterTargetArn"] == {"Fn::GetAtt": ["NotifierDeadLetters", "Arn"]}
+    assert redrive["deadLetterTargetArn"] == {"Fn::GetAtt": [f"{name}DeadLetters", "Arn"]}
     pauses = (consumer.backoff(times) for times in range(1, redrive["maxReceiveCount"]))
     assert 86_400 <= sum(pauses) < 2 * 86_400
-    timeout = properties("NotifierFunction")["Timeout"]
-    assert timeout > leases.LEASE_SECONDS + 30
+    timeout = properties(f"{name}Function")["Timeout"]
+    assert timeout > notifier.SECONDS + 10 == messenger.SECONDS + 10
     assert queue["VisibilityTimeout"] == 6 * timeout
-    for name in ("NotifierQueue", "NotifierDeadLetters"):
-        assert properties(name)["MessageRetentionPeriod"] == 14 * 86_400
+    for kept in (f"{name}Queue", f"{name}DeadLetters"):
+        assert properties(kept)["MessageRetentionPeriod"] == 14 * 86_400
 
 
 def test_the_layer_keeps_every_service_that_is_called() -> None:
@@ -207,7 +213,16 @@ def test_the_layer_keeps_every_service_that_is_called() -> None:
 def test_versions_of_the_gate_stay_and_only_those_who_ask_it_carry_it() -> None:
     assert properties("GateLayer")["RetentionPolicy"] == "Retain"
     carriers = {name for name in FUNCTIONS if {"Ref": "GateLayer"} in properties(f"{name}Function")["Layers"]}
-    assert carriers == {"Gateway", "Watcher", "GatewayIam", "WatcherIam", "Notifier", "Board", "Sealer"}
+    assert carriers == {
+        "Gateway",
+        "Watcher",
+        "GatewayIam",
+        "WatcherIam",
+        "Notifier",
+        "Messenger",
+        "Board",
+        "Sealer",
+    }
 
 
 def test_the_dependencies_are_locked_with_hashes() -> None:

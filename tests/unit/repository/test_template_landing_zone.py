@@ -81,6 +81,10 @@ def test_a_key_of_yours_encrypts_everything_that_is_stored() -> None:
             "NotifierRole",
             {("kms:Decrypt", "dynamodb"), ("kms:Decrypt", "sqs"), ("kms:GenerateDataKey", "sqs")},
         ),
+        (
+            "MessengerRole",
+            {("kms:Decrypt", "dynamodb"), ("kms:Decrypt", "sqs"), ("kms:GenerateDataKey", "sqs")},
+        ),
         ("TargetRole", {("kms:Decrypt", "s3")}),
         ("RolloutRole", set()),
         ("ApiGatewayLogWriter", set()),
@@ -189,10 +193,10 @@ def test_the_page_for_new_accounts_names_every_parameter() -> None:
 
 def test_the_page_for_landing_zones_has_the_functions_and_the_defaults() -> None:
     page = re.sub(r"\s+", " ", (ROOT / "docs" / "guides" / "landing-zone.md").read_text())
-    assert len(FUNCTIONS) == 11
-    assert "all eleven functions run there" in page
-    assert "the three queues" in page
-    assert len(of_type("AWS::SQS::Queue")) == 3
+    assert len(FUNCTIONS) == 12
+    assert "all twelve functions run there" in page
+    assert "the five queues" in page
+    assert len(of_type("AWS::SQS::Queue")) == 5
     assert set(OFF) <= set(re.findall(r"`(\w+)`", page))
 
 

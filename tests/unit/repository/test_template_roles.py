@@ -10,7 +10,6 @@ from sluicegate_gatefile import stack_policies, target_policy
 from sluicegate_gatefile.compile import OWN_FUNCTIONS
 from support.template import (
     FUNCTIONS,
-    Json,
     actions,
     listed,
     of_type,
@@ -75,6 +74,13 @@ RECORD: Final = {
             | {"sqs:ReceiveMessage", "sqs:SendMessage"},
         ),
         (
+            "MessengerRole",
+            LOG | TRACE
+            | {"dynamodb:GetItem", "dynamodb:UpdateItem", "secretsmanager:GetSecretValue"}
+            | {"sqs:ChangeMessageVisibility", "sqs:DeleteMessage", "sqs:GetQueueAttributes"}
+            | {"sqs:ReceiveMessage", "sqs:SendMessage"},
+        ),
+        (
             "BoardRole",
             LOG | TRACE | RECORD
             | {"dynamodb:BatchGetItem", "dynamodb:Query", "secretsmanager:GetSecretValue"},
@@ -104,6 +110,7 @@ def test_each_kind_of_secret_has_one_reader() -> None:
         ("GatewayRole", "sluicegate/webhooks/*"),
         ("NotifierRole", "sluicegate/gitlab/*"),
         ("BoardRole", "sluicegate/sign-in/*"),
+        ("MessengerRole", "sluicegate/notify/*"),
     ]
 
 
@@ -233,29 +240,26 @@ def test_the_functions_are_called_what_the_gate_refuses_to_deploy() -> None:
     names = [properties(f"{name}Function")["FunctionName"]["Fn::Sub"] for name in FUNCTIONS]
     assert names == [f"${{AWS::StackName}}-{suffix(name)}" for name in FUNCTIONS]
     assert sorted(map(suffix, FUNCTIONS)) == sorted(OWN_FUNCTIONS)
-    for name in ("Gateway", "Watcher", "GatewayIam", "WatcherIam", "Notifier", "Board"):
+    for name in ("Gateway", "Watcher", "GatewayIam", "WatcherIam", "Notifier", "Messenger", "Board"):
         own = properties(f"{name}Function")["Environment"]["Variables"]["SLUICEGATE_OWN_FUNCTIONS"]
         assert own["Fn::Sub"].split(",") == names
 
 
+@pytest.mark.parametrize("name", ["Notifier", "Messenger"])
 @pytest.mark.parametrize(
     ("sid", "resource"),
-    [
-        ("Hear", {"Fn::GetAtt": ["NotifierQueue", "Arn"]}),
-        ("SetAside", {"Fn::GetAtt": ["NotifierDeadLetters", "Arn"]}),
-        ("Read", {"Fn::GetAtt": ["Table", "Arn"]}),
-        ("Note", {"Fn::GetAtt": ["Table", "Arn"]}),
-    ],
+    [("Hear", "{}Queue"), ("SetAside", "{}DeadLetters"), ("Read", "Table"), ("Note", "Table")],
 )
-def test_the_notifier_hears_one_queue_and_reads_the_record(sid: str, resource: Json) -> None:
-    [statement] = [statement for statement in statements("NotifierRole") if statement.get("Sid") == sid]
-    assert statement["Resource"] == resource
+def test_a_reporter_hears_one_queue_and_reads_the_record(name: str, sid: str, resource: str) -> None:
+    [statement] = [one for one in statements(f"{name}Role") if one.get("Sid") == sid]
+    assert statement["Resource"] == {"Fn::GetAtt": [resource.format(name), "Arn"]}
 
 
 @pytest.mark.parametrize(
     ("role", "keys"),
     [
         ("NotifierRole", ["status#*"]),
+        ("MessengerRole", ["message#*"]),
         ("WatcherRole", ["poll#*"]),
         ("WatcherIamRole", ["poll#*"]),
         ("BoardRole", ["login#*", "session#*", "intent#*", "grant#*"]),

@@ -28,7 +28,7 @@ from sluicegate.gate.policy import Gate
 from sluicegate.http_client import FetchError, HttpResponse
 from sluicegate.messages import forms
 from sluicegate.messages.content import content, event, reached
-from sluicegate.messages.endpoint import Endpoint, parse
+from sluicegate.messages.destination import Destination, parse
 from sluicegate.store.keys import Key
 from sluicegate.store.leases import LeaseHeld, Leases
 from sluicegate.store.store import Store
@@ -108,30 +108,30 @@ class Messenger:
     ) -> None:
         """Send one message. After a refusal the secret is read again: its URL may have been replaced."""
         text = self.secrets.text(notification.secret)
-        endpoint = parse(notification.type, text, notification.secret)
+        destination = parse(notification.type, text, notification.secret)
         try:
-            self._post(notification, endpoint, deployment, status, until)
+            self._post(notification, destination, deployment, status, until)
         except PermanentError:
             fresh = self.secrets.text(notification.secret, other_than=text)
             if fresh == text:
                 raise
-            endpoint = parse(notification.type, fresh, notification.secret)
-            self._post(notification, endpoint, deployment, status, until)
+            destination = parse(notification.type, fresh, notification.secret)
+            self._post(notification, destination, deployment, status, until)
 
     def _post(
         self,
         notification: Notification,
-        endpoint: Endpoint,
+        destination: Destination,
         deployment: Deployment,
         status: Status,
         until: float,
     ) -> None:
-        body, headers = self._request(notification, endpoint, deployment, status)
+        body, headers = self._request(notification, destination, deployment, status)
         left = min(REQUEST_SECONDS, until - self.clock())
         if left <= 0:
             raise TransientError("no time left")
         try:
-            answer = http_client.exchange(endpoint.url, "POST", seconds=left, headers=headers, body=body)
+            answer = http_client.exchange(destination.url, "POST", seconds=left, headers=headers, body=body)
         except FetchError as error:
             # Its text can contain parts of the URL, which is a secret.
             raise TransientError(f"{notification.name}: {type(error.__cause__ or error).__name__}") from None
@@ -145,19 +145,19 @@ class Messenger:
         )
 
     def _request(
-        self, notification: Notification, endpoint: Endpoint, deployment: Deployment, status: Status
+        self, notification: Notification, destination: Destination, deployment: Deployment, status: Status
     ) -> tuple[bytes, dict[str, str]]:
         headers = {"Content-Type": "application/json"}
         if notification.type == "webhook":
             entry = reached(deployment)[status]
             body = json.dumps(event(deployment, status, entry, self.board), separators=(",", ":"))
             return body.encode(), headers | self._signed(
-                endpoint, f"msg_{deployment.id}_{status.value}", body
+                destination, f"msg_{deployment.id}_{status.value}", body
             )
         form = forms.slack if notification.type == "slack" else forms.teams
         return json.dumps(form(content(deployment, status, self.board))).encode(), headers
 
-    def _signed(self, endpoint: Endpoint, message_id: str, body: str) -> dict[str, str]:
+    def _signed(self, destination: Destination, message_id: str, body: str) -> dict[str, str]:
         """Return the headers of Standard Webhooks: the id is the same at each attempt, the time is not.
 
         Source: https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md,
@@ -169,7 +169,9 @@ class Messenger:
         return {
             "webhook-id": message_id,
             "webhook-timestamp": str(int(now.timestamp())),
-            "webhook-signature": " ".join(Signer(key).sign(message_id, now, body) for key in endpoint.keys),
+            "webhook-signature": " ".join(
+                Signer(key).sign(message_id, now, body) for key in destination.keys
+            ),
         }
 
     def _deployment(self, deployment_id: str) -> Deployment:
@@ -180,7 +182,7 @@ class Messenger:
 
 
 def due(notification: Notification, deployment: Deployment, sent: Collection[str]) -> list[Status]:
-    """Return the statuses that an entry wants and has not got, in order: of a channel, the present one."""
+    """Return the statuses that an entry wants and has not got, in order: of a channel, the current one."""
     wanted = [
         status
         for status in reached(deployment)

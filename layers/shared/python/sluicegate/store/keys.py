@@ -24,6 +24,7 @@
     limit#HASH                            NUMBER       a slot of a rule's limit, and when it was taken last
     cursor-key                            key          the key that seals cursors
     poll#POOL#NUMBER                      poll         a place for a long poll, and its lease
+    message#ID                            NAME         what an entry of `notify` was sent (`messages`)
     status#HASH, status#ID                             what GitLab was sent (`notifier.ledger`), and what
                                                        it says of a commit (`store.commits`)
     session#USER                          HASH         a person's session: who, since when, until when

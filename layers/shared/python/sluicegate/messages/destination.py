@@ -1,6 +1,6 @@
 """Read where messages go from the text of a secret: a URL, and the keys that sign a webhook.
 
-The secret's text appears in no error: who has the URL of a channel can write into it.
+The secret's text appears in no error: with the URL of a channel, anybody can write into it.
 """
 
 import re
@@ -25,24 +25,24 @@ _KEY: Final = re.compile(r"whsec_([A-Za-z0-9+/]{32,88}={0,2})")
 
 
 @dataclass(frozen=True)
-class Endpoint:
+class Destination:
     """Where messages go. `keys` sign a webhook; a channel has none. Never in a log or a traceback."""
 
     url: str
     keys: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
-        return "Endpoint(...)"
+        return "Destination(...)"
 
 
-def parse(kind: NotificationType, text: str, name: str) -> Endpoint:
-    """Return the endpoint in a secret's text; `name` is the secret's. Raises PermanentError.
+def parse(kind: NotificationType, text: str, name: str) -> Destination:
+    """Return the destination in a secret's text; `name` is the secret's. Raises PermanentError.
 
     For a channel the text is the URL, for a webhook `{"url": "https://…", "key": "whsec_…"}`; `key` can be a
     list.
     """
     if kind != "webhook":
-        return Endpoint(_checked_url(text, name))
+        return Destination(_checked_url(text, name))
     try:
         found = loads(text.encode(), max_depth=3)
     except StrictJsonError:
@@ -54,7 +54,7 @@ def parse(kind: NotificationType, text: str, name: str) -> Endpoint:
         raise PermanentError(
             "secret", f"{name}: a key is whsec_ and 24 to 64 bytes in base64, and there are 1 to {MAX_KEYS}"
         )
-    return Endpoint(_checked_url(found["url"], name), tuple(str(key) for key in keys))
+    return Destination(_checked_url(found["url"], name), tuple(str(key) for key in keys))
 
 
 def _checked_url(url: object, name: str) -> str:
