@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from sluicegate.evidence.notes import PublicKey
     from sluicegate_cli.audit.export import EvidenceSource
     from sluicegate_cli.audit.verification import VerifiedEvidence
-    from sluicegate_cli.doctor.aws_calls import AwsCalls
+    from sluicegate_cli.doctor.aws_calls import AwsCalls, CouldNotCheck
 
 _DATE: Final = re.compile(r"\d{4}-\d{2}-\d{2}")
 _SHOWN: Final = 20
@@ -96,12 +96,11 @@ def export(
         raise click.UsageError("--to is not after --from")
     screen = Screen(as_json=False)
     try:
-        source, name = _source(connect(region, what="audit"), stack, log)
+        source, name = evidence_source(connect(region, what="audit"), stack, log)
         lines = lines_of(source, EvidenceFilter(since, until, project, stage, actor), name)
         text = as_csv(lines) if kind == "csv" else "".join(f"{line}\n" for line in lines)
     except CouldNotCheck as error:
-        document = {"code": "evidence_unavailable", "title": "The evidence cannot be read"}
-        screen.error(ApiError(ExitCode.REFUSED, {**document, "detail": clean(error.seen)}, error.change))
+        screen.error(evidence_unavailable(error))
         sys.exit(ExitCode.REFUSED)
     if output is None:
         click.echo(text, nl=False)
@@ -110,7 +109,13 @@ def export(
     screen.note(f"wrote {output}: {max(0, text.count(chr(10)) - 1)} lines")
 
 
-def _source(aws: "AwsCalls", stack: str, named: str | None) -> tuple["EvidenceSource", str]:
+def evidence_unavailable(error: "CouldNotCheck") -> ApiError:
+    """Return what a command shows where AWS did not let it read the evidence."""
+    document = {"code": "evidence_unavailable", "title": "The evidence cannot be read"}
+    return ApiError(ExitCode.REFUSED, {**document, "detail": clean(error.seen)}, error.change)
+
+
+def evidence_source(aws: "AwsCalls", stack: str, named: str | None) -> tuple["EvidenceSource", str]:
     """Return the bucket's objects, and the name of the log. Raises CouldNotCheck and UsageError."""
     from sluicegate.settings import FIRST_LOG
     from sluicegate_cli.audit.export import EvidenceSource

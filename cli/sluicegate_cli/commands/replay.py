@@ -1,12 +1,17 @@
 """`sluicegate replay`: what another gate file would have decided about recorded requests."""
 
+import sys
+import time
 from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
 import click
 
 from sluicegate.text import clean
+from sluicegate_cli.audit.commands import MomentParam, evidence_source, evidence_unavailable
+from sluicegate_cli.errors import ApiError
 from sluicegate_cli.exit_codes import ExitCode
 from sluicegate_cli.layout import Column
 from sluicegate_cli.review import words
@@ -38,12 +43,26 @@ _GROUPS: Final = 40
     "--from",
     "export",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    required=True,
-    help="An export of the evidence: sluicegate audit export.",
+    metavar="EXPORT",
+    help="Requests of an export of the evidence: sluicegate audit export.",
 )
+@click.option(
+    "--since",
+    type=MomentParam(),
+    help="Requests since this time, such as 30d, from the evidence in AWS, with AWS credentials of your own.",
+)
+@click.option("--region", metavar="NAME", help="With --since: the stack's region.")
 @gate_options
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document to stdout.")
-def command(export: Path, file: Path, allow_loopback: bool, stack_name: str, as_json: bool) -> ExitCode:
+def command(
+    export: Path | None,
+    since: float | None,
+    region: str | None,
+    file: Path,
+    allow_loopback: bool,
+    stack_name: str,
+    as_json: bool,
+) -> ExitCode:
     """Decide all recorded requests again by a gate file that is not deployed yet.
 
     It shows what would be refused, allowed, or wait for an approval otherwise. What depends on a login, an
@@ -52,20 +71,43 @@ def command(export: Path, file: Path, allow_loopback: bool, stack_name: str, as_
     not, 2 if the gate file has an error.
 
     \b
+      sluicegate replay --gate sluicegate.yaml --since 30d
       sluicegate audit export --from 30d --output evidence.ndjson
       sluicegate replay --gate sluicegate.yaml --from evidence.ndjson
     """
+    if (export is None) == (since is None):
+        raise click.UsageError("name the recorded requests: either --since TIME or --from EXPORT")
+    screen = Screen(as_json=as_json)
     gate = load(file, allow_loopback=allow_loopback, stack_name=stack_name)
     try:
-        with export.open("rb") as lines:
-            found = replay(gate, read(lines))
+        if export is not None:
+            with export.open("rb") as lines:
+                found = replay(gate, read(lines))
+        else:
+            assert since is not None  # noqa: S101 (either of the two)
+            found = replay(gate, read(_exported(since, stack_name, region)))
     except NotEvidence as error:
-        raise click.UsageError(f"{export}: {error}") from None
-    screen = Screen(as_json=as_json)
+        raise click.UsageError(f"{export or 'the evidence'}: {error}") from None
+    except ApiError as error:
+        screen.error(error)
+        sys.exit(error.exit)
     screen.document(_document(gate.digest, found, skipped_denials(gate)))
     if not as_json:
         _show(screen, found, skipped_denials(gate))
     return ExitCode.NOT_DEPLOYED if found.ends_otherwise else ExitCode.OK
+
+
+def _exported(since: float, stack: str, region: str | None) -> Iterator[str]:
+    """Yield an export of the evidence since a time (epoch seconds). Raises ApiError and UsageError."""
+    from sluicegate_cli.audit.export import EvidenceFilter
+    from sluicegate_cli.audit.export import export as lines_of
+    from sluicegate_cli.doctor.aws_calls import CouldNotCheck, connect
+
+    try:
+        source, name = evidence_source(connect(region, what="replay"), stack, None)
+        yield from lines_of(source, EvidenceFilter(since, time.time()), name)
+    except CouldNotCheck as error:
+        raise evidence_unavailable(error) from None
 
 
 def _document(digest: str, found: Replayed, skipped: int) -> dict[str, Any]:

@@ -15,9 +15,11 @@ from sluicegate.evidence.chain import genesis, leaf, next_head
 from sluicegate.evidence.line import canonical, line
 from sluicegate.gate.policy import Gate
 from sluicegate.oidc.identity import Identity, Principal
+from sluicegate_cli.audit.export import EvidenceFilter
 from sluicegate_cli.review.recorded import RecordedRequest, Redecider
 from sluicegate_cli.review.replay import Replayed, replay
 from support import gate_documents as documents
+from support.aws_account import AwsAccount, Refusal
 from support.cli_running import Run
 from support.gate_documents import CORP
 from support.gate_strategies import ACCOUNT, NO_LIMITS, ROLE, pairs, requests
@@ -303,6 +305,42 @@ def test_the_command_says_what_would_change(run: Run, gate_file: Path, tmp_path:
     found = json.loads(run("replay", "--from", str(file), "--json").out)
     assert [one["outcome"] for one in found["changes"]] == ["refused"] * 3
     assert (found["decided"], found["omitted"], found["skipped_denials"]) == (3, 1, 1)
+
+
+@pytest.mark.usefixtures("gate_file")
+def test_since_reads_the_evidence_in_aws(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = export(tmp_path / "all.ndjson", [recorded(job())])
+    asked: list[Any] = []
+
+    def lines(source: object, wanted: EvidenceFilter, name: str) -> list[str]:
+        asked.append((source, wanted.since, name))
+        return file.read_text().splitlines()
+
+    monkeypatch.setattr("sluicegate_cli.doctor.aws_calls.connect", lambda *_, **__: "calls")
+    source = lambda aws, stack, log: ((aws, stack, log), STACK)  # noqa: E731
+    monkeypatch.setattr("sluicegate_cli.commands.replay.evidence_source", source)
+    monkeypatch.setattr("sluicegate_cli.audit.export.export", lines)
+
+    ended = run("replay", "--since", "2025-12-01")
+    assert (ended.code, ended.out.splitlines()[0]) == (0, "1 recorded request decided again")
+    assert asked == [(("calls", "sluicegate", None), MONDAY - 36_000, STACK)]
+
+
+@pytest.mark.usefixtures("gate_file")
+def test_what_aws_refuses_is_exit_3(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    account = AwsAccount({"cloudformation:DescribeStacks": Refusal("AccessDenied", "not authorized", 403)})
+    monkeypatch.setattr("sluicegate_cli.doctor.aws_calls.connect", lambda *_, **__: account.calls())
+    ended = run("replay", "--since", "30d")
+    assert (ended.code, ended.out) == (3, "")
+    assert "The evidence cannot be read" in ended.err
+
+
+@pytest.mark.usefixtures("gate_file")
+def test_one_source_of_requests_is_needed(run: Run, tmp_path: Path) -> None:
+    file = export(tmp_path / "all.ndjson", [])
+    assert run("replay").code == 2
+    ended = run("replay", "--since", "30d", "--from", str(file))
+    assert (ended.code, "either --since TIME or --from EXPORT" in ended.err) == (2, True)
 
 
 @pytest.mark.parametrize(
