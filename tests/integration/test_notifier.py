@@ -2,8 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from collections.abc import Iterator
 from uuid import uuid4
 
 import pytest
@@ -11,9 +10,8 @@ import pytest
 from stand import Stand, callers, package
 from stand.gitlab_api import PREFIX
 from stand.hooked import Hooks, new_tag
+from stand.reports import messages, release, until
 from stand.wide import Wide
-
-T = TypeVar("T")
 
 pytestmark = [pytest.mark.usefixtures("wide"), pytest.mark.extended]
 """The gate file that has `feedback`."""
@@ -31,25 +29,6 @@ def commit() -> str:
 def pipeline() -> str:
     """A pipeline of that commit alone."""
     return str(1_000_000 + uuid4().int % 1_000_000_000)
-
-
-def until(look: Callable[[], T], enough: Callable[[T], bool], patience: float = 60) -> T:
-    """What there is to see once it is enough, or when patience ends."""
-    deadline = time.monotonic() + patience
-    while not enough(seen := look()) and time.monotonic() < deadline:
-        time.sleep(0.2)
-    return seen
-
-
-def release(stand: Stand, function: str, commit: str, stage: str = "dev", **claims: Any) -> dict[str, Any]:
-    """A deployment from the beginning to its end."""
-    token = stand.token(sha=commit, **claims)
-    source = f"# {uuid4()}\ndef handler(event, context):\n    return {{}}\n"
-    sha256 = stand.upload(function, package(source), token=token)
-    body = {"action": "deploy", "function": function, "stage": stage, "artifact": {"sha256": sha256}}
-    answer = stand.http("POST", "/deployments", body, token=token)
-    assert answer.status_code == 202, answer.text
-    return stand.wait(answer.json()["id"], token=token)
 
 
 def shown(stand: Stand, commit: str, function: str, stage: str = "dev") -> list[list[str]]:
@@ -209,15 +188,6 @@ def test_what_gitlab_refuses_waits_among_the_dead_letters_until_it_is_replayed(
     wide.put_token(stand.gitlab.new_api_token())
     assert replay(stand) >= done["revision"]
     assert ends(stand, commit, function) == [["success"]]
-
-
-def messages(stand: Stand, queue: str) -> int:
-    """Messages of a queue, those in hand included."""
-    sqs = stand.client("sqs")
-    names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
-    url = sqs.get_queue_url(QueueName=queue)["QueueUrl"]
-    result = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"]
-    return sum(int(result[name]) for name in names)
 
 
 def replay(stand: Stand) -> int:

@@ -62,6 +62,19 @@ _MORE_RULES: Final = """
     claims: {project_id: "4600"}
     allow: {actions: [deploy], functions: ["*-api"], stages: [dev]}
 """
+_NOTIFY: Final = """notify:
+  - {name: said-slack, type: slack, secret: sluicegate/notify/said-slack, functions: [orders-said-*]}
+  - name: said-teams
+    type: teams
+    secret: sluicegate/notify/said-teams
+    functions: [orders-said-*]
+    stages: [dev]
+  - name: said-ci
+    type: webhook
+    secret: sluicegate/notify/said-ci
+    functions: [orders-said-*]
+    statuses: [publishing, succeeded]
+"""
 _DENY: Final = """deny:
   - {issuer: stand, user_id: "666"}
 """
@@ -134,7 +147,7 @@ def _widened(own: str, issuer: str, issuers: str) -> str:
         ("\nrules:", f"{_MORE_FUNCTIONS.rstrip()}\nrules:"),
         ("    claims:", "    issuer: stand\n    claims:"),
         ("    via: iam\n    issuer: stand\n", "    via: iam\n"),
-        ("\ndeny: []\n", f"{_MORE_RULES.rstrip()}\n{_DENY}"),
+        ("\ndeny: []\n", f"{_MORE_RULES.rstrip()}\n{_NOTIFY}{_DENY}"),
     ):
         assert old in text
         text = text.replace(old, new)

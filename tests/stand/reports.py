@@ -1,0 +1,38 @@
+"""Deployments whose reports a test waits for, and the queues that the reports come from."""
+
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+from uuid import uuid4
+
+from stand.api import Stand, package
+
+T = TypeVar("T")
+
+
+def until(look: Callable[[], T], enough: Callable[[T], bool], patience: float = 60) -> T:
+    """What there is to see once it is enough, or when patience ends."""
+    deadline = time.monotonic() + patience
+    while not enough(seen := look()) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    return seen
+
+
+def release(stand: Stand, function: str, commit: str, stage: str = "dev", **claims: Any) -> dict[str, Any]:
+    """A deployment from the beginning to its end."""
+    token = stand.token(sha=commit, **claims)
+    source = f"# {uuid4()}\ndef handler(event, context):\n    return {{}}\n"
+    sha256 = stand.upload(function, package(source), token=token)
+    body = {"action": "deploy", "function": function, "stage": stage, "artifact": {"sha256": sha256}}
+    answer = stand.http("POST", "/deployments", body, token=token)
+    assert answer.status_code == 202, answer.text
+    return stand.wait(answer.json()["id"], token=token)
+
+
+def messages(stand: Stand, queue: str) -> int:
+    """Messages of a queue, those in hand included."""
+    sqs = stand.client("sqs")
+    names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+    url = sqs.get_queue_url(QueueName=queue)["QueueUrl"]
+    result = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"]
+    return sum(int(result[name]) for name in names)
