@@ -42,7 +42,14 @@ class Receivers:
         self.addresses = {SLACK: self.slack, TEAMS: self.teams, PROGRAM: self.program}
 
     def exchange(
-        self, url: str, method: str = "GET", *, seconds: float, headers: Any = None, body: bytes = b""
+        self,
+        url: str,
+        method: str = "GET",
+        *,
+        seconds: float,
+        headers: Any = None,
+        body: bytes = b"",
+        most: int = 0,
     ) -> HttpResponse:
         assert 0 < seconds <= 5
         assert (method, headers["Content-Type"]) == ("POST", "application/json")

@@ -38,6 +38,9 @@ SECONDS: Final = 75.0
 
 REQUEST_SECONDS: Final = 5.0
 
+MAX_ANSWER: Final = 1024 * 1024
+"""Bytes of an answer: a wrong URL answers with a web page, and its status must be seen."""
+
 _LONGEST_WAIT: Final = 3_600
 """Seconds of a `Retry-After` that are believed."""
 
@@ -67,10 +70,15 @@ class Messenger:
 
         Raises TransientError or LeaseHeld if it must be retried, PermanentError if a retry cannot help.
         """
+        notifications = self.gate().notifications
+        if not notifications:
+            return
         deployment = self._deployment(deployment_id)
         deadline = self.clock() + SECONDS
         errors: list[TransientError | LeaseHeld | PermanentError] = []
-        for notification in self.gate().notifications:
+        # Another one is the first each time: many that do not answer use up the time, but of all in turn.
+        first = int(self.clock()) % len(notifications)
+        for notification in (*notifications[first:], *notifications[:first]):
             try:
                 self._send(notification, deployment, deadline)
             except _FIRST as error:
@@ -131,7 +139,9 @@ class Messenger:
         if left <= 0:
             raise TransientError("no time left")
         try:
-            answer = http_client.exchange(destination.url, "POST", seconds=left, headers=headers, body=body)
+            answer = http_client.exchange(
+                destination.url, "POST", seconds=left, headers=headers, body=body, most=MAX_ANSWER
+            )
         except FetchError as error:
             # Its text can contain parts of the URL, which is a secret.
             raise TransientError(f"{notification.name}: {type(error.__cause__ or error).__name__}") from None
