@@ -60,7 +60,7 @@ def test_a_rollback_serves_the_commit_that_it_goes_back_to(at: GatewaySimulation
         BACK,
         "rollback",
     )
-    event = detail(back)
+    event = detail(back, "")
     assert (event["built"]["sha"], event["requested_by"]["sha"]) == (ONE, BACK)
 
 
@@ -191,7 +191,7 @@ def test_each_origin_says_which_gitlab_it_is_of_where_the_issuer_is_another_addr
 
     shown = view(deployment)
     assert (shown["requested_by"]["gitlab"], shown["built"]["gitlab"]) == (own, own)
-    assert detail(deployment)["requested_by"]["gitlab"] == own
+    assert detail(deployment, "")["requested_by"]["gitlab"] == own
     assert (stage(at)["moved_by"]["gitlab"], stage(at)["moved_by"]["issuer"]) == (own, ISSUER)
 
 

@@ -306,7 +306,7 @@ def test_record_event_and_commit_status_name_what_is_overlooked(at: Simulation) 
     at.meanwhile = meanwhile  # type: ignore[method-assign]
     ended = at.run(fix(at))
     assert any(status.startswith("baking 100%, overlooks 1 firing alarm (") for status in statuses)
-    shown = detail(ended)["fix_forward"]
+    shown = detail(ended, "")["fix_forward"]
     [alarm] = shown["overlooked"]
     assert (shown["reason"], alarm["name"], alarm["reason"]) == (FIX.reason, "5xx", "Threshold Crossed")
     assert alarm["since"].startswith("2026-11-26T14:02:11")

@@ -68,7 +68,7 @@ def test_what_only_observes_rolls_nothing_back_and_says_so_once(at: Simulation, 
     assert would.message.startswith("errors")
     assert len(noted(ended)) == 1
     assert noted(ended)[0].endswith("would have gone back (mode: observe)")
-    [shown] = detail(ended)["would_have"]
+    [shown] = detail(ended, "")["would_have"]
     assert (shown["limit"], shown["percent"]) == ("errors", 10)
     assert deployment_of(record(ended)) == ended
 
