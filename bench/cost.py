@@ -20,6 +20,7 @@ from sluicegate.deployment.plan import Limit, Metric, TrafficStep, Watch
 from sluicegate.gate.rollout_settings import Rollout
 from support import template
 from support.gateway_simulation import artifact, gate_of, gateway_simulation
+from support.sealer_simulation import SealerSimulation
 from support.simulation import TABLE
 
 PAGE: Final = Path(__file__).parents[1] / "docs" / "reference" / "cost.md"
@@ -53,6 +54,12 @@ RECEIVES: Final = 5 * 3 * 60 * HOURS
 
 Lambda developer guide, "Using Lambda with Amazon SQS" (five batches at first), read on DAY.
 """
+
+OF_A_LOG: Final = 2
+"""Objects that a log begins with, whatever is sealed: the gate file and the first signed head."""
+
+FACTS: Final = 2
+"""Lines of a deployment without a decision: its acceptance and its end, minutes apart."""
 
 SCHEDULED_SECONDS: Final = 0.5
 GATEWAY_SECONDS: Final = 0.1
@@ -183,6 +190,7 @@ def idle() -> list[Line]:
     lines = [
         Line("alarms", _always("AWS::CloudWatch::Alarm"), ALARM),
         Line("KMS keys", kinds["AWS::KMS::Key"], KEY),
+        Line("signatures of the evidence, every hour, each with an object", HOURS, SIGNATURE + PUT),
     ]
     for name, every, memory in _schedules():
         runs = HOURS * 3_600 / every
@@ -248,6 +256,11 @@ def deployments() -> list[Line]:
         deployment = at.finish(at.deploy(artifact(at, b"the next")))
         if not first.status == deployment.status == "succeeded":
             raise SystemExit(f"a deployment did not succeed: {deployment.reason}")
+        writes, reads = counted.writes, counted.reads
+        evidence = SealerSimulation(at)
+        evidence.run()
+        sealing = counted.writes - writes
+        segments = len(evidence.bucket.objects) - OF_A_LOG
         began, ended = (datetime.fromisoformat(d) for d in (deployment.created_at, deployment.updated_at))
         seconds = (ended - began).total_seconds()
         execution = list(at.machine.executions.values())[-1]
@@ -272,8 +285,10 @@ def deployments() -> list[Line]:
         Line("invocations of functions", invocations, LAMBDA_REQUEST),
         Line(WAITING, seconds * watcher, LAMBDA_SECOND),
         Line("GB-seconds of all other functions", compute, LAMBDA_SECOND),
-        Line("write units of the table and its indexes", counted.writes, WRITE_UNIT),
-        Line("read units, the job's polls with them", counted.reads + polls * 2, READ_UNIT),
+        Line("write units of the table and its indexes", writes, WRITE_UNIT),
+        Line("write units of sealing the evidence", sealing, WRITE_UNIT),
+        Line("segments of the evidence, at most", segments * FACTS, PUT),
+        Line("read units, the job's polls with them", reads + polls * 2, READ_UNIT),
         Line("state transitions", transitions, TRANSITION),
         Line("events", revisions, EVENT),
         Line("metrics that are read", metrics, METRIC_DATA),

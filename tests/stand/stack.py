@@ -37,6 +37,8 @@ class Stack:
     state_machine_arn: str
     deployer_role_arn: str
     event_bus_arn: str
+    evidence_bucket: str
+    evidence_key: str
 
 
 def fingerprint(gate_file: Path) -> str:
@@ -100,7 +102,18 @@ def deploy(
         *_pairs("--tags", tags),
         environment=emulator.environment(),
     )
-    return look_up(emulator)
+    stack = look_up(emulator)
+    lock_evidence(emulator, stack.evidence_bucket)
+    return stack
+
+
+def lock_evidence(emulator: Emulator, bucket: str) -> None:
+    """Set the bucket's Object Lock as the template has it: the emulator's CloudFormation ignores it."""
+    retention = {"Mode": "GOVERNANCE", "Days": 400}
+    emulator.client("s3").put_object_lock_configuration(
+        Bucket=bucket,
+        ObjectLockConfiguration={"ObjectLockEnabled": "Enabled", "Rule": {"DefaultRetention": retention}},
+    )
 
 
 def _pairs(option: str, values: Mapping[str, str] | None) -> list[str]:
@@ -111,7 +124,10 @@ def look_up(emulator: Emulator) -> Stack:
     """What the stack's outputs say."""
     described = emulator.client("cloudformation").describe_stacks(StackName=NAME)["Stacks"][0]["Outputs"]
     outputs = {output["OutputKey"]: output["OutputValue"] for output in described}
-    names = ("ApiId", "Table", "ArtifactBucket", "StateMachineArn", "DeployerRoleArn", "EventBusArn")
+    names = (
+        *("ApiId", "Table", "ArtifactBucket", "StateMachineArn", "DeployerRoleArn", "EventBusArn"),
+        *("EvidenceBucket", "EvidenceKeyArn"),
+    )
     return Stack(*(outputs[name] for name in names))
 
 
