@@ -93,7 +93,7 @@ def test_a_bad_version_is_seen_going_back(at: Simulation) -> None:
     assert any(line.startswith("  errors  unclear") for block in lines for line in block)
     assert any("●" in line and " % of " in line for block in lines for line in block)
     assert detail(ended, "")["observation"]["verdict"] == "bad"
-    assert max(len(json.dumps(detail(one))) for one in [ended]) < 20_000
+    assert max(len(json.dumps(detail(one, ""))) for one in [ended]) < 20_000
 
     document = {
         **_shown(ended),
