@@ -325,7 +325,8 @@ def sessions(calls: Calls) -> None:
     for path, documented in (("/session", "/session"), ("/sessions/10", of)):
         calls("DELETE", path, 400, of=documented, token=browser.session, params={"surely": "not"})
         calls("DELETE", path, 401, of=documented)
-        calls("DELETE", path, 401, of=documented, token="sgs_nonsense", headers=TEXT)
+    calls("DELETE", "/session", 401, token="a.b.c", headers=TEXT)
+    calls("DELETE", "/sessions/10", 401, of=of, token="sgs_nonsense", headers=TEXT)
     calls("DELETE", "/sessions/eve", 404, of=of, token=browser.session)
     calls("DELETE", "/sessions/7", 403, of=of, token=browser.session)
 

@@ -228,4 +228,5 @@ def without_sign_in(site: Site) -> Gate:
 def two_issuers(site: Site, **more: Any) -> Gate:
     """A gate file in which `other` is the same GitLab as `corp`, by an older issuer of its tokens."""
     corp, other = (dict(one) for one in _issuers(site))
-    return made_gate(site, issuers=[corp, other | {"gitlab_url": site.issuer.url}], **more)
+    same = {name: corp[name] for name in ("gitlab_url", "jwks", "sign_in")}
+    return made_gate(site, issuers=[corp, other | same], **more)

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
+from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
@@ -11,7 +12,7 @@ from sluicegate.board.addresses import back_within
 from sluicegate.board.responses import proxy_response
 from sluicegate.store.sessions import SESSION_SECONDS, bearer_of, new_secret
 from stand.gitlab import Fault
-from support.board_site import ORIGIN, BoardSite, board_site, made_gate, without_sign_in
+from support.board_site import ORIGIN, BoardSite, board_site, made_gate, two_issuers, without_sign_in
 from support.gitlab_site import BACK
 
 
@@ -57,6 +58,10 @@ def test_every_gitlab_has_a_way_back_of_its_own(at: BoardSite) -> None:
     browser = at.browser()
     brought = at.site.back(browser.get("login?issuer=corp").headers["Location"])
     assert browser.get(f"callback/other?{urlencode(brought)}").status == 400
+    at.gateway.gate = two_issuers(at.site)  # people sign in with both
+    brought = at.site.back(browser.get("login?issuer=corp").headers["Location"])
+    assert browser.get(f"callback/other?{urlencode(brought)}").status == 400
+    assert at.refused() == ["state", "issuer"]
     assert at.secrets.asked == []
     assert browser.session is None
 
@@ -91,6 +96,25 @@ def test_a_callback_that_comes_twice_signs_in_once(at: BoardSite) -> None:
     again = browser.get(f"callback/corp?{urlencode(brought)}")
     assert (first.status, again.status) == (303, 400)
     assert browser.bearer == bearer
+    assert at.refused() == ["state"]
+
+
+def test_of_two_callbacks_at_once_one_redeems_the_code(at: BoardSite) -> None:
+    browser = at.browser()
+    brought = at.site.back(browser.get("login?issuer=corp").headers["Location"])
+    real = at.gateway.store.tickets.find
+    raced: list[bool] = []
+
+    def find(kind: Any, secret: str) -> Any:
+        found = real(kind, secret)
+        if not raced:
+            raced.append(True)
+            assert browser.get(f"callback/corp?{urlencode(brought)}").status == 303
+        return found
+
+    at.gateway.store.tickets.find = find  # type: ignore[method-assign]
+    assert browser.get(f"callback/corp?{urlencode(brought)}").status == 400
+    assert len(at.secrets.asked) == 1
 
 
 def test_a_code_that_is_replayed_with_a_new_state_is_refused(at: BoardSite) -> None:

@@ -62,11 +62,10 @@ def _issuer(context: Context, identity: Identity, named: str | None) -> str:
     if named is None and identity.via == "session":
         return identity.issuer
     found = [issuer for issuer in known if named in (None, issuer.name, issuer.url)]
-    if len(found) != 1:
-        names = ", ".join(issuer.name for issuer in known) or "none"
-        raise invalid_request(
-            [("issuer", f"must name one of the issuers with which people sign in: {names}")]
-        )
+    if not found:
+        raise not_found()
+    if len(found) > 1:
+        raise invalid_request([("issuer", "is missing: people sign in with more than one GitLab")])
     return found[0].url
 
 
