@@ -26,11 +26,12 @@ def changes(old: Gate, new: Gate) -> Iterator[Change]:
             yield Change("neither", "stage", f"the stage {name} is new: {_described(stage.rollout)}")
             continue
         if before.protected != stage.protected:
-            what = "is protected from now on" if stage.protected else "is protected no longer"
             effect: Effect = "less" if stage.protected else "more"
-            yield Change(effect, "stage", f"the stage {name} {what}: `check` holds its rules to less or more")
+            what = "from now on: its rules must" if stage.protected else "no longer: its rules need not"
+            yield Change(effect, "stage", f"{name} is protected {what} pin a project and a protected ref")
         yield from _stage_agents(before, stage, _in_stage(name))
         yield from _placements(old, new, before, stage)
+        yield from _new_entries(old, new, stage)
 
 
 def _in_stage(name: str) -> About:
@@ -39,8 +40,11 @@ def _in_stage(name: str) -> About:
 
 def _described(rollout: Rollout) -> str:
     parts = [f"traffic moves {settings.strategy(rollout.steps)}"]
-    parts += [f"a second person approves within {duration(rollout.approval)}"] if rollout.approval else []
-    parts += [f"an artifact must have succeeded in {rollout.requires}"] if rollout.requires else []
+    if rollout.approval:
+        parts.append(f"a second person must approve within {duration(rollout.approval)}")
+    else:
+        parts.append("no second person has to approve")
+    parts += [f"an artifact must have succeeded in {rollout.requires} first"] if rollout.requires else []
     return ", ".join(parts)
 
 
@@ -55,6 +59,15 @@ def _placements(old: Gate, new: Gate, before: Stage, after: Stage) -> Iterator[C
         functions = words.either(dict.fromkeys(names), "and")
         about = _of_pairs(after.name, pairs)
         yield Change(effect, "stage", f"{after.name}, {functions}: {text}", about)
+
+
+def _new_entries(old: Gate, new: Gate, stage: Stage) -> Iterator[Change]:
+    """Yield how the functions of new entries proceed, where that is not as the stage says."""
+    for entry in new.functions:
+        known = any(patterns.overlap(entry.pattern, each.pattern) for each in old.functions)
+        if not known and stage.name in entry.rollout:
+            text = f"{stage.name}, {entry.pattern.text}, new: {_described(entry.rollout[stage.name])}"
+            yield Change("neither", "stage", text)
 
 
 def _of_pairs(stage: str, pairs: Sequence[tuple[FunctionEntry, FunctionEntry]]) -> About:
@@ -137,7 +150,8 @@ def _settings(
 
 def _target(stage: Stage) -> str:
     target = stage.target
-    where = f" ({target.account}, {target.region}, role {target.role})" if target.account else ""
+    at = f"{target.account}, {target.region}, role {target.role}, external id {target.external_id}"
+    where = f" ({at})" if target.account else ""
     return f"the target {target.name or 'default'}{where}"
 
 

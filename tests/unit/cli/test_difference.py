@@ -148,7 +148,7 @@ STAGE = {"protected": False, "max_age": None}
         ),
         ({}, {"max_age": 900}, "less", "tokens are at most 15m old (before: no limit)"),
         ({"max_age": 900}, {"max_age": 3600}, "more", "tokens are at most 1h old (before: 15m)"),
-        ({"protected": True}, {}, "more", "the stage prod is protected no longer"),
+        ({"protected": True}, {}, "more", "prod is protected no longer"),
         ({}, {"alias": "live"}, "both", "deployments move the alias live, and not prod"),
     ],
 )
@@ -221,3 +221,24 @@ def test_hours_are_compared_by_the_minutes_of_the_week() -> None:
     assert effects(hours(), hours(start=600, end=1080)) == ["both"]
     assert effects(hours(), hours(zone="Europe/Berlin")) == ["both"]
     assert effects(hours(start=1380, end=60), hours(start=1380, end=90)) == ["more"]
+
+
+def test_a_new_function_without_the_stages_approval_is_seen() -> None:
+    stages = [documents.stage("dev"), documents.stage("prod", rollout=APPROVAL)]
+    billing = documents.entry("billing", rollout={"prod": documents.rollout()})
+    old = {"stages": stages, "rules": [documents.rule(functions=["**"])]}
+    found = changed(old, old | {"functions": [documents.entry(), billing]})
+    assert ["may now deploy billing in prod" in found[0].text, found[1].text] == [
+        True,
+        "prod, billing, new: traffic moves 100%, no second person has to approve",
+    ]
+
+
+def test_another_external_id_is_another_target() -> None:
+    def at(external_id: str) -> dict[str, Any]:
+        where = {"account": "222222222222", "region": "eu-central-1", "role": "deployer"}
+        targets = [{"name": "eu", "external_id": external_id, **where}]
+        return {"targets": targets, "stages": [documents.stage("dev"), documents.stage("prod", target="eu")]}
+
+    (change,) = changed(at("one"), at("two"))
+    assert (change.effect, "external id two" in change.text) == ("both", True)
