@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from sluicegate.deployment.durations import seconds
-from sluicegate.deployment.model import AliasState, Deployment, Status
+from sluicegate.deployment.model import AliasState, Deployment, Requester, Status
 from sluicegate.deployment.plan import TrafficStep
 from sluicegate.gate.rollout_settings import Rollout
 from sluicegate.gateway.app import endpoint
@@ -196,6 +196,16 @@ class AgentSequences(RuleBasedStateMachine):
         if one := self.pick(number):
             answer = self.call(self.agent(way), f"/deployments/{{id}}/{action}", {}, id=one.id)
             assert action != "approve" or answer is None
+            after = self.at.store.deployments.get(one.id)
+            assert after
+            if (one.stage == "prod" or way == "role") and not is_own(one, way):
+                # It may only propose here: what others asked for goes on until a person decides.
+                assert (after.abort, after.approval) == (one.abort, one.approval)
+                assert (
+                    answer is None
+                    or one.abort
+                    or (after.abort_proposed and is_agent(after.abort_proposed.by))
+                )
 
     @rule(way=ways_in, stage=stages)
     def holds(self, way: str, stage: str) -> None:
@@ -229,9 +239,30 @@ class AgentSequences(RuleBasedStateMachine):
             found = [one for one in self.deployments() if one.id not in self.known]
             check_limits(found)
             for one in found:
+                check_decision(one)
                 if one.rule in PER_HOUR:
                     check_traffic(one)
             check_others({one.id: one for one in found})
+
+
+def is_agent(by: Requester) -> bool:
+    """Whether it is the agent, by its user or by its principal: the role has no user."""
+    return by.user_id == "91" or by.principal_id == PRINCIPAL.principal_id
+
+
+def is_own(one: Deployment, way: str) -> bool:
+    """Whether the agent has asked for it by this way in, and may withdraw it there."""
+    by = one.requested_by
+    return by.principal_id == PRINCIPAL.principal_id if way == "role" else by.user_id == "91"
+
+
+def check_decision(one: Deployment) -> None:
+    """An agent approves nothing, and rejects its own proposals. In `dev` a rule lets it end what it likes."""
+    if one.approval is None or not is_agent(one.approval.by):
+        return
+    assert one.approval.decision == "rejected"
+    by, asked = one.approval.by, one.requested_by
+    assert one.stage == "dev" or (by.owner, by.user_id) == (asked.owner, asked.user_id)
 
 
 def check_limits(found: list[Deployment]) -> None:
@@ -246,10 +277,7 @@ def check_limits(found: list[Deployment]) -> None:
 
 def check_traffic(one: Deployment) -> None:
     """What an agent asked for moves no more traffic than it may before a person has approved it."""
-    if one.approval is not None and one.approval.by.user_id == "91":
-        # It approves nothing, and rejects its own proposals. In `dev` a rule lets it end what it likes.
-        assert one.approval.decision == "rejected"
-        assert one.stage == "dev" or one.requested_by.user_id == "91"
+    assert is_agent(one.requested_by)
     assert one.plan.proposed == (one.stage == "prod" or one.rule == "role")
     if one.is_approved:
         return
