@@ -1,5 +1,6 @@
 """Lambda handler of the board: translate the event for `sluicegate.board.app`."""
 
+import time
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,9 @@ from sluicegate.gateway import http
 from sluicegate.observability import count, logger, metrics
 from sluicegate.oidc.jwks import Keyring
 from sluicegate.settings import BoardSettings
+from sluicegate.store.evidence_log import EvidenceLog
 from sluicegate.store.store import Store
+from sluicegate.store.table import Table
 
 
 @cache
@@ -29,6 +32,7 @@ def context() -> BoardContext:
         own=settings.own,
         files=Path(settings.files),
         log=log_event,
+        evidence=EvidenceLog(Table(clients.client("dynamodb"), settings.table), settings.log, time.time),
     )
 
 

@@ -15,6 +15,7 @@ from sluicegate.deployment.model import Deployment
 from sluicegate.deployment.observations import Interval, LimitFinding, Observation, Tally, Verdict
 from sluicegate.gateway.http import GatewayRequest, read_event
 from sluicegate.oidc.identity import Identity
+from sluicegate.store.evidence_log import EvidenceLog
 from sluicegate.store.sessions import Session
 from sluicegate.store.store import Store
 from support.gateway_simulation import OTHER, issuer, rule
@@ -71,6 +72,7 @@ class Board:
             files=FILES,
             log=lambda event, **facts: self.notes.append((event, facts)),
             clock=self.clock,
+            evidence=EvidenceLog(self.store.deployments._table, "1", self.clock),
         )
 
         self.cookies = {"cookie": f"{SESSION_COOKIE}={self.signed_in()}"} if self.viewer else {}

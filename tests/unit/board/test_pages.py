@@ -139,6 +139,24 @@ def test_search_and_pages_are_on_the_server(board: Board) -> None:
         assert 'id="f-orders"' in board.text(odd)
 
 
+def test_evidence_says_what_is_sealed_and_what_waits(board: Board, stranger: Board) -> None:
+    page = board.text("evidence")
+    assert re.search(r"<dt>Entries sealed</dt><dd>0</dd>", page)
+    waiting = re.search(r"<dt>Not sealed yet</dt><dd>(\d+)</dd>", page)
+    assert waiting
+    assert int(waiting[1]) > 5
+    assert board.context.evidence
+    log = board.context.evidence
+    state = log.read("111111111111/eu-central-1/sluicegate")
+    log.seal(state, "{}", log.unsealed(board.clock())[:3])
+    board.clock.now += 10
+    page = board.text("evidence")
+    assert "<dd>4</dd>" in page
+    assert log.read("").chain.head in page
+    # Numbers are for people whom a rule names.
+    assert "No evidence yet" in stranger.text("evidence")
+
+
 # Empty and forbidden
 
 

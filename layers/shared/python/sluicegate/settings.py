@@ -59,13 +59,17 @@ class GatewaySettings:
 
 @dataclass(frozen=True)
 class BoardSettings:
-    """The board's. `own` is the account and region of the stack, `files` where templates and assets are."""
+    """The board's. `own` is the account and region of the stack, `files` where templates and assets are.
+
+    `log` is the name of the log of evidence.
+    """
 
     table: str
     own: Target
     gate: str
     own_functions: tuple[str, ...]
     files: str
+    log: str
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Self:
@@ -76,6 +80,7 @@ class BoardSettings:
             gate=_required(environ, "SLUICEGATE_GATE"),
             own_functions=_names(environ, "SLUICEGATE_OWN_FUNCTIONS"),
             files=_required(environ, "SLUICEGATE_BOARD"),
+            log=_required(environ, "SLUICEGATE_EVIDENCE_LOG"),
         )
 
 

@@ -22,6 +22,7 @@ from sluicegate.gate.policy import Gate
 from sluicegate.gateway.context import EventLog
 from sluicegate.gateway.http import GatewayRequest
 from sluicegate.oidc.jwks import KeySource
+from sluicegate.store.evidence_log import EvidenceLog
 from sluicegate.store.store import Store
 
 if TYPE_CHECKING:
@@ -36,7 +37,8 @@ class BoardContext:
     """The gate file in force, the issuers' keys, the table, and the secrets of sign-in.
 
     `own` is the account and region of a stage without a target, `files` the directory with the board's
-    templates and assets. `api` calls the API as the person who has signed in.
+    templates and assets. `api` calls the API as the person who has signed in. `evidence` is the log of
+    evidence, None where the process has none.
     """
 
     gate: Gate
@@ -48,6 +50,7 @@ class BoardContext:
     log: EventLog
     clock: Callable[[], float] = time.time
     api: ApiCaller = send
+    evidence: EvidenceLog | None = None
 
     @cached_property
     def assets(self) -> Assets:
@@ -57,7 +60,7 @@ class BoardContext:
     @cached_property
     def reads(self) -> Reads:
         """What was read of the table, held for seconds."""
-        return Reads(self.store, tuple(self.gate.stages), self.clock)
+        return Reads(self.store, tuple(self.gate.stages), self.clock, self.evidence)
 
     @cached_property
     def renderer(self) -> "Renderer":

@@ -5,6 +5,7 @@ many reads as one. A session is never held: ending it takes effect at once.
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from typing import Final, TypeVar
 
@@ -13,6 +14,7 @@ from sluicegate.deployment.ulid import new_id
 from sluicegate.owner import Owner
 from sluicegate.store.commits import Commit
 from sluicegate.store.deployments import DeploymentSummary, Index
+from sluicegate.store.evidence_log import EvidenceLog, LogState
 from sluicegate.store.holds import Hold
 from sluicegate.store.keys import ALL_DEPLOYMENTS, owner_key
 from sluicegate.store.store import Store
@@ -42,11 +44,27 @@ _MAX_HELD: Final = 8_000
 V = TypeVar("V")
 
 
+@dataclass(frozen=True)
+class EvidenceState:
+    """The log, how many facts wait to be sealed (`MAX_FACTS` may be more), and since when (epoch seconds)."""
+
+    log: LogState
+    waiting: int
+    since: float | None
+
+
 class Reads:
     """Reads that are held. `stages` are those of the gate file."""
 
-    def __init__(self, store: Store, stages: Sequence[str], clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        stages: Sequence[str],
+        clock: Callable[[], float],
+        evidence: EvidenceLog | None = None,
+    ) -> None:
         self._store = store
+        self._evidence = evidence
         self._stages = tuple(stages)
         self._clock = clock
         self._held: dict[tuple[str, ...], tuple[float, object]] = {}
@@ -120,6 +138,21 @@ class Reads:
             return list(islice(found, MAX_FIGURES))
 
         return self._hold(("since", str(days)), HELD_FIGURES, read)
+
+    def evidence(self) -> EvidenceState | None:
+        """Return how far the evidence is; None before anything was sealed."""
+        log = self._evidence
+        if log is None:
+            return None
+
+        def read() -> EvidenceState | None:
+            # The stack's name only matters for a log that does not exist yet.
+            state = log.read("")
+            waiting = log.unsealed(self._clock())
+            since = min((fact.since for fact in waiting), default=None)
+            return EvidenceState(state, len(waiting), since) if state.chain.size or waiting else None
+
+        return self._hold(("evidence",), HELD, read)
 
     def commit_times(self, commits: Iterable[Commit]) -> dict[Commit, str]:
         """Return when these commits were made, as far as GitLab was asked."""
