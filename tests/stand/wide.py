@@ -147,7 +147,7 @@ def _widened(own: str, issuer: str, issuers: str) -> str:
         ("\nrules:", f"{_MORE_FUNCTIONS.rstrip()}\nrules:"),
         ("    claims:", "    issuer: stand\n    claims:"),
         ("    via: iam\n    issuer: stand\n", "    via: iam\n"),
-        ("\ndeny: []\n", f"{_MORE_RULES.rstrip()}\n{_NOTIFY}{_DENY}"),
+        ("\ndeny: []\n", f"{_MORE_RULES.rstrip()}\n{_DENY}{_NOTIFY}"),
     ):
         assert old in text
         text = text.replace(old, new)

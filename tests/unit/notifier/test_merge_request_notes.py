@@ -102,6 +102,14 @@ def test_the_merge_request_is_the_one_that_brought_the_commit(
     assert [note["of"]["iid"] for note in ours(simulation)] == [number] * (number is not None)
 
 
+@pytest.mark.parametrize("number", [0, -1, 2**63, 10**60, True, "17", None])
+def test_a_number_that_is_none_is_no_merge_request(simulation: NotifierSimulation, number: Any) -> None:
+    simulation.feedback = NOTE_ONLY
+    simulation.api.discussed.open("4213", number, SHA)
+    sent(simulation, deployment())
+    assert ours(simulation) == []
+
+
 def test_a_merge_request_that_is_opened_later_is_found(simulation: NotifierSimulation) -> None:
     simulation.feedback = NOTE_ONLY
     one = deployment()

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 DEADLINE: Final = 5.0
 """Seconds for one call."""
 
+MAX_ID: Final = 2**63
+"""Ids are bigints of PostgreSQL; the table could not keep every number that JSON can."""
+
 _RETRYABLE: Final = frozenset({408, 409, 425, 429})
 _MAX_DEPTH: Final = 12
 _LONGEST_WAIT: Final = 3_600
@@ -249,6 +252,6 @@ def _json(answer: HttpResponse) -> JsonValue:
 
 def id_of(content: JsonValue) -> int:
     number = content.get("id") if isinstance(content, dict) else None
-    if type(number) is not int:
+    if type(number) is not int or not 0 < number < MAX_ID:
         raise TransientError("response without an id")
     return number

@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 
 from sluicegate.delivery.errors import PermanentError, UndeliverableError
 from sluicegate.http_client import HttpResponse
-from sluicegate.notifier.gitlab_api import GitLab, id_of
+from sluicegate.notifier.gitlab_api import MAX_ID, GitLab, id_of
 from sluicegate.strict_json import JsonValue
 
 MAX_LISTED: Final = 1024 * 1024
@@ -47,6 +47,7 @@ class MergeRequests:
             if one.get("state") in ("merged", "opened")
             and str(one.get("project_id")) == self.project_id
             and type(number := one.get("iid")) is int
+            and 0 < number < MAX_ID
         ]
         return min(found)[1] if found else None
 
