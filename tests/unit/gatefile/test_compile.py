@@ -1091,3 +1091,16 @@ def test_the_compiled_gate_decides_as_the_file_says(check: Check) -> None:
     }
     who = Identity("id_token", "https://gitlab.example.com", claims, "j", 0, 1)
     assert gate.decide(who, actions=("deploy",), function="orders-api", stage="prod").rule is not None
+
+
+def test_which_pipeline_built_the_gate_file_is_beside_it(
+    directory: Path, check: Check, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check(changed("[orders-*]", "[orders-*, billing]"))
+    monkeypatch.delenv("CI_PIPELINE_ID", raising=False)
+    monkeypatch.setenv("CI_COMMIT_SHA", "abc")
+    monkeypatch.setenv("CI_JOB_TOKEN", "a secret")
+    out = directory / "out"
+    file, policy = str(directory / "sluicegate.yaml"), str(directory / "policy.json")
+    assert gatefile.main([file, "--out", str(out), "--policy", policy]) == 0
+    assert json.loads((out / "sluicegate" / "gate-origin.json").read_text()) == {"commit": "abc"}
