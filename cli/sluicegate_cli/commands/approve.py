@@ -22,8 +22,9 @@ def command(
     """Approve deployment ID, which awaits approval.
 
     The approver must be a different user from the one who requested the deployment, in a different pipeline
-    or signed in (`sluicegate login`), and needs a rule that grants approve. `sluicegate status ID` shows what would be deployed, and by whom.
-    Exit codes: 0 once the approval is recorded; with --wait, those of `sluicegate deploy`.
+    or signed in (`sluicegate login`), and needs a rule that grants approve. `sluicegate status ID` shows what
+    would be deployed, and by whom. Exit codes: 0 once the approval is recorded; with --wait, those of
+    `sluicegate deploy`.
 
     \b
       sluicegate approve 01KAQ3ZV6N8T4R1F0C2H7M5XWE
