@@ -19,8 +19,8 @@ from sluicegate.text import clean
 if TYPE_CHECKING:
     from sluicegate_cli.doctor.aws_calls import AwsCalls
 
-_SLACK: Final = 3_600
-"""Seconds around the wanted time in which segments are read: lines are sealed after they were written."""
+_SLACK: Final = 86_400
+"""Seconds after the wanted time in which segments are read: a line is sealed after it was written."""
 
 _MAX_OBJECT: Final = 16 * 1024 * 1024
 
