@@ -14,7 +14,7 @@ PARALLEL := --dist loadfile --no-loadscope-reorder
 SLOWEST := --durations=20 --durations-min=1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down token invoke traffic test test-all unit crosscheck lint format docs bench bench-verdicts build deploy check cost lock clean
+.PHONY: help setup demo up down token invoke traffic test test-all pictures unit crosscheck lint format docs bench bench-verdicts build deploy check cost lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -46,8 +46,11 @@ traffic: ## send requests by an alias' weights to the stand (FUNCTION=orders-api
 test: setup ## the unit tests, and the core of those on the stand
 	@$(PYTEST) -n $(WORKERS) $(PARALLEL) -m "not extended" tests/contract tests/integration tests/unit
 
-test-all: setup ## every test, with the slowest; needs a container engine, or root on Debian
-	@$(PYTEST) -n $(WORKERS) $(PARALLEL) $(SLOWEST) tests/container tests/contract tests/integration tests/unit
+test-all: setup ## every test, with the slowest; needs chromium, and a container engine, or root on Debian
+	@$(PYTEST) -n $(WORKERS) $(PARALLEL) $(SLOWEST) tests/browser tests/container tests/contract tests/integration tests/unit
+
+pictures: setup ## take the pictures of the board in docs/pictures again; needs chromium
+	@PICTURES=1 $(PYTEST) tests/browser/test_pages.py
 
 unit: setup ## the tests that need no stand
 	@$(PYTEST) -n auto $(PARALLEL) tests/unit

@@ -106,6 +106,7 @@ class BoardSite:
     secrets: FakeSecrets = field(default_factory=FakeSecrets)
     notes: list[tuple[str, Json]] = field(default_factory=list)
     calls: list[Call] = field(default_factory=list)
+    origin: str = ORIGIN
     before_call: Callable[[Call], None] | None = None
     lost: bool = False
 
@@ -125,7 +126,7 @@ class BoardSite:
 
     def call(self, origin: str, bearer: str, call: Call) -> ApiAnswer:
         """The API as the board calls it. `lost`: the next answer does not arrive."""
-        assert origin == ORIGIN
+        assert origin == self.origin
         self.calls.append(call)
         self.gateway.clock.now += 0.002
         resource, path = _resource(call.path)

@@ -131,6 +131,7 @@ def _do(asked: _Asked, intent: Intent, secret: str) -> BoardResponse:
         said = "The API did not answer. Press again: it happens once."
         return _page(asked, 503, secret, intent.reason, said=said)
     outcome: dict[str, Any]
+    asked.context.reads.forget()
     if answer.status < 300:
         outcome = {"to": asked.proposal.leads_to(answer.value)}
     else:
@@ -220,7 +221,8 @@ def _intent(asked: _Asked, found: ApiAnswer) -> Intent:
 
 
 def _is_of(intent: Intent, asked: _Asked) -> bool:
-    return intent.session == asked.person.bearer_hash and intent.address == asked.proposal.address
+    mine = intent.session == asked.person.bearer_hash and intent.address == asked.proposal.address
+    return mine and asked.context.clock() < intent.until
 
 
 def _digest(wanted: Proposal, found: ApiAnswer) -> str:

@@ -119,6 +119,8 @@ def _decision_shown(context: BoardContext, found: Rehearsed) -> Shown:
         **_commits(serving, by),
         "By rule": str(found["rule"]),
     }
+    if serving is None and found["action"] == "approve" and len(plan["steps"]) > 1:
+        facts["If it serves nothing"] = "all traffic at once: there is nothing to share it with"
     return Shown(summary, facts, _compare(serving, by))
 
 
@@ -273,7 +275,7 @@ def _commits(serving: Serving | None, new: Requester) -> dict[str, str]:
     old = serving.built.by if serving and serving.built else None
     if not new.sha:
         return {}
-    return {"Commits": f"{old.sha[:12] if old and old.sha else 'unknown'} → {new.sha[:12]}"}
+    return {"Commits": f"{old.sha[:12]} → {new.sha[:12]}" if old and old.sha else new.sha[:12]}
 
 
 def _compare(serving: Serving | None, new: Requester) -> dict[str, str]:

@@ -69,6 +69,10 @@ class Reads:
         self._clock = clock
         self._held: dict[tuple[str, ...], tuple[float, object]] = {}
 
+    def forget(self) -> None:
+        """Read everything again: the viewer has changed something, and looks at it next."""
+        self._held.clear()
+
     def places(self) -> list[ServingPlace]:
         """Return all aliases that Sluicegate has moved, by function and stage."""
         known = self._held.get(("places",))

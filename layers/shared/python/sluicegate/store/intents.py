@@ -9,10 +9,13 @@ from typing import Final
 
 from sluicegate.store.codec import read
 from sluicegate.store.table import ABSENT, Condition, Resolution, Table
-from sluicegate.store.tickets import KEPT, key
+from sluicegate.store.tickets import key
 
 INTENT_SECONDS: Final = 60 * 60
 """Seconds in which a form may be pressed. What it would do is looked at again then."""
+
+REASON_SECONDS: Final = 12 * 60 * 60
+"""Seconds after that in which what was typed can be kept: longer than a session lasts."""
 
 
 @dataclass(frozen=True)
@@ -46,15 +49,15 @@ class Intents:
     def issue(self, secret: str, intent: Intent) -> None:
         """Write an intent. Its secret is new, so there is none."""
         tx = self._table.transaction()
-        item = {**asdict(intent), **key("intent", secret), "expires_at": intent.until + KEPT}
+        item = {**asdict(intent), **key("intent", secret), "expires_at": intent.until + REASON_SECONDS}
         tx.put(item, ABSENT, on_conflict=Resolution.RETRY)
         tx.commit()
 
     def find(self, secret: str) -> Intent | None:
-        """Return the intent of a form; None if there is none, or if its time is over."""
+        """Return the intent of a form, which may be too old to be pressed; None if there is none."""
         item = self._table.get(key("intent", secret))
         intent = read(item, Intent) if item else None
-        return intent if intent and self._clock() < intent.until else None
+        return intent if intent and self._clock() < intent.until + REASON_SECONDS else None
 
     def press(self, secret: str, reason: str) -> Intent | None:
         """Press it with a reason, unless it was pressed before. Return the intent as it is then."""

@@ -70,9 +70,11 @@ def _offers(
 ) -> list[dict[str, str]]:
     """Return the actions that the viewer may ask for in a stage: their words and addresses."""
     here = serving.get(place)
+    stages = list(viewer.gate.stages)
+    before = stages[: stages.index(place.stage)] if place.stage in stages else []
     offers = []
     for other, source in serving.items():
-        same = other.stage == place.stage or (here is not None and here.sha256 == source.sha256)
+        same = other.stage not in before or (here is not None and here.sha256 == source.sha256)
         if not same and viewer.sees(source) and viewer.may("promote", place.function, place.stage):
             query = urlencode({"from": other.stage, "version": source.version})
             address = f"functions/{place.function}/promote/{place.stage}?{query}"
