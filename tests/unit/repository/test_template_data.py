@@ -125,3 +125,48 @@ def test_the_pages_script_removes_the_policy_before_what_it_protects() -> None:
     assert places == sorted(places)
     for name in ("Table", "ArtifactBucket"):
         assert name in TEMPLATE["Outputs"]
+
+
+def test_nobody_deletes_or_replaces_evidence() -> None:
+    bucket = properties("EvidenceBucket")
+    assert bucket["ObjectLockEnabled"] is True
+    retention = bucket["ObjectLockConfiguration"]["Rule"]["DefaultRetention"]
+    assert retention == {"Mode": {"Ref": "EvidenceMode"}, "Days": {"Ref": "EvidenceDays"}}
+    assert TEMPLATE["Parameters"]["EvidenceMode"]["Default"] == "GOVERNANCE"
+    assert TEMPLATE["Parameters"]["EvidenceDays"]["Default"] == 400
+    assert set(bucket["PublicAccessBlockConfiguration"].values()) == {True}
+    denied = {
+        one["Sid"]: (one["Effect"], one["Principal"], one.get("Condition"))
+        for one in properties("EvidenceBucketPolicy")["PolicyDocument"]["Statement"]
+    }
+    assert denied == {
+        "OnlyOverTls": ("Deny", "*", {"Bool": {"aws:SecureTransport": "false"}}),
+        "OnlyTheSealerWrites": (
+            "Deny",
+            "*",
+            {"StringNotLike": {"aws:userid": {"Fn::Sub": "${SealerRole.RoleId}:*"}}},
+        ),
+        "NothingIsReplaced": ("Deny", "*", {"Null": {"s3:if-none-match": "true"}}),
+        "NothingIsDeleted": ("Deny", "*", None),
+    }
+
+
+def test_only_the_sealer_signs() -> None:
+    """Nothing but the statement that names its role lets anybody sign, and no other role has the right."""
+    key = properties("EvidenceKey")
+    assert (key["KeySpec"], key["KeyUsage"]) == ("ECC_NIST_EDWARDS25519", "SIGN_VERIFY")
+    signing = [
+        one
+        for one in key["KeyPolicy"]["Statement"]
+        if {"kms:*", "*", "kms:Sign", "kms:CreateGrant"} & set(listed(one["Action"]))
+    ]
+    assert [one["Sid"] for one in signing] == ["OnlyTheSealerSigns"]
+    [statement] = signing
+    role = "arn:${AWS::Partition}:iam::${AWS::AccountId}:role/${AWS::StackName}-sealer"
+    assert statement["Condition"] == {
+        "ArnEquals": {"aws:PrincipalArn": {"Fn::Sub": role}},
+        "StringEquals": {"kms:MessageType": "RAW", "kms:SigningAlgorithm": "ED25519_SHA_512"},
+    }
+    assert properties("SealerRole")["RoleName"] == {"Fn::Sub": "${AWS::StackName}-sealer"}
+    signers = [role for role in of_type("AWS::IAM::Role") if "kms:Sign" in str(properties(role))]
+    assert signers == ["SealerRole"]
