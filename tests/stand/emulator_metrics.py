@@ -6,6 +6,9 @@
   `EventSourceMappingUUID`. An event that the function names in `batchItemFailures` has failed. The mappings
   of an alias can be listed.
 - An asynchronous invocation counts as received, with its age at each attempt, and as dropped after the last.
+  A dead-letter queue or a destination that cannot be reached then counts as `DeadLetterErrors` or
+  `DestinationDeliveryFailures` of the alias that was invoked.
+- A queue's visible messages are counted each minute ("Available CloudWatch metrics for Amazon SQS").
 - A durable execution counts when it starts and when it ends, by how it ends. A function is durable that is
   created with a DurableConfig: the API has no `Enabled` in it, on which MiniStack insists.
 
@@ -15,6 +18,7 @@ guide names no dimensions of the last two kinds; here it is `FunctionName`, unde
 """
 
 import json
+import threading
 import time
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -31,12 +35,29 @@ def install(pinned: Pinned) -> None:
     count_events_of_queues(pinned)
     count_asynchronous_events(pinned)
     count_durable_executions(pinned)
+    count_visible_messages()
 
 
 def send(name: str, dimension: str, value: str, number: float) -> None:
     """Send one value of a metric of Lambda's."""
     cloudwatch: Any = import_module("ministack.services.cloudwatch")
     cloudwatch.record_metric("AWS/Lambda", name, number, "Count", {dimension: value})
+
+
+def send_of_alias(
+    name: str, function: str, qualifier: str | None, number: float, unit: str = "Count"
+) -> None:
+    """Send one value of a metric of a function, and of the alias that was invoked."""
+    cloudwatch: Any = import_module("ministack.services.cloudwatch")
+    named = {"FunctionName": function}
+    for dimensions in (named, {**named, "Resource": f"{function}:{qualifier}" if qualifier else function}):
+        cloudwatch.record_metric("AWS/Lambda", name, number, unit, dimensions)
+
+
+def can_be_reached(target: str) -> bool:
+    """Whether a queue that events are sent to is there. Of what is no queue, nothing is known here."""
+    sqs: Any = import_module("ministack.services.sqs")
+    return ":sqs:" not in target or sqs._queue_by_arn(target) is not None
 
 
 def evaluate_expressions(pinned: Pinned) -> None:
@@ -84,9 +105,20 @@ def evaluate_expressions(pinned: Pinned) -> None:
 
 
 def keep_settings_of_mappings(pinned: Pinned) -> None:
-    """Keep a mapping's MetricsConfig, and list the mappings of an alias alone where one is named."""
+    """Keep a mapping's MetricsConfig, and list the mappings of an alias alone where one is named.
+
+    A cluster of Kafka may be the source of a mapping, which is not polled.
+    """
     lambda_: Any = import_module("ministack.services.lambda_svc")
-    create = pinned(lambda_, "_create_esm", "data")
+    launcher: Any = import_module("__main__")  # `within`
+    validate = pinned(lambda_, "_validate_event_source_arn", "event_source_arn")
+
+    def validate_source(arn: str) -> Any:
+        return (lambda_.parse_arn(arn), None) if ":kafka:" in arn else validate(arn)
+
+    create = launcher.within(
+        pinned(lambda_, "_create_esm", "data"), _validate_event_source_arn=validate_source
+    )
     update = pinned(lambda_, "_update_esm", "esm_id", "data")
     listed = pinned(lambda_, "_list_esms", "query_params")
 
@@ -162,6 +194,7 @@ def count_asynchronous_events(pinned: Pinned) -> None:
     lambda_: Any = import_module("ministack.services.lambda_svc")
     launcher: Any = import_module("__main__")  # `within`
     run = pinned(lambda_, "invoke_async_with_retry", "func", "event")
+    pinned(lambda_, "_route_async_failure", "target_arn", "func_name", "event", "result")
 
     def invoke_async_with_retry(func: Any, event: Any) -> None:
         config = func.get("config") or func
@@ -183,10 +216,40 @@ def count_asynchronous_events(pinned: Pinned) -> None:
                     send("AsyncEventsDropped", "FunctionName", name, 1)
             return result
 
+        def route(target: str, *given: Any) -> None:
+            if can_be_reached(target):
+                lambda_._route_async_failure(target, *given)
+                return
+            on_failure = (settings.get("DestinationConfig") or {}).get("OnFailure")
+            metric = "DestinationDeliveryFailures" if on_failure else "DeadLetterErrors"
+            send_of_alias(metric, name, qualifier[0] if qualifier else None, 1)
+
         send("AsyncEventsReceived", "FunctionName", name, 1)
-        launcher.within(run, _execute_function=execute)(func, event)
+        launcher.within(run, _execute_function=execute, _route_async_failure=route)(func, event)
 
     lambda_.invoke_async_with_retry = invoke_async_with_retry
+
+
+def count_visible_messages() -> None:
+    """Count the messages that can be received, in each queue, once a minute."""
+    sqs: Any = import_module("ministack.services.sqs")
+    cloudwatch: Any = import_module("ministack.services.cloudwatch")
+    responses: Any = import_module("ministack.core.responses")
+
+    def work() -> None:
+        while True:
+            time.sleep(60 - time.time() % 60)
+            now = time.time()
+            for (account, region, _), queue in list(sqs._queues.all_items()):
+                responses._request_account_id.set(account)
+                responses._request_region.set(region)
+                visible = sum(message["visible_at"] <= now for message in list(queue["messages"]))
+                dimensions = {"QueueName": queue["name"]}
+                cloudwatch.record_metric(
+                    "AWS/SQS", "ApproximateNumberOfMessagesVisible", visible, "Count", dimensions
+                )
+
+    threading.Thread(target=work, name="queues", daemon=True).start()
 
 
 def count_durable_executions(pinned: Pinned) -> None:

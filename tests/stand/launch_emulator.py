@@ -23,8 +23,8 @@ Differences, each one thing that AWS does and MiniStack 1.5.33 does not:
 - `/v1/...` is the deployed API's stage, as in its URL on AWS, beside the emulator's own longer path.
 - What `emulator_answers` lists: the fences and words of Lambda, Step Functions, SQS and STS.
 - What `emulator_cloudwatch` lists: statistics by thresholds, and the order of values.
-- What `emulator_metrics` lists: metric math, and Lambda's metrics of event sources, asynchronous invocations
-  and durable executions.
+- What `emulator_metrics`, `emulator_streams` and `emulator_front_doors` list: metric math, and the metrics of
+  event sources, asynchronous invocations, durable executions, queues, function URLs and deployed APIs.
 - What `emulator_api` lists: gateway responses, and the settings of single methods.
 - What `emulator_sessions`, `emulator_iam`, `emulator_callers`, `emulator_events` and `emulator_trail` list:
   sessions of STS, OIDC providers, signed calls of an API from any account, events that cross accounts, and
@@ -90,9 +90,11 @@ def main() -> None:
         "cloudwatch",
         "conditions",
         "events",
+        "front_doors",
         "metrics",
         "policies",
         "s3",
+        "streams",
         "trail",
     ):
         import_module(f"emulator_{module}").install(pinned)
