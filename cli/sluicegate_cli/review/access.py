@@ -72,7 +72,7 @@ class Access:
         )
 
     def functions(self, rule: Rule) -> list[str]:
-        """Return the functions on which the rule grants something, as patterns that are in the file."""
+        """Return the functions on which the rule grants something, as patterns."""
         if self.function is not None:
             return [self.function]
         return list(dict.fromkeys(_both(own, each.pattern) for own, each in self._pairs(rule)))
@@ -85,12 +85,10 @@ class Access:
 
 
 def _both(one: Pattern, other: Pattern) -> str:
-    """Return the narrower of two patterns that overlap."""
-    if one.exact or one.text == other.text:
+    """Return what matches two patterns that overlap: the narrower one, if there is one."""
+    if patterns.covers(other, one):
         return one.text
-    if other.exact or len(other.text) > len(one.text):
-        return other.text
-    return one.text
+    return other.text if patterns.covers(one, other) else f"what matches {one} and {other}"
 
 
 def way_of(gate: Gate, rule: Rule) -> Way:

@@ -162,6 +162,14 @@ def test_one_function_has_its_own_entry(run: Run) -> None:
     assert all(rule["functions"] == ["orders-report"] for rule in found["rules"])
 
 
+def test_patterns_of_which_neither_covers_the_other(run: Run, file: Path) -> None:
+    file.write_text(
+        GATE_FILE.replace("functions: [billing], stages: [prod]", 'functions: ["*-x"], stages: [prod]')
+    )
+    found = {rule["rule"]: rule["functions"] for rule in shown(run, "prod")["rules"]}
+    assert found["billing, no approver"] == ["what matches *-x and orders-*"]
+
+
 @pytest.mark.usefixtures("file")
 def test_a_function_without_an_entry_is_nobodys(run: Run) -> None:
     ended = run("access", "prod", "--function", "invoices")

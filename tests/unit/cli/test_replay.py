@@ -49,7 +49,7 @@ def recorded(
 ) -> dict[str, Any]:
     """A line, as the gateway writes it."""
     rests_on = basis(identity, gate="0" * 64, actor="pipeline", actions=actions, rule="orders", now=at).fields
-    about = {"function": "orders-api", "stage": "prod", "action": actions[0], "deployment": "01K"}
+    about = {"function": "orders-api", "stage": "prod", "action": (*actions, None)[0], "deployment": "01K"}
     owner = {"issuer": identity.issuer, "project_id": identity.text("project_id")}
     plan = {"plan": {"steps": [[100, 0]], "approval": False, "proposed": False}}
     known = {**rests_on, **about, "owner": owner, **plan, **fields}
@@ -227,6 +227,18 @@ def test_a_sessions_name_is_compared_by_its_digest() -> None:
     assert outcomes(gate("ada", deny=denied), signed("ada")) == [
         ("refused", "an entry of `deny` refuses the caller")
     ]
+
+
+def test_a_hold_is_about_a_stage() -> None:
+    held = recorded(job(), ("hold",), kind="held", function=None, plan=None)
+    holding = documents.gate(rules=[documents.rule(actions=["hold"])])
+    assert outcomes(holding, held) == []
+    assert outcomes(documents.gate(), held) == [("refused", "no rule grants it")]
+
+
+def test_what_nobody_asked_for_is_not_decided_again() -> None:
+    superseded = recorded(job(), (), kind="decided", by=None, code="superseded")
+    assert replayed(documents.gate(), superseded) == Replayed()
 
 
 def test_lines_that_say_too_little_are_counted() -> None:
