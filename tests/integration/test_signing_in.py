@@ -69,7 +69,7 @@ def test_a_second_person_approves_by_their_session_and_nobody_their_own(stand: S
         assert (own.status_code, "different person" in own.json()["detail"]) == (403, True)
         given = stand.http("POST", path, {"reason": "looked"}, token=signed_in(stand, "grace").session)
         assert given.status_code in (200, 202), given.text
-        done = stand.wait(asked.json()["id"], token=token)
+        done = stand.wait(asked.json()["id"], token=token, patience=180)
         assert done["status"] == "succeeded"
         assert (done["approval"]["by"]["via"], done["approval"]["by"]["user_id"]) == ("session", "8")
         for_people(stand, function, done["version"])
@@ -91,7 +91,7 @@ def for_people(stand: Stand, function: str, version: str) -> None:
     key = {"Idempotency-Key": uuid4().hex}
     made = stand.http("POST", "/deployments", promote, token=bearer, headers=key)
     assert made.status_code == 202, made.text
-    done = stand.wait(made.json()["id"], token=bearer)
+    done = stand.wait(made.json()["id"], token=bearer, patience=180)
     assert (done["status"], done["built"]["project_id"]) == ("succeeded", "4213")
     artifact = {"sha256": done["artifact"]["sha256"]}
     deploy = {"action": "deploy", "function": function, "stage": "dev", "artifact": artifact}

@@ -43,7 +43,7 @@ class Browser:
 
     board: str
     http: httpx2.Client = field(
-        default_factory=lambda: httpx2.Client(trust_env=False, timeout=40, follow_redirects=False)
+        default_factory=lambda: httpx2.Client(trust_env=False, timeout=120, follow_redirects=False)
     )
     cookies: dict[str, dict[str, str]] = field(default_factory=dict)
 
