@@ -4,9 +4,12 @@ Differences, each one thing that AWS does and MiniStack 1.5.33 does not:
 
 - CloudFormation gives a bus the policy that its template has (`Policy` of AWS::Events::EventBus).
 - A policy can ask of a PutObject that it has `If-None-Match` (`s3:if-none-match`).
+- A policy can ask of a Sign which algorithm and type of message it has (`kms:SigningAlgorithm`,
+  `kms:MessageType`).
 
 Sources, read on 26 November 2026: CloudFormation reference, AWS::Events::EventBus; S3 user guide, "Enforce
-conditional writes on Amazon S3 buckets".
+conditional writes on Amazon S3 buckets"; KMS developer guide, "AWS KMS condition keys"; KMS API reference,
+Sign (`MessageType` is RAW by default).
 """
 
 import json
@@ -18,9 +21,10 @@ Pinned = Callable[..., Callable[..., Any]]
 
 
 def install(pinned: Pinned) -> None:
-    """Install both. `pinned` finds a function and stops where it has changed."""
+    """Install all. `pinned` finds a function and stops where it has changed."""
     keep_policies_of_buses(pinned)
     know_conditional_writes(pinned)
+    know_signatures(pinned)
 
 
 def keep_policies_of_buses(pinned: Pinned) -> None:
@@ -66,3 +70,19 @@ def know_conditional_writes(pinned: Pinned) -> None:
         return found
 
     actions._s3_object_context = known
+
+
+def know_signatures(pinned: Pinned) -> None:
+    """Give policies what a Sign asks for."""
+    actions: Any = import_module("ministack.core.iam_actions")
+    context = pinned(actions, "request_tag_context", "service", "iam_action", "body", "params")
+
+    def known(service: str, iam_action: str, body: bytes, params: dict[str, Any]) -> dict[str, Any]:
+        found: dict[str, Any] = context(service, iam_action, body, params)
+        if iam_action == "kms:Sign":
+            asked = json.loads(body)
+            found["kms:SigningAlgorithm"] = asked.get("SigningAlgorithm", "")
+            found["kms:MessageType"] = asked.get("MessageType", "RAW")
+        return found
+
+    actions.request_tag_context = known
