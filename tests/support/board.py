@@ -9,7 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 from sluicegate.board import app
 from sluicegate.board.context import BoardContext
 from sluicegate.board.responses import BoardResponse, proxy_response
-from sluicegate.board.signing_in import SESSION_COOKIE
+from sluicegate.board.viewers import SESSION_COOKIE
 from sluicegate.deployment.durations import seconds, timestamp
 from sluicegate.deployment.model import Deployment
 from sluicegate.deployment.observations import Interval, LimitFinding, Observation, Tally, Verdict

@@ -76,7 +76,7 @@ def boards(table: CountingTable) -> Iterator[list[Board]]:
         made.append(one)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
-            "sluicegate.board.signing_in.viewer_of",
+            "sluicegate.board.app.viewer_of",
             lambda _, request: type("Seen", (), {"identity": made[int(request.header("cookie"))].viewer}),
         )
         yield made

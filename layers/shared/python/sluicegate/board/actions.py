@@ -20,7 +20,7 @@ from sluicegate.board.pages import sign_in
 from sluicegate.board.pages.missing import missing
 from sluicegate.board.proposals import Proposal, Shown
 from sluicegate.board.responses import BoardResponse, redirect
-from sluicegate.board.signing_in import Viewer
+from sluicegate.board.viewers import Viewer
 from sluicegate.board.visibility import Visibility
 from sluicegate.gateway.http import GatewayRequest
 from sluicegate.store.intents import INTENT_SECONDS, Intent

@@ -10,9 +10,9 @@ from typing import Final
 from botocore.exceptions import BotoCoreError, ClientError
 
 from sluicegate.aws.errors import error_code, error_message
-from sluicegate.board import signing_in, terminals
 from sluicegate.board.context import BoardContext, page
 from sluicegate.board.responses import BoardResponse
+from sluicegate.board.viewers import viewer_of
 from sluicegate.board.visibility import Visibility
 from sluicegate.gate.decoding import GateError
 from sluicegate.gateway.http import GatewayRequest
@@ -72,19 +72,19 @@ def _signing_in(
     """Return the answer of an address that is about signing in; None for any other."""
     match request.method, *parts:
         case "GET", "login":
-            return signing_in.start(context, request)
+            return _load("signing_in", "start")(context, request)
         case "GET", "callback", issuer:
-            return signing_in.finish(context, request, issuer)
+            return _load("signing_in", "finish")(context, request, issuer)
         case "POST", "logout":
-            return signing_in.sign_out(context, request)
+            return _load("signing_in", "sign_out")(context, request)
         case "GET", "bye":
-            return signing_in.bye(context, request)
+            return _load("signing_in", "bye")(context, request)
         case "GET", "cli":
-            return terminals.ask(context, request)
+            return _load("terminals", "ask")(context, request)
         case "POST", "cli":
-            return terminals.give(context, request)
+            return _load("terminals", "give")(context, request)
         case "POST", "session":
-            return terminals.take(context, request)
+            return _load("terminals", "take")(context, request)
     return None
 
 
@@ -92,7 +92,7 @@ def _acted(context: BoardContext, request: GatewayRequest, parts: tuple[str, ...
     """Return the answer of an address that asks for an action; None for any other."""
     if len(parts) < 3 or request.method not in ("GET", "POST"):
         return None
-    person = signing_in.viewer_of(context, request)
+    person = viewer_of(context, request)
     proposals = import_module("sluicegate.board.proposals")
     wanted = proposals.proposal(context, request, parts)
     if wanted is None:
@@ -102,7 +102,7 @@ def _acted(context: BoardContext, request: GatewayRequest, parts: tuple[str, ...
 
 def _seen(context: BoardContext, request: GatewayRequest, parts: tuple[str, ...]) -> BoardResponse:
     """Return a page as the person sees it who has signed in."""
-    person = signing_in.viewer_of(context, request)
+    person = viewer_of(context, request)
     if person is None:
         return _load("pages.sign_in", "show")(context, request)
     viewer = Visibility(context.gate, person.identity)

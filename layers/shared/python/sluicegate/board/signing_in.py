@@ -1,11 +1,9 @@
 """Sign in on the board with GitLab, and out again. security.md#signing-in"""
 
-import hashlib
 import hmac
 import re
 import secrets
 import time
-from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlencode
 
@@ -14,16 +12,16 @@ from sluicegate.board import addresses
 from sluicegate.board.context import ROOT, BoardContext
 from sluicegate.board.notices import show
 from sluicegate.board.responses import BoardResponse, redirect
+from sluicegate.board.viewers import SESSION_COOKIE, Viewer, cookie, digest_of
 from sluicegate.gateway.http import GatewayRequest
 from sluicegate.gateway.sessions import identity_of
 from sluicegate.oidc import sign_in
-from sluicegate.oidc.identity import Identity, Issuer, SignIn
+from sluicegate.oidc.identity import Issuer, SignIn
 from sluicegate.oidc.jwks import KeysUnavailable
 from sluicegate.oidc.sign_in import ClientRefused, SignedIn, SignInRefused, SignInUnavailable
 from sluicegate.oidc.signed_token import InvalidToken
 from sluicegate.store.sessions import SESSION_SECONDS, Session
 
-SESSION_COOKIE: Final = "__Host-sg"
 LOGIN_COOKIE: Final = "__Host-sg-login"
 _ATTRIBUTES: Final = "Path=/; Secure; HttpOnly; SameSite=Lax"
 LOGIN_SECONDS: Final = 10 * 60
@@ -34,30 +32,6 @@ _REDEEM_SECONDS: Final = 12.0
 
 _BROWSER: Final = re.compile(r"[A-Za-z0-9_-]{43}", re.ASCII)
 _CODE: Final = re.compile(r"[\x21-\x7e]{1,512}", re.ASCII)
-
-
-@dataclass(frozen=True)
-class Viewer:
-    """A person who is signed in on this browser: the session's bearer, the session, and its identity."""
-
-    bearer: str
-    session: Session
-    identity: Identity
-
-    @property
-    def bearer_hash(self) -> str:
-        """What names the session in a ticket, which must not have its secret."""
-        return _hash(self.bearer)
-
-
-def viewer_of(context: BoardContext, request: GatewayRequest) -> Viewer | None:
-    """Return the person whose session the browser's cookie has; None without one, or for a denied person."""
-    bearer = cookie(request, SESSION_COOKIE)
-    session = context.store.sessions.find(bearer) if bearer else None
-    identity = identity_of(context.gate, session) if session else None
-    if session is None or identity is None or context.gate.denied(identity):
-        return None
-    return Viewer(bearer, session, identity)
 
 
 def start(context: BoardContext, request: GatewayRequest) -> BoardResponse:
@@ -74,7 +48,7 @@ def start(context: BoardContext, request: GatewayRequest) -> BoardResponse:
         "issuer": issuer.url,
         "nonce": begun.nonce,
         "verifier": begun.verifier,
-        "browser": _hash(browser),
+        "browser": digest_of(browser),
         "back": addresses.back_within(_one(request, "return")),
     }
     context.store.tickets.issue("login", begun.state, ticket, LOGIN_SECONDS)
@@ -89,7 +63,7 @@ def finish(context: BoardContext, request: GatewayRequest, name: str) -> BoardRe
     browser = cookie(request, LOGIN_COOKIE)
     if ticket is None or issuer is None or issuer.sign_in is None:
         return _refused(context, "state", "sign_in_over")
-    if not hmac.compare_digest(_hash(browser), ticket["browser"]):
+    if not hmac.compare_digest(digest_of(browser), ticket["browser"]):
         return _refused(context, "browser", "other_browser")
     if ticket["issuer"] != issuer.url:
         return _refused(context, "issuer", "sign_in_over")
@@ -148,18 +122,6 @@ def again(context: BoardContext, request: GatewayRequest, viewer: Viewer | None)
 def login_address(issuer: str, back: str) -> str:
     """Return where signing in with the GitLab of that name begins."""
     return f"{ROOT}/login?{urlencode({'issuer': issuer, 'return': back})}"
-
-
-def cookie(request: GatewayRequest, name: str) -> str:
-    """Return the value of a cookie; "" where there is none, or more than one of the name.
-
-    No page of another host can set a cookie of ours: that is what the name's prefix `__Host-` says.
-    """
-    pairs = (
-        pair.strip().partition("=") for line in request.headers.get("cookie", []) for pair in line.split(";")
-    )
-    values = [value for found, _, value in pairs if found == name]
-    return values[0] if len(values) == 1 else ""
 
 
 # Parts
@@ -250,7 +212,3 @@ def _refused(
 
 def _notice(context: BoardContext, status: int, notice: str) -> BoardResponse:
     return show(context, status, notice)
-
-
-def _hash(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()

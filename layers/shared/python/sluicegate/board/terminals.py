@@ -14,7 +14,8 @@ from sluicegate.board import addresses
 from sluicegate.board.context import BoardContext, page
 from sluicegate.board.notices import show
 from sluicegate.board.responses import BoardResponse, as_json, redirect
-from sluicegate.board.signing_in import Viewer, again, viewer_of
+from sluicegate.board.signing_in import again
+from sluicegate.board.viewers import Viewer, viewer_of
 from sluicegate.deployment.durations import timestamp
 from sluicegate.gateway.http import GatewayRequest
 from sluicegate.gateway.problems import Problem, problem_response, sign_in_required, unavailable

@@ -5,12 +5,11 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final, TypeVar
 
+from sluicegate.deployment.approvals import closed_to_approval
 from sluicegate.deployment.model import Deployment
 from sluicegate.gate.policy import Gate
 from sluicegate.gate.rules import Rule
-from sluicegate.gateway.authorization import is_own
-from sluicegate.gateway.decisions import check_open
-from sluicegate.gateway.endpoints.holds import covers, overlaps
+from sluicegate.gateway.authorization import covers, is_own, overlaps
 from sluicegate.gateway.persons import check_approver
 from sluicegate.gateway.problems import Problem
 from sluicegate.oidc.identity import Identity
@@ -109,8 +108,9 @@ def _may_decide(viewer: Visibility, deployment: Deployment, action: str, now: fl
         return False
     if action == "abort":
         return not deployment.status.final and deployment.abort is None
+    if closed_to_approval(deployment, now):
+        return False
     try:
-        check_open(deployment, now)
         if action == "approve":
             check_approver(viewer.gate, deployment.requested_by, viewer.identity, function, stage)
     except Problem:

@@ -4,6 +4,7 @@ from typing import Final
 
 from sluicegate.deployment.durations import duration
 from sluicegate.deployment.model import Deployment
+from sluicegate.gate import patterns
 from sluicegate.gate.model import Placement, Stage
 from sluicegate.gate.policy import Gate
 from sluicegate.gate.rules import Rule
@@ -15,6 +16,7 @@ from sluicegate.gateway.requester import log_fields
 from sluicegate.oidc.identity import Identity
 from sluicegate.owner import Owner
 from sluicegate.store.deployments import DeploymentSummary
+from sluicegate.store.holds import Hold
 from sluicegate.store.versions import Serving
 
 AGENTS_MAY_NOT: Final = "Agents may not do this"
@@ -135,3 +137,18 @@ def visible_deployment(context: Context, deployment_id: str, identity: Identity)
     """Return the deployment, or None if there is none that the identity may see."""
     deployment = context.store.deployments.get(deployment_id)
     return deployment if deployment and may_see(context.gate, identity, deployment) else None
+
+
+def overlaps(rule: Rule, hold: Hold) -> bool:
+    """Return whether the rule is on any function that is held."""
+    return any(
+        patterns.overlap(pattern, patterns.compile(text))
+        for pattern in rule.functions
+        for text in hold.functions
+    )
+
+
+def covers(rule: Rule, hold: Hold) -> bool:
+    """Return whether the rule is on every function that is held."""
+    granted = {str(pattern) for pattern in rule.functions}
+    return bool(granted & {"*", "**"}) or granted.issuperset(hold.functions)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Final, TypeAlias
 
+from sluicegate.deployment.approvals import closed_to_approval
 from sluicegate.deployment.durations import timestamp
 from sluicegate.deployment.model import (
     AbortProposal,
@@ -14,8 +15,6 @@ from sluicegate.deployment.model import (
     Deployment,
     Reason,
     Requester,
-    Status,
-    until,
 )
 from sluicegate.evidence.basis import Basis
 from sluicegate.gate.rules import Rule
@@ -210,21 +209,8 @@ def _check_revision(deployment: Deployment, request: DecisionRequest) -> None:
 
 def check_open(deployment: Deployment, now: float) -> None:
     """Raise 409 unless the deployment waits for an approval."""
-    if deployment.plan.approval is None:
-        raise conflict("wrong_state", "this deployment needs no approval")
-    stopped = deployment.status.final or deployment.status is Status.ROLLING_BACK or deployment.abort
-    begun = deployment.plan.unapproved_percent and not stopped
-    if not (deployment.is_waiting or begun):
-        raise conflict("wrong_state", f"the deployment is {deployment.status}: it is too late for that")
-    if deployment.approval is not None:
-        raise conflict("wrong_state", f"the deployment is {deployment.approval.decision} already")
-    # Of a bake, `until` says when that ends: an approval is not late then, but early.
-    ends = until(deployment) if deployment.status is Status.AWAITING_APPROVAL else None
-    if ends is not None and now >= ends:
-        raise conflict("wrong_state", "the time for an approval is over")
-
-
-# Parts
+    if reason := closed_to_approval(deployment, now):
+        raise conflict("wrong_state", reason)
 
 
 def _approval(

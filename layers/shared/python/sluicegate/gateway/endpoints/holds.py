@@ -5,10 +5,9 @@ from typing import Final
 
 from sluicegate.deployment.durations import timestamp
 from sluicegate.deployment.ulid import new_id
-from sluicegate.gate import patterns
 from sluicegate.gate.rules import Rule
 from sluicegate.gateway.admission.credentials import request_key
-from sluicegate.gateway.authorization import AGENTS_MAY_NOT, check_age
+from sluicegate.gateway.authorization import AGENTS_MAY_NOT, check_age, covers, overlaps
 from sluicegate.gateway.context import Context
 from sluicegate.gateway.evidence import basis_of
 from sluicegate.gateway.http import GatewayRequest, GatewayResponse
@@ -152,18 +151,3 @@ def _visible_holds(context: Context, stage: str, identity: Identity) -> GatewayR
     rules = [rule for rule in context.gate.rules_of(identity) if stage in rule.stages]
     holds = context.store.holds.of_stage(stage)
     return hold_list(stage, [hold for hold in holds if any(overlaps(rule, hold) for rule in rules)])
-
-
-def covers(rule: Rule, hold: Hold) -> bool:
-    """Return whether the rule is on every function that is held."""
-    granted = {str(pattern) for pattern in rule.functions}
-    return bool(granted & {"*", "**"}) or granted.issuperset(hold.functions)
-
-
-def overlaps(rule: Rule, hold: Hold) -> bool:
-    """Return whether the rule is on any function that is held."""
-    return any(
-        patterns.overlap(pattern, patterns.compile(text))
-        for pattern in rule.functions
-        for text in hold.functions
-    )
