@@ -126,6 +126,7 @@ class Redecider:
 
     def __init__(self, gate: Gate) -> None:
         self.gate = gate
+        self._places: dict[tuple[str, str], Placement | None] = {}
         self._by_pin: dict[tuple[str, str, str, str], list[int]] = {}
         self._by_claim: dict[tuple[str, str, str], list[int]] = {}
         for number, rule in enumerate(gate.rules):
@@ -136,8 +137,8 @@ class Redecider:
 
     def decide(self, request: RecordedRequest) -> Redecision:
         """Decide a request again. Limits on numbers are not looked at: they depend on other requests."""
-        gate = self.gate
-        if reason := _refused_before_rules(gate, request):
+        gate, place = self.gate, self._place(request)
+        if reason := _refused_before_rules(gate, request, place):
             return Redecision(False, reason=reason)
         denied = frozenset(_denied(gate.deny, request))
         if "" in denied:
@@ -157,7 +158,15 @@ class Redecider:
             return Redecision(False, reason="the caller is an agent, and agents may not do this there")
         if denied or not certain:
             return Redecision(None, tuple(found), unknown=tuple(sorted(unknown)))
-        return _allowed(gate, request, tuple(found))
+        return _allowed(gate, request, tuple(found), place)
+
+    def _place(self, request: RecordedRequest) -> Placement | None:
+        if request.function is None or request.stage is None:
+            return None
+        key = request.function, request.stage
+        if key not in self._places:
+            self._places[key] = self.gate.place(*key)
+        return self._places[key]
 
     def _candidates(self, request: RecordedRequest) -> list[Rule]:
         """Return the rules that can match, in the gate file's order."""
@@ -170,9 +179,9 @@ class Redecider:
         return [self.gate.rules[number] for number in sorted(found)]
 
 
-def _refused_before_rules(gate: Gate, request: RecordedRequest) -> str:
+def _refused_before_rules(gate: Gate, request: RecordedRequest, place: Placement | None) -> str:
     """Return why it is refused whatever rules say; empty if it is not."""
-    identity, place = request.identity, None
+    identity = request.identity
     issuer = gate.issuers.get(identity.issuer)
     if identity.issuer and issuer is None:
         return f"{identity.issuer} is no issuer"
@@ -184,10 +193,9 @@ def _refused_before_rules(gate: Gate, request: RecordedRequest) -> str:
         hook = gate.webhooks.get(identity.webhook or "")
         if hook is None or (hook.function, hook.stage) != (request.function, request.stage):
             return f"no webhook {identity.webhook} deploys {request.function} to {request.stage}"
-    if request.function is not None and request.stage is not None:
-        place = gate.place(request.function, request.stage)
-        if place is None and _CHANGING & set(request.actions):
-            return f"no entry of `functions` matches {request.function}"
+    # An upload is for no stage.
+    if request.stage is not None and place is None and _CHANGING & set(request.actions):
+        return f"no entry of `functions` matches {request.function}"
     return _age(request, issuer.max_age if issuer else None, place)
 
 
@@ -274,7 +282,9 @@ def _leaves(gate: Gate, request: RecordedRequest) -> bool:
     return not asked & set(NEVER_AGENTS) and (demands is None or asked <= demands.actions)
 
 
-def _allowed(gate: Gate, request: RecordedRequest, rules: tuple[Rule, ...]) -> Redecision:
+def _allowed(
+    gate: Gate, request: RecordedRequest, rules: tuple[Rule, ...], place: Placement | None
+) -> Redecision:
     beginning = request.line["kind"] == "accepted" and _BEGINNING & set(request.actions)
     closed = [
         rule.limits.hours
@@ -286,15 +296,12 @@ def _allowed(gate: Gate, request: RecordedRequest, rules: tuple[Rule, ...]) -> R
     ]
     if len(closed) == len(rules):
         return Redecision(False, rules, f"rule {rules[0].name!r} begins deployments {words.hours(closed[0])}")
-    waits = {_waits(gate, request, rule) for rule in rules}
+    waits = {_waits(gate, request, rule, place) for rule in rules}
     return Redecision(True, rules, approval=waits.pop() if len(waits) == 1 else None)
 
 
-def _waits(gate: Gate, request: RecordedRequest, rule: Rule) -> bool:
+def _waits(gate: Gate, request: RecordedRequest, rule: Rule, place: Placement | None) -> bool:
     """Return whether it waits for a person's approval before some of the traffic."""
-    if request.function is None or request.stage is None:
-        return False
-    place = gate.place(request.function, request.stage)
     agents = place.agents if place else None
     by_agent = gate.principals.actor(request.identity) == "agent"
     proposed = bool(rule.limits and rule.limits.propose) or bool(agents and agents.propose and by_agent)

@@ -242,3 +242,15 @@ def test_another_external_id_is_another_target() -> None:
 
     (change,) = changed(at("one"), at("two"))
     assert (change.effect, "external id two" in change.text) == ("both", True)
+
+
+def test_a_function_must_match_the_rule_and_the_entry() -> None:
+    rule = documents.rule(functions=["orders-*"])
+    old, new = ({"functions": [documents.entry(text)], "rules": [rule]} for text in ("*-api", "orders-*"))
+    (change,) = changed(old, new)
+    assert change.effect == "more"
+    assert "may now deploy orders-* in prod, except those that could before by 'orders'" in change.text
+    (change,) = changed(new, old)
+    assert change.effect == "less"
+    (change,) = changed(old, {"functions": [documents.entry("*-web")], "rules": [rule]})[:1]
+    assert "may now deploy what matches orders-* and *-web in prod" in change.text
