@@ -1,4 +1,4 @@
-"""The function as it is deployed: a message of the queue, the table, a secret and a channel on this machine."""
+"""The function as it is deployed: an event of the queue, a table, a secret, and a channel on this machine."""
 
 import importlib.util
 import json
