@@ -1,6 +1,6 @@
 """What changes between two gate files beside rules and stages: denials, agents, issuers, people, webhooks."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -34,9 +34,21 @@ def _deny(old: Gate, new: Gate) -> Iterator[Change]:
         (old.deny, new.deny, "more", "is refused no longer: rules decide"),
     ):
         for entry in entries:
-            if not any(_denies_all(each, entry) for each in known):
-                text = f"{words.denied(entry, issuers)} {what}"
-                yield Change(_as_effect(effect), "deny", text, _denied_by(entry))
+            if left := _not_denied(entry, known):
+                text = f"{words.denied(left, issuers)} {what}"
+                yield Change(_as_effect(effect), "deny", text, _denied_by(left))
+
+
+def _not_denied(entry: Deny, known: Sequence[Deny]) -> Deny | None:
+    """Return what of an entry the known ones do not refuse; of several claims, all or nothing."""
+    if any(_denies_all(each, entry) for each in known):
+        return None
+    if len(entry.claims) > 1:
+        return entry
+    ((claim, values),) = entry.claims
+    single = {value: Deny(entry.issuer, ((claim, (value,)),)) for value in values}
+    left = [value for value, one in single.items() if not any(_denies_all(each, one) for each in known)]
+    return Deny(entry.issuer, ((claim, tuple(left)),)) if left else None
 
 
 def _denies_all(wide: Deny, narrow: Deny) -> bool:
@@ -56,20 +68,22 @@ def _denied_by(entry: Deny) -> About:
 
 def _agents(old: Gate, new: Gate) -> Iterator[Change]:
     issuers = words.issuer_names(old, new)
-    for one, other, effect, what in (
-        (new, old, "less", f"counts as an agent from now on: it never may {_never()}"),
-        (old, new, "more", f"is an agent no longer: it may {_never()} by rules that grant it"),
+    # It takes rights from the agent, and lets any person approve what the agent asks for.
+    approved = "any person may approve what it asks for"
+    for one, other, what in (
+        (new, old, f"counts as an agent from now on: it never may {_never()}, and {approved}"),
+        (old, new, f"is an agent no longer: it may {_never()} by rules that grant it"),
     ):
         for user in sorted(one.principals.agent_users - other.principals.agent_users):
             yield Change(
-                _as_effect(effect),
+                "both",
                 "agent",
                 f"{words.agent_user(*user, issuers)} {what}",
                 lambda identity, *_, user=user: (identity.issuer, identity.text("user_id")) == user,
             )
         for key in sorted(one.principals.agent_principals - other.principals.agent_principals):
             yield Change(
-                _as_effect(effect),
+                "both",
                 "agent",
                 f"AWS principal {key[1]} of account {key[0]} {what}",
                 lambda identity, *_, key=key: _key(identity) == key,

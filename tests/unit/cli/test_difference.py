@@ -254,3 +254,60 @@ def test_a_function_must_match_the_rule_and_the_entry() -> None:
     assert change.effect == "less"
     (change,) = changed(old, {"functions": [documents.entry("*-web")], "rules": [rule]})[:1]
     assert "may now deploy what matches orders-* and *-web in prod" in change.text
+
+
+AGENT = {"users": [{"issuer": CORP, "user_id": "91"}], "principals": []}
+
+
+def test_who_counts_as_an_agent() -> None:
+    (change,) = changed({}, {"agents": AGENT})
+    assert (change.effect, change.text.partition(":")[0]) == (
+        "both",
+        "user 91 of corp counts as an agent from now on",
+    )
+    agent, other = (Identity("id_token", CORP, {"user_id": user}, None, 0, 0) for user in ("91", "7"))
+    assert change.about(agent, {"hold"}, "orders-api", "prod")
+    assert not change.about(other, {"hold"}, "orders-api", "prod")
+    (change,) = changed({"agents": AGENT}, {})
+    assert (change.effect, change.kind) == ("both", "agent")
+    principals = [{"account": ACCOUNT, "principal_id": SSO}]
+    (change,) = changed({}, {"agents": {"users": [], "principals": principals}})
+    assert change.text.startswith(f"AWS principal {SSO} of account {ACCOUNT} counts as an agent")
+
+
+def test_what_a_stage_leaves_agents() -> None:
+    def stages(agents: dict[str, Any] | None) -> dict[str, Any]:
+        return {"stages": [documents.stage("dev"), documents.stage("prod", agents=agents)]}
+
+    def demands(propose: bool, *actions: str) -> dict[str, Any]:
+        return stages({"actions": list(actions), "propose": propose})
+
+    def said(old: dict[str, Any], new: dict[str, Any]) -> list[tuple[str, str]]:
+        return [(change.effect, change.text) for change in changed(old, new)]
+
+    no_more = "agents may no longer promote in prod, whatever rules grant"
+    assert said(demands(False, "deploy", "promote"), demands(False, "deploy")) == [("less", no_more)]
+    now = "agents may now promote in prod by rules that grant it"
+    assert said(demands(False, "deploy"), demands(False, "deploy", "promote")) == [("more", now)]
+    proposes = "agents only propose in prod: a person approves each request"
+    assert said(demands(False, "deploy"), demands(True, "deploy")) == [("less", proposes)]
+    assert [effect for effect, _ in said(demands(True, "deploy"), stages(None))] == ["more", "more"]
+
+
+def test_a_denial_that_refuses_more() -> None:
+    def denying(*users: str) -> dict[str, Any]:
+        return {"deny": [{"issuer": CORP, "claims": {"user_id": list(users)}}]}
+
+    less = ("less", "user_id 8 of corp is refused from now on, whatever the rules say")
+    more = ("more", "user_id 8 of corp is refused no longer: rules decide")
+    assert [(one.effect, one.text) for one in changed(denying("7"), denying("7", "8"))] == [less]
+    assert [(one.effect, one.text) for one in changed(denying("7", "8"), denying("7"))] == [more]
+
+
+def test_a_longer_pattern_counts_for_its_own_functions_alone() -> None:
+    stages = [documents.stage("dev"), documents.stage("prod", rollout=APPROVAL)]
+    longer = documents.entry("*-internal-api")
+    old = {"stages": stages, "functions": [documents.entry(), longer]}
+    override = documents.entry(rollout={"prod": documents.rollout()})
+    (change,) = changed(old, old | {"functions": [override, longer]})
+    assert change.text == "prod, orders-*: no second person has to approve any more"
