@@ -118,6 +118,7 @@ def test_a_person_rolls_back_and_promotes(at: BoardSite) -> None:
     at.gateway.release(new, stage="dev")
     address = "functions/orders/promote/prod?from=dev"
     page = browser.get(address)
+    address = f"{address}&version=2"
     assert "orders prod: 1 → 2, 10% for 5m, 100%" in text(page)
     done = browser.post(address, {"intent": secret_of(page), "reason": "fixed"})
     assert done.status == 303
@@ -362,6 +363,26 @@ def test_approving_on_a_protected_stage_leads_through_gitlab_when_the_sign_in_is
     page = browser.get(f"{approve(deployment)}?kept={secret}")
     assert 'value="typed"' in page.body.decode()
     assert browser.post(approve(deployment), {"intent": secret_of(page), "reason": "ok"}).status == 303
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_nothing_is_looked_up_for_strangers(at: BoardSite, method: str) -> None:
+    """Else anybody could make the table pay, and learn by the time that it takes."""
+    stranger = at.browser()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(at.gateway.store, "versions", None)
+        patch.setattr(at.gateway.store, "deployments", None)
+        for address in (
+            "functions/orders/promote/prod?from=dev",
+            "functions/orders/rollback/prod",
+            f"deployments/01K{'0' * 23}/approve",
+            "stages/prod/hold",
+        ):
+            if method == "GET":
+                assert stranger.get(address).status == 401
+            else:
+                assert stranger.post(address, {"intent": "x", "reason": "y"}).status == 401
+    assert at.calls == []
 
 
 def test_who_is_denied_meanwhile_presses_nothing(at: BoardSite) -> None:

@@ -63,12 +63,8 @@ class _Asked:
         return self.context.api(addresses.origin_of(self.request), self.person.bearer, wanted)
 
 
-def show(
-    context: BoardContext, request: GatewayRequest, person: Viewer | None, wanted: Proposal
-) -> BoardResponse:
+def show(context: BoardContext, request: GatewayRequest, person: Viewer, wanted: Proposal) -> BoardResponse:
     """`GET`: say what would happen, and offer the button. GitLab signs the person in again where it must."""
-    if person is None:
-        return sign_in.show(context, request)
     asked = _Asked(context, request, person, wanted)
     found = asked.call()
     if found.status == 401:

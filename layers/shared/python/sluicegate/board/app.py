@@ -93,6 +93,8 @@ def _acted(context: BoardContext, request: GatewayRequest, parts: tuple[str, ...
     if len(parts) < 3 or request.method not in ("GET", "POST"):
         return None
     person = viewer_of(context, request)
+    if person is None and request.method == "GET":
+        return None  # nothing is looked up for a person who has not signed in
     proposals = import_module("sluicegate.board.proposals")
     wanted = proposals.proposal(context, request, parts)
     if wanted is None:

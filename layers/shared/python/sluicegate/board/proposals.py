@@ -191,6 +191,8 @@ def _promotion(context: BoardContext, request: GatewayRequest, name: str, stage:
     if not source:
         return None
     version = _query(request, "version", _VERSION)
+    if not version and request.method == "POST":
+        return None  # a form's address names the version
     if not version:
         serving = _serving_in(context, name, source)
         # Where nothing serves, the API says so.
