@@ -48,7 +48,7 @@ from sluicegate_gatefile.yaml_source import Source
 
 OWN_FUNCTIONS = (
     *("gateway", "watcher", "gateway-iam", "watcher-iam"),
-    *("deployer", "janitor", "waker", "relay", "notifier", "messenger", "board", "sealer"),
+    *("deployer", "janitor", "waker", "relay", "notifier", "messenger", "board", "sealer", "drift"),
 )
 """The functions of Sluicegate's own stack, after its name."""
 

@@ -16,10 +16,10 @@ from sluicegate.gate.model import OWN_TARGET, FunctionEntry, TargetReference
 from sluicegate.gate.policy import Gate
 from sluicegate_gatefile.checks.grants import Entries
 
-MAX_CHARACTERS: Final = 8_000
+MAX_CHARACTERS: Final = 7_500
 """Of 10,240 for all inline policies of a role, without white space (IAM quotas). The template has more."""
 
-MAX_OF_TARGET: Final = 7_500
+MAX_OF_TARGET: Final = 7_000
 """The same for another target than the stack's own, whose template has more beside."""
 
 MAX_MANAGED: Final = 6_144
@@ -158,7 +158,9 @@ def _statements(
 ) -> Iterator[Policy]:
     """Every statement, of whatever size."""
     if resources := _names(patterns):
-        yield _allow("GateFileFunctions", permissions.ACTIONS, _functions(resources))
+        allowed = sorted({*permissions.ACTIONS, *permissions.LOOKING})
+        yield _allow("GateFileFunctions", allowed, _functions(resources))
+        yield _allow("Look", [permissions.EVENT_SOURCES], "*")
     else:
         yield {"Sid": "NoFunctions", "Effect": "Deny", "Action": list(permissions.ACTIONS), "Resource": "*"}
     invoked = [f"{_name(pattern)}:*" for pattern in smoked] + [

@@ -173,7 +173,8 @@ def deploy(state: State, gate_file: Path | None, *, build: bool) -> None:
         stack.build(installed)
     progress("deploying it to the emulator (sam deploy)")
     deployed = stack.deploy(emulator)
-    targets.prepare(emulator, deployed.deployer_role_arn, deployed.event_bus_arn)
+    roles = (deployed.deployer_role_arn, deployed.drift_role_arn)
+    targets.prepare(emulator, *roles, deployed.event_bus_arn)
     places.API_ID.write_text(deployed.api_id)
     endpoint = f"{emulator.url}/v1"
     wait_for_health(endpoint)

@@ -36,6 +36,7 @@ class Stack:
     artifact_bucket: str
     state_machine_arn: str
     deployer_role_arn: str
+    drift_role_arn: str
     event_bus_arn: str
     evidence_bucket: str
     evidence_key: str
@@ -125,7 +126,8 @@ def look_up(emulator: Emulator) -> Stack:
     described = emulator.client("cloudformation").describe_stacks(StackName=NAME)["Stacks"][0]["Outputs"]
     outputs = {output["OutputKey"]: output["OutputValue"] for output in described}
     names = (
-        *("ApiId", "Table", "ArtifactBucket", "StateMachineArn", "DeployerRoleArn", "EventBusArn"),
+        *("ApiId", "Table", "ArtifactBucket", "StateMachineArn"),
+        *("DeployerRoleArn", "DriftRoleArn", "EventBusArn"),
         *("EvidenceBucket", "EvidenceKeyArn"),
     )
     return Stack(*(outputs[name] for name in names))

@@ -52,9 +52,13 @@ TARGETS: Final = {
 """As in the stand's own gate file, by name. Another gate file may name the same, or others."""
 
 
-def prepare(emulator: Emulator, deployer_role_arn: str, event_bus_arn: str) -> None:
+def prepare(emulator: Emulator, deployer_role_arn: str, drift_role_arn: str, event_bus_arn: str) -> None:
     """Deploy the stack of each target of the gate file that was built, each in its account and region."""
-    parameters = {"DeployerRoleArn": deployer_role_arn, "EventBusArn": event_bus_arn}
+    parameters = {
+        "DeployerRoleArn": deployer_role_arn,
+        "DriftRoleArn": drift_role_arn,
+        "EventBusArn": event_bus_arn,
+    }
     files = sorted((places.BUILD / "targets").glob("*.yaml"))
     with ThreadPoolExecutor() as pool:
         list(pool.map(lambda file: _deploy(emulator, file, parameters), files))

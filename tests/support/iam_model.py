@@ -37,10 +37,10 @@ def allowed(
 def _is_about(
     statement: Mapping[str, Any], action: str, resource: str, context: Context, principal: str | None
 ) -> bool:
-    unknown = set(statement) - {"Sid", "Effect", "Action", "Resource", "Condition", "Principal"}
+    unknown = set(statement) - {"Sid", "Effect", "Action", "NotAction", "Resource", "Condition", "Principal"}
     assert not unknown, unknown
     return (
-        any(_like(action.lower(), wanted.lower()) for wanted in listed(statement["Action"]))
+        _names_action(statement, action)
         and any(_like(resource, wanted) for wanted in listed(statement.get("Resource", "*")))
         and (principal is None or _names(statement["Principal"], principal))
         and all(
@@ -49,6 +49,13 @@ def _is_about(
             for key, values in keys.items()
         )
     )
+
+
+def _names_action(statement: Mapping[str, Any], action: str) -> bool:
+    """NotAction matches everything but what it lists (IAM user guide, "NotAction"; November 2026)."""
+    wanted = listed(statement["NotAction"] if "NotAction" in statement else statement["Action"])
+    found = any(_like(action.lower(), one.lower()) for one in wanted)
+    return found is not ("NotAction" in statement)
 
 
 def _names(principal: Any, arn: str) -> bool:

@@ -7,10 +7,12 @@ from typing import Any, Final
 
 import yaml
 
+from sluicegate.aws import permissions
+
 ROOT: Final = Path(__file__).resolve().parents[2]
 FUNCTIONS: Final = (
     *("Gateway", "Watcher", "GatewayIam", "WatcherIam"),
-    *("Deployer", "Janitor", "Relay", "Waker", "Notifier", "Messenger", "Board", "Sealer"),
+    *("Deployer", "Janitor", "Relay", "Waker", "Notifier", "Messenger", "Board", "Sealer", "Drift"),
 )
 """Names of our functions in the template, each followed by `Function`."""
 
@@ -77,9 +79,22 @@ def policies(role: str) -> Iterator[Json]:
             yield policy
 
 
+LOOKING_ONLY: Final[Json] = {
+    "Sid": "LookingOnly",
+    "Effect": "Deny",
+    "NotAction": sorted({*permissions.LOOKING, permissions.EVENT_SOURCES}),
+    "Resource": "*",
+    "Condition": {"StringEquals": {"aws:SourceIdentity": permissions.DRIFT_IDENTITY}},
+}
+"""The one statement of a role that says what is not: a session that looks for drift does nothing else."""
+
+
 def statements(role: str) -> Iterator[Json]:
+    """All statements of a role, without `LOOKING_ONLY`."""
     for policy in policies(role):
-        yield from policy["PolicyDocument"]["Statement"]
+        for statement in policy["PolicyDocument"]["Statement"]:
+            if statement != LOOKING_ONLY:
+                yield statement
 
 
 def actions(role: str, effect: str = "Allow") -> set[str]:

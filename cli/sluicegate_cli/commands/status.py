@@ -196,6 +196,11 @@ def _stages(screen: Screen, functions: list[Mapping[str, Any]], now: float) -> N
         screen.line("nothing that you may see has been deployed")
         return
     screen.table(_COLUMNS, rows)
+    for function in functions:
+        for stage, serving in sorted(function["stages"].items()):
+            for finding in (serving.get("drift") or {}).get("findings") or ():
+                place = f"{function['function']} {stage}"
+                screen.line(f"drift: {place}: {clean(str(finding['message']), 512)}", "yellow")
 
 
 def _rows(screen: Screen, function: Mapping[str, Any], now: float) -> Iterator[tuple[str | Text, ...]]:

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from sluicegate.aws import permissions
 from sluicegate_cli.doctor.aws_calls import AwsCalls
 from sluicegate_cli.doctor.findings import CheckVerdict, Finding
 from sluicegate_cli.doctor.stack import DeployedStack
@@ -138,7 +139,7 @@ def target_role(aws: AwsCalls, stack: DeployedStack) -> Iterator[Finding]:
 
 
 def _of_trust(document: Mapping[str, Any], role: str, deployer: str, stack_id: str) -> Iterator[Finding]:
-    statements = [one for one in listed(document.get("Statement")) if one.get("Effect") == "Allow"]
+    statements = deploying(document)
     others = sorted({arn for one in statements for arn in principals(one) if arn != deployer})
     change = (
         f"Restore the trust policy of {role} as the template has it: `make deploy` after drift detection."
@@ -167,6 +168,25 @@ def _of_trust(document: Mapping[str, Any], role: str, deployer: str, stack_id: s
         yield Finding(TARGET_ROLE, CheckVerdict.OK, f"{role} trusts {deployer.rpartition('/')[2]} alone")
         return
     yield Finding(TARGET_ROLE, CheckVerdict.WRONG, seen, change)
+
+
+def deploying(document: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return a target role's statements that let somebody in, without that for the look for drift.
+
+    That one asks for a source identity for which the role denies all but looking (security.md#roles).
+    """
+    allowed = [one for one in listed(document.get("Statement")) if one.get("Effect") == "Allow"]
+    return [one for one in allowed if not _only_looks(one)]
+
+
+def _only_looks(statement: Mapping[str, Any]) -> bool:
+    conditions = (statement.get("Condition") or {}).get("StringEquals") or {}
+    actions = set(listed(statement.get("Action")))
+    return (
+        listed(conditions.get("sts:SourceIdentity")) == [permissions.DRIFT_IDENTITY]
+        and bool(listed(conditions.get("sts:ExternalId")))
+        and actions <= {"sts:AssumeRole", "sts:SetSourceIdentity"}
+    )
 
 
 def principals(statement: Mapping[str, Any]) -> Iterator[str]:

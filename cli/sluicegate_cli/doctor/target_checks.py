@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from sluicegate_cli.doctor.aws_calls import AwsCalls, looked
 from sluicegate_cli.doctor.findings import CheckVerdict, Finding
-from sluicegate_cli.doctor.stack_checks import listed, principals
+from sluicegate_cli.doctor.stack_checks import deploying, listed, principals
 from sluicegate_gatefile.target_template import TargetStack
 
 TARGET: Final = "target {} is as the gate file says"
@@ -88,7 +88,7 @@ def _of_role(
 
 
 def _of_trust(document: Mapping[str, Any], stack: TargetStack, deployer: str | None, title: str) -> Finding:
-    statements = [one for one in listed(document.get("Statement")) if one.get("Effect") == "Allow"]
+    statements = deploying(document)
     trusted = sorted({arn for one in statements for arn in principals(one)})
     change = "Deploy the target's stack again, with the output DeployerRoleArn of Sluicegate's own stack."
     gone = [arn for arn in trusted if arn.startswith(("AROA", "AIDA"))]

@@ -581,7 +581,7 @@ def test_the_compiled_gate_knows_its_own_functions(check: Check) -> None:
         f"releases-{name}"
         for name in (
             *("gateway", "watcher", "gateway-iam", "watcher-iam"),
-            *("deployer", "janitor", "waker", "relay", "notifier", "board"),
+            *("deployer", "janitor", "waker", "relay", "notifier", "messenger", "board", "sealer", "drift"),
         )
     }
 

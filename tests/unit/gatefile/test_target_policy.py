@@ -21,6 +21,14 @@ NOTHING_MORE = {
     "Resource": "*",
 }
 
+LOOK = {
+    "Sid": "Look",
+    "Effect": "Allow",
+    "Action": ["lambda:ListEventSourceMappings"],
+    "Resource": "*",
+}
+"""For the look for drift. The action knows neither resources nor conditions."""
+
 FUNCTION = "arn:${AWS::Partition}:lambda:${AWS::Region}:${AWS::AccountId}:function:"
 
 
@@ -33,7 +41,8 @@ def document(patterns: Sequence[str], **more: Any) -> dict[str, Any]:
 
 
 def statement(*patterns: str) -> dict[str, Any]:
-    [only] = document(patterns)["Statement"]
+    only, *look = document(patterns)["Statement"]
+    assert look == ([LOOK] if patterns else [])
     return dict(only)
 
 
@@ -80,10 +89,10 @@ def test_every_resource_is_a_function_of_this_account_and_region() -> None:
     assert all(resource["Fn::Sub"].startswith(FUNCTION) for resource in resources)
 
 
-def test_only_what_a_deployment_calls_is_allowed() -> None:
+def test_only_what_a_deployment_and_the_look_for_drift_call_is_allowed() -> None:
     allowed = statement("a")
     assert allowed["Effect"] == "Allow"
-    assert allowed["Action"] == list(permissions.ACTIONS)
+    assert set(allowed["Action"]) == {*permissions.ACTIONS, *permissions.LOOKING}
     assert not any("*" in action for action in allowed["Action"])
 
 
@@ -95,13 +104,13 @@ def resources(policy: dict[str, Any], sid: str) -> list[str]:
 
 def test_smoke_tests_invoke_versions_and_hooks() -> None:
     policy = document(["a", "b-*", "*-c"], smoked=["a", "b-*", "b-**", "*-c"], hooks=["check", "a"])
-    [_, smoke] = policy["Statement"]
+    [_, _, smoke] = policy["Statement"]
     assert (smoke["Sid"], smoke["Effect"], smoke["Action"]) == ("Smoke", "Allow", [permissions.INVOKE])
     assert resources(policy, "Smoke") == ["a:*", "b-*:*", "*-c:*", "check", "check:*", "a"]
 
 
 def test_a_watch_reads_cloudwatch() -> None:
-    [_, watch] = document(["a"], watching=True)["Statement"]
+    [_, _, watch] = document(["a"], watching=True)["Statement"]
     assert watch == {
         "Sid": "Watch",
         "Effect": "Allow",
@@ -111,7 +120,7 @@ def test_a_watch_reads_cloudwatch() -> None:
 
 
 def test_a_watch_of_event_sources_lists_their_mappings() -> None:
-    [_, watch] = document(["a"], watching=True, by_event_source=True)["Statement"]
+    [_, _, watch] = document(["a"], watching=True, by_event_source=True)["Statement"]
     assert watch["Action"] == [
         "cloudwatch:DescribeAlarms",
         "cloudwatch:GetMetricData",
@@ -122,7 +131,7 @@ def test_a_watch_of_event_sources_lists_their_mappings() -> None:
 
 def test_a_function_that_judges_is_invoked_and_none_of_its_versions() -> None:
     policy = document(["a"], judges=["orders-judge"])
-    [_, judge] = policy["Statement"]
+    [_, _, judge] = policy["Statement"]
     assert (judge["Sid"], judge["Effect"], judge["Action"]) == ("Judge", "Allow", [permissions.INVOKE])
     assert resources(policy, "Judge") == ["orders-judge"]
 

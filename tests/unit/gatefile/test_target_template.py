@@ -251,6 +251,38 @@ def test_a_key_is_used_by_s3_alone(stacks: dict[str, TargetStack]) -> None:
         assert not allowed(found, action, f"{key}2", {"kms:ViaService": "s3.eu-central-1.amazonaws.com"})
 
 
+def test_who_looks_for_drift_may_do_nothing_else_there(stacks: dict[str, TargetStack]) -> None:
+    """Whatever the role is given: by its own policies, and by one that somebody attaches."""
+    looks = "arn:aws:iam::111111111111:role/sluicegate-DriftRole-1"
+    resources = resolved(stacks["prod-eu"], {"DriftRoleArn": looks})["Resources"]
+    trust = [resources["TargetRole"]["Properties"]["AssumeRolePolicyDocument"]]
+    external_id = stacks["prod-eu"].external_id
+
+    def enters(source: str | None, given: str = external_id, who: str = looks) -> bool:
+        context = {"sts:ExternalId": given} | ({"sts:SourceIdentity": source} if source else {})
+        return allowed(trust, "sts:AssumeRole", "*", context, principal=who)
+
+    assert enters("sluicegate-drift")
+    assert not enters(None)
+    assert not enters("project-4213-job-302")
+    assert not enters("sluicegate-drift", given="another")
+    assert not allowed(trust, "sts:TagSession", "*", {"sts:ExternalId": external_id}, principal=looks)
+
+    more = {"Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
+    found = [*role_documents(resources, "TargetRole"), more]
+    session = {"aws:SourceIdentity": "sluicegate-drift"}
+    for action in (*permissions.LOOKING, permissions.EVENT_SOURCES):
+        assert allowed(found, action, f"{HERE}payments", session)
+    for action in (*permissions.ACTIONS, permissions.INVOKE, "s3:PutObject", "kms:Decrypt", "iam:PassRole"):
+        assert allowed(found, action, f"{HERE}payments", session) is (action in permissions.LOOKING)
+        assert allowed(found, action, f"{HERE}payments", {"aws:SourceIdentity": "project-1-job-2"})
+
+
+def test_without_the_role_that_looks_for_drift_nobody_else_enters(stacks: dict[str, TargetStack]) -> None:
+    trust = resolved(stacks["prod-eu"])["Resources"]["TargetRole"]["Properties"]["AssumeRolePolicyDocument"]
+    assert [one["Principal"] for one in trust["Statement"]] == [{"AWS": DEPLOYER}] * 2
+
+
 def test_roles_can_be_bounded(stacks: dict[str, TargetStack]) -> None:
     boundary = "arn:aws:iam::222222222222:policy/boundary"
     found = resolved(stacks["prod-eu"], {"PermissionsBoundary": boundary})["Resources"]

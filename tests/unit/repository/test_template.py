@@ -21,6 +21,7 @@ def test_the_outputs_say_where_everything_is() -> None:
             "DeployerRoleArn",
             "DomainTarget",
             "Endpoint",
+            "DriftRoleArn",
             "EventBusArn",
             "EventBusName",
             "EvidenceBucket",

@@ -183,6 +183,7 @@ FAULTS: Final[dict[str, Case]] = {
     "OutcomeUnknownAlarm": emitted("OutcomeUnknown"),
     "StuckAlarm": emitted("Stuck"),
     "SealerErrorsAlarm": errors("SealerFunction", MINUTE),
+    "DriftErrorsAlarm": errors("DriftFunction", MINUTE, 1),
     "EvidenceLateAlarm": facts_that_wait,
     "EvidenceForkedAlarm": emitted("EvidenceForked"),
     "EvidenceUnsignedAlarm": a_key_that_refuses,

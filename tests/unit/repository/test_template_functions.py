@@ -14,6 +14,7 @@ from sluicegate.relay import event as events
 from sluicegate.settings import (
     BoardSettings,
     DeployerSettings,
+    DriftSettings,
     GatewaySettings,
     JanitorSettings,
     MessengerSettings,
@@ -47,6 +48,7 @@ SETTINGS: Final[dict[str, Callable[[Mapping[str, str]], object]]] = {
     "Messenger": MessengerSettings.from_environment,
     "Board": BoardSettings.from_environment,
     "Sealer": SealerSettings.from_environment,
+    "Drift": DriftSettings.from_environment,
 }
 
 
@@ -133,16 +135,16 @@ def test_the_bus_is_told_by_the_relay_alone_and_called_after_the_stack() -> None
     assert variables.keys() == {"SLUICEGATE_BUS", "SLUICEGATE_BOARD_URL"}
 
 
-def test_the_relay_is_given_every_change_of_a_deployment_and_nothing_else() -> None:
+def test_the_relay_is_given_every_change_of_a_deployment_or_drift_and_nothing_else() -> None:
     mapping = RELAYED["Properties"]
     assert RELAYED["Type"] == "DynamoDB"
     assert mapping["Stream"] == {"Fn::GetAtt": ["Table", "StreamArn"]}
     assert mapping["StartingPosition"] == "TRIM_HORIZON"
-    [given] = mapping["FilterCriteria"]["Filters"]
-    assert json.loads(given["Pattern"]) == {
-        "eventName": ["INSERT", "MODIFY"],
-        "dynamodb": {"Keys": {"sk": {"S": ["record"]}}},
-    }
+    given = [json.loads(one["Pattern"]) for one in mapping["FilterCriteria"]["Filters"]]
+    assert given == [
+        {"eventName": ["INSERT", "MODIFY"], "dynamodb": {"Keys": keys}}
+        for keys in ({"sk": {"S": ["record"]}}, {"pk": {"S": ["drift"]}})
+    ]
 
 
 def test_what_the_relay_could_not_tell_comes_again_until_it_is_set_aside() -> None:
@@ -222,6 +224,7 @@ def test_versions_of_the_gate_stay_and_only_those_who_ask_it_carry_it() -> None:
         "Messenger",
         "Board",
         "Sealer",
+        "Drift",
     }
 
 

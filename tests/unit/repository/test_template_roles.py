@@ -5,14 +5,17 @@ from typing import Final
 
 import pytest
 
+from sluicegate.aws import permissions
 from sluicegate.oidc.identity import FEEDBACK_SECRETS
 from sluicegate_gatefile import stack_policies, target_policy
 from sluicegate_gatefile.compile import OWN_FUNCTIONS
 from support.template import (
     FUNCTIONS,
+    LOOKING_ONLY,
     actions,
     listed,
     of_type,
+    policies,
     properties,
     statements,
     suffix,
@@ -90,6 +93,12 @@ RECORD: Final = {
             LOG | TRACE
             | {"dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem"}
             | {"s3:GetObject", "s3:ListBucket", "s3:PutObject"},
+        ),
+        (
+            "DriftRole",
+            LOG | TRACE
+            | {"dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query"}
+            | {"sts:AssumeRole", "sts:SetSourceIdentity"},
         ),
         ("TargetRole", {"s3:GetObject", "s3:GetObjectVersion"}),
     ],
@@ -190,7 +199,7 @@ def test_alarms_of_targets_wake_rollouts_too() -> None:
 
 
 def test_only_the_deployer_enters_the_target_role_and_with_the_external_id() -> None:
-    trust = properties("TargetRole")["AssumeRolePolicyDocument"]["Statement"]
+    *trust, _ = properties("TargetRole")["AssumeRolePolicyDocument"]["Statement"]
     deployer_role = {"AWS": {"Fn::GetAtt": ["DeployerRole", "Arn"]}}
     assert all(statement["Principal"] == deployer_role for statement in trust)
     [enter] = [statement for statement in trust if "sts:AssumeRole" in listed(statement["Action"])]
@@ -199,6 +208,25 @@ def test_only_the_deployer_enters_the_target_role_and_with_the_external_id() -> 
         "StringEquals": {"sts:ExternalId": external_id},
         "Null": {"sts:SourceIdentity": "false"},  # nobody enters for nobody
     }
+
+
+def test_who_looks_for_drift_enters_the_target_role_with_one_source_identity_and_only_looks() -> None:
+    *_, looks = properties("TargetRole")["AssumeRolePolicyDocument"]["Statement"]
+    external_id = properties("DriftFunction")["Environment"]["Variables"]["SLUICEGATE_EXTERNAL_ID"]
+    assert looks == {
+        "Sid": "DriftOfThisStack",
+        "Effect": "Allow",
+        "Principal": {"AWS": {"Fn::GetAtt": ["DriftRole", "Arn"]}},
+        "Action": ["sts:AssumeRole", "sts:SetSourceIdentity"],
+        "Condition": {
+            "StringEquals": {
+                "sts:ExternalId": external_id,
+                "sts:SourceIdentity": permissions.DRIFT_IDENTITY,
+            }
+        },
+    }
+    every = [one for policy in policies("TargetRole") for one in policy["PolicyDocument"]["Statement"]]
+    assert LOOKING_ONLY in every
 
 
 def test_the_target_role_deploys_what_the_gate_file_names() -> None:
@@ -264,6 +292,7 @@ def test_a_reporter_hears_one_queue_and_reads_the_record(name: str, sid: str, re
         ("WatcherIamRole", ["poll#*"]),
         ("BoardRole", ["login#*", "session#*", "intent#*", "grant#*"]),
         ("SealerRole", ["fact#*", "evidence"]),
+        ("DriftRole", ["drift", "drift-pass"]),
     ],
 )
 def test_a_reader_writes_its_own_items_and_nothing_else(role: str, keys: list[str]) -> None:

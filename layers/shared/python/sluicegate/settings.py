@@ -199,6 +199,33 @@ class MessengerSettings:
 
 
 @dataclass(frozen=True)
+class DriftSettings:
+    """Those of the look for drift. `own` is the account and region of the stack.
+
+    `target_role` and `external_id` let it enter the stack's own target.
+    """
+
+    table: str
+    own: Target
+    gate: str
+    own_functions: tuple[str, ...]
+    target_role: str
+    external_id: str
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Self:
+        """Read the variables. Raises MissingSetting."""
+        return cls(
+            table=_required(environ, "SLUICEGATE_TABLE"),
+            own=Target(_required(environ, "SLUICEGATE_ACCOUNT"), _required(environ, "AWS_REGION")),
+            gate=_required(environ, "SLUICEGATE_GATE"),
+            own_functions=_names(environ, "SLUICEGATE_OWN_FUNCTIONS"),
+            target_role=_required(environ, "SLUICEGATE_TARGET_ROLE"),
+            external_id=_required(environ, "SLUICEGATE_EXTERNAL_ID"),
+        )
+
+
+@dataclass(frozen=True)
 class SealerSettings:
     """The sealer's. `stack` is `ACCOUNT/REGION/NAME`, and with a `log` of its own `ACCOUNT/REGION/NAME/LOG`.
 

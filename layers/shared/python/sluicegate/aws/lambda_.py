@@ -168,7 +168,7 @@ class FunctionApi:
 
     def version(self, version: str = "$LATEST") -> FunctionVersion:
         """GetFunction. It has a quota of its own, 100 a second; the other calls share 15 a second."""
-        response = _call(self._client.get_function, FunctionName=self._name, Qualifier=version)
+        response = lambda_call(self._client.get_function, FunctionName=self._name, Qualifier=version)
         return _version(response.get("Configuration"), response.get("Code"))
 
     def update_code(
@@ -192,12 +192,12 @@ class FunctionApi:
             request["SourceKMSKeyArn"] = latest.source_kms_key
         if latest.architectures:
             request["Architectures"] = cast(Any, list(latest.architectures))
-        return _version(_call(self._client.update_function_code, **request))
+        return _version(lambda_call(self._client.update_function_code, **request))
 
     def publish(self, code_sha256: str, revision: str, description: str) -> FunctionVersion:
         """PublishVersion, if `$LATEST` still has this code and revision; otherwise StaleLambdaRevision."""
         try:
-            response = _call(
+            response = lambda_call(
                 self._client.publish_version,
                 FunctionName=self._name,
                 CodeSha256=_base64(code_sha256),
@@ -214,7 +214,7 @@ class FunctionApi:
     def alias(self, name: str) -> Alias | None:
         """GetAlias: None if there is no such alias. Raises LambdaNotFound if there is no such function."""
         try:
-            return _alias(_call(self._client.get_alias, FunctionName=self._name, Name=name))
+            return read_alias(lambda_call(self._client.get_alias, FunctionName=self._name, Name=name))
         except LambdaNotFound as error:
             # "Cannot find alias arn: ..." for an alias (localstack's recorded answers of 25 November 2025).
             # Other words may mean either, and the function is asked for.
@@ -224,18 +224,18 @@ class FunctionApi:
 
     def create_alias(self, name: str, version: str, description: str) -> Alias:
         """CreateAlias. Raises LambdaConflict if it exists."""
-        response = _call(
+        response = lambda_call(
             self._client.create_alias,
             FunctionName=self._name,
             Name=name,
             FunctionVersion=version,
             Description=description,
         )
-        return _alias(response)
+        return read_alias(response)
 
     def update_alias(self, name: str, state: AliasState, revision: str) -> Alias:
         """UpdateAlias to exactly that version and those weights, if it still has `revision`."""
-        response = _call(
+        response = lambda_call(
             self._client.update_alias,
             FunctionName=self._name,
             Name=name,
@@ -243,11 +243,11 @@ class FunctionApi:
             RoutingConfig={"AdditionalVersionWeights": dict(state.weights)},
             RevisionId=revision,
         )
-        return _alias(response)
+        return read_alias(response)
 
     def delete_alias(self, name: str) -> None:
         """DeleteAlias. Lambda accepts the name of an alias that does not exist."""
-        _call(self._client.delete_alias, FunctionName=self._name, Name=name)
+        lambda_call(self._client.delete_alias, FunctionName=self._name, Name=name)
 
     def event_sources(self, alias: str) -> tuple[EventSource, ...] | None:
         """ListEventSourceMappings: those that invoke the alias, or None if there are too many to read.
@@ -258,7 +258,7 @@ class FunctionApi:
         request: ListEventSourceMappingsRequestTypeDef = {"FunctionName": f"{self._name}:{alias}"}
         found: list[EventSource] = []
         for _ in range(_MOST_PAGES):
-            answer = _call(self._client.list_event_source_mappings, **request)
+            answer = lambda_call(self._client.list_event_source_mappings, **request)
             for mapping in answer.get("EventSourceMappings", ()):
                 if _text(mapping, "FunctionArn").endswith(f":function:{self._name}:{alias}"):
                     groups = (mapping.get("MetricsConfig") or {}).get("Metrics") or ()
@@ -273,7 +273,9 @@ class FunctionApi:
     def has_provisioned_concurrency(self, alias: str) -> bool:
         """GetProvisionedConcurrencyConfig. An alias with provisioned concurrency takes no weights."""
         try:
-            _call(self._client.get_provisioned_concurrency_config, FunctionName=self._name, Qualifier=alias)
+            lambda_call(
+                self._client.get_provisioned_concurrency_config, FunctionName=self._name, Qualifier=alias
+            )
         except LambdaNotFound:
             return False
         return True
@@ -285,7 +287,7 @@ class FunctionApi:
         (Lambda API reference, Invoke, read on 2026-11-26). Raises LambdaAccessDenied if it has not.
         """
         try:
-            _call(self._client.invoke, FunctionName=self._name, InvocationType="DryRun")
+            lambda_call(self._client.invoke, FunctionName=self._name, InvocationType="DryRun")
         except LambdaNotFound:
             return False
         except LambdaConflict:  # it is being updated, or is inactive: it is there
@@ -309,7 +311,7 @@ class FunctionApi:
         return InvocationResult(data, response.get("FunctionError"))
 
 
-def _call(
+def lambda_call(
     call: Callable[_Parameters, _Response], *args: _Parameters.args, **request: _Parameters.kwargs
 ) -> _Response:
     try:
@@ -368,7 +370,7 @@ def _reason(answer: Mapping[str, Any], name: str) -> str:
     return ": ".join(filter(None, (_text(answer, f"{name}Code"), _text(answer, name))))
 
 
-def _alias(response: Mapping[str, Any]) -> Alias:
+def read_alias(response: Mapping[str, Any]) -> Alias:
     weights = (response.get("RoutingConfig") or {}).get("AdditionalVersionWeights") or {}
     state = AliasState(_identifier(response, "FunctionVersion"), dict(weights))
     return Alias(state, _identifier(response, "RevisionId"))

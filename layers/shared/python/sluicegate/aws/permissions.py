@@ -32,3 +32,21 @@ function. The role gets it from the key's own policy, if its owner wants that.
 Lambda's developer guide, "Encrypting Lambda .zip deployment packages", names both actions and the encryption
 context `aws:lambda:FunctionArn` (read on 2026-11-26).
 """
+
+LOOKING: Final = (
+    "lambda:GetFunction",
+    "lambda:GetPolicy",
+    "lambda:ListAliases",
+    "lambda:ListFunctionUrlConfigs",
+)
+"""What the look for drift calls, with `EVENT_SOURCES`. All of them know the function as their resource
+(service authorization reference, read on 2026-11-26).
+"""
+
+DRIFT_IDENTITY: Final = "sluicegate-drift"
+"""The source identity of a session that only looks.
+
+A deployment's begins with another word (`project-`, `principal-`, `person-` or `user-`), and none can be
+changed in a session (IAM user guide, "Monitor and control actions taken with assumed roles", read on
+2026-11-26).
+"""

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from sluicegate.deployment.drift import Drift, drift_view
 from sluicegate.deployment.durations import duration
 from sluicegate.deployment.model import MAX_MESSAGE, Deployment, Origin
 from sluicegate.deployment.observation_views import bounded
@@ -19,6 +20,7 @@ from sluicegate.gateway.admission.resolve import Resolved
 from sluicegate.gateway.http import GatewayRequest, GatewayResponse
 from sluicegate.gateway.requester import short_name
 from sluicegate.gateway.requests.bodies import DeploymentRequest
+from sluicegate.store.drift import DriftPlace
 from sluicegate.store.holds import Hold
 from sluicegate.store.versions import Serving
 from sluicegate.text import clean
@@ -203,19 +205,21 @@ def _holder(hold: Hold) -> str:
     return clean(hold.by.get("user_login") or hold.by.get("session_name") or "-")
 
 
-def function_response(serving: Sequence[Serving]) -> GatewayResponse:
+def function_response(serving: Sequence[Serving], drift: Mapping[DriftPlace, Drift]) -> GatewayResponse:
     """Render what the stages of one function serve."""
-    return GatewayResponse(200, _function_view(serving), _serving_table(serving))
+    return GatewayResponse(200, _function_view(serving, drift), _serving_table(serving))
 
 
-def function_list(functions: Sequence[Sequence[Serving]], cursor: str | None) -> GatewayResponse:
+def function_list(
+    functions: Sequence[Sequence[Serving]], cursor: str | None, drift: Mapping[DriftPlace, Drift]
+) -> GatewayResponse:
     """Render what the stages of each function serve."""
-    value = {"items": [_function_view(serving) for serving in functions], "next_cursor": cursor}
+    value = {"items": [_function_view(serving, drift) for serving in functions], "next_cursor": cursor}
     listed = [one for serving in functions for one in serving]
     return GatewayResponse(200, value, _serving_table(listed), _next_cursor(cursor))
 
 
-def _function_view(serving: Sequence[Serving]) -> dict[str, Any]:
+def _function_view(serving: Sequence[Serving], drift: Mapping[DriftPlace, Drift]) -> dict[str, Any]:
     stages = {
         one.stage: {
             "version": one.version,
@@ -231,6 +235,9 @@ def _function_view(serving: Sequence[Serving]) -> dict[str, Any]:
             "since": one.since,
             "moved_by": {"action": one.action, **mover_view(one.requester)},
             "by": {"project_path": one.project_path, "user_login": one.user_login},
+            "drift": drift_view(
+                drift.get((one.account, one.region, one.function, one.alias)), one.deployment
+            ),
         }
         for one in serving
     }

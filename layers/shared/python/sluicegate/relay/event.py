@@ -10,16 +10,21 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from sluicegate.deployment.drift import Drift, findings_view
 from sluicegate.deployment.model import Deployment
 from sluicegate.deployment.observation_views import bounded
-from sluicegate.deployment.views import view
+from sluicegate.deployment.plan import Target
+from sluicegate.deployment.views import target_view, view
+from sluicegate.store import keys
 from sluicegate.store.codec import shown_deployment, unmarshal
+from sluicegate.store.drift import drift_of
 
 if TYPE_CHECKING:
     from mypy_boto3_events.type_defs import PutEventsRequestEntryTypeDef
 
 SOURCE: Final = "sluicegate"
 DETAIL_TYPE: Final = "Sluicegate Deployment"
+DRIFT_TYPE: Final = "Sluicegate Drift"
 
 VERSION: Final = 1
 """Version of the detail. It grows when a field is removed or changes its meaning, not when one is added."""
@@ -38,7 +43,10 @@ MAX_OBSERVATION_BYTES: Final = 64 * 1024
 
 @dataclass(frozen=True)
 class DeploymentEvent:
-    """An event, and the sequence number of the stream record behind it."""
+    """An event, and the sequence number of the stream record behind it.
+
+    `deployment` is the id of what it is about: that of a deployment, or of an alias's drift.
+    """
 
     sequence: str
     deployment: str
@@ -46,13 +54,14 @@ class DeploymentEvent:
     time: datetime
     function: str
     detail: str
+    detail_type: str = DETAIL_TYPE
 
     def entry(self, bus: str) -> "PutEventsRequestEntryTypeDef":
         """Return the event as an entry of a PutEvents call."""
         return {
             "EventBusName": bus,
             "Source": SOURCE,
-            "DetailType": DETAIL_TYPE,
+            "DetailType": self.detail_type,
             "Time": self.time,
             "Resources": [self.function],
             "Detail": self.detail,
@@ -61,18 +70,20 @@ class DeploymentEvent:
     @property
     def size(self) -> int:
         """Return the size in bytes (EventBridge user guide, "Calculating PutEvents event entry size")."""
-        texts = (SOURCE, DETAIL_TYPE, self.function, self.detail)
+        texts = (SOURCE, self.detail_type, self.function, self.detail)
         return 14 + sum(len(text.encode()) for text in texts)
 
 
 def from_record(record: Mapping[str, Any], board: str) -> DeploymentEvent | None:
-    """Return the event for a record of the table's stream, or None if it changes no deployment.
+    """Return the event for a record of the table's stream, or None if it has no event.
 
     `board` is the address of the board, where people see the deployment and decide on it.
 
-    Raises an exception of any kind if the deployment in the record is malformed.
+    Raises an exception of any kind if the deployment, or the drift, in the record is malformed.
     """
     change = record["dynamodb"]
+    if change["Keys"]["pk"] == {"S": keys.DRIFT}:
+        return drift_event(record, board)
     if change["Keys"]["sk"] != {"S": "record"} or "NewImage" not in change:
         return None
     deployment = shown_deployment(unmarshal(change["NewImage"]))
@@ -106,6 +117,46 @@ def detail(deployment: Deployment, board: str) -> dict[str, Any]:
         "board": f"{board}/deployments/{deployment.id}",
         "previous_status": timeline[-2]["status"] if len(timeline) > 1 else None,
         "entry": timeline[-1],
+    }
+
+
+def drift_event(record: Mapping[str, Any], board: str) -> DeploymentEvent | None:
+    """Return the event for a record of an alias's drift, or None if no finding has begun or ended."""
+    change = record["dynamodb"]
+    drift = drift_of(unmarshal(change["NewImage"])) if "NewImage" in change else None
+    if drift is None or not (drift.began or drift.ended):
+        return None
+    partition = record["eventSourceARN"].split(":")[1]
+    place = f"arn:{partition}:lambda:{drift.region}:{drift.account}"
+    return DeploymentEvent(
+        sequence=change["SequenceNumber"],
+        deployment=drift.id,
+        revision=drift.revision,
+        time=datetime.fromisoformat(drift.at),
+        function=f"{place}:function:{drift.function}" if drift.function else place,
+        detail=json.dumps(drift_detail(drift, board), ensure_ascii=False, separators=(",", ":")),
+        detail_type=DRIFT_TYPE,
+    )
+
+
+def drift_detail(drift: Drift, board: str) -> dict[str, Any]:
+    """Return the detail of an event about drift. Of a place that lets nobody look, it names no function."""
+    return {
+        "version": VERSION,
+        "id": drift.id,
+        "revision": drift.revision,
+        "status": drift.status,
+        "function": drift.function or None,
+        "stage": drift.stage or None,
+        "alias": drift.alias or None,
+        "target": target_view(Target(drift.account, drift.region), drift.target_name),
+        "deployment": drift.deployment or None,
+        "since": drift.since,
+        "at": drift.at,
+        "findings": findings_view(drift.findings),
+        "began": findings_view(drift.began),
+        "ended": findings_view(drift.ended),
+        "board": f"{board}/functions/{drift.function}" if drift.function else board,
     }
 
 

@@ -36,6 +36,8 @@
     fact#refusals#HASH                    HOUR         how often one caller was refused for one reason
     fact#gate                             DIGEST       the line of a gate file
     evidence                              LOG          the head of the sealed lines, and those sealed last
+    drift                                 FUNCTION#... what somebody else changed about an alias
+    drift-pass                            pass         how far the look for drift has come
 
     index         attributes      items
     by_function   function, id    the deployments of a function, by time
@@ -68,6 +70,8 @@ ALL_DEPLOYMENTS: Final = "deployment"
 UNFINISHED: Final = "yes"
 """The one key of the index `unfinished`."""
 
+DRIFT: Final = "drift"
+"""The one partition of drift: few aliases have any, and the board reads all of it."""
 
 UNSEALED: Final = "yes"
 """The one key of the index `unsealed`."""
@@ -219,6 +223,16 @@ def refusals(subject: str, hour: str) -> Key:
 def evidence_head(log: str) -> Key:
     """The head of a log."""
     return {"pk": "evidence", "sk": log}
+
+
+def drift(target: Target, function: str, alias: str) -> Key:
+    """The drift of an alias, or with empty names of a place that lets nobody look; by function."""
+    return {"pk": DRIFT, "sk": "#".join((function, target.account, target.region, alias))}
+
+
+def drift_pass() -> Key:
+    """How far the look for drift has come."""
+    return {"pk": "drift-pass", "sk": "pass"}
 
 
 def hold(stage: str, rule: str) -> Key:

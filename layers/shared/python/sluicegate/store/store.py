@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from sluicegate.store.commits import Commits
 from sluicegate.store.cursor_keys import CursorKeys
 from sluicegate.store.deployments import Deployments
+from sluicegate.store.drift import Drifts
 from sluicegate.store.facts import Facts
 from sluicegate.store.grants import TerminalGrants
 from sluicegate.store.holds import Holds
@@ -47,6 +48,7 @@ class Store:
         self.slots = Slots(opened)
         self.deployments = Deployments(opened, self.locks, self.versions, self.requests, self.slots, clock)
         self.facts = Facts(opened)
+        self.drift = Drifts(opened)
         self.holds = Holds(opened, clock)
         self.uploads = Uploads(opened, clock)
         self.waits = Waits(opened)

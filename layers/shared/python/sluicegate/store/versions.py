@@ -160,6 +160,11 @@ class Versions:
         """Return what these aliases serve, in any order."""
         return [_serving(item) for item in self._table.get_many([place.key for place in places])]
 
+    def serving_again(self, serving: Serving) -> Serving | None:
+        """Return what the alias serves now according to the record (a consistent read)."""
+        item = self._table.get(_serving_key(serving))
+        return _serving(item) if item else None
+
     def serving(self, function: str) -> Iterator[Serving]:
         """Yield what the aliases of one function serve."""
         condition = Condition("pk = :pk AND begins_with(sk, :sk)", {":pk": "serving", ":sk": f"{function}#"})

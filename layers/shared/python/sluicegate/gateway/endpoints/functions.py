@@ -31,7 +31,7 @@ def read(context: Context, call: GatewayRequest, identity: Identity) -> GatewayR
     visible = [one for one in serving if may_see(context.gate, identity, one)]
     if not visible:
         raise not_found()
-    return function_response(visible)
+    return function_response(visible, context.store.drift.current(visible[0].function, visible[0].function))
 
 
 def list_(context: Context, call: GatewayRequest, identity: Identity) -> GatewayResponse:
@@ -42,13 +42,18 @@ def list_(context: Context, call: GatewayRequest, identity: Identity) -> Gateway
     read, last = 0, ""  # the last function all of whose stages were read
     for name, stages in groupby(_serving(context, identity, after), key=lambda one: one.function):
         if len(functions) == MAX_FUNCTIONS or read >= MAX_EXAMINED:
-            return function_list(list(functions.values()), seal(context, identity, "functions", last))
+            return _page(context, functions, seal(context, identity, "functions", last))
         for serving in stages:
             read += 1
             if stage in (None, serving.stage) and may_see(context.gate, identity, serving):
                 functions.setdefault(name, []).append(serving)
         last = name
-    return function_list(list(functions.values()), None)
+    return _page(context, functions, None)
+
+
+def _page(context: Context, functions: dict[str, list[Serving]], cursor: str | None) -> GatewayResponse:
+    drift = context.store.drift.current(min(functions), max(functions)) if functions else {}
+    return function_list(list(functions.values()), cursor, drift)
 
 
 def _serving(context: Context, identity: Identity, after: str | None) -> Iterator[Serving]:
