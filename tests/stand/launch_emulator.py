@@ -2,7 +2,7 @@
 
 Differences, each one thing that AWS does and MiniStack 1.5.33 does not:
 
-- Calls about aliases and concurrency are authorised, and recorded in CloudTrail, as what they are. It takes
+- Calls about aliases, concurrency and URLs are authorised, and recorded in CloudTrail, as what they are. It takes
   GetAlias, UpdateAlias and DeleteAlias for ListAliases, and GetProvisionedConcurrencyConfig for GetFunction.
 - An alias is refused what it cannot be: a version that does not exist, two more versions beside its own,
   weights that name its own version or belong to $LATEST, weights together with provisioned concurrency.
@@ -150,7 +150,7 @@ _PROVISIONED = {
 
 
 def lambda_call(method: str, path: str) -> str | None:
-    """The name of a call to a function's aliases or concurrency; None for every other."""
+    """The name of a call to a function's aliases, concurrency or URLs; None for every other."""
     _, _, below = path.partition("/functions/")
     match [part for part in below.split("/") if part]:
         case [_, "aliases"]:
@@ -161,6 +161,8 @@ def lambda_call(method: str, path: str) -> str | None:
             return _CONCURRENCY.get(method)
         case [_, "provisioned-concurrency"]:
             return _PROVISIONED.get(method)
+        case [_, "urls"]:
+            return "ListFunctionUrlConfigs"
     return None
 
 
