@@ -3,8 +3,8 @@
 Differences, each one thing that AWS does and MiniStack 1.5.33 does not:
 
 - Calls about aliases, concurrency and URLs are authorised, and recorded in CloudTrail, as what they are. It
-  takes GetAlias, UpdateAlias and DeleteAlias for ListAliases, and GetProvisionedConcurrencyConfig for
-  GetFunction.
+  takes GetAlias, UpdateAlias and DeleteAlias for ListAliases, and GetProvisionedConcurrencyConfig and
+  ListFunctionUrlConfigs for GetFunction.
 - An alias is refused what it cannot be: a version that does not exist, two more versions beside its own,
   weights that name its own version or belong to $LATEST, weights together with provisioned concurrency.
 - A state's timeout may be computed: `TimeoutSeconds` by JSONata, `TimeoutSecondsPath` by JSONPath.

@@ -195,3 +195,16 @@ def test_a_hand_is_seen_where_nothing_else_happens() -> None:
     world = World([], [0], {0})
     look(world)
     assert [one.code for one in world.saved[0].findings] == ["alias_moved"]
+
+
+def test_a_move_that_one_deployment_took_back_and_the_next_repeats_is_no_drift() -> None:
+    """Both looks see version 2, with nothing under way between them; only the revision tells."""
+    world = World([("at once", False, "2"), ("at once", False, "2")], [0, 0, 2, 0, 0, 2, 0, 2])
+    look(world)
+    assert world.saved == []
+
+
+def test_a_deployment_that_holds_the_alias_through_both_looks_is_no_drift() -> None:
+    world = World([("at once", True, "2")], [0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0])
+    look(world)
+    assert world.saved == []

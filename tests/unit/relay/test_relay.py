@@ -4,7 +4,7 @@ import itertools
 import json
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
@@ -14,9 +14,10 @@ from botocore.exceptions import ClientError, ReadTimeoutError
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sluicegate.deployment.drift import Drift, DriftFinding, drift_of_alias
 from sluicegate.deployment.model import AliasOutcome, AliasState, Deployment, Reason, Status
 from sluicegate.deployment.observations import LimitFinding, Observation, Verdict
-from sluicegate.deployment.plan import TrafficStep
+from sluicegate.deployment.plan import Target, TrafficStep
 from sluicegate.deployment.views import view
 from sluicegate.relay import event as events
 from sluicegate.relay.relay import Relay
@@ -353,3 +354,53 @@ def test_the_relay_starts_with_little() -> None:
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True, timeout=60
     )
     assert done.stdout.strip() == "set()"
+
+
+# Drift
+
+
+def drift_record(drift: Drift, sequence: str = "7") -> dict[str, Any]:
+    item = {"pk": "drift", "sk": "orders#111111111111#eu-central-1#prod", **asdict(drift)}
+    item["name"] = item.pop("function")
+    found = record(history()[0], sequence)
+    found["dynamodb"]["Keys"] = {"pk": {"S": "drift"}, "sk": {"S": item["sk"]}}
+    image_ = {name: value for name, value in item.items() if value is not None}
+    found["dynamodb"]["NewImage"] = records.marshal(image_)
+    return found
+
+
+MOVED = DriftFinding("alias", "alias_moved", "the alias serves version 1", {"version": "1", "weights": {}})
+BEGAN = drift_of_alias(
+    Target("111111111111", "eu-central-1"), None, "orders", "prod", "prod", "01A", (MOVED,), START
+)
+
+
+def test_drift_is_an_event_when_it_begins_and_when_it_ends() -> None:
+    began = events.from_record(drift_record(BEGAN), BOARD)
+    ended = events.from_record(drift_record(BEGAN.changed((), "01A", START + 60)), BOARD)
+    assert began is not None
+    assert ended is not None
+    assert began.entry("bus")["DetailType"] == "Sluicegate Drift"
+    assert began.function == "arn:aws-cn:lambda:eu-central-1:111111111111:function:orders"
+    detail = json.loads(began.detail)
+    assert (detail["status"], detail["revision"], detail["id"]) == ("began", 1, BEGAN.id)
+    assert [one["code"] for one in detail["findings"]] == ["alias_moved"]
+    detail = json.loads(ended.detail)
+    assert (detail["status"], detail["revision"], detail["findings"]) == ("ended", 2, [])
+    assert [one["code"] for one in detail["ended"]] == ["alias_moved"]
+
+
+def test_drift_that_is_only_noted_under_a_new_deployment_is_no_event() -> None:
+    noted = BEGAN.changed((MOVED,), "01B", START + 60)
+    assert events.from_record(drift_record(noted), BOARD) is None
+    removed = drift_record(BEGAN)
+    del removed["dynamodb"]["NewImage"]
+    assert events.from_record(removed, BOARD) is None
+
+
+def test_drift_of_a_place_names_no_function() -> None:
+    drift = replace(BEGAN, function="", alias="", stage="", deployment="")
+    event = events.from_record(drift_record(drift), BOARD)
+    assert event is not None
+    detail = json.loads(event.detail)
+    assert (detail["function"], detail["alias"], detail["deployment"]) == (None, None, None)
