@@ -78,4 +78,4 @@ def send(origin: str, bearer: str, call: Call) -> ApiAnswer:
         value = json.loads(response.body)
     except (FetchError, ValueError):
         return ApiAnswer(0, {})
-    return ApiAnswer(response.status, value if isinstance(value, dict) else {})
+    return ApiAnswer(response.status, value) if isinstance(value, dict) else ApiAnswer(0, {})
