@@ -1,6 +1,6 @@
 """Check the parts of a stack: alarms, queues, triggers, roles and log groups. Nothing is changed."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -139,7 +139,7 @@ def target_role(aws: AwsCalls, stack: DeployedStack) -> Iterator[Finding]:
 
 
 def _of_trust(document: Mapping[str, Any], role: str, deployer: str, stack_id: str) -> Iterator[Finding]:
-    statements = deploying(document)
+    statements = deploying(document, deployer)
     others = sorted({arn for one in statements for arn in principals(one) if arn != deployer})
     change = (
         f"Restore the trust policy of {role} as the template has it: `make deploy` after drift detection."
@@ -170,13 +170,24 @@ def _of_trust(document: Mapping[str, Any], role: str, deployer: str, stack_id: s
     yield Finding(TARGET_ROLE, CheckVerdict.WRONG, seen, change)
 
 
-def deploying(document: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+def deploying(document: Mapping[str, Any], deployer: str | None) -> list[Mapping[str, Any]]:
     """Return a target role's statements that let somebody in, without that for the look for drift.
 
-    That one asks for a source identity for which the role denies all but looking (security.md#roles).
+    That one asks for a source identity for which the role denies all but looking (security.md#roles), and
+    names a role of the deployer's account: to look at code and environments is for nobody else.
     """
     allowed = [one for one in listed(document.get("Statement")) if one.get("Effect") == "Allow"]
-    return [one for one in allowed if not _only_looks(one)]
+    account = (deployer or "").split(":")[4:5]
+    return [one for one in allowed if not (_only_looks(one) and _are_roles(principals(one), account))]
+
+
+def _are_roles(arns: Iterable[str], account: list[str]) -> bool:
+    """Say whether all are roles, of the account if that is known, or roles that were deleted."""
+    return all(
+        arn.startswith("AROA")
+        or (":role/" in arn and arn.split(":")[4:5] == (account or arn.split(":")[4:5]))
+        for arn in arns
+    )
 
 
 def _only_looks(statement: Mapping[str, Any]) -> bool:

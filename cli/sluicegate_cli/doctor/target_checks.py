@@ -88,7 +88,7 @@ def _of_role(
 
 
 def _of_trust(document: Mapping[str, Any], stack: TargetStack, deployer: str | None, title: str) -> Finding:
-    statements = deploying(document)
+    statements = deploying(document, deployer)
     trusted = sorted({arn for one in statements for arn in principals(one)})
     change = "Deploy the target's stack again, with the output DeployerRoleArn of Sluicegate's own stack."
     gone = [arn for arn in trusted if arn.startswith(("AROA", "AIDA"))]

@@ -21,6 +21,7 @@ from sluicegate_cli.doctor import account_checks, endpoint_checks, gate_checks, 
 from sluicegate_cli.doctor.aws_calls import AwsCalls, CouldNotCheck, permission_of
 from sluicegate_cli.doctor.findings import API, CheckVerdict, Finding
 from sluicegate_cli.doctor.stack import STACK
+from sluicegate_cli.doctor.stack_checks import deploying
 from sluicegate_cli.doctor.stack_examination import StackExamination, masked
 from sluicegate_gatefile.compile import check
 from support.aws_account import AwsAccount, Refusal
@@ -708,3 +709,28 @@ def test_the_page_names_every_permission(looking: Looking, account: AwsAccount) 
     for name in account.names():
         permission = permission_of(*name.split(":")).partition(" ")[0]
         assert f"`{permission}`" in section, permission
+
+
+@pytest.mark.parametrize(
+    ("who", "source", "left"),
+    [
+        ("arn:aws:iam::111111111111:role/sluicegate-DriftRole-1", "sluicegate-drift", 1),
+        ("AROADELETED0000000000", "sluicegate-drift", 1),
+        ("arn:aws:iam::999999999999:role/sluicegate-DriftRole-1", "sluicegate-drift", 2),
+        ("arn:aws:iam::111111111111:user/somebody", "sluicegate-drift", 2),
+        ("*", "sluicegate-drift", 2),
+        ("arn:aws:iam::111111111111:role/sluicegate-DriftRole-1", "project-1-job-2", 2),
+    ],
+)
+def test_only_the_look_for_drift_of_the_same_account_is_no_deployers(
+    who: str, source: str, left: int
+) -> None:
+    deployer = "arn:aws:iam::111111111111:role/sluicegate-DeployerRole-1"
+    looks = {
+        "Effect": "Allow",
+        "Principal": {"AWS": who},
+        "Action": ["sts:AssumeRole", "sts:SetSourceIdentity"],
+        "Condition": {"StringEquals": {"sts:ExternalId": "3c9e", "sts:SourceIdentity": source}},
+    }
+    trust = {"Statement": [{**looks, "Principal": {"AWS": deployer}, "Condition": {}}, looks]}
+    assert len(deploying(trust, deployer)) == left
