@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
+import httpx2
 import pytest
 
 from stand.api import OFTEN, Stand, package
@@ -15,6 +16,7 @@ EVENTS: Final = 20
 NAMES_ALL: Final = (
     'return {"batchItemFailures": [{"itemIdentifier": one["messageId"]} for one in event["Records"]]}'
 )
+ANSWERS_500: Final = 'return {"statusCode": 500, "body": "no stock"}'
 FAILED: Final = 'return {"Status": "FAILED", "Error": {"ErrorType": "NoStock", "ErrorMessage": "none"}}'
 
 JUDGES: Final = {
@@ -106,6 +108,41 @@ def test_durable_executions_that_fail_send_it_back(paths: Paths) -> None:
         done = path.done(deployment, patience=120)
     assert done["status"] == "rolled_back", done["timeline"]
     assert (done["reason"]["code"], done["reason"]["data"]["metric"]) == ("metric", "durable_failed")
+
+
+@contextmanager
+def url_of(stand: Stand, path: Path) -> Iterator[str]:
+    """A function URL of the path's alias, which anyone may call."""
+    lambda_ = stand.client("lambda")
+    name = {"FunctionName": path.function, "Qualifier": path.stage}
+    url = lambda_.create_function_url_config(**name, AuthType="NONE")["FunctionUrl"]
+    lambda_.add_permission(
+        **name,
+        StatementId="url",
+        Action="lambda:InvokeFunctionUrl",
+        Principal="*",
+        FunctionUrlAuthType="NONE",
+    )
+    try:
+        identifier = httpx2.URL(url).host.partition(".")[0]
+        yield f"{stand.aws_endpoint_url}/_aws/lambda-url/{identifier}/"
+    finally:
+        lambda_.delete_function_url_config(**name)
+
+
+def ask(url: str, times: int) -> list[int]:
+    """Ask that often; the statuses."""
+    return [httpx2.get(url, timeout=30, trust_env=False).status_code for _ in range(times)]
+
+
+def test_a_function_url_that_answers_500_sends_it_back(paths: Paths) -> None:
+    """Its invocations succeed. It is compared with the old version, which half go to."""
+    with paths("fronted") as path, url_of(paths.stand, path) as url:
+        assert ask(url, 5) == [200] * 5
+        deployment = path.deploy("answers 500", ANSWERS_500)
+        path.until(deployment, "baking")
+        assert set(ask(url, 60)) == {200, 500}
+        goes_back(path, deployment, "url_5xx")
 
 
 def test_what_a_function_of_ones_own_says_counts(paths: Paths) -> None:

@@ -56,6 +56,9 @@ _STAGES: Final = """
   batched:
     strategy: {type: all-at-once, bake: 20s}
     watch: {presets: [batch], unclear: fail}
+  fronted:
+    strategy: {type: canary, percent: 50, bake: 30s}
+    watch: {presets: [url], unclear: fail}
   asynchronous:
     strategy: {type: all-at-once, bake: 20s}
     watch: {presets: [async], unclear: fail}
