@@ -215,11 +215,22 @@ def _schedules() -> list[tuple[str, int, int]]:
     for name, resource in template.RESOURCES.items():
         for event in resource.get("Properties", {}).get("Events", {}).values():
             if event["Type"] in ("Schedule", "ScheduleV2"):
-                expression = event["Properties"].get("Schedule") or event["Properties"]["ScheduleExpression"]
-                number, unit = expression.removeprefix("rate(").removesuffix(")").split()
-                every = int(number) * {"minute": 60, "hour": 3_600, "day": 86_400}[unit.rstrip("s")]
-                found.append((name.removesuffix("Function").lower(), every, _memory(resource)))
-    return found
+                found.append((name, event["Properties"]["Schedule"]))
+        if resource["Type"] == "AWS::Events::Rule" and "ScheduleExpression" in resource["Properties"]:
+            [target] = resource["Properties"]["Targets"]
+            found.append((target["Arn"]["Fn::GetAtt"][0], resource["Properties"]["ScheduleExpression"]))
+    return [
+        (name.removesuffix("Function").lower(), _every(expression), _memory(template.RESOURCES[name]))
+        for name, expression in found
+    ]
+
+
+def _every(expression: Any) -> int:
+    """Return the seconds of a rate; a parameter has its default."""
+    if isinstance(expression, dict):
+        expression = template.TEMPLATE["Parameters"][expression["Ref"]]["Default"]
+    number, unit = expression.removeprefix("rate(").removesuffix(")").split()
+    return int(number) * {"minute": 60, "hour": 3_600, "day": 86_400}[unit.rstrip("s")]
 
 
 def _memory(resource: Mapping[str, Any]) -> int:
