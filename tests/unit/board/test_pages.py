@@ -8,12 +8,17 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 
 from sluicegate.board import app
+from sluicegate.deployment.drift import DriftFinding, drift_of_alias
+from sluicegate.deployment.plan import Target
 from support.board import Board
 from support.board_history import History
 from support.gateway_simulation import OTHER
 from support.signing import ISSUER
 
 PAGES: Final = ("", "activity", "holds", "delivery", "evidence")
+
+
+HOSTILE: Final = "<script>alert(1)</script>"
 
 
 def test_the_overview_shows_what_each_stage_serves(board: Board, history: History) -> None:
@@ -108,6 +113,29 @@ def test_holds_say_why_and_by_whom(board: Board, history: History) -> None:
         assert ">held</a>" in replace(board).text()
     finally:
         history.at.ask("DELETE", "/stages/{stage}/hold", history.at.job(), stage="prod")
+
+
+def test_drift_is_marked_where_it_is_until_it_ends(board: Board, history: History) -> None:
+    at = history.at
+    [serving] = [one for one in at.store.versions.serving("orders") if one.stage == "dev"]
+    found = (
+        DriftFinding("alias", "alias_moved", f"the alias serves version 7 {HOSTILE}"),
+        DriftFinding("trigger", "function_url", "a function URL invokes $LATEST"),
+    )
+    place = Target(serving.account, serving.region)
+    drift = drift_of_alias(place, None, "orders", serving.alias, "dev", serving.deployment, found, at.clock())
+    assert ">drift</span>" not in replace(board).text()
+    at.store.drift.save(None, drift)
+    try:
+        for page in ("", "functions/orders", "projects/corp/4213"):
+            shown = replace(board).text(page)
+            assert shown.count(">drift</span>") == 1
+            assert "the alias serves version 7 &lt;script&gt;" in shown
+            assert "and 1 more" in shown
+            assert HOSTILE not in shown
+    finally:
+        at.store.drift.save(drift, drift.changed((), serving.deployment, at.clock()))
+    assert ">drift</span>" not in replace(board).text()
 
 
 def test_a_function_has_a_page(board: Board) -> None:

@@ -4,16 +4,18 @@ What is held is everybody's: it is filtered by viewer afterwards (`board.visibil
 many reads as one. A session is never held: ending it takes effect at once.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Final, TypeVar
 
+from sluicegate.deployment.drift import Drift
 from sluicegate.deployment.model import Deployment
 from sluicegate.deployment.ulid import new_id
 from sluicegate.owner import Owner
 from sluicegate.store.commits import Commit
 from sluicegate.store.deployments import DeploymentSummary, Index
+from sluicegate.store.drift import DriftPlace
 from sluicegate.store.evidence_log import EvidenceLog, LogState
 from sluicegate.store.holds import Hold
 from sluicegate.store.keys import ALL_DEPLOYMENTS, owner_key
@@ -25,6 +27,9 @@ HELD: Final = 5
 
 HELD_DEPLOYMENT: Final = 1
 """Seconds for a single deployment, which its page asks for every three seconds."""
+
+HELD_DRIFT: Final = 60
+"""Seconds for the drift of all aliases, which is looked for once an hour."""
 
 HELD_FIGURES: Final = 300
 """Seconds for the deployments of a month."""
@@ -105,6 +110,10 @@ class Reads:
             return [hold for stage in self._stages for hold in self._store.holds.of_stage(stage)]
 
         return self._hold(("holds",), HELD, read)
+
+    def drift(self) -> Mapping[DriftPlace, Drift]:
+        """Return what somebody else has changed about aliases, by account, region, function and alias."""
+        return self._hold(("drift",), HELD_DRIFT, self._store.drift.current)
 
     def deployment(self, deployment_id: str) -> Deployment | None:
         """Return one deployment, or None."""

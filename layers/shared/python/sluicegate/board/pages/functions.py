@@ -45,6 +45,7 @@ def show(context: BoardContext, request: GatewayRequest, viewer: Visibility, nam
         return missing(context, viewer)
     serving = context.reads.serving(places)
     holds = [hold for hold in context.reads.holds() if viewer.sees_hold(hold)]
+    drift = context.reads.drift()
     return live_page(
         context,
         request,
@@ -56,7 +57,7 @@ def show(context: BoardContext, request: GatewayRequest, viewer: Visibility, nam
         name=name,
         cells=[
             {
-                **cell(place, serving.get(place), busy.get(place), holds),
+                **cell(place, serving.get(place), busy.get(place), holds, drift),
                 "offers": _offers(viewer, place, serving),
             }
             for place in in_order(places, context.gate.stages)

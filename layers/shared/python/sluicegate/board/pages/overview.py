@@ -8,14 +8,20 @@ from sluicegate.board.context import BoardContext, live_page
 from sluicegate.board.responses import BoardResponse
 from sluicegate.board.visibility import Visibility, actions_for
 from sluicegate.board.wording import TONES, deployed, gitlab_links, sentence, status_word, what, who
+from sluicegate.deployment.drift import Drift
 from sluicegate.deployment.model import Deployment
 from sluicegate.gate import patterns
 from sluicegate.gateway.http import GatewayRequest
+from sluicegate.store.drift import DriftPlace
 from sluicegate.store.holds import Hold
 from sluicegate.store.versions import Serving, ServingPlace
+from sluicegate.text import clean
 
 PAGE: Final = 50
 """Functions on one page."""
+
+MAX_DRIFT: Final = 200
+"""Characters that are shown of one finding."""
 
 EVERY: Final = 15
 """Seconds between two looks for news."""
@@ -92,17 +98,22 @@ def _rows(
 ) -> list[dict[str, Any]]:
     serving = context.reads.serving(place for _, places in functions for place in places)
     busy = {_place_of_deployment(one): one for one in under_way}
+    drift = context.reads.drift()
     return [
         {
             "function": name,
-            "cells": [cell(place, serving.get(place), busy.get(place), holds) for place in places],
+            "cells": [cell(place, serving.get(place), busy.get(place), holds, drift) for place in places],
         }
         for name, places in functions
     ]
 
 
 def cell(
-    place: ServingPlace, serving: Serving | None, under_way: Deployment | None, holds: Sequence[Hold]
+    place: ServingPlace,
+    serving: Serving | None,
+    under_way: Deployment | None,
+    holds: Sequence[Hold],
+    drift: Mapping[DriftPlace, Drift],
 ) -> dict[str, Any]:
     """Return what a page shows of one alias: what it serves, since when and by whom, and its marks."""
     shown: dict[str, Any] = {
@@ -127,6 +138,9 @@ def cell(
         }
     shown["busy"] = card(under_way) if under_way else None
     shown["held"] = is_held(place, holds)
+    found = drift.get((place.account, place.region, place.function, place.alias))
+    findings = found.of_deployment(serving.deployment) if found and serving else ()
+    shown["drift"] = [clean(one.message, MAX_DRIFT) for one in findings]
     return shown
 
 

@@ -41,7 +41,7 @@ def show(
         address=f"{issuer.instance.rstrip('/')}/{path}" if path != project_id else None,
         project_id=project_id,
         cells=[
-            {"function": one.function, **cell(place_of(one), one, None, ())}
+            {"function": one.function, **cell(place_of(one), one, None, (), context.reads.drift())}
             for one in sorted(serving, key=lambda one: (one.function, one.stage))
         ],
         items=[row(one) for one in recent],
