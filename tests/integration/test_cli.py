@@ -179,9 +179,11 @@ def test_a_new_stack_is_examined_with_the_operators_credentials(stand: Stand) ->
     )
 
     report = json.loads(ended.stdout)
-    # The gate file of these tests names secrets of webhooks that only the webhooks' tests create.
+    # The gate file of these tests names secrets of webhooks that only the webhooks' tests create, and
+    # functions that judge, which only the tests of metrics create; one of them never exists.
+    expected = {"the gate file's secrets exist", "the functions that judge can be invoked"}
     wrong = [one for one in report["findings"] if one["verdict"] == "wrong"]
-    assert {one["check"] for one in wrong} <= {"the gate file's secrets exist"}, wrong
+    assert {one["check"] for one in wrong} <= expected, wrong
     assert ended.returncode == (1 if wrong else 0)
     verdicts = {finding["check"]: finding["verdict"] for finding in report["findings"]}
     assert verdicts["the gateway reaches GitLab"] == "ok"
