@@ -2,9 +2,6 @@
 
 from typing import Any
 
-import pytest
-from botocore.exceptions import ClientError
-
 from stand import Stand, package
 from stand.listener import Listener, listening
 
@@ -99,15 +96,3 @@ def test_settings_that_the_next_deployment_would_publish_are_shown_by_name(
     [finding] = answer.json()["stages"]["dev"]["drift"]["findings"]
     assert (finding["code"], finding["data"]["variables"]) == ("settings_changed", ["PASSWORD"])
     assert "hunter2" not in answer.text
-
-
-@pytest.mark.extended
-def test_a_session_that_looks_for_drift_can_do_nothing_else(stand: Stand) -> None:
-    """With the source identity that the trust policy demands, whatever the session's own policy says."""
-    outputs = stand.client("cloudformation").describe_stacks(StackName="sluicegate")["Stacks"][0]["Outputs"]
-    role = next(one["OutputValue"] for one in outputs if one["OutputKey"] == "TargetRoleArn")
-    assert role.endswith("role/sluicegate-target")
-    with pytest.raises(ClientError):  # its trust policy names two roles, and not the administrator
-        stand.client("sts", access_key="222222222222").assume_role(
-            RoleArn=role, RoleSessionName="x", SourceIdentity="sluicegate-drift"
-        )
