@@ -10,7 +10,7 @@ from stand.api import Stand, package
 T = TypeVar("T")
 
 
-def until(look: Callable[[], T], enough: Callable[[T], bool], patience: float = 60) -> T:
+def until(look: Callable[[], T], enough: Callable[[T], bool], patience: float = 180) -> T:
     """What there is to see once it is enough, or when patience ends."""
     deadline = time.monotonic() + patience
     while not enough(seen := look()) and time.monotonic() < deadline:

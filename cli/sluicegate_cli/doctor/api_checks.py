@@ -86,6 +86,7 @@ _OF_CODE: Final[Mapping[str, tuple[str, str]]] = {
         "Nothing, if the newer one is right. To go back on purpose, use `sluicegate rollback`.",
     ),
     "token_used": (REQUEST, "Use another job with its own token: one token deploys one thing to one stage."),
+    "sign_in_required": (REQUEST, "Run `sluicegate login`, then this again."),
     "key_reused": (REQUEST, "Omit the Idempotency-Key, or use another one for another request."),
     "source_changed": (
         REQUEST,
