@@ -32,7 +32,7 @@ _GROUPS: Final = {
         "watch": "Follow a deployment to its end.",
         "whoami": "Show the identity that the API sees, and what the rules allow.",
         "report": "Write a deployment as one HTML page, for a review.",
-        "audit": "Compare a deployment's record with CloudTrail.",
+        "audit": "Export and verify the evidence, or compare with CloudTrail.",
     },
     "Check": {
         "check": "Check a gate file and run its tests.",

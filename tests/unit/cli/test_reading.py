@@ -221,11 +221,12 @@ def test_help_groups_the_commands_by_purpose(run: Run) -> None:
     groups = run("--help").out.split("-h, --help")[1]
 
     lines = [line.split()[0] for line in groups.splitlines()[1:] if line.strip()]
-    assert lines[: len(VERBS) + 8] == [
+    assert lines[: len(VERBS) + 14] == [
         *("Deploy:", "deploy", "promote", "rollback", "abort"),
         *("Approve:", "approve", "reject", "hold"),
+        *("Sign", "login", "logout", "sessions"),
         *("Inspect:", "status", "history", "watch", "whoami", "report", "audit"),
-        *("Check:", "check", "watch-plan", "target", "doctor"),
+        *("Check:", "check", "access", "replay", "watch-plan", "target", "doctor"),
     ]
     assert set(VERBS) <= set(lines)
 
