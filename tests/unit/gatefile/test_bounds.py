@@ -137,7 +137,7 @@ def test_patterns_that_were_made_to_be_slow_are_compared_in_bounded_steps(
         return f'"{"*".join(["a" * 28] * 8)}{number}"'
 
     rules = "".join(rule(number, slow(number)) for number in range(60))
-    functions = "functions:\n" + "".join(f"  {slow(100 + number)}: {{}}\n" for number in range(60))
+    functions = "functions:\n" + "".join(f"  {slow(100 + number)}: {{}}\n" for number in range(50))
     slow_file = text(rules=rules).replace("functions: {orders-*: {}}\n", functions)
     assert messages(check(slow_file)) == []
     monkeypatch.setattr(grants, "MAX_STEPS", 100_000)
