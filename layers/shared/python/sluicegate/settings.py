@@ -174,28 +174,8 @@ class NotifierSettings:
         )
 
 
-@dataclass(frozen=True)
-class MessengerSettings:
-    """The messenger's. `queue` and `dead_letters` are the URLs of its queues, `board` that of the board."""
-
-    table: str
-    queue: str
-    dead_letters: str
-    gate: str
-    own_functions: tuple[str, ...]
-    board: str
-
-    @classmethod
-    def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Self:
-        """Read the variables. Raises MissingSetting."""
-        return cls(
-            table=_required(environ, "SLUICEGATE_TABLE"),
-            queue=_required(environ, "SLUICEGATE_QUEUE"),
-            dead_letters=_required(environ, "SLUICEGATE_DEAD_LETTERS"),
-            gate=_required(environ, "SLUICEGATE_GATE"),
-            own_functions=_names(environ, "SLUICEGATE_OWN_FUNCTIONS"),
-            board=_required(environ, "SLUICEGATE_BOARD_URL"),
-        )
+class MessengerSettings(NotifierSettings):
+    """The messenger's, which needs what the notifier needs: for a queue, a table and a board of links."""
 
 
 @dataclass(frozen=True)
