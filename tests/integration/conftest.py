@@ -42,18 +42,21 @@ def hooks(wide: Wide) -> Hooks:
 
 @pytest.fixture(scope="session")
 def gateway_log(stand: Stand) -> Callable[[str], list[dict[str, Any]]]:
-    """What the gateway logged about a request, by the `request_id` of its answer."""
+    """What the gateway logged about a request that it refused, by the `request_id` of its answer.
+
+    The refusal is the last event about a request, and an event before it can be there a moment earlier.
+    """
     logs = stand.client("logs")
 
     def about(request_id: str) -> list[dict[str, Any]]:
-        deadline = time.monotonic() + 10
-        while time.monotonic() < deadline:
+        deadline = time.monotonic() + 60
+        while True:
             found = logs.filter_log_events(
                 logGroupName="/aws/lambda/sluicegate-gateway", filterPattern=f'"{request_id}"'
             )["events"]
-            if found:
-                return [json.loads(event["message"]) for event in found]
+            events: list[dict[str, Any]] = [json.loads(event["message"]) for event in found]
+            if any(event["message"] == "request_refused" for event in events) or time.monotonic() > deadline:
+                return events
             time.sleep(0.05)
-        return []
 
     return about

@@ -158,7 +158,7 @@ def operator(stand: Stand) -> dict[str, str]:
     }
 
 
-_DEAD = "sluicegate-notifier-dead-letters"
+_DEAD = ("sluicegate-notifier-dead-letters", "sluicegate-messenger-dead-letters")
 
 DOCTOR = (
     sys.executable,
@@ -172,8 +172,9 @@ DOCTOR = (
 
 @pytest.mark.extended
 def test_a_new_stack_is_examined_with_the_operators_credentials(stand: Stand) -> None:
-    # Feedback of the tests before this one: the secret of its token is created by few of them.
-    stand.client("sqs").purge_queue(QueueUrl=f"{stand.aws_endpoint_url}/{stand.account_id}/{_DEAD}")
+    # Feedback and messages of the tests before this one: few of them create the secrets for these.
+    for queue in _DEAD:
+        stand.client("sqs").purge_queue(QueueUrl=f"{stand.aws_endpoint_url}/{stand.account_id}/{queue}")
     ended = subprocess.run(
         [*DOCTOR, "--json"], env=operator(stand), capture_output=True, text=True, timeout=120, check=False
     )

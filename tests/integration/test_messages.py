@@ -99,9 +99,10 @@ def test_a_channel_that_is_gone_is_replayed_and_no_secret_is_logged(
     channels.status.clear()
     sqs = stand.client("sqs")
     queue, dead = (sqs.get_queue_url(QueueName=name)["QueueUrl"] for name in ("sluicegate-messenger", DEAD))
-    for message in sqs.receive_message(QueueUrl=dead, MaxNumberOfMessages=10).get("Messages", []):
-        sqs.send_message(QueueUrl=queue, MessageBody=message["Body"])
-        sqs.delete_message(QueueUrl=dead, ReceiptHandle=message["ReceiptHandle"])
+    while received := sqs.receive_message(QueueUrl=dead, MaxNumberOfMessages=10).get("Messages"):
+        for message in received:
+            sqs.send_message(QueueUrl=queue, MessageBody=message["Body"])
+            sqs.delete_message(QueueUrl=dead, ReceiptHandle=message["ReceiptHandle"])
     assert len(until(lambda: channels.bodies("/slack-Secret", said), bool)) == 1
     assert len(channels.bodies("/teams-Secret", said)) == 1
     pages = stand.client("logs").get_paginator("filter_log_events").paginate(logGroupName=LOG)

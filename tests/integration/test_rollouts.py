@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from stand.api import OFTEN
+from stand.metric_traffic import MetricTraffic
 from stand.paths import HURRIED, RAISES, Path, Paths, frozen, together
 from stand.rollouts import HOOK
 from stand.traffic import Traffic
@@ -311,8 +312,7 @@ def test_a_bake_without_requests_passes_fails_or_goes_on_as_the_gate_file_says(p
         with paths("no-data-extends") as path:
             deployment = path.deploy("next")
             path.once(deployment, lambda record: record["extended"] == 1)
-            with Traffic(paths.stand, path.function, path.stage, rate=40) as traffic:
-                traffic.wait_until(lambda traffic: traffic.served.get("2", 0) >= 6)
+            with MetricTraffic(paths.stand, path.function, path.stage, rate=40, exact=True):
                 done = path.done(deployment)
             assert done["status"] == "succeeded", done["timeline"]
 

@@ -101,12 +101,12 @@ def test_without_external_id_and_source_identity_nobody_enters(
         enter(stand, deployer, **changes)
 
 
-def test_it_trusts_one_role(stand: Stand, afar: Afar) -> None:  # noqa: ARG001
+def test_it_trusts_the_deployer_and_the_look_for_drift(stand: Stand, afar: Afar) -> None:  # noqa: ARG001
     iam = stand.client("iam", **TARGET.where)
     trust = iam.get_role(RoleName=TARGET.role)["Role"]["AssumeRolePolicyDocument"]
-    principals = {one["Principal"]["AWS"] for one in trust["Statement"]}
-    [deployer] = principals
-    assert deployer.startswith(f"arn:aws:iam::{stand.account_id}:role/sluicegate-DeployerRole")
+    principals = sorted({one["Principal"]["AWS"] for one in trust["Statement"]})
+    home = f"arn:aws:iam::{stand.account_id}:role/sluicegate-"
+    assert [one.removeprefix(home).split("-")[0] for one in principals] == ["DeployerRole", "DriftRole"]
 
 
 def test_a_session_copies_an_artifact_once_and_deletes_nothing(

@@ -174,3 +174,29 @@ def test_every_json_value_comes_back_as_it_was(value: JsonValue, ascii_only: boo
     if depth(value):
         with pytest.raises(StrictJsonError):
             loads(data, max_depth=depth(value) - 1)
+
+
+_TEXTS = st.text(st.sampled_from(["a", "[", "{", "\\", "\x07", "\x85", "é", "\ud800", '"', " "]), max_size=3)
+_VALUES = st.recursive(
+    _TEXTS | st.integers(0, 1),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(_TEXTS, inner, max_size=2),
+    max_leaves=8,
+)
+
+
+@given(_VALUES, st.integers(0, 4), st.booleans(), st.booleans(), st.sampled_from([None, 1]))
+def test_what_the_walk_refuses_is_refused_where_a_glance_would_do(
+    value: Any, depth: int, control: bool, escaped: bool, indent: int | None
+) -> None:
+    data = json.dumps(value, ensure_ascii=escaped, indent=indent).encode("utf-8", "surrogatepass")
+
+    def outcome() -> object:
+        try:
+            return loads(data, max_depth=depth, control_characters=control)
+        except StrictJsonError as error:
+            return str(error)
+
+    glanced = outcome()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(strict_json, "_is_plain", lambda *_: False)
+        assert outcome() == glanced
