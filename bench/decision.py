@@ -9,14 +9,12 @@ import jwt
 from bench.results import record
 from jwt.types import Options
 
-from sluicegate.gate import rollout_settings
 from sluicegate.gate.codec import parse
 from sluicegate.gate.policy import Gate
-from sluicegate.gate.records import FORMAT
-from sluicegate.gate.rollout_settings import Rollout
 from sluicegate.oidc.identity import Issuer
 from sluicegate.oidc.jwks import Keyring
 from sluicegate.oidc.token import verify
+from support.gate_documents import document, entry, rule, stage
 from support.signing import AUDIENCE, CLAIMS, ISSUER, NOW, jwk, jwks, key, token
 
 ROUNDS, REPEAT = 15, 200
@@ -25,58 +23,24 @@ ROUNDS, REPEAT = 15, 200
 def gate(rules: int) -> Gate:
     """The gate of that many rules; the caller's is the last."""
 
-    def rule(number: int, project: str) -> dict[str, object]:
-        return {
-            "name": f"rule {number}",
-            "issuer": ISSUER,
-            "via": "id_token",
-            "claims": {
-                "project_id": [project],
-                "ref_type": ["branch"],
-                "ref": ["main"],
-                "pipeline_source": ["push", "web"],
-            },
-            "actions": ["deploy"],
-            "functions": ["orders-*"],
-            "stages": ["dev"],
-            "limits": None,
+    def one(number: int, project: str) -> dict[str, object]:
+        claims = {
+            "project_id": [project],
+            "ref_type": ["branch"],
+            "ref": ["main"],
+            "pipeline_source": ["push", "web"],
         }
+        return rule(f"rule {number}", issuer=ISSUER, claims=claims, stages=["dev"])
 
-    document = {
-        "format": FORMAT,
-        "issuers": [
-            {
-                "name": "corp",
-                "url": ISSUER,
-                "audience": AUDIENCE,
-                "max_age": None,
-                "jwks": None,
-                "feedback": None,
-                "gitlab_url": None,
-                "sts_audience": None,
-            }
-        ],
-        "targets": [],
-        "people": [],
-        "sso": [],
-        "agents": {"users": [], "principals": []},
-        "stages": [
-            {
-                "name": "dev",
-                "alias": "dev",
-                "target": None,
-                "protected": False,
-                "max_age": None,
-                "agents": None,
-                "rollout": rollout_settings.document(Rollout()),
-            }
-        ],
-        "functions": [{"pattern": "orders-*", "alias": {}, "max_age": {}, "rollout": {}}],
-        "rules": [rule(i, str(10_000 + i)) for i in range(rules - 1)] + [rule(rules, CLAIMS["project_id"])],
-        "deny": [],
-        "webhooks": [],
-    }
-    return parse(json.dumps(document).encode(), own_functions=())
+    corp = document()["issuers"][0] | {"url": ISSUER, "audience": AUDIENCE, "max_age": None}
+    gate_json = document(
+        issuers=[corp],
+        stages=[stage("dev")],
+        functions=[entry()],
+        rules=[one(i, str(10_000 + i)) for i in range(rules - 1)] + [one(rules, CLAIMS["project_id"])],
+        deny=[],
+    )
+    return parse(json.dumps(gate_json).encode(), own_functions=())
 
 
 def seconds(work: Callable[[], object]) -> float:

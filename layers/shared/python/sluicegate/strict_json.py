@@ -33,7 +33,8 @@ def loads(data: bytes, *, max_depth: int, control_characters: bool = True) -> Js
     if data.startswith(b"\xef\xbb\xbf"):
         raise StrictJsonError("starts with a byte order mark")
     try:
-        value: JsonValue = _DECODER.decode(data.decode("utf-8"))
+        text = data.decode("utf-8")
+        value: JsonValue = _DECODER.decode(text)
     except UnicodeDecodeError:
         raise StrictJsonError("not UTF-8") from None
     except RecursionError:
@@ -44,8 +45,19 @@ def loads(data: bytes, *, max_depth: int, control_characters: bool = True) -> Js
         raise
     except ValueError:  # Python refuses to turn thousands of digits into an int
         raise StrictJsonError("a number is too long") from None
-    _check(value, max_depth, control_characters)
+    if not _is_plain(text, max_depth):
+        _check(value, max_depth, control_characters)
     return value
+
+
+def _is_plain(text: str, max_depth: int) -> bool:
+    """Return whether `_check` cannot find anything: no character that it refuses, and too few brackets.
+
+    Without a backslash no string has another character than the text. Most texts are like that, and the walk
+    takes longer than the parser.
+    """
+    opened = text.count("{") + text.count("[")
+    return opened <= max_depth and text.isascii() and text.isprintable() and "\\" not in text
 
 
 def _check(value: JsonValue, levels: int, control_characters: bool) -> None:
@@ -66,11 +78,13 @@ def _check(value: JsonValue, levels: int, control_characters: bool) -> None:
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    members: dict[str, Any] = {}
-    for name, value in pairs:
-        if name in members:
-            raise StrictJsonError(f"{clean(name, 64)!r} occurs twice in one object")
-        members[name] = value
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        seen = set[str]()
+        for name, _ in pairs:
+            if name in seen:
+                raise StrictJsonError(f"{clean(name, 64)!r} occurs twice in one object")
+            seen.add(name)
     return members
 
 

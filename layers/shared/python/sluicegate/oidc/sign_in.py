@@ -24,7 +24,7 @@ from sluicegate.oidc.signed_token import (
     check_not_ahead,
     check_times,
     key_id,
-    parts_of,
+    read,
     require,
     seconds_of,
     verify_signature,
@@ -45,7 +45,6 @@ _OF_JOBS: Final = ("jti", "project_id", "job_id", "pipeline_id", "ref", "pipelin
 job may ask for any audience, our application's id included."""
 
 _USER_ID: Final = re.compile(r"[1-9][0-9]{0,18}", re.ASCII)
-_REGISTERED: Final = ("iss", "aud", "exp", "iat", "sub")
 
 
 class SignInRefused(Exception):
@@ -163,8 +162,9 @@ def verify_sign_in_token(
     Its `iss` is the GitLab's own address, also where its job tokens have another one, and the keys are
     those that it publishes there. Raises InvalidToken or KeysUnavailable.
     """
-    header, payload = parts_of(token)
-    kid = key_id(header)
+    read_token = read(token)
+    payload = read_token.payload
+    kid = key_id(read_token.header)
     require(payload.get("iss") == issuer.instance, "iss", "not the address of this GitLab")
     require(payload.get("aud") == client_id, "aud", "not this application's id, as one string")
     require(payload.get("azp", client_id) == client_id, "azp", "not this application's id")
@@ -185,14 +185,7 @@ def verify_sign_in_token(
     login = payload.get("preferred_username") or payload.get("nickname")
     if not (isinstance(login, str) and login):
         raise InvalidToken("preferred_username", "missing: the application needs the scope profile")
-    verify_signature(
-        token,
-        payload,
-        lambda: keys.key(replace(issuer, url=issuer.instance), kid),
-        issuer=issuer.instance,
-        audience=client_id,
-        required=_REGISTERED,
-    )
+    verify_signature(read_token, lambda: keys.key(replace(issuer, url=issuer.instance), kid))
     name = payload.get("name")
     return SignedIn(
         user_id=user_id,

@@ -1,24 +1,42 @@
 """Read and verify a signed token, whatever it is for: its form, its times, its signature.
 
-PyJWT verifies the signature and the registered claims. This module refuses what PyJWT would still accept.
+Each part is decoded and parsed once, strictly, and what was parsed is what is verified and used. PyJWT's
+RS256 verifies the signature. Its `decode` would read all parts again, and more leniently.
 Rules and numbers: security.md#id-tokens.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
 
-import jwt
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from jwt.algorithms import RSAAlgorithm
 
 from sluicegate.oidc.jwks import UnknownKey
 from sluicegate.oidc.limits import LEEWAY, MAX_DEPTH, MAX_LIFETIME
 from sluicegate.strict_json import JsonValue, StrictJsonError, loads
-from sluicegate.text import base64url, clean
+from sluicegate.text import base64url
 
 _EPOCH_SECONDS = range(10**9, 10**11 + 1)
 
 # Parameters that change how a token is read, or bring or name a key of the sender's choice (RFC 7515, 4.1).
 _REFUSED_PARAMETERS = ("crit", "b64", "zip", "cty", "jku", "jwk", "x5u", "x5c")
+
+
+# The one algorithm, whatever the token's header says: by its `alg`, a public key could become the secret of
+# an HMAC (RFC 8725, 2.1).
+_RS256: Final = RSAAlgorithm(RSAAlgorithm.SHA256)
+
+
+@dataclass(frozen=True)
+class SignedToken:
+    """A token's parts. Nothing in them is verified before `verify_signature`."""
+
+    header: dict[str, JsonValue]
+    payload: dict[str, JsonValue]
+    signed: bytes
+    """What the signature is of: header and payload as they were sent (RFC 7515, section 5.2)."""
+    signature: bytes
 
 
 class InvalidToken(Exception):
@@ -40,15 +58,16 @@ def require(holds: bool, check: str, detail: str) -> None:
         raise InvalidToken(check, detail)
 
 
-def parts_of(token: str) -> tuple[dict[str, JsonValue], dict[str, JsonValue]]:
-    """Return header and payload, each parsed once and strictly. Nothing in them is verified yet."""
+def read(token: str) -> SignedToken:
+    """Return a token's parts, each decoded and parsed strictly. Raises InvalidToken."""
     parts = token.split(".")
     require(len(parts) == 3, "token", "not three parts")
     try:
-        header, payload, _ = (base64url(part) for part in parts)
+        header, payload, signature = (base64url(part) for part in parts)
     except ValueError:
         raise InvalidToken("token", "a part is not unpadded base64url") from None
-    return _object("header", header), _object("payload", payload)
+    signed = token.rpartition(".")[0].encode("ascii")
+    return SignedToken(_object("header", header), _object("payload", payload), signed, signature)
 
 
 def key_id(header: Mapping[str, JsonValue]) -> str:
@@ -86,71 +105,18 @@ def check_not_ahead(claim: str, moment: int, now: float) -> None:
     require(moment <= now + LEEWAY, claim, f"{ahead}; {LEEWAY} s are tolerated")
 
 
-def verify_signature(
-    token: str,
-    payload: dict[str, JsonValue],
-    key: Callable[[], RSAPublicKey],
-    *,
-    issuer: str,
-    audience: str,
-    required: Sequence[str],
-) -> None:
-    """Verify the signature and the registered claims of a token whose payload was read by `parts_of`.
+def verify_signature(token: SignedToken, key: Callable[[], RSAPublicKey]) -> None:
+    """Verify the signature of a token. Everything else about it is checked before.
 
-    `key` is called last, so that only a token that may be valid can cause a fetch. Raises InvalidToken, and
-    KeysUnavailable from `key`.
+    `key` is called only here, so that only a token that may be valid can cause a fetch. Raises InvalidToken,
+    and KeysUnavailable from `key`.
     """
     try:
-        _ReadOnce(payload).decode(
-            token,
-            key=key(),
-            # Ours, never the token's: its `alg` would make the public key an HMAC secret (RFC 8725, 2.1).
-            algorithms=["RS256"],
-            issuer=issuer,
-            audience=audience,
-            # Many of these are PyJWT's defaults; they are here so that they cannot change.
-            options={
-                "verify_signature": True,
-                "enforce_minimum_key_length": True,
-                "require": list(required),
-                "verify_iss": True,
-                "verify_aud": True,
-                # A token for us and for somebody else is one that somebody else can bring to us.
-                "strict_aud": True,
-                "verify_sub": True,
-                "verify_jti": True,
-                # Against the caller's clock; PyJWT can only look at the system's.
-                "verify_exp": False,
-                "verify_iat": False,
-                "verify_nbf": False,
-            },
-        )
+        public = key()
     except UnknownKey as error:
         raise InvalidToken("kid", str(error)) from None
-    except jwt.InvalidSignatureError:
-        raise InvalidToken("signature", "does not verify") from None
-    except jwt.MissingRequiredClaimError as error:
-        raise InvalidToken(error.claim, "missing") from None
-    except jwt.InvalidAudienceError:
-        raise InvalidToken("aud", "not this issuer's audience, as one string") from None
-    except jwt.InvalidIssuerError:
-        raise InvalidToken("iss", "not this issuer's url") from None
-    except jwt.PyJWTError as error:
-        raise InvalidToken("token", clean(str(error))) from None
-
-
-class _ReadOnce(jwt.PyJWT):
-    """PyJWT on the payload as this module read it: what is verified, checked and used is one value.
-
-    PyJWT reads the header again, for `alg`, with the same result: no name is in it twice.
-    """
-
-    def __init__(self, payload: dict[str, JsonValue]) -> None:
-        super().__init__()
-        self._payload = payload
-
-    def _decode_payload(self, decoded: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002 (PyJWT's hook)
-        return self._payload
+    require(_RS256.check_key_length(public) is None, "token", "a key of fewer than 2048 bits")
+    require(_RS256.verify(token.signed, public, token.signature), "signature", "does not verify")
 
 
 def _object(part: str, data: bytes) -> dict[str, JsonValue]:
