@@ -2,7 +2,8 @@
 
 Sources, seen in November 2026: Lambda developer guide, "Types of metrics for Lambda functions"; SQS developer
 guide, "Available CloudWatch metrics for Amazon SQS"; Step Functions developer guide, "Monitoring metrics";
-API Gateway developer guide, "Dimensions and metrics"; CloudWatch user guide, "Using CloudWatch alarms".
+API Gateway developer guide, "Dimensions and metrics"; CloudWatch user guide, "Using CloudWatch alarms" and
+"Alarm evaluation window": the window slides, unless the alarm has another one.
 """
 
 import math
@@ -15,7 +16,11 @@ MINUTE: Final = 60
 ACTIVE: Final = 6 * 3_600
 """Seconds that SQS reports metrics of a queue for, after it last had a message or a call."""
 
-STATISTICS: Final[Mapping[str, Callable[[Sequence[float]], float]]] = {"Sum": sum, "Maximum": max}
+STATISTICS: Final[Mapping[str, Callable[[Sequence[float]], float]]] = {
+    "Sum": sum,
+    "Maximum": max,
+    "Minimum": min,
+}
 
 Series = tuple[str, str, frozenset[tuple[str, str]]]
 """Namespace, name and dimensions: a metric with other dimensions is another metric."""

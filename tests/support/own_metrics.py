@@ -10,6 +10,7 @@ from types import ModuleType, SimpleNamespace
 from typing import Final
 
 from sluicegate.deployment.model import AliasOutcome, Status
+from sluicegate.drift.sweep import DriftReport
 from sluicegate.observability import metrics
 from sluicegate.recovery.janitor import Swept
 from sluicegate.rollout.outcomes import TransientFailure
@@ -39,6 +40,10 @@ def main() -> None:
     swept = Swept(started=(), abandoned=(unknown,), running=0)
     vars(janitor)["service"] = lambda: SimpleNamespace(sweep=lambda: swept)
     janitor.handler({}, SimpleNamespace())
+    drift = handler("drift")
+    look = DriftReport(unseen=[("orders", "TooManyRequestsException")])
+    vars(drift)["service"] = lambda: SimpleNamespace(run=lambda _: look)
+    drift.handler({}, SimpleNamespace())
     sealer = handler("sealer")
     report = SealingReport(lag=AGE, fork="another segment")
     vars(sealer)["service"] = lambda: SimpleNamespace(run=lambda _: report)

@@ -151,6 +151,21 @@ def sealed(metrics: Metrics, at: float, *, lag: float = 0, signed: int | None = 
         metrics.put("Sluicegate", name, {"service": STACK}, at, float(value))
 
 
+def looked(metrics: Metrics, at: float, *, unseen: int = 0) -> None:
+    """A run of the look for drift."""
+    metrics.put("Sluicegate", "DriftUnseen", {"service": STACK}, at, unseen)
+
+
+def looks_that_miss(*unseen: int) -> Case:
+    """Runs of the look for drift, one an hour, and how many functions each of them could not see."""
+
+    def happen(metrics: Metrics) -> None:
+        for at, number in zip(minutes(60 * len(unseen), HOUR), unseen, strict=True):
+            looked(metrics, at, unseen=number)
+
+    return happen
+
+
 FAULTS: Final[dict[str, Case]] = {
     "GatewayErrorsAlarm": errors("GatewayFunction", MINUTE, 1),
     "GatewayThrottlesAlarm": throttles("GatewayFunction"),
@@ -184,6 +199,7 @@ FAULTS: Final[dict[str, Case]] = {
     "StuckAlarm": emitted("Stuck"),
     "SealerErrorsAlarm": errors("SealerFunction", MINUTE),
     "DriftErrorsAlarm": errors("DriftFunction", MINUTE, 1),
+    "DriftUnseenAlarm": looks_that_miss(*[1] * 12),
     "EvidenceLateAlarm": facts_that_wait,
     "EvidenceForkedAlarm": emitted("EvidenceForked"),
     "EvidenceUnsignedAlarm": a_key_that_refuses,
@@ -196,6 +212,8 @@ def all_is_well(metrics: Metrics) -> None:
     queues = [QueueMetrics(metrics, name) for name in of_type("AWS::SQS::Queue")]
     for at in minutes(3 * 60):
         sealed(metrics, at)
+    for at in minutes(12 * 60, HOUR):
+        looked(metrics, at)
     for at in minutes(60):
         for function in functions:
             LambdaMetrics(metrics, function).invoked(at, iterator_age=1)
@@ -233,6 +251,7 @@ def test_an_alarm_ends_when_its_cause_ends(name: str) -> None:
     for at in range(int(NOW), int(NOW + HOUR), MINUTE):
         LambdaMetrics(metrics, "JanitorFunction").invoked(at)
         sealed(metrics, at)
+    looked(metrics, NOW + HOUR)
     assert metrics.state(resolved(name), NOW + HOUR) == "OK"
 
 
@@ -241,6 +260,29 @@ def test_an_alarm_on_late_feedback_rings_without_pause_while_gitlab_is_down() ->
     an_outage("NotifierQueue", "FeedbackAge")(metrics)
     states = [metrics.state(resolved("FeedbackLateAlarm"), at) for at in minutes(60)]
     assert set(states) == {"ALARM"}
+
+
+@pytest.mark.parametrize(
+    ("unseen", "state"),
+    [
+        ((0, 0, 0, 0, 0, 7), "OK"),
+        ((7, 0, 7, 7, 7, 7), "OK"),
+        ((0, 7, 7, 7, 7, 7, 7), "ALARM"),
+    ],
+)
+def test_looks_that_miss_functions_ring_where_no_look_sees_them_all(
+    unseen: tuple[int, ...], state: str
+) -> None:
+    """A single run that is throttled is none: the next one looks at what it left out."""
+    metrics = Metrics()
+    looks_that_miss(*unseen)(metrics)
+    assert metrics.state(resolved("DriftUnseenAlarm"), NOW) == state
+
+
+def test_a_look_that_runs_once_a_day_can_ring_too() -> None:
+    metrics = Metrics()
+    looked(metrics, NOW - HOUR, unseen=1)
+    assert metrics.state(resolved("DriftUnseenAlarm"), NOW) == "ALARM"
 
 
 def test_the_queues_own_age_would_not_ring_while_gitlab_is_down() -> None:
