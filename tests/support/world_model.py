@@ -127,7 +127,7 @@ class World:
     def targets(self, clock: Callable[[], float] = lambda: 0.0) -> Targets:
         """The deployer's access to this world."""
         made = Targets(SETTINGS, lambda region: cast(Any, _RegionalSts(self, region)), clock)
-        made._session = cast(Any, _Clients(self))
+        made._clients._session = cast(Any, _Clients(self))
         return made
 
 

@@ -164,7 +164,7 @@ def test_a_session_of_one_target_is_refused_by_the_other(at: Simulation, world: 
     """The monitor of the test before would see it: the model itself keeps accounts apart."""
     targets = world.targets()
     access = targets.access(at.accept(at.upload("orders", b"new"), plan=AWAY))
-    clients = cast(Any, targets)._session
+    clients = cast(Any, targets)._clients._session
     session = next(iter(world.sessions))
     stranger = clients.client("lambda", region_name=OWN.region, aws_access_key_id=session)
     with pytest.raises(ClientError, match="not authorized"):

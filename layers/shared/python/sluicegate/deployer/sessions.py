@@ -12,6 +12,7 @@ from botocore.exceptions import ClientError
 
 from sluicegate.aws import permissions
 from sluicegate.aws.errors import error_code
+from sluicegate.aws.role_sessions import SESSION_SECONDS
 from sluicegate.aws.s3 import object_key
 from sluicegate.deployment.model import Deployment, Requester
 from sluicegate.deployment.plan import Plan
@@ -21,9 +22,6 @@ from sluicegate.settings import DeployerSettings
 if TYPE_CHECKING:
     from mypy_boto3_sts import STSClient
     from mypy_boto3_sts.type_defs import AssumeRoleRequestTypeDef, CredentialsTypeDef, TagTypeDef
-
-SESSION_SECONDS: Final = 900
-"""Seconds that a session lasts: the shortest that STS grants."""
 
 MAX_TAG: Final = 64
 """Characters of a session tag's value. All tags together then stay below 455 bytes.

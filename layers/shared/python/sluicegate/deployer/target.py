@@ -3,9 +3,8 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeVar, overload
+from typing import TYPE_CHECKING, Final
 
-import boto3
 from botocore.config import Config as ClientConfig
 from botocore.exceptions import BotoCoreError, HTTPClientError
 
@@ -13,8 +12,9 @@ from sluicegate.aws import clients
 from sluicegate.aws.cloudwatch import CloudWatch
 from sluicegate.aws.errors import ErrorKind, classify, error_code
 from sluicegate.aws.lambda_ import FunctionApi
+from sluicegate.aws.role_sessions import RoleClients, SessionCache
 from sluicegate.aws.s3 import Artifacts
-from sluicegate.deployer.sessions import SESSION_SECONDS, Purpose, request_session
+from sluicegate.deployer.sessions import Purpose, request_session
 from sluicegate.deployment.model import Deployment
 from sluicegate.deployment.observations import AlarmReading
 from sluicegate.deployment.plan import Plan, Target, Watch
@@ -22,9 +22,7 @@ from sluicegate.deployment.target_names import bucket_name
 from sluicegate.settings import DeployerSettings
 
 if TYPE_CHECKING:
-    from mypy_boto3_cloudwatch import CloudWatchClient
     from mypy_boto3_lambda import LambdaClient
-    from mypy_boto3_s3 import S3Client
     from mypy_boto3_sts import STSClient
     from mypy_boto3_sts.type_defs import CredentialsTypeDef
 
@@ -62,24 +60,6 @@ class TargetAccess:
 _SessionKey = tuple[str, Target, str | None, str | None]
 """A deployment, and its target with role and external id: no two of either share a session."""
 
-_T = TypeVar("_T")
-
-
-class _Sessions(Generic[_T]):
-    """What was made with a session, kept until shortly before the session ends."""
-
-    def __init__(self) -> None:
-        self._kept: dict[_SessionKey, tuple[float, _T]] = {}
-
-    def get(self, key: _SessionKey, now: float, enter: Callable[[], _T]) -> _T:
-        self._kept = {key: kept for key, kept in self._kept.items() if kept[0] > now}
-        if key not in self._kept:
-            self._kept[key] = (now + SESSION_SECONDS - RENEW_BEFORE, enter())
-        return self._kept[key][1]
-
-    def forget(self, key: _SessionKey) -> None:
-        self._kept.pop(key, None)
-
 
 class Targets:
     """Sessions in targets, each for one deployment and purpose, kept until shortly before they end.
@@ -96,11 +76,10 @@ class Targets:
         self._settings = settings
         self._sts = sts
         self._clock = clock
-        # One for all sessions: each loads the services' models again, which takes 10 MB and 0.2 s.
-        self._session = boto3.session.Session()
+        self._clients = RoleClients()
         # One cache for each purpose: what may write an object may do nothing else.
-        self._entered: _Sessions[TargetAccess] = _Sessions()
-        self._writing: _Sessions[Artifacts] = _Sessions()
+        self._entered: SessionCache[_SessionKey, TargetAccess] = SessionCache(RENEW_BEFORE)
+        self._writing: SessionCache[_SessionKey, Artifacts] = SessionCache(RENEW_BEFORE)
 
     def access(self, deployment: Deployment) -> TargetAccess:
         """Return access to the deployment's function, and to nothing else that its plan does not need.
@@ -127,9 +106,9 @@ class Targets:
 
         def single_attempt_client(timeout: int) -> "LambdaClient":
             config = clients.CONFIG.merge(clients.single_attempt(timeout))
-            return self._client("lambda", target.region, credentials, config)
+            return self._clients.client("lambda", target.region, credentials, config)
 
-        lambda_ = self._client("lambda", target.region, credentials)
+        lambda_ = self._clients.client("lambda", target.region, credentials)
         hook = plan.smoke.hook if plan.smoke else None
         judge = plan.watch.judge.function if plan.watch and plan.watch.judge else None
         return TargetAccess(
@@ -137,7 +116,9 @@ class Targets:
             hook=FunctionApi(lambda_, hook, single_attempt_client) if hook else None,
             judge=FunctionApi(lambda_, judge, single_attempt_client) if judge else None,
             cloudwatch=(
-                CloudWatch(self._client("cloudwatch", target.region, credentials)) if plan.watch else None
+                CloudWatch(self._clients.client("cloudwatch", target.region, credentials))
+                if plan.watch
+                else None
             ),
             bucket=self._bucket(plan, credentials, clients.CONFIG) if plan.role else None,
         )
@@ -150,12 +131,12 @@ class Targets:
 
     def _bucket(self, plan: Plan, credentials: "CredentialsTypeDef", config: ClientConfig) -> Artifacts:
         target = plan.target
-        client = self._client("s3", target.region, credentials, config.merge(clients.S3_CONFIG))
+        client = self._clients.client("s3", target.region, credentials, config.merge(clients.S3_CONFIG))
         return Artifacts(client, bucket_name(target.account, target.region, plan.role or ""), target.account)
 
     def _assume_role(self, deployment: Deployment, purpose: Purpose) -> "CredentialsTypeDef":
         plan = deployment.plan
-        partition = self._session.get_partition_for_region(plan.target.region)
+        partition = self._clients.partition_of(plan.target.region)
         if plan.role is None:
             return request_session(self._sts(None), self._settings, deployment, partition, purpose)
         try:
@@ -165,46 +146,6 @@ class Targets:
             if classify(error) is ErrorKind.UNAVAILABLE:
                 raise StsUnreachable(error) from None
             raise
-
-    @overload
-    def _client(
-        self,
-        service: Literal["lambda"],
-        region: str,
-        credentials: "CredentialsTypeDef",
-        config: ClientConfig = clients.CONFIG,
-    ) -> "LambdaClient": ...
-    @overload
-    def _client(
-        self,
-        service: Literal["cloudwatch"],
-        region: str,
-        credentials: "CredentialsTypeDef",
-        config: ClientConfig = clients.CONFIG,
-    ) -> "CloudWatchClient": ...
-    @overload
-    def _client(
-        self,
-        service: Literal["s3"],
-        region: str,
-        credentials: "CredentialsTypeDef",
-        config: ClientConfig = clients.CONFIG,
-    ) -> "S3Client": ...
-    def _client(
-        self,
-        service: Literal["lambda", "cloudwatch", "s3"],
-        region: str,
-        credentials: "CredentialsTypeDef",
-        config: ClientConfig = clients.CONFIG,
-    ) -> Any:
-        return self._session.client(
-            service,
-            region_name=region,
-            aws_access_key_id=credentials["AccessKeyId"],
-            aws_secret_access_key=credentials["SecretAccessKey"],
-            aws_session_token=credentials["SessionToken"],
-            config=config,
-        )
 
 
 def _key(deployment: Deployment) -> _SessionKey:

@@ -11,11 +11,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-import boto3
-
 from sluicegate.aws import clients, permissions
 from sluicegate.aws.lambda_ import FunctionApi
 from sluicegate.aws.lambda_triggers import TriggerApi
+from sluicegate.aws.role_sessions import SESSION_SECONDS, RoleClients, SessionCache
 from sluicegate.deployment.plan import Target
 from sluicegate.gate.model import TargetReference
 from sluicegate.settings import DriftSettings
@@ -23,9 +22,6 @@ from sluicegate.settings import DriftSettings
 if TYPE_CHECKING:
     from mypy_boto3_lambda import LambdaClient
     from mypy_boto3_sts import STSClient
-
-SESSION_SECONDS: Final = 900
-"""Seconds that a session lasts: the shortest that STS grants."""
 
 _RENEW_BEFORE: Final = 240
 _READ_TIMEOUT: Final = 5
@@ -61,8 +57,8 @@ class Places:
         self._settings = settings
         self._sts = sts
         self._clock = clock
-        self._session = boto3.session.Session()
-        self._entered: dict[tuple[Target, str, str], tuple[float, LookApi]] = {}
+        self._clients = RoleClients()
+        self._entered: SessionCache[tuple[Target, str, str], LookApi] = SessionCache(_RENEW_BEFORE)
 
     def target(self, reference: TargetReference) -> Target:
         """Return the account and region of a stage's target."""
@@ -74,15 +70,15 @@ class Places:
         target = self.target(reference)
         role = reference.role or self._settings.target_role
         external_id = self._settings.external_id if reference.role is None else reference.external_id or ""
-        key = (target, role, external_id)
-        until, api = self._entered.get(key, (0.0, None))
-        if api is None or until <= self._clock():
-            api = self._enter(target, role, external_id, None if reference.role is None else target.region)
-            self._entered[key] = (self._clock() + SESSION_SECONDS - _RENEW_BEFORE, api)
-        return api
+        region = None if reference.role is None else target.region
+        return self._entered.get(
+            (target, role, external_id),
+            self._clock(),
+            lambda: self._enter(target, role, external_id, region),
+        )
 
     def _enter(self, target: Target, role: str, external_id: str, region: str | None) -> LookApi:
-        partition = self._session.get_partition_for_region(target.region)
+        partition = self._clients.partition_of(target.region)
         credentials = self._sts(region).assume_role(
             RoleArn=f"arn:{partition}:iam::{target.account}:role/{role}",
             RoleSessionName=permissions.DRIFT_IDENTITY,
@@ -92,16 +88,8 @@ class Places:
             Policy=session_policy(target, partition),
         )["Credentials"]
         # One attempt each: what is tried again is paced, too.
-        return LookApi(
-            self._session.client(
-                "lambda",
-                region_name=target.region,
-                aws_access_key_id=credentials["AccessKeyId"],
-                aws_secret_access_key=credentials["SecretAccessKey"],
-                aws_session_token=credentials["SessionToken"],
-                config=clients.CONFIG.merge(clients.single_attempt(_READ_TIMEOUT)),
-            )
-        )
+        config = clients.CONFIG.merge(clients.single_attempt(_READ_TIMEOUT))
+        return LookApi(self._clients.client("lambda", target.region, credentials, config))
 
 
 def session_policy(target: Target, partition: str) -> str:
