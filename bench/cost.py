@@ -18,6 +18,7 @@ from typing import Any, Final
 
 from sluicegate.deployment.plan import Limit, Metric, TrafficStep, Watch
 from sluicegate.gate.rollout_settings import Rollout
+from sluicegate.gateway.endpoints.deployments import LONGEST_PAUSE
 from support import template
 from support.gateway_simulation import artifact, gate_of, gateway_simulation
 from support.sealer_simulation import SealerSimulation
@@ -65,10 +66,8 @@ SCHEDULED_SECONDS: Final = 0.5
 GATEWAY_SECONDS: Final = 0.1
 DEPLOYER_SECONDS: Final = 0.5
 RELAY_SECONDS: Final = 0.1
-"""Billed for one invocation. Above what the stand shows; only the watcher's are long, and exact: it waits."""
-
-POLL: Final = 20
-"""Seconds that a job's request waits at the gateway for news."""
+WATCHER_SECONDS: Final = 0.1
+"""Billed for one invocation, above what the stand shows. The watcher's is longer where it waits for news."""
 
 BAKE: Final = 600
 WAITING: Final = "GB-seconds of the function that waits with the job"
@@ -278,7 +277,7 @@ def deployments() -> list[Line]:
         transitions = len(execution.path)
         turns, revisions = len(at.invocations), deployment.revision
         metrics = sum(len(call["MetricDataQueries"]) for call in at.cloudwatch.calls)
-    polls = max(seconds / POLL, revisions)
+    polls = BAKE / LONGEST_PAUSE + revisions
     invocations = 2 + polls + turns + revisions
     gateway, watcher, deployer, relay = (
         _memory(template.RESOURCES[f"{name}Function"]) / 1_024
@@ -291,10 +290,10 @@ def deployments() -> list[Line]:
     )
     of_one = [
         Line(
-            "requests to the API: 2, and one for each news or 20 seconds of waiting", 2 + polls, API_REQUEST
+            "requests to the API: 2, one for each news, and those of a job that waits", 2 + polls, API_REQUEST
         ),
         Line("invocations of functions", invocations, LAMBDA_REQUEST),
-        Line(WAITING, seconds * watcher, LAMBDA_SECOND),
+        Line(WAITING, (seconds - BAKE + polls * WATCHER_SECONDS) * watcher, LAMBDA_SECOND),
         Line("GB-seconds of all other functions", compute, LAMBDA_SECOND),
         Line("write units of the table and its indexes", writes, WRITE_UNIT),
         Line("write units of sealing the evidence", sealing, WRITE_UNIT),
@@ -312,7 +311,6 @@ def page() -> str:
     """Return docs/reference/cost.md."""
     quiet, busy = idle(), deployments()
     month, thousand = (sum(line.dollars for line in lines) for lines in (quiet, busy))
-    waiting = sum(line.dollars for line in busy if line.what == WAITING)
     intro = (
         f"**${month:.2f} a month while nothing happens, and ${thousand:.2f} for 1,000 deployments.** By AWS's"
         f" list prices in {REGION}, read on {DAY}, without free tiers, which cover most of it in a small"
@@ -328,9 +326,8 @@ def page() -> str:
         f"Each is a canary: 10 % of the traffic for {_duration(BAKE)}, watched by Lambda's errors, and a job"
         " that waits for the end."
     )
-    savings = (
-        f"A job that does not wait, or a webhook, saves ${waiting:.2f} of it. CloudTrail's first copy of"
-        " management events is free; S3's requests and Secrets Manager's are cents."
+    rest = (
+        "CloudTrail's first copy of management events is free; S3's requests and Secrets Manager's are cents."
     )
     parts = [
         "# What it costs",
@@ -342,7 +339,7 @@ def page() -> str:
         "## 1,000 deployments",
         _filled(what),
         _table(busy),
-        _filled(savings),
+        _filled(rest),
     ]
     return "\n\n".join(parts) + "\n"
 

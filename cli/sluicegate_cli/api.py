@@ -102,6 +102,10 @@ class ApiClient:
         given = {name: value for name, value in query.items() if value is not None}
         return self._call("GET", path, query=given).document
 
+    def news(self, deployment: str, *, after: int, wait: int) -> ClientResponse:
+        """Get a deployment once it is past a revision, as far as the API waits for that. Raises ApiError."""
+        return self._call("GET", ("deployments", deployment), query={"after": after, "wait": wait})
+
     def items(self, path: str, **query: str | int | None) -> Iterator[Mapping[str, Any]]:
         """Yield the items of a list, requesting pages as needed. Raises ApiError."""
         cursor = None
@@ -193,7 +197,10 @@ class ApiClient:
         if not isinstance(document, dict):  # most likely a proxy's page
             raise error_of(response, self._offset, signed=bool(self._auth.prefix))
         return ClientResponse(
-            response.status_code, document, response.headers.get("idempotent-replayed", "").lower() == "true"
+            response.status_code,
+            document,
+            replayed=response.headers.get("idempotent-replayed", "").lower() == "true",
+            pause=retry_after(response),
         )
 
     def _authorized(

@@ -5,6 +5,7 @@ import signal
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from math import ceil
 from typing import TYPE_CHECKING, Any, Final
 
 from rich.text import Text
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from sluicegate_cli.api import ApiClient
 
 _LONG_POLL: Final = 20  # seconds, the API's limit
+_FIRST_PAUSE: Final = 0.5  # seconds
 _MAX_PAUSE: Final = 5.0  # seconds
 _MAX_WAIT: Final = 600.0  # seconds, plus the bake time of the steps
 
@@ -57,25 +59,14 @@ def follow(
     timeout = _timeout(deployment) if max_wait is None else max_wait
     deadline = time.monotonic() + timeout
     printer = _TimelinePrinter(screen, api)
-    pause = 0.5
     with continues(identifier), screen.live(RolloutView(deployment, api.now, looks)) as view:
         while True:
             view.deployment = deployment
             printer.update(deployment)
-            asked = time.monotonic()
-            left = deadline - asked
+            left = deadline - time.monotonic()
             if deployment["final"] or left <= 0:
                 break
-            before = deployment["revision"]
-            deployment = api.get(
-                "deployments", identifier, after=before, wait=max(0, min(_LONG_POLL, int(left)))
-            )
-            if deployment["revision"] > before:
-                pause = 0.5
-            elif time.monotonic() - asked < 1:
-                # Under load the API responds at once instead of waiting, so the client waits.
-                time.sleep(min(pause * random.uniform(0.5, 1), max(0.0, deadline - time.monotonic())))  # noqa: S311
-                pause = min(_MAX_PAUSE, pause * 2)
+            deployment = news(api, identifier, deployment["revision"], min(_LONG_POLL, left))
     screen.document(with_links(deployment))
     if not deployment["final"]:
         screen.line(
@@ -86,6 +77,30 @@ def follow(
         return ExitCode.STILL_RUNNING
     screen.line(ending(deployment), status_style(deployment["status"]))
     return ExitCode.OK if deployment["status"] == wanted else ExitCode.NOT_DEPLOYED
+
+
+def news(api: "ApiClient", deployment: str, revision: int, seconds: float) -> Mapping[str, Any]:
+    """Return the deployment once it is past a revision, or as it is after so many seconds. Raises ApiError.
+
+    The API waits itself only where news is due within seconds; otherwise it says when to ask again, and the
+    wait is here. Under load it says so too.
+    """
+    deadline = time.monotonic() + seconds
+    pause = _FIRST_PAUSE
+    while True:
+        asked = time.monotonic()
+        response = api.news(deployment, after=revision, wait=max(0, min(_LONG_POLL, ceil(deadline - asked))))
+        now = time.monotonic()
+        if response.document["revision"] > revision or response.document["final"] or now >= deadline:
+            return response.document
+        if response.pause:
+            wanted = response.pause
+        elif now - asked < 1:
+            wanted, pause = pause, min(_MAX_PAUSE, pause * 2)
+        else:
+            continue
+        # Not all at the same moment: clients that began together would go on together.
+        time.sleep(min(wanted * random.uniform(0.8, 1), max(0.0, deadline - now)))  # noqa: S311
 
 
 def ending(deployment: Mapping[str, Any]) -> str:

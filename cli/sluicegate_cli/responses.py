@@ -22,11 +22,15 @@ _ENCODING_HEADERS: Final = frozenset({"content-encoding", "content-length", "tra
 
 @dataclass(frozen=True)
 class ClientResponse:
-    """A 2xx response: its status and its JSON object. `replayed`: the request had been made before."""
+    """A 2xx response: its status and its JSON object. `replayed`: the request had been made before.
+
+    `pause` is the seconds after which the API wants to be asked again, 0 where it does not say.
+    """
 
     status: int
     document: Mapping[str, Any]
     replayed: bool
+    pause: float
 
 
 def error_of(response: httpx2.Response, skew: float, *, signed: bool) -> ApiError:

@@ -6,6 +6,7 @@ A monitor reads every call of a session from its signature: none of one target's
 import base64
 import hashlib
 import json
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 from uuid import uuid4
@@ -190,13 +191,15 @@ def _versions(afar: Afar, function: str, stage: str) -> list[str]:
 def _until(
     afar: Afar, deployment: str, token: str, holds: Callable[[dict[str, Any]], bool]
 ) -> dict[str, Any]:
-    revision = 0
-    for _ in range(20):
+    revision, deadline = 0, time.monotonic() + 120
+    while time.monotonic() < deadline:
         answer = _look(afar.stand, deployment, token, revision)
         found: dict[str, Any] = answer.raise_for_status().json()
         if holds(found):
             return found
         revision = found["revision"]
+        if "retry-after" in answer.headers:
+            time.sleep(0.2)
     raise AssertionError("it never got there")
 
 

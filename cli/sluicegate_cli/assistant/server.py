@@ -18,6 +18,7 @@ import sluicegate
 from sluicegate_cli.assistant.data import as_data
 from sluicegate_cli.errors import ApiError
 from sluicegate_cli.exit_codes import ExitCode
+from sluicegate_cli.follow import news
 
 if TYPE_CHECKING:
     from sluicegate_cli.api import ApiClient
@@ -83,7 +84,7 @@ class Tools:
         revision: Annotated[int, Field(ge=0, description="The revision that you have seen.")] = 0,
     ) -> str:
         """Wait up to 20 seconds for news of a deployment. Call it again until `final` is true."""
-        return _answer(lambda: self.api.get("deployments", deployment, after=revision, wait=LONG_POLL))
+        return _answer(lambda: news(self.api, deployment, revision, LONG_POLL))
 
     def who_am_i(self) -> str:
         """Show the identity that the API sees, and what the rules allow it."""

@@ -15,7 +15,7 @@ from sluicegate_cli.api import ApiClient
 from sluicegate_cli.assistant import data
 from sluicegate_cli.assistant.server import make_server
 from support.cli_running import Run, running
-from support.cli_server import ID, TOKEN, Reply, Server, accepted, document, problem, serving
+from support.cli_server import ID, TOKEN, Reply, Server, accepted, baking, document, problem, serving
 
 T = TypeVar("T")
 DIGEST = "ab" * 32
@@ -83,11 +83,6 @@ def test_the_tools_say_which_of_them_change_something(server: Server) -> None:
         ("what_serves", {"function": "orders-api"}, ("GET", "/functions/orders-api", "")),
         ("list_deployments", {"stage": "prod", "limit": 3}, ("GET", "/deployments", "limit=3&stage=prod")),
         ("show_deployment", {"deployment": ID}, ("GET", f"/deployments/{ID}", "")),
-        (
-            "follow_deployment",
-            {"deployment": ID, "revision": 4},
-            ("GET", f"/deployments/{ID}", "after=4&wait=20"),
-        ),
         ("who_am_i", {}, ("GET", "/whoami", "")),
     ],
 )
@@ -99,6 +94,19 @@ def test_reading_tools_ask_the_api_with_the_callers_credential(
     (request,) = server.asked
     assert (request.method, request.path, request.query) == asked
     assert request.headers["authorization"] == f"Bearer {TOKEN}"
+
+
+def test_following_waits_for_news_also_where_the_api_says_when_to_ask_again(server: Server) -> None:
+    quiet, moved = baking(revision=4), baking(revision=5)
+    server.on(
+        "GET",
+        f"/deployments/{ID}",
+        Reply(200, quiet, {"Retry-After": "1"}),
+        Reply(200, moved),
+        Reply(200, moved),
+    )
+    assert read(called(server, "follow_deployment", deployment=ID, revision=4)) == moved
+    assert [request.query for request in server.asked] == ["after=4&wait=20"] * 2
 
 
 ABOUT = {"function": "orders-api", "stage": "prod"}

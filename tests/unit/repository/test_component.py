@@ -532,6 +532,17 @@ def test_a_decision_waits_for_what_it_wants(dash: Machine, api: Api, action: str
     assert reading.startswith(f"/v1/deployments/{ID}?after=4&wait=")
 
 
+@pytest.mark.parametrize("said", ["2", None, "999", "soon", "-1"])
+def test_without_news_the_job_asks_again_when_the_api_says(dash: Machine, api: Api, said: str | None) -> None:
+    quiet = state_headers("baking", "false") | ({"Retry-After": said} if said else {})
+    api.answers = [(202, quiet, ""), (200, quiet, ""), (200, state_headers("succeeded", "true"), "")]
+    began = time.monotonic()
+    ended = dash.run(job(url=api.url, action="rollback"), TOKEN)
+    assert ended.code == ExitCode.OK, ended.log
+    assert len(api.calls) == 3
+    assert time.monotonic() - began >= 2  # what it cannot use, it takes for none
+
+
 def test_without_sha256sum_openssl_does(dash: Machine, api: Api, tmp_path: Path) -> None:
     tools = tmp_path / "tools"
     tools.mkdir()
