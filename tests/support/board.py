@@ -14,6 +14,7 @@ from sluicegate.deployment.durations import seconds, timestamp
 from sluicegate.deployment.model import Deployment
 from sluicegate.deployment.observations import Interval, LimitFinding, Observation, Tally, Verdict
 from sluicegate.gateway.http import GatewayRequest, read_event
+from sluicegate.gateway.sessions import person_of
 from sluicegate.oidc.identity import Identity
 from sluicegate.store.evidence_log import EvidenceLog
 from sluicegate.store.sessions import Session
@@ -84,7 +85,7 @@ class Board:
         user_id = self.viewer.text("user_id") or ""
         claims = dict(self.viewer.claims)
         session = Session(self.viewer.issuer, user_id, claims, now, now, now, now + 28_800, "board")
-        return self.store.sessions.create(session)
+        return self.store.sessions.create(session, person_of(self.gate, session))
 
     def get(self, path: str = "", **headers: str) -> BoardResponse:
         """Ask for a path after `/board`, with its query."""

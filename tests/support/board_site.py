@@ -20,7 +20,7 @@ from support import gateway_simulation
 from support.gateway_simulation import GatewaySimulation, Json, gate_of
 from support.gitlab_site import CLIENT, CLIENT_SECRET, Site, gitlab_site
 from support.signing import ISSUER
-from support.simulation import OWN
+from support.simulation import OWN, TABLE
 from support.template import ROOT
 
 DOMAIN: Final = "board.example.com"
@@ -164,6 +164,13 @@ class BoardSite:
         asked = {name: [value] for name, value in (query or {}).items()}
         request = GatewayRequest(method, resource, path, asked, headers, data, "request")
         return api_app.dispatch(self.gateway.context, request)
+
+    def lines(self, *kinds: str) -> list[Json]:
+        """The lines of the evidence about sessions, of these kinds, by time."""
+        pages = self.gateway.client.get_paginator("scan").paginate(TableName=TABLE)
+        texts = [item["line"]["S"] for page in pages for item in page["Items"] if "line" in item]
+        found = [line for line in map(json.loads, texts) if line["kind"] in kinds]
+        return sorted(found, key=lambda line: str(line["time"]))
 
     def refused(self) -> list[str]:
         """The checks by which sign-ins were refused."""

@@ -11,7 +11,8 @@ from typing import Any, Final
 
 from support.template import listed
 
-Context = Mapping[str, str]
+Context = Mapping[str, str | tuple[str, ...]]
+"""What a request has of each key: several values of one that has several."""
 
 _NEGATED: Final = {"StringNotEquals": "StringEquals", "StringNotLike": "StringLike"}
 
@@ -65,11 +66,14 @@ def _names(principal: Any, arn: str) -> bool:
     return arn in names or arn.split(":")[4:5] in ([name] for name in names)
 
 
-def _value(context: Context, key: str) -> str | None:
+def _value(context: Context, key: str) -> str | tuple[str, ...] | None:
     return {name.lower(): value for name, value in context.items()}.get(key.lower())
 
 
-def _holds(operator: str, values: list[Any], actual: str | None) -> bool:
+def _holds(operator: str, values: list[Any], actual: str | tuple[str, ...] | None) -> bool:
+    if isinstance(actual, tuple):
+        assert operator.startswith("ForAllValues:"), operator
+        return all(_holds(operator, values, one) for one in actual)
     operator = operator.removeprefix("ForAllValues:") if actual is not None else operator
     if operator.startswith("ForAllValues:"):
         return True

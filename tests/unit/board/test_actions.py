@@ -14,6 +14,7 @@ from sluicegate.board.responses import BoardResponse
 from sluicegate.deployment.model import Deployment, Status
 from sluicegate.deployment.plan import TrafficStep
 from sluicegate.gate.rollout_settings import Rollout
+from sluicegate.gateway.sessions import person_of
 from sluicegate.store.intents import INTENT_SECONDS
 from sluicegate.store.sessions import bearer_of, new_secret
 from support.board_site import BoardSite, Browser, board_site, made_gate, session_rule
@@ -330,7 +331,8 @@ def test_the_cookie_of_another_stack_is_no_session(at: BoardSite) -> None:
 def test_a_session_that_ends_while_typing_keeps_the_reason(at: BoardSite) -> None:
     deployment, browser = waiting(at), grace(at)
     secret = secret_of(browser.get(approve(deployment)))
-    at.gateway.store.sessions.end(browser.bearer)
+    assert browser.session
+    at.gateway.store.sessions.end(browser.bearer, person_of(at.gateway.gate, browser.session))
     asked = browser.post(approve(deployment), {"intent": secret, "reason": "looks right to me"})
     assert asked.status == 401
     assert "looks right" not in asked.body.decode()

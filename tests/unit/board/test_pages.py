@@ -10,6 +10,7 @@ from botocore.exceptions import EndpointConnectionError
 from sluicegate.board import app
 from sluicegate.deployment.drift import DriftFinding, drift_of_alias
 from sluicegate.deployment.plan import Target
+from sluicegate.evidence.basis import Basis
 from support.board import Board
 from support.board_history import History
 from support.gateway_simulation import OTHER
@@ -234,7 +235,7 @@ def test_a_person_of_another_gitlab_sees_nothing(board: Board, history: History)
 
 def test_a_session_that_is_ended_shows_nothing_any_more(board: Board) -> None:
     assert board.get().status == 200
-    board.store.sessions.end_all(ISSUER, "8")
+    board.store.sessions.end_all(ISSUER, "8", Basis("9" * 64, (), "iam", "person", {}, {}, ()))
     assert board.get("activity").status == 401
 
 

@@ -7,13 +7,16 @@ from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
+from botocore.exceptions import ClientError
 
 from sluicegate.board.addresses import back_within
 from sluicegate.board.responses import proxy_response
+from sluicegate.store.errors import Contended
 from sluicegate.store.sessions import SESSION_SECONDS, bearer_of, new_secret
 from stand.gitlab import Fault
 from support.board_site import ORIGIN, BoardSite, board_site, made_gate, two_issuers, without_sign_in
 from support.gitlab_site import BACK
+from support.signing import ISSUER
 
 
 @pytest.fixture
@@ -357,3 +360,78 @@ def test_the_cookie_of_another_stack_is_none_here(at: BoardSite) -> None:
     browser = at.browser()
     browser.cookies["__Host-sg"] = bearer_of(gate_issuer(at), "7", new_secret())
     assert browser.get("cli").status == 303
+
+
+# What the evidence has of it
+
+
+def ids(user_id: str) -> dict[str, str]:
+    return {"issuer": ISSUER, "user_id": user_id}
+
+
+def test_the_evidence_says_who_signed_in_and_out_by_ids_alone(at: BoardSite) -> None:
+    browser = at.browser()
+    browser.sign_in("grace")
+    at.gateway.clock.now += 1
+    browser.post("logout", {})
+    began, ended = at.lines("signed_in", "session_ended")
+    assert (began["by"], began["client"], began["gate"]) == (ids("8"), "browser", at.gateway.gate.digest)
+    assert (ended["code"], ended["owner"], ended["session"]) == ("signed_out", ids("8"), began["session"])
+    assert not re.search("grace|acme|@", json.dumps([began, ended]))
+
+
+def test_a_denied_person_is_in_the_evidence_with_their_id(at: BoardSite) -> None:
+    denied = {"issuer": gate_issuer(at), "claims": {"user_id": ["7"]}}
+    at.gateway.gate = made_gate(at.site, deny=[denied])
+    at.browser().sign_in()
+    (line,) = at.lines("signed_in", "sign_in_refused")
+    assert (line["kind"], line["code"], line["by"]) == ("sign_in_refused", "denied", ids("7"))
+
+
+def test_a_token_that_signs_nobody_in_is_in_the_evidence_with_its_gitlab_alone(at: BoardSite) -> None:
+    at.site.gitlab.oauth.changed_claims = {"job_id": "302"}
+    at.browser().sign_in()
+    (line,) = at.lines("signed_in", "sign_in_refused")
+    assert (line["code"], line["check"], line["by"]) == ("token", "job_id", {"issuer": ISSUER})
+
+
+def test_what_anybody_can_send_is_not_in_the_evidence(at: BoardSite) -> None:
+    """An invented code, another one's state, a callback out of nothing: no GitLab stands behind them."""
+    browser = at.browser()
+    state = parse_qs(urlsplit(browser.get("login?issuer=corp").headers["Location"]).query)["state"][0]
+    assert at.browser().get(f"callback/corp?{urlencode({'code': 'x', 'state': state})}").status == 400
+    assert browser.get(f"callback/corp?{urlencode({'code': 'invented', 'state': state})}").status == 400
+    assert browser.get("callback/corp?code=x&state=y").status == 400
+    assert at.refused() == ["browser", "code", "state"]
+    assert at.lines("signed_in", "sign_in_refused") == []
+
+
+def test_a_refusal_that_cannot_be_noted_stays_one(at: BoardSite, monkeypatch: pytest.MonkeyPatch) -> None:
+    denied = {"issuer": gate_issuer(at), "claims": {"user_id": ["7"]}}
+    at.gateway.gate = made_gate(at.site, deny=[denied])
+
+    def fail(*_: Any) -> None:
+        raise Contended
+
+    monkeypatch.setattr(at.gateway.store.sessions, "refuse", fail)
+    assert at.browser().sign_in().status == 403
+    assert ("refusal_not_recorded", {"code": "denied", "error": "Contended"}) in at.notes
+
+
+def test_nobody_is_signed_in_where_the_fact_cannot_be_written(
+    at: BoardSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = at.gateway.client.transact_write_items
+
+    def fail(**arguments: Any) -> Any:
+        if any("fact#" in json.dumps(item) for item in arguments["TransactItems"]):
+            error = {"Error": {"Code": "InternalServerError", "Message": "no"}}
+            raise ClientError(error, "TransactWriteItems")  # type: ignore[arg-type]
+        return real(**arguments)
+
+    monkeypatch.setattr(at.gateway.client, "transact_write_items", fail)
+    browser = at.browser()
+    with pytest.raises(ClientError):
+        browser.sign_in()
+    assert browser.session is None
+    assert at.gateway.store.sessions.of_user(ISSUER, "7") == []

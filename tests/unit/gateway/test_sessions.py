@@ -185,6 +185,27 @@ def test_a_person_ends_their_own_session_and_may_say_so_twice(at: BoardSite) -> 
     refused(401, "invalid_token", at.gateway.ask, "DELETE", "/session", at.gateway.job())
 
 
+def person(user_id: str) -> dict[str, str]:
+    return {"issuer": ISSUER, "user_id": user_id}
+
+
+def test_ending_ones_own_session_is_a_fact_once(at: BoardSite) -> None:
+    bearer = signed_in(at)
+    for _ in range(2):
+        at.api(bearer, "DELETE", "/session")
+    (line,) = at.lines("session_ended")
+    assert (line["code"], line["by"], line["owner"]) == ("signed_out", person("8"), person("8"))
+
+
+def test_ending_all_of_ones_own_is_a_fact_without_a_rule(at: BoardSite) -> None:
+    bearer = signed_in(at, "eve")
+    signed_in(at, "eve")
+    at.api(bearer, "DELETE", "/sessions/{user}", user="10")
+    (line,) = at.lines("sessions_ended")
+    assert (line["by"], line["owner"], line["count"]) == (person("10"), person("10"), 2)
+    assert "rule" not in line
+
+
 def test_all_ones_own_sessions_end_without_a_rule(at: BoardSite) -> None:
     mine, hers = [signed_in(at, "eve") for _ in range(2)], signed_in(at)
     assert at.api(mine[0], "DELETE", "/sessions/{user}", user="10").value == {"ended": 2}
@@ -203,6 +224,13 @@ def test_another_persons_sessions_need_a_rule_of_their_gitlab(at: BoardSite) -> 
     ended = at.api(manager, "DELETE", "/sessions/{user}", query={"issuer": "corp"}, user="10")
     assert ended.value == {"ended": 1}
     refused(401, "sign_in_required", at.api, eve, "GET", "/whoami")
+    (line,) = at.lines("sessions_ended")
+    assert (line["by"], line["owner"]) == (person("8"), person("10"))
+    assert (line["rule"], line["count"], line["actions"]) == ("managers", 1, ["end-sessions"])
+    assert line["sessions"] == [at.lines("signed_in")[1]["session"]]
+    others = [one for one in at.lines("refused") if one["via"] == "session"]
+    assert {one["action"] for one in others} == {"end-sessions"}
+    assert [one["by"]["user_id"] for one in others if one["status"] == 403] == ["10"]
 
 
 # What it may not

@@ -290,7 +290,6 @@ def test_a_reporter_hears_one_queue_and_reads_the_record(name: str, sid: str, re
         ("MessengerRole", ["message#*"]),
         ("WatcherRole", ["poll#*"]),
         ("WatcherIamRole", ["poll#*"]),
-        ("BoardRole", ["login#*", "session#*", "intent#*", "grant#*"]),
         ("SealerRole", ["fact#*", "evidence"]),
         ("DriftRole", ["drift", "drift-pass"]),
     ],
@@ -301,6 +300,20 @@ def test_a_reader_writes_its_own_items_and_nothing_else(role: str, keys: list[st
         if (RECORD - {"dynamodb:GetItem"}) & set(listed(statement["Action"])):
             condition = {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": keys}}
             assert statement["Condition"] == condition
+
+
+def test_the_board_writes_sign_ins_with_their_lines_and_deletes_none_of_these() -> None:
+    """What it does with them is tried against this policy in tests/unit/board/test_role.py."""
+    tickets = ["login#*", "intent#*"]
+    sessions = ["login#*", "session#*", "intent#*", "grant#*", "fact#sign-in#*", "fact#sign-ins#*"]
+    found = {
+        action: statement["Condition"]["ForAllValues:StringLike"]["dynamodb:LeadingKeys"]
+        for statement in statements("BoardRole")
+        for action in listed(statement["Action"])
+        if action in RECORD - {"dynamodb:GetItem"}
+    }
+    assert found.pop("dynamodb:DeleteItem") == tickets
+    assert set(map(tuple, found.values())) == {tuple(sessions)}
 
 
 def test_the_notifier_reads_secrets_of_its_prefix_and_nobody_else_does() -> None:

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from sluicegate.evidence.basis import Basis
+from sluicegate.evidence.sign_ins import Person
 from sluicegate.oidc.pkce import challenge_of, terminal_code
 from sluicegate.store import grants, sessions, tickets
 from sluicegate.store.errors import Contended
@@ -17,6 +19,8 @@ from support.simulation import START, TABLE, Simulation, simulation
 
 CORP, OTHER = "https://gitlab.example.com", "https://gitlab.example.org"
 VERIFIER, CODE = "v" * 43, "ABCD2345"
+ADA = Person("9" * 64, CORP, "7", known=True)
+BASIS = Basis("9" * 64, ("end-sessions",), "iam", "person", {"principal_id": "AROAX"}, {}, ())
 
 
 @pytest.fixture
@@ -37,19 +41,30 @@ def session(issuer: str = CORP, user_id: str = "7", **changes: Any) -> Session:
     return replace(made, **changes)
 
 
+def begun(at: Simulation, one: Session | None = None, **more: Any) -> str:
+    """The bearer of a session that has begun."""
+    made = one or session()
+    return at.store.sessions.create(made, replace(ADA, issuer=made.issuer, user_id=made.user_id), **more)
+
+
+def admitted(_: Session) -> Person:
+    return ADA
+
+
 def items(at: Simulation) -> list[dict[str, Any]]:
+    """All items but facts."""
     found: list[dict[str, Any]] = at.client.scan(TableName=TABLE)["Items"]
-    return found
+    return [item for item in found if not item["pk"]["S"].startswith("fact#")]
 
 
 def test_a_session_is_found_by_its_bearer_with_hundreds_of_groups(at: Simulation) -> None:
-    bearer = at.store.sessions.create(session())
+    bearer = begun(at)
     assert re.fullmatch(r"sgs_[\w-]{22}_[\w-]{43}", bearer)
     assert at.store.sessions.find(bearer) == session()
 
 
 def test_the_table_never_has_the_secret_nor_the_person_in_a_key(at: Simulation) -> None:
-    bearer = at.store.sessions.create(session())
+    bearer = begun(at)
     [item] = items(at)
     assert bearer[27:] not in str(item)
     assert "7" not in (item["pk"]["S"].removeprefix("session#"), item["sk"]["S"])
@@ -57,10 +72,10 @@ def test_the_table_never_has_the_secret_nor_the_person_in_a_key(at: Simulation) 
 
 
 def test_two_sessions_of_one_user_have_nothing_in_common_but_the_user(at: Simulation) -> None:
-    one, two = (at.store.sessions.create(session()) for _ in range(2))
+    one, two = (begun(at) for _ in range(2))
     assert one[:26] == two[:26]
     assert one[27:] != two[27:]
-    other = at.store.sessions.create(session(OTHER))
+    other = begun(at, session(OTHER))
     assert other[:26] != one[:26]
 
 
@@ -80,20 +95,20 @@ def test_two_sessions_of_one_user_have_nothing_in_common_but_the_user(at: Simula
     ],
 )
 def test_no_other_text_finds_it(at: Simulation, change: Any) -> None:
-    bearer = at.store.sessions.create(session())
+    bearer = begun(at)
     assert at.store.sessions.find(change(bearer)) is None
 
 
 def test_the_last_character_has_one_spelling(at: Simulation) -> None:
     # 43 characters have two bits more than 32 bytes.
-    bearer = at.store.sessions.create(session())
+    bearer = begun(at)
     alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
     twin = alphabet[alphabet.index(bearer[-1]) | 1]
     assert key_of(bearer[:-1] + twin) is None
 
 
 def test_it_ends_after_eight_hours_however_late_the_table_deletes_it(at: Simulation) -> None:
-    bearer = at.store.sessions.create(session())
+    bearer = begun(at)
     at.clock.now = START + SESSION_SECONDS - 1
     assert at.store.sessions.find(bearer)
     at.clock.now += 1
@@ -102,37 +117,37 @@ def test_it_ends_after_eight_hours_however_late_the_table_deletes_it(at: Simulat
 
 
 def test_a_session_of_the_future_is_none(at: Simulation) -> None:
-    bearer = at.store.sessions.create(session(created_at=int(START) + 3_600))
+    bearer = begun(at, session(created_at=int(START) + 3_600))
     assert at.store.sessions.find(bearer) is None
 
 
 def test_ending_is_at_once_and_may_happen_twice(at: Simulation) -> None:
-    one, two = (at.store.sessions.create(session()) for _ in range(2))
+    one, two = (begun(at) for _ in range(2))
     for _ in range(2):
-        at.store.sessions.end(one)
-    at.store.sessions.end("sgs_nonsense")
+        at.store.sessions.end(one, ADA)
+    at.store.sessions.end("sgs_nonsense", ADA)
     assert at.store.sessions.find(one) is None
     assert at.store.sessions.find(two)
 
 
 def test_all_sessions_of_one_user_end_and_no_other_ones(at: Simulation) -> None:
-    mine = [at.store.sessions.create(session()) for _ in range(3)]
+    mine = [begun(at) for _ in range(3)]
     others = [
-        at.store.sessions.create(session(user_id="8")),
-        at.store.sessions.create(session(OTHER, "7")),
+        begun(at, session(user_id="8")),
+        begun(at, session(OTHER, "7")),
     ]
-    assert at.store.sessions.end_all(CORP, "7") == 3
+    assert at.store.sessions.end_all(CORP, "7", BASIS) == 3
     assert [at.store.sessions.find(bearer) for bearer in mine] == [None] * 3
     assert all(at.store.sessions.find(bearer) for bearer in others)
-    assert at.store.sessions.end_all(CORP, "7") == 0
+    assert at.store.sessions.end_all(CORP, "7", BASIS) == 0
 
 
 def test_a_new_session_takes_the_place_of_the_old_one(at: Simulation) -> None:
-    old = at.store.sessions.create(session())
-    new = at.store.sessions.create(session(user_id="8"), instead_of=old)
+    old = begun(at)
+    new = begun(at, session(user_id="8"), instead_of=old)
     assert at.store.sessions.find(old) is None
     assert at.store.sessions.find(new)
-    at.store.sessions.create(session(), instead_of="no bearer")
+    begun(at, instead_of="no bearer")
 
 
 # Tickets
@@ -183,7 +198,7 @@ def test_of_two_that_redeem_at_once_one_gets_it(at: Simulation) -> None:
 
 
 def offered(at: Simulation, verifier: str = VERIFIER, code: str = CODE, **more: Any) -> str:
-    bearer = at.store.sessions.create(session())
+    bearer = begun(at)
     at.store.grants.offer(terminal_code(challenge_of(verifier)), code, session(), bearer, **more)
     return bearer
 
@@ -191,7 +206,7 @@ def offered(at: Simulation, verifier: str = VERIFIER, code: str = CODE, **more: 
 def test_a_terminal_gets_a_session_for_its_verifier_and_the_code(at: Simulation) -> None:
     board = offered(at)
     at.clock.now += 60
-    bearer, made = at.store.grants.take(VERIFIER, CODE)
+    bearer, made = at.store.grants.take(VERIFIER, CODE, admitted)
     assert bearer != board
     assert at.store.sessions.find(bearer) == made
     assert (made.client, made.user_id, made.expires_at) == ("cli", "7", session().expires_at)
@@ -200,23 +215,23 @@ def test_a_terminal_gets_a_session_for_its_verifier_and_the_code(at: Simulation)
 
 def test_the_same_again_gets_the_same_session(at: Simulation) -> None:
     offered(at)
-    assert at.store.grants.take(VERIFIER, CODE) == at.store.grants.take(VERIFIER, CODE)
+    assert at.store.grants.take(VERIFIER, CODE, admitted) == at.store.grants.take(VERIFIER, CODE, admitted)
     assert len(at.store.sessions.of_user(CORP, "7")) == 2
 
 
 def test_a_session_that_was_ended_does_not_come_back_by_its_grant(at: Simulation) -> None:
     offered(at)
-    at.store.grants.take(VERIFIER, CODE)
-    at.store.sessions.end_all(CORP, "7")
+    at.store.grants.take(VERIFIER, CODE, admitted)
+    at.store.sessions.end_all(CORP, "7", BASIS)
     with pytest.raises(GrantRefused):
-        at.store.grants.take(VERIFIER, CODE)
+        at.store.grants.take(VERIFIER, CODE, admitted)
 
 
 def test_a_grant_ends_with_the_session_that_gave_it(at: Simulation) -> None:
     offered(at)
-    at.store.sessions.end_all(CORP, "7")
+    at.store.sessions.end_all(CORP, "7", BASIS)
     with pytest.raises(GrantRefused):
-        at.store.grants.take(VERIFIER, CODE)
+        at.store.grants.take(VERIFIER, CODE, admitted)
     assert at.store.sessions.of_user(CORP, "7") == []
 
 
@@ -224,23 +239,23 @@ def test_a_grant_ends_with_the_session_that_gave_it(at: Simulation) -> None:
 def test_neither_verifier_nor_code_is_enough(at: Simulation, verifier: str, code: str) -> None:
     offered(at)
     with pytest.raises(GrantRefused):
-        at.store.grants.take(verifier, code)
+        at.store.grants.take(verifier, code, admitted)
     assert len(at.store.sessions.of_user(CORP, "7")) == 1
 
 
 def test_the_whole_challenge_counts_where_the_board_has_it(at: Simulation) -> None:
     offered(at, challenge=challenge_of("w" * 43))
     with pytest.raises(GrantRefused):
-        at.store.grants.take(VERIFIER, CODE)
+        at.store.grants.take(VERIFIER, CODE, admitted)
 
 
 def test_a_code_cannot_be_guessed(at: Simulation) -> None:
     offered(at)
     for number in range(MAX_ATTEMPTS):
         with pytest.raises(GrantRefused):
-            at.store.grants.take(VERIFIER, f"guess-{number}")
+            at.store.grants.take(VERIFIER, f"guess-{number}", admitted)
     with pytest.raises(GrantRefused):
-        at.store.grants.take(VERIFIER, CODE)
+        at.store.grants.take(VERIFIER, CODE, admitted)
 
 
 def test_guesses_at_once_are_counted_before_they_are_compared(at: Simulation) -> None:
@@ -253,12 +268,12 @@ def test_guesses_at_once_are_counted_before_they_are_compared(at: Simulation) ->
         if len(others) < 3 and "attempts" in (found or {}):
             others.append(True)
             with pytest.raises((GrantRefused, Contended)):
-                at.store.grants.take(VERIFIER, "guess")
+                at.store.grants.take(VERIFIER, "guess", admitted)
         return found
 
     at.store.grants._table.get = get  # type: ignore[method-assign]
     with pytest.raises(Contended):
-        at.store.grants.take(VERIFIER, CODE)
+        at.store.grants.take(VERIFIER, CODE, admitted)
     [grant] = [item for item in items(at) if item["pk"]["S"].startswith("grant#")]
     assert grant["attempts"]["N"] == "1"
 
@@ -267,12 +282,12 @@ def test_a_grant_is_valid_for_minutes(at: Simulation) -> None:
     offered(at)
     at.clock.now += GRANT_SECONDS
     with pytest.raises(GrantRefused):
-        at.store.grants.take(VERIFIER, CODE)
+        at.store.grants.take(VERIFIER, CODE, admitted)
 
 
 def test_a_terminal_that_nobody_granted_anything_writes_nothing(at: Simulation) -> None:
     with pytest.raises(GrantRefused):
-        at.store.grants.take(VERIFIER, CODE)
+        at.store.grants.take(VERIFIER, CODE, admitted)
     assert items(at) == []
 
 

@@ -11,10 +11,12 @@ from sluicegate.aws.secrets import SecretsUnavailable
 from sluicegate.board import addresses
 from sluicegate.board.context import ROOT, BoardContext
 from sluicegate.board.notices import show
+from sluicegate.board.refused_sign_ins import note_refusal
 from sluicegate.board.responses import BoardResponse, redirect
 from sluicegate.board.viewers import SESSION_COOKIE, Viewer, cookie, digest_of
+from sluicegate.evidence.sign_ins import Person
 from sluicegate.gateway.http import GatewayRequest
-from sluicegate.gateway.sessions import identity_of
+from sluicegate.gateway.sessions import identity_of, person_of
 from sluicegate.oidc import sign_in
 from sluicegate.oidc.identity import Issuer, SignIn
 from sluicegate.oidc.jwks import KeysUnavailable
@@ -77,7 +79,11 @@ def finish(context: BoardContext, request: GatewayRequest, name: str) -> BoardRe
         return _refused(context, "code", "sign_in_over")
     try:
         person = _person(context, request, issuer, issuer.sign_in, ticket, code)
-    except (SignInRefused, InvalidToken) as error:
+    except InvalidToken as error:
+        # GitLab redeemed the code: somebody with an account there is behind it, and nobody says who.
+        note_refusal(context, Person(context.gate.digest, issuer.url, None), "token", "board", error.check)
+        return _refused(context, error.check, "refused_there", detail=error.detail)
+    except SignInRefused as error:
         return _refused(context, error.check, "refused_there", detail=error.detail)
     except ClientRefused:
         return _refused(context, "client", "wrong_secret", status=503)
@@ -93,7 +99,7 @@ def sign_out(context: BoardContext, request: GatewayRequest) -> BoardResponse:
     bearer = cookie(request, SESSION_COOKIE)
     session = context.store.sessions.find(bearer)
     if session is not None:
-        context.store.sessions.end(bearer)
+        context.store.sessions.end(bearer, person_of(context.gate, session))
         context.log("session_ended", issuer=session.issuer, user_id=session.user_id, client="board")
     gone = f"{SESSION_COOKIE}=; Max-Age=0; {_ATTRIBUTES}"
     return redirect(f"{ROOT}/bye", cookies=(gone,))
@@ -182,10 +188,12 @@ def _begin_session(
         expires_at=now + SESSION_SECONDS,
         client="board",
     )
-    identity = identity_of(context.gate, session)
+    identity, somebody = identity_of(context.gate, session), person_of(context.gate, session)
     if identity is None or context.gate.denied(identity):
+        note_refusal(context, somebody, "denied", "board")
         return _refused(context, "denied", "denied_here", status=403, user_id=person.user_id)
-    bearer = context.store.sessions.create(session, instead_of=cookie(request, SESSION_COOKIE) or None)
+    earlier = cookie(request, SESSION_COOKIE) or None
+    bearer = context.store.sessions.create(session, somebody, instead_of=earlier)
     context.log("signed_in", issuer=issuer.url, user_id=person.user_id, client="board")
     kept = f"{SESSION_COOKIE}={bearer}; Max-Age={SESSION_SECONDS}; {_ATTRIBUTES}"
     return redirect(addresses.to(back), cookies=(kept,))

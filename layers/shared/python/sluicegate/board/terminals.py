@@ -13,20 +13,22 @@ from urllib.parse import parse_qs, urlencode
 from sluicegate.board import addresses
 from sluicegate.board.context import BoardContext, page
 from sluicegate.board.notices import show
+from sluicegate.board.refused_sign_ins import note_refusal
 from sluicegate.board.responses import BoardResponse, as_json, redirect
 from sluicegate.board.signing_in import again
 from sluicegate.board.viewers import Viewer, viewer_of
 from sluicegate.deployment.durations import timestamp
+from sluicegate.evidence.sign_ins import Person
 from sluicegate.gateway.http import GatewayRequest
 from sluicegate.gateway.problems import Problem, problem_response, sign_in_required, unavailable
 from sluicegate.gateway.requests import bodies
 from sluicegate.gateway.requests.envelope import check_size_and_type
 from sluicegate.gateway.requests.fields import Fields, text_of
-from sluicegate.gateway.sessions import identity_of
+from sluicegate.gateway.sessions import identity_of, person_of
 from sluicegate.oidc.pkce import TERMINAL_CODE, terminal_code
 from sluicegate.store.errors import Contended
 from sluicegate.store.grants import GRANT_SECONDS, GrantRefused
-from sluicegate.store.sessions import new_secret
+from sluicegate.store.sessions import Session, new_secret
 
 FRESH_SECONDS: Final = 5 * 60
 """Seconds since the sign-in in which a person may give a session away."""
@@ -116,24 +118,29 @@ def _taken(context: BoardContext, request: GatewayRequest) -> dict[str, Any]:
     if len(code) <= 2 * TYPED_CODE:
         code = re.sub(r"[\s-]", "", code).upper()
     try:
-        bearer, session = context.store.grants.take(verifier, code)
+        bearer, session = context.store.grants.take(verifier, code, lambda given: _admitted(context, given))
     except GrantRefused:
         context.log("sign_in_refused", check="grant")
         raise sign_in_required("code", "no such code, or no longer: run `sluicegate login` again") from None
     except Contended:
         raise unavailable("Another attempt is under way. Retry the request.", 1) from None
-    identity = identity_of(context.gate, session)
-    if identity is None or context.gate.denied(identity):
-        context.store.sessions.end(bearer)
-        raise sign_in_required("denied", "this account may not sign in")
     context.log("signed_in", issuer=session.issuer, user_id=session.user_id, client="cli")
     return {
         "token": bearer,
         "issuer": session.issuer,
         "user_id": session.user_id,
-        "user_login": identity.text("user_login"),
+        "user_login": session.claims.get("user_login"),
         "expires_at": timestamp(session.expires_at),
     }
+
+
+def _admitted(context: BoardContext, session: Session) -> Person:
+    """Return whose session it is. Raises 401 for a person who may not sign in any more."""
+    identity, person = identity_of(context.gate, session), person_of(context.gate, session)
+    if identity is None or context.gate.denied(identity):
+        note_refusal(context, person, "denied", "cli")
+        raise sign_in_required("denied", "this account may not sign in")
+    return person
 
 
 def _verifier(value: Any) -> str | None:

@@ -136,6 +136,10 @@ class Gate:
             return ()
         return tuple(rule for rule in self._candidates(identity) if not rule.failed(identity))
 
+    def knows(self, identity: Identity) -> bool:
+        """Whether some rule's claims match, also of an identity that is denied."""
+        return any(not rule.failed(identity) for rule in self._candidates(identity))
+
     def covers(self, function: str) -> bool:
         """Whether the function is one that the gate file deploys."""
         return self._entry(function) is not None

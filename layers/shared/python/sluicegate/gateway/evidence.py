@@ -111,6 +111,8 @@ def _asked(context: Context, call: GatewayRequest, resource: str) -> dict[str, A
     last = resource.rpartition("/")[2]
     if last == "hold":
         return {"action": last, "actions": (last,), "stage": queries.stage_name(call.path)}
+    if resource.startswith("/sessions/"):
+        return {"action": "end-sessions", "actions": ("end-sessions",)}
     asked: dict[str, Any] = {"action": last, "actions": (last,)}
     deployment_id = queries.deployment_id(call.path) if resource.startswith(f"{_DEPLOYMENTS}/") else None
     deployment = context.store.deployments.get(deployment_id) if deployment_id else None

@@ -217,13 +217,15 @@ def _state(item: Mapping[str, Any]) -> LogState:
 
 
 def _unsealed(item: Mapping[str, Any]) -> UnsealedFact:
-    """Return the fact in an item. The number of an hour's refusals becomes a line here."""
+    """Return the fact in an item. An hour's number becomes a line here."""
     key = {"pk": item["pk"], "sk": item["sk"]}
     since = seconds(item["at"])
     if "counted" not in item:
         same = Condition("unsealed = :yes AND line = :same", {":yes": keys.UNSEALED, ":same": item["line"]})
         return UnsealedFact(key, item["line"], since, same)
-    text = line("refusals", since, {**item["counted"], "count": item["count"], "hour": item["sk"]})
+    text = line(
+        item.get("counts", "refusals"), since, {**item["counted"], "count": item["count"], "hour": item["sk"]}
+    )
     same = Condition(
         "unsealed = :yes AND #count = :same",
         {":yes": keys.UNSEALED, ":same": item["count"]},

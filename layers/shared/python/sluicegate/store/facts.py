@@ -3,15 +3,17 @@
 guarantees.md#12-tampering-shows
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from sluicegate.deployment.durations import timestamp
 from sluicegate.evidence.facts import Fact, refused
+from sluicegate.evidence.sign_ins import BoundedFact
 from sluicegate.store import keys
 from sluicegate.store.codec import Item
-from sluicegate.store.table import Table, Transaction
+from sluicegate.store.errors import StoreError
+from sluicegate.store.table import Condition, Resolution, Table, Transaction
 
 MOST_REFUSALS: Final = 10
 """Refusals of one subject in an hour that are lines of their own."""
@@ -34,6 +36,58 @@ def add_fact(tx: Transaction, fact: Fact) -> None:
 def fact_item(fact: Fact) -> Item:
     """Return the item of a fact that is not sealed yet."""
     return {"pk": fact.pk, "sk": fact.sk, "line": fact.line, "unsealed": keys.UNSEALED, "at": fact.time}
+
+
+class _EnoughLines(StoreError):
+    """The hour has as many lines of the subject as it may have."""
+
+    def __init__(self, subject: str) -> None:
+        super().__init__()
+        self.subject = subject
+
+
+def commit_with(
+    table: Table, write: Callable[[Transaction], None], bounded: Sequence[BoundedFact], now: float
+) -> None:
+    """Write what `write` adds, and each fact with it: as a line, or where there are enough as a number.
+
+    Raises what a transaction does. `write` may be called again: an hour has had its lines by then.
+    """
+    counted: set[str] = set()
+    while True:
+        tx = table.transaction()
+        write(tx)
+        for one in bounded:
+            _add_bounded(tx, one, now, as_line=one.subject not in counted)
+        try:
+            tx.commit()
+        except _EnoughLines as enough:
+            counted.add(enough.subject)
+            continue
+        return
+
+
+def _add_bounded(tx: Transaction, bounded: BoundedFact, now: float, *, as_line: bool) -> None:
+    """Count a fact, and add its line. The number's line is visible to the sealer once the hour is over."""
+    hour, ends = _hour(now)
+    key = keys.sign_ins(bounded.subject, hour)
+    changes: dict[str, Any] = {"expires_at": int(ends) + _COUNT_KEPT}
+    known, names = {":most": bounded.most}, {"#count": "count"}
+    if as_line:
+        room = Condition("attribute_not_exists(#count) OR #count < :most", known, names)
+        full = _EnoughLines(bounded.subject)
+        tx.update(key, changes, room, on_conflict=lambda: full, increment="count")
+        add_fact(tx, bounded.fact)
+        return
+    changes |= {
+        "unsealed": keys.UNSEALED,
+        "at": timestamp(ends + _GRACE),
+        "counts": bounded.number,
+        "counted": {name: value for name, value in bounded.counted.items() if value is not None},
+    }
+    # A number that was sealed stays as it was: what a clock far behind counts then is in no line.
+    enough = Condition("#count >= :most AND attribute_not_exists(seq)", known, names)
+    tx.update(key, changes, enough, on_conflict=Resolution.DROP, increment="count")
 
 
 class Facts:

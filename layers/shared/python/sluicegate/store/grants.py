@@ -12,11 +12,13 @@ from collections.abc import Callable
 from dataclasses import asdict, replace
 from typing import Any, Final
 
+from sluicegate.evidence.sign_ins import Person
 from sluicegate.oidc.pkce import challenge_of, terminal_code
 from sluicegate.store.codec import Item, read
 from sluicegate.store.errors import Contended, StoreError
+from sluicegate.store.facts import commit_with
 from sluicegate.store.sessions import Session, Sessions, bearer_of, key_of
-from sluicegate.store.table import Condition, Table
+from sluicegate.store.table import Condition, Table, Transaction
 from sluicegate.store.tickets import KEPT, key
 
 GRANT_SECONDS: Final = 5 * 60
@@ -61,10 +63,11 @@ class TerminalGrants:
         }
         self._table.put(item)
 
-    def take(self, verifier: str, code: str) -> tuple[str, Session]:
+    def take(self, verifier: str, code: str, admit: Callable[[Session], Person]) -> tuple[str, Session]:
         """Return the bearer of the terminal's new session, and the session.
 
-        Raises GrantRefused, or Contended where another attempt is under way: the same again is fine. The same
+        `admit` says who it is, or raises: then nothing begins. It is called for the right code alone. Raises
+        GrantRefused, or Contended where another attempt is under way: the same again is fine. The same
         verifier and code return the same session while the grant is valid, as an answer may be lost.
         """
         challenge = challenge_of(verifier)
@@ -81,26 +84,31 @@ class TerminalGrants:
         if not (hmac.compare_digest(item["code"], _hash(code)) and whole):
             raise GrantRefused
         given = read(item["session"], Session)
-        secret = _secret(verifier, code)
+        person, secret = admit(given), _secret(verifier, code)
         bearer = bearer_of(given.issuer, given.user_id, secret)
         if item["taken"]:
             session = self._sessions.find(bearer)
             if session is None:
                 raise GrantRefused
             return bearer, session
-        return bearer, self._create(item, replace(given, created_at=int(self._clock())), secret)
+        session = replace(given, created_at=int(self._clock()))
+        self._create(item, session, secret, person)
+        return bearer, session
 
-    def _create(self, item: Item, session: Session, secret: str) -> Session:
+    def _create(self, item: Item, session: Session, secret: str, person: Person) -> None:
         """Write the terminal's session, once, and only while the session that gave it lasts."""
-        tx = self._table.transaction()
         waiting = Condition(
             "#code = :code AND taken = :no", {":code": item["code"], ":no": False}, {"#code": "code"}
         )
-        tx.update({"pk": item["pk"], "sk": item["sk"]}, {"taken": True}, waiting, on_conflict=GrantRefused)
-        self._sessions.require(tx, item["giver"], GrantRefused)
-        self._sessions.add(tx, session, secret)
-        tx.commit()
-        return session
+
+        def write(tx: Transaction) -> None:
+            key = {"pk": item["pk"], "sk": item["sk"]}
+            tx.update(key, {"taken": True}, waiting, on_conflict=GrantRefused)
+            self._sessions.require(tx, item["giver"], GrantRefused)
+            self._sessions.add(tx, session, secret)
+
+        began = self._sessions.began(person, session, secret, item["giver"])
+        commit_with(self._table, write, [began], self._clock())
 
 
 def _secret(verifier: str, code: str) -> str:

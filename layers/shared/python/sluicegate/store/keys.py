@@ -34,6 +34,8 @@
     fact#ID, fact#hold#ID                 REVISION#... a line of the evidence (`evidence.facts`)
     fact#refused#HASH                     HOUR#NUMBER  the line of a refusal
     fact#refusals#HASH                    HOUR         how often one caller was refused for one reason
+    fact#sign-in#HASH                     SESSION#...  a line about a person's sessions (`evidence.sign_ins`)
+    fact#sign-ins#HASH                    HOUR         how many of these there were of one person
     fact#gate                             DIGEST       the line of a gate file
     evidence                              LOG          the head of the sealed lines, and those sealed last
     drift                                 FUNCTION#... what somebody else changed about an alias
@@ -218,6 +220,11 @@ def poll(pool: str, number: int) -> Key:
 def refusals(subject: str, hour: str) -> Key:
     """The number of refusals of a subject, a digest of caller and reason, in an hour."""
     return {"pk": f"fact#refusals#{subject}", "sk": hour}
+
+
+def sign_ins(subject: str, hour: str) -> Key:
+    """The number of facts about a person's sessions, of one kind, in an hour."""
+    return {"pk": f"fact#sign-ins#{subject}", "sk": hour}
 
 
 def evidence_head(log: str) -> Key:

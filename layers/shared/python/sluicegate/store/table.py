@@ -205,10 +205,7 @@ class Table:
 
     def increment(self, key: Key, counter: str, changes: Mapping[str, Any]) -> int:
         """Add one to a counter of an item, set the other attributes, and return the counter's new value."""
-        arguments = self.update_arguments(key, changes)
-        arguments["UpdateExpression"] += " ADD #counter :one"
-        arguments["ExpressionAttributeNames"]["#counter"] = counter
-        arguments["ExpressionAttributeValues"] |= marshal({":one": 1})
+        arguments = self.update_arguments(key, changes, increment=counter)
         answer = self._client.update_item(**arguments, ReturnValues="UPDATED_NEW")
         return int(unmarshal(answer["Attributes"])[counter])
 
@@ -247,18 +244,26 @@ class Table:
         changes: Mapping[str, Any],
         condition: Condition | None = None,
         remove: Sequence[str] = (),
+        increment: str | None = None,
     ) -> Any:
-        """Return the arguments of an Update, alone or in a transaction. `remove` names attributes."""
+        """Return the arguments of an Update, alone or in a transaction.
+
+        `remove` names attributes, `increment` a counter to which one is added.
+        """
         expression = "SET " + ", ".join(f"#{name} = :{name}" for name in changes)
         if remove:
             expression += " REMOVE " + ", ".join(f"#{name}" for name in remove)
         names = {f"#{name}": name for name in (*changes, *remove)}
+        values = {f":{name}": value for name, value in changes.items()}
+        if increment is not None:
+            expression += " ADD #counter :one"
+            names, values = names | {"#counter": increment}, values | {":one": 1}
         arguments = {
             "Key": marshal(key),
             "UpdateExpression": expression,
             "ExpressionAttributeNames": names,
         }
-        return self._conditional(arguments, condition, {f":{name}": value for name, value in changes.items()})
+        return self._conditional(arguments, condition, values)
 
     def key_arguments(self, key: Key, condition: Condition | None) -> Any:
         """Return the arguments of a Delete or a ConditionCheck in a transaction."""
@@ -320,9 +325,10 @@ class Transaction:
         *,
         on_conflict: OnConflict,
         remove: Sequence[str] = (),
+        increment: str | None = None,
     ) -> None:
-        """Set attributes of an item, and remove others."""
-        arguments = self._table.update_arguments(key, changes, condition, remove)
+        """Set attributes of an item, remove others, and add one to a counter."""
+        arguments = self._table.update_arguments(key, changes, condition, remove, increment)
         self._writes.append(_Write({"Update": arguments}, on_conflict))
 
     def delete(

@@ -3,12 +3,15 @@
 import re
 from typing import Final
 
+from sluicegate.evidence.sign_ins import Person
 from sluicegate.gateway.authentication import session_bearer
 from sluicegate.gateway.context import Context
+from sluicegate.gateway.evidence import basis_of
 from sluicegate.gateway.http import GatewayRequest, GatewayResponse
 from sluicegate.gateway.problems import invalid_request, invalid_token, not_allowed, not_found
 from sluicegate.gateway.requester import log_fields
 from sluicegate.gateway.requests import queries
+from sluicegate.gateway.sessions import person_of
 from sluicegate.oidc.identity import Identity
 
 _USER: Final = re.compile(r"[1-9][0-9]{0,18}", re.ASCII)
@@ -21,8 +24,8 @@ def end_own(context: Context, call: GatewayRequest) -> GatewayResponse:
         raise invalid_token("authorization", "not a session: an ID token ends by itself")
     queries.no_query(call.query)
     session = context.store.sessions.find(bearer)
-    context.store.sessions.end(bearer)
     if session is not None:
+        context.store.sessions.end(bearer, person_of(context.gate, session))
         context.log("session_ended", issuer=session.issuer, user_id=session.user_id, client=session.client)
     return _ended(int(session is not None))
 
@@ -44,13 +47,19 @@ def end_all(context: Context, call: GatewayRequest, identity: Identity) -> Gatew
             "request_refused", code="not_allowed", action="end-sessions", **log_fields(context.gate, identity)
         )
         raise not_allowed("no rule allows this identity to end another person's sessions")
-    number = context.store.sessions.end_all(issuer, user)
+    rule = rules[0] if rules else None
+    basis = basis_of(context, identity, ("end-sessions",), rule)
+    person = None
+    if own:
+        actor = context.gate.principals.actor(identity)
+        person = Person(context.gate.digest, issuer, user, actor, context.gate.knows(identity))
+    number = context.store.sessions.end_all(issuer, user, basis, person)
     context.log(
         "sessions_ended",
         of_issuer=issuer,
         of_user=user,
         number=number,
-        rule=rules[0].name if rules else None,
+        rule=rule.name if rule else None,
         **log_fields(context.gate, identity),
     )
     return _ended(number)
