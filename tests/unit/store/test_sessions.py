@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from sluicegate.evidence.basis import Basis
-from sluicegate.evidence.sign_ins import Person
+from sluicegate.evidence.sign_ins import SessionUser
 from sluicegate.oidc.pkce import challenge_of, terminal_code
 from sluicegate.store import grants, sessions, tickets
 from sluicegate.store.errors import Contended
@@ -19,7 +19,7 @@ from support.simulation import START, TABLE, Simulation, simulation
 
 CORP, OTHER = "https://gitlab.example.com", "https://gitlab.example.org"
 VERIFIER, CODE = "v" * 43, "ABCD2345"
-ADA = Person("9" * 64, CORP, "7", known=True)
+ADA = SessionUser("9" * 64, CORP, "7", known=True)
 BASIS = Basis("9" * 64, ("end-sessions",), "iam", "person", {"principal_id": "AROAX"}, {}, ())
 
 
@@ -47,7 +47,7 @@ def begun(at: Simulation, one: Session | None = None, **more: Any) -> str:
     return at.store.sessions.create(made, replace(ADA, issuer=made.issuer, user_id=made.user_id), **more)
 
 
-def admitted(_: Session) -> Person:
+def admitted(_: Session) -> SessionUser:
     return ADA
 
 

@@ -1,4 +1,4 @@
-"""Sessions begin and end with a fact of the evidence, bounded whoever signs in: security.md#evidence."""
+"""Sessions begin and end with a fact of the evidence, bounded also for strangers: security.md#evidence."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from sluicegate.evidence.basis import Basis
-from sluicegate.evidence.sign_ins import MOST_OF_OTHERS, MOST_OF_PERSON, Person
+from sluicegate.evidence.sign_ins import MOST_OF_OTHERS, MOST_OF_PERSON, SessionUser
 from sluicegate.oidc.pkce import challenge_of, terminal_code
 from sluicegate.store.grants import GrantRefused
 from sluicegate.store.sessions import SESSION_SECONDS, Session, key_of
@@ -17,8 +17,8 @@ from support.simulation import START, TABLE, Killed, Simulation, simulation
 
 CORP = "https://gitlab.example.com"
 GATE = "9" * 64
-ADA = Person(GATE, CORP, "7", known=True)
-EVE = Person(GATE, CORP, "666")
+ADA = SessionUser(GATE, CORP, "7", known=True)
+EVE = SessionUser(GATE, CORP, "666")
 BASIS = Basis(
     GATE, ("end-sessions",), "iam", "person", {"account": "1" * 12, "principal_id": "AROAX"}, {}, ()
 )
@@ -32,7 +32,7 @@ def at() -> Iterator[Simulation]:
         yield made
 
 
-def begun(at: Simulation, person: Person = ADA, *, instead_of: str | None = None) -> str:
+def begun(at: Simulation, person: SessionUser = ADA, *, instead_of: str | None = None) -> str:
     now = int(at.clock())
     user_id = person.user_id or ""
     claims = {"user_id": user_id, "user_login": "ada", "email": "ada@example.com"}
@@ -178,7 +178,7 @@ def test_a_person_whom_nobody_admits_gets_no_session_and_no_fact(at: Simulation)
     assert given
     at.store.grants.offer(terminal_code(challenge_of(VERIFIER)), CODE, given, board)
 
-    def refuse(_: Session) -> Person:
+    def refuse(_: Session) -> SessionUser:
         raise PermissionError
 
     with pytest.raises(PermissionError):
@@ -318,7 +318,7 @@ def test_ending_what_one_began_is_bounded_too(at: Simulation) -> None:
 def test_refused_sign_ins_are_bounded_by_reason(at: Simulation) -> None:
     for _ in range(MOST_OF_PERSON + 1):
         at.store.sessions.refuse(ADA, "denied", "board")
-    at.store.sessions.refuse(Person(GATE, CORP, None), "token", "board", "nonce")
+    at.store.sessions.refuse(SessionUser(GATE, CORP, None), "token", "board", "nonce")
     found = lines(at)
     assert len(found) == MOST_OF_PERSON + 1
     (token,) = [line for line in found if line["code"] == "token"]

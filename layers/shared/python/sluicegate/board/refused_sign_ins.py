@@ -4,13 +4,13 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from sluicegate.aws.errors import error_code
 from sluicegate.board.context import BoardContext
-from sluicegate.evidence.sign_ins import Person
+from sluicegate.evidence.sign_ins import SessionUser
 from sluicegate.store.errors import StoreError
 from sluicegate.store.sessions import SessionClient
 
 
 def note_refusal(
-    context: BoardContext, person: Person, code: str, client: SessionClient, check: str | None = None
+    context: BoardContext, person: SessionUser, code: str, client: SessionClient, check: str | None = None
 ) -> None:
     """Note a refused sign-in. It stays refused if that fails: the log has it."""
     try:

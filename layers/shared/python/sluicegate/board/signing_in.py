@@ -14,7 +14,7 @@ from sluicegate.board.notices import show
 from sluicegate.board.refused_sign_ins import note_refusal
 from sluicegate.board.responses import BoardResponse, redirect
 from sluicegate.board.viewers import SESSION_COOKIE, Viewer, cookie, digest_of
-from sluicegate.evidence.sign_ins import Person
+from sluicegate.evidence.sign_ins import SessionUser
 from sluicegate.gateway.http import GatewayRequest
 from sluicegate.gateway.sessions import identity_of, person_of
 from sluicegate.oidc import sign_in
@@ -81,7 +81,9 @@ def finish(context: BoardContext, request: GatewayRequest, name: str) -> BoardRe
         person = _person(context, request, issuer, issuer.sign_in, ticket, code)
     except InvalidToken as error:
         # GitLab redeemed the code: somebody with an account there is behind it, and nobody says who.
-        note_refusal(context, Person(context.gate.digest, issuer.url, None), "token", "board", error.check)
+        note_refusal(
+            context, SessionUser(context.gate.digest, issuer.url, None), "token", "board", error.check
+        )
         return _refused(context, error.check, "refused_there", detail=error.detail)
     except SignInRefused as error:
         return _refused(context, error.check, "refused_there", detail=error.detail)

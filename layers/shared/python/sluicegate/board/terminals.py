@@ -18,7 +18,7 @@ from sluicegate.board.responses import BoardResponse, as_json, redirect
 from sluicegate.board.signing_in import again
 from sluicegate.board.viewers import Viewer, viewer_of
 from sluicegate.deployment.durations import timestamp
-from sluicegate.evidence.sign_ins import Person
+from sluicegate.evidence.sign_ins import SessionUser
 from sluicegate.gateway.http import GatewayRequest
 from sluicegate.gateway.problems import Problem, problem_response, sign_in_required, unavailable
 from sluicegate.gateway.requests import bodies
@@ -134,7 +134,7 @@ def _taken(context: BoardContext, request: GatewayRequest) -> dict[str, Any]:
     }
 
 
-def _admitted(context: BoardContext, session: Session) -> Person:
+def _admitted(context: BoardContext, session: Session) -> SessionUser:
     """Return whose session it is. Raises 401 for a person who may not sign in any more."""
     identity, person = identity_of(context.gate, session), person_of(context.gate, session)
     if identity is None or context.gate.denied(identity):

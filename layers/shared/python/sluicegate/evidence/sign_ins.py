@@ -22,9 +22,9 @@ MOST_OF_PERSON: Final = 10
 MOST_OF_OTHERS: Final = 100
 """Lines of one kind in an hour, of all people of a GitLab whom no rule names."""
 
-Kind = Literal["signed_in", "session_ended", "sign_in_refused"]
+SessionFactKind = Literal["signed_in", "session_ended", "sign_in_refused"]
 
-_NUMBERS: Final[Mapping[Kind, str]] = {
+_NUMBERS: Final[Mapping[SessionFactKind, str]] = {
     "signed_in": "sign_ins",
     "session_ended": "session_ends",
     "sign_in_refused": "refusals",
@@ -33,8 +33,8 @@ _NUMBERS: Final[Mapping[Kind, str]] = {
 
 
 @dataclass(frozen=True)
-class Person:
-    """Who signs in, or ends a session, by which gate file: its digest.
+class SessionUser:
+    """The user who signs in, or ends a session. `gate` is the digest of the gate file in force.
 
     `known` says whether some rule names the person. `user_id` is None where GitLab's word for it failed.
     """
@@ -84,7 +84,9 @@ class BoundedFact:
     counted: Mapping[str, Any]
 
 
-def signed_in(person: Person, session: SessionTraits, at: float, given_by: str | None = None) -> BoundedFact:
+def signed_in(
+    person: SessionUser, session: SessionTraits, at: float, given_by: str | None = None
+) -> BoundedFact:
     """Return the fact that a session began. `given_by` names the browser's that gave it to a terminal."""
     fields = {
         **person.fields,
@@ -96,7 +98,7 @@ def signed_in(person: Person, session: SessionTraits, at: float, given_by: str |
     return _bounded("signed_in", person, fields, session.name, at)
 
 
-def session_ended(person: Person, session: SessionTraits, code: str, at: float) -> BoundedFact:
+def session_ended(person: SessionUser, session: SessionTraits, code: str, at: float) -> BoundedFact:
     """Return the fact that a person ended a session before its time: `signed_out`, or `replaced`."""
     owner = _ids(session.issuer, session.user_id)
     ended = {"code": code, "client": session.client, "session": session.name, "owner": owner}
@@ -104,7 +106,7 @@ def session_ended(person: Person, session: SessionTraits, code: str, at: float) 
 
 
 def own_sessions_ended(
-    person: Person, basis: Basis, names: Sequence[str], part: str, at: float
+    person: SessionUser, basis: Basis, names: Sequence[str], part: str, at: float
 ) -> BoundedFact:
     """Return the fact that a person ended all their sessions. `part` tells parts of one request apart."""
     ended = _all(person.ids, names)
@@ -121,11 +123,11 @@ def sessions_ended(
 
 
 def sign_in_refused(
-    person: Person, code: str, client: str, name: str, at: float, check: str | None = None
+    person: SessionUser, code: str, client: str, name: str, at: float, check: str | None = None
 ) -> BoundedFact:
     """Return the fact that a sign-in was refused. `check` is what failed of GitLab's token."""
-    told = {"code": code, "check": check, "client": client}
-    return _bounded("sign_in_refused", person, person.fields | told, name, at, code=code)
+    failed = {"code": code, "check": check, "client": client}
+    return _bounded("sign_in_refused", person, person.fields | failed, name, at, code=code)
 
 
 def _all(owner: Mapping[str, str], names: Sequence[str]) -> dict[str, Any]:
@@ -133,8 +135,8 @@ def _all(owner: Mapping[str, str], names: Sequence[str]) -> dict[str, Any]:
 
 
 def _bounded(
-    bound: Kind,
-    person: Person,
+    bound: SessionFactKind,
+    person: SessionUser,
     fields: Mapping[str, Any],
     name: str,
     at: float,

@@ -3,7 +3,7 @@
 from typing import Final
 
 from sluicegate.deployment.durations import duration
-from sluicegate.evidence.sign_ins import Person
+from sluicegate.evidence.sign_ins import SessionUser
 from sluicegate.gate.policy import Gate
 from sluicegate.gateway.problems import Problem, sign_in_required
 from sluicegate.oidc.identity import Identity
@@ -29,13 +29,13 @@ def identity_of(gate: Gate, session: Session) -> Identity | None:
     )
 
 
-def person_of(gate: Gate, session: Session) -> Person:
+def person_of(gate: Gate, session: Session) -> SessionUser:
     """Return who has a session, as the evidence names them."""
     identity = identity_of(gate, session)
     if identity is None:
-        return Person(gate.digest, session.issuer, session.user_id)
+        return SessionUser(gate.digest, session.issuer, session.user_id)
     actor, known = gate.principals.actor(identity), gate.knows(identity)
-    return Person(gate.digest, session.issuer, session.user_id, actor, known)
+    return SessionUser(gate.digest, session.issuer, session.user_id, actor, known)
 
 
 def signed_in(gate: Gate, sessions: Sessions, bearer: str) -> Identity:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import asdict, replace
 from typing import Any, Final
 
-from sluicegate.evidence.sign_ins import Person
+from sluicegate.evidence.sign_ins import SessionUser
 from sluicegate.oidc.pkce import challenge_of, terminal_code
 from sluicegate.store.codec import Item, read
 from sluicegate.store.errors import Contended, StoreError
@@ -63,7 +63,7 @@ class TerminalGrants:
         }
         self._table.put(item)
 
-    def take(self, verifier: str, code: str, admit: Callable[[Session], Person]) -> tuple[str, Session]:
+    def take(self, verifier: str, code: str, admit: Callable[[Session], SessionUser]) -> tuple[str, Session]:
         """Return the bearer of the terminal's new session, and the session.
 
         `admit` says who it is, or raises: then nothing begins. It is called for the right code alone. Raises
@@ -95,7 +95,7 @@ class TerminalGrants:
         self._create(item, session, secret, person)
         return bearer, session
 
-    def _create(self, item: Item, session: Session, secret: str, person: Person) -> None:
+    def _create(self, item: Item, session: Session, secret: str, person: SessionUser) -> None:
         """Write the terminal's session, once, and only while the session that gave it lasts."""
         waiting = Condition(
             "#code = :code AND taken = :no", {":code": item["code"], ":no": False}, {"#code": "code"}

@@ -19,7 +19,7 @@ from typing import Any, Final, Literal
 
 from sluicegate.evidence import sign_ins
 from sluicegate.evidence.basis import Basis
-from sluicegate.evidence.sign_ins import BoundedFact, Person, SessionTraits
+from sluicegate.evidence.sign_ins import BoundedFact, SessionTraits, SessionUser
 from sluicegate.store import keys
 from sluicegate.store.codec import Item, read
 from sluicegate.store.errors import StoreError
@@ -84,7 +84,7 @@ class Sessions:
         self._table = table
         self._clock = clock
 
-    def create(self, session: Session, person: Person, *, instead_of: str | None = None) -> str:
+    def create(self, session: Session, person: SessionUser, *, instead_of: str | None = None) -> str:
         """Begin a person's session, and return its bearer. That of the bearer `instead_of` ends with it."""
         secret, now = new_secret(), self._clock()
         facts = [sign_ins.signed_in(person, _traits(session, _hash(secret)), now)]
@@ -111,14 +111,14 @@ class Sessions:
         session = read(item, Session)
         return session if bearer.startswith(_prefix(session.issuer, session.user_id)) else None
 
-    def end(self, bearer: str, person: Person) -> None:
+    def end(self, bearer: str, person: SessionUser) -> None:
         """End a session, as this person who has it. One that has ended is fine."""
         item = self._lasting(bearer)
         if item is not None:
             ended = _ended(person, item, "signed_out", self._clock())
             self._write(lambda tx: _end(tx, item, Resolution.TOOK_EFFECT), ended)
 
-    def end_all(self, issuer: str, user_id: str, basis: Basis, own: Person | None = None) -> int:
+    def end_all(self, issuer: str, user_id: str, basis: Basis, own: SessionUser | None = None) -> int:
         """End all sessions of a user, and return how many there were.
 
         `basis` is that of the caller; `own` is given where these are the caller's own, and no rule is needed.
@@ -130,7 +130,7 @@ class Sessions:
             self._end_part(issuer, user_id, part, basis, own)
         return len(items)
 
-    def refuse(self, person: Person, code: str, client: SessionClient, check: str | None = None) -> None:
+    def refuse(self, person: SessionUser, code: str, client: SessionClient, check: str | None = None) -> None:
         """Note that a sign-in was refused."""
         now = self._clock()
         fact = sign_ins.sign_in_refused(person, code, _CLIENTS[client], secrets.token_hex(16), now, check)
@@ -153,7 +153,7 @@ class Sessions:
         """Require that a session has not been ended. A conflict raises `on_conflict`."""
         tx.check(key, _LASTS, on_conflict=on_conflict)
 
-    def began(self, person: Person, session: Session, secret: str, given_by: Key) -> BoundedFact:
+    def began(self, person: SessionUser, session: Session, secret: str, given_by: Key) -> BoundedFact:
         """Return the fact that a terminal's session began, which the session of a key has given to it."""
         traits = _traits(session, _hash(secret))
         return sign_ins.signed_in(person, traits, self._clock(), _name(given_by.get("sk", "")) or None)
@@ -179,7 +179,7 @@ class Sessions:
         return [item for item in found if "ended" not in item]
 
     def _end_part(
-        self, issuer: str, user_id: str, items: Sequence[Item], basis: Basis, own: Person | None
+        self, issuer: str, user_id: str, items: Sequence[Item], basis: Basis, own: SessionUser | None
     ) -> None:
         names, part, now = [_name(item["sk"]) for item in items], secrets.token_hex(16), self._clock()
 
@@ -200,7 +200,7 @@ def _end(tx: Transaction, item: Item, on_conflict: Any) -> None:
     tx.update(key, {"ended": True}, _LASTS, on_conflict=on_conflict, remove=("claims",))
 
 
-def _ended(person: Person, item: Item, code: str, now: float) -> BoundedFact:
+def _ended(person: SessionUser, item: Item, code: str, now: float) -> BoundedFact:
     return sign_ins.session_ended(person, _traits(read(item, Session), item["sk"]), code, now)
 
 

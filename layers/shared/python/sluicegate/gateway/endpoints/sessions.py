@@ -3,7 +3,7 @@
 import re
 from typing import Final
 
-from sluicegate.evidence.sign_ins import Person
+from sluicegate.evidence.sign_ins import SessionUser
 from sluicegate.gateway.authentication import session_bearer
 from sluicegate.gateway.context import Context
 from sluicegate.gateway.evidence import basis_of
@@ -52,7 +52,7 @@ def end_all(context: Context, call: GatewayRequest, identity: Identity) -> Gatew
     person = None
     if own:
         actor = context.gate.principals.actor(identity)
-        person = Person(context.gate.digest, issuer, user, actor, context.gate.knows(identity))
+        person = SessionUser(context.gate.digest, issuer, user, actor, context.gate.knows(identity))
     number = context.store.sessions.end_all(issuer, user, basis, person)
     context.log(
         "sessions_ended",
