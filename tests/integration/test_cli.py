@@ -11,6 +11,7 @@ from uuid import uuid4
 import pytest
 
 from stand import Stand, package
+from stand.reports import purge
 
 SOURCE = "def handler(event, context):\n    return {'release': %r}\n"
 
@@ -174,7 +175,7 @@ DOCTOR = (
 def test_a_new_stack_is_examined_with_the_operators_credentials(stand: Stand) -> None:
     # Feedback and messages of the tests before this one: few of them create the secrets for these.
     for queue in _DEAD:
-        stand.client("sqs").purge_queue(QueueUrl=f"{stand.aws_endpoint_url}/{stand.account_id}/{queue}")
+        purge(stand, queue)
     ended = subprocess.run(
         [*DOCTOR, "--json"], env=operator(stand), capture_output=True, text=True, timeout=120, check=False
     )

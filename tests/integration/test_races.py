@@ -18,7 +18,8 @@ from stand.wide import Wide
 
 pytestmark = pytest.mark.extended
 
-MANY = 50
+MANY = 16
+"""Requests at once. Each is a process of its own on the stand, which two cores start one after the other."""
 
 
 def upload(stand: Stand, function: str, text: str, token: str) -> str:

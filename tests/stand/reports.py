@@ -10,6 +10,12 @@ from stand.api import Stand, package
 T = TypeVar("T")
 
 
+def purge(stand: Stand, queue: str) -> None:
+    """Delete a queue's messages."""
+    sqs = stand.client("sqs")
+    sqs.purge_queue(QueueUrl=sqs.get_queue_url(QueueName=queue)["QueueUrl"])
+
+
 def until(look: Callable[[], T], enough: Callable[[T], bool], patience: float = 180) -> T:
     """What there is to see once it is enough, or when patience ends."""
     deadline = time.monotonic() + patience
