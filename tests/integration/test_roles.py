@@ -17,12 +17,14 @@ import httpx2
 import pytest
 from botocore.exceptions import ClientError
 
+from sluicegate.aws.permissions import DRIFT_IDENTITY
 from sluicegate.deployer.sessions import session_policy
 from sluicegate.deployment.durations import timestamp
 from sluicegate.deployment.model import Deployment, Requester, Status
 from sluicegate.deployment.plan import Plan, Target, TrafficStep
 from sluicegate.deployment.ulid import new_id
 from stand import Stand, package
+from stand.stack import look_up
 from stand.wide import Wide
 
 pytestmark = pytest.mark.extended
@@ -30,6 +32,9 @@ pytestmark = pytest.mark.extended
 DENIED = {"AccessDenied", "AccessDeniedException", "403"}
 TOKEN = "sluicegate/gitlab/probe"
 HOOK = "sluicegate/webhooks/probe"
+APPLICATION = "sluicegate/sign-in/probe"
+CHANNEL = "sluicegate/notify/probe"
+SECRETS = (TOKEN, HOOK, APPLICATION, CHANNEL)
 PROBE = """
 import os
 
@@ -37,7 +42,21 @@ def handler(event, context):
     names = "ACCESS_KEY_ID", "SECRET_ACCESS_KEY", "SESSION_TOKEN"
     return {name: os.environ["AWS_" + name] for name in names}
 """
-ROLES = ("gateway", "watcher", "gatewayiam", "watcheriam", "deployer", "janitor", "relay", "notifier")
+ROLES = (
+    "gateway",
+    "watcher",
+    "gatewayiam",
+    "watcheriam",
+    "deployer",
+    "janitor",
+    "waker",
+    "relay",
+    "notifier",
+    "messenger",
+    "board",
+    "sealer",
+    "drift",
+)
 
 
 @dataclass(frozen=True)
@@ -54,6 +73,8 @@ class Names:
     external_id: str
     stream: str
     dead_letters: str
+    evidence: str
+    evidence_key: str
     role: dict[str, str]
 
     def arn(self, function: str) -> str:
@@ -86,7 +107,8 @@ def names(stand: Stand, own_gate: None) -> Iterator[Names]:  # noqa: ARG001
     stack = stand.client("cloudformation").describe_stacks(StackName="sluicegate")["Stacks"][0]["StackId"]
     deployed, neighbour = (f"orders-{uuid4().hex[:8]}" for _ in range(2))
     secrets = stand.client("secretsmanager")
-    for secret in (TOKEN, HOOK):
+    made = look_up(stand.emulator)
+    for secret in SECRETS:
         secrets.create_secret(Name=secret, SecretString="probe")
     for name in (deployed, neighbour):
         stand.create_function(name)
@@ -103,9 +125,11 @@ def names(stand: Stand, own_gate: None) -> Iterator[Names]:  # noqa: ARG001
         stack,
         stand.client("dynamodb").describe_table(TableName=stand.table)["Table"]["LatestStreamArn"],
         stand.client("sqs").get_queue_url(QueueName="sluicegate-dead-letters")["QueueUrl"],
+        made.evidence_bucket,
+        made.evidence_key,
         role,
     )
-    for secret in (TOKEN, HOOK):
+    for secret in SECRETS:
         secrets.delete_secret(SecretId=secret, ForceDeleteWithoutRecovery=True)
     for name in (deployed, neighbour):
         stand.delete_function(name)
@@ -139,16 +163,23 @@ def credentials(stand: Stand, names: Names) -> Credentials:
 
 @pytest.fixture(scope="module")
 def entered(stand: Stand, names: Names, credentials: Credentials) -> Credentials:
-    """The target's role: as the deployer enters it for one function, and with nothing to narrow it."""
-    sts = stand.client("sts", **credentials["deployer"])
+    """The target's role: as the deployer enters it for one function, and with nothing to narrow it.
+
+    As `looking` it is what the look for drift has, with nothing to narrow it either.
+    """
     narrow = session_policy(_deployment(stand, names.function), "aws", names.bucket)
     found = {}
-    for name, more in (("session", {"Policy": narrow}), ("target", {})):
+    for name, role, identity, more in (
+        ("session", "deployer", "probe", {"Policy": narrow}),
+        ("target", "deployer", "probe", {}),
+        ("looking", "drift", DRIFT_IDENTITY, {}),
+    ):
+        sts = stand.client("sts", **credentials[role])
         answer = sts.assume_role(
             RoleArn=names.role_arn("target"),
             RoleSessionName="test",
             ExternalId=names.external_id,
-            SourceIdentity="probe",
+            SourceIdentity=identity,
             **more,
         )["Credentials"]
         found[name] = {
@@ -199,13 +230,29 @@ def as_role(stand: Stand, credentials: Credentials, entered: Credentials) -> Cal
 Try = Callable[[Client, Names], Any]
 
 KEY = {"pk": {"S": "probe"}, "sk": {"S": "probe"}}
+SEALED = "probe/sealed"
 TRUST = json.dumps({"Version": "2012-10-17", "Statement": []})
+
+
+def unless(code: str, call: Try) -> Try:
+    """The call, which may find nothing: this answer is one too."""
+
+    def tried(c: Client, n: Names) -> None:
+        try:
+            call(c, n)
+        except ClientError as error:
+            if error.response["Error"]["Code"] != code:
+                raise
+
+    return tried
+
 
 # Calls that no role of ours may make: each would be a way out of what the role is for.
 NOBODY: dict[str, Try] = {
     "invoke a deployed function": lambda c, n: c("lambda").invoke(FunctionName=n.function),
     "invoke a deployed alias": lambda c, n: c("lambda").invoke(FunctionName=f"{n.function}:dev"),
     "invoke the deployer": lambda c, _: c("lambda").invoke(FunctionName="sluicegate-deployer"),
+    "forge a caller": lambda c, _: c("lambda").invoke(FunctionName="sluicegate-gateway-iam"),
     "configure a deployed function": lambda c, n: c("lambda").update_function_configuration(
         FunctionName=n.function, Timeout=9
     ),
@@ -264,6 +311,20 @@ NOBODY: dict[str, Try] = {
         Bucket=n.bucket, VersioningConfiguration={"Status": "Suspended"}
     ),
     "delete the bucket": lambda c, n: c("s3").delete_bucket(Bucket=n.bucket),
+    "replace evidence": lambda c, n: c("s3").put_object(Bucket=n.evidence, Key=SEALED, Body=b"x"),
+    "delete evidence": lambda c, n: c("s3").delete_object(Bucket=n.evidence, Key=SEALED),
+    "delete a version of the evidence": lambda c, n: c("s3").delete_object(
+        Bucket=n.evidence, Key=SEALED, VersionId="1", BypassGovernanceRetention=True
+    ),
+    "unlock evidence": lambda c, n: c("s3").put_object_retention(
+        Bucket=n.evidence, Key=SEALED, Retention={}, BypassGovernanceRetention=True
+    ),
+    "open the evidence": lambda c, n: c("s3").put_bucket_policy(Bucket=n.evidence, Policy=TRUST),
+    "sign what no head is": lambda c, n: c("kms").sign(
+        KeyId=n.evidence_key, Message=b"x" * 64, MessageType="DIGEST", SigningAlgorithm="ED25519_PH_SHA_512"
+    ),
+    "open the evidence's key": lambda c, n: c("kms").put_key_policy(KeyId=n.evidence_key, Policy=TRUST),
+    "delete the evidence's key": lambda c, n: c("kms").schedule_key_deletion(KeyId=n.evidence_key),
     "scan the table": lambda c, n: c("dynamodb").scan(TableName=n.table),
     "delete the table": lambda c, n: c("dynamodb").delete_table(TableName=n.table),
     "change the table": lambda c, n: c("dynamodb").update_table(
@@ -329,9 +390,45 @@ WRITE: dict[str, Try] = {
         TransactItems=[{"Put": {"TableName": n.table, "Item": KEY}}]
     ),
 }
-PLACE: Try = lambda c, n: c("dynamodb").update_item(  # noqa: E731 (like the others)
-    TableName=n.table, Key={"pk": {"S": "poll#shared#0"}, "sk": {"S": "poll"}}
-)
+
+
+def item(key: str) -> dict[str, dict[str, str]]:
+    """An item with this partition key, which nothing that looks for such items finds."""
+    return {"pk": {"S": key}, "sk": {"S": "!probe"}}
+
+
+def update(*keys: str) -> dict[str, Try]:
+    def of(key: str) -> Try:
+        return lambda c, n: c("dynamodb").update_item(TableName=n.table, Key=item(key))
+
+    return {f"update {key}": of(key) for key in keys}
+
+
+def put_items(*keys: str) -> dict[str, Try]:
+    """Each by itself, and all in one transaction."""
+
+    def of(key: str) -> Try:
+        return lambda c, n: c("dynamodb").put_item(TableName=n.table, Item=item(key))
+
+    return {f"put {key}": of(key) for key in keys} | {"put all in a transaction": transaction(*keys)}
+
+
+def transaction(*keys: str) -> Try:
+    def put(c: Client, n: Names) -> Any:
+        items = [{"Put": {"TableName": n.table, "Item": item(key)}} for key in keys]
+        return c("dynamodb").transact_write_items(TransactItems=items)
+
+    return put
+
+
+def slip_in(own: str) -> dict[str, Try]:
+    """Write a foreign item beside one's own, in any order."""
+    return {
+        "slip an item in after one's own": transaction(own, "probe"),
+        "slip an item in before one's own": transaction("probe", own),
+    }
+
+
 QUERY: dict[str, Try] = {
     "query the table": lambda c, n: c("dynamodb").query(
         TableName=n.table,
@@ -342,6 +439,14 @@ QUERY: dict[str, Try] = {
         TableName=n.table,
         IndexName="unfinished",
         KeyConditionExpression="unfinished = :pk",
+        ExpressionAttributeValues={":pk": {"S": "yes"}},
+    ),
+}
+FACTS: dict[str, Try] = {
+    "query what is unsealed": lambda c, n: c("dynamodb").query(
+        TableName=n.table,
+        IndexName="unsealed",
+        KeyConditionExpression="unsealed = :pk",
         ExpressionAttributeValues={":pk": {"S": "yes"}},
     ),
 }
@@ -389,6 +494,55 @@ ANSWER: dict[str, Try] = {
         QueueUrl=beside(n.dead_letters, "sluicegate-notifier-dead-letters"), MessageBody="probe"
     ),
 }
+SEND: dict[str, Try] = {
+    "read a channel's address": lambda c, _: c("secretsmanager").get_secret_value(SecretId=CHANNEL),
+    "hear what to send": lambda c, n: c("sqs").get_queue_attributes(
+        QueueUrl=beside(n.dead_letters, "sluicegate-messenger"), AttributeNames=["QueueArn"]
+    ),
+    "set a message aside": lambda c, n: c("sqs").send_message(
+        QueueUrl=beside(n.dead_letters, "sluicegate-messenger-dead-letters"), MessageBody="probe"
+    ),
+}
+SIGN_IN: dict[str, Try] = {
+    "read an application's secret": lambda c, _: c("secretsmanager").get_secret_value(SecretId=APPLICATION),
+}
+SEAL: dict[str, Try] = {
+    "put evidence": lambda c, n: c("s3").put_object(
+        Bucket=n.evidence, Key=f"probe/{uuid4().hex}", Body=b"x", IfNoneMatch="*"
+    ),
+    "list the evidence": lambda c, n: c("s3").list_objects_v2(Bucket=n.evidence, Prefix="probe/"),
+    "read the evidence": unless("NoSuchKey", lambda c, n: c("s3").get_object(Bucket=n.evidence, Key=SEALED)),
+    "sign a head": lambda c, n: c("kms").sign(
+        KeyId=n.evidence_key, Message=b"x", MessageType="RAW", SigningAlgorithm="ED25519_SHA_512"
+    ),
+}
+LOOK: dict[str, Try] = {
+    "enter the target to look": lambda c, n: c("sts").assume_role(
+        RoleArn=n.role_arn("target"),
+        RoleSessionName="probe",
+        ExternalId=n.external_id,
+        SourceIdentity=DRIFT_IDENTITY,
+    ),
+}
+LOOK_WITHOUT: dict[str, Try] = {
+    "enter the target to look with a guess": lambda c, n: c("sts").assume_role(
+        RoleArn=n.role_arn("target"),
+        RoleSessionName="probe",
+        ExternalId="guess",
+        SourceIdentity=DRIFT_IDENTITY,
+    ),
+}
+
+
+LOOKED_AT: dict[str, Try] = {
+    "read a deployed function": TOUCH["read a deployed function"],
+    "list its aliases": lambda c, n: c("lambda").list_aliases(FunctionName=n.function),
+    "list its addresses": lambda c, n: c("lambda").list_function_url_configs(FunctionName=n.function),
+    "list event sources": lambda c, _: c("lambda").list_event_source_mappings(),
+    "read who may invoke it": unless(
+        "ResourceNotFoundException", lambda c, n: c("lambda").get_policy(FunctionName=n.function)
+    ),
+}
 ENTER: dict[str, Try] = {
     "enter the target": lambda c, n: c("sts").assume_role(
         RoleArn=n.role_arn("target"),
@@ -413,58 +567,60 @@ UNCOVERED: dict[str, Try] = {
     ),
 }
 
+PRIVATE = {
+    "gateway": HEAR,
+    "relay": RELAYED,
+    "notifier": ANSWER,
+    "messenger": SEND,
+    "board": SIGN_IN,
+    "sealer": SEAL,
+}
+"""What one role may, and no other."""
+
+
+def of_others(role: str) -> dict[str, Try]:
+    """What no role may, and what only another one may."""
+    private = {
+        name: call for owner, calls in PRIVATE.items() if owner != role for name, call in calls.items()
+    }
+    return {**NOBODY, **private}
+
+
+# Of those that read the record and work on nothing but their own.
+READER = {**TOUCH, **ENTER, **LOOK, **PUT, **READ_ARTIFACTS, **START, **WRITE}
+
 DENIALS: dict[str, dict[str, Try]] = {
-    "gateway": {**NOBODY, **TOUCH, **ENTER, **RELAYED, **ANSWER},
-    "gatewayiam": {**HEAR, **NOBODY, **TOUCH, **ENTER, **RELAYED, **ANSWER},
-    "watcher": {
-        **HEAR,
-        **NOBODY,
-        **TOUCH,
-        **ENTER,
-        **PUT,
-        **READ_ARTIFACTS,
-        **{name: WRITE[name] for name in WRITE if name != "update an item"},
-        **QUERY,
-        **START,
-        **RELAYED,
-        **ANSWER,
+    "gateway": {**of_others("gateway"), **TOUCH, **ENTER, **LOOK},
+    "gatewayiam": {**of_others("gatewayiam"), **TOUCH, **ENTER, **LOOK},
+    "watcher": {**of_others("watcher"), **READER, **QUERY},
+    "watcheriam": {**of_others("watcheriam"), **READER, **QUERY},
+    "deployer": {**of_others("deployer"), **TOUCH, **PUT, **QUERY, **START},
+    "janitor": {**of_others("janitor"), **TOUCH, **ENTER, **LOOK, **PUT, **READ_ARTIFACTS},
+    "waker": {**of_others("waker"), **READER, "query the table": QUERY["query the table"]},
+    "notifier": {**of_others("notifier"), **READER, **QUERY, **update("message#1", "session#1", "fact#1")},
+    "messenger": {**of_others("messenger"), **READER, **QUERY, **update("status#1", "session#1", "fact#1")},
+    "board": {
+        **of_others("board"),
+        **READER,
+        **update("fact#1", "evidence", "drift"),
+        **slip_in("session#1"),
     },
-    "watcheriam": {**HEAR, **TOUCH, **PUT, **READ_ARTIFACTS, **QUERY, **START},
-    "deployer": {**HEAR, **NOBODY, **TOUCH, **PUT, **QUERY, **START, **RELAYED, **ANSWER},
-    "janitor": {**HEAR, **NOBODY, **TOUCH, **ENTER, **PUT, **READ_ARTIFACTS, **RELAYED, **ANSWER},
-    "notifier": {
-        **HEAR,
-        **NOBODY,
-        **TOUCH,
-        **ENTER,
-        **PUT,
-        **READ_ARTIFACTS,
-        **QUERY,
-        **START,
-        **RELAYED,
-        "delete an item": WRITE["delete an item"],
+    "sealer": {**of_others("sealer"), **READER, **QUERY, **update("session#1", "drift"), **slip_in("fact#1")},
+    "drift": {
+        **{name: call for name, call in READER.items() if name not in LOOK},
+        **of_others("drift"),
+        **LOOK_WITHOUT,
+        "query an index": QUERY["query an index"],
+        "put a session": put_items("session#1")["put session#1"],
+        **slip_in("drift-pass"),
     },
-    "relay": {
-        **HEAR,
-        **ANSWER,
-        **NOBODY,
-        **TOUCH,
-        **ENTER,
-        **PUT,
-        **READ_ARTIFACTS,
-        **WRITE,
-        **QUERY,
-        **GET,
-        **START,
-    },
+    "relay": {**of_others("relay"), **READER, **QUERY, **GET},
     "session": {
-        **HEAR,
-        **NOBODY,
-        **RELAYED,
-        **ANSWER,
+        **of_others("session"),
         **UNCOVERED,
         **NEIGHBOUR,
         **ENTER,
+        **LOOK,
         **PUT,
         **READ_ARTIFACTS,
         **WRITE,
@@ -473,36 +629,58 @@ DENIALS: dict[str, dict[str, Try]] = {
         **START,
     },
     "target": {
-        **HEAR,
-        **NOBODY,
+        **of_others("target"),
         **UNCOVERED,
         **ENTER,
+        **LOOK,
         **PUT,
         **WRITE,
         **QUERY,
         **GET,
         **START,
-        **RELAYED,
-        **ANSWER,
+    },
+    "looking": {
+        **of_others("looking"),
+        **UNCOVERED,
+        **{name: call for name, call in READER.items() if name not in LOOKED_AT},
+        **QUERY,
+        **GET,
     },
 }
 
 # What each is for: without these, a role that may do nothing at all would pass.
+MOVE = {name: TOUCH[name] for name in ("read a deployed function", "read its alias", "move its alias")}
+SESSIONS = ("login#1", "session#1", "intent#1", "grant#1")
 ALLOWED: dict[str, dict[str, Try]] = {
     "gateway": {**WRITE, **QUERY, **GET, **HEAR},
     "gatewayiam": {**WRITE, **QUERY, **GET},
-    "watcher": {**GET, "update a place for a long poll": PLACE},
-    "watcheriam": {**GET, "update a place for a long poll": PLACE},
+    "watcher": {**GET, **update("poll#1")},
+    "watcheriam": {**GET, **update("poll#1")},
     "deployer": {**WRITE, **GET, **ENTER},
     "janitor": {**WRITE, **QUERY, **GET},
+    "waker": {**GET, "query an index": QUERY["query an index"]},
     "relay": TELL,
-    "notifier": {**GET, **ANSWER},
-    "session": {
-        name: TOUCH[name] for name in ("read a deployed function", "read its alias", "move its alias")
+    "notifier": {**GET, **ANSWER, **update("status#1")},
+    "messenger": {**GET, **SEND, **update("message#1")},
+    "board": {
+        **GET,
+        **QUERY,
+        **SIGN_IN,
+        **update(*SESSIONS),
+        **put_items(*SESSIONS),
+        "get many items": lambda c, n: c("dynamodb").batch_get_item(RequestItems={n.table: {"Keys": [KEY]}}),
+        "end a session": lambda c, n: c("dynamodb").delete_item(TableName=n.table, Key=item("session#1")),
     },
-    "target": {
-        name: TOUCH[name] for name in ("read a deployed function", "read its alias", "move its alias")
+    "sealer": {**GET, **FACTS, **SEAL, **update("fact#1", "evidence"), **put_items("fact#1", "evidence")},
+    "drift": {
+        **GET,
+        **LOOK,
+        **put_items("drift", "drift-pass"),
+        "query the table": QUERY["query the table"],
     },
+    "session": MOVE,
+    "target": MOVE,
+    "looking": LOOKED_AT,
 }
 
 
@@ -642,7 +820,7 @@ def test_an_upload_runs_out(names: Names, as_role: Callable[[str], Client]) -> N
 
 
 def test_nobody_signs_an_upload_but_the_gateway(names: Names, as_role: Callable[[str], Client]) -> None:
-    for role in ("watcher", "watcheriam", "deployer", "janitor", "relay", "notifier", "session", "target"):
+    for role in {*DENIALS} - {"gateway", "gatewayiam"}:
         url = as_role(role)("s3").generate_presigned_url(
             "put_object", Params={"Bucket": names.bucket, "Key": f"{names.function}/{role}.zip"}
         )

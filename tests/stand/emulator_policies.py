@@ -6,14 +6,17 @@ Differences, each one thing that AWS does and MiniStack 1.5.33 does not:
 - A policy can ask of a PutObject that it has `If-None-Match` (`s3:if-none-match`).
 - A policy can ask of a Sign which algorithm and type of message it has (`kms:SigningAlgorithm`,
   `kms:MessageType`).
+- A policy can ask of a call of DynamoDB which items it is about (`dynamodb:LeadingKeys`, the partition keys);
+  in a transaction, of each item by itself. A query and a scan have no such key here: no policy of ours asks.
 
 Sources, read on 26 November 2026: CloudFormation reference, AWS::Events::EventBus; S3 user guide, "Enforce
 conditional writes on Amazon S3 buckets"; KMS developer guide, "AWS KMS condition keys"; KMS API reference,
-Sign (`MessageType` is RAW by default).
+Sign (`MessageType` is RAW by default); DynamoDB developer guide, "Using IAM policy conditions for
+fine-grained access control" and "Using IAM with DynamoDB transactions".
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any
 
@@ -25,6 +28,7 @@ def install(pinned: Pinned) -> None:
     keep_policies_of_buses(pinned)
     know_conditional_writes(pinned)
     know_signatures(pinned)
+    know_items(pinned)
 
 
 def keep_policies_of_buses(pinned: Pinned) -> None:
@@ -86,3 +90,106 @@ def know_signatures(pinned: Pinned) -> None:
         return found
 
     actions.request_tag_context = known
+
+
+_KEYS = "dynamodb:LeadingKeys"
+
+
+class TableOfItem(str):
+    """The ARN of a table, and the partition keys of the item that a transaction is about there."""
+
+    keys: list[str]
+
+
+def know_items(pinned: Pinned) -> None:
+    """Give policies the partition keys of the items that a call of DynamoDB names."""
+    actions: Any = import_module("ministack.core.iam_actions")
+    evaluator: Any = import_module("ministack.core.iam_evaluator")
+    tables: Any = import_module("ministack.services.dynamodb")._tables
+    context = pinned(actions, "dynamodb_service_context", "body")
+    checks = pinned(actions, "dynamodb_transaction_checks", "iam_action", "body", "region", "account_id")
+    enforce = pinned(
+        evaluator,
+        "enforce",
+        "access_key_id",
+        "iam_action",
+        "service",
+        "region",
+        "resource_arn",
+        "service_context",
+    )
+
+    def partition_key(table: str) -> str:
+        return str((tables.get(table.rpartition("/")[2]) or {}).get("pk_name", ""))
+
+    def known(body: bytes) -> dict[str, Any]:
+        found: dict[str, Any] = context(body)
+        keys = leading_keys(parsed(body), partition_key)
+        return {**found, _KEYS: keys} if keys else found
+
+    def checked(iam_action: str, body: bytes, region: str, account_id: str) -> list[tuple[str, str]]:
+        found: list[tuple[str, str]] = checks(iam_action, body, region, account_id)
+        if not found:
+            return found
+        named = [
+            (action, detail)
+            for item in parsed(body)["TransactItems"]
+            for member, action in actions._DYNAMODB_TRANSACT_ITEM_ACTIONS.items()
+            if isinstance(detail := item.get(member), dict) and detail.get("TableName")
+        ]
+        result: list[tuple[str, str]] = []
+        for (action, arn), (same, detail) in zip(found, named, strict=True):
+            if action != same:
+                raise SystemExit("the emulator checks transactions in another order; this must follow")
+            table = TableOfItem(arn)
+            table.keys = leading_keys(detail, partition_key)
+            result.append((action, table))
+        return result
+
+    def enforced(
+        access_key_id: str,
+        iam_action: str,
+        service: str,
+        region: str,
+        resource_arn: str = "*",
+        service_context: dict[str, Any] | None = None,
+    ) -> Any:
+        if isinstance(resource_arn, TableOfItem):
+            service_context = {**(service_context or {}), _KEYS: resource_arn.keys}
+        return enforce(access_key_id, iam_action, service, region, resource_arn, service_context)
+
+    actions.dynamodb_service_context = known
+    actions.dynamodb_transaction_checks = checked
+    evaluator.enforce = enforced
+
+
+def parsed(body: bytes) -> dict[str, Any]:
+    """The request, or an empty one where it is none: the service itself refuses it."""
+    try:
+        found = json.loads(body or b"{}")
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def leading_keys(request: Mapping[str, Any], partition_key: Callable[[str], str]) -> list[str]:
+    """The partition keys of the items that a request names by their whole key, or puts."""
+    found = _of_table(request, partition_key(str(request.get("TableName", ""))))
+    batches = request.get("RequestItems")
+    for table, batch in (batches if isinstance(batches, dict) else {}).items():
+        name = partition_key(str(table))
+        if isinstance(batch, dict):
+            found += [each for key in batch.get("Keys", ()) for each in _of_table({"Key": key}, name)]
+        for write in batch if isinstance(batch, list) else ():
+            found += [each for one in write.values() for each in _of_table(one, name)]
+    return found
+
+
+def _of_table(request: Any, partition_key: str) -> list[str]:
+    found = []
+    for member in ("Key", "Item"):
+        item = request.get(member) if isinstance(request, dict) else None
+        value = item.get(partition_key) if isinstance(item, dict) else None
+        if isinstance(value, dict):
+            found += [str(one) for one in value.values()]
+    return found
