@@ -6,15 +6,9 @@ from uuid import uuid4
 import pytest
 
 from stand import HANDLER, Stand, package
-from stand.sign_ins import Browser, hidden
+from stand.sign_ins import hidden, signed_in
 
 pytestmark = pytest.mark.extended
-
-
-def signed_in(stand: Stand, username: str) -> Browser:
-    browser = Browser(stand.board)
-    assert browser.sign_in(username).status_code == 200
-    return browser
 
 
 def test_a_second_person_approves_rolls_back_and_holds_on_the_board(stand: Stand) -> None:
@@ -31,7 +25,7 @@ def test_a_second_person_approves_rolls_back_and_holds_on_the_board(stand: Stand
         }
         asked = stand.http("POST", "/deployments", wanted, token=token)
         assert asked.status_code == 202, asked.text
-        identity, grace = asked.json()["id"], signed_in(stand, "grace")
+        identity, grace = asked.json()["id"], signed_in(stand.board, "grace")
         address = f"deployments/{identity}/approve"
         page = grace.get(address)
         assert page.status_code == 200, page.text
@@ -54,7 +48,7 @@ def test_a_second_person_approves_rolls_back_and_holds_on_the_board(stand: Stand
 
 
 def test_a_person_holds_and_releases_a_stage_on_the_board(stand: Stand) -> None:
-    grace = signed_in(stand, "grace")
+    grace = signed_in(stand.board, "grace")
     form = hidden(grace.get("stages/canary/hold").text)
     assert grace.post("stages/canary/hold", {**form, "reason": "freeze"}).status_code == 303
     held = stand.http("GET", "/stages/canary/hold", token=grace.session).json()["holds"]

@@ -11,16 +11,9 @@ import pytest
 from sluicegate_cli.auth import signing_in, stored
 from sluicegate_cli.auth.signing_in import SignInTerms
 from stand import HANDLER, Stand, StandError, package, places
-from stand.sign_ins import Browser, hidden
+from stand.sign_ins import Browser, hidden, signed_in
 
 pytestmark = pytest.mark.extended
-
-
-def signed_in(stand: Stand, username: str) -> Browser:
-    browser = Browser(stand.board)
-    assert browser.sign_in(username).status_code == 200
-    assert browser.session
-    return browser
 
 
 def whoami(stand: Stand, bearer: str) -> Any:
@@ -28,7 +21,7 @@ def whoami(stand: Stand, bearer: str) -> Any:
 
 
 def test_a_person_signs_in_is_known_to_the_api_and_signs_out(stand: Stand) -> None:
-    browser = signed_in(stand, "grace")
+    browser = signed_in(stand.board, "grace")
     me = whoami(stand, browser.session).json()
     assert (me["via"], me["actor"], me["claims"]["user_login"]) == ("session", "person", "grace")
     assert me["claims"]["email"] == "grace@example.com"
@@ -65,9 +58,9 @@ def test_a_second_person_approves_by_their_session_and_nobody_their_own(stand: S
         assert asked.status_code == 202, asked.text
         path = f"/deployments/{asked.json()['id']}/approve"
         stand.gitlab.change_user("ada", groups=["acme", "acme/release-managers"])
-        own = stand.http("POST", path, {}, token=signed_in(stand, "ada").session)
+        own = stand.http("POST", path, {}, token=signed_in(stand.board, "ada").session)
         assert (own.status_code, "different person" in own.json()["detail"]) == (403, True)
-        given = stand.http("POST", path, {"reason": "looked"}, token=signed_in(stand, "grace").session)
+        given = stand.http("POST", path, {"reason": "looked"}, token=signed_in(stand.board, "grace").session)
         assert given.status_code in (200, 202), given.text
         done = stand.wait(asked.json()["id"], token=token, patience=180)
         assert done["status"] == "succeeded"
@@ -80,7 +73,7 @@ def test_a_second_person_approves_by_their_session_and_nobody_their_own(stand: S
 
 def for_people(stand: Stand, function: str, version: str) -> None:
     """What that very person may do with it besides: promote, and deploy nothing."""
-    bearer = signed_in(stand, "grace").session
+    bearer = signed_in(stand.board, "grace").session
     promote = {
         "action": "promote",
         "function": function,
@@ -135,7 +128,7 @@ def test_a_terminal_signs_in_by_typed_codes_and_all_commands_use_it(
 
 
 def test_a_manager_ends_the_sessions_of_another_person(stand: Stand) -> None:
-    manager, eve = signed_in(stand, "grace").session, signed_in(stand, "eve").session
+    manager, eve = signed_in(stand.board, "grace").session, signed_in(stand.board, "eve").session
     assert stand.http("DELETE", "/sessions/8", token=eve).status_code == 403
     ended = stand.http("DELETE", "/sessions/10", token=manager)
     assert (ended.status_code, ended.json()["ended"] >= 1) == (200, True)

@@ -118,6 +118,15 @@ class Browser:
         return urljoin(str(response.url), response.headers["location"])
 
 
+def signed_in(board: str, username: str) -> Browser:
+    """A browser in which this user of the stand's GitLab has signed in. Raises StandError otherwise."""
+    browser = Browser(board)
+    shown = browser.sign_in(username)
+    if shown.status_code != 200 or not browser.session:
+        raise StandError(f"{username} could not sign in: {shown.status_code} of {shown.url}")
+    return browser
+
+
 def hidden(page: str) -> dict[str, str]:
     """The hidden fields of a page's form."""
     fields = {}

@@ -49,7 +49,7 @@ def main() -> None:
     vars(sealer)["service"] = lambda: SimpleNamespace(run=lambda _: report)
     sealer.handler({}, SimpleNamespace())
     for name in ("notifier", "messenger"):
-        handler(name).delayed("status 503", age=AGE, deployment="dep_1", seconds=900)
+        handler(name).LOG.delayed("status 503", age=AGE, deployment="dep_1", seconds=900)
     metrics.flush_metrics()
 
 

@@ -17,17 +17,14 @@ from markupsafe import Markup
 import sluicegate
 from sluicegate.deployment.durations import seconds, timestamp
 from sluicegate.documents import describe, observed
-from sluicegate.documents.charts import charts
+from sluicegate.documents.figures import figures
 from sluicegate.documents.links import links
-from sluicegate.plot.axes import time_label
-from sluicegate.plot.chart import Chart, MarkerKind
-from sluicegate.plot.svg import svg
 from sluicegate.text import clean
 from sluicegate_cli.durations import format_duration
 
 _TEXT: Final = 4096  # characters of one value
-_SIZES: Final = {"wide": (760, 280), "narrow": (360, 260)}
-"""Each plot is drawn twice, and the page shows the one that fits: text in a scaled one would be too small."""
+_WIDE: Final = (760, 280)
+_NARROW: Final = (360, 260)
 
 
 def page(deployment: Mapping[str, Any], ending: str, now: float) -> str:
@@ -46,7 +43,7 @@ def page(deployment: Mapping[str, Any], ending: str, now: float) -> str:
             overlooked=deployment.get("fix_forward"),
             would_have=deployment.get("would_have") or (),
             describe=describe,
-            plots=[_plot(chart, index) for index, chart in enumerate(charts(deployment))],
+            plots=figures(deployment, wide=_WIDE, narrow=_NARROW, markup=Markup),
             timeline=_timeline(deployment),
             looks=_looks(deployment),
             watched=describe.watch(deployment.get("watch")),
@@ -162,21 +159,3 @@ def _https(address: object) -> str | None:
     except ValueError:
         return None
     return text if parts.scheme == "https" and parts.hostname and not parts.username else None
-
-
-def _plot(chart: Chart, index: int) -> dict[str, Any]:
-    drawn = {
-        size: Markup(svg(chart, f"plot-{index}-{size}", width=width, height=height))  # noqa: S704 (escaped by its builder)
-        for size, (width, height) in _SIZES.items()
-    }
-    marks = [
-        f"{time_label(mark.at - chart.begin)}: {mark.name}"
-        for mark in chart.marks
-        if mark.kind in (MarkerKind.ALARM, MarkerKind.EVENT)
-    ]
-    return {
-        "chart": chart,
-        "bounds": [bound.name for bound in chart.bounds],
-        "marks": marks,
-        **drawn,
-    }

@@ -23,17 +23,14 @@ from sluicegate.deployment.model import Deployment
 from sluicegate.deployment.ulid import is_id
 from sluicegate.deployment.views import observations_view, view
 from sluicegate.documents import describe, observed
-from sluicegate.documents.charts import charts
+from sluicegate.documents.figures import figures
 from sluicegate.gateway.http import GatewayRequest
-from sluicegate.plot.axes import time_label
-from sluicegate.plot.chart import Chart, MarkerKind
-from sluicegate.plot.svg import svg
 
 EVERY: Final = 3
 """Seconds between two looks at a deployment that is under way."""
 
-_SIZES: Final = {"wide": (760, 240), "narrow": (340, 240)}
-"""Each plot is drawn twice, and the page shows the one that fits: text in a scaled one would be too small."""
+_WIDE: Final = (760, 240)
+_NARROW: Final = (340, 240)
 
 _MOST_LOOKS: Final = 40
 """Looks in the table beneath the plots, the newest ones."""
@@ -64,7 +61,7 @@ def show(
         plan=_plan(document),
         project=project_address(context.gate, deployment.requested_by),
         links=gitlab_links(deployment.requested_by) | {"CloudWatch": cloudwatch(deployment)},
-        plots=[_plot(chart, index) for index, chart in enumerate(charts(document))],
+        plots=figures(document, wide=_WIDE, narrow=_NARROW, markup=Markup),
         looks=_looks(document),
         newest=observed.observations(document)[-1:],
         would_have=document["would_have"],
@@ -127,16 +124,3 @@ def _alarms(document: dict[str, Any]) -> list[str]:
         for alarm in observed.ringing(look)
     }
     return [observed.alarm(alarm) for alarm in found.values()]
-
-
-def _plot(chart: Chart, index: int) -> dict[str, Any]:
-    drawn = {
-        size: Markup(svg(chart, f"plot-{index}-{size}", width=width, height=height))  # noqa: S704 (escaped by its builder)
-        for size, (width, height) in _SIZES.items()
-    }
-    marks = [
-        f"{time_label(mark.at - chart.begin)}: {mark.name}"
-        for mark in chart.marks
-        if mark.kind in (MarkerKind.ALARM, MarkerKind.EVENT)
-    ]
-    return {"title": chart.title, "bounds": [bound.name for bound in chart.bounds], "marks": marks, **drawn}
