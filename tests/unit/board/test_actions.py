@@ -367,6 +367,50 @@ def test_approving_on_a_protected_stage_leads_through_gitlab_when_the_sign_in_is
     assert browser.post(approve(deployment), {"intent": secret_of(page), "reason": "ok"}).status == 303
 
 
+@pytest.mark.parametrize(
+    ("method", "address"),
+    [
+        ("GET", "nothing"),
+        ("GET", "no/such/page"),
+        ("GET", "a/b/c/d/e/f"),
+        ("GET", "deployments/x/approve"),
+        ("GET", f"deployments/01K{'0' * 23}/deploy"),
+        ("GET", "stages/prod/hold/all"),
+        ("GET", "functions/a.b/promote/prod"),
+        ("POST", "activity"),
+        ("POST", "no/such/page"),
+        ("DELETE", "functions/orders/rollback/prod"),
+    ],
+)
+def test_no_session_is_read_for_what_is_no_address(at: BoardSite, method: str, address: str) -> None:
+    """Anybody can send a cookie of the right form: what there is not costs no read."""
+    forged = at.browser()
+    forged.cookies["__Host-sg"] = bearer_of(ISSUER, "8", new_secret())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(at.gateway, "store", None)
+        answer = forged.send(method, address)
+    assert answer.status == 404
+    assert b"Sign out" not in answer.body
+
+
+def test_a_session_is_read_once_for_a_page(at: BoardSite, monkeypatch: pytest.MonkeyPatch) -> None:
+    browser = at.browser()
+    browser.sign_in("grace")
+    found: list[str] = []
+    find = at.gateway.store.sessions.find
+
+    def finding(bearer: str) -> Any:
+        found.append(bearer)
+        return find(bearer)
+
+    monkeypatch.setattr(at.gateway.store.sessions, "find", finding)
+    # The last one is of an action's form, and does not say from where to promote.
+    for address in ("holds", f"deployments/01K{'0' * 23}", "functions/orders/promote/prod"):
+        found.clear()
+        browser.get(address)
+        assert found == [browser.bearer], address
+
+
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_nothing_is_looked_up_for_strangers(at: BoardSite, method: str) -> None:
     """Else anybody could make the table pay, and learn by the time that it takes."""

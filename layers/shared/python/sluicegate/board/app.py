@@ -59,11 +59,7 @@ def dispatch(context: BoardContext, request: GatewayRequest) -> BoardResponse:
         gzipped = "gzip" in request.header("accept-encoding")
         found = context.assets.respond(parts[1], gzipped=gzipped)
         return found or BoardResponse(404, b"Not found\n", PLAIN)
-    return (
-        _signing_in(context, request, parts)
-        or _acted(context, request, parts)
-        or _seen(context, request, parts)
-    )
+    return _signing_in(context, request, parts) or _personal(context, request, parts)
 
 
 def _signing_in(
@@ -88,44 +84,52 @@ def _signing_in(
     return None
 
 
-def _acted(context: BoardContext, request: GatewayRequest, parts: tuple[str, ...]) -> BoardResponse | None:
-    """Return the answer of an address that asks for an action; None for any other."""
-    if len(parts) < 3 or request.method not in ("GET", "POST"):
-        return None
-    person = viewer_of(context, request)
-    if person is None and request.method == "GET":
-        return None  # nothing is looked up for a person who has not signed in
-    proposals = import_module("sluicegate.board.proposals")
-    wanted = proposals.proposal(context, request, parts)
-    if wanted is None:
-        return None
-    return _load("actions", "show" if request.method == "GET" else "press")(context, request, person, wanted)
+def _personal(context: BoardContext, request: GatewayRequest, parts: tuple[str, ...]) -> BoardResponse:
+    """Return a page or an action's answer, as the person sees it who has signed in.
 
-
-def _seen(context: BoardContext, request: GatewayRequest, parts: tuple[str, ...]) -> BoardResponse:
-    """Return a page as the person sees it who has signed in."""
+    What is neither is said not to be there before anybody's session is read: anybody can ask for it.
+    """
+    shown = _page(parts) if request.method == "GET" else None
+    acts = len(parts) >= 3 and request.method in ("GET", "POST") and _is_action(parts)
+    if shown is None and not acts:
+        return _load("pages.missing", "missing")(context, None)
     person = viewer_of(context, request)
+    # Nothing is looked up for a person who has not signed in; a form's reason is kept for later.
+    if acts and (person or request.method == "POST"):
+        proposals = import_module("sluicegate.board.proposals")
+        wanted = proposals.proposal(context, request, parts)
+        if wanted is not None:
+            act = _load("actions", "show" if request.method == "GET" else "press")
+            return act(context, request, person, wanted)
     if person is None:
         return _load("pages.sign_in", "show")(context, request)
-    viewer = Visibility(context.gate, person.identity)
+    return _seen(context, request, Visibility(context.gate, person.identity), shown)
+
+
+def _is_action(parts: tuple[str, ...]) -> bool:
+    return bool(import_module("sluicegate.board.proposals").is_action(parts))
+
+
+def _seen(
+    context: BoardContext, request: GatewayRequest, viewer: Visibility, shown: tuple[str, list[str]] | None
+) -> BoardResponse:
     try:
-        return _page(context, request, viewer, parts)
+        if shown is None:
+            return _load("pages.missing", "missing")(context, viewer)
+        name, given = shown
+        return _load(f"pages.{name}", "show")(context, request, viewer, *given)
     except (ClientError, BotoCoreError) as error:
         _log(error)
         return page(context, "failing.html", status=503, headers={"Retry-After": "5"}, viewer=viewer)
 
 
-def _page(
-    context: BoardContext, request: GatewayRequest, viewer: Visibility, parts: tuple[str, ...]
-) -> BoardResponse:
-    """Return the page at an address. It is looked up by as many parts as it has."""
-    if request.method == "GET":
-        for pattern, name in PAGES.items():
-            pairs = list(zip(pattern, parts, strict=False))
-            if len(pattern) == len(parts) and all(one in ("", part) for one, part in pairs):
-                given = [part for one, part in pairs if not one]
-                return _load(f"pages.{name}", "show")(context, request, viewer, *given)
-    return _load("pages.missing", "missing")(context, viewer)
+def _page(parts: tuple[str, ...]) -> tuple[str, list[str]] | None:
+    """Return the page at an address, looked up by as many parts as it has, and the parts that it gets."""
+    for pattern, name in PAGES.items():
+        pairs = list(zip(pattern, parts, strict=False))
+        if len(pattern) == len(parts) and all(one in ("", part) for one, part in pairs):
+            return name, [part for one, part in pairs if not one]
+    return None
 
 
 def address(request: GatewayRequest) -> tuple[str, ...]:

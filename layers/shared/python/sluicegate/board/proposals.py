@@ -55,18 +55,34 @@ class Proposal:
     takes_reason: bool = True
 
 
-def proposal(context: BoardContext, request: GatewayRequest, parts: tuple[str, ...]) -> Proposal | None:
-    """Return what the address asks for; None for an address that is no action's."""
+def is_action(parts: tuple[str, ...]) -> bool:
+    """Return whether an address is one of an action's, by its form alone."""
     match parts:
-        case "deployments", deployment, action if action in DECISIONS and is_id(deployment):
+        case "deployments", deployment, action:
+            return action in DECISIONS and is_id(deployment)
+        case "stages", stage, "hold":
+            return bool(_NAME.fullmatch(stage))
+        case "stages", stage, "release", hold:
+            return bool(_NAME.fullmatch(stage) and _HOLD.fullmatch(hold))
+        case "functions", name, "rollback" | "promote", stage:
+            return bool(_NAME.fullmatch(name) and _NAME.fullmatch(stage))
+    return False
+
+
+def proposal(context: BoardContext, request: GatewayRequest, parts: tuple[str, ...]) -> Proposal | None:
+    """Return what the address of an action asks for; None where it does not say all that it takes."""
+    match parts:
+        case _ if not is_action(parts):
+            return None
+        case "deployments", deployment, action:
             return _decision(deployment, action)
-        case "stages", stage, "hold" if _NAME.fullmatch(stage):
+        case "stages", stage, "hold":
             return _hold(stage)
-        case "stages", stage, "release", hold if _NAME.fullmatch(stage) and _HOLD.fullmatch(hold):
+        case "stages", stage, "release", hold:
             return _release(stage, hold)
-        case "functions", name, "rollback", stage if _NAME.fullmatch(name) and _NAME.fullmatch(stage):
+        case "functions", name, "rollback", stage:
             return _rollback(request, name, stage)
-        case "functions", name, "promote", stage if _NAME.fullmatch(name) and _NAME.fullmatch(stage):
+        case "functions", name, "promote", stage:
             return _promotion(context, request, name, stage)
     return None
 
