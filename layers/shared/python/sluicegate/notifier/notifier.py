@@ -38,6 +38,8 @@ class Notifier:
 
         Raises TransientError or LeaseHeld if it must be retried, PermanentError if a retry cannot help.
         """
+        if not self.reporting.has_receivers():
+            return
         deployment = self.reporting.deployment(deployment_id)
         deadline = self.reporting.clock() + SECONDS
         errors: list[TransientError | LeaseHeld | PermanentError] = []

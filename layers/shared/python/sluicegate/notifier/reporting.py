@@ -50,6 +50,10 @@ class Reporting:
         """Return the record, or None if there is none."""
         return self.store.deployments.get(deployment_id) if is_id(deployment_id) else None
 
+    def has_receivers(self) -> bool:
+        """Return whether any GitLab receives anything."""
+        return any(issuer.feedback for issuer in self.gate().issuers.values())
+
     def receiver(self, by: Requester) -> tuple[Issuer, Feedback] | None:
         """Return the GitLab that a request came from, and what it receives; None if that is nothing."""
         issuer = self.gate().issuers.get(by.issuer)
