@@ -190,6 +190,12 @@ def test_a_new_stack_is_examined_with_the_operators_credentials(stand: Stand) ->
     verdicts = {finding["check"]: finding["verdict"] for finding in report["findings"]}
     assert verdicts["the gateway reaches GitLab"] == "ok"
     assert verdicts["only the deployer assumes the target role"] == "ok"
+    assert verdicts["the evidence's key can sign"] == "ok"
+    assert verdicts["the evidence is locked"] == "ok"
+    sign_in = {
+        one["seen"]: one["verdict"] for one in report["findings"] if one["check"] == "people can sign in"
+    }
+    assert set(sign_in.values()) == {"ok"}, sign_in
     assert stand.account_id not in ended.stdout
     assert report["account"] == "************"
 

@@ -41,6 +41,7 @@ _MISSING: Final = frozenset(
         "404",  # of a HEAD request, which has no body with a code
         "AWS.SimpleQueueService.NonExistentQueue",
         "NoSuchEntity",
+        "ObjectLockConfigurationNotFoundError",
         "NotFoundException",
         "ProvisionedConcurrencyConfigNotFoundException",
         "QueueDoesNotExist",
@@ -53,7 +54,10 @@ _PREFIXES: Final = {"stepfunctions": "states"}
 _PERMISSIONS: Final = {
     ("apigateway", "GetAccount"): "apigateway:GET (on /account)",
     ("lambda", "Invoke"): "lambda:InvokeFunction",
+    ("s3", "GetObjectLockConfiguration"): "s3:GetBucketObjectLockConfiguration",
     ("s3", "HeadBucket"): "s3:ListBucket",
+    ("s3", "ListObjectVersions"): "s3:ListBucketVersions",
+    ("s3", "ListObjectsV2"): "s3:ListBucket",
     ("lambda", "GetLayerVersionByArn"): "lambda:GetLayerVersion",
 }
 

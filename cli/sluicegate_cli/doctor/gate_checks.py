@@ -172,19 +172,27 @@ def _alarm_names(gate: Gate) -> Iterator[str]:
                 )
 
 
+_SOME: Final = {"": ["AWSCURRENT"]}
+
+
 def secrets(aws: AwsCalls, gate: Gate) -> Iterator[Finding]:
-    """Check that the secrets of webhooks and feedback exist. Their values are not read."""
+    """Check that the gate file's secrets exist, and have a value. None is read."""
     names = {hook.secret for hook in gate.webhooks.values() if hook.secret}
     names |= {issuer.feedback.secret for issuer in gate.issuers.values() if issuer.feedback}
+    names |= {issuer.sign_in.secret for issuer in gate.issuers.values() if issuer.sign_in}
+    names |= {one.secret for one in gate.notifications}
     found = 0
     for name in sorted(names)[:_MAX_NAMES]:
         answer = aws.find("secretsmanager", "DescribeSecret", SecretId=name)
         if answer is None:
-            change = "Create it as docs/guides/webhooks.md and commit-statuses.md say."
+            change = "Create it as docs/guides/webhooks.md, commit-statuses.md, sign-in.md and notify.md say."
             yield Finding(SECRETS, CheckVerdict.WRONG, f"there is no secret {name} in {aws.region}", change)
         elif answer.get("DeletedDate"):
             change = f"Restore it: `aws secretsmanager restore-secret --secret-id {name}`."
             yield Finding(SECRETS, CheckVerdict.WRONG, f"the secret {name} is being deleted", change)
+        elif not any("AWSCURRENT" in one for one in answer.get("VersionIdsToStages", _SOME).values()):
+            change = f"Put one: `aws secretsmanager put-secret-value --secret-id {name}`."
+            yield Finding(SECRETS, CheckVerdict.WRONG, f"the secret {name} has no value", change)
         else:
             found += 1
     if found:

@@ -20,6 +20,7 @@ from sluicegate_gatefile.files import UnusableFile, read_file
 ROLE_ARN: Final = re.compile(
     r"arn:aws[a-z-]*:iam::(?P<account>[0-9]{12}):role/(?P<path>(?:[^/]+/)*)(?P<name>[^/]+)"
 )
+UNIQUE_ID: Final = "a rule names the role by its unique id"
 PEOPLE: Final = "roles of Identity Center are what they were"
 
 _HOUR: Final = 3_600
@@ -29,10 +30,9 @@ _RESERVED: Final = "/aws-reserved/sso.amazonaws.com/"
 
 def examine_role(aws: AwsCalls, arn: str, gate: Gate | None) -> list[Finding]:
     """Check one role: who may assume it, for how long, and what it may call."""
-    issuers = tuple(gate.issuers.values()) if gate else ()
     found: list[Finding] = []
     try:
-        for finding in _of_role(aws, arn, issuers):
+        for finding in _of_role(aws, arn, gate):
             found.append(finding)
     except CouldNotCheck as error:
         verdict = CheckVerdict.WRONG if isinstance(error, NoAccess) else CheckVerdict.UNKNOWN
@@ -40,7 +40,8 @@ def examine_role(aws: AwsCalls, arn: str, gate: Gate | None) -> list[Finding]:
     return found
 
 
-def _of_role(aws: AwsCalls, arn: str, issuers: Sequence[Issuer]) -> Iterator[Finding]:
+def _of_role(aws: AwsCalls, arn: str, gate: Gate | None) -> Iterator[Finding]:
+    issuers: Sequence[Issuer] = tuple(gate.issuers.values()) if gate else ()
     parts = ROLE_ARN.fullmatch(arn)
     assert parts is not None  # noqa: S101 (the option's type checks it)
     answer = aws.find("iam", "GetRole", RoleName=parts["name"])
@@ -49,6 +50,7 @@ def _of_role(aws: AwsCalls, arn: str, issuers: Sequence[Issuer]) -> Iterator[Fin
         yield Finding(SUBJECT, CheckVerdict.WRONG, f"there is no role {arn} in this account", change)
         return
     role = answer["Role"]
+    yield of_id(str(role["RoleId"]), parts["account"], parts["name"], gate)
     document = _document(role["AssumeRolePolicyDocument"])
     providers: dict[str, Provider] = {}
     for host_arn in _providers(document):
@@ -66,6 +68,29 @@ def _read_provider(aws: AwsCalls, arn: str, into: dict[str, Provider]) -> Iterat
         yield Finding(AUDIENCE, CheckVerdict.WRONG, f"IAM has no OIDC provider {host}", change)
         return
     into[host] = Provider(str(answer.get("Url", host)), tuple(answer.get("ClientIDList") or ()))
+
+
+def of_id(role_id: str, account: str, name: str, gate: Gate | None) -> Finding:
+    """Compare the role's unique id with those that rules of its account name: a new role has a new id."""
+    if gate is None:
+        seen = f"the id of {name} is {role_id}; there is no gate file to compare it with"
+        return Finding(
+            UNIQUE_ID, CheckVerdict.UNKNOWN, seen, "Run it where the gate file is, or add --gate-file."
+        )
+    # Each rule for AWS credentials pins both, or the gate file is refused.
+    of_account = [rule for rule in gate.rules if account in rule.pinned("account")]
+    named = {found: rule.name for rule in of_account for found in rule.pinned("principal_id")}
+    if role_id in named:
+        seen = f"{name} has the id {role_id}, which rule {named[role_id]!r} names"
+        return Finding(UNIQUE_ID, CheckVerdict.OK, seen, compared=True)
+    others = ", ".join(f"{found} ({rule})" for found, rule in sorted(named.items())[:5])
+    seen = f"no rule names the id of {name}, {role_id}; rules of its account name {others or 'none'}"
+    change = (
+        f"Put `principal_id: {role_id}` into the rule that is meant. A role that was made again has a new id."
+    )
+    return Finding(
+        UNIQUE_ID, CheckVerdict.WRONG if others else CheckVerdict.WARNING, seen, change, compared=True
+    )
 
 
 def of_session(seconds: int) -> Finding:

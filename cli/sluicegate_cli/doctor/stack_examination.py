@@ -17,10 +17,12 @@ from sluicegate_cli.doctor import (
     account_checks,
     api_checks,
     endpoint_checks,
+    evidence_checks,
     gate_checks,
     invoker_checks,
     judge_checks,
     role_checks,
+    sign_in_checks,
     stack_checks,
 )
 from sluicegate_cli.doctor.aws_calls import AwsCalls, CouldNotCheck, NoAccess, looked
@@ -37,6 +39,9 @@ _CHECKS: Final[tuple[tuple[str, Callable[[AwsCalls, DeployedStack], Iterator[Fin
     (stack_checks.DEAD_LETTERS, stack_checks.dead_letters),
     (stack_checks.ALARMS, stack_checks.alarms),
     (stack_checks.LOGS, stack_checks.log_groups),
+    (evidence_checks.HEADS, evidence_checks.heads),
+    (evidence_checks.KEYS, evidence_checks.keys),
+    (evidence_checks.LOCK, evidence_checks.lock),
 )
 _GATE_CHECKS: Final[tuple[tuple[str, Callable[[AwsCalls, Gate], Iterator[Finding]]], ...]] = (
     (gate_checks.FUNCTIONS, gate_checks.functions),
@@ -139,6 +144,9 @@ class StackExamination:
         else:
             self.note("asking the gateway for each issuer's keys")
             yield from endpoint_checks.of_issuers(url, gate, now)
+            self.note("asking the board to sign in with a made-up code")
+            board = f"{url.rstrip('/')}/board" if self.url else stack.outputs.get("Board", "")
+            yield from sign_in_checks.of_sign_ins(board or f"{url.rstrip('/')}/board", gate)
 
     def trial(self, say: Callable[[str], None], confirm: Callable[[str], bool]) -> list[Finding]:
         """Take a sample function through deploy, canary and rollback, and remove it, if `confirm` agrees.

@@ -13,12 +13,14 @@ from typing import Any
 
 import pytest
 
+from sluicegate.gate.policy import Gate
 from sluicegate.oidc.identity import Issuer
 from sluicegate_cli.doctor import role_checks
 from sluicegate_cli.doctor.call_policy import CALLS, of_permissions
 from sluicegate_cli.doctor.findings import AUDIENCE, ISSUER, ROTATION, CheckVerdict, Finding
 from sluicegate_cli.doctor.subjects import reach
 from sluicegate_cli.doctor.trust_policy import SUBJECT, Provider, of_trust
+from support import gate_documents as documents
 from support.aws_account import AwsAccount
 from support.cli_running import Run
 
@@ -390,7 +392,47 @@ def test_a_role_in_aws() -> None:
         SUBJECT: CheckVerdict.OK,
         ROTATION: CheckVerdict.OK,
         CALLS: CheckVerdict.OK,
+        role_checks.UNIQUE_ID: CheckVerdict.UNKNOWN,
     }
+    assert "AROACALLER11111111111" in words(found)
+
+
+def named(*claims: dict[str, list[str]]) -> Gate:
+    """A gate file with a rule of AWS credentials for each of these claims."""
+    rules = [
+        documents.rule(f"rule {number}", via="iam", issuer="", claims=one, stages=["dev"])
+        for number, one in enumerate(claims, 1)
+    ]
+    return documents.gate(rules=rules)
+
+
+@pytest.mark.parametrize(
+    ("claims", "verdict", "seen"),
+    [
+        (("AROACALLER11111111111",), CheckVerdict.OK, "which rule 'rule 1' names"),
+        (("AROAGONE1111111111111",), CheckVerdict.WRONG, "AROAGONE1111111111111 (rule 1)"),
+        (("AROAGONE1111111111111", "AROACALLER11111111111"), CheckVerdict.OK, "'rule 2'"),
+        ((), CheckVerdict.WARNING, "name none"),
+    ],
+)
+def test_a_role_that_was_made_again_has_an_id_that_no_rule_names(
+    claims: tuple[str, ...], verdict: CheckVerdict, seen: str
+) -> None:
+    account_id = {"account": ["111111111111"]}
+    gate = named(*(account_id | {"principal_id": [one]} for one in claims))
+    found = role_checks.examine_role(account().calls(), ROLE, gate)
+    (finding,) = [one for one in found if one.check == role_checks.UNIQUE_ID]
+    assert (finding.verdict, seen in finding.seen, finding.compared) == (verdict, True, True)
+
+
+def test_the_id_of_a_role_of_another_account_does_not_count() -> None:
+    gate = named({"account": ["222222222222"], "principal_id": ["AROACALLER11111111111"]})
+    (finding,) = [
+        one
+        for one in role_checks.examine_role(account().calls(), ROLE, gate)
+        if one.check == role_checks.UNIQUE_ID
+    ]
+    assert finding.verdict is CheckVerdict.WARNING
 
 
 def test_long_sessions_and_a_provider_for_another_audience_are_named() -> None:

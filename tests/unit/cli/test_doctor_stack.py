@@ -5,6 +5,7 @@ import io
 import json
 import zipfile
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,13 @@ from botocore.exceptions import (
 )
 
 from sluicegate.gate.codec import parse
-from sluicegate_cli.doctor import account_checks, endpoint_checks, gate_checks, stack_checks
+from sluicegate_cli.doctor import (
+    account_checks,
+    endpoint_checks,
+    evidence_checks,
+    gate_checks,
+    stack_checks,
+)
 from sluicegate_cli.doctor.aws_calls import AwsCalls, CouldNotCheck, permission_of
 from sluicegate_cli.doctor.findings import API, CheckVerdict, Finding
 from sluicegate_cli.doctor.stack import STACK
@@ -32,6 +39,7 @@ STACK_ID = f"arn:aws:cloudformation:eu-central-1:{ACCOUNT}:stack/sluicegate/0b1e
 DEPLOYER = f"arn:aws:iam::{ACCOUNT}:role/sluicegate-DeployerRole-1"
 TARGET = f"arn:aws:iam::{ACCOUNT}:role/sluicegate-target"
 QUEUE = f"https://sqs.eu-central-1.amazonaws.com/{ACCOUNT}/sluicegate-dead-letters"
+KEY = f"arn:aws:kms:eu-central-1:{ACCOUNT}:key/0b1c2d3e-0000-4000-8000-000000000000"
 LAYER = f"arn:aws:lambda:eu-central-1:{ACCOUNT}:layer:sluicegate-gate:7"
 LOCATION = "https://layers.example.com/gate?X-Amz-Signature=canary-of-the-signature"
 RESOURCES = (
@@ -96,6 +104,27 @@ def role(name: str, document: Any) -> dict[str, Any]:
     }
 
 
+def heads(*, minutes: float) -> dict[str, Any]:
+    """The signed heads in the bucket: one of long ago, one of so many minutes ago."""
+    now = datetime.now(UTC)
+    return {
+        "Contents": [
+            {"Key": "heads/000000000009-a.note", "LastModified": now - timedelta(minutes=minutes)},
+            {"Key": "heads/000000000001-b.note", "LastModified": now - timedelta(days=300)},
+        ]
+    }
+
+
+def locked(days: int, mode: str = "GOVERNANCE") -> dict[str, Any]:
+    rule = {"DefaultRetention": {"Mode": mode, "Days": days}}
+    return {"ObjectLockConfiguration": {"ObjectLockEnabled": "Enabled", "Rule": rule}}
+
+
+def key(**changes: Any) -> dict[str, Any]:
+    known = {"KeyId": "0b1c", "Arn": KEY, "KeyState": "Enabled", "KeyUsage": "SIGN_VERIFY"}
+    return {"KeyMetadata": {**known, "KeySpec": "ECC_NIST_EDWARDS25519", **changes}}
+
+
 @pytest.fixture
 def gate_file(tmp_path: Path) -> Path:
     path = tmp_path / "sluicegate.yaml"
@@ -128,11 +157,15 @@ def account(api: Server) -> AwsAccount:
         "Table": "sluicegate-Table-1",
         "TargetRoleArn": TARGET,
         "DeployerRoleArn": DEPLOYER,
+        "EvidenceBucket": "evidence",
+        "EvidenceKeyArn": KEY,
     }
+    parameters = {"EvidenceDays": "400", "EvidenceMode": "GOVERNANCE", "EvidencePreviousKeyArn": ""}
     stack = {
         "StackId": STACK_ID,
         "StackName": "sluicegate",
         "StackStatus": "UPDATE_COMPLETE",
+        "Parameters": [{"ParameterKey": name, "ParameterValue": value} for name, value in parameters.items()],
         "Outputs": [{"OutputKey": key, "OutputValue": value} for key, value in outputs.items()],
     }
     summaries = [
@@ -193,7 +226,13 @@ def account(api: Server) -> AwsAccount:
             },
             "cloudwatch:DescribeAlarms": alarms,
             "logs:DescribeLogGroups": groups,
-            "secretsmanager:DescribeSecret": {"Name": "sluicegate/gitlab/main"},
+            "secretsmanager:DescribeSecret": {
+                "Name": "sluicegate/gitlab/main",
+                "VersionIdsToStages": {"v1": ["AWSPREVIOUS"], "v2": ["AWSCURRENT"]},
+            },
+            "s3:ListObjectsV2": heads(minutes=50),
+            "s3:GetObjectLockConfiguration": locked(400),
+            "kms:DescribeKey": key(),
         }
     )
 
@@ -254,6 +293,9 @@ def test_a_healthy_stack_has_only_good_findings(looking: Looking) -> None:
         stack_checks.DEAD_LETTERS,
         stack_checks.ALARMS,
         stack_checks.LOGS,
+        evidence_checks.HEADS,
+        evidence_checks.KEYS,
+        evidence_checks.LOCK,
         gate_checks.DIGEST,
         gate_checks.FUNCTIONS,
         gate_checks.WATCHED,
@@ -261,6 +303,52 @@ def test_a_healthy_stack_has_only_good_findings(looking: Looking) -> None:
         endpoint_checks.REACHED,
         endpoint_checks.GATEWAY_RESPONSES,
     }
+
+
+@pytest.mark.parametrize(
+    ("call", "answer", "verdict", "seen"),
+    [
+        ("s3:ListObjectsV2", heads(minutes=119), "ok", "signed 2.0 h ago"),
+        ("s3:ListObjectsV2", heads(minutes=130), "wrong", "signed 2.2 h ago"),
+        ("s3:ListObjectsV2", {}, "warning", "no signed head of log 1 yet"),
+        ("kms:DescribeKey", key(KeyState="Disabled"), "wrong", "is Disabled"),
+        ("kms:DescribeKey", key(KeyState="PendingDeletion"), "wrong", "is PendingDeletion"),
+        ("kms:DescribeKey", Refusal("NotFoundException"), "wrong", "is missing"),
+        ("kms:DescribeKey", key(KeySpec="ECC_NIST_P256"), "wrong", "is ECC_NIST_P256 for SIGN_VERIFY"),
+        ("kms:DescribeKey", key(KeyUsage="KEY_AGREEMENT"), "wrong", "for KEY_AGREEMENT"),
+        ("s3:GetObjectLockConfiguration", locked(1), "wrong", "1 days, GOVERNANCE; the stack says 400 days"),
+        ("s3:GetObjectLockConfiguration", locked(400, "COMPLIANCE"), "wrong", "400 days, COMPLIANCE"),
+        (
+            "s3:GetObjectLockConfiguration",
+            Refusal("ObjectLockConfigurationNotFoundError", status=404),
+            "wrong",
+            "no Object Lock",
+        ),
+        (
+            "secretsmanager:DescribeSecret",
+            {"Name": "x", "VersionIdsToStages": {"v1": ["AWSPREVIOUS"]}},
+            "wrong",
+            "has no value",
+        ),
+    ],
+)
+def test_the_evidence_and_secrets_that_do_not_work_are_named(
+    looking: Looking, account: AwsAccount, call: str, answer: Any, verdict: str, seen: str
+) -> None:
+    account.answers[call] = answer
+    found = [one for one in looking() if seen in one.seen]
+    assert [one.verdict for one in found] == [verdict]
+    assert verdict == "ok" or found[0].change
+
+
+def test_a_stack_from_before_there_was_evidence_is_to_be_updated(
+    looking: Looking, account: AwsAccount
+) -> None:
+    stack: Any = account.answers["cloudformation:DescribeStacks"]
+    outputs = stack["Stacks"][0]["Outputs"]
+    outputs[:] = [one for one in outputs if not one["OutputKey"].startswith("Evidence")]
+    (found,) = [one for one in looking() if "evidence" in one.check]
+    assert (found.verdict, found.check) == (CheckVerdict.WARNING, evidence_checks.HEADS)
 
 
 def test_every_check_stands_alone_when_its_call_is_denied(looking: Looking, account: AwsAccount) -> None:
