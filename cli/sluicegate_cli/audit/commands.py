@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from sluicegate.text import clean
+from sluicegate_cli.audit.keys import KeyParam
 from sluicegate_cli.errors import ApiError
 from sluicegate_cli.exit_codes import ExitCode
 from sluicegate_cli.layout import Column
@@ -135,24 +136,6 @@ def evidence_source(aws: "AwsCalls", stack: str, named: str | None) -> tuple["Ev
     return source, name
 
 
-class KeyParam(click.ParamType):
-    """A public key, or a file with one."""
-
-    name = "key"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> "PublicKey":
-        from sluicegate.evidence.notes import NoteError, read_key
-
-        text = str(value)
-        try:
-            file = Path(text)
-            if len(text) < 1_024 and file.is_file():
-                text = file.read_text(errors="replace")[:65_536]
-            return read_key(text)
-        except (NoteError, OSError) as error:
-            self.fail(f"{clean(str(error))}", param, ctx)
-
-
 @click.command("verify")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path))
 @click.option(
@@ -161,11 +144,11 @@ class KeyParam(click.ParamType):
     type=KeyParam(),
     multiple=True,
     required=True,
-    help="The public key: PEM, base64 of DER, NAME+ID+KEY, or a file with one. Never from the file itself."
+    help="The public key (audit key): NAME+ID+KEY, PEM, base64 of DER, or a file with it. Never from FILE."
     " More than once after a change of keys.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document to stdout.")
-def verify(file: Path, keys: tuple["PublicKey", ...], as_json: bool) -> None:
+def verify(file: Path, keys: tuple[tuple["PublicKey", ...], ...], as_json: bool) -> None:
     """Verify FILE, an export of the evidence, offline.
 
     It names each entry that was changed, dropped, re-ordered or chained again, says up to which signed head
@@ -173,17 +156,17 @@ def verify(file: Path, keys: tuple["PublicKey", ...], as_json: bool) -> None:
     if anything is wrong.
 
     \b
-      aws kms get-public-key --key-id KEY_ARN --query PublicKey --output text > evidence.pub
+      sluicegate audit key --output evidence.pub
       sluicegate audit verify november.ndjson --key evidence.pub
     """
     from sluicegate_cli.audit.verification import verify as verified
 
-    screen = Screen(as_json=as_json)
+    screen, given = Screen(as_json=as_json), [one for several in keys for one in several]
     if str(file) == "-":
-        found = verified(sys.stdin.buffer, keys)
+        found = verified(sys.stdin.buffer, given)
     else:
         with file.open("rb") as lines:
-            found = verified(lines, keys)
+            found = verified(lines, given)
     screen.document(_document(found))
     if not as_json:
         _show(screen.line, screen, found)

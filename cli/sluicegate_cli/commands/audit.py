@@ -10,6 +10,7 @@ from sluicegate.deployment.durations import seconds, timestamp
 from sluicegate.documents import describe
 from sluicegate.text import clean
 from sluicegate_cli.audit.commands import export, verify
+from sluicegate_cli.audit.keys import key
 from sluicegate_cli.doctor.findings import format_age, sanitize
 from sluicegate_cli.durations import format_duration
 from sluicegate_cli.errors import ApiError
@@ -33,6 +34,7 @@ def command() -> None:
 
 
 command.add_command(export)
+command.add_command(key)
 command.add_command(verify)
 
 
