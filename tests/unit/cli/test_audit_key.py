@@ -70,7 +70,7 @@ def test_verify_takes_the_file_that_it_writes(tmp_path: Path) -> None:
     exported, key = tmp_path / "all.ndjson", tmp_path / "evidence.pub"
     exported.write_bytes(b"".join(evidence_file().lines))
     done = take("--output", str(key))
-    assert (done.exit_code, done.stdout) == (0, "")
+    assert (done.exit_code, done.output) == (0, f"wrote {key}: 1 key\n")
     verified = CliRunner().invoke(command, ["verify", str(exported), "--key", str(key)])
     assert (verified.exit_code, "nothing was changed" in verified.stdout) == (0, True)
 
