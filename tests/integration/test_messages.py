@@ -35,8 +35,9 @@ class Channels:
         return [one for one in found if function in json.dumps(one)]
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def channels(stand: Stand) -> Iterator[Channels]:
+    """One address for all tests: the messenger keeps a secret for five minutes where nobody answers at it."""
     found = Channels()
 
     class Handler(BaseHTTPRequestHandler):
