@@ -3,14 +3,16 @@
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from sluicegate.gate.policy import Gate
 from sluicegate.text import clean
 from sluicegate_cli.audit.commands import MomentParam, evidence_source, evidence_unavailable
+from sluicegate_cli.audit.keys import KeyParam
 from sluicegate_cli.errors import ApiError
 from sluicegate_cli.exit_codes import ExitCode
 from sluicegate_cli.layout import Column
@@ -27,6 +29,10 @@ from sluicegate_cli.review.replay import (
 )
 from sluicegate_cli.screen import Screen
 
+if TYPE_CHECKING:
+    from sluicegate.evidence.notes import PublicKey
+    from sluicegate_cli.audit.verification import VerifiedEvidence
+
 _TITLES: Final[dict[ReplayOutcome, str]] = {
     "refused": "accepted before, refused now",
     "allowed": "refused before, allowed now",
@@ -36,6 +42,11 @@ _TITLES: Final[dict[ReplayOutcome, str]] = {
 }
 _GROUPS: Final = 40
 """Groups of alike requests that are printed; `--json` has each request."""
+
+_UNVERIFIED: Final = (
+    "NOT VERIFIED: no signature was checked, so these requests may not be what was decided. Add --key:"
+    " `sluicegate audit key` prints it"
+)
 
 
 @click.command("replay")
@@ -52,12 +63,20 @@ _GROUPS: Final = 40
     help="Requests since this time, such as 30d, from the evidence in AWS, with AWS credentials of your own.",
 )
 @click.option("--region", metavar="NAME", help="With --since: the stack's region.")
+@click.option(
+    "--key",
+    "keys",
+    type=KeyParam(),
+    multiple=True,
+    help="The evidence's public key (audit key), or a file with it: verify the requests with it first.",
+)
 @gate_options
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document to stdout.")
 def command(
     export: Path | None,
     since: float | None,
     region: str | None,
+    keys: tuple[tuple["PublicKey", ...], ...],
     file: Path,
     allow_loopback: bool,
     stack_name: str,
@@ -66,14 +85,16 @@ def command(
     """Decide all recorded requests again by a gate file that is not deployed yet.
 
     It shows what would be refused, allowed, or wait for an approval otherwise. What depends on a login, an
-    e-mail address or another claim that the evidence does not keep cannot be decided. It verifies no
-    signature: `sluicegate audit verify` does. Exit codes: 0 if every request ends as before, 1 if one does
-    not, 2 if the gate file has an error.
+    e-mail address or another claim that the evidence does not keep cannot be decided. With --key it verifies
+    the evidence first, as `sluicegate audit verify` does, and decides nothing where that finds anything.
+    Exit codes: 0 if every request ends as before, 1 if one does not, 2 if the gate file has an error, 4 if
+    the evidence does not verify.
 
     \b
-      sluicegate replay --gate sluicegate.yaml --since 30d
+      sluicegate audit key --output evidence.pub
+      sluicegate replay --gate sluicegate.yaml --since 30d --key evidence.pub
       sluicegate audit export --from 30d --output evidence.ndjson
-      sluicegate replay --gate sluicegate.yaml --from evidence.ndjson
+      sluicegate replay --gate sluicegate.yaml --from evidence.ndjson --key evidence.pub
     """
     if (export is None) == (since is None):
         raise click.UsageError("name the recorded requests: either --since TIME or --from EXPORT")
@@ -82,19 +103,57 @@ def command(
     try:
         if export is not None:
             with export.open("rb") as lines:
-                found = replay(gate, read(lines))
+                verified, found = _replayed(gate, lines, keys)
         else:
             assert since is not None  # noqa: S101 (either of the two)
-            found = replay(gate, read(_exported(since, stack_name, region)))
+            exported = (f"{line}\n".encode() for line in _exported(since, stack_name, region))
+            verified, found = _replayed(gate, exported, keys)
     except NotEvidence as error:
         raise click.UsageError(f"{export or 'the evidence'}: {error}") from None
     except ApiError as error:
         screen.error(error)
         sys.exit(error.exit)
-    screen.document(_document(gate.digest, found, skipped_denials(gate)))
+    screen.document(_document(gate.digest, verified, found, skipped_denials(gate)))
     if not as_json:
         _show(screen, found, skipped_denials(gate))
+    if verified is None:
+        screen.line(_UNVERIFIED, "bold red")  # with --json to stderr
+    elif not as_json:
+        _show_verified(screen, verified)
     return ExitCode.NOT_DEPLOYED if found.ends_otherwise else ExitCode.OK
+
+
+def _replayed(
+    gate: Gate, lines: Iterable[bytes], keys: Sequence[Sequence["PublicKey"]]
+) -> tuple["VerifiedEvidence | None", Replayed]:
+    """Verify the lines, if there is a key, and decide them again. Raises NotEvidence and ApiError."""
+    if not keys:
+        return None, replay(gate, read(lines))
+    from sluicegate_cli.audit.verification import verify
+
+    # Kept, so that what was verified is what is decided again, whatever becomes of the file.
+    kept = list(lines)
+    verified = verify(kept, [key for several in keys for key in several])
+    if not verified.ok:
+        said = "; ".join(f"{one.code}: {clean(one.detail, 200)}" for one in verified.findings[:3])
+        more = len(verified.findings) - 3
+        document = {
+            "code": "evidence_not_verified",
+            "title": "The evidence does not verify: nothing was decided again",
+            "detail": f"{said}{f'; and {more} more' if more > 0 else ''}",
+        }
+        change = "See all with `sluicegate audit verify`, and docs/guides/audit.md for what they mean."
+        raise ApiError(ExitCode.UNACCEPTABLE, document, change)
+    return verified, replay(gate, read(kept))
+
+
+def _show_verified(screen: Screen, verified: "VerifiedEvidence") -> None:
+    by = f"signed up to entry {verified.signed_to}, at {verified.signed_at}, by {verified.signed_by}"
+    screen.line(f"verified: {by}", "green")
+    if verified.last > verified.signed_to:
+        count = verified.last - verified.signed_to
+        entries = "entry" if count == 1 else "entries"
+        screen.line(f"NOT VERIFIED: {count} {entries} after that, which no head covers yet", "bold yellow")
 
 
 def _exported(since: float, stack: str, region: str | None) -> Iterator[str]:
@@ -110,9 +169,19 @@ def _exported(since: float, stack: str, region: str | None) -> Iterator[str]:
         raise evidence_unavailable(error) from None
 
 
-def _document(digest: str, found: Replayed, skipped: int) -> dict[str, Any]:
+def _document(
+    digest: str, verified: "VerifiedEvidence | None", found: Replayed, skipped: int
+) -> dict[str, Any]:
+    proven = verified and {
+        "stack": clean(verified.stack),
+        "signed_to": verified.signed_to,
+        "signed_at": verified.signed_at,
+        "signed_by": verified.signed_by,
+        "unsigned": max(0, verified.last - verified.signed_to),
+    }
     return {
         "gate": digest,
+        "verified": proven,
         "decided": found.decided,
         "changes": [one.document for one in found.changed],
         "cannot_be_decided": dict(found.unknown),

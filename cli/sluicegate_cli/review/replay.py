@@ -76,7 +76,7 @@ class Replayed:
 def read(export: Iterable[str | bytes]) -> Iterator[Mapping[str, Any] | None]:
     """Yield the lines of an export's entries, None for one that a filter left out. Raises NotEvidence.
 
-    It checks no hash and no signature: `sluicegate audit verify` does.
+    It checks no hash and no signature: `audit.verification` does.
     """
     ended = False
     for number, text in enumerate(export, 1):

@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sluicegate.evidence.basis import basis
 from sluicegate.evidence.chain import genesis, leaf, next_head
 from sluicegate.evidence.line import canonical, line
+from sluicegate.evidence.notes import SignedHead
 from sluicegate.gate.policy import Gate
 from sluicegate.oidc.identity import Identity, Principal
 from sluicegate_cli.audit.export import EvidenceFilter
@@ -21,6 +23,7 @@ from sluicegate_cli.review.replay import Replayed, replay
 from support import gate_documents as documents
 from support.aws_account import AwsAccount, Refusal
 from support.cli_running import Run
+from support.evidence_files import FOREIGN, PRIVATE, public, signed
 from support.gate_documents import CORP
 from support.gate_strategies import ACCOUNT, NO_LIMITS, ROLE, pairs, requests
 
@@ -264,8 +267,16 @@ deny:
 """
 
 
-def export(path: Path, lines: Sequence[dict[str, Any] | None]) -> Path:
-    """Write an export with these lines; None is one that a filter left out."""
+UNVERIFIED = (
+    "NOT VERIFIED: no signature was checked, so these requests may not be what was decided. Add --key:"
+    " `sluicegate audit key` prints it"
+)
+
+
+def export(
+    path: Path, lines: Sequence[dict[str, Any] | None], private: Ed25519PrivateKey | None = None
+) -> Path:
+    """Write an export with these lines; None is one that a filter left out. `private` signs its head."""
     head = genesis(STACK)
     written = [{"evidence": 1, "stack": STACK, "first": 1, "last": len(lines), "previous": head}]
     for seq, each in enumerate(lines, 1):
@@ -273,7 +284,10 @@ def export(path: Path, lines: Sequence[dict[str, Any] | None]) -> Path:
         head = next_head(head, digest)
         entry: dict[str, Any] = {"hash": digest, "head": head, "seq": seq}
         written.append(entry | ({"line": each} if each else {}))
-    written += [{"note": "a signed head", "size": len(lines)}, {"end": {"last": len(lines), "head": head}}]
+    note: dict[str, Any] = {"note": "a signed head", "size": len(lines)}
+    if private is not None:
+        note = signed(SignedHead(STACK, len(lines), head, "2026-12-01T11:00:00.000Z"), private)
+    written += [note, {"end": {"last": len(lines), "head": head}}]
     path.write_text("".join(f"{canonical(each)}\n" for each in written))
     return path
 
@@ -298,6 +312,7 @@ def test_the_command_says_what_would_change(run: Run, gate_file: Path, tmp_path:
         "not looked at: 1 left out of the file by a filter",
         "not looked at: 1 entry of `deny` by jti or access_key, which no line has",
         "nothing is decided otherwise",
+        UNVERIFIED,
     ]
 
     gate_file.write_text(GATE_FILE.replace("ref: v*", "ref: v2*"))
@@ -312,9 +327,12 @@ def test_the_command_says_what_would_change(run: Run, gate_file: Path, tmp_path:
         "3",
         "2025-12-01T10:00:02.000Z",
     ] in rows
-    assert ended.out.splitlines()[-1] == "accepted before, refused now: 3"
+    assert ended.out.splitlines()[-2:] == ["accepted before, refused now: 3", UNVERIFIED]
 
-    found = json.loads(run("replay", "--from", str(file), "--json").out)
+    ended = run("replay", "--from", str(file), "--json")
+    assert UNVERIFIED in ended.err
+    found = json.loads(ended.out)
+    assert found["verified"] is None
     assert [one["outcome"] for one in found["changes"]] == ["refused"] * 3
     assert (found["decided"], found["omitted"], found["skipped_denials"]) == (3, 1, 1)
 
@@ -336,6 +354,69 @@ def test_since_reads_the_evidence_in_aws(run: Run, tmp_path: Path, monkeypatch: 
     ended = run("replay", "--since", "2025-12-01")
     assert (ended.code, ended.out.splitlines()[0]) == (0, "1 recorded request decided again")
     assert asked == [(("calls", "sluicegate", None), MONDAY - 36_000, STACK)]
+
+
+@pytest.mark.usefixtures("gate_file")
+def test_with_the_key_it_says_up_to_where_it_is_proven(run: Run, tmp_path: Path) -> None:
+    file = export(tmp_path / "all.ndjson", [recorded(job())], PRIVATE)
+    key = tmp_path / "evidence.pub"
+    key.write_text(str(public()))
+
+    ended = run("replay", "--from", str(file), "--key", str(key))
+    assert ended.code == 0
+    assert ended.out.splitlines()[-1].startswith(
+        "verified: signed up to entry 1, at 2026-12-01T11:00:00.000Z"
+    )
+    assert "NOT VERIFIED" not in ended.out
+
+    found = json.loads(run("replay", "--from", str(file), "--key", str(public()), "--json").out)
+    assert (found["verified"]["signed_to"], found["verified"]["unsigned"]) == (1, 0)
+    assert found["decided"] == 1
+
+
+@pytest.mark.usefixtures("gate_file")
+def test_what_was_decided_after_the_signed_head_is_said_to_be_unproven(run: Run, tmp_path: Path) -> None:
+    file = export(tmp_path / "all.ndjson", [recorded(job())], PRIVATE)
+    first = [json.loads(text) for text in file.read_text().splitlines()]
+    line = recorded(job(), at=MONDAY + 1)
+    digest = leaf(canonical(line))
+    head = next_head(first[1]["head"], digest)
+    entry = {"hash": digest, "head": head, "seq": 2, "line": line}
+    longer = [{**first[0], "last": 2}, first[1], first[2], entry, {"end": {"last": 2, "head": head}}]
+    file.write_text("".join(f"{canonical(each)}\n" for each in longer))
+
+    ended = run("replay", "--from", str(file), "--key", str(public()))
+    assert (ended.code, ended.out.splitlines()[0]) == (0, "2 recorded requests decided again")
+    assert ended.out.splitlines()[-1] == "NOT VERIFIED: 1 entry after that, which no head covers yet"
+
+
+@pytest.mark.parametrize("attack", ["another key", "a changed line", "no signature", "cut"])
+@pytest.mark.usefixtures("gate_file")
+def test_what_does_not_verify_is_not_decided(run: Run, tmp_path: Path, attack: str) -> None:
+    signer = {"another key": FOREIGN, "no signature": None}.get(attack, PRIVATE)
+    file = export(tmp_path / "all.ndjson", [recorded(job()), recorded(job(), at=MONDAY + 1)], signer)
+    if attack == "a changed line":
+        file.write_text(file.read_text().replace('"ref":"v1.0"', '"ref":"v2.0"', 1))
+    if attack == "cut":
+        file.write_text("\n".join(file.read_text().splitlines()[:2]) + "\n")
+
+    ended = run("replay", "--from", str(file), "--key", str(public()))
+    assert (ended.code, ended.out) == (4, "")
+    assert "The evidence does not verify: nothing was decided again" in ended.err
+    assert run("replay", "--from", str(file), "--key", str(public()), "--json").code == 4
+
+
+@pytest.mark.usefixtures("gate_file")
+def test_the_evidence_in_aws_is_verified_too(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = export(tmp_path / "all.ndjson", [recorded(job())], PRIVATE)
+    monkeypatch.setattr("sluicegate_cli.doctor.aws_calls.connect", lambda *_, **__: "calls")
+    monkeypatch.setattr("sluicegate_cli.commands.replay.evidence_source", lambda *_: ("source", STACK))
+    monkeypatch.setattr("sluicegate_cli.audit.export.export", lambda *_: file.read_text().splitlines())
+    assert "verified: signed up to entry 1" in run("replay", "--since", "30d", "--key", str(public())).out
+    foreign = run("replay", "--since", "30d", "--key", str(public(FOREIGN)))
+    assert (foreign.code, foreign.out) == (4, "")
 
 
 @pytest.mark.usefixtures("gate_file")
