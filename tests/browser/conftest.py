@@ -107,11 +107,11 @@ def story(served: LoopbackBoard) -> Story:
         released = at.finish(promote(first, "v1.0.0"))
         at.clock.now += 7_200
         at.finish(deploy(second, "v1.1.0", stage="dev"))
+        at.model.add("orders-mail", b"of somebody")
+        at.release(artifact(at, b"mail 1", "orders-mail"), function="orders-mail", release="v1.9.0")
         baking = at.run_until(promote(second, "v1.1.0"), "baking")
         looked = baking.changed(at.clock(), "looked", observations=looked_at(baking))
         at.store.deployments.save(baking, looked)
-        at.model.add("orders-mail", b"of somebody")
-        at.release(artifact(at, b"mail 1", "orders-mail"), function="orders-mail", release="v1.9.0")
         mail = artifact(at, b"mail", "orders-mail")
         waits = deploy(mail, "v2.0.0", function="orders-mail")
         waiting = at.run_until(waits, "awaiting_approval")
