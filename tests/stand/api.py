@@ -245,7 +245,7 @@ class Stand:
             if secrets.get_secret_value(SecretId=name)["SecretString"] != value:
                 secrets.put_secret_value(SecretId=name, SecretString=value)
 
-    def wait(self, deployment: str, *, token: str, patience: float = 60) -> dict[str, Any]:
+    def wait(self, deployment: str, *, token: str, patience: float = 150) -> dict[str, Any]:
         """The deployment once it is final. Raises StandError where `patience` seconds do not suffice."""
         deadline, revision = time.monotonic() + patience, 0
         while time.monotonic() < deadline:

@@ -53,9 +53,21 @@ _STAGES: Final = """
   no-data-extends:
     strategy: {type: canary, percent: 50, bake: 2s}
     watch: {errors: {max_percent: 60, min_samples: 5}, unclear: extend}
+  bursty:
+    strategy: {type: canary, percent: 50, bake: 1m}
+    watch: {errors: {max_ratio: 2, min_samples: 50}, false_rollbacks: 0.1}
   batched:
     strategy: {type: all-at-once, bake: 20s}
     watch: {presets: [batch], unclear: fail}
+  behind-rest:
+    strategy: {type: all-at-once, bake: 20s}
+    watch: {presets: [{name: api, api: "{function}", api_stage: "{stage}"}], unclear: fail}
+  behind-http:
+    strategy: {type: all-at-once, bake: 20s}
+    watch: {presets: [{name: api, api_id: pathshttp1, api_stage: "{stage}"}], unclear: fail}
+  fronted-observed:
+    strategy: {type: canary, percent: 50, bake: 20s}
+    watch: {presets: [url], mode: observe}
   fronted:
     strategy: {type: canary, percent: 50, bake: 30s}
     watch: {presets: [url], unclear: fail}
