@@ -26,6 +26,7 @@ from sluicegate.text import clean
 from sluicegate_cli.auth.authorization import Authorization, BearerToken, Sign
 from sluicegate_cli.auth.keys import checked_key, generated_key
 from sluicegate_cli.auth.refusals import is_expired
+from sluicegate_cli.auth.region import region_of_url
 from sluicegate_cli.errors import ApiError
 from sluicegate_cli.exit_codes import ExitCode
 from sluicegate_cli.failures import failure_of
@@ -336,7 +337,20 @@ def endpoint(url: str) -> str:
         )
     if parts.scheme != "https" and not is_loopback(url):
         raise click.UsageError(f"the endpoint must be https: an ID token is never sent unencrypted{shown}")
+    _check_stage(url, parts.hostname, parts.path.rstrip("/"))
     return url.rstrip("/")
+
+
+def _check_stage(url: str, host: str, path: str) -> None:
+    """Raise UsageError for another stage than Sluicegate's, at a name of API Gateway's own.
+
+    Of a stage that is not there it says `Forbidden` alone.
+    """
+    if region_of_url(url) and path not in ("/v1", "/v1/iam"):
+        raise click.UsageError(
+            f"the endpoint names {clean(path, 100) or 'no stage'} at {clean(host, 200)}, and the stage of"
+            f" Sluicegate is /v1: it must be https://{clean(host, 200)}/v1"
+        )
 
 
 def is_loopback(url: str) -> bool:

@@ -20,6 +20,7 @@ _CODES: Final = {
     "clock_wrong": "Synchronize this machine's clock (NTP), then run this again.",
     "expired_session": "Sign in again (`aws sso login`), or set new ones. In a job, run the job again.",
     "credentials_unknown": "Check AWS_PROFILE and the AWS_ variables: see `aws sts get-caller-identity`.",
+    "nothing_there": "Check the endpoint: the API's host, its stage /v1, and the mapping of its domain.",
     "access_denied": "Allow execute-api:Invoke on this method, in the role and (other accounts) the API.",
     "sign_in_expired": "Run `aws sso login` (with the same AWS_PROFILE), then this again.",
     "credentials_unavailable": "`aws sts get-caller-identity` shows whether the AWS credentials work at all.",

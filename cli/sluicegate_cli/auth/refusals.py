@@ -16,6 +16,7 @@ _TITLES: Final = {
     "expired_session": "AWS credentials expired",
     "credentials_unknown": "AWS does not know the credentials",
     "access_denied": "Not allowed to call the API",
+    "nothing_there": "API Gateway has nothing there",
 }
 _DETAILS: Final = {
     "not_signed": "API Gateway found no signature where it needs one",
@@ -23,6 +24,7 @@ _DETAILS: Final = {
     "expired_session": "API Gateway says that the AWS credentials have expired",
     "credentials_unknown": "AWS does not know these credentials: deleted, mistyped, or of another partition",
     "access_denied": "neither the credentials' own policies nor the API's let them call this method",
+    "nothing_there": "no API and stage can be reached at this address from here",
 }
 _BY_TYPE: Final = {
     "MissingAuthenticationTokenException": "not_signed",
@@ -32,6 +34,7 @@ _BY_TYPE: Final = {
     "UnrecognizedClientException": "credentials_unknown",
     "InvalidClientTokenId": "credentials_unknown",
     "AccessDeniedException": "access_denied",
+    "ForbiddenException": "nothing_there",
 }
 _SKEW: Final = 240.0  # seconds; a signature is good for five minutes either way
 
@@ -84,6 +87,8 @@ def refusal_of_gateway(
 
 
 def _by_message(message: str) -> str | None:
+    if message == "Forbidden":
+        return "nothing_there"
     if message.startswith("Missing Authentication Token"):
         return "not_signed"
     if message.startswith(("Signature expired", "Signature not yet current", "The request signature we")):

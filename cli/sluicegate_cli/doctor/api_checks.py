@@ -118,6 +118,7 @@ _OF_CODE: Final[Mapping[str, tuple[str, str]]] = {
     "invalid_signature": (API, "Check the API's region, the clock, and proxies that change the request."),
     "clock_wrong": (API, "Synchronize the clock of the runner (NTP)."),
     "expired_session": (API, "Run the job again: its credentials lasted as long as its token."),
+    "nothing_there": (API, "Check the URL: the API's host, its stage /v1, and the mapping of its domain."),
     "access_denied": (RULES, "Allow execute-api:Invoke on this method, in the role and the API's policy."),
     "role_refused": (AUDIENCE, "Check the role's trust policy: `sluicegate doctor --role ARN`."),
     "sts_token_refused": (AUDIENCE, "Compare the token's iss and aud with the OIDC provider in IAM."),

@@ -234,10 +234,29 @@ def test_uploads_nowhere_but_over_https_or_from_loopback_to_loopback(tmp_path: P
         "http://127.0.0.1:4566/restapis/a/v1/_user_request_/v1",
         "http://localhost:4566/v1",
         "http://[::1]:4566/v1",
+        "https://abc.execute-api.eu-central-1.amazonaws.com/v1/",
+        "https://abc.execute-api.eu-central-1.amazonaws.com/v1/iam",
+        "https://deploy.execute-api.example.com/deploy",
+        "https://abc.execute-api.eu-central-1.amazonaws.com.example.com/prod",
     ],
 )
 def test_endpoints_that_may_have_a_token(url: str) -> None:
     assert endpoint(url) == url.rstrip("/")
+
+
+@pytest.mark.parametrize(
+    ("url", "named"),
+    [
+        ("https://abc.execute-api.eu-central-1.amazonaws.com/prod", "/prod"),
+        ("https://abc.execute-api.eu-central-1.amazonaws.com", "no stage"),
+        ("https://ABC.execute-api.cn-north-1.amazonaws.com.cn/v2/iam", "/v2/iam"),
+        ("https://vpce-1-a.execute-api.eu-west-1.vpce.amazonaws.com/V1", "/V1"),
+        ("https://abc.execute-api.eu-west-1.api.aws/v1/v1", "/v1/v1"),
+    ],
+)
+def test_another_stage_than_sluicegates_is_named_with_the_right_one(url: str, named: str) -> None:
+    with pytest.raises(click.UsageError, match=f"names {named} at .*: it must be https://.*/v1$"):
+        endpoint(url)
 
 
 @pytest.mark.parametrize(

@@ -697,6 +697,8 @@ GATEWAY = [
         " resource: arn:aws:execute-api:eu-central-1:********1111:abcdefghij/v1/POST/iam/deployments",
         "access_denied",
     ),
+    # A stage that is not there (OWASP/Serverless-Goat issue 14, October 2019).
+    ("ForbiddenException", "Forbidden", "nothing_there"),
 ]
 
 

@@ -98,6 +98,31 @@ def gives(seconds: int = 900) -> Callable[[dict[str, str]], Session]:
     return lambda _: Session.new(seconds)
 
 
+@pytest.mark.parametrize(
+    ("url", "named"),
+    [
+        ("https://abc.execute-api.eu-central-1.amazonaws.com/prod", "/prod"),
+        ("https://abc.execute-api.eu-central-1.amazonaws.com/prod/iam", "/prod/iam"),
+        ("https://abc.execute-api.eu-central-1.amazonaws.com/v1/v1", "/v1/v1"),
+        ("https://abc.execute-api.eu-central-1.amazonaws.com/", "no stage"),
+        ("https://abc.execute-api.cn-north-1.amazonaws.com.cn/V1", "/V1"),
+        ("https://abc-vpce-1.execute-api.eu-west-1.amazonaws.com/iam", "/iam"),
+    ],
+)
+def test_a_stage_that_is_not_sluicegates_is_named_before_anything_is_sent(
+    dash: Scene, url: str, named: str
+) -> None:
+    log = dash.machine.directory.parent / "arguments"
+    notes = f'printf "%s\\n" "$*" >> {log}'
+    with curl_that(dash, f'case "$*" in *--config*) {notes}; exit 2 ;; esac') as scene:
+        ended = scene.run(action="whoami", url=url, region="eu-central-1")
+    assert ended.code == ExitCode.USAGE, ended.log
+    host = url.split("/")[2]
+    assert f"the input url names {named} at {host}" in ended.log
+    assert f"it must be https://{host}/v1" in ended.log
+    assert not log.exists()
+
+
 @contextmanager
 def scene_in(shell: str, directory: Path) -> Iterator[Scene]:
     with served(SignedApi(deployment, gives())) as aws:
@@ -424,6 +449,9 @@ def assert_no_secret(scene: Scene, ended: Ended) -> None:
         ("AccessDeniedException", "The role may not call GET /iam/whoami: its policy must allow"),
         ("MissingAuthenticationTokenException", "has no signed call GET /iam/whoami there"),
         ("UnrecognizedClientException", "does not know these credentials"),
+        # Of a stage that is not there: OWASP/Serverless-Goat issue 14 (October 2019) has the body, and
+        # re:Post "How do I troubleshoot HTTP 403 errors from API Gateway?" the type.
+        ("ForbiddenException", "has no API and stage at"),
         ("SomethingNew", "not a response of Sluicegate"),
     ],
 )
