@@ -356,12 +356,11 @@ def gateway_simulation(**fields: Any) -> Iterator[GatewaySimulation]:
                 client.meta.events.unregister(event, listener)
 
 
-def artifact(at: GatewaySimulation, code: bytes, name: str = "orders") -> str:
-    """Uploaded, and known to the gateway."""
+def artifact(at: GatewaySimulation, code: bytes, name: str = "orders", **claims: Any) -> str:
+    """Uploaded, and known to the gateway, which hears of it from a job with these claims."""
     sha256 = at.upload(name, code)
-    claims = at.job()
     body = {"function": name, "sha256": sha256, "size": len(code)}
-    answer = at.ask("POST", "/artifacts", claims, body)
+    answer = at.ask("POST", "/artifacts", at.job(**claims), body)
     assert answer.status == 200
     return sha256
 

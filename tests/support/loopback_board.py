@@ -15,7 +15,7 @@ from sluicegate.board.responses import proxy_response
 from sluicegate.gateway.http import GatewayRequest
 from stand.gitlab_oauth import Application
 from support.board_site import BoardSite, board_site
-from support.gitlab_site import CLIENT, CLIENT_SECRET
+from support.gitlab_site import BACK, CLIENT, CLIENT_SECRET
 
 
 @dataclass
@@ -53,7 +53,9 @@ def loopback_board(**gate: Any) -> Iterator[LoopbackBoard]:
         site.origin = f"http://127.0.0.1:{server.server_address[1]}"
         made.address = f"{site.origin}{ROOT}"
         back = f"{made.address}/callback/corp"
-        site.site.gitlab.oauth.applications[CLIENT] = Application(CLIENT, CLIENT_SECRET, [back], trusted=True)
+        site.site.gitlab.oauth.applications[CLIENT] = Application(
+            CLIENT, CLIENT_SECRET, [back, BACK], trusted=True
+        )
         thread = Thread(target=server.serve_forever, daemon=True)
         thread.start()
         try:

@@ -1,15 +1,17 @@
 // Times in the reader's own zone, and polls that pause: when the page is hidden, and when the server asks.
 "use strict";
 (() => {
-  const UNITS = [["d", 86400], ["h", 3600], ["min", 60]];
   const stale = document.getElementById("stale");
   let seen = Date.now(), quietUntil = 0;
 
   const ago = (at) => {
-    const passed = (Date.now() - at) / 1000;
-    if (passed > 60 * 86400) return at.toLocaleDateString();
-    for (const [unit, size] of UNITS) if (passed >= size) return `${Math.floor(passed / size)} ${unit} ago`;
-    return "just now";
+    const minutes = Math.floor((Date.now() - at) / 60000), day = new Date();
+    if (minutes < 60) return minutes < 1 ? "just now" : `${minutes} min ago`;
+    if (at.toDateString() === day.toDateString()) return `${Math.floor(minutes / 60)} h ago`;
+    day.setDate(day.getDate() - 1);
+    const yesterday = at.toDateString() === day.toDateString();
+    if (yesterday) return `yesterday ${at.toLocaleTimeString([], { timeStyle: "short" })}`;
+    return at.toLocaleString([], { dateStyle: "medium", timeStyle: "short" });
   };
   const near = (at) => {
     const day = at.toDateString() === new Date().toDateString() ? "" : at.toLocaleDateString() + " ";
@@ -59,6 +61,7 @@
     const live = document.querySelector("#live[hx-trigger]");
     if (!document.hidden && live) htmx.trigger(live, "every");
   });
+  document.getElementById("zone").textContent = Intl.DateTimeFormat().resolvedOptions().timeZone;
   setInterval(times, 15000);
   times();
 })();
