@@ -1,6 +1,6 @@
-"""A newcomer's walk: who deployed what to production yesterday, why one went back, and the next one's approval.
+"""A newcomer's walk: who deployed what to production yesterday, why one went back, and an approval.
 
-Only what is visible is read and clicked. The browser is in Berlin, where yesterday begins an hour before UTC's.
+Only what is visible is read and clicked. The browser is in Berlin, whose days begin an hour before UTC's.
 """
 
 from collections.abc import Callable, Iterator
@@ -51,3 +51,24 @@ def test_times_say_the_day_and_the_zone(newcomer: Callable[..., Person]) -> None
     assert "yesterday 00:18" in night
     assert "24 Nov 2026, 10:12" in found[-1]
     assert "Times in Europe/Berlin" in page.inner_text("footer")
+
+
+def test_yesterday_is_the_readers_own(newcomer: Callable[..., Person], of: Company) -> None:
+    page = newcomer().page
+    page.get_by_role("link", name="Activity").click()
+    page.get_by_label("Stage").select_option("prod")
+    page.get_by_label("Asked from").fill("2026-11-25")
+    page.get_by_label("Asked to").fill("2026-11-25")
+    page.get_by_role("button", name="Filter").click()
+    page.get_by_text("Asked for since 25/11/2026, 00:00:00 before 26/11/2026, 00:00:00").wait_for()
+    yesterday = [f"d-{one.id}" for one in (of.back, of.bad, of.tag, of.night)]
+    assert [row.get_attribute("id") for row in page.locator("tbody tr").all()] == yesterday
+    # The days are still there after a look at one of them, and when the address is opened again.
+    page.get_by_role("link", name="checkout → prod").click()
+    page.get_by_role("heading", name="checkout → prod v3.3.0").wait_for()
+    page.go_back()
+    assert page.get_by_label("Asked from").input_value() == "2026-11-25"
+    page.reload()
+    assert page.locator("tbody tr").count() == 4
+    page.get_by_role("link", name="Show all").click()
+    page.get_by_text("24 Nov 2026").first.wait_for()

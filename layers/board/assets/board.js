@@ -9,19 +9,15 @@
     if (minutes < 60) return minutes < 1 ? "just now" : `${minutes} min ago`;
     if (at.toDateString() === day.toDateString()) return `${Math.floor(minutes / 60)} h ago`;
     day.setDate(day.getDate() - 1);
-    const yesterday = at.toDateString() === day.toDateString();
-    if (yesterday) return `yesterday ${at.toLocaleTimeString([], { timeStyle: "short" })}`;
-    return at.toLocaleString([], { dateStyle: "medium", timeStyle: "short" });
-  };
-  const near = (at) => {
-    const day = at.toDateString() === new Date().toDateString() ? "" : at.toLocaleDateString() + " ";
-    return day + at.toLocaleTimeString();
+    const timeStyle = "short";
+    if (at.toDateString() === day.toDateString()) return `yesterday ${at.toLocaleTimeString([], { timeStyle })}`;
+    return at.toLocaleString([], { dateStyle: "medium", timeStyle });
   };
   const times = () => {
     for (const each of document.querySelectorAll("time[datetime]")) {
       const at = new Date(each.dateTime);
       if (isNaN(at)) continue;
-      const text = "ago" in each.dataset ? ago(at) : near(at);
+      const text = "ago" in each.dataset ? ago(at) : at.toLocaleString();
       if (each.textContent !== text) each.textContent = text;
       each.title = at.toLocaleString();
     }
@@ -61,6 +57,11 @@
     const live = document.querySelector("#live[hx-trigger]");
     if (!document.hidden && live) htmx.trigger(live, "every");
   });
+  const zone = document.querySelector("[name=zone]");
+  if (zone) zone.form.onsubmit = () => {
+    const { from, to } = zone.form.elements;
+    zone.value = -new Date(from.value || to.value || seen).getTimezoneOffset();
+  };
   document.getElementById("zone").textContent = Intl.DateTimeFormat().resolvedOptions().timeZone;
   setInterval(times, 15000);
   times();

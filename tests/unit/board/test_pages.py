@@ -96,6 +96,44 @@ def test_activity_has_its_filters_in_the_address(board: Board, history: History)
     assert "Nothing here" in board.text("activity?release=v9")
 
 
+def test_activity_of_days_is_by_the_readers_zone(board: Board, history: History) -> None:
+    """The history is of 23 November by UTC's clock."""
+
+    def count(query: str) -> int:
+        return board.text(f"activity?{query}").count('<tr id="d-')
+
+    assert count("from=2026-11-23&to=2026-11-23") == 5
+    assert count("from=2026-11-22&to=2026-11-22") == count("from=2026-11-24") == count("to=2026-11-22") == 0
+    # Five hours west of UTC it is the evening before.
+    assert count("from=2026-11-22&to=2026-11-22&zone=-300") == 5
+    assert count("to=2026-11-23&zone=600") == 5
+    before = board.text(f"activity?to=2026-11-23&before={history.baking.id}")
+    assert history.released.id in before
+    assert f"d-{history.baking.id}" not in before
+    older = board.text(f"activity?to=2026-11-22&before={history.baking.id}")
+    assert "Nothing here" in older
+
+
+@pytest.mark.usefixtures("history")
+@pytest.mark.parametrize(
+    "query",
+    [
+        *(
+            f"from={text}"
+            for text in ("x", "2026-11-31", "20261124", "2026-W48-2", "9999-12-31", "0001-01-01")
+        ),
+        *(f"zone={text}" for text in ("x", "841", "-99999", "--60", "1e3", "%C2%B2")),
+        "to=9999-12-31",
+        "from=&to=&zone=",
+    ],
+)
+def test_activity_passes_over_what_is_no_day(board: Board, query: str) -> None:
+    page = board.text(f"activity?{query}")
+    assert page.count('<tr id="d-') == 5
+    assert "Asked for since" not in page
+    assert "Show all" not in page
+
+
 def test_activity_goes_on_from_a_deployment(board: Board, history: History) -> None:
     older = board.text(f"activity?before={history.baking.id}")
     assert history.released.id in older

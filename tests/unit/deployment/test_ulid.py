@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sluicegate.deployment.ulid import is_id, new_id
+from sluicegate.deployment.ulid import is_id, least_id, new_id
 
 TIMES = st.integers(0, 2**48 - 1)
 
@@ -14,6 +14,12 @@ def test_ids_sort_by_time(one: int, other: int) -> None:
     earlier, later = sorted((one, other))
     if earlier < later:
         assert new_id(earlier / 1000) < new_id((later + 1) / 1000)
+
+
+@given(TIMES, TIMES)
+def test_the_least_id_is_a_bound(at: int, bound: int) -> None:
+    assert (new_id(at / 1000) < least_id(bound / 1000)) == (int(at / 1000 * 1000) < int(bound / 1000 * 1000))
+    assert is_id(least_id(bound / 1000))
 
 
 @given(TIMES)

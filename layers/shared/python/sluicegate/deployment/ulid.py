@@ -12,8 +12,12 @@ def new_id(now: float) -> str:
 
     Not from `random`: a SnapStart snapshot would hand the same state to every copy.
     """
-    number = int(now * 1000) << 80 | int.from_bytes(os.urandom(10), "big")
-    return "".join(_ALPHABET[number >> shift & 31] for shift in range(125, -1, -5))
+    return _text(int(now * 1000) << 80 | int.from_bytes(os.urandom(10), "big"))
+
+
+def least_id(now: float) -> str:
+    """The least id of that millisecond: a bound between those that were made before and after."""
+    return _text(int(now * 1000) << 80)
 
 
 def is_id(text: str) -> bool:
@@ -27,3 +31,7 @@ def created_at(an_id: str) -> float:
     for character in an_id[:10]:
         milliseconds = milliseconds << 5 | _ALPHABET.index(character)
     return milliseconds / 1_000
+
+
+def _text(number: int) -> str:
+    return "".join(_ALPHABET[number >> shift & 31] for shift in range(125, -1, -5))
