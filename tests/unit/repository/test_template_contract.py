@@ -404,6 +404,7 @@ METRICS: Final = {
     ("AWS/SQS", "ApproximateNumberOfMessagesVisible"): {"QueueName"},
     ("AWS/States", "ExecutionsFailed"): {"StateMachineArn"},
     ("AWS/States", "ExecutionsTimedOut"): {"StateMachineArn"},
+    ("Sluicegate", "DriftUnseen"): {"service"},
     ("Sluicegate", "EvidenceForked"): {"service"},
     ("Sluicegate", "FeedbackAge"): {"service"},
     ("Sluicegate", "MessageAge"): {"service"},
