@@ -75,14 +75,14 @@ class ApiClient:
         auth: str | Authorization,
         *,
         notice: Callable[[str], None] = lambda _: None,
-        sleep: Callable[[float], None] = time.sleep,
+        sleep: Callable[[float], None] | None = None,
         attempts: int = _ATTEMPTS,
     ) -> None:
         self._max_attempts = attempts
         self._url = url
         self._auth = BearerToken(auth) if isinstance(auth, str) else auth
         self._notice = notice
-        self._sleep = sleep
+        self._sleep = sleep or time.sleep
         self._offset = 0.0  # seconds that the API's clock is ahead of this one
         self._http = http_client(url, _TIMEOUT)
 
