@@ -355,13 +355,29 @@ DONE = (
 )
 
 
-def test_after_429_and_5xx_the_very_same_request_is_sent_again(machine: Machine, api: Api) -> None:
+def restless(machine: Machine, directory: Path) -> Machine:
+    """The machine with a `sleep` that does not: it notes the seconds."""
+    tools = directory / "restless"
+    tools.mkdir()
+    (tools / "sleep").write_text(f'#!/bin/sh\necho "$1" >> {directory}/slept\n')
+    (tools / "sleep").chmod(0o755)
+    return machine.with_tools(tools)
+
+
+def slept(directory: Path) -> list[str]:
+    """The seconds of each pause, in order."""
+    return (directory / "slept").read_text().split()
+
+
+def test_after_429_and_5xx_the_very_same_request_is_sent_again(
+    machine: Machine, api: Api, tmp_path: Path
+) -> None:
     api.answers = [(429, {}, ""), (503, {"Retry-After": "3"}, "unavailable: x\n"), DONE]
-    ended = machine.run(job(url=api.url, action="rollback", release="v1"), TOKEN)
+    ended = restless(machine, tmp_path).run(job(url=api.url, action="rollback", release="v1"), TOKEN)
     assert ended.code == ExitCode.OK, ended.log
     assert len(api.calls) == 3
     assert len(set(api.calls)) == 1
-    assert re.findall(r"retrying in (\d+) s", ended.log) == ["1", "3"]
+    assert re.findall(r"retrying in (\d+) s", ended.log) == slept(tmp_path) == ["1", "3"]
     assert machine.dotenv() == {
         "SLUICEGATE_ID": ID,
         "SLUICEGATE_STATUS": "succeeded",
@@ -522,9 +538,12 @@ def test_a_fix_sends_its_reason_as_one_and_no_variable_makes_a_job_one(machine: 
 @pytest.mark.parametrize(
     ("action", "status"), [("approve", "succeeded"), ("reject", "rejected"), ("abort", "aborted")]
 )
-def test_a_decision_waits_for_what_it_wants(dash: Machine, api: Api, action: str, status: str) -> None:
+def test_a_decision_waits_for_what_it_wants(
+    dash: Machine, api: Api, action: str, status: str, tmp_path: Path
+) -> None:
     api.answers = [(202, state_headers("baking", "false"), ""), (200, state_headers(status, "true"), "")]
-    ended = dash.run(job(url=api.url, action=action, deployment=ID, reason='change "812"'), TOKEN)
+    wanted = job(url=api.url, action=action, deployment=ID, reason='change "812"')
+    ended = restless(dash, tmp_path).run(wanted, TOKEN)
     assert ended.code == ExitCode.OK, ended.log
     (_, path, body), (_, reading, _) = api.calls
     assert path == f"/v1/deployments/{ID}/{action}"
@@ -533,14 +552,16 @@ def test_a_decision_waits_for_what_it_wants(dash: Machine, api: Api, action: str
 
 
 @pytest.mark.parametrize("said", ["2", None, "999", "soon", "-1"])
-def test_without_news_the_job_asks_again_when_the_api_says(dash: Machine, api: Api, said: str | None) -> None:
+def test_without_news_the_job_asks_again_when_the_api_says(
+    dash: Machine, api: Api, said: str | None, tmp_path: Path
+) -> None:
     quiet = state_headers("baking", "false") | ({"Retry-After": said} if said else {})
     api.answers = [(202, quiet, ""), (200, quiet, ""), (200, state_headers("succeeded", "true"), "")]
-    began = time.monotonic()
-    ended = dash.run(job(url=api.url, action="rollback"), TOKEN)
+    ended = restless(dash, tmp_path).run(job(url=api.url, action="rollback"), TOKEN)
     assert ended.code == ExitCode.OK, ended.log
     assert len(api.calls) == 3
-    assert time.monotonic() - began >= 2  # what it cannot use, it takes for none
+    # What it cannot use, it takes for none. An answer that took its time is followed by no pause.
+    assert set(slept(tmp_path)) == {"2"}
 
 
 def test_without_sha256sum_openssl_does(dash: Machine, api: Api, tmp_path: Path) -> None:
