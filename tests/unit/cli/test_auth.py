@@ -862,6 +862,12 @@ def test_a_requester_with_credentials_is_described(changes: dict[str, Any], said
     assert describe.requester(PRINCIPAL | changes) == said
 
 
+def test_a_person_who_has_signed_in_is_described() -> None:
+    grace = {"via": "session", "user_login": "grace", "user_id": "8", "project_id": None, "job_id": None}
+    assert describe.requester(grace) == "grace, signed in"
+    assert describe.requester(grace | {"user_login": None}) == "user 8, signed in"
+
+
 @pytest.mark.usefixtures("signed_in")
 def test_the_template_s_own_texts_are_kept_and_a_denial_before_the_rules_is_told_from_theirs(
     run: Run, server: Server

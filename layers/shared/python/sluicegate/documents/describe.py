@@ -97,11 +97,13 @@ def overlooked_alarm(alarm: Mapping[str, Any]) -> str:
 
 
 def requester(by: Mapping[str, Any] | None) -> str:
-    """Describe a requester: `ada, job 302 of acme/orders`; `webhook orders-tags of 4213`; or a principal."""
+    """Describe a requester: `ada, job 302 of acme/orders`, `grace, signed in`, a webhook or a principal."""
     if not by:
         return "?"
     if by.get("principal_id") and not by.get("project_id"):
         return principal(by)
+    if by.get("via") == "session":
+        return f"{by.get('user_login') or 'user ' + str(by.get('user_id') or '?')}, signed in"
     place = by.get("project_path") or by.get("project_id") or "?"
     if by.get("webhook") and not by.get("job_id"):
         return f"webhook {by['webhook']} of {place}"
