@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from sluicegate.documents import observed as documents
 from sluicegate.documents.observed import Looks
 from sluicegate_cli.rollout_view import RolloutView
 from support.cli_running import Run
@@ -107,6 +108,14 @@ def test_what_would_settle_it_is_said() -> None:
     assert seen([look(20, finding(needed=2_300))])[2].endswith(
         "limit ×2; 2,300 more requests would settle it"
     )
+
+
+@pytest.mark.parametrize(
+    ("needed", "said"),
+    [(1, "1 more request would settle it"), (2, "2 more requests would settle it"), (None, "")],
+)
+def test_one_request_is_one(needed: int | None, said: str) -> None:
+    assert documents.needed({"needed": needed}) == said
 
 
 def test_a_finding_without_measurements_is_its_message() -> None:

@@ -119,7 +119,7 @@ def bound_value(finding: FindingDocument) -> float | None:
 def needed(finding: FindingDocument) -> str:
     """Say what would settle an unclear finding: `2,300 more requests would settle it`; or empty."""
     more = finding.get("needed")
-    return f"{more:,} more requests would settle it" if isinstance(more, int) else ""
+    return f"{more:,} more request{'s' * (more != 1)} would settle it" if isinstance(more, int) else ""
 
 
 def message(finding: FindingDocument) -> str:
