@@ -61,7 +61,7 @@ def test_a_sentence_says_why_and_what_became_of_the_alias() -> None:
         outcome=AliasOutcome.RESTORED,
     )
     assert sentence(of)["text"] == (
-        "Rolled back: errors: ×3.1, limit ×2. The alias serves what it served before."
+        "Rolled back by its watch: errors: ×3.1, limit ×2. The alias serves what it served before."
     )
 
 

@@ -29,6 +29,9 @@ TONES: Final[Mapping[Status, str]] = {
 }
 """The class of each status. The word beside it says the same: no meaning is in a colour alone."""
 
+_OF_THE_WATCH: Final = ("alarm", "judge", "metric")
+"""Codes of reasons that the watch gives: no person took it back."""
+
 _OUTCOMES: Final = {
     "untouched": "The alias was not touched.",
     "restored": "The alias serves what it served before.",
@@ -42,6 +45,12 @@ _OUTCOMES: Final = {
 def status_word(status: Status) -> str:
     """Return a status as people read it: `awaiting approval`."""
     return status.value.replace("_", " ")
+
+
+def state_word(deployment: Deployment) -> str:
+    """Return what a deployment's mark says: its status, or `approved` once it waits for nobody."""
+    waits = deployment.status is Status.AWAITING_APPROVAL
+    return "approved" if waits and deployment.is_approved else status_word(deployment.status)
 
 
 def what(by: Requester, release: str | None) -> str:
@@ -126,9 +135,10 @@ def _text(deployment: Deployment) -> str:
 
 def _ended(deployment: Deployment) -> str:
     reason = deployment.reason.message if deployment.reason else ""
+    watched = deployment.reason is not None and deployment.reason.code in _OF_THE_WATCH
     begin = {
         Status.FAILED: "Failed",
-        Status.ROLLED_BACK: "Rolled back",
+        Status.ROLLED_BACK: "Rolled back by its watch" if watched else "Rolled back",
         Status.REJECTED: "Rejected",
         Status.ABORTED: "Aborted",
     }.get(deployment.status, "Ended")

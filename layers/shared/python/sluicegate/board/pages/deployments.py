@@ -16,7 +16,7 @@ from sluicegate.board.wording import (
     gitlab_links,
     project_address,
     sentence,
-    status_word,
+    state_word,
     who,
 )
 from sluicegate.deployment.model import Deployment
@@ -53,7 +53,7 @@ def show(
         viewer=viewer,
         here="",
         deployment=document,
-        status=status_word(deployment.status),
+        status=state_word(deployment),
         tone=TONES[deployment.status],
         sentence=sentence(deployment),
         line=line(deployment),

@@ -7,7 +7,7 @@ from typing import Any, Final
 from sluicegate.board.context import BoardContext, live_page
 from sluicegate.board.responses import BoardResponse
 from sluicegate.board.visibility import Visibility, actions_for
-from sluicegate.board.wording import TONES, deployed, gitlab_links, sentence, status_word, what, who
+from sluicegate.board.wording import TONES, deployed, gitlab_links, sentence, state_word, what, who
 from sluicegate.deployment.drift import Drift
 from sluicegate.deployment.model import Deployment
 from sluicegate.gate import patterns
@@ -164,7 +164,7 @@ def card(deployment: Deployment) -> Mapping[str, Any]:
         "action": deployment.action,
         "what": deployed(deployment),
         "who": who(by),
-        "status": status_word(deployment.status),
+        "status": state_word(deployment),
         "tone": TONES[deployment.status],
         "weight": deployment.weight,
         "version": deployment.version,
