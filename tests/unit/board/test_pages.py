@@ -8,7 +8,9 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 
 from sluicegate.board import app
+from sluicegate.board.pages import activity
 from sluicegate.deployment.drift import DriftFinding, drift_of_alias
+from sluicegate.deployment.model import Reason
 from sluicegate.deployment.plan import Target
 from sluicegate.evidence.basis import Basis
 from support.board import Board
@@ -132,6 +134,19 @@ def test_activity_passes_over_what_is_no_day(board: Board, query: str) -> None:
     assert page.count('<tr id="d-') == 5
     assert "Asked for since" not in page
     assert "Show all" not in page
+
+
+def test_a_list_says_of_what_kind_the_caller_is_and_why(board: Board, history: History) -> None:
+    assert '<bdi>ada</bdi> <span class="soft">· pipeline</span>' in board.text("activity")
+    released = history.at.store.deployments.summaries("by_function", "orders")
+    one = next(one for one in released if one.id == history.released.id)
+    assert activity.row(one)["reason"] == ""
+    assert activity.row(replace(one, description="prices without tax"))["reason"] == "prices without tax"
+    failed = replace(one, description="nightly", reason=Reason("metric", "errors: 7 %"))
+    assert activity.row(failed)["reason"] == "errors: 7 %"
+    for actor, kind in (("person", "person"), ("agent", ""), (None, "pipeline")):
+        asked = replace(one.requested_by, actor=actor)
+        assert activity.row(replace(one, requested_by=asked))["kind"] == kind
 
 
 def test_activity_goes_on_from_a_deployment(board: Board, history: History) -> None:

@@ -42,6 +42,7 @@ class DeploymentSummary:
     traffic_since: str | None = None
     finished_at: str | None = None
     reason: Reason | None = None
+    description: str | None = None
 
     @property
     def requester(self) -> Requester:

@@ -84,12 +84,14 @@ def row(one: DeploymentSummary) -> Mapping[str, Any]:
         "what": deployed(one),
         "version": one.version,
         "who": who(by),
+        # An agent is marked beside its name.
+        "kind": "" if by.actor == "agent" else by.actor or "pipeline",
         "commit": (by.sha or "")[:8],
         "commit_link": gitlab_links(by).get("commit"),
         "status": status_word(one.status),
         "tone": TONES[one.status],
         "at": one.created_at,
-        "reason": one.reason.message if one.reason else "",
+        "reason": one.reason.message if one.reason else one.description or "",
     }
 
 
