@@ -14,7 +14,7 @@ from support.company_history import NOW, Company, company
 BERLIN: Final = {"timezone_id": "Europe/Berlin", "locale": "en-GB"}
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def of() -> Iterator[Company]:
     with company() as made:
         yield made
@@ -72,3 +72,89 @@ def test_yesterday_is_the_readers_own(newcomer: Callable[..., Person], of: Compa
     assert page.locator("tbody tr").count() == 4
     page.get_by_role("link", name="Show all").click()
     page.get_by_text("24 Nov 2026").first.wait_for()
+
+
+def test_who_deployed_what_to_production_yesterday_and_why_one_went_back(
+    newcomer: Callable[..., Person],
+) -> None:
+    page = newcomer().page
+    page.get_by_role("link", name="Activity").click()
+    page.get_by_label("Stage").select_option("prod")
+    page.get_by_label("Asked from").fill("2026-11-25")
+    page.get_by_label("Asked to").fill("2026-11-25")
+    page.get_by_role("button", name="Filter").click()
+    page.get_by_role("link", name="Show all").wait_for()
+    by_hand, bad, by_tag, _ = rows(page)
+    assert by_hand.startswith("orders-mail → prod rollback · to version 1 succeeded mails were sent twice")
+    assert by_hand.endswith("grace · person yesterday 16:46")
+    assert bad.startswith("checkout → prod deploy · v3.3.0 rolled back errors: 7.4 % of 204")
+    assert bad.endswith("mary · pipeline yesterday 13:59")
+    assert by_tag.startswith("orders-api → prod deploy · v1.5.0 succeeded")
+    assert by_tag.endswith("ada · pipeline yesterday 10:02")
+    # By which rule, and who approved it.
+    page.get_by_role("link", name="orders-api → prod").click()
+    page.get_by_text("approved by grace, job").first.wait_for()
+    page.go_back()
+    page.get_by_role("link", name="orders-mail → prod").first.click()
+    page.get_by_text("grace, signed in").wait_for()
+    # Why one went back, with its numbers.
+    page.get_by_role("link", name="Activity").click()
+    page.get_by_label("Status").select_option("rolled back")
+    page.get_by_role("button", name="Filter").click()
+    page.get_by_role("link", name="checkout → prod").click()
+    page.get_by_text("Rolled back by its watch: errors: 7.4 % of 204").wait_for()
+    row = page.locator("tbody tr").first.inner_text()
+    for number in ("bad", "7.4 % of 204", "0.49 % of 1,836", "×15", "×2"):
+        assert number in row
+    main = page.inner_text("main")
+    assert "The alias serves what it served before." in main
+    assert "errors at most 2% and at most 2 times the previous version's" in main
+
+
+def approved(at: Company) -> tuple[str | None, str | None]:
+    """By whom, and why."""
+    with at.board.lock:
+        approval = at.board.site.gateway.now(at.waiting).approval
+    assert approval is not None
+    return approval.by.user_login, approval.reason
+
+
+@pytest.mark.parametrize("width", [1180, 375])
+def test_the_next_one_is_approved(newcomer: Callable[..., Person], of: Company, width: int) -> None:
+    page = newcomer(viewport={"width": width, "height": 720}).page
+    page.get_by_role("region", name="Waiting for you").get_by_role("link").click()
+    page.get_by_role("link", name="Approve").click()
+    page.get_by_text("checkout prod: 2 → a new version, 10% for 5m, 100% for 5m").wait_for()
+    page.get_by_label("Reason, for the record (needed)").fill("checked on dev")
+    page.get_by_role("button", name="Approve").click()
+    page.get_by_text("Approved, and about to go on.").wait_for()
+    page.get_by_text("approved by grace, signed in: checked on dev").wait_for()
+    assert page.locator(".badge").first.inner_text() == "approved"
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert approved(of) == ("grace", "checked on dev")
+
+
+def test_the_next_one_is_approved_by_keyboard(newcomer: Callable[..., Person], of: Company) -> None:
+    page = newcomer().page
+    focused = "(document.activeElement.innerText || document.activeElement.id).trim()"
+
+    def tab_to(text: str) -> None:
+        for _ in range(25):
+            page.keyboard.press("Tab")
+            if page.evaluate(focused).startswith(text):
+                return
+        raise AssertionError(f"{text} is out of reach")
+
+    tab_to("checkout → prod")
+    page.keyboard.press("Enter")
+    page.get_by_role("heading", name="checkout → prod").wait_for()
+    tab_to("Skip to content")
+    page.keyboard.press("Enter")
+    tab_to("Approve")
+    page.keyboard.press("Enter")
+    page.get_by_role("heading", name="Approve this deployment").wait_for()
+    tab_to("reason")
+    page.keyboard.type("checked on dev")
+    page.keyboard.press("Enter")
+    page.get_by_text("Approved, and about to go on.").wait_for()
+    assert approved(of) == ("grace", "checked on dev")
