@@ -60,7 +60,7 @@ def test_yesterday_is_the_readers_own(newcomer: Callable[..., Person], of: Compa
     page.get_by_label("Asked from").fill("2026-11-25")
     page.get_by_label("Asked to").fill("2026-11-25")
     page.get_by_role("button", name="Filter").click()
-    page.get_by_text("Asked for since 25/11/2026, 00:00:00 before 26/11/2026, 00:00:00").wait_for()
+    page.get_by_text("Asked for from 25/11/2026, 00:00:00 until 26/11/2026, 00:00:00").wait_for()
     yesterday = [f"d-{one.id}" for one in (of.back, of.bad, of.tag, of.night)]
     assert [row.get_attribute("id") for row in page.locator("tbody tr").all()] == yesterday
     # The days are still there after a look at one of them, and when the address is opened again.

@@ -105,6 +105,7 @@ def test_activity_of_days_is_by_the_readers_zone(board: Board, history: History)
         return board.text(f"activity?{query}").count('<tr id="d-')
 
     assert count("from=2026-11-23&to=2026-11-23") == 5
+    assert "Asked for from" in board.text("activity?from=2026-11-23")
     assert count("from=2026-11-22&to=2026-11-22") == count("from=2026-11-24") == count("to=2026-11-22") == 0
     # Five hours west of UTC it is the evening before.
     assert count("from=2026-11-22&to=2026-11-22&zone=-300") == 5
@@ -132,7 +133,7 @@ def test_activity_of_days_is_by_the_readers_zone(board: Board, history: History)
 def test_activity_passes_over_what_is_no_day(board: Board, query: str) -> None:
     page = board.text(f"activity?{query}")
     assert page.count('<tr id="d-') == 5
-    assert "Asked for since" not in page
+    assert "Asked for from" not in page
     assert "Show all" not in page
 
 
