@@ -72,6 +72,7 @@ def take(person: Person, name: str) -> None:
 
 def test_a_phone_shows_all_of_it_without_scrolling_sideways(people: People, story: Story) -> None:
     phone = people(story.board, viewport={"width": 375, "height": 720}, device_scale_factor=2)
+    phone.page.clock.set_system_time(story.board.site.gateway.clock() + 180)
     for name in MAIN:
         phone.go(path_of(story, name))
         width = phone.page.evaluate("document.documentElement.scrollWidth")
