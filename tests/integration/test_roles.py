@@ -404,6 +404,13 @@ def update(*keys: str) -> dict[str, Try]:
     return {f"update {key}": of(key) for key in keys}
 
 
+def delete_items(*keys: str) -> dict[str, Try]:
+    def of(key: str) -> Try:
+        return lambda c, n: c("dynamodb").delete_item(TableName=n.table, Key=item(key))
+
+    return {f"delete {key}": of(key) for key in keys}
+
+
 def put_items(*keys: str) -> dict[str, Try]:
     """Each by itself, and all in one transaction."""
 
@@ -604,6 +611,7 @@ DENIALS: dict[str, dict[str, Try]] = {
         **READER,
         **update("fact#1", "evidence", "drift"),
         **slip_in("session#1"),
+        **delete_items("session#1", "grant#1", "fact#sign-in#1", "fact#sign-ins#1"),
     },
     "sealer": {**of_others("sealer"), **READER, **QUERY, **update("session#1", "drift"), **slip_in("fact#1")},
     "drift": {
@@ -667,9 +675,10 @@ ALLOWED: dict[str, dict[str, Try]] = {
         **QUERY,
         **SIGN_IN,
         **update(*SESSIONS),
-        **put_items(*SESSIONS),
         "get many items": lambda c, n: c("dynamodb").batch_get_item(RequestItems={n.table: {"Keys": [KEY]}}),
-        "end a session": lambda c, n: c("dynamodb").delete_item(TableName=n.table, Key=item("session#1")),
+        **update("fact#sign-in#1", "fact#sign-ins#1"),
+        **put_items(*SESSIONS, "fact#sign-in#1", "fact#sign-ins#1"),
+        **delete_items("login#1", "intent#1"),
     },
     "sealer": {**GET, **FACTS, **SEAL, **update("fact#1", "evidence"), **put_items("fact#1", "evidence")},
     "drift": {
