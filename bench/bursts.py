@@ -5,7 +5,7 @@ a canary of half of 1,000 requests a second for one minute, 3 % of which fail, i
 and a limit of twice the old rate with `false_rollbacks: 0.1`. The same traffic simulated (`watch-plan`'s own
 trials, 26 November 2026): of 10,000 versions as good as the old one, none went back.
 
-It takes eight minutes on an idle machine: PYTHONPATH=layers/shared/python:tests:. python bench/bursts.py
+It takes five minutes on an idle machine: PYTHONPATH=layers/shared/python:tests:. python bench/bursts.py
 """
 
 import argparse

@@ -53,13 +53,19 @@ def test_times_say_the_day_and_the_zone(newcomer: Callable[..., Person]) -> None
     assert "Times in Europe/Berlin" in page.inner_text("footer")
 
 
-def test_yesterday_is_the_readers_own(newcomer: Callable[..., Person], of: Company) -> None:
-    page = newcomer().page
+def yesterday_in_production(person: Person) -> Any:
+    """The page with what was asked for yesterday in production, as a person filters it."""
+    page = person.page
     page.get_by_role("link", name="Activity").click()
     page.get_by_label("Stage").select_option("prod")
     page.get_by_label("Asked from").fill("2026-11-25")
     page.get_by_label("Asked to").fill("2026-11-25")
     page.get_by_role("button", name="Filter").click()
+    return page
+
+
+def test_yesterday_is_the_readers_own(newcomer: Callable[..., Person], of: Company) -> None:
+    page = yesterday_in_production(newcomer())
     page.get_by_text("Asked for from 25/11/2026, 00:00:00 until 26/11/2026, 00:00:00").wait_for()
     yesterday = [f"d-{one.id}" for one in (of.back, of.bad, of.tag, of.night)]
     assert [row.get_attribute("id") for row in page.locator("tbody tr").all()] == yesterday
@@ -77,12 +83,7 @@ def test_yesterday_is_the_readers_own(newcomer: Callable[..., Person], of: Compa
 def test_who_deployed_what_to_production_yesterday_and_why_one_went_back(
     newcomer: Callable[..., Person],
 ) -> None:
-    page = newcomer().page
-    page.get_by_role("link", name="Activity").click()
-    page.get_by_label("Stage").select_option("prod")
-    page.get_by_label("Asked from").fill("2026-11-25")
-    page.get_by_label("Asked to").fill("2026-11-25")
-    page.get_by_role("button", name="Filter").click()
+    page = yesterday_in_production(newcomer())
     page.get_by_role("link", name="Show all").wait_for()
     by_hand, bad, by_tag, _ = rows(page)
     assert by_hand.startswith("orders-mail → prod rollback · to version 1 succeeded mails were sent twice")

@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
-import httpx2
 import pytest
 
 from stand.api import OFTEN, Stand, package
 from stand.paths import RAISES, SOURCE, Path, Paths, together
+from stand.presets import ANSWERS_500, ask, goes_back, url_of
 
 pytestmark = pytest.mark.extended
 
@@ -16,7 +16,6 @@ EVENTS: Final = 20
 NAMES_ALL: Final = (
     'return {"batchItemFailures": [{"itemIdentifier": one["messageId"]} for one in event["Records"]]}'
 )
-ANSWERS_500: Final = 'return {"statusCode": 500, "body": "no stock"}'
 FAILED: Final = 'return {"Status": "FAILED", "Error": {"ErrorType": "NoStock", "ErrorMessage": "none"}}'
 
 JUDGES: Final = {
@@ -45,13 +44,6 @@ def queue_of(stand: Stand, path: Path) -> Iterator[str]:
     finally:
         lambda_.delete_event_source_mapping(UUID=mapping["UUID"])
         sqs.delete_queue(QueueUrl=url)
-
-
-def goes_back(path: Path, deployment: str, metric: str) -> None:
-    done = path.done(deployment, patience=120)
-    assert (done["status"], done["alias"]["outcome"]) == ("rolled_back", "restored"), done["timeline"]
-    assert (done["reason"]["code"], done["reason"]["data"]["metric"]) == ("metric", metric), done["reason"]
-    assert path.serves == {"version": "1", "weights": {}}
 
 
 def test_a_batch_whose_items_fail_goes_back(paths: Paths) -> None:
@@ -108,31 +100,6 @@ def test_durable_executions_that_fail_send_it_back(paths: Paths) -> None:
         done = path.done(deployment, patience=120)
     assert done["status"] == "rolled_back", done["timeline"]
     assert (done["reason"]["code"], done["reason"]["data"]["metric"]) == ("metric", "durable_failed")
-
-
-@contextmanager
-def url_of(stand: Stand, path: Path) -> Iterator[str]:
-    """A function URL of the path's alias, which anyone may call."""
-    lambda_ = stand.client("lambda")
-    name = {"FunctionName": path.function, "Qualifier": path.stage}
-    url = lambda_.create_function_url_config(**name, AuthType="NONE")["FunctionUrl"]
-    lambda_.add_permission(
-        **name,
-        StatementId="url",
-        Action="lambda:InvokeFunctionUrl",
-        Principal="*",
-        FunctionUrlAuthType="NONE",
-    )
-    try:
-        identifier = httpx2.URL(url).host.partition(".")[0]
-        yield f"{stand.aws_endpoint_url}/_aws/lambda-url/{identifier}/"
-    finally:
-        lambda_.delete_function_url_config(**name)
-
-
-def ask(url: str, times: int) -> list[int]:
-    """Ask that often; the statuses."""
-    return [httpx2.get(url, timeout=30, trust_env=False).status_code for _ in range(times)]
 
 
 def test_a_function_url_that_answers_500_sends_it_back(paths: Paths) -> None:

@@ -1,7 +1,7 @@
 """Presets on the stand: functions that fail without an error of Lambda's, and what goes back for it.
 
-What the stand cannot make happen is written into CloudWatch as AWS writes it: an event that waited for five
-minutes, and Kafka, which the emulator does not poll. Sources: `sluicegate.rollout.presets`.
+What the stand cannot make happen is written into CloudWatch as AWS writes it: Kafka, which the emulator does
+not poll. Sources: `sluicegate.rollout.presets`.
 """
 
 from collections.abc import Callable, Iterator
@@ -9,13 +9,12 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Final
 from uuid import uuid4
 
-import httpx2
 import pytest
 
 from stand.api import Stand
-from stand.background import Background
 from stand.emulator import REGION
 from stand.paths import Path, Paths
+from stand.presets import ANSWERS_500, ask, goes_back, url_of
 
 pytestmark = pytest.mark.extended
 
@@ -23,35 +22,9 @@ NAMES_ALL: Final = (
     "return {'batchItemFailures': [{'itemIdentifier': one['kinesis']['sequenceNumber']}"
     " for one in event['Records']]}"
 )
-FAILS_BAD: Final = """\
-keys = [one["kinesis"]["partitionKey"] for one in event.get("Records", [])]
-    assert not event.get("bad") and "bad" not in keys"""
-ANSWERS_500: Final = 'return {"statusCode": 500, "body": "no stock"}'
-"""The invocation succeeds."""
 
 BAD_KEY: Final = str(2**128 - 1)
 """A hash key of the second shard, where what fails holds up nothing else."""
-
-
-class Repeating(Background):
-    """Does something again and again until the block ends."""
-
-    def __init__(self, what: Callable[[], object], every: float) -> None:
-        super().__init__("repeating")
-        self._what, self._every = what, every
-
-    def _run(self) -> None:
-        while not self._end.wait(self._every):
-            self._what()
-
-
-def goes_back(path: Path, deployment: str, metric: str, *, patience: float = 120) -> dict[str, Any]:
-    path.once(deployment, lambda record: record["final"], patience=patience, pause=1)
-    done = path.done(deployment)
-    assert (done["status"], done["alias"]["outcome"]) == ("rolled_back", "restored"), done["timeline"]
-    assert (done["reason"]["code"], done["reason"]["data"]["metric"]) == ("metric", metric), done["reason"]
-    assert path.serves == {"version": "1", "weights": {}}
-    return done
 
 
 # Event sources
@@ -139,31 +112,6 @@ def test_events_of_kafka_that_fail_send_it_back(paths: Paths) -> None:
 
 
 # What callers see
-
-
-@contextmanager
-def url_of(stand: Stand, path: Path) -> Iterator[str]:
-    """A function URL of the path's alias, which anyone may call."""
-    lambda_ = stand.client("lambda")
-    name = {"FunctionName": path.function, "Qualifier": path.stage}
-    url = lambda_.create_function_url_config(**name, AuthType="NONE")["FunctionUrl"]
-    lambda_.add_permission(
-        **name,
-        StatementId="url",
-        Action="lambda:InvokeFunctionUrl",
-        Principal="*",
-        FunctionUrlAuthType="NONE",
-    )
-    try:
-        identifier = httpx2.URL(url).host.partition(".")[0]
-        yield f"{stand.aws_endpoint_url}/_aws/lambda-url/{identifier}/"
-    finally:
-        lambda_.delete_function_url_config(**name)
-
-
-def ask(url: str, times: int) -> list[int]:
-    """Ask that often; the statuses."""
-    return [httpx2.get(url, timeout=30, trust_env=False).status_code for _ in range(times)]
 
 
 def test_a_function_url_that_is_only_observed_changes_nothing(paths: Paths) -> None:
