@@ -24,7 +24,9 @@ from sluicegate_cli.screen import Screen, status_style
 if TYPE_CHECKING:
     from sluicegate_cli.api import ApiClient
 
-_LONG_POLL: Final = 20  # seconds, the API's limit
+LONG_POLL: Final = 20
+"""Seconds for which news is waited for at a time; the API itself waits for less."""
+
 _FIRST_PAUSE: Final = 0.5  # seconds
 _MAX_PAUSE: Final = 5.0  # seconds
 _MAX_WAIT: Final = 600.0  # seconds, plus the bake time of the steps
@@ -66,7 +68,7 @@ def follow(
             left = deadline - time.monotonic()
             if deployment["final"] or left <= 0:
                 break
-            deployment = news(api, identifier, deployment["revision"], min(_LONG_POLL, left))
+            deployment = news(api, identifier, deployment["revision"], min(LONG_POLL, left))
     screen.document(with_links(deployment))
     if not deployment["final"]:
         screen.line(
@@ -89,7 +91,7 @@ def news(api: "ApiClient", deployment: str, revision: int, seconds: float) -> Ma
     pause = _FIRST_PAUSE
     while True:
         asked = time.monotonic()
-        response = api.news(deployment, after=revision, wait=max(0, min(_LONG_POLL, ceil(deadline - asked))))
+        response = api.news(deployment, after=revision, wait=max(0, ceil(deadline - asked)))
         now = time.monotonic()
         if response.document["revision"] > revision or response.document["final"] or now >= deadline:
             return response.document

@@ -18,13 +18,11 @@ import sluicegate
 from sluicegate_cli.assistant.data import as_data
 from sluicegate_cli.errors import ApiError
 from sluicegate_cli.exit_codes import ExitCode
-from sluicegate_cli.follow import news
+from sluicegate_cli.follow import LONG_POLL, news
 
 if TYPE_CHECKING:
     from sluicegate_cli.api import ApiClient
 
-LONG_POLL: Final = 20
-"""Seconds that one call of `follow_deployment` waits at most: the API's limit."""
 
 INSTRUCTIONS: Final = (
     "Sluicegate deploys AWS Lambda functions. Look first (what_serves, list_deployments), rehearse before you"
