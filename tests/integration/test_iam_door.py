@@ -4,13 +4,12 @@ The stand's stack gets each set of parameters in one update, and is then as it w
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from typing import Any
 from uuid import uuid4
 
 import pytest
 
-from stand import HANDLER, Stand, callers, package, places, stack
+from stand import HANDLER, Stand, callers, package, stack
 from stand.callers import Credentials
 from stand.emulator import OTHER_ACCOUNT
 
@@ -26,20 +25,11 @@ OFF = {
 """The template's defaults. CloudFormation keeps what is not given."""
 
 
-def apply(stand: Stand, **parameters: str) -> Stand:
-    """Update the stack. To the emulator, another policy may be another API, and roles name the API."""
-    deployed = stack.deploy(stand.emulator, OFF | parameters)
-    places.API_ID.write_text(deployed.api_id)
-    changed = replace(stand, api_id=deployed.api_id)
-    callers.prepare(changed)
-    return changed
-
-
 @pytest.fixture(scope="module")
-def door(stand: Stand) -> Iterator[Callable[..., Stand]]:
+def door(stand: Stand) -> Iterator[Callable[..., None]]:
     """Update the stack, which costs a while; in the end it is as it was."""
-    yield lambda **parameters: apply(stand, **parameters)
-    apply(stand)
+    yield lambda **parameters: callers.redeploy(stand, OFF | parameters)
+    callers.redeploy(stand, OFF)
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +71,7 @@ REFUSED = (403, "not_allowed")
 
 
 def test_accounts_and_an_organization_admit_and_refuse(
-    stand: Stand, door: Callable[..., Stand], at_home: Credentials, abroad: Credentials, idle: Credentials
+    stand: Stand, door: Callable[..., None], at_home: Credentials, abroad: Credentials, idle: Credentials
 ) -> None:
     """Callers with an ID token notice none of it, and a policy gives no caller what its own do not."""
     assert (whoami(stand, at_home), whoami(stand, abroad)) == ((200, "iam"), REFUSED)
@@ -90,30 +80,30 @@ def test_accounts_and_an_organization_admit_and_refuse(
         ({"CallerAccounts": OTHER_ACCOUNT}, False, True),
         ({"CallerOrganisation": "o-z9y8x7w6v5"}, False, False),
     ):
-        changed = door(**parameters)
-        assert whoami(changed, at_home) == ((200, "iam") if home else REFUSED), parameters
-        assert (whoami(changed, abroad) != REFUSED) is other, parameters
-        assert whoami(changed, idle) == REFUSED, parameters
-        assert whoami(changed, None)[0] == 403
-        assert changed.http("GET", "/whoami", token=stand.token()).status_code == 200, parameters
-        assert changed.http("GET", "/health").status_code == 200, parameters
+        door(**parameters)
+        assert whoami(stand, at_home) == ((200, "iam") if home else REFUSED), parameters
+        assert (whoami(stand, abroad) != REFUSED) is other, parameters
+        assert whoami(stand, idle) == REFUSED, parameters
+        assert whoami(stand, None)[0] == 403
+        assert stand.http("GET", "/whoami", token=stand.token()).status_code == 200, parameters
+        assert stand.http("GET", "/health").status_code == 200, parameters
 
 
 def test_with_a_private_api_the_public_one_refuses_signed_calls(
-    stand: Stand, door: Callable[..., Stand], at_home: Credentials
+    stand: Stand, door: Callable[..., None], at_home: Credentials
 ) -> None:
-    changed = door(CallerVpcEndpoints="vpce-0123456789abcdef0")
-    assert whoami(changed, at_home) == REFUSED
-    assert changed.http("GET", "/whoami", token=stand.token()).status_code == 200
+    door(CallerVpcEndpoints="vpce-0123456789abcdef0")
+    assert whoami(stand, at_home) == REFUSED
+    assert stand.http("GET", "/whoami", token=stand.token()).status_code == 200
     [described] = stand.client("cloudformation").describe_stacks(StackName=stack.NAME)["Stacks"]
     outputs = {each["OutputKey"]: each["OutputValue"] for each in described["Outputs"]}
     private = outputs["IamEndpoint"].partition("//")[2].partition(".")[0]
-    assert private != changed.api_id
+    assert private != stand.api_id
     assert outputs["IamApiArn"].endswith(f":{private}/v1")
 
 
 def test_a_rollback_gets_in_while_the_public_calls_are_flooded(
-    stand: Stand, door: Callable[..., Stand], function: str, at_home: Credentials
+    stand: Stand, door: Callable[..., None], function: str, at_home: Credentials
 ) -> None:
     token = stand.token()
     for release in ("one", "two"):
@@ -122,14 +112,14 @@ def test_a_rollback_gets_in_while_the_public_calls_are_flooded(
         accepted = stand.http("POST", "/deployments", body, token=stand.token())
         assert accepted.status_code == 202, accepted.text
         stand.wait(accepted.json()["id"], token=stand.token())
-    changed = door(ApiRate="1", ApiBurst="1")
-    flood = [changed.http("POST", "/deployments", {}).status_code for _ in range(10)]
+    door(ApiRate="1", ApiBurst="1")
+    flood = [stand.http("POST", "/deployments", {}).status_code for _ in range(10)]
     assert flood.count(429) >= 5, flood
     rollback = {"action": "rollback", "function": function, "stage": "dev", "idempotency_key": uuid4().hex}
-    accepted = callers.call(changed, at_home, "POST", "/deployments", rollback)
+    accepted = callers.call(stand, at_home, "POST", "/deployments", rollback)
     assert accepted.status_code == 202, accepted.text
-    assert changed.http("POST", "/deployments", {}).status_code in (401, 429)
-    apply(stand)  # waiting for the end is many calls
+    assert stand.http("POST", "/deployments", {}).status_code in (401, 429)
+    door()  # waiting for the end is many calls
     done = stand.wait(accepted.json()["id"], token=stand.token())
     assert done["status"] == "succeeded", done
     assert stand.invoke(function, alias="dev") == {"release": "one"}

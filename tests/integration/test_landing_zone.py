@@ -11,7 +11,7 @@ from typing import Final
 
 import pytest
 
-from stand import Stand, package, places, stack
+from stand import Stand, callers, package, stack
 from stand.wide import Wide
 
 pytestmark = pytest.mark.extended
@@ -46,12 +46,6 @@ class Zone:
     """Physical ids of the stack's resources, by logical id."""
 
 
-def apply(stand: Stand, parameters: dict[str, str], tags: dict[str, str] | None = None) -> None:
-    """Update the stand's stack. To the emulator, another body is another API; `/v1` leads to it."""
-    deployed = stack.deploy(stand.emulator, parameters, tags)
-    places.API_ID.write_text(deployed.api_id)
-
-
 @pytest.fixture(scope="module")
 def zone(wide: Wide) -> Iterator[Zone]:
     stand = wide.stand
@@ -81,14 +75,14 @@ def zone(wide: Wide) -> Iterator[Zone]:
     }
     assert on.keys() == OFF.keys()
     try:
-        apply(stand, on, tags={"team": "delivery"})
+        callers.redeploy(stand, on, {"team": "delivery"})
         described = stand.client("cloudformation").describe_stack_resources(StackName=stack.NAME)
         yield Zone(
             key,
             {each["LogicalResourceId"]: each["PhysicalResourceId"] for each in described["StackResources"]},
         )
     finally:
-        apply(stand, OFF)
+        callers.redeploy(stand, OFF)
 
 
 def test_a_function_is_released_there(stand: Stand, function: str, zone: Zone) -> None:  # noqa: ARG001

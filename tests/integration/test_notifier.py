@@ -115,7 +115,6 @@ def test_a_persons_rollback_is_a_deployment_of_the_project_that_built_the_versio
     for sha, ref in ((commit, "v1.0.0"), (later, "v1.1.0")):
         claims = {"ref": ref, "ref_type": "tag", "ref_protected": "true", "environment": "production"}
         assert release(stand, function, sha, "prod", **claims)["status"] == "succeeded"
-    callers.prepare(stand)  # tests before this one may have changed the API, which the role's policy names
     role = callers.existing(stand, callers.PERSON)
     assert role
     ada = callers.session_of(stand, role, "ada@example.com")

@@ -56,7 +56,6 @@ class Stand:
     table: str
     artifact_bucket: str
     state_machine_arn: str
-    api_id: str
     iam_endpoint: str
     board: str
     targets: dict[str, dict[str, str]]
@@ -73,6 +72,11 @@ class Stand:
     def of(cls, described: Mapping[str, Any]) -> "Stand":
         """The stand that `.stand/stand.json` describes."""
         return cls(**{field.name: described[field.name] for field in fields(cls)})
+
+    @property
+    def api_id(self) -> str:
+        """The id of the stack's API: to the emulator, another body or policy is another API."""
+        return places.API_ID.read_text()
 
     @property
     def gitlab(self) -> Issuer:

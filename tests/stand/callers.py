@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import httpx2
 
-from stand import places
+from stand import places, stack
 from stand.api import OFTEN, Stand
 from stand.emulator import OTHER_ACCOUNT
 from stand.say import StandError
@@ -102,6 +102,14 @@ def prepare(stand: Stand) -> dict[str, str]:
         found = made[caller]
         allow(stand, found.name, methods, account=found.arn.split(":")[4])  # the API may be another by now
     return {name: found.arn for name, found in made.items()}
+
+
+def redeploy(
+    stand: Stand, parameters: Mapping[str, str] | None = None, tags: Mapping[str, str] | None = None
+) -> None:
+    """Update the stand's stack; `/v1` leads to the API that it then has, and the roles name it."""
+    places.API_ID.write_text(stack.deploy(stand.emulator, parameters, tags).api_id)
+    prepare(stand)
 
 
 def job_role(stand: Stand) -> CallerRole:
