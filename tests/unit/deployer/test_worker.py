@@ -5,6 +5,8 @@ The table is real enough to run transactions; Lambda is a model that honours eve
 
 import hashlib
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any, cast
 
 import pytest
 
@@ -359,6 +361,49 @@ def test_two_stages_at_once_publish_one_after_the_other(at: Simulation) -> None:
     assert (first.status, second.status) == (Status.SUCCEEDED, Status.SUCCEEDED)
     assert at.model.code_of("orders", first.version or "") == OLD_SHA
     assert at.model.code_of("orders", second.version or "") == NEW_SHA
+
+
+def test_who_waits_for_the_publishing_lock_holds_no_lambda_and_is_woken_when_it_is_free(
+    at: Simulation,
+) -> None:
+    one, other = at.accept(OLD_SHA, alias="dev"), at.accept(NEW_SHA, alias="prod")
+    calls: list[str] = []
+
+    def interleave(name: str) -> None:
+        if name != "PublishVersion" or at.waits.woken:
+            return
+        at.model.before = lambda _: None
+        began = at.clock.now
+        at.listen("before-call.dynamodb", lambda model, **_: calls.append(model.name))
+        answer = at.deployer.run_turn(other.id)
+        assert (answer["next"], at.clock.now) == ("wait", began)
+        assert len(calls) <= 5
+        at.deployer.register_wait(other.id, answer["revision"], "token", answer["seconds"])
+
+    at.model.before = interleave
+    assert at.deployer.run_turn(one.id)["next"] == "end"
+    assert at.waits.woken == ["token"]
+    assert at.run(other).status is Status.SUCCEEDED
+
+
+def test_a_wake_that_fails_costs_nothing_but_time(at: Simulation) -> None:
+    one, other = at.accept(OLD_SHA, alias="dev"), at.accept(NEW_SHA, alias="prod")
+
+    def interleave(name: str) -> None:
+        if name == "PublishVersion":
+            at.deployer.run_turn(other.id)
+
+    at.model.before = interleave
+    at.deployer = replace(at.deployer, task_tokens=cast(Any, Unreachable()))
+    at.store.waits.add(other.id, "token", int(at.clock()) + 60)
+    assert at.run(one).status is Status.SUCCEEDED
+    at.model.before = lambda _: None
+    assert at.run(other).status is Status.SUCCEEDED
+
+
+class Unreachable:
+    def wake(self, _: str) -> bool:
+        raise timeout()
 
 
 def test_an_expired_lease_is_taken_over_and_its_old_holder_changes_nothing(at: Simulation) -> None:

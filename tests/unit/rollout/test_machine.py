@@ -25,7 +25,14 @@ from sluicegate.deployment.plan import Limit, Metric, Plan, TrafficStep, Unclear
 from sluicegate.deployment.strategy import MAX_BAKE, MAX_STEPS, checked
 from sluicegate.rollout.actions import End, Lock, Observe, Publish, Restore, ReuseVersion, Shift, Verify
 from sluicegate.rollout.budget import MAX_EXTENSIONS, MAX_LOOKS, MIN_INTERVAL
-from sluicegate.rollout.machine import APPROVAL_LOOKS, advance, backoff, next_action, next_delay
+from sluicegate.rollout.machine import (
+    APPROVAL_LOOKS,
+    MAX_LOCK_DELAY,
+    advance,
+    backoff,
+    next_action,
+    next_delay,
+)
 from sluicegate.rollout.outcomes import (
     AliasMoved,
     Blocked,
@@ -147,6 +154,16 @@ def test_waiting_in_the_queue_is_recorded_once_and_bounded() -> None:
     assert advance(queued, Blocked("other"), START + QUEUE_TIMEOUT) is queued
     ended = advance(queued, Blocked("other"), START + QUEUE_TIMEOUT + 1)
     assert (ended.status, ended.reason and ended.reason.code) == (Status.FAILED, "queue_timeout")
+
+
+def test_a_lock_is_tried_again_ever_more_seldom() -> None:
+    queued = advance(at(Status.ACCEPTED), Blocked("other"), START)
+    delays = [next_delay(queued, Blocked("other"), START + waited) for waited in range(QUEUE_TIMEOUT)]
+    assert delays == sorted(delays)
+    assert delays[0] in (1, 2)
+    assert delays[-1] in (MAX_LOCK_DELAY, MAX_LOCK_DELAY + 1)
+    others = [replace(queued, id=f"{number}") for number in range(9)]
+    assert {next_delay(one, Blocked("other"), START) for one in others} == {1, 2}
 
 
 def test_a_pending_update_changes_nothing_until_its_timeout() -> None:
@@ -553,7 +570,7 @@ def test_the_worst_plan_stays_within_the_history_of_one_execution(bake: int) -> 
     simulation = run_successfully(accepted(plan), extended)
     assert simulation.deployment.status is Status.SUCCEEDED
     assert max(simulation.observations) <= MAX_LOOKS * (1 + MAX_EXTENSIONS)
-    queue_and_publish = (QUEUE_TIMEOUT * 2 + PUBLISH_TIMEOUT) // int(TURN_SECONDS)
+    queue_and_publish = QUEUE_TIMEOUT * 2 // MAX_LOCK_DELAY + 50 + PUBLISH_TIMEOUT // int(TURN_SECONDS)
     waits = simulation.waits + queue_and_publish + APPROVAL_LOOKS
     assert waits * EVENTS_OF_A_WAIT < 20_000
 

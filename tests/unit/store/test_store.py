@@ -229,7 +229,7 @@ def test_a_publishing_lock_that_was_freed_just_now_is_taken(at: Simulation) -> N
         if left:
             moved(at, left.pop(), Status.SHIFTING)
 
-    at.listen("before-call.dynamodb.GetItem", leave)
+    at.listen("before-call.dynamodb.UpdateItem", leave)
     moved(at, other, Status.PUBLISHING)
     assert at.store.locks.renew_publish_lock(other)
 

@@ -1,17 +1,20 @@
 """One turn of a rollout: run the actions that the record asks for, until one has to wait."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from math import ceil
 from typing import Any, Final, Literal
+
+from botocore.exceptions import BotoCoreError, ClientError
 
 from sluicegate.aws.stepfunctions import TaskTokens
 from sluicegate.deployer.runner import Runner
 from sluicegate.deployment.model import Deployment
 from sluicegate.rollout.actions import End
 from sluicegate.rollout.machine import advance, backoff, next_action, next_delay
-from sluicegate.rollout.outcomes import Blocked, Outcome
+from sluicegate.rollout.outcomes import Blocked, LockLost, Outcome
 from sluicegate.store.errors import Busy, StaleRevision
 from sluicegate.store.store import Store
 from sluicegate.store.versions import PublishedVersion
@@ -20,7 +23,7 @@ TURN_SECONDS: Final = 20.0
 """Seconds after which a turn hands over to the next one. The function's timeout is far above."""
 
 MAX_SLEEP: Final = 2
-"""Seconds that a turn waits itself. A longer wait is the state machine's."""
+"""Seconds that a turn waits itself. A longer wait is the state machine's, and so is one for a lock."""
 
 TOKEN_KEPT: Final = 3_600
 """Seconds that a task token is kept after its wait is over."""
@@ -66,7 +69,8 @@ class Deployer:
                 continue
             delay = next_delay(deployment, outcome, self.clock())
             remaining = ends_at - self.clock()
-            if remaining <= 0 or delay > min(remaining, MAX_SLEEP):
+            blocked = isinstance(outcome, Blocked | LockLost)
+            if blocked or remaining <= 0 or delay > min(remaining, MAX_SLEEP):
                 return _turn_result("wait" if delay else "run", deployment, delay)
             if delay:
                 self.sleep(delay / 4)
@@ -94,11 +98,19 @@ class Deployer:
         if after is before:
             return before, outcome
         try:
-            self.store.deployments.save(before, after, published)
+            waiting = self.store.deployments.save(before, after, published)
         except Busy as busy:
             return self._save(before, Blocked(busy.deployment), None)
         self.on_change(after, outcome)
+        self._wake(waiting)
         return after, outcome
+
+    def _wake(self, waiting: Iterable[str]) -> None:
+        """Wake those that wait for what is free now. One that misses it tries again soon."""
+        for waiter in waiting:
+            with suppress(ClientError, BotoCoreError):
+                if token := self.store.waits.token(waiter):
+                    self.task_tokens.wake(token)
 
 
 def _turn_result(

@@ -52,6 +52,9 @@ from sluicegate.rollout.outcomes import (
 MAX_BACKOFF: Final = 30.0
 """Seconds between two attempts at an action that fails, at most."""
 
+MAX_LOCK_DELAY: Final = 10
+"""Seconds between two attempts at a lock, at most, and one more for every other deployment."""
+
 _Succeeded = (
     Aborted
     | AliasMoved
@@ -172,7 +175,7 @@ def next_delay(deployment: Deployment, outcome: Outcome, now: float) -> int:
         case TransientFailure() | Denied() | FoundMoved():
             return ceil(backoff(deployment, now))
         case Blocked() | LockLost():
-            return 2
+            return _lock_delay(deployment, now)
         case Pending():
             elapsed = now - seconds(deployment.since)
             return 1 if elapsed < 5 else 3 if elapsed < 60 else 5
@@ -193,6 +196,15 @@ def next_delay(deployment: Deployment, outcome: Outcome, now: float) -> int:
     interval = observation_interval(deployment.plan.watch, bake, budget.looks(deployment.plan))
     silent_in = deployment.fix_forward.lasts_until - now if deployment.fix_forward else 0
     return min(remaining, interval, ceil(silent_in) if silent_in > 0 else remaining)
+
+
+def _lock_delay(deployment: Deployment, now: float) -> int:
+    """Return the seconds after which a lock is tried again, if nobody says before that it is free.
+
+    They grow, and differ between deployments: what began to wait together is not to come back together.
+    """
+    waited = max(0.0, now - seconds(deployment.since))
+    return min(MAX_LOCK_DELAY, 1 + int(waited / 5)) + sum(deployment.id.encode()) % 2
 
 
 def backoff(deployment: Deployment, now: float) -> float:

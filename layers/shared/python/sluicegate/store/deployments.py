@@ -174,8 +174,8 @@ class Deployments:
         published: PublishedVersion | None = None,
         uses: Sequence[CredentialUse] = (),
         basis: Basis | None = None,
-    ) -> None:
-        """Replace the record, and with it what must be true together.
+    ) -> frozenset[str]:
+        """Replace the record, and with it what must be true together. Return who waited for a lock it frees.
 
         A decision and an end go into the evidence with it; `basis` is that of the caller who decided.
 
@@ -187,16 +187,16 @@ class Deployments:
         another deployment has the publishing lock, CredentialUsed where one was used before. Contended where
         other transactions were at the same items at every attempt.
         """
-        tx = self._table.transaction()
+        tx, waiting = self._table.transaction(), set[str]()
         tx.put(record(after), _unchanged(before), on_conflict=partial(self._changed, after))
         if after.status is Status.PUBLISHING and before.status is not Status.PUBLISHING:
             self._locks.take_publish_lock(tx, after)
         for use in uses:
             self._requests.use(tx, after.id, use)
         if before.status is Status.PUBLISHING and after.status is not Status.PUBLISHING:
-            self._locks.release_publish_lock(tx, after)
+            self._locks.release_publish_lock(tx, after, waiting)
         if after.status.final:
-            self._locks.release_alias(tx, after)
+            self._locks.release_alias(tx, after, waiting)
         if after.status is Status.SUCCEEDED:
             self._versions.add_success(tx, after)
         if published is not None:
@@ -207,6 +207,7 @@ class Deployments:
         for fact in facts.changes(before, after, basis):
             add_fact(tx, fact)
         tx.commit()
+        return frozenset(waiting)
 
     def _changed(self, after: Deployment) -> StoreError | Resolution:
         """Say why the record is no longer at the revision that was read."""

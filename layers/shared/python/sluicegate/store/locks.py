@@ -83,15 +83,16 @@ class Locks:
         # Without a holder, the lock was freed just now.
         return Busy(lock.deployment) if lock else Resolution.RETRY
 
-    def release_alias(self, tx: Transaction, deployment: Deployment) -> None:
-        """Free the alias' lock, or leave it to the successor."""
+    def release_alias(self, tx: Transaction, deployment: Deployment, waiting: set[str]) -> None:
+        """Free the alias' lock, or leave it to the successor, which is added to `waiting`."""
         mine_alone = Condition(
             "attribute_not_exists(pk) OR (deployment = :me AND attribute_not_exists(successor))",
             {":me": deployment.id},
         )
-        tx.delete(_alias_key(deployment), mine_alone, on_conflict=partial(self._hand_over, tx, deployment))
+        hand_over = partial(self._hand_over, tx, deployment, waiting)
+        tx.delete(_alias_key(deployment), mine_alone, on_conflict=hand_over)
 
-    def _hand_over(self, tx: Transaction, deployment: Deployment) -> Resolution:
+    def _hand_over(self, tx: Transaction, deployment: Deployment, waiting: set[str]) -> Resolution:
         """Leave the lock to the other one of holder and successor, in place of freeing it.
 
         A lock of another deployment altogether stays as it is. The lock may have been left to this deployment
@@ -101,14 +102,15 @@ class Locks:
         if lock is None or deployment.id not in (lock.deployment, lock.successor):
             return Resolution.DROP
         if lock.successor is None:
-            self.release_alias(tx, deployment)
+            self.release_alias(tx, deployment, waiting)
         else:
             stays = lock.successor if deployment.id == lock.deployment else lock.deployment
             tx.put(
                 _alias_item(deployment, AliasLock(stays)),
                 _unchanged(lock),
-                on_conflict=partial(self._hand_over, tx, deployment),
+                on_conflict=partial(self._hand_over, tx, deployment, waiting),
             )
+            waiting.add(stays)
         return Resolution.DROP
 
     def _alias_lock(self, deployment: Deployment) -> AliasLock | None:
@@ -128,13 +130,27 @@ class Locks:
             on_conflict=partial(self._publishing, deployment),
         )
 
-    def release_publish_lock(self, tx: Transaction, deployment: Deployment) -> None:
+    def release_publish_lock(self, tx: Transaction, deployment: Deployment, waiting: set[str]) -> None:
         """Free the publishing lock, unless the lease ran out and another deployment has it.
 
-        Revision ids fence what the lock protected; freeing another deployment's lock would not.
+        Revision ids fence what the lock protected; freeing another deployment's lock would not. The
+        deployment that found it taken last is added to `waiting`.
         """
-        mine = Condition("attribute_not_exists(pk) OR deployment = :me", {":me": deployment.id})
-        tx.delete(_publish_key(deployment), mine, on_conflict=Resolution.DROP)
+        mine_alone = Condition(
+            "attribute_not_exists(pk) OR (deployment = :me AND attribute_not_exists(waiter))",
+            {":me": deployment.id},
+        )
+        pass_on = partial(self._pass_on, tx, deployment, waiting)
+        tx.delete(_publish_key(deployment), mine_alone, on_conflict=pass_on)
+
+    def _pass_on(self, tx: Transaction, deployment: Deployment, waiting: set[str]) -> Resolution:
+        """Free the lock for those that wait for it, in place of freeing one that nobody waits for."""
+        lock = self._table.get(_publish_key(deployment))
+        if lock is not None and lock["deployment"] == deployment.id:
+            waiting.update([lock["waiter"]] if "waiter" in lock else [])
+            mine = Condition("attribute_not_exists(pk) OR deployment = :me", {":me": deployment.id})
+            tx.delete(_publish_key(deployment), mine, on_conflict=Resolution.DROP)
+        return Resolution.DROP
 
     def renew_publish_lock(self, deployment: Deployment) -> bool:
         """Extend the lease before a change to Lambda; return False where the lock is lost."""
@@ -143,7 +159,8 @@ class Locks:
         return self._table.update(_publish_key(deployment), {"lease": lease}, mine)
 
     def _publishing(self, deployment: Deployment) -> StoreError | Resolution:
-        holder = self._table.get(_publish_key(deployment))
+        """Say who holds the lock, and note at the lock who is to be woken when it is free."""
+        holder = self._table.update_present(_publish_key(deployment), {"waiter": deployment.id})
         # Without a holder, the lock was freed just now.
         return Busy(holder["deployment"]) if holder else Resolution.RETRY
 

@@ -163,6 +163,17 @@ class Table:
             raise
         return True
 
+    def update_present(self, key: Key, changes: Mapping[str, Any]) -> Item | None:
+        """Set attributes of an item and return all of it, or None where there is no such item."""
+        arguments = self.update_arguments(key, changes, PRESENT)
+        try:
+            answer = self._client.update_item(**arguments, ReturnValues="ALL_NEW")
+        except ClientError as error:
+            if error.response["Error"]["Code"] == "ConditionalCheckFailedException":
+                return None
+            raise
+        return unmarshal(answer["Attributes"])
+
     def count(self, key: Key, amounts: Mapping[str, int], most: Mapping[str, int], expires: int) -> bool:
         """Add to the counters of an item, and return True; return False where one would exceed its limit."""
         names = {f"#{name}": name for name in amounts} | {"#expires": "expires_at"}
