@@ -42,7 +42,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     if swept.failed:
         raise swept.failed[0][1]
     return {
-        "started": list(swept.started),
+        "started": swept.started,
         "abandoned": [deployment.id for deployment in swept.abandoned],
         "running": swept.running,
     }

@@ -449,6 +449,14 @@ QUERY: dict[str, Try] = {
         ExpressionAttributeValues={":pk": {"S": "yes"}},
     ),
 }
+WATCHING: dict[str, Try] = {
+    "query what watches": lambda c, n: c("dynamodb").query(
+        TableName=n.table,
+        IndexName="watching",
+        KeyConditionExpression="watching = :pk",
+        ExpressionAttributeValues={":pk": {"S": f"{n.account}#{n.region}"}},
+    ),
+}
 FACTS: dict[str, Try] = {
     "query what is unsealed": lambda c, n: c("dynamodb").query(
         TableName=n.table,
@@ -602,8 +610,17 @@ DENIALS: dict[str, dict[str, Try]] = {
     "watcher": {**of_others("watcher"), **READER, **QUERY},
     "watcheriam": {**of_others("watcheriam"), **READER, **QUERY},
     "deployer": {**of_others("deployer"), **TOUCH, **PUT, **QUERY, **START},
-    "janitor": {**of_others("janitor"), **TOUCH, **ENTER, **LOOK, **PUT, **READ_ARTIFACTS},
-    "waker": {**of_others("waker"), **READER, "query the table": QUERY["query the table"]},
+    "janitor": {
+        **of_others("janitor"),
+        **TOUCH,
+        **ENTER,
+        **LOOK,
+        **PUT,
+        **READ_ARTIFACTS,
+        **WATCHING,
+        "query the table": QUERY["query the table"],
+    },
+    "waker": {**of_others("waker"), **READER, **QUERY},
     "notifier": {**of_others("notifier"), **READER, **QUERY, **update("message#1", "session#1", "fact#1")},
     "messenger": {**of_others("messenger"), **READER, **QUERY, **update("status#1", "session#1", "fact#1")},
     "board": {
@@ -665,8 +682,8 @@ ALLOWED: dict[str, dict[str, Try]] = {
     "watcher": {**GET, **update("poll#1")},
     "watcheriam": {**GET, **update("poll#1")},
     "deployer": {**WRITE, **GET, **ENTER},
-    "janitor": {**WRITE, **QUERY, **GET},
-    "waker": {**GET, "query an index": QUERY["query an index"]},
+    "janitor": {**WRITE, "query an index": QUERY["query an index"], **GET},
+    "waker": {**GET, **WATCHING},
     "relay": TELL,
     "notifier": {**GET, **ANSWER, **update("status#1")},
     "messenger": {**GET, **SEND, **update("message#1")},

@@ -13,8 +13,8 @@ from typing import Any, Final
 Marshalled = dict[str, Any]
 
 _CONDITION: Final = re.compile(
-    r"(?P<key>pk|#key|unfinished) = (?P<of>:\w+)"
-    r"( AND ((?P<sort>sk|id) (?P<operator>[<>]|BETWEEN) (?P<low>:\w+)( AND (?P<high>:\w+))?"
+    r"(?P<key>pk|#key|unfinished|watching) = (?P<of>:\w+)"
+    r"( AND ((?P<sort>sk|id|due) (?P<operator>[<>]|BETWEEN) (?P<low>:\w+)( AND (?P<high>:\w+))?"
     r"|begins_with\(sk, (?P<prefix>:\w+)\)))?"
 )
 _LAST: Final = "\U0010ffff"
@@ -26,7 +26,9 @@ class CountingTable:
     def __init__(self, indexes: Mapping[str, str]) -> None:
         self.calls = 0
         self.items = 0
-        self._indexes = {"": ("pk", "sk")} | {name: (key, "id") for name, key in indexes.items()}
+        self._indexes = {"": ("pk", "sk")} | {
+            name: (key, "due" if name == "unfinished" else "id") for name, key in indexes.items()
+        }
         self._found: dict[tuple[str, str, str], Marshalled] = {}
         self._sorted: dict[tuple[str, str], list[str]] = defaultdict(list)
 
@@ -35,6 +37,8 @@ class CountingTable:
         for index, (key, sort) in self._indexes.items():
             if key in item and sort in item:
                 partition, place = item[key]["S"], item[sort]["S"]
+                if index:  # several items of an index may have the same keys
+                    place += f"\0{item['pk']['S']}\0{item['sk']['S']}"
                 self._found[index, partition, place] = item
                 insort(self._sorted[index, partition], place)
 
@@ -86,7 +90,7 @@ class CountingTable:
             case "<":
                 return 0, bisect_left(places, values[found["low"]])
             case ">":
-                return bisect_right(places, values[found["low"]]), len(places)
+                return bisect_left(places, values[found["low"]] + "\1"), len(places)
             case "BETWEEN":
                 return bisect_left(places, values[found["low"]]), bisect_right(places, values[found["high"]])
             case _:

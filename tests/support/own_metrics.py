@@ -37,7 +37,7 @@ def main() -> None:
     handler("deployer").log_change(unknown, TransientFailure("busy", "It failed."))
     metrics.flush_metrics()
     janitor = handler("janitor")
-    swept = Swept(started=(), abandoned=(unknown,), running=0)
+    swept = Swept(abandoned=[unknown])
     vars(janitor)["service"] = lambda: SimpleNamespace(sweep=lambda: swept)
     janitor.handler({}, SimpleNamespace())
     drift = handler("drift")

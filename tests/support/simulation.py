@@ -219,13 +219,15 @@ def simulation() -> Iterator[Simulation]:
 
 def create_table(client: Any) -> None:
     indexes = {
-        "by_function": "function",
-        "by_project": "project",
-        "by_time": "kind",
-        "unfinished": "unfinished",
-        "unsealed": "unsealed",
+        "by_function": ("function", "id"),
+        "by_project": ("project", "id"),
+        "by_time": ("kind", "id"),
+        "unfinished": ("unfinished", "due"),
+        "watching": ("watching", "id"),
+        "unsealed": ("unsealed", "at"),
     }
-    names = {"pk", "sk", "id", "at", *indexes.values()}
+    short = {"unfinished": ["id", "status", "function", "stage", "project"], "watching": ["alarms"]}
+    names = {"pk", "sk"}.union(*indexes.values())
     client.create_table(
         TableName=TABLE,
         KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
@@ -235,11 +237,13 @@ def create_table(client: Any) -> None:
                 "IndexName": index,
                 "KeySchema": [
                     {"AttributeName": key, "KeyType": "HASH"},
-                    {"AttributeName": "at" if index == "unsealed" else "id", "KeyType": "RANGE"},
+                    {"AttributeName": sort, "KeyType": "RANGE"},
                 ],
-                "Projection": {"ProjectionType": "ALL"},
+                "Projection": {"ProjectionType": "INCLUDE", "NonKeyAttributes": short[index]}
+                if index in short
+                else {"ProjectionType": "ALL"},
             }
-            for index, key in indexes.items()
+            for index, (key, sort) in indexes.items()
         ],
         BillingMode="PAY_PER_REQUEST",
     )

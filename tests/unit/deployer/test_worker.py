@@ -12,6 +12,7 @@ import pytest
 
 from sluicegate.deployment.model import AliasOutcome, Deployment, Status
 from sluicegate.store.errors import StaleRevision
+from sluicegate.store.waits import Wait
 from support.lambda_model import timeout
 from support.simulation import Killed, Simulation, simulation
 
@@ -395,7 +396,7 @@ def test_a_wake_that_fails_costs_nothing_but_time(at: Simulation) -> None:
 
     at.model.before = interleave
     at.deployer = replace(at.deployer, task_tokens=cast(Any, Unreachable()))
-    at.store.waits.add(other.id, "token", int(at.clock()) + 60)
+    at.store.waits.add(other.id, Wait("token", until=int(at.clock()) + 60))
     assert at.run(one).status is Status.SUCCEEDED
     at.model.before = lambda _: None
     assert at.run(other).status is Status.SUCCEEDED

@@ -8,6 +8,9 @@ import pytest
 from sluicegate.deployment.model import Deployment, Status
 from sluicegate.deployment.plan import Target, Watch
 from sluicegate.recovery.waker import PATIENCE, Waker, fired
+from sluicegate.store import keys
+from sluicegate.store.codec import read, record
+from sluicegate.store.deployments import WatchingDeployment
 from support.simulation import new_deployment
 
 HERE = Target("111111111111", "eu-central-1")
@@ -30,8 +33,10 @@ class Engine:
     def waits(self) -> "Engine":
         return self
 
-    def unfinished(self) -> list[Deployment]:
-        return [self.only]
+    def watching(self, target: Target) -> list[WatchingDeployment]:
+        item = record(self.only)
+        assert "watching" not in item or item["alarms"]
+        return [read(item, WatchingDeployment)] if item.get("watching") == keys.watching(target) else []
 
     def get(self, _: str) -> Deployment:
         return replace(self.only, status=Status.ROLLING_BACK) if self.now >= self.ends_at else self.only

@@ -62,7 +62,8 @@ def test_the_table_has_the_indexes_that_the_store_asks() -> None:
         "by_function": ["function", "id"],
         "by_project": ["project", "id"],
         "by_time": ["kind", "id"],
-        "unfinished": ["unfinished", "id"],
+        "unfinished": ["unfinished", "due"],
+        "watching": ["watching", "id"],
         "unsealed": ["unsealed", "at"],
     }
 

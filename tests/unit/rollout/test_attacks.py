@@ -21,6 +21,7 @@ from sluicegate.owner import Owner
 from sluicegate.recovery.janitor import Janitor
 from sluicegate.rollout import smoke
 from sluicegate.store.uploads import Upload
+from sluicegate.store.waits import Wait
 from sluicegate_gatefile import compile as gatefile
 from support.lambda_model import error
 from support.simulation import OWN, Simulation, simulation
@@ -187,7 +188,7 @@ def test_an_approved_deployment_that_bakes_is_not_woken_every_minute(at: Stand) 
     """A bake of days was woken each minute, until executions ran out of history, and it was given up."""
     asked = at.deploy(at.job(1), NEW, "asked")
     at.turn(asked)
-    at.simulation.store.waits.add(asked.id, "token", 0)
+    at.simulation.store.waits.add(asked.id, Wait("token"))
     janitor = Janitor(at.simulation.store, cast(Any, at.engine), at.simulation.clock)
     at.call("POST", "/deployments/{id}/approve", second(at, 2), {}, id=asked.id)
     at.engine.woken.clear()
@@ -225,7 +226,7 @@ def test_one_deployment_that_cannot_be_swept_keeps_no_other_from_it(at: Stand) -
     }
     at.simulation.clock.sleep(60)
     swept = Janitor(at.simulation.store, cast(Any, at.engine), at.simulation.clock).sweep()
-    assert swept.started == (other.id,)
+    assert swept.started == [other.id]
     assert [deployment.id for deployment in swept.abandoned] == [lost.id]
 
 

@@ -384,10 +384,12 @@ def test_the_janitor_does_not_wake_what_was_woken(at: GatewaySimulation) -> None
     deployment = at.deploy(new)
     at.decide("approve", deployment)
     at.run_until(deployment, "baking")
-    for _ in range(3):
+    looks = 0
+    for _ in range(60):
         at.clock.now += 60
-        assert at.sweep().running == 1
+        looks += at.sweep().running
         assert at.machine.waits(deployment)
+    assert 1 < looks < 6
 
 
 ABORTED_IN = ["accepted", "awaiting_approval", "queued", "publishing", "verifying", "shifting", "baking"]
@@ -550,7 +552,7 @@ def test_a_failed_execution_is_started_again_by_the_janitor(at: GatewaySimulatio
     at.finish(deployment)
     assert at.machine.of(deployment).status == "FAILED"
     at.clock.now += 60
-    assert at.sweep().started == (deployment.id,)
+    assert at.sweep().started == [deployment.id]
     deployment = ended(at, deployment, Status.SUCCEEDED, AliasOutcome.MOVED)
     assert deployment.attempt == 2
 
@@ -575,7 +577,7 @@ def test_a_deployment_whose_execution_never_began_is_started_by_the_janitor(at: 
     deployment = at.deploy(new)
     at.machine.executions.clear()
     at.clock.now += 60
-    assert at.sweep().started == (deployment.id,)
+    assert at.sweep().started == [deployment.id]
     ended(at, deployment, Status.SUCCEEDED, AliasOutcome.MOVED)
 
 

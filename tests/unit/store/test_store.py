@@ -377,7 +377,9 @@ def test_two_requests_that_supersede_at_once_end_in_one_release(stage: GatewaySi
 
 
 def test_a_release_that_ends_while_it_is_superseded_is_followed(stage: GatewaySimulation) -> None:
-    [baking] = stage.store.deployments.unfinished()
+    [listed] = stage.store.deployments.unfinished()
+    baking = stage.store.deployments.get(listed.id)
+    assert baking
     new = artifact(stage, b"new")
     Interleaving(stage, before_1=lambda: stage.finish(baking))
     after = stage.deploy(new, on_busy="supersede")

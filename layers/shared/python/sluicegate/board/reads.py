@@ -4,17 +4,17 @@ What is held is everybody's: it is filtered by viewer afterwards (`board.visibil
 many reads as one. A session is never held: ending it takes effect at once.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Final, TypeVar
 
 from sluicegate.deployment.drift import Drift
-from sluicegate.deployment.model import Deployment
+from sluicegate.deployment.model import Deployment, Status
 from sluicegate.deployment.ulid import new_id
 from sluicegate.owner import Owner
 from sluicegate.store.commits import Commit
-from sluicegate.store.deployments import DeploymentSummary, Index
+from sluicegate.store.deployments import DeploymentSummary, Index, UnfinishedDeployment
 from sluicegate.store.drift import DriftPlace
 from sluicegate.store.evidence_log import EvidenceLog, LogState
 from sluicegate.store.holds import Hold
@@ -46,6 +46,7 @@ MAX_FIGURES: Final = 2_000
 _MAX_HELD: Final = 8_000
 """Reads that one process holds; of more, those that are over are dropped, and else all."""
 
+K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
 
@@ -72,7 +73,7 @@ class Reads:
         self._evidence = evidence
         self._stages = tuple(stages)
         self._clock = clock
-        self._held: dict[tuple[str, ...], tuple[float, object]] = {}
+        self._held: dict[tuple[Hashable, ...], tuple[float, object]] = {}
 
     def forget(self) -> None:
         """Read everything again: the viewer has changed something, and looks at it next."""
@@ -86,22 +87,33 @@ class Reads:
 
     def serving(self, places: Iterable[ServingPlace]) -> dict[ServingPlace, Serving]:
         """Return what these aliases serve."""
-        now, found, missing = self._clock(), {}, []
-        for place in places:
-            known = self._held.get(("serving", *place.key.values()))
-            if known and now < known[0]:
-                found[place] = known[1]
-            else:
-                missing.append(place)
-        read = {_place(one): one for one in self._store.versions.serving_at(missing)} if missing else {}
-        for place in missing:
-            self._keep(("serving", *place.key.values()), HELD, read.get(place))
-            found[place] = read.get(place)
-        return {place: one for place, one in found.items() if isinstance(one, Serving)}
+        found = self._each(
+            "serving",
+            places,
+            HELD,
+            lambda missing: {_place(one): one for one in self._store.versions.serving_at(missing)},
+        )
+        return {place: one for place, one in found.items() if one is not None}
 
-    def unfinished(self) -> list[Deployment]:
-        """Return the deployments that are not final, oldest first."""
-        return self._hold(("unfinished",), HELD, lambda: list(self._store.deployments.unfinished()))
+    def unfinished(self) -> list[UnfinishedDeployment]:
+        """Return the deployments that are not final, in short: the newest first, but those that wait for a
+        person before them."""
+
+        def read() -> list[UnfinishedDeployment]:
+            newest = sorted(self._store.deployments.unfinished(), key=lambda one: one.id, reverse=True)
+            return sorted(newest, key=lambda one: one.status is not Status.AWAITING_APPROVAL)
+
+        return self._hold(("unfinished",), HELD, read)
+
+    def under_way(self, several: Iterable[UnfinishedDeployment]) -> list[Deployment]:
+        """Return these deployments in the same order, without those that have ended meanwhile."""
+        found = self._each(
+            "under-way",
+            (one.id for one in several),
+            HELD,
+            lambda missing: {one.id: one for one in self._store.deployments.several(missing)},
+        )
+        return [one for one in found.values() if one is not None and not one.status.final]
 
     def holds(self) -> list[Hold]:
         """Return the holds of all stages."""
@@ -169,17 +181,8 @@ class Reads:
 
     def commit_times(self, commits: Iterable[Commit]) -> dict[Commit, str]:
         """Return when these commits were made, as far as GitLab was asked."""
-        found, missing = {}, []
-        for commit in set(commits):
-            known = self._held.get(("commit", *commit))
-            if known and self._clock() < known[0]:
-                found[commit] = known[1]
-            else:
-                missing.append(commit)
-        read = self._store.commits.times(missing) if missing else {}
-        for commit in missing:
-            found[commit] = self._keep(("commit", *commit), HELD_FIGURES, read.get(commit))
-        return {commit: moment for commit, moment in found.items() if isinstance(moment, str)}
+        found = self._each("commit", commits, HELD_FIGURES, self._store.commits.times)
+        return {commit: moment for commit, moment in found.items() if moment is not None}
 
     def _chunk(self, index: Index, key: str, before: str | None) -> list[DeploymentSummary]:
         def read() -> list[DeploymentSummary]:
@@ -187,13 +190,25 @@ class Reads:
 
         return self._hold((index, key, before or ""), HELD, read)
 
-    def _hold(self, key: tuple[str, ...], seconds: float, read: Callable[[], V]) -> V:
+    def _each(
+        self, kind: str, wanted: Iterable[K], seconds: float, read: Callable[[list[K]], Mapping[K, V]]
+    ) -> dict[K, V | None]:
+        """Return each of these in their order, None where there is none; those not held are read at once."""
+        now, keys = self._clock(), list(dict.fromkeys(wanted))
+        held = {key: self._held[kind, key] for key in keys if (kind, key) in self._held}
+        missing = [key for key in keys if key not in held or held[key][0] <= now]
+        fresh = read(missing) if missing else {}
+        for key in missing:
+            held[key] = (0.0, self._keep((kind, key), seconds, fresh.get(key)))
+        return {key: held[key][1] for key in keys}  # type: ignore[misc]
+
+    def _hold(self, key: tuple[Hashable, ...], seconds: float, read: Callable[[], V]) -> V:
         known = self._held.get(key)
         if known and self._clock() < known[0]:
             return known[1]  # type: ignore[return-value]
         return self._keep(key, seconds, read())
 
-    def _keep(self, key: tuple[str, ...], seconds: float, value: V) -> V:
+    def _keep(self, key: tuple[Hashable, ...], seconds: float, value: V) -> V:
         if len(self._held) >= _MAX_HELD:
             now = self._clock()
             lasting = {known: one for known, one in self._held.items() if now < one[0]}

@@ -13,8 +13,9 @@ from sluicegate.gateway.authorization import covers, is_own, overlaps
 from sluicegate.gateway.persons import check_approver
 from sluicegate.gateway.problems import Problem
 from sluicegate.oidc.identity import Identity
-from sluicegate.store.deployments import DeploymentSummary
+from sluicegate.store.deployments import DeploymentSummary, UnfinishedDeployment
 from sluicegate.store.holds import Hold
+from sluicegate.store.keys import owner_key
 from sluicegate.store.versions import Serving, ServingPlace
 
 T = TypeVar("T", Deployment, DeploymentSummary, Serving)
@@ -45,6 +46,12 @@ class Visibility:
         """Return the same as `gateway.authorization.may_see`, for many items quickly."""
         by = item.requester if not isinstance(item, Deployment) else item.requested_by
         return is_own(self.identity, by.owner) or item.stage in self.stages(item.function)
+
+    def sees_unfinished(self, item: UnfinishedDeployment) -> bool:
+        """Return the same as `sees`, of what the index has."""
+        mine = self.identity.owner
+        own = is_own(self.identity, mine) and item.project == owner_key(mine)
+        return own or item.stage in self.stages(item.function)
 
     def sees_place(self, place: ServingPlace) -> bool:
         """Return whether a rule lets the viewer see what serves there."""

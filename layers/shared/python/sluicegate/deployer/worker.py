@@ -18,15 +18,13 @@ from sluicegate.rollout.outcomes import Blocked, LockLost, Outcome
 from sluicegate.store.errors import Busy, StaleRevision
 from sluicegate.store.store import Store
 from sluicegate.store.versions import PublishedVersion
+from sluicegate.store.waits import Wait
 
 TURN_SECONDS: Final = 20.0
 """Seconds after which a turn hands over to the next one. The function's timeout is far above."""
 
 MAX_SLEEP: Final = 2
 """Seconds that a turn waits itself. A longer wait is the state machine's, and so is one for a lock."""
-
-TOKEN_KEPT: Final = 3_600
-"""Seconds that a task token is kept after its wait is over."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +84,7 @@ class Deployer:
         A change looks for the token after it is saved, and here the record is read after the token is saved:
         one of the two sees the other.
         """
-        self.store.waits.add(deployment_id, token, int(self.clock()) + seconds + TOKEN_KEPT)
+        self.store.waits.add(deployment_id, Wait(token, revision, int(self.clock()) + seconds))
         deployment = self.store.deployments.get(deployment_id)
         if deployment is None or revision not in (0, deployment.revision):
             self.task_tokens.wake(token)

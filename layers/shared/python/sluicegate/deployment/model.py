@@ -316,6 +316,12 @@ class Deployment:
         return waits or self.status in (Status.SHIFTING, Status.BAKING)
 
     @property
+    def alarms(self) -> tuple[str, ...]:
+        """The alarms of its watch, or patterns of their names, from when it looks at them or soon will."""
+        looks = self.status is Status.VERIFYING or self.in_steps
+        return self.plan.watch.alarms if looks and self.plan.watch else ()
+
+    @property
     def may_have_moved(self) -> bool:
         """Whether the alias may serve what this deployment made of it, which a failure has to undo."""
         return self.in_steps or self.status is Status.ROLLING_BACK

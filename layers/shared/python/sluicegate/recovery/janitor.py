@@ -2,36 +2,47 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import Final
 
 from sluicegate.aws.stepfunctions import Executions
-from sluicegate.deployment.durations import seconds
 from sluicegate.deployment.model import Deployment
 from sluicegate.rollout.transitions import force_fail
+from sluicegate.store.codec import STUCK_AFTER
 from sluicegate.store.errors import StaleRevision
 from sluicegate.store.store import Store
-
-STUCK_AFTER: Final = 45
-"""Seconds without a change after which the janitor looks at an unfinished deployment."""
 
 MAX_EXECUTIONS: Final = 5
 """Executions of one deployment that may die before the janitor gives it up."""
 
+TRUSTED: Final = 900
+"""Seconds that a wait may still take for which nobody looks at its execution: nothing is due before."""
 
-@dataclass(frozen=True)
+SWEEP_SECONDS: Final = 40
+"""Seconds that a sweep takes at most; the next one continues with those that are due the longest."""
+
+AGAIN_AFTER: Final = 60
+"""Seconds until a deployment is looked at again that runs, or at which a look failed."""
+
+
+@dataclass
 class Swept:
     """The result of one sweep: ids that were started, records that were given up, and errors by id."""
 
-    started: tuple[str, ...]
-    abandoned: tuple[Deployment, ...]
-    running: int
-    failed: tuple[tuple[str, Exception], ...] = ()
+    started: list[str] = field(default_factory=list)
+    abandoned: list[Deployment] = field(default_factory=list)
+    running: int = 0
+    failed: list[tuple[str, Exception]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
 class Janitor:
-    """Sweeps the unfinished deployments."""
+    """Sweeps the unfinished deployments: each that is due, and no other.
+
+    A change makes a deployment due soon after it. A look that finds it running puts that off, until its wait
+    is over where it waits: ten thousand open bakes cost a few looks a minute.
+    """
 
     store: Store
     executions: Executions
@@ -40,37 +51,48 @@ class Janitor:
     def sweep(self) -> Swept:
         """Start every deployment that does not run; give up those that have used up their attempts.
 
-        An error with one deployment does not keep the others from being swept.
+        An error with one deployment does not keep the others from being swept, in this sweep or the next.
         """
-        started: list[str] = []
-        abandoned: list[Deployment] = []
-        failed: list[tuple[str, Exception]] = []
-        running = 0
-        for listed in self.store.deployments.unfinished():
-            if self.clock() - seconds(listed.updated_at) < STUCK_AFTER:
-                continue
+        swept = Swept()
+        began = self.clock()
+        for deployment_id in self.store.deployments.due(began):
+            if self.clock() - began > SWEEP_SECONDS:
+                break
             try:
-                deployment = self.store.deployments.get(listed.id)  # the index lags behind
-                if deployment is None or deployment.status.final:
-                    continue
-                state = self.executions.state(deployment)
-                if state == "RUNNING":
-                    running += 1
-                    self._wake_if_missed(deployment)
-                elif state is not None and deployment.attempt >= MAX_EXECUTIONS:
-                    abandoned.append(self._abandon(deployment, state))
-                else:
-                    started.append(self._start(deployment, state))
+                self._look(deployment_id, swept)
             except StaleRevision:
                 continue  # it moves
             except Exception as error:
-                failed.append((listed.id, error))
-        return Swept(tuple(started), tuple(abandoned), running, tuple(failed))
+                swept.failed.append((deployment_id, error))
+                self._put_off(deployment_id)
+        return swept
 
-    def _wake_if_missed(self, deployment: Deployment) -> None:
-        """Wake a rollout that may have missed a decision."""
-        if deployment.has_unseen_decision and (token := self.store.waits.token(deployment.id)):
-            self.executions.wake(token)
+    def _look(self, deployment_id: str, swept: Swept) -> None:
+        deployment = self.store.deployments.get(deployment_id)  # the index lags behind
+        if deployment is None or deployment.status.final:
+            return
+        now, wait = self.clock(), self.store.waits.last(deployment_id)
+        waits_for = wait.until - now if wait and wait.lasts(deployment, now) else 0
+        if 0 < waits_for <= TRUSTED:
+            swept.running += 1
+            self.store.deployments.put_off(deployment, now + waits_for + STUCK_AFTER)
+            return
+        state = self.executions.state(deployment)
+        if state == "RUNNING":
+            swept.running += 1
+            if wait and deployment.has_unseen_decision:
+                self.executions.wake(wait.token)  # the gateway may have died before it did
+            self.store.deployments.put_off(deployment, now + (TRUSTED if waits_for else AGAIN_AFTER))
+        elif state is not None and deployment.attempt >= MAX_EXECUTIONS:
+            swept.abandoned.append(self._abandon(deployment, state))
+        else:
+            swept.started.append(self._start(deployment, state))
+
+    def _put_off(self, deployment_id: str) -> None:
+        """Let the others go first: one that fails each time must not be the first each time."""
+        with suppress(Exception):
+            if deployment := self.store.deployments.get(deployment_id):
+                self.store.deployments.put_off(deployment, self.clock() + AGAIN_AFTER)
 
     def _start(self, deployment: Deployment, state: str | None) -> str:
         """Start the first execution, or the next one after an execution that ended as `state`."""
@@ -81,6 +103,7 @@ class Janitor:
             self.store.deployments.save(deployment, after)
             deployment = after
         self.executions.start(deployment)
+        self.store.deployments.put_off(deployment, self.clock() + AGAIN_AFTER)
         return deployment.id
 
     def _abandon(self, deployment: Deployment, state: str) -> Deployment:

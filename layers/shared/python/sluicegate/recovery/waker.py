@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from sluicegate.aws.stepfunctions import TaskTokens
-from sluicegate.deployment.model import Deployment, Status
 from sluicegate.deployment.plan import Target
 from sluicegate.gate.alarm_names import matches
 from sluicegate.store.store import Store
@@ -59,7 +58,8 @@ class Waker:
         A rollout that looked just before the alarm, and has not begun to wait, would see the alarm only at
         its next look, which can be hours away. It is tried again until it waits, or has moved on.
         """
-        left = [one.id for one in self.store.deployments.unfinished() if _watches(one, alarm, target)]
+        watching = self.store.deployments.watching(target)
+        left = [one.id for one in watching if any(matches(name, alarm) for name in one.alarms)]
         woken: list[str] = []
         until = self.clock() + PATIENCE
         while left:
@@ -77,19 +77,4 @@ class Waker:
 
     def _is_watching(self, deployment_id: str) -> bool:
         deployment = self.store.deployments.get(deployment_id)
-        return deployment is not None and _looks(deployment)
-
-
-def _looks(deployment: Deployment) -> bool:
-    """Return whether the rollout looks at alarms, or soon will."""
-    return deployment.status is Status.VERIFYING or deployment.in_steps
-
-
-def _watches(deployment: Deployment, alarm: str, target: Target) -> bool:
-    watch = deployment.plan.watch
-    return (
-        _looks(deployment)
-        and deployment.plan.target == target
-        and watch is not None
-        and any(matches(name, alarm) for name in watch.alarms)
-    )
+        return deployment is not None and bool(deployment.alarms)

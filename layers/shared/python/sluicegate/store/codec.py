@@ -15,6 +15,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 
+from sluicegate.deployment.durations import seconds, timestamp
 from sluicegate.deployment.model import Deployment
 from sluicegate.deployment.observations import Observation
 from sluicegate.store import keys
@@ -23,12 +24,15 @@ Item = dict[str, Any]
 
 T = TypeVar("T")
 
+STUCK_AFTER: Final = 45
+"""Seconds without a change after which the janitor looks at an unfinished deployment."""
+
 MAX_UNPACKED: Final = 4_194_304
 """Bytes of observations that are read: twenty times what a record can have."""
 
 
 def record(deployment: Deployment) -> Item:
-    """Return the deployment's item. Only a deployment that is not final is in the index `unfinished`."""
+    """Return the deployment's item, with the keys of the indexes that it is in (`store.keys`)."""
     item = asdict(replace(deployment, observations=()))
     item["observations"] = _packed(deployment.observations)
     item |= {
@@ -38,6 +42,10 @@ def record(deployment: Deployment) -> Item:
     }
     if not deployment.status.final:
         item["unfinished"] = keys.UNFINISHED
+        item["due"] = timestamp(seconds(deployment.updated_at) + STUCK_AFTER)
+    if deployment.alarms:
+        item["watching"] = keys.watching(deployment.plan.target)
+        item["alarms"] = deployment.alarms
     return item
 
 

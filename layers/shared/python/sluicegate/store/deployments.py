@@ -5,7 +5,11 @@ from dataclasses import dataclass, fields
 from functools import partial
 from typing import Any, Final, Literal
 
+from botocore.exceptions import ClientError
+
+from sluicegate.deployment.durations import timestamp
 from sluicegate.deployment.model import Deployment, Reason, Requester, Status
+from sluicegate.deployment.plan import Target
 from sluicegate.evidence import facts
 from sluicegate.evidence.basis import Basis
 from sluicegate.store import keys
@@ -49,6 +53,28 @@ class DeploymentSummary:
         """Who asked for it."""
         return self.requested_by
 
+
+@dataclass(frozen=True)
+class UnfinishedDeployment:
+    """What the index of unfinished deployments has of one; `project` is its owner's key (`owner_key`)."""
+
+    id: str
+    status: Status
+    function: str
+    stage: str
+    project: str
+
+
+@dataclass(frozen=True)
+class WatchingDeployment:
+    """A deployment that looks at alarms: their names, or patterns of these."""
+
+    id: str
+    alarms: tuple[str, ...]
+
+
+SHORT: Final = 2_000
+"""Items of a page of what an index has in short: less than the megabyte that DynamoDB reads at once."""
 
 _SUMMARY: Final = tuple(field.name for field in fields(DeploymentSummary))
 
@@ -111,10 +137,36 @@ class Deployments:
         )
         yield from (read(item, DeploymentSummary) for item in items)
 
-    def unfinished(self) -> Iterator[Deployment]:
-        """Yield the deployments that are not final, oldest first (an index, so a moment old)."""
+    def unfinished(self) -> Iterator[UnfinishedDeployment]:
+        """Yield the deployments that are not final, in short, in any order (an index, so a moment old)."""
         condition = Condition("unfinished = :yes", {":yes": keys.UNFINISHED})
-        yield from map(deployment_of, self._table.query(condition, index="unfinished"))
+        items = self._table.query(condition, index="unfinished", page=SHORT)
+        yield from (read(item, UnfinishedDeployment) for item in items)
+
+    def due(self, now: float) -> Iterator[str]:
+        """Yield the ids of those that the janitor looks at by now, the longest due first."""
+        values = {":yes": keys.UNFINISHED, ":now": timestamp(now)}
+        condition = Condition("unfinished = :yes AND due < :now", values)
+        yield from (item["id"] for item in self._table.query(condition, index="unfinished"))
+
+    def put_off(self, deployment: Deployment, due: float) -> None:
+        """Have the janitor look at it then, unless it changes before; `due` in epoch seconds."""
+        changes = {"due": timestamp(due)}
+        try:
+            self._table.update(keys.record(deployment.id), changes, _unchanged(deployment))
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "TransactionConflictException":  # it changes just now
+                raise
+
+    def watching(self, target: Target) -> Iterator[WatchingDeployment]:
+        """Yield the deployments of a target that look at alarms (an index, so a moment old)."""
+        condition = Condition("watching = :target", {":target": keys.watching(target)})
+        items = self._table.query(condition, index="watching", page=SHORT)
+        yield from (read(item, WatchingDeployment) for item in items)
+
+    def several(self, ids: Sequence[str]) -> list[Deployment]:
+        """Return those of these deployments that there are, a moment old at most, in any order."""
+        return [deployment_of(item) for item in self._table.get_many([keys.record(each) for each in ids])]
 
     def accept(
         self,

@@ -45,11 +45,12 @@
     by_function   function, id    the deployments of a function, by time
     by_project    project, id     the deployments of an owner, by time
     by_time       kind, id        all deployments, by time
-    unfinished    unfinished, id  the deployments that are not final
+    unfinished    unfinished, due the deployments that are not final, in short, by when they are looked at
+    watching      watching, id    the alarms of deployments that look at some, by account and region
     unsealed      unsealed, at    the facts that are not sealed, by time
 
-No other item has `function`, `kind`, `unfinished` or `unsealed`. What aliases serve is in `by_project` too,
-by `sk`, under a key of its own (`serving_by`). Locks carry account and region
+No other item has `function`, `kind`, `unfinished`, `watching` or `unsealed`. What aliases serve is in
+`by_project` too, by `sk`, under a key of its own (`serving_by`). Locks carry account and region
 (guarantees.md#2-one-deployment-at-a-time).
 """
 
@@ -168,6 +169,11 @@ def served_partition(target: Target, function: str, alias: str) -> str:
 def serving(target: Target, function: str, stage: str, alias: str) -> Key:
     """What an alias serves. All aliases are in one partition, sorted by function."""
     return {"pk": "serving", "sk": "#".join((function, stage, target.account, target.region, alias))}
+
+
+def watching(target: Target) -> str:
+    """The key in `watching` of an account's region."""
+    return f"{target.account}#{target.region}"
 
 
 def serving_by(owner: Owner) -> str:

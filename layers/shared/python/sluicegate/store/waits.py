@@ -1,7 +1,31 @@
 """The task tokens of rollouts that wait: with its token, a wait can be ended early."""
 
+from dataclasses import dataclass
+from typing import Final
+
+from sluicegate.deployment.model import Deployment
 from sluicegate.store import keys
+from sluicegate.store.codec import read
 from sluicegate.store.table import Table
+
+TOKEN_KEPT: Final = 3_600
+"""Seconds that a task token is kept after its wait is over."""
+
+
+@dataclass(frozen=True)
+class Wait:
+    """The last wait of a rollout, over or not: its task token, the record's revision, and its end.
+
+    `until` is in epoch seconds. Revision 0 is none: the record could not be read or written.
+    """
+
+    token: str
+    revision: int = 0
+    until: int = 0
+
+    def lasts(self, deployment: Deployment, now: float) -> bool:
+        """Whether the rollout waits still, as far as the record says: it has not changed since."""
+        return self.revision == deployment.revision and now < self.until
 
 
 class Waits:
@@ -10,11 +34,17 @@ class Waits:
     def __init__(self, table: Table) -> None:
         self._table = table
 
-    def add(self, deployment_id: str, token: str, expires: int) -> None:
-        """Note the task token that wakes the rollout; `expires` in epoch seconds."""
-        self._table.put({**keys.wait(deployment_id), "token": token, "expires_at": expires})
+    def add(self, deployment_id: str, wait: Wait) -> None:
+        """Note a wait that begins."""
+        item = {"token": wait.token, "revision": wait.revision, "until": wait.until}
+        self._table.put({**keys.wait(deployment_id), **item, "expires_at": wait.until + TOKEN_KEPT})
+
+    def last(self, deployment_id: str) -> Wait | None:
+        """Return the rollout's last wait, over or not, or None."""
+        item = self._table.get(keys.wait(deployment_id))
+        return read(item, Wait) if item else None
 
     def token(self, deployment_id: str) -> str | None:
         """Return the task token of the rollout's last wait, over or not, or None."""
-        item = self._table.get(keys.wait(deployment_id))
-        return str(item["token"]) if item else None
+        wait = self.last(deployment_id)
+        return wait.token if wait else None

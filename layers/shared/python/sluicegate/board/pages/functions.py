@@ -23,7 +23,8 @@ def show(context: BoardContext, request: GatewayRequest, viewer: Visibility, nam
     """Return the page; a function of which the viewer sees nothing is the same 404 as none."""
     if not _NAME.fullmatch(name):
         return missing(context, viewer)
-    under_way = [one for one in context.reads.unfinished() if one.function == name and viewer.sees(one)]
+    listed = [one for one in context.reads.unfinished() if one.function == name]
+    under_way = context.reads.under_way(one for one in listed if viewer.sees_unfinished(one))
     own = [place_of(one) for one in context.reads.serving_by(viewer.identity.owner)]
     places = {
         place

@@ -20,6 +20,9 @@ from sluicegate.text import clean
 PAGE: Final = 50
 """Functions on one page."""
 
+MAX_UNDER_WAY: Final = 200
+"""Deployments under way that are shown, the newest, but those that wait for a person before them."""
+
 MAX_DRIFT: Final = 200
 """Characters that are shown of one finding."""
 
@@ -32,7 +35,8 @@ def show(context: BoardContext, request: GatewayRequest, viewer: Visibility) -> 
     search = first(request, "search").strip()
     number = _number(first(request, "page"))
     now = context.clock()
-    visible = viewer.visible(context.reads.unfinished())
+    listed = [one for one in context.reads.unfinished() if viewer.sees_unfinished(one)]
+    visible = context.reads.under_way(listed[:MAX_UNDER_WAY])
     waiting = [one for one in visible if "approve" in actions_for(viewer, one, now)]
     holds = [hold for hold in context.reads.holds() if viewer.sees_hold(hold)]
     places = _places(context, viewer, visible)
@@ -44,6 +48,8 @@ def show(context: BoardContext, request: GatewayRequest, viewer: Visibility) -> 
     pages = max(1, -(-len(functions) // PAGE))
     number = min(number, pages)
     chosen = functions[(number - 1) * PAGE : number * PAGE]
+    names = {name for name, _ in chosen}
+    marked = context.reads.under_way(one for one in listed if one.function in names)
     stages = [stage for stage in context.gate.stages if any(place.stage == stage for place in places)]
     return live_page(
         context,
@@ -57,7 +63,8 @@ def show(context: BoardContext, request: GatewayRequest, viewer: Visibility) -> 
         waiting=[card(one) for one in waiting],
         under_way=[card(one) for one in visible if one not in waiting],
         stages=stages,
-        rows=_rows(context, chosen, visible, holds),
+        more=len(listed) - len(listed[:MAX_UNDER_WAY]),
+        rows=_rows(context, chosen, marked, holds),
         count=len(functions),
         number=number,
         pages=pages,
