@@ -8,16 +8,14 @@ from contract import witness as witnesses
 from contract.disagreements import DISAGREEMENTS
 from contract.witness import Witness
 from stand.fixtures import stand, wide
-from support import quicker_moto
 
 __all__ = ["function", "stand", "wide", "witness"]
-
-quicker_moto.install()
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "witness" in metafunc.fixturenames:
-        metafunc.parametrize("witness", witnesses.names(), indirect=True, scope="module")
+        names = witnesses.names(dynamodb="dynamodb" in metafunc.module.__name__)
+        metafunc.parametrize("witness", names, indirect=True, scope="module")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -5,7 +5,7 @@ Each entry is expected to fail. One that passes fails the run: then the witness 
 
 from typing import Final
 
-from contract.witness import LOCALEMU, MINISTACK
+from contract.witness import LOCALEMU, MINISTACK, MOTO
 
 _MOTO: Final = "moto, which LocalEmu rests on, remembers no ClientRequestToken"
 _BUSY: Final = (
@@ -54,9 +54,31 @@ _STATISTICS: Final = (
 )
 _REFUSALS: Final = "LocalEmu fails on a statistic that does not exist; AWS refuses it (GetMetricData)"
 
+_LARGE: Final = "moto measures items otherwise; AWS documents how (developer guide, Item sizes and formats)"
+_MOTOS: Final = {
+    "test_an_update_that_is_wrong_is_refused_and_writes_nothing-SET a = :a-{'a': {'SS': []}}": (
+        "moto keeps an empty set; AWS refuses it (Supported data types, Sets)"
+    ),
+    "test_a_number_has_no_zeros_that_say_nothing": (
+        "moto keeps zeros that say nothing; AWS trims them (Supported data types, Number)"
+    ),
+    "test_a_condition_holds_or_does_not-n > :text-False": (
+        "moto fails on two types; AWS orders them not (Comparison operator reference)"
+    ),
+    "test_an_item_has_400_kb": _LARGE,
+    "test_a_transaction_that_makes_an_item_too_large_says_which": _LARGE,
+    "test_a_transaction_sent_again_with_its_token_has_one_effect": _MOTO,
+    "test_the_token_of_another_transaction_is_refused": _MOTO,
+}
+
 DISAGREEMENTS: Final[dict[tuple[str, str], str]] = {
-    ("test_a_transaction_sent_again_with_its_token_has_one_effect", LOCALEMU): _MOTO,
-    ("test_the_token_of_another_transaction_is_refused", LOCALEMU): _MOTO,
+    **{(case, MOTO): reason for case, reason in _MOTOS.items()},
+    **{(case, LOCALEMU): reason for case, reason in _MOTOS.items()},
+    (
+        "test_an_update_that_is_wrong_is_refused_and_writes_nothing-SET a = :a, a = :b-"
+        "{'a': {'S': '1'}, 'b': {'S': '2'}}",
+        MINISTACK,
+    ): "MiniStack takes two changes of one attribute; AWS refuses them (Using update expressions)",
     ("test_nothing_else_is_done_while_an_update_runs-update", LOCALEMU): _BUSY,
     ("test_nothing_else_is_done_while_an_update_runs-publish", LOCALEMU): _BUSY,
     (

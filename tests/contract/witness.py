@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, cast
 from uuid import uuid4
 
 import boto3
@@ -25,8 +25,10 @@ from support.cloudwatch_model import CloudWatchModel
 from support.lambda_model import LambdaModel
 from support.s3_model import S3Model
 from support.sts_model import StsModel
+from support.table_model import DynamoDbModel
 
 MODEL: Final = "model"
+MOTO: Final = "moto"
 MINISTACK: Final = "ministack"
 LOCALEMU: Final = "localemu"
 
@@ -63,9 +65,10 @@ class Witness(Protocol):
 
 @dataclass(frozen=True)
 class Models:
-    """What the unit tests believe: a model of each service, and moto's DynamoDB."""
+    """What the unit tests believe: a model of each service."""
 
     lambda_: LambdaModel
+    dynamodb: DynamoDbModel = field(default_factory=DynamoDbModel)
     s3: S3Model = field(default_factory=S3Model)
     sts: StsModel = field(default_factory=StsModel)
     cloudwatch: CloudWatchModel = field(default_factory=CloudWatchModel)
@@ -76,7 +79,7 @@ class Models:
             case "lambda":
                 return self.lambda_
             case "dynamodb":
-                return boto3.client("dynamodb", region_name=REGION)
+                return self.dynamodb
             case "s3":
                 return self.s3
             case "sts":
@@ -106,6 +109,28 @@ class Models:
             if read["Configuration"]["LastUpdateStatus"] == "Successful":
                 return
         raise AssertionError("the model's update never ends")
+
+
+@dataclass(frozen=True)
+class Moto:
+    """moto, of which a few unit tests take the DynamoDB: no other case asks it."""
+
+    name: str = MOTO
+
+    def client(self, service: str) -> Any:
+        return boto3.client(cast(Any, service), region_name=REGION)
+
+    def as_session(self, service: str, credentials: Mapping[str, str]) -> Any:
+        raise NotImplementedError
+
+    def create_function(self, code: bytes) -> str:
+        raise NotImplementedError
+
+    def store_code(self, code: bytes) -> dict[str, str]:
+        raise NotImplementedError
+
+    def settle(self, function: str) -> None:
+        raise NotImplementedError
 
 
 @dataclass(frozen=True)
@@ -172,9 +197,11 @@ def role(witness: Emulator, service: str) -> str:
     return arn
 
 
-def names() -> list[str]:
-    """Return the witnesses of this run."""
-    return [LOCALEMU] if os.environ.get(CROSSCHECK) else [MODEL, MINISTACK]
+def names(*, dynamodb: bool) -> list[str]:
+    """Return the witnesses of this run, for a module about DynamoDB or another one."""
+    if os.environ.get(CROSSCHECK):
+        return [LOCALEMU]
+    return [MODEL, MOTO, MINISTACK] if dynamodb else [MODEL, MINISTACK]
 
 
 def call(name: str, stand: Callable[[], Stand]) -> Iterator[Witness]:
@@ -182,9 +209,11 @@ def call(name: str, stand: Callable[[], Stand]) -> Iterator[Witness]:
     with ExitStack() as stack:
         match name:
             case "model":
+                yield Models(LambdaModel())
+            case "moto":
                 stack.enter_context(pytest.MonkeyPatch.context()).setenv("AWS_ACCESS_KEY_ID", "testing")
                 stack.enter_context(mock_aws())
-                yield Models(LambdaModel())
+                yield Moto()
             case "ministack":
                 yield Emulator(MINISTACK, stand().client)
             case _:
