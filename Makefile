@@ -14,7 +14,7 @@ PARALLEL := --dist loadfile --no-loadscope-reorder
 SLOWEST := --durations=20 --durations-min=1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down token invoke traffic test test-all pictures unit crosscheck lint format docs bench bench-verdicts build deploy check cost lock clean
+.PHONY: help setup demo up down token invoke traffic test test-all pictures unit crosscheck lint format docs bench bench-verdicts build deploy check cost scale lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -76,6 +76,9 @@ bench-verdicts: setup ## print false rollbacks and power of the comparison over 
 
 cost: setup ## write docs/reference/cost.md: what the stack costs
 	@PYTHONPATH=layers/shared/python:cli:tests:. $(BIN)/python bench/cost.py --write
+
+scale: setup ## write docs/explanation/scale.md: how far one stack scales
+	@PYTHONPATH=layers/shared/python:cli:tests:. $(BIN)/python bench/scale.py --write
 
 check: setup ## check sluicegate.yaml and run its tests
 	@$(BIN)/sluicegate check

@@ -5,14 +5,12 @@ machine and deployer run one against models of AWS. Prices are AWS's list prices
 is printed; `--write` writes it to docs/reference/cost.md.
 """
 
-import math
 import sys
 import textwrap
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,9 +18,9 @@ from sluicegate.deployment.plan import Limit, Metric, TrafficStep, Watch
 from sluicegate.gate.rollout_settings import Rollout
 from sluicegate.gateway.endpoints.deployments import LONGEST_PAUSE
 from support import template
+from support.counted_client import Counted
 from support.gateway_simulation import artifact, gate_of, gateway_simulation
 from support.sealer_simulation import SealerSimulation
-from support.simulation import TABLE
 
 PAGE: Final = Path(__file__).parents[1] / "docs" / "reference" / "cost.md"
 DAY: Final = "2026-11-26"
@@ -73,121 +71,6 @@ BAKE: Final = 600
 WAITING: Final = "GB-seconds of the function that waits with the job"
 LOG_BYTES: Final = 1_500
 """Of one invocation: what it logs, and Lambda's own three lines."""
-
-
-@dataclass
-class Counted:
-    """A client of DynamoDB that counts request units, by the sizes of the items that it reads and writes.
-
-    DynamoDB developer guide, "Read and write operations" (units), and "Using global secondary indexes"
-    (each index that has the item is written as well), read on DAY.
-    """
-
-    client: Any
-    writes: float = 0
-    reads: float = 0
-    calls: Counter[str] = field(default_factory=Counter)
-    indexes: tuple[Mapping[str, Any], ...] = tuple(template.properties("Table")["GlobalSecondaryIndexes"])
-
-    def __getattr__(self, name: str) -> Any:
-        found = getattr(self.client, name)
-        counting = {
-            "get_item": self._get,
-            "query": self._query,
-            "put_item": self._write,
-            "update_item": self._write,
-            "delete_item": self._write,
-            "transact_write_items": self._transact,
-        }
-        if name in counting:
-            self.calls[name] += 1
-            return partial(counting[name], found)
-        return found
-
-    def _get(self, call: Any, **given: Any) -> Any:
-        answer = call(**given)
-        self.reads += _units(answer.get("Item"), 4_096) * (1 if given.get("ConsistentRead") else 0.5)
-        return answer
-
-    def _query(self, call: Any, **given: Any) -> Any:
-        answer = call(**given)
-        size = sum(map(_size, answer["Items"]))
-        self.reads += max(1, math.ceil(size / 4_096)) * (1 if given.get("ConsistentRead") else 0.5)
-        return answer
-
-    def _write(self, call: Any, **given: Any) -> Any:
-        key = _key(given)
-        before = self._item(key)
-        answer = call(**given)
-        self._count(before, self._item(key), 1)
-        return answer
-
-    def _transact(self, call: Any, **given: Any) -> Any:
-        keys = [_key(next(iter(each.values()))) for each in given["TransactItems"]]
-        before = [self._item(key) for key in keys]
-        answer = call(**given)
-        for key, old in zip(keys, before, strict=True):
-            self._count(old, self._item(key), 2)
-        return answer
-
-    def _count(self, old: Any, new: Any, each: int) -> None:
-        units = max(_units(old, 1_024), _units(new, 1_024))
-        self.writes += units * each
-        self.writes += sum(_index_units(index, old or {}, new or {}) for index in self.indexes)
-
-    def _item(self, key: Mapping[str, Any]) -> Any:
-        return self.client.get_item(TableName=TABLE, Key=key).get("Item")
-
-
-def _index_units(index: Mapping[str, Any], old: Mapping[str, Any], new: Mapping[str, Any]) -> int:
-    """Return what a write costs in an index: nothing where it changes nothing there.
-
-    Another key deletes the old item there and puts a new one ("Using global secondary indexes", "Write
-    capacity units", read on DAY).
-    """
-    keys = [key["AttributeName"] for key in index["KeySchema"]]
-    names = {"pk", "sk", *keys, *index["Projection"].get("NonKeyAttributes", ())}
-    everything = index["Projection"]["ProjectionType"] == "ALL"
-
-    def there(item: Mapping[str, Any]) -> Mapping[str, Any]:
-        if not all(key in item for key in keys):
-            return {}
-        return {name: value for name, value in item.items() if everything or name in names}
-
-    before, after = there(old), there(new)
-    if before == after:
-        return 0
-    if [before.get(key) for key in keys] == [after.get(key) for key in keys]:
-        return max(_units(before, 1_024), _units(after, 1_024))
-    return sum(_units(each, 1_024) for each in (before, after) if each)
-
-
-def _key(given: Mapping[str, Any]) -> dict[str, Any]:
-    found = given.get("Key") or given["Item"]
-    return {name: found[name] for name in ("pk", "sk")}
-
-
-def _units(item: Mapping[str, Any] | None, unit: int) -> int:
-    return max(1, math.ceil(_size(item) / unit)) if item else 1
-
-
-def _size(item: Mapping[str, Any] | None) -> int:
-    return sum(len(name.encode()) + _value_size(value) for name, value in (item or {}).items())
-
-
-def _value_size(value: Mapping[str, Any]) -> int:
-    [(kind, content)] = value.items()
-    match kind:
-        case "S":
-            return len(content.encode())
-        case "N":
-            return (len(content) + 1) // 2 + 1
-        case "M":
-            return 3 + len(content) + _size(content)
-        case "L":
-            return 3 + sum(1 + _value_size(each) for each in content)
-        case _:
-            return 1
 
 
 @dataclass(frozen=True)
@@ -279,7 +162,7 @@ def deployments() -> list[Line]:
         at.client = counted
         at.__post_init__()
         first = at.finish(at.deploy(artifact(at, b"the first of all")))
-        counted.writes = counted.reads = 0
+        counted.reset()
         at.changes.clear()
         at.invocations.clear()
         at.cloudwatch.calls.clear()
