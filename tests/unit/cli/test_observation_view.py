@@ -106,15 +106,19 @@ def test_a_ratio_without_an_upper_end_is_shown_as_such() -> None:
 
 def test_what_would_settle_it_is_said() -> None:
     assert seen([look(20, finding(needed=2_300))])[2].endswith(
-        "limit ×2; 2,300 more requests would settle it"
+        "limit ×2; about 2,300 more requests would settle it"
     )
 
 
 @pytest.mark.parametrize(
     ("needed", "said"),
-    [(1, "1 more request would settle it"), (2, "2 more requests would settle it"), (None, "")],
+    [
+        (1, "a later look needs less evidence"),
+        (2, "about 2 more requests would settle it"),
+        (None, ""),
+    ],
 )
-def test_one_request_is_one(needed: int | None, said: str) -> None:
+def test_where_there_are_enough_requests_time_settles_it(needed: int | None, said: str) -> None:
     assert documents.needed({"needed": needed}) == said
 
 

@@ -47,6 +47,7 @@ LINE = f"{SHARE}, old 0.4 %; ×3.1 (1.2–8.0), limit ×2: unclear"
     [
         (ERRORS, LINE),
         (replace(ERRORS, needed=2_300), f"{LINE}, about 2,300 more requests would settle it"),
+        (replace(ERRORS, needed=1), f"{LINE}, a later look needs less evidence"),
         (
             replace(BAD, needed=2_300, ratio=Interval(12.2, 3.1, math.inf)),
             f"{SHARE}, old 0.4 %; ×12 (3.1–∞), limit ×2: bad",

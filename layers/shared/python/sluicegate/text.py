@@ -37,6 +37,17 @@ def plain_number(value: float) -> str:
     return f"{float(f'{value:.2g}'):.10f}".rstrip("0").rstrip(".")
 
 
+def settled_by(requests: int) -> str:
+    """Say what would settle an unclear comparison: so many more requests, or with 1 the time alone.
+
+    A rollout spends its chance of a false rollback over all its looks, most of it on the last ones. So what
+    is there may be enough, and a later look says so.
+    """
+    if requests <= 1:
+        return "a later look needs less evidence"
+    return f"about {requests:,} more requests would settle it"
+
+
 def without_mark(data: bytes) -> bytes:
     """Return UTF-8 without the byte order mark that an editor put before it (RFC 8259, section 8.1)."""
     return data.removeprefix(b"\xef\xbb\xbf")

@@ -6,7 +6,7 @@ A member that an older API does not send yet counts as null.
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from sluicegate.text import clean, number
+from sluicegate.text import clean, number, settled_by
 
 LookDocument = Mapping[str, Any]
 FindingDocument = Mapping[str, Any]
@@ -117,9 +117,9 @@ def bound_value(finding: FindingDocument) -> float | None:
 
 
 def needed(finding: FindingDocument) -> str:
-    """Say what would settle an unclear finding: `2,300 more requests would settle it`; or empty."""
+    """Say what would settle an unclear finding: `about 2,300 more requests would settle it`; or empty."""
     more = finding.get("needed")
-    return f"{more:,} more request{'s' * (more != 1)} would settle it" if isinstance(more, int) else ""
+    return settled_by(more) if isinstance(more, int) else ""
 
 
 def message(finding: FindingDocument) -> str:

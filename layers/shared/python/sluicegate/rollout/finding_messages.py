@@ -12,7 +12,7 @@ from sluicegate.deployment.observations import (
     Observation,
     Verdict,
 )
-from sluicegate.text import number
+from sluicegate.text import number, settled_by
 
 _BOUNDS: Final = {"max_ratio": ("×", ""), "max_percent": ("", " %"), "max_ms": ("", " ms")}
 """What is before and after a limit, by rule; one of the user's own metric has neither."""
@@ -58,7 +58,7 @@ def _line(finding: LimitFinding) -> str:
     concluded = "fails grossly" if finding.rule == "gross" else finding.verdict.value
     line = f"{finding.limit}: {', '.join(_parts(finding, tally.n))}: {concluded}"
     if finding.verdict is Verdict.UNCLEAR and finding.needed:
-        line += f", about {finding.needed:,} more requests would settle it"
+        line += f", {settled_by(finding.needed)}"
     return line
 
 
