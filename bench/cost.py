@@ -166,10 +166,12 @@ def deployments() -> list[Line]:
         at.changes.clear()
         at.invocations.clear()
         at.cloudwatch.calls.clear()
-        deployment = at.finish(at.deploy(artifact(at, b"the next")))
+        answer = at.request(action="deploy", artifact={"sha256": artifact(at, b"the next")})
+        at.machine.run()
+        writes, reads = counted.writes, counted.reads
+        deployment = at.of(answer)
         if not first.status == deployment.status == "succeeded":
             raise SystemExit(f"a deployment did not succeed: {deployment.reason}")
-        writes, reads = counted.writes, counted.reads
         evidence = SealerSimulation(at)
         evidence.run()
         sealing = counted.writes - writes

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from sluicegate.deployment.model import Deployment
 from sluicegate.deployment.observations import AlarmState
 from sluicegate.deployment.plan import Limit, Metric, TrafficStep, Watch
 from sluicegate.gate.rollout_settings import Rollout
@@ -113,13 +112,17 @@ def asked(rollout: Rollout) -> Asked:
     with counting(rollout) as (at, counted):
         sha256 = artifact(at, b"the next")
         counted.reset()  # an upload is counted by itself
-        deployment = at.finish(at.deploy(sha256))
-        succeeded(deployment)
+        answer = at.request(action="deploy", artifact={"sha256": sha256})
+        at.machine.run()
+        calls, reads, writes = Counter(counted.calls), counted.reads, counted.writes
+        deployment = at.of(answer)
+        if deployment.status != "succeeded":
+            raise SystemExit(f"the deployment did not succeed: {deployment.reason}")
         execution = list(at.machine.executions.values())[-1]
         return Asked(
-            Counter(counted.calls),
-            counted.reads,
-            counted.writes,
+            calls,
+            reads,
+            writes,
             Counter(at.model.calls),
             len(execution.path),
             deployment.revision,
@@ -127,11 +130,6 @@ def asked(rollout: Rollout) -> Asked:
             len(at.cloudwatch.calls),
             units(marshal(record(deployment)), 1_024),
         )
-
-
-def succeeded(deployment: Deployment) -> None:
-    if deployment.status != "succeeded":
-        raise SystemExit(f"the deployment did not succeed: {deployment.reason}")
 
 
 def parameter(name: str) -> int:
