@@ -29,13 +29,17 @@ def table(witness: Witness) -> str:
         ],
         GlobalSecondaryIndexes=[
             {
-                "IndexName": "by_team",
+                "IndexName": name,
                 "KeySchema": [
                     {"AttributeName": "team", "KeyType": "HASH"},
                     {"AttributeName": "id", "KeyType": "RANGE"},
                 ],
-                "Projection": {"ProjectionType": "ALL"},
+                "Projection": projection,
             }
+            for name, projection in (
+                ("by_team", {"ProjectionType": "ALL"}),
+                ("in_short", {"ProjectionType": "INCLUDE", "NonKeyAttributes": ["kept"]}),
+            )
         ],
     )
     dynamodb.get_waiter("table_exists").wait(TableName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 30})
@@ -397,4 +401,19 @@ def test_an_index_has_the_items_that_have_its_keys(witness: Witness, table: str)
     dynamodb.update_item(TableName=table, Key=key, UpdateExpression="REMOVE team")
     assert [each["sk"]["S"] for each in dynamodb.query(**query)["Items"]] == ["a"]
     answer = refusal(dynamodb.query, **query, ConsistentRead=True)
+    assert answer[:2] == ("ValidationException", 400)
+
+
+def test_an_index_has_no_more_than_it_includes(witness: Witness, table: str) -> None:
+    dynamodb, pk, team = witness.client("dynamodb"), unique(), unique()
+    dynamodb.put_item(TableName=table, Item=item(pk, team=team, id="1", kept="x", other="y"))
+    query: dict[str, Any] = {
+        "TableName": table,
+        "IndexName": "in_short",
+        "KeyConditionExpression": "team = :team",
+        "ExpressionAttributeValues": {":team": {"S": team}},
+    }
+    assert dynamodb.query(**query)["Items"] == [item(pk, team=team, id="1", kept="x")]
+    assert dynamodb.query(**query, ProjectionExpression="kept")["Items"] == [{"kept": {"S": "x"}}]
+    answer = refusal(dynamodb.query, **query, ProjectionExpression="kept, other")
     assert answer[:2] == ("ValidationException", 400)

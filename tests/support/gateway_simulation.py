@@ -1,6 +1,6 @@
 """The whole of it in one process: the gateway's answers, the real state machine, the deployer, the janitor.
 
-Tokens are signed with a real key, the table is moto's, Lambda is the model.
+Tokens are signed with a real key; the table and Lambda are models.
 """
 
 import importlib.util
@@ -15,7 +15,6 @@ from types import ModuleType
 from typing import Any, cast
 
 import pytest
-from moto import mock_aws
 
 from sluicegate.deployer.worker import Deployer
 from sluicegate.deployment.model import Deployment
@@ -32,7 +31,7 @@ from sluicegate.recovery.janitor import Janitor, Swept
 from sluicegate.recovery.waker import Waker
 from support.lambda_model import LambdaModel
 from support.signing import AUDIENCE, ISSUER, NOW, jwk, jwks, token
-from support.simulation import OWN, Clock, Simulation, artifacts_of, create_table, dynamodb
+from support.simulation import OWN, Clock, Simulation, artifacts_of, dynamodb
 from support.state_machine import Machine
 
 OTHER = "https://gitlab.example.org"
@@ -342,18 +341,13 @@ class GatewaySimulation(Simulation):
 @contextmanager
 def gateway_simulation(**fields: Any) -> Iterator[GatewaySimulation]:
     """A simulation with the function `orders`, whose handlers are the real ones."""
-    with mock_aws(), pytest.MonkeyPatch.context() as patch:
-        client = dynamodb()
-        create_table(client)
-        made = GatewaySimulation(client, LambdaModel(), Clock(float(NOW)), **fields)
+    with pytest.MonkeyPatch.context() as patch:
+        clock = Clock(float(NOW))
+        made = GatewaySimulation(dynamodb(clock), LambdaModel(), clock, **fields)
         made.model.add("orders", b"code of somebody")
         patch.setattr(function("deployer"), "service", lambda: made.deployer)
         patch.setattr(function("waker"), "service", lambda: made.waker)
-        try:
-            yield made
-        finally:
-            for event, listener in made.listeners:
-                client.meta.events.unregister(event, listener)
+        yield made
 
 
 def artifact(at: GatewaySimulation, code: bytes, name: str = "orders", **claims: Any) -> str:

@@ -1,4 +1,4 @@
-"""The gateway with webhooks of every scheme, a table (moto's) and real signatures."""
+"""The gateway with webhooks of every scheme, a table in memory and real signatures."""
 
 import time
 from collections.abc import Callable, Iterator

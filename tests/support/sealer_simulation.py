@@ -1,4 +1,4 @@
-"""A sealer over moto's table and models of the bucket and the key, and what an auditor reads of it."""
+"""A sealer over models of the table, the bucket and the key, and what an auditor reads of it."""
 
 import json
 from collections.abc import Iterator

@@ -1,14 +1,10 @@
-"""A simulation of rollouts: a table (moto's), a model of Lambda, and a clock that only sleeping moves."""
+"""A simulation of rollouts: a table and Lambda in memory, and a clock that only sleeping moves."""
 
 import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import cache
 from typing import Any, cast
-
-import boto3
-from moto import mock_aws
 
 from sluicegate.aws.cloudwatch import CloudWatch
 from sluicegate.aws.lambda_ import FunctionApi
@@ -22,17 +18,14 @@ from sluicegate.deployment.plan import Plan, Target, TrafficStep
 from sluicegate.deployment.ulid import new_id
 from sluicegate.store.keys import digest
 from sluicegate.store.store import Store
-from support import quicker_moto
 from support.cloudwatch_model import CloudWatchModel
 from support.lambda_model import LambdaModel
 from support.s3_model import S3Model
+from support.table_model import DynamoDbModel
 
 OWN = Target("111111111111", "eu-central-1")
 START = 1_780_000_000.0
 TABLE = "sluicegate"
-
-
-quicker_moto.install()
 
 
 class Killed(BaseException):
@@ -105,7 +98,6 @@ class Simulation:
     cloudwatch: CloudWatchModel = field(default_factory=CloudWatchModel)
     s3: S3Model = field(default_factory=S3Model)
     waits: Waits = field(default_factory=Waits)
-    listeners: list[tuple[str, Callable[..., None]]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.store = Store(self.client, TABLE, self.clock, self.clock.sleep)
@@ -165,9 +157,8 @@ class Simulation:
         return found
 
     def listen(self, event: str, listener: Callable[..., None]) -> None:
-        """Hear an event of the table's client, as long as this simulation lasts."""
+        """Hear an event of the table's client."""
         self.client.meta.events.register(event, listener)
-        self.listeners.append((event, listener))
 
     def locks(self) -> list[str]:
         items = self.client.scan(TableName=TABLE)["Items"]
@@ -194,27 +185,17 @@ def new_deployment(now: float, sha256: str, function: str = "orders", alias: str
     )
 
 
-@cache
-def dynamodb() -> Any:
-    """One client for all simulations: making one takes longer than most tests."""
-    client = boto3.client(
-        "dynamodb", region_name=OWN.region, aws_access_key_id="test", aws_secret_access_key="test"
-    )
-    quicker_moto.connect(client)
+def dynamodb(clock: Clock) -> DynamoDbModel:
+    """Return a client of a table of its own, which is empty."""
+    client = DynamoDbModel(clock)
+    create_table(client)
     return client
 
 
 @contextmanager
 def simulation() -> Iterator[Simulation]:
-    with mock_aws():
-        client = dynamodb()
-        create_table(client)
-        made = Simulation(client)
-        try:
-            yield made
-        finally:
-            for event, listener in made.listeners:
-                client.meta.events.unregister(event, listener)
+    clock = Clock()
+    yield Simulation(dynamodb(clock), clock=clock)
 
 
 def create_table(client: Any) -> None:

@@ -6,6 +6,7 @@ Sources: DynamoDB API reference (each call, and its errors) and botocore's model
 developer guide, "Capacity unit consumption" and "Transactions: how it works"; read on 2026-11-27.
 """
 
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -60,7 +61,8 @@ def _call(name: str, required: str = "", optional: str = "") -> Callable[[Method
             emit = self.meta.events.emit
             emit(before, model=model, params=given)
             try:
-                answer = method(self, given)
+                with self.one_at_a_time:
+                    answer = method(self, given)
             except (Invalid, Malformed) as reason:
                 error = refused("ValidationException", str(reason), 400, name)
                 emit(after, model=model, parsed=error.response)
@@ -125,6 +127,7 @@ class DynamoDbModel:
 
     def __post_init__(self) -> None:
         self.meta: Any = SimpleNamespace(events=HierarchicalEmitter(), region_name="eu-central-1")
+        self.one_at_a_time = threading.RLock()
         self._tokens: dict[str, tuple[float, Any]] = {}
 
     def copy_tables(self) -> dict[str, StoredTable]:
@@ -132,17 +135,27 @@ class DynamoDbModel:
         return {name: table.copy() for name, table in self.tables.items()}
 
     def create_table(self, **given: Any) -> None:
-        """Create a table. Its keys are text, its indexes project all attributes."""
-        schemas = {TABLE: given["KeySchema"]}
-        schemas |= {one["IndexName"]: one["KeySchema"] for one in given.get("GlobalSecondaryIndexes", ())}
-        keys = {
+        """Create a table, whose keys are text."""
+        schemas, projected = {TABLE: given["KeySchema"]}, {}
+        for index in given.get("GlobalSecondaryIndexes", ()):
+            schemas[index["IndexName"]] = index["KeySchema"]
+            if index["Projection"]["ProjectionType"] != "ALL":
+                more = index["Projection"].get("NonKeyAttributes", ())
+                keys = [each["AttributeName"] for each in (*given["KeySchema"], *index["KeySchema"])]
+                projected[index["IndexName"]] = frozenset((*keys, *more))
+        indexes = {
             name: (schema[0]["AttributeName"], schema[1]["AttributeName"]) for name, schema in schemas.items()
         }
-        self.tables[given["TableName"]] = StoredTable(given["TableName"], keys)
+        self.tables[given["TableName"]] = StoredTable(given["TableName"], indexes, projected)
 
     def get_waiter(self, _: str) -> Any:
         """Return what waits for a table: it is there at once."""
         return SimpleNamespace(wait=lambda **_: None)
+
+    def get_paginator(self, name: str) -> Any:
+        """Return what pages through a scan, of which one page is all."""
+        assert name == "scan"
+        return SimpleNamespace(paginate=lambda **given: iter([self.scan(**given)]))
 
     # Reads
 
@@ -196,6 +209,7 @@ class DynamoDbModel:
             raise Invalid(f"The table does not have the specified index: {index}")
         if index != TABLE and consistent:
             raise Invalid("Consistent reads are not supported on global secondary indexes")
+        rules.check_projection(table, index, given)
         value, within = rules.key_range(table.indexes[index], given)
         entries = [
             each for each in table.partition(index, value, *self._seen(consistent)) if within(each[0][0])
@@ -207,7 +221,8 @@ class DynamoDbModel:
             entries = [each for each in entries if (each[0] > after if forward else each[0] < after)]
         page: list[StoredItem] = []
         size = 0
-        for _, each in entries[: given.get("Limit")]:
+        for _, stored in entries[: given.get("Limit")]:
+            each = table.view(index, stored)
             page.append(each)
             size += each.size
             if size >= MAX_PAGE:

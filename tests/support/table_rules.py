@@ -108,12 +108,25 @@ def returned(
 
 def shown(given: Mapping[str, Any]) -> Callable[[StoredItem], Item]:
     """Return what a read shows of an item."""
-    text = given.get("ProjectionExpression")
-    if text is None:
+    if "ProjectionExpression" not in given:
         return lambda stored: dict(stored.item)
-    names, _ = placeholders(given)
-    attributes = [expressions.named(name, names) for name in expressions.projection(text).attributes]
+    attributes = _attributes(given)
     return lambda stored: {name: stored.item[name] for name in attributes if name in stored.item}
+
+
+def check_projection(table: StoredTable, index: str, given: Mapping[str, Any]) -> None:
+    """Raise Invalid where a query asks for what its index does not have."""
+    asked = set(_attributes(given)) if "ProjectionExpression" in given else set()
+    if missing := asked - table.projected.get(index, asked):
+        raise Invalid(f"Global secondary index {index} does not project {missing}")
+
+
+def _attributes(given: Mapping[str, Any]) -> list[str]:
+    names, _ = placeholders(given)
+    return [
+        expressions.named(name, names)
+        for name in expressions.projection(given["ProjectionExpression"]).attributes
+    ]
 
 
 def key_range(keys: tuple[str, str], given: Mapping[str, Any]) -> tuple[str, Callable[[str], bool]]:

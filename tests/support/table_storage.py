@@ -122,6 +122,9 @@ class StoredTable:
 
     name: str
     indexes: dict[str, tuple[str, str]]
+    projected: dict[str, frozenset[str]] = field(default_factory=dict)
+    """The attributes of an index that has not all of them."""
+
     items: dict[Key, StoredItem] = field(default_factory=dict)
     busy: set[Key] = field(default_factory=set)
     """Items at which another transaction is at work."""
@@ -133,7 +136,9 @@ class StoredTable:
         """Return a table with the same items, in which a write does not show here."""
         places: dict[tuple[str, str], list[Place]] = defaultdict(list)
         places.update({partition: list(kept) for partition, kept in self._sorted.items()})
-        copied = StoredTable(self.name, self.indexes, dict(self.items), set(self.busy), places)
+        copied = StoredTable(
+            self.name, self.indexes, self.projected, dict(self.items), set(self.busy), places
+        )
         copied._recent = deque(self._recent)
         return copied
 
@@ -169,6 +174,15 @@ class StoredTable:
         item = stored.item
         return item[partition]["S"], (item[sort]["S"], *self.key(item))
 
+    def view(self, index: str, stored: StoredItem) -> StoredItem:
+        """Return what an index has of an item."""
+        if index not in self.projected:
+            return stored
+        kept = self.projected[index] & stored.item.keys()
+        return StoredItem(
+            {name: stored.item[name] for name in kept}, {name: stored.sizes[name] for name in kept}
+        )
+
     def write(self, key: Key, after: StoredItem | None, now: float | None = None) -> int:
         """Put an item in the place of an earlier one, or delete it. Return the write units of the indexes.
 
@@ -185,14 +199,23 @@ class StoredTable:
                     del places[bisect_left(places, old[1])]
                 if new is not None:
                     insort(self._sorted[index, new[0]], new[1])
-            if index != TABLE and before != after:
-                writes = (old is not None) + (new is not None and old != new)
-                units += writes * units_of(1_024, before if old else None, after if new else None)
+            if index != TABLE:
+                units += self._index_units(
+                    old and before and self.view(index, before),
+                    new and after and self.view(index, after),
+                    old != new,
+                )
         if after is None:
             self.items.pop(key, None)
         else:
             self.items[key] = after
         return units
+
+    def _index_units(self, old: StoredItem | None, new: StoredItem | None, moved: bool) -> int:
+        """Return the write units of an index's entry: one that moves is deleted and written."""
+        if old == new and not moved:
+            return 0
+        return ((old is not None) + (new is not None) if moved else 1) * units_of(1_024, old, new)
 
     def read(self, key: Key, missed: Callable[[int], int] | None, since: float) -> StoredItem | None:
         """Return an item. `missed` says how many of its writes since then are not seen; None: consistent."""

@@ -14,7 +14,6 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import BotoCoreError, ClientError
-from moto.dynamodb.models import dynamodb_backends
 
 from sluicegate.deployment.fix_forward import FixForward
 from sluicegate.deployment.model import AliasOutcome, AliasState, Deployment, EarlierVersion, Status
@@ -27,6 +26,7 @@ from support.lambda_model import LambdaModel, timeout
 from support.lambda_rules import error
 from support.plans import ABORTED
 from support.simulation import OWN, Clock, Killed, Simulation, simulation
+from support.table_model import DynamoDbModel
 
 SHA = [hashlib.sha256(code).hexdigest() for code in (b"one", b"two", b"three")]
 WATCH = Watch(alarms=("orders-5xx",), limits=(Limit(Metric.ERRORS, 10, most=5.0),))
@@ -44,7 +44,6 @@ FIX = {
     "plan": replace(AT_ONCE, watch=Watch(alarms=("orders-5xx",), silent_within=20)),
     "fix_forward": FixForward("v1.4 fails"),
 }
-ACCOUNT = "123456789012"  # moto's
 
 
 @dataclass(frozen=True)
@@ -129,34 +128,30 @@ def prepared() -> tuple[Any, LambdaModel, float]:
         for code, alias in ((b"one", "prod"), (b"two", "prod"), (b"three", "dev")):
             at.run(at.accept(at.upload("orders", code), alias=alias))
         assert at.model.serves("orders", "prod") == ("2", {})
-        return copy.deepcopy(tables()), at.model, at.clock.now
-
-
-def tables() -> Any:
-    return dynamodb_backends[ACCOUNT][OWN.region].tables
+        return at.client.copy_tables(), at.model, at.clock.now
 
 
 @contextmanager
 def prepared_simulation(scene: Scene) -> Iterator[tuple[Simulation, Deployment]]:
     """A simulation of its own, with the scene's deployment accepted."""
     before, model, now = prepared()
-    with simulation() as fresh:
-        dynamodb_backends[ACCOUNT][OWN.region].tables = copy.deepcopy(before)
-        at = Simulation(fresh.client, copy.deepcopy(model), Clock(now), listeners=fresh.listeners)
-        at.cloudwatch.alarms["orders-5xx"] = AlarmState.OK
-        at.cloudwatch.metrics["3"] = Requests(invocations=100, errors=scene.errors)
-        if scene.pruned:
-            at.model.set_alias("orders", "dev", "2")
-            at.model.prune("orders", scene.pruned)
-        if scene.moved:
-            at.model.set_alias("orders", "prod", scene.moved)
-        accepted = at.accept(**scene.fields)
-        if scene.aborted:
-            at.meanwhile = abort_when_baking(at)  # type: ignore[method-assign, assignment]
-        if scene.fixed:
-            at.cloudwatch.alarms["orders-5xx"] = AlarmState.ALARM
-            at.meanwhile = silence(at)  # type: ignore[method-assign, assignment]
-        yield at, accepted
+    clock = Clock(now)
+    client = DynamoDbModel(clock, tables={name: table.copy() for name, table in before.items()})
+    at = Simulation(client, copy.deepcopy(model), clock)
+    at.cloudwatch.alarms["orders-5xx"] = AlarmState.OK
+    at.cloudwatch.metrics["3"] = Requests(invocations=100, errors=scene.errors)
+    if scene.pruned:
+        at.model.set_alias("orders", "dev", "2")
+        at.model.prune("orders", scene.pruned)
+    if scene.moved:
+        at.model.set_alias("orders", "prod", scene.moved)
+    accepted = at.accept(**scene.fields)
+    if scene.aborted:
+        at.meanwhile = abort_when_baking(at)  # type: ignore[method-assign, assignment]
+    if scene.fixed:
+        at.cloudwatch.alarms["orders-5xx"] = AlarmState.ALARM
+        at.meanwhile = silence(at)  # type: ignore[method-assign, assignment]
+    yield at, accepted
 
 
 def abort_when_baking(at: Simulation) -> Callable[[Deployment], None]:

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
@@ -12,8 +12,6 @@ from sluicegate.deployment.model import AliasOutcome, Status
 from sluicegate.deployment.plan import TrafficStep
 from sluicegate.gate.rollout_settings import Rollout
 from sluicegate.gateway.problems import Problem
-from sluicegate.store.store import Store
-from support.atomic_client import OneAtATime
 from support.gateway_simulation import (
     APPROVERS,
     RELEASERS,
@@ -143,7 +141,6 @@ def test_of_fifty_racing_requests_five_begin(at: GatewaySimulation) -> None:
     limit(at, per_hour=5, per_day=20)
     names = [f"orders-{number}" for number in range(50)]
     bodies = [(name, artifact(at, name.encode(), name)) for name in names]
-    at.store = Store(cast(Any, OneAtATime(at.client)), TABLE, at.clock, at.clock.sleep)
     together = Barrier(50)
 
     def request(function: str, sha256: str) -> str:

@@ -1,4 +1,4 @@
-"""`POST /webhooks/gitlab/{name}` as the gateway answers it, with a table (moto's) and real signatures."""
+"""`POST /webhooks/gitlab/{name}` as the gateway answers it, with a table in memory and real signatures."""
 
 import json
 import re

@@ -1,11 +1,9 @@
 """The ledger remembers what GitLab was sent, and lets one process at a time send to a commit status."""
 
-from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any, cast
 
-import boto3
 import pytest
-from moto import mock_aws
 
 from sluicegate.notifier.commit_status import CommitState, CommitStatusKey
 from sluicegate.notifier.gitlab_deployments import Environment, GitLabDeployment
@@ -14,18 +12,13 @@ from sluicegate.store.keys import digest
 from sluicegate.store.leases import LEASE_SECONDS, LeaseHeld
 from sluicegate.store.table import Table
 from support.notifier_simulation import NAME, SHA, URL
-from support.simulation import OWN, TABLE, Clock, create_table
+from support.simulation import TABLE, Clock, dynamodb
 
 
 @pytest.fixture
-def ledger_and_clock() -> Iterator[tuple[StatusLedger, Clock]]:
-    with mock_aws():
-        client = boto3.client(
-            "dynamodb", region_name=OWN.region, aws_access_key_id="test", aws_secret_access_key="test"
-        )
-        create_table(client)
-        clock = Clock()
-        yield StatusLedger(Table(client, TABLE), clock), clock
+def ledger_and_clock() -> tuple[StatusLedger, Clock]:
+    clock = Clock()
+    return StatusLedger(Table(cast(Any, dynamodb(clock)), TABLE), clock), clock
 
 
 STATUS = CommitStatusKey(URL, "4213", SHA, "574", NAME)

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from threading import Barrier
-from typing import Any, cast
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -13,8 +12,6 @@ from hypothesis import strategies as st
 from sluicegate.deployment.durations import seconds
 from sluicegate.store.errors import LimitReached, SlotTaken
 from sluicegate.store.slots import DAY, HOUR, Allowance, Slot
-from sluicegate.store.store import Store
-from support.atomic_client import OneAtATime
 from support.simulation import START, TABLE, Simulation, new_deployment, simulation
 
 SUBJECT = ("project", "https://gitlab.example.com", "4213")
@@ -146,7 +143,7 @@ def test_no_window_has_more_than_the_limit(at: Simulation, most: int, gaps: list
 def test_fifty_racing_requests_share_five_slots(at: Simulation, already: int) -> None:
     for _ in range(already):
         start(at, T, hourly(5))
-    store = Store(cast(Any, OneAtATime(at.client)), TABLE, at.clock)
+    store = at.store
     together = Barrier(50)
 
     def request(number: int) -> bool:
