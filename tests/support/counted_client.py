@@ -34,6 +34,7 @@ class Counted:
         found = getattr(self.client, name)
         counting = {
             "get_item": self._get,
+            "batch_get_item": self._get_many,
             "query": self._query,
             "put_item": self._write,
             "update_item": self._write,
@@ -48,6 +49,15 @@ class Counted:
     def _get(self, call: Any, **given: Any) -> Any:
         answer = call(**given)
         self.reads += units(answer.get("Item"), 4_096) * (1 if given.get("ConsistentRead") else 0.5)
+        return answer
+
+    def _get_many(self, call: Any, **given: Any) -> Any:
+        """Each item counts by itself, also one that is not there (BatchGetItem, read on 2026-11-27)."""
+        answer = call(**given)
+        for name, asked in given["RequestItems"].items():
+            there = answer["Responses"].get(name, [])
+            read = sum(units(item, 4_096) for item in there) + len(asked["Keys"]) - len(there)
+            self.reads += read * (1 if asked.get("ConsistentRead") else 0.5)
         return answer
 
     def _query(self, call: Any, **given: Any) -> Any:

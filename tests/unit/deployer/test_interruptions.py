@@ -181,7 +181,15 @@ def abort(at: Simulation, deployment: Deployment) -> None:
             return
 
 
-READS = ("GetItem", "Query", "GetAlias", "GetFunction", "GetProvisionedConcurrencyConfig", "Invoke")
+READS = (
+    "BatchGetItem",
+    "GetItem",
+    "Query",
+    "GetAlias",
+    "GetFunction",
+    "GetProvisionedConcurrencyConfig",
+    "Invoke",
+)
 """Calls that change nothing. A smoke test whose response is lost has failed."""
 
 

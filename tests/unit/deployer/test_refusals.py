@@ -84,7 +84,7 @@ def test_a_role_that_is_not_known_everywhere_yet_delays_a_deployment(
     refuse(simulated, NOT_YET, seconds)
     ended = deployed(simulated)
     assert ended.status is Status.SUCCEEDED
-    assert "permissions may take time to spread" in ended.timeline[3].message
+    assert "permissions may take time to spread" in ended.timeline[1].message
 
 
 def test_what_stays_denied_ends_after_a_minute_with_awss_own_words(simulated: Simulation) -> None:

@@ -5,16 +5,20 @@ The table is real enough to run transactions; Lambda is a model that honours eve
 
 import hashlib
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, cast
 
 import pytest
 
 from sluicegate.deployment.model import AliasOutcome, Deployment, Status
+from sluicegate.store import keys
+from sluicegate.store.codec import marshal
 from sluicegate.store.errors import StaleRevision
+from sluicegate.store.locks import PUBLISH_LEASE
 from sluicegate.store.waits import Wait
 from support.lambda_model import timeout
-from support.simulation import Killed, Simulation, simulation
+from support.simulation import OWN, TABLE, Killed, Simulation, simulation
 
 OLD, NEW = b"old code", b"new code"
 OLD_SHA, NEW_SHA = (hashlib.sha256(code).hexdigest() for code in (OLD, NEW))
@@ -134,7 +138,7 @@ def test_an_alias_moved_by_someone_else_is_left_unchanged(at: Simulation) -> Non
     accepted = at.accept(OLD_SHA)
 
     def move(name: str) -> None:
-        if name == "GetFunction" and at.now(accepted).status is Status.PUBLISHING:
+        if name == "GetFunction" and at.now(accepted).status is Status.ACCEPTED:  # it has read the alias
             at.model.set_alias("orders", "prod", "2", {"1": 0.5})
 
     at.model.before = move
@@ -343,6 +347,68 @@ def test_an_action_that_runs_twice_at_once_has_one_outcome(point: int) -> None:
         check_guarantees(at, deployment)
         assert deployment.status is Status.SUCCEEDED
         assert len(at.model.functions["orders"]["versions"]) == 2
+
+
+@pytest.mark.parametrize("name", ["UpdateFunctionCode", "PublishVersion", "UpdateAlias"])
+def test_a_lock_that_is_lost_before_a_call_moves_nothing(at: Simulation, name: str) -> None:
+    """As after somebody has restored the table to an earlier time: then the alias is another deployment's."""
+    at.run(at.accept(OLD_SHA))
+    accepted = at.accept(NEW_SHA)
+    key = marshal(keys.alias_lock(OWN, "orders", "prod"))
+
+    def lose(called: str) -> None:
+        if called == name:
+            at.client.put_item(TableName=TABLE, Item={**key, "deployment": {"S": "another"}})
+            if name == "UpdateAlias":  # it died right before: the turn that tries again looks at the lock
+                raise Killed
+
+    at.model.before = lose
+    with suppress(Killed):
+        at.run(accepted)
+    at.model.before = lambda _: None
+    at.clock.now += 3_600
+    at.model.calls.clear()
+    deployment = at.run(accepted)
+    assert deployment.status is Status.FAILED
+    assert deployment.reason is not None
+    assert deployment.reason.data["error"] == "LockLost"
+    assert at.model.serves("orders", "prod") == ("1", {})
+
+
+@pytest.mark.parametrize(("seconds", "renewals"), [(0, 0), (59, 0), (61, 1)])
+def test_the_publishing_lock_is_renewed_before_a_change_if_it_has_not_long_to_run(
+    at: Simulation, seconds: int, renewals: int
+) -> None:
+    at.run(at.accept(OLD_SHA))
+    renewed: list[None] = []
+    at.listen("before-call.dynamodb.UpdateItem", lambda **_: renewed.append(None))
+
+    def be_slow(name: str) -> None:
+        if name == "UpdateFunctionCode":
+            at.clock.now += seconds
+
+    at.model.before = be_slow
+    deployment = at.run(at.accept(NEW_SHA))
+    assert deployment.status is Status.SUCCEEDED
+    assert len(renewed) == renewals
+
+
+def test_a_publishing_lock_that_ran_out_before_a_change_stops_it(at: Simulation) -> None:
+    at.run(at.accept(OLD_SHA))
+    accepted, other = at.accept(NEW_SHA), at.accept(OLD_SHA, alias="dev")
+    asked: list[str] = []
+
+    def freeze(name: str) -> None:
+        if name == "UpdateFunctionCode" and not asked:
+            asked.append(name)
+            at.clock.now += PUBLISH_LEASE + 1
+            at.run(other)
+
+    at.model.before = freeze
+    deployment = at.run(accepted)
+    check_guarantees(at, deployment)
+    assert deployment.status is Status.SUCCEEDED
+    assert at.model.serves("orders", "dev") == ("1", {})
 
 
 def test_two_stages_at_once_publish_one_after_the_other(at: Simulation) -> None:

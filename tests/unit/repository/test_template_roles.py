@@ -54,7 +54,7 @@ RECORD: Final = {
         (
             "DeployerRole",
             LOG | TRACE | RECORD | WAKE
-            | {"s3:GetObject", "s3:GetObjectVersion", "s3:ListBucket"}
+            | {"dynamodb:BatchGetItem", "s3:GetObject", "s3:GetObjectVersion", "s3:ListBucket"}
             | {"sts:AssumeRole", "sts:SetSourceIdentity", "sts:TagSession"},
         ),
         (

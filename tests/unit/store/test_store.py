@@ -13,13 +13,22 @@ from sluicegate.deployment.plan import TrafficStep
 from sluicegate.gate.rollout_settings import Rollout
 from sluicegate.oidc import limits
 from sluicegate.rollout.transitions import request_abort
-from sluicegate.store import locks, requests
-from sluicegate.store.errors import Busy, Contended, CredentialUsed, Outdated, RequestKnown, StaleRevision
+from sluicegate.store import keys, locks, requests
+from sluicegate.store.codec import marshal
+from sluicegate.store.errors import (
+    AliasLockLost,
+    Busy,
+    Contended,
+    CredentialUsed,
+    Outdated,
+    RequestKnown,
+    StaleRevision,
+)
 from sluicegate.store.holds import Hold
 from sluicegate.store.locks import AliasLock, Supersession
 from sluicegate.store.requests import CredentialUse
 from support.gateway_simulation import GatewaySimulation, artifact, gate_of, gateway_simulation, problem
-from support.simulation import OWN, START, Simulation, new_deployment, simulation
+from support.simulation import OWN, START, TABLE, Simulation, new_deployment, simulation
 
 pytestmark = pytest.mark.filterwarnings("ignore:No application metrics")
 
@@ -197,6 +206,23 @@ def test_transactions_that_are_always_in_the_way_write_nothing(at: Simulation) -
     conflicting(at, 6)
     with pytest.raises(Contended):
         moved(at, deployment, Status.SHIFTING)
+    assert at.now(deployment) == deployment
+
+
+def test_a_deployment_without_the_lock_of_its_alias_does_not_begin_to_move_it(at: Simulation) -> None:
+    deployment = accept(at)
+    key = keys.alias_lock(OWN, "orders", "prod")
+    at.client.delete_item(TableName=TABLE, Key=marshal(key))
+    with pytest.raises(AliasLockLost):
+        moved(at, deployment, Status.SHIFTING)
+    at.client.put_item(TableName=TABLE, Item=marshal({**key, "deployment": "another"}))
+    with pytest.raises(AliasLockLost):
+        moved(at, deployment, Status.SHIFTING)
+    assert at.now(deployment) == deployment
+    at.client.put_item(
+        TableName=TABLE, Item=marshal({**key, "deployment": deployment.id, "successor": "another"})
+    )
+    deployment = moved(at, deployment, Status.SHIFTING)
     assert at.now(deployment) == deployment
 
 

@@ -10,6 +10,7 @@ from sluicegate.aws.errors import ErrorKind, classify
 from sluicegate.store.errors import Contended, Outdated, RequestKnown, TagMoved
 from sluicegate.store.table import ABSENT, MAX_SENDS, PRESENT, Condition, Resolution, Table, Transaction
 from support.simulation import TABLE, Simulation, simulation
+from support.unprocessed import leave
 
 ONE, OTHER = {"pk": "one", "sk": "x"}, {"pk": "other", "sk": "x"}
 
@@ -172,3 +173,25 @@ def test_a_query_reads_page_after_page(table: Table, page: int) -> None:
     assert [item["sk"] for item in found] == list("01234")
     [newest, *_] = table.query(Condition("pk = :pk", {":pk": "many"}), newest_first=True, page=page)
     assert newest["sk"] == "4"
+
+
+# Several items in one call
+
+
+def test_items_that_dynamodb_leaves_for_another_call_are_read_in_one(at: Simulation, table: Table) -> None:
+    several = [{"pk": "one", "sk": str(number)} for number in range(7)]
+    for item in several[:6]:
+        table.put(item)
+    calls = leave(at, times=2)
+    found = list(table.get_many(several, consistent=True))
+    assert sorted(item["sk"] for item in found) == [item["sk"] for item in several[:6]]
+    assert [len(call["Keys"]) for call in calls] == [7, 6, 5]
+    assert all(call["ConsistentRead"] for call in calls)
+
+
+def test_items_that_are_left_every_time_are_no_answer(at: Simulation, table: Table) -> None:
+    """Where a decision rests on them, a missing item must not look like one that is not there."""
+    calls = leave(at, times=100)
+    with pytest.raises(Contended):
+        list(table.get_many([ONE, OTHER], consistent=True))
+    assert len(calls) == MAX_SENDS

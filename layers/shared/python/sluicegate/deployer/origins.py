@@ -5,10 +5,11 @@ from dataclasses import dataclass, replace
 from sluicegate.aws.lambda_ import FunctionApi
 from sluicegate.deployer.lookups import read_found
 from sluicegate.deployer.publish import PublishResult
+from sluicegate.deployer.turn import Turn
 from sluicegate.deployment.model import AliasState, Deployment, Origin, origin_of
 from sluicegate.rollout.outcomes import Published
 from sluicegate.store.deployments import Deployments
-from sluicegate.store.versions import Versions
+from sluicegate.store.versions import PublishedVersion, Versions
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,9 @@ class Origins:
     versions: Versions
     deployments: Deployments
 
-    def describe(self, deployment: Deployment, function: FunctionApi, result: PublishResult) -> PublishResult:
+    def describe(
+        self, deployment: Deployment, function: FunctionApi, result: PublishResult, turn: Turn
+    ) -> PublishResult:
         """Return the result with the version's origin, and with what was found behind the alias.
 
         The origin is the request for which a version was published first: the same bytes, deployed again for
@@ -27,13 +30,13 @@ class Origins:
         outcome, published = result.outcome, result.published
         if not isinstance(outcome, Published):
             return result
-        built = deployment.built or self._built(deployment, result)
+        record = turn.record_of(deployment, self.versions)
+        built = deployment.built or self._built(deployment, result, record.published)
         if published is not None:
             known = result.known
             first = known.deployment if known and known.version == published.version else deployment.id
             published = replace(published, deployment=first, built=built)
-        recorded = self.versions.serving_of(deployment)
-        version = recorded.version if recorded else None
+        version = record.serving.version if record.serving else None
         expected = (None, AliasState(version) if version else None)
         found = () if outcome.original in expected else read_found(function, outcome.original)
         return replace(
@@ -42,11 +45,13 @@ class Origins:
             published=published,
         )
 
-    def _built(self, deployment: Deployment, result: PublishResult) -> Origin | None:
+    def _built(
+        self, deployment: Deployment, result: PublishResult, recorded: PublishedVersion | None
+    ) -> Origin | None:
         """Return who had the version published, from the record of its digest."""
         known = result.known
         if known is None and result.published is None:
-            known = self.versions.published(deployment.plan.target, deployment.function, deployment.sha256)
+            known = recorded
         if known is not None and known.version == _version(result):
             if known.built is not None:
                 return known.built

@@ -11,6 +11,7 @@ from sluicegate.aws.lambda_settings import SettingsDifference, difference
 from sluicegate.aws.s3 import object_key
 from sluicegate.deployer.copying import CodeLocation, CodeSource
 from sluicegate.deployer.lookups import check_expected_version, check_state, read_alias
+from sluicegate.deployer.turn import FirstLook, Turn
 from sluicegate.deployer.weights import refused_by_alias
 from sluicegate.deployment.model import Deployment
 from sluicegate.rollout.outcomes import (
@@ -21,12 +22,19 @@ from sluicegate.rollout.outcomes import (
     Published,
     TransientFailure,
 )
-from sluicegate.store.locks import Locks
+from sluicegate.store.locks import PUBLISH_LEASE, Locks
 from sluicegate.store.versions import PublishedVersion, Versions
 
 POLL_DELAYS: Final = (0.1, 0.15, 0.25, 0.4, 0.6, 1.0, 1.5, 2.0, 2.0, 2.0)
 """Seconds between polls of an update; a small zip takes half a second. A later turn waits longer."""
 
+
+LEASE_LEFT: Final = 60
+"""Seconds that the lease of the publishing lock must have left, or it is renewed before a change.
+
+Half of it: then no process can have taken the lock whose clock is not a minute ahead. One that has is stopped
+by the revision.
+"""
 
 CONFIGURATION: Final = "configuration"
 """The name of Lambda's hash of the whole configuration: where it is noted, and where it alone differs."""
@@ -49,28 +57,37 @@ class PublishResult:
 
 @dataclass(frozen=True)
 class Publisher:
-    """Every change carries the revision that was read *before* the lock was renewed.
+    """Every change carries the revision that was read *before* the lock was taken, renewed or checked.
 
     A deployment that lost the lock in between also has a stale revision, and Lambda rejects its change.
+    `clock` returns epoch seconds.
     """
 
     locks: Locks
     versions: Versions
     source: CodeSource
     sleep: Callable[[float], None]
+    clock: Callable[[], float]
 
-    def publish(self, deployment: Deployment, function: FunctionApi) -> PublishResult:
+    def look(self, deployment: Deployment, function: FunctionApi, turn: Turn) -> FirstLook | PermanentFailure:
+        """Read all that decides what there is to publish. Nothing is changed."""
+        alias = read_alias(function, deployment.plan.alias)
+        if failure := check_expected_version(deployment, alias.state if alias else None):
+            return failure
+        latest = function.version()
+        known = turn.read_record(deployment, self.versions).published
+        return FirstLook(alias, latest, known, _read_known(function, known, deployment.sha256))
+
+    def publish(self, deployment: Deployment, function: FunctionApi, turn: Turn) -> PublishResult:
         """Return a version whose code hash is the accepted digest: the alias is never given any other.
 
         guarantees.md#1-only-accepted-code
         """
-        alias = read_alias(function, deployment.plan.alias)
+        look = turn.look_once() or self.look(deployment, function, turn)
+        if not isinstance(look, FirstLook):
+            return PublishResult(look)
+        alias, latest, known, found = look.alias, look.latest, look.known, look.found
         original, revision = (alias.state, alias.revision) if alias else (None, None)
-        if failure := check_expected_version(deployment, original):
-            return PublishResult(failure)
-        latest = function.version()
-        known = self.versions.published(deployment.plan.target, deployment.function, deployment.sha256)
-        found = _read_known(function, known, deployment.sha256)
         differing = _compare(known, found, latest) if known and found else SettingsDifference()
         if found and found.state in _WILL_RUN and not differing:
             ready = found.state == "Active"
@@ -79,10 +96,10 @@ class Publisher:
         if failure := refused_by_alias(deployment, function, original):
             return PublishResult(failure)
         try:
-            updated = self._update_latest(deployment, function, latest)
+            updated = self._update_latest(deployment, function, latest, turn)
             if not isinstance(updated, FunctionVersion):
                 return PublishResult(updated)
-            version = self._publish_version(deployment, function, updated)
+            version = self._publish_version(deployment, function, updated, turn)
         except LambdaConflict as busy:
             # An update or a snapshot takes minutes, and has no end that retries could count.
             return PublishResult(Pending(f"Lambda is busy with the function: {busy.message}"))
@@ -106,7 +123,7 @@ class Publisher:
         )
 
     def _update_latest(
-        self, deployment: Deployment, function: FunctionApi, latest: FunctionVersion
+        self, deployment: Deployment, function: FunctionApi, latest: FunctionVersion, turn: Turn
     ) -> FunctionVersion | Outcome:
         """Give `$LATEST` the accepted code, and wait until it can be published."""
         settled = self._wait_for_update(function, latest)
@@ -119,7 +136,7 @@ class Publisher:
         code = self.source.locate(deployment)
         if not isinstance(code, CodeLocation):
             return code
-        if not self.locks.renew_publish_lock(deployment):
+        if not self._holds_lock(deployment, turn):
             return LockLost()
         key = object_key(deployment.function, deployment.sha256)
         updated = function.update_code(code.bucket, key, code.version, settled)
@@ -132,7 +149,7 @@ class Publisher:
         return settled
 
     def _publish_version(
-        self, deployment: Deployment, function: FunctionApi, latest: FunctionVersion
+        self, deployment: Deployment, function: FunctionApi, latest: FunctionVersion, turn: Turn
     ) -> FunctionVersion | Outcome:
         """Publish `$LATEST` as it was read. If nothing changed since, Lambda returns the last version.
 
@@ -142,13 +159,23 @@ class Publisher:
         if latest.code_sha256 != deployment.sha256:
             message = "the function's code was changed by someone else"
             return TransientFailure("CodeChanged", message)
-        if not self.locks.renew_publish_lock(deployment):
+        if not self._holds_lock(deployment, turn):
             return LockLost()
         version = function.publish(deployment.sha256, latest.revision, f"sluicegate {deployment.id}")
         if version.code_sha256 != deployment.sha256:
             return PermanentFailure("code_mismatch", "Lambda published different code from what was accepted")
         problem = check_state(version)
         return version if problem is None or isinstance(problem, Pending) else problem
+
+    def _holds_lock(self, deployment: Deployment, turn: Turn) -> bool:
+        """Say whether the deployment has the publishing lock, and renew it unless it has long to run."""
+        now = self.clock()
+        if turn.leased_until - now >= LEASE_LEFT:
+            return True
+        if not self.locks.renew_publish_lock(deployment):
+            return False
+        turn.leased_until = now + PUBLISH_LEASE
+        return True
 
     def _wait_for_update(self, function: FunctionApi, version: FunctionVersion) -> FunctionVersion | Outcome:
         """Wait for LastUpdateStatus and State: until then Lambda rejects updates and publishing."""

@@ -32,6 +32,7 @@ from sluicegate.deployer.restore import AliasRestorer, look_again
 from sluicegate.deployer.reuse import before_approval, reuse
 from sluicegate.deployer.shift import AliasMover
 from sluicegate.deployer.target import StsUnreachable, Targets
+from sluicegate.deployer.turn import FirstLook, Turn
 from sluicegate.deployer.verify import verify
 from sluicegate.deployment.model import Deployment, Reason, Status
 from sluicegate.deployment.plan import Plan
@@ -84,17 +85,19 @@ class Runner:
         self._targets = targets
         self._clock = clock
         self._source = CodeSource(artifacts, targets, clock)
-        self._publisher = Publisher(store.locks, store.versions, self._source, sleep)
+        self._publisher = Publisher(store.locks, store.versions, self._source, sleep, clock)
         self._mover = AliasMover(store.locks, store.deployments)
         self._restorer = AliasRestorer(store.locks)
         self._origins = Origins(store.versions, store.deployments)
 
-    def run(self, deployment: Deployment, action: Action) -> tuple[Outcome, PublishedVersion | None]:
+    def run(
+        self, deployment: Deployment, action: Action, turn: Turn
+    ) -> tuple[Outcome, PublishedVersion | None]:
         """Run one action. Return its outcome, and what to record of a version that it published.
 
         An error of AWS is an outcome, never raised.
         """
-        result = self._attempt(deployment, action)
+        result = self._attempt(deployment, action, turn)
         if isinstance(result.outcome, Denied):
             # It may be the session that is not accepted any more: of a role that was made again, or expired.
             self._targets.forget(deployment)
@@ -102,14 +105,15 @@ class Runner:
             return self._look_again(deployment, action, result.outcome), None
         return result.outcome, result.published
 
-    def _attempt(self, deployment: Deployment, action: Action) -> PublishResult:
+    def _attempt(self, deployment: Deployment, action: Action, turn: Turn) -> PublishResult:
         try:
             if isinstance(action, Publish):
-                result = self._publisher.publish(deployment, self._targets.access(deployment).function)
+                result = self._publisher.publish(deployment, self._targets.access(deployment).function, turn)
             else:
-                result = PublishResult(self._run(deployment, action))
+                result = PublishResult(self._run(deployment, action, turn))
             if isinstance(result.outcome, Published):
-                return self._origins.describe(deployment, self._targets.access(deployment).function, result)
+                function = self._targets.access(deployment).function
+                return self._origins.describe(deployment, function, result, turn)
             return result
         except LambdaError as error:
             return PublishResult(self._lambda_outcome(error, deployment))
@@ -126,7 +130,7 @@ class Runner:
         except (LambdaError, ClientError, BotoCoreError):
             return failed
 
-    def _run(self, deployment: Deployment, action: Action) -> Outcome:
+    def _run(self, deployment: Deployment, action: Action, turn: Turn) -> Outcome:
         match action:
             case Abort():
                 return Aborted()
@@ -139,13 +143,20 @@ class Runner:
                     self._supersede(deployment, predecessor)
                 return Blocked(predecessor)
             case Lock():
-                return Locked()  # the lock is taken in the transaction that saves this outcome
+                # The transaction that saves this outcome takes the lock. What waits for it does not look.
+                if deployment.status is not Status.QUEUED:
+                    function = self._targets.access(deployment).function
+                    look = self._publisher.look(deployment, function, turn)
+                    if not isinstance(look, FirstLook):
+                        return look
+                    turn.look = look
+                return Locked()
             case ReuseVersion():
                 return reuse(deployment, self._targets.access(deployment).function, action)
             case Verify():
                 return verify(deployment, self._targets.access(deployment), action)
             case Shift():
-                return self._mover.shift(deployment, self._targets.access(deployment).function, action)
+                return self._mover.shift(deployment, self._targets.access(deployment).function, action, turn)
             case Observe():
                 return observe(deployment, self._targets.access(deployment), action, self._clock())
             case Restore():

@@ -11,11 +11,13 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from sluicegate.aws.stepfunctions import TaskTokens
 from sluicegate.deployer.runner import Runner
-from sluicegate.deployment.model import Deployment
+from sluicegate.deployer.turn import Turn
+from sluicegate.deployment.model import Deployment, Status
 from sluicegate.rollout.actions import End
 from sluicegate.rollout.machine import advance, backoff, next_action, next_delay
-from sluicegate.rollout.outcomes import Blocked, LockLost, Outcome
-from sluicegate.store.errors import Busy, StaleRevision
+from sluicegate.rollout.outcomes import Blocked, LockLost, Outcome, TransientFailure
+from sluicegate.store.errors import AliasLockLost, Busy, StaleRevision
+from sluicegate.store.locks import PUBLISH_LEASE
 from sluicegate.store.store import Store
 from sluicegate.store.versions import PublishedVersion
 from sluicegate.store.waits import Wait
@@ -44,7 +46,7 @@ class Deployer:
         Two turns may run at once: the one that saves second finds the record changed, and continues from
         there.
         """
-        ends_at = self.clock() + TURN_SECONDS
+        ends_at, turn = self.clock() + TURN_SECONDS, Turn()
         deployment = self.store.deployments.get(deployment_id)
         if deployment is None:
             return {"next": "end", "seconds": 0, "revision": 0}
@@ -55,10 +57,11 @@ class Deployer:
                 self.sleep(pause)
                 deployment = self.store.deployments.get(deployment_id) or deployment  # it may be aborted
                 continue
-            outcome, published = self.runner.run(deployment, action)
+            outcome, published = self.runner.run(deployment, action, turn)
             try:
-                deployment, outcome = self._save(deployment, outcome, published)
+                deployment, outcome = self._save(deployment, outcome, published, turn)
             except StaleRevision:
+                turn = Turn()
                 deployment = self.store.deployments.get(deployment_id) or deployment
                 continue
             if deployment.status.final:
@@ -90,15 +93,25 @@ class Deployer:
             self.task_tokens.wake(token)
 
     def _save(
-        self, before: Deployment, outcome: Outcome, published: PublishedVersion | None
+        self, before: Deployment, outcome: Outcome, published: PublishedVersion | None, turn: Turn
     ) -> tuple[Deployment, Outcome]:
-        after = advance(before, outcome, self.clock())
+        now = self.clock()
+        after = advance(before, outcome, now)
         if after is before:
             return before, outcome
         try:
-            waiting = self.store.deployments.save(before, after, published)
+            waiting = self.store.deployments.save(
+                before, after, published, newest_pipeline=turn.newest_pipeline
+            )
         except Busy as busy:
-            return self._save(before, Blocked(busy.deployment), None)
+            turn.look = None
+            return self._save(before, Blocked(busy.deployment), None, turn)
+        except AliasLockLost:
+            lost = TransientFailure("LockLost", "this deployment does not hold the alias lock")
+            return self._save(before, lost, None, turn)
+        if after.status is not before.status:
+            turn.leased_until = now + PUBLISH_LEASE if after.status is Status.PUBLISHING else 0.0
+            turn.checked = after.revision if after.status is Status.SHIFTING else 0
         self.on_change(after, outcome)
         self._wake(waiting)
         return after, outcome

@@ -226,23 +226,28 @@ class Deployments:
         published: PublishedVersion | None = None,
         uses: Sequence[CredentialUse] = (),
         basis: Basis | None = None,
+        newest_pipeline: int | None = None,
     ) -> frozenset[str]:
         """Replace the record, and with it what must be true together. Return who waited for a lock it frees.
 
         A decision and an end go into the evidence with it; `basis` is that of the caller who decided.
 
-        Entering `publishing` takes the publishing lock, leaving it frees it; a final status frees the alias'
-        lock too, or leaves it to its successor, and `succeeded` notes what the alias serves. A version that
-        was found to be gone is noted.
+        Entering `publishing` takes the publishing lock, leaving it frees it; entering `shifting` needs the
+        alias' lock; a final status frees that too, or leaves it to its successor, and `succeeded` notes what
+        the alias serves. A version that was found to be gone is noted. `newest_pipeline` is what was read of
+        that (0 for none): a number that is no larger is not written.
 
         Raises, and where several apply the first of: StaleRevision where the record has changed, Busy where
-        another deployment has the publishing lock, CredentialUsed where one was used before. Contended where
-        other transactions were at the same items at every attempt.
+        another deployment has the publishing lock, AliasLockLost where it has the alias', CredentialUsed
+        where one was used before. Contended where other transactions were at the same items at every
+        attempt.
         """
         tx, waiting = self._table.transaction(), set[str]()
         tx.put(record(after), _unchanged(before), on_conflict=partial(self._changed, after))
         if after.status is Status.PUBLISHING and before.status is not Status.PUBLISHING:
             self._locks.take_publish_lock(tx, after)
+        if after.status is Status.SHIFTING and before.status is not Status.SHIFTING:
+            self._locks.check_alias(tx, after)
         for use in uses:
             self._requests.use(tx, after.id, use)
         if before.status is Status.PUBLISHING and after.status is not Status.PUBLISHING:
@@ -250,7 +255,7 @@ class Deployments:
         if after.status.final:
             self._locks.release_alias(tx, after, waiting)
         if after.status is Status.SUCCEEDED:
-            self._versions.add_success(tx, after)
+            self._versions.add_success(tx, after, newest_pipeline)
         if published is not None:
             self._versions.add_published(tx, after, published)
         for unusable in after.unusable[len(before.unusable) :]:

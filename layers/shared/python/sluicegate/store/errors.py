@@ -67,5 +67,9 @@ class StaleRevision(StoreError):
     """A record or a lock has changed since it was read: read it again, and decide again."""
 
 
+class AliasLockLost(StaleRevision):
+    """The deployment does not have the lock of its alias: it must not move it."""
+
+
 class Contended(StoreError):
     """Other transactions were at the same items at every attempt."""

@@ -13,7 +13,7 @@ from sluicegate.deployment.model import Deployment
 from sluicegate.deployment.plan import Target
 from sluicegate.store import keys
 from sluicegate.store.codec import read
-from sluicegate.store.errors import Busy, StaleRevision, StoreError
+from sluicegate.store.errors import AliasLockLost, Busy, StaleRevision, StoreError
 from sluicegate.store.keys import Key
 from sluicegate.store.table import ABSENT, Condition, Resolution, Table, Transaction
 
@@ -60,6 +60,11 @@ class Locks:
         """Say whether the deployment has its alias' lock."""
         lock = self._alias_lock(deployment)
         return lock is not None and lock.deployment == deployment.id
+
+    def check_alias(self, tx: Transaction, deployment: Deployment) -> None:
+        """Require that the deployment has its alias' lock. A conflict means AliasLockLost."""
+        mine = Condition("deployment = :me", {":me": deployment.id})
+        tx.check(_alias_key(deployment), mine, on_conflict=AliasLockLost)
 
     def take_alias(self, tx: Transaction, deployment: Deployment, supersession: Supersession | None) -> None:
         """Take the alias' lock, or its succession. `alias_conflict` says what a conflict means."""

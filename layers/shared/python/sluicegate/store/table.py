@@ -89,16 +89,18 @@ class Table:
         answer = self._client.get_item(TableName=self._name, Key=marshal(key), ConsistentRead=True)
         return unmarshal(answer["Item"]) if "Item" in answer else None
 
-    def get_many(self, several: Sequence[Key]) -> Iterator[Item]:
-        """Yield the items that there are of these, a moment old at most, in any order.
+    def get_many(self, several: Sequence[Key], *, consistent: bool = False) -> Iterator[Item]:
+        """Yield the items that there are of these, in any order; a moment old at most unless `consistent`.
 
-        DynamoDB reads 100 in one call, and leaves some for another where it is busy.
+        DynamoDB reads 100 in one call, and leaves some for another where it is busy. Each is read by itself:
+        together they are no snapshot.
         """
         left = [marshal(key) for key in several]
         for attempt in range(MAX_SENDS):
             again: list[Any] = []
             for start in range(0, len(left), _BATCH):
-                asked: Any = {self._name: {"Keys": left[start : start + _BATCH]}}
+                keys = left[start : start + _BATCH]
+                asked: Any = {self._name: {"Keys": keys, "ConsistentRead": consistent}}
                 answer = self._client.batch_get_item(RequestItems=asked)
                 yield from map(unmarshal, answer["Responses"].get(self._name, ()))
                 again += (answer.get("UnprocessedKeys") or {}).get(self._name, {"Keys": []})["Keys"]

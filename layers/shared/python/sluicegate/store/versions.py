@@ -91,6 +91,20 @@ class Serving:
 
 
 @dataclass(frozen=True)
+class VersionRecord:
+    """What a deployment needs to know of its versions: one read.
+
+    `published` is the version of the digest `sha256`, `serving` what the alias serves, `newest_pipeline` the
+    newest one of the deployment's owner that succeeded there, 0 if none has.
+    """
+
+    sha256: str
+    published: PublishedVersion | None
+    serving: Serving | None
+    newest_pipeline: int
+
+
+@dataclass(frozen=True)
 class ServingPlace:
     """An alias that Sluicegate has moved: where there is a `Serving`."""
 
@@ -149,6 +163,24 @@ class Versions:
         key = keys.serving(plan.target, deployment.function, deployment.stage, plan.alias)
         item = self._table.get(key)
         return _serving(item) if item else None
+
+    def record_of(self, deployment: Deployment) -> VersionRecord:
+        """Return what is known of the deployment's versions (a consistent read)."""
+        plan, function = deployment.plan, deployment.function
+        published = keys.published(plan.target, function, deployment.sha256)
+        serving = keys.serving(plan.target, function, deployment.stage, plan.alias)
+        newest = keys.newest_pipeline(deployment)
+        items = self._table.get_many((published, serving, newest), consistent=True)
+        found = {(item["pk"], item["sk"]): item for item in items}
+        version, served, pipeline = (
+            found.get((key["pk"], key["sk"])) for key in (published, serving, newest)
+        )
+        return VersionRecord(
+            sha256=deployment.sha256,
+            published=read(version, PublishedVersion) if version else None,
+            serving=_serving(served) if served else None,
+            newest_pipeline=int(pipeline["pipeline"]) if pipeline else 0,
+        )
 
     def places(self) -> list[ServingPlace]:
         """Return all aliases that Sluicegate has moved, by function and stage, without what they serve."""
@@ -216,10 +248,11 @@ class Versions:
         gone = GoneVersion(version.version, version.sha256, deployment.id, deployment.updated_at)
         tx.put({**key, **asdict(gone)})
 
-    def add_success(self, tx: Transaction, deployment: Deployment) -> None:
+    def add_success(self, tx: Transaction, deployment: Deployment, newest_pipeline: int | None) -> None:
         """Note what the alias serves, what it served, and how far the project's pipelines are.
 
-        What was seen there is not gone, whatever was noted before.
+        What was seen there is not gone, whatever was noted before. `newest_pipeline` is what has been noted,
+        None if that was not read.
         """
         serving = _serving_after(deployment)
         tx.put(serving_item(serving))
@@ -236,7 +269,7 @@ class Versions:
         if deployment.action == "rollback":
             self._withdraw(tx, deployment)
         else:
-            self._note_pipeline(tx, deployment)
+            self._note_pipeline(tx, deployment, newest_pipeline)
 
     def _add_displaced(self, tx: Transaction, deployment: Deployment, found: FoundVersion) -> None:
         """Note what somebody else had put there. A minor share replaces no note of a major one."""
@@ -257,12 +290,12 @@ class Versions:
             key = _served_key(deployment, version)
             tx.update(key, {"withdrawn": True}, PRESENT, on_conflict=Resolution.DROP)
 
-    def _note_pipeline(self, tx: Transaction, deployment: Deployment) -> None:
-        """Note the pipeline, unless a newer one is noted already.
+    def _note_pipeline(self, tx: Transaction, deployment: Deployment, noted: int | None) -> None:
+        """Note the pipeline, unless it or a newer one is noted already, as may have been read.
 
         A number from the body of a delivery is not noted: an invented one would outdate all real pipelines.
         """
-        if pipeline := proven_pipeline(deployment):
+        if (pipeline := proven_pipeline(deployment)) and pipeline > (noted or 0):
             newer = Condition("attribute_not_exists(pk) OR pipeline < :mine", {":mine": pipeline})
             changes = {"pipeline": pipeline}
             tx.update(keys.newest_pipeline(deployment), changes, newer, on_conflict=Resolution.DROP)

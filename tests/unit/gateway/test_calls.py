@@ -1,0 +1,94 @@
+"""How often a deployment asks AWS, exactly, by kind: each call takes time, money, or a share of a quota."""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import pytest
+
+from sluicegate.deployment.model import Deployment, Status
+from support.gateway_simulation import GatewaySimulation, artifact, gateway_simulation
+
+pytestmark = pytest.mark.filterwarnings("ignore:No application metrics")
+
+
+@pytest.fixture
+def at() -> Iterator[GatewaySimulation]:
+    """`dev` and `prod` have served a version each, and the next deployment is not their first."""
+    with gateway_simulation() as made:
+        for code in (b"first", b"second"):
+            sha256 = artifact(made, code)
+            for stage in ("dev", "prod"):
+                made.finish(made.deploy(sha256, stage=stage))
+        yield made
+
+
+def table_calls(at: GatewaySimulation) -> list[str]:
+    """Grows with the name of each call to the table."""
+    calls: list[str] = []
+    at.listen("before-call.dynamodb", lambda model, **_: calls.append(model.name))
+    return calls
+
+
+def counted(at: GatewaySimulation, ask: Callable[[], Any]) -> dict[str, dict[str, int]]:
+    """The calls of one deployment: the table's of the gateway and of the deployer, and Lambda's."""
+    calls = table_calls(at)
+    answer = ask()
+    gateway = Counter(calls)
+    calls.clear()
+    at.model.calls.clear()
+    at.machine.run()
+    deployer, function = Counter(calls), Counter(at.model.calls)
+    ended: Deployment | None = at.store.deployments.get(answer.value["id"])
+    assert ended is not None
+    assert ended.status is Status.SUCCEEDED, json.dumps([entry.message for entry in ended.timeline])
+    return {"gateway": gateway, "deployer": deployer, "lambda": function}
+
+
+def test_a_deployment_of_new_code(at: GatewaySimulation) -> None:
+    sha256 = artifact(at, b"third")
+    found = counted(at, lambda: at.request(action="deploy", artifact={"sha256": sha256}))
+    assert found == {
+        "gateway": {"GetItem": 1, "Query": 3, "TransactWriteItems": 1},
+        "deployer": {"GetItem": 1, "BatchGetItem": 1, "TransactWriteItems": 3},
+        "lambda": {
+            "GetAlias": 1,
+            "GetFunction": 3,
+            "UpdateFunctionCode": 1,
+            "PublishVersion": 1,
+            "UpdateAlias": 1,
+        },
+    }
+
+
+def test_a_deployment_of_a_pipeline_that_has_deployed_there_writes_once(at: GatewaySimulation) -> None:
+    """The number of the pipeline does not grow: it is not tried to write it."""
+    for code in (b"third", b"fourth"):
+        wanted: Any = {"action": "deploy", "artifact": {"sha256": artifact(at, code)}}
+        found = counted(at, partial(at.request, at.job(pipeline_id="5000"), **wanted))
+        assert found["deployer"] == {"GetItem": 1, "BatchGetItem": 1, "TransactWriteItems": 3}
+
+
+def test_a_rollback(at: GatewaySimulation) -> None:
+    found = counted(at, lambda: at.request(action="rollback"))
+    assert found == {
+        "gateway": {"GetItem": 3, "Query": 4, "TransactWriteItems": 1},
+        "deployer": {"GetItem": 1, "BatchGetItem": 1, "TransactWriteItems": 2},
+        "lambda": {"GetAlias": 1, "GetFunction": 2, "UpdateAlias": 1},
+    }
+
+
+def test_a_promotion(at: GatewaySimulation) -> None:
+    at.finish(at.deploy(artifact(at, b"third"), stage="dev"))
+    at.machine.run()
+    served = at.model.serves("orders", "dev")
+    assert served is not None
+    wanted: Any = {"action": "promote", "version": served[0], "from": "dev"}
+    found = counted(at, partial(at.request, **wanted))
+    assert found == {
+        "gateway": {"GetItem": 3, "Query": 3, "TransactWriteItems": 1},
+        "deployer": {"GetItem": 1, "BatchGetItem": 1, "TransactWriteItems": 2},
+        "lambda": {"GetAlias": 1, "GetFunction": 2, "UpdateAlias": 1},
+    }
