@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from sluicegate.deployment.model import Deployment, Status
-from support.gateway_simulation import GatewaySimulation, artifact, gateway_simulation
+from support.gateway_simulation import GatewaySimulation, artifact, gateway_simulation, refused
+from support.unprocessed import leave
 
 pytestmark = pytest.mark.filterwarnings("ignore:No application metrics")
 
@@ -51,7 +52,7 @@ def test_a_deployment_of_new_code(at: GatewaySimulation) -> None:
     sha256 = artifact(at, b"third")
     found = counted(at, lambda: at.request(action="deploy", artifact={"sha256": sha256}))
     assert found == {
-        "gateway": {"GetItem": 1, "Query": 3, "TransactWriteItems": 1},
+        "gateway": {"BatchGetItem": 1, "TransactWriteItems": 1},
         "deployer": {"GetItem": 1, "BatchGetItem": 1, "TransactWriteItems": 3},
         "lambda": {
             "GetAlias": 1,
@@ -74,7 +75,7 @@ def test_a_deployment_of_a_pipeline_that_has_deployed_there_writes_once(at: Gate
 def test_a_rollback(at: GatewaySimulation) -> None:
     found = counted(at, lambda: at.request(action="rollback"))
     assert found == {
-        "gateway": {"GetItem": 3, "Query": 4, "TransactWriteItems": 1},
+        "gateway": {"BatchGetItem": 1, "GetItem": 2, "Query": 4, "TransactWriteItems": 1},
         "deployer": {"GetItem": 1, "BatchGetItem": 1, "TransactWriteItems": 2},
         "lambda": {"GetAlias": 1, "GetFunction": 2, "UpdateAlias": 1},
     }
@@ -88,7 +89,33 @@ def test_a_promotion(at: GatewaySimulation) -> None:
     wanted: Any = {"action": "promote", "version": served[0], "from": "dev"}
     found = counted(at, partial(at.request, **wanted))
     assert found == {
-        "gateway": {"GetItem": 3, "Query": 3, "TransactWriteItems": 1},
+        "gateway": {"BatchGetItem": 1, "GetItem": 2, "Query": 1, "TransactWriteItems": 1},
         "deployer": {"GetItem": 1, "BatchGetItem": 1, "TransactWriteItems": 2},
         "lambda": {"GetAlias": 1, "GetFunction": 2, "UpdateAlias": 1},
     }
+
+
+def test_an_artifact_of_another_pipeline_takes_one_call_more(at: GatewaySimulation) -> None:
+    sha256 = artifact(at, b"third", ref="other")
+    found = counted(at, lambda: at.request(action="deploy", artifact={"sha256": sha256}))
+    assert found["gateway"] == {"BatchGetItem": 1, "Query": 1, "TransactWriteItems": 1}
+
+
+def test_a_repetition_is_answered_whatever_has_come_since(at: GatewaySimulation) -> None:
+    """It is looked up before anything can refuse it: a hold, an artifact that is gone, an expectation."""
+    sha256, job = artifact(at, b"third"), at.job()
+    wanted: Any = {"action": "deploy", "artifact": {"sha256": sha256}, "expect": {"version": "2"}}
+    first = at.request(job, **wanted)
+    at.machine.run()
+    at.hold()
+    calls = table_calls(at)
+    again = at.request(job, **wanted)
+    assert (again.status, again.value["id"]) == (200, first.value["id"])
+    assert calls == ["BatchGetItem", "GetItem"]
+
+
+def test_an_acceptance_waits_for_what_dynamodb_leaves(at: GatewaySimulation) -> None:
+    at.hold()
+    sha256, asked = artifact(at, b"third"), leave(at, times=2)
+    refused(409, "held", at.request, action="deploy", artifact={"sha256": sha256})
+    assert [len(call["Keys"]) for call in asked] == [3, 2, 1]

@@ -107,7 +107,7 @@ def test_an_answer_takes_few_calls(hooks: Hooks) -> None:
     assert hooks.manager.calls == 2
     calls.clear()
     assert hooks.send("tags", tag_push())["code"] == "already_done"
-    assert calls == ["GetItem", "GetItem"]
+    assert calls == ["BatchGetItem", "GetItem"]
     assert hooks.manager.calls == 2, "its secret is kept"
 
 

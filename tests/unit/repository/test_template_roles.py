@@ -41,13 +41,15 @@ RECORD: Final = {
         (
             "GatewayRole",
             LOG | TRACE | RECORD | WAKE
-            | {"dynamodb:Query", "s3:GetObject", "s3:ListBucket", "s3:PutObject", "states:StartExecution"}
+            | {"dynamodb:BatchGetItem", "dynamodb:Query", "s3:GetObject", "s3:ListBucket", "s3:PutObject"}
+            | {"states:StartExecution"}
             | {"secretsmanager:GetSecretValue"},
         ),
         (
             "GatewayIamRole",
             LOG | TRACE | RECORD | WAKE
-            | {"dynamodb:Query", "s3:GetObject", "s3:ListBucket", "s3:PutObject", "states:StartExecution"},
+            | {"dynamodb:BatchGetItem", "dynamodb:Query", "s3:GetObject", "s3:ListBucket", "s3:PutObject"}
+            | {"states:StartExecution"},
         ),
         ("WatcherRole", LOG | TRACE | {"dynamodb:GetItem", "dynamodb:UpdateItem"}),
         ("WatcherIamRole", LOG | TRACE | {"dynamodb:GetItem", "dynamodb:UpdateItem"}),

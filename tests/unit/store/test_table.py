@@ -192,6 +192,7 @@ def test_items_that_dynamodb_leaves_for_another_call_are_read_in_one(at: Simulat
 def test_items_that_are_left_every_time_are_no_answer(at: Simulation, table: Table) -> None:
     """Where a decision rests on them, a missing item must not look like one that is not there."""
     calls = leave(at, times=100)
+    several = [{"pk": "one", "sk": str(number)} for number in range(MAX_SENDS + 1)]
     with pytest.raises(Contended):
-        list(table.get_many([ONE, OTHER], consistent=True))
+        list(table.get_many(several, consistent=True))
     assert len(calls) == MAX_SENDS

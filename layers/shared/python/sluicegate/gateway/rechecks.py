@@ -88,7 +88,7 @@ def _order(context: Context, deployment: Deployment) -> None:
 
 
 def _hold(context: Context, deployment: Deployment) -> None:
-    if hold := hold_on(context, deployment.function, deployment.stage):
+    if hold := hold_on(context.store.holds.of_stage(deployment.stage), deployment.function):
         raise held(hold)
 
 

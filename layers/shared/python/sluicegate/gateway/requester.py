@@ -6,6 +6,7 @@ from typing import Any
 from sluicegate.deployment.model import Requester
 from sluicegate.gate.policy import Gate
 from sluicegate.oidc.identity import Identity, Principal
+from sluicegate.store.uploads import Announcer
 from sluicegate.text import clean
 
 
@@ -35,6 +36,12 @@ def requester(gate: Gate, identity: Identity) -> Requester:
         actor=gate.principals.actor(identity),
         **_fields_of_principal(identity.principal),
     )
+
+
+def announcer(identity: Identity, function: str, sha256: str) -> Announcer:
+    """Return who announces an artifact of a function for a commit: jobs of one pipeline are the same."""
+    ref, sha = clean(identity.text("ref") or ""), clean(identity.text("sha") or "")
+    return Announcer(function, sha256, identity.owner, ref, sha)
 
 
 def _fields_of_principal(principal: Principal | None) -> dict[str, Any]:

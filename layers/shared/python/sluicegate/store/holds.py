@@ -1,17 +1,22 @@
-"""Holds: stages that take no new deployments of some functions, by the word of a rule's callers."""
+"""Holds: stages that take no new deployments of some functions, by the word of a rule's callers.
 
-from collections.abc import Callable, Mapping
+Each has an item of its own. An acceptance reads their list instead, one item for each stage, which is written
+with each hold and each release. A process does not trust a list before it has compared it once: an earlier
+release, which may have run in between, writes none.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 
 from sluicegate.evidence import facts
 from sluicegate.evidence.basis import Basis
 from sluicegate.store import keys
-from sluicegate.store.codec import read
-from sluicegate.store.errors import RequestKnown
+from sluicegate.store.codec import Item, read
+from sluicegate.store.errors import Contended, RequestKnown, StaleRevision
 from sluicegate.store.facts import add_fact
 from sluicegate.store.keys import digest
 from sluicegate.store.requests import REQUEST_KEPT
-from sluicegate.store.table import ABSENT, Condition, Resolution, Table
+from sluicegate.store.table import ABSENT, MAX_SENDS, Condition, Resolution, Table, Transaction
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,7 @@ class Holds:
     def __init__(self, table: Table, clock: Callable[[], float]) -> None:
         self._table = table
         self._clock = clock
+        self._compared: set[str] = set()
 
     def place(
         self,
@@ -61,17 +67,19 @@ class Holds:
 
         With a `request_key` the request is remembered with it. Raises RequestKnown if it was before.
         """
-        tx = self._table.transaction()
-        if request_key is not None:
-            placed = PlacedHold(hold.name, fingerprint)
-            expires = int(self._clock()) + REQUEST_KEPT
-            item = {**keys.request(request_key), **asdict(placed), "expires_at": expires}
-            tx.put(item, ABSENT, on_conflict=RequestKnown)
-        item = {**keys.hold(hold.stage, hold.rule), **asdict(hold)}
-        # Indexes of deployments have the key `id`, which cannot be empty.
-        tx.put({name: value for name, value in item.items() if name != "id" or value})
-        add_fact(tx, self._fact("held", hold, basis))
-        tx.commit()
+
+        def write(tx: Transaction) -> None:
+            if request_key is not None:
+                placed = PlacedHold(hold.name, fingerprint)
+                expires = int(self._clock()) + REQUEST_KEPT
+                item = {**keys.request(request_key), **asdict(placed), "expires_at": expires}
+                tx.put(item, ABSENT, on_conflict=RequestKnown)
+            item = {**keys.hold(hold.stage, hold.rule), **asdict(hold)}
+            # Indexes of deployments have the key `id`, which cannot be empty.
+            tx.put({name: value for name, value in item.items() if name != "id" or value})
+            add_fact(tx, self._fact("held", hold, basis))
+
+        self._change(hold.stage, lambda others: [*others, hold], hold.rule, write)
 
     def placed(self, request_key: str) -> PlacedHold | None:
         """Return what this request has placed before, or None."""
@@ -83,15 +91,70 @@ class Holds:
         condition = Condition("pk = :pk", {":pk": keys.holds_partition(stage)})
         return [read(item, Hold) for item in self._table.query(condition, consistent=True)]
 
+    def listed(self, stage: str, item: Item | None) -> list[Hold]:
+        """Return the holds of a stage from its list, as it was read now; None if there is none yet."""
+        if item is not None and stage in self._compared:
+            return [read(each, Hold) for each in item["holds"]]
+        holds = self.of_stage(stage)
+        if item is None or _list(holds) != item["holds"]:
+            # A hold that came since the list was read has changed its revision.
+            self._table.update(keys.hold_list(stage), _listed(holds, item), _unchanged(item))
+        self._compared.add(stage)
+        return holds
+
     def release(self, hold: Hold, basis: Basis | None = None) -> None:
         """Take exactly this hold away, with the fact of it; one that is gone, or replaced, is fine."""
-        tx = self._table.transaction()
-        same = Condition("since = :since", {":since": hold.since})
-        if hold.id:
-            same = Condition("id = :id", {":id": hold.id})
-        tx.delete(keys.hold(hold.stage, hold.rule), same, on_conflict=Resolution.TOOK_EFFECT)
-        add_fact(tx, self._fact("released", hold, basis))
-        tx.commit()
+
+        def write(tx: Transaction) -> None:
+            same = Condition("since = :since", {":since": hold.since})
+            if hold.id:
+                same = Condition("id = :id", {":id": hold.id})
+            tx.delete(keys.hold(hold.stage, hold.rule), same, on_conflict=Resolution.TOOK_EFFECT)
+            add_fact(tx, self._fact("released", hold, basis))
+
+        self._change(hold.stage, lambda others: others, hold.rule, write)
+
+    def _change(
+        self,
+        stage: str,
+        after: Callable[[list[Hold]], list[Hold]],
+        rule: str,
+        write: Callable[[Transaction], None],
+    ) -> None:
+        """Write a change of one rule's hold, and with it the list: `after` makes it of the other holds."""
+        for attempt in range(MAX_SENDS):
+            item = self._table.get(keys.hold_list(stage))
+            others = [one for one in self.of_stage(stage) if one.rule != rule]
+            tx = self._table.transaction()
+            write(tx)
+            changes = _listed(after(others), item)
+            tx.put({**keys.hold_list(stage), **changes}, _unchanged(item), on_conflict=StaleRevision)
+            try:
+                tx.commit()
+            except StaleRevision:
+                self._table.back_off(attempt)
+                continue
+            return
+        raise Contended
 
     def _fact(self, kind: str, hold: Hold, basis: Basis | None) -> facts.Fact:
         return facts.held(kind, hold.stage, hold.name, hold.functions, hold.rule, basis, self._clock())
+
+
+def _list(holds: Iterable[Hold]) -> list[Item]:
+    """Return the list, in the order of rules, in which a query finds them."""
+    return [_plain(asdict(hold)) for hold in sorted(holds, key=lambda hold: hold.rule.encode())]
+
+
+def _plain(item: Item) -> Item:
+    """Return it as it is read again."""
+    return {**item, "functions": list(item["functions"]), "by": dict(item["by"])}
+
+
+def _listed(holds: Iterable[Hold], before: Item | None) -> Item:
+    return {"holds": _list(holds), "revision": before["revision"] + 1 if before else 1}
+
+
+def _unchanged(item: Item | None) -> Condition:
+    """The list is still as it was read."""
+    return Condition("revision = :known", {":known": item["revision"]}) if item else ABSENT

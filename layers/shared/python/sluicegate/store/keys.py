@@ -20,6 +20,7 @@
     found#ACCOUNT#REGION#FUNCTION#ALIAS   VERSION      a version that somebody else had made it serve
     newest-pipeline#ACCOUNT#REGION#...    OWNER        the newest pipeline of a project that succeeded there
     hold#STAGE                            RULE         that a rule holds its functions in the stage, and why
+    held#STAGE                            holds        a list of these, for acceptances
     uploads#HASH                          count        what a credential, or an owner in an hour, announced
     limit#HASH                            NUMBER       a slot of a rule's limit, and when it was taken last
     cursor-key                            key          the key that seals cursors
@@ -256,6 +257,11 @@ def hold(stage: str, rule: str) -> Key:
 def holds_partition(stage: str) -> str:
     """All holds of a stage."""
     return f"hold#{stage}"
+
+
+def hold_list(stage: str) -> Key:
+    """The list of a stage's holds."""
+    return {"pk": f"held#{stage}", "sk": "holds"}
 
 
 def artifact(function: str, sha256: str, owner: str) -> Key:

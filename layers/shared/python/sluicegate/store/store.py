@@ -10,6 +10,7 @@ from sluicegate.store.deployments import Deployments
 from sluicegate.store.drift import Drifts
 from sluicegate.store.facts import Facts
 from sluicegate.store.grants import TerminalGrants
+from sluicegate.store.grounds import Grounds
 from sluicegate.store.holds import Holds
 from sluicegate.store.intents import Intents
 from sluicegate.store.locks import Locks
@@ -51,6 +52,7 @@ class Store:
         self.drift = Drifts(opened)
         self.holds = Holds(opened, clock)
         self.uploads = Uploads(opened, clock)
+        self.grounds = Grounds(opened, self.holds, self.uploads)
         self.waits = Waits(opened)
         self.polls = Polls(opened, clock, poll_pool)
         self.cursor_keys = CursorKeys(opened)

@@ -7,7 +7,7 @@ from typing import Final
 
 from sluicegate.owner import Owner
 from sluicegate.store import keys
-from sluicegate.store.keys import digest
+from sluicegate.store.keys import Key, digest
 from sluicegate.store.requests import LONGEST_SESSION
 from sluicegate.store.table import Condition, Table
 
@@ -30,6 +30,24 @@ class Upload:
     sha: str
     ref_type: str = ""
     pipeline: int = 0
+
+
+@dataclass(frozen=True)
+class Announcer:
+    """Who announced an artifact, and for which commit."""
+
+    function: str
+    sha256: str
+    owner: Owner
+    ref: str
+    sha: str
+
+    @property
+    def key(self) -> Key:
+        """The key of the announcement."""
+        owner = self.owner
+        by = digest(owner.kind, owner.realm, owner.id, self.ref, self.sha)
+        return keys.artifact(self.function, self.sha256, by)
 
 
 @dataclass(frozen=True)
@@ -59,9 +77,9 @@ class Uploads:
     def add(self, upload: Upload) -> None:
         """Note who announced an artifact, and for which commit. Twice is once."""
         owner = upload.owner
-        by = digest(owner.kind, owner.realm, owner.id, upload.ref, upload.sha)
+        key = Announcer(upload.function, upload.sha256, owner, upload.ref, upload.sha).key
         created = {"created_at": int(self._clock())}
-        item = {**keys.artifact(upload.function, upload.sha256, by), **created, **asdict(upload)}
+        item = {**key, **created, **asdict(upload)}
         # `function` is the key of an index of deployments; an upload must not appear there.
         item.pop("function")
         self._table.put(item)

@@ -1,5 +1,6 @@
 """Resolve an authorized request by the record and the gate file in force: what would it do, and can it?"""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from sluicegate.deployment.model import Deployment, EarlierVersion, Origin, origin_of
@@ -16,6 +17,7 @@ from sluicegate.gateway.persons import check_can_be_approved
 from sluicegate.gateway.problems import Problem, conflict, function_not_covered, unprocessable
 from sluicegate.gateway.requests.bodies import DeploymentRequest
 from sluicegate.oidc.identity import Identity
+from sluicegate.store.grounds import Ground
 from sluicegate.store.history import PastVersion, ServedVersion
 from sluicegate.store.holds import Hold
 from sluicegate.store.versions import Serving
@@ -61,15 +63,21 @@ def resolve(
     rule: Rule,
     placement: Placement | None,
     identity: Identity,
+    ground: Ground | None = None,
 ) -> Resolved:
-    """Return what the request would do. Raises 422, 412 or 409 where the record shows that it cannot."""
+    """Return what the request would do. Raises 422, 412 or 409 where the record shows that it cannot.
+
+    `ground` is what has been read for it; a rehearsal, which writes nothing, has none.
+    """
     _check_fix_forward(request)
     if placement is None:
         raise function_not_covered(request.function)
-    serving = serving_of(context, target_of(context, placement), request.function, placement.alias)
+    serving = None
+    if request.action == "rollback" or request.expected_version is not None:
+        serving = serving_of(context, target_of(context, placement), request.function, placement.alias)
     match request.action:
         case "deploy":
-            resolved = _deploy(context, request, rule, placement)
+            resolved = _deploy(context, request, rule, placement, ground)
         case "promote":
             resolved = _promote(context, request, rule, placement, identity)
         case "rollback":
@@ -82,7 +90,8 @@ def resolve(
     _check_expected(request, serving)
     if request.action != "rollback":
         check_required(context, request.function, resolved.sha256, resolved.plan.requires, identity)
-        if hold := hold_on(context, request.function, request.stage):
+        holds = ground.holds() if ground else context.store.holds.of_stage(request.stage)
+        if hold := hold_on(holds, request.function):
             raise held(hold)
     if resolved.plan.approval is not None:
         actions = required_actions(request, placement)
@@ -107,9 +116,9 @@ def serving_of(context: Context, target: Target, function: str, alias: str) -> S
     return max(found, key=lambda one: one.deployment, default=None)
 
 
-def hold_on(context: Context, function: str, stage: str) -> Hold | None:
-    """Return the hold that stops new deployments of this function to this stage."""
-    for hold in context.store.holds.of_stage(stage):
+def hold_on(holds: Iterable[Hold], function: str) -> Hold | None:
+    """Return the hold of a stage's that stops new deployments of this function."""
+    for hold in holds:
         if any(patterns.compile(text).matches(function) for text in hold.functions):
             return hold
     return None
@@ -125,13 +134,20 @@ def held(hold: Hold) -> Problem:
 # The three actions
 
 
-def _deploy(context: Context, request: DeploymentRequest, rule: Rule, placement: Placement) -> Resolved:
+def _deploy(
+    context: Context,
+    request: DeploymentRequest,
+    rule: Rule,
+    placement: Placement,
+    ground: Ground | None,
+) -> Resolved:
     """Resolve a deploy: with all that the plan says, whether or not the stage served the artifact before.
 
     Only a request for a rollback has a rollback's privileges (security.md#what-an-action-includes).
     """
     sha256 = request.sha256 or ""
-    if not context.store.uploads.is_registered(request.function, sha256):
+    announced = ground or context.store.uploads
+    if not announced.is_registered(request.function, sha256):
         raise unprocessable(
             f"artifact {sha256[:12]} of {request.function} does not exist: POST /v1/artifacts first"
         )

@@ -24,7 +24,8 @@ from sluicegate.gateway.requests.bodies import DeploymentRequest
 from sluicegate.oidc.identity import Identity
 from sluicegate.store.errors import Busy, Contended, CredentialUsed, RequestKnown
 from sluicegate.store.keys import digest
-from sluicegate.store.requests import PermanentClaim
+from sluicegate.store.requests import AcceptedRequest, PermanentClaim
+from sluicegate.store.uploads import Announcer
 from sluicegate.text import clean
 
 
@@ -34,9 +35,11 @@ class Submission:
 
     `request` is only called if the request is new. `fingerprint` must be equal in a repetition; None where
     the key says it all. `claim` keeps the request for good, not only while a token could repeat it.
+    `announcer` is who has probably announced the artifact, where that is known before.
     """
 
     identity: Identity
+    stage: str
     rule: Rule
     placement: Placement | None
     actions: tuple[str, ...]
@@ -44,6 +47,7 @@ class Submission:
     fingerprint: str | None
     request: Callable[[], DeploymentRequest]
     claim: PermanentClaim | None = None
+    announcer: Announcer | None = None
 
 
 @dataclass(frozen=True)
@@ -60,11 +64,15 @@ def submit(context: Context, submission: Submission) -> Admission:
     Raises a Problem, and TagMoved for a submission with a `claim` tag. Nothing is written if it raises,
     but for a 503 that says that the deployment was accepted.
     """
-    if replayed := _replay(context, submission):
+    try:
+        ground = context.store.grounds.read(submission.request_key, submission.stage, submission.announcer)
+    except Contended:
+        raise contended() from None
+    if replayed := _replay(context, submission, ground.request):
         return replayed
     check_hours(context, submission.identity, submission.rule, submission.actions[0])
     request = submission.request()
-    resolved = resolve(context, request, submission.rule, submission.placement, submission.identity)
+    resolved = resolve(context, request, submission.rule, submission.placement, submission.identity, ground)
     fingerprint = digest(*request.effect)
     acceptance = Acceptance(
         deployment=_new_deployment(context, request, resolved, submission.identity),
@@ -81,7 +89,7 @@ def submit(context: Context, submission: Submission) -> Admission:
     try:
         deployment, superseded = commit(context, acceptance)
     except RequestKnown:  # the same request, at the same time
-        if replayed := _replay(context, submission):
+        if replayed := _replay(context, submission, context.store.requests.get(submission.request_key)):
             return replayed
         raise unavailable("The same request is being accepted. Retry it.", 1) from None
     except CredentialUsed as used:
@@ -104,9 +112,8 @@ def submit(context: Context, submission: Submission) -> Admission:
     return Admission(deployment, replayed=False)
 
 
-def _replay(context: Context, submission: Submission) -> Admission | None:
+def _replay(context: Context, submission: Submission, known: AcceptedRequest | None) -> Admission | None:
     """Return what the same request made before, if it did."""
-    known = context.store.requests.get(submission.request_key)
     if known is None:
         return None
     if submission.fingerprint is not None and known.fingerprint != submission.fingerprint:

@@ -10,7 +10,7 @@ from sluicegate.gateway.http import GatewayRequest, GatewayResponse
 from sluicegate.gateway.principals import is_long_lived
 from sluicegate.gateway.problems import function_not_covered, throttled, unprocessable
 from sluicegate.gateway.render import artifact_response
-from sluicegate.gateway.requester import log_fields
+from sluicegate.gateway.requester import announcer, log_fields
 from sluicegate.gateway.requests import bodies, queries
 from sluicegate.oidc.identity import Identity
 from sluicegate.store.uploads import Upload
@@ -28,14 +28,15 @@ def create(context: Context, call: GatewayRequest, identity: Identity) -> Gatewa
     present = context.artifacts.find(request.function, request.sha256) is not None
     if not present:
         _check_quota(context, identity, request.size)
+    by = announcer(identity, request.function, request.sha256)
     context.store.uploads.add(
         Upload(
             function=request.function,
             sha256=request.sha256,
             size=request.size,
-            owner=identity.owner,
-            ref=clean(identity.text("ref") or ""),
-            sha=clean(identity.text("sha") or ""),
+            owner=by.owner,
+            ref=by.ref,
+            sha=by.sha,
             ref_type=clean(identity.text("ref_type") or ""),
             pipeline=int(identity.text("pipeline_id") or 0),
         )

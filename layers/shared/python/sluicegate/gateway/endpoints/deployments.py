@@ -24,6 +24,7 @@ from sluicegate.gateway.limits import check_hours, check_slots
 from sluicegate.gateway.principals import is_long_lived
 from sluicegate.gateway.problems import invalid_request, not_found
 from sluicegate.gateway.render import deployment_list, deployment_response, dry_run_response
+from sluicegate.gateway.requester import announcer
 from sluicegate.gateway.requests import bodies, queries
 from sluicegate.gateway.requests.bodies import DeploymentRequest
 from sluicegate.gateway.requests.queries import ListRequest
@@ -67,12 +68,14 @@ def create(context: Context, call: GatewayRequest, identity: Identity) -> Gatewa
         context,
         Submission(
             identity=identity,
+            stage=request.stage,
             rule=rule,
             placement=placement,
             actions=actions,
             request_key=request_key(identity, "", key, fingerprint),
             fingerprint=fingerprint,
             request=lambda: request,
+            announcer=announcer(identity, request.function, request.sha256) if request.sha256 else None,
         ),
     )
     return deployment_response(

@@ -139,6 +139,7 @@ def _deploy(context: Context, hook: Webhook, delivery: Delivery, identity: Ident
     for proven in (True, False):
         submission = Submission(
             identity=identity,
+            stage=hook.stage,
             rule=rule,
             placement=placement,
             actions=("deploy",),
