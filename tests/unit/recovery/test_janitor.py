@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Any, cast
 
 import pytest
@@ -9,7 +10,16 @@ import pytest
 from sluicegate.deployment.durations import timestamp
 from sluicegate.deployment.model import Deployment, Reason, Status
 from sluicegate.deployment.plan import Target, Watch
-from sluicegate.recovery.janitor import AGAIN_AFTER, SWEEP_SECONDS, TRUSTED, Janitor, Swept
+from sluicegate.recovery.janitor import (
+    AGAIN_AFTER,
+    GIVES_UP_AFTER,
+    RESTART_EVERY,
+    SOON,
+    SWEEP_SECONDS,
+    TRUSTED,
+    Janitor,
+    Swept,
+)
 from sluicegate.recovery.waker import Waker
 from sluicegate.rollout.transitions import request_abort
 from sluicegate.store.codec import STUCK_AFTER, marshal, record
@@ -143,6 +153,40 @@ def test_a_sweep_ends_in_time_and_the_next_one_goes_on(sweeps: Sweeps) -> None:
     sweeps.engine.states |= dict.fromkeys(first, "RUNNING")
     sweeps.engine.takes = 0
     assert sorted(first + sweeps.after(0).started) == accepted
+
+
+def test_deaths_between_which_it_got_further_are_not_added_up(sweeps: Sweeps) -> None:
+    deployment = sweeps.accept()
+    sweeps.engine.states[deployment.id] = "FAILED"
+
+    def deaths() -> int:
+        swept = sweeps.after(AGAIN_AFTER + 1)
+        found = sweeps.at.now(deployment)
+        assert swept.started == [deployment.id]
+        assert found.deaths
+        return found.deaths.number
+
+    assert [deaths(), deaths(), deaths()] == [1, 2, 3]
+    stopped = sweeps.at.now(deployment)
+    further = stopped.changed(sweeps.at.clock(), "It goes on.", Status.QUEUED)
+    sweeps.at.store.deployments.save(stopped, further)
+    assert [deaths(), deaths()] == [1, 2]
+
+
+def test_after_some_deaths_it_is_started_less_often_and_given_up_after_hours(sweeps: Sweeps) -> None:
+    deployment = sweeps.accept()
+    sweeps.engine.states[deployment.id] = "TIMED_OUT"
+    began, starts = sweeps.at.clock.now, list[float]()
+    while not sweeps.at.now(deployment).status.final:
+        if sweeps.after(60).started:
+            starts.append(sweeps.at.clock.now)
+    pauses = [later - earlier for earlier, later in pairwise(starts)]
+    assert max(pauses[: SOON - 1]) <= 2 * AGAIN_AFTER
+    assert min(pauses[SOON:]) >= RESTART_EVERY
+    assert GIVES_UP_AFTER < sweeps.at.clock.now - began < GIVES_UP_AFTER + 2 * RESTART_EVERY
+    assert sweeps.at.now(deployment).timeline[-1].message == (
+        f"the rollout's execution ended timed out {len(starts) + 1} times in 6 hours"
+    )
 
 
 # Ten thousand open

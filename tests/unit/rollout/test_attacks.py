@@ -9,6 +9,8 @@ from typing import Any, cast
 
 import pytest
 
+from sluicegate.deployment.deaths import Deaths
+from sluicegate.deployment.durations import timestamp
 from sluicegate.deployment.model import AliasOutcome, Deployment, Status
 from sluicegate.deployment.plan import Smoke
 from sluicegate.gate.policy import Gate
@@ -18,7 +20,7 @@ from sluicegate.gateway.http import GatewayRequest, GatewayResponse
 from sluicegate.gateway.problems import Problem
 from sluicegate.oidc.identity import Identity
 from sluicegate.owner import Owner
-from sluicegate.recovery.janitor import Janitor
+from sluicegate.recovery.janitor import GIVES_UP_AFTER, SOON, Janitor
 from sluicegate.rollout import smoke
 from sluicegate.store.uploads import Upload
 from sluicegate.store.waits import Wait
@@ -215,9 +217,10 @@ def test_an_unavailable_table_is_waited_for(at: Stand) -> None:
 
 
 def test_one_deployment_that_cannot_be_swept_keeps_no_other_from_it(at: Stand) -> None:
+    long_ago = Deaths(SOON, timestamp(at.simulation.clock() - GIVES_UP_AFTER), revision=1)
     stuck, other, lost = (
-        at.simulation.accept(NEW, alias=alias, attempt=tries)
-        for alias, tries in {"a": 1, "b": 1, "c": 5}.items()
+        at.simulation.accept(NEW, alias=alias, deaths=deaths)
+        for alias, deaths in {"a": None, "b": None, "c": long_ago}.items()
     )
     at.engine.states = {
         stuck.id: error("ThrottlingException", 400),

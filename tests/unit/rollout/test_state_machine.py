@@ -10,7 +10,7 @@ from sluicegate.deployment.model import AliasOutcome, AliasState, Deployment, St
 from sluicegate.deployment.observations import AlarmState
 from sluicegate.deployment.plan import Limit, Metric, Smoke, TrafficStep, Unclear, Watch
 from sluicegate.gate.rollout_settings import Rollout
-from sluicegate.recovery.janitor import MAX_EXECUTIONS
+from sluicegate.recovery.janitor import GIVES_UP_AFTER, RESTART_EVERY, SOON
 from support.cloudwatch_model import Requests
 from support.gateway_simulation import (
     GatewaySimulation,
@@ -560,12 +560,16 @@ def test_a_failed_execution_is_started_again_by_the_janitor(at: GatewaySimulatio
 def test_a_deployment_that_never_runs_ends_failed_and_leaves_no_lock(at: GatewaySimulation) -> None:
     _, new = served(at, Rollout(steps=CANARY))
     deployment = at.run_until(at.deploy(new), "baking")
-    for _ in range(MAX_EXECUTIONS):
-        at.failures += [ServiceError("Lambda.Unknown")] * 11
+    began, starts = at.clock.now, 0
+    while not at.now(deployment).status.final:
+        at.failures[:] = [ServiceError("Lambda.Unknown")] * 11
         at.finish(deployment)
         at.clock.now += 60
-        at.sweep()
+        starts += len(at.sweep().started)
     deployment = at.now(deployment)
+    assert at.clock.now - began > GIVES_UP_AFTER
+    assert SOON < starts <= SOON + GIVES_UP_AFTER / RESTART_EVERY + 1
+    assert len(deployment.timeline) < 60
     assert (deployment.status, deployment.outcome) == (Status.FAILED, AliasOutcome.UNKNOWN)
     assert deployment.reason is not None
     assert deployment.reason.code == "engine_failed"
@@ -578,6 +582,22 @@ def test_a_deployment_whose_execution_never_began_is_started_by_the_janitor(at: 
     at.machine.executions.clear()
     at.clock.now += 60
     assert at.sweep().started == [deployment.id]
+    ended(at, deployment, Status.SUCCEEDED, AliasOutcome.MOVED)
+
+
+def test_a_deployment_outlives_an_outage_of_hours(at: GatewaySimulation) -> None:
+    """Five executions died within half an hour of an outage, and left a canary that nobody watched."""
+    _, new = served(at, Rollout(steps=CANARY))
+    deployment = at.run_until(at.deploy(new), "baking")
+    until = at.clock.now + 5 * 3_600
+    while at.clock.now < until:
+        at.failures[:] = [ServiceError("Lambda.Unknown")] * 11
+        at.finish(deployment)
+        at.clock.now += 60
+        at.sweep()
+    at.failures.clear()
+    at.clock.now += RESTART_EVERY
+    at.sweep()
     ended(at, deployment, Status.SUCCEEDED, AliasOutcome.MOVED)
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Final
 
+from sluicegate.deployment.deaths import Deaths
 from sluicegate.deployment.durations import seconds, timestamp
 from sluicegate.deployment.fix_forward import FixForward
 from sluicegate.deployment.observations import Observation, WouldHave
@@ -228,8 +229,8 @@ class Deployment:
     `traffic_since` (RFC 3339) when traffic first reached the version. `abort` says why it must stop,
     `supersedes` is the id of the deployment that it replaces. `promoted_from` is a stage. `failures` counts
     the failed attempts at the current action: since `failing_since` (RFC 3339), and denied since
-    `denied_since`. `attempt` counts the executions started for this deployment. `since` (RFC 3339) is when
-    the current status began.
+    `denied_since`. `attempt` counts the executions started for this deployment, `deaths` those that died
+    since it last got any further. `since` (RFC 3339) is when the current status began.
 
     `built` says who built `version`, None if that is unknown. `fallbacks` are what a rollback goes back to
     if `version` cannot be served, `unusable` those that could not. `found` is what `original` serves, where
@@ -275,6 +276,7 @@ class Deployment:
     failing_since: str | None = None
     denied_since: str | None = None
     attempt: int = 1
+    deaths: Deaths | None = None
     built: Origin | None = None
     fallbacks: tuple[EarlierVersion, ...] = ()
     unusable: tuple[UnusableVersion, ...] = ()

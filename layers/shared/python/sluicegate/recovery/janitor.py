@@ -7,14 +7,25 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from sluicegate.aws.stepfunctions import Executions
+from sluicegate.deployment.deaths import one_more
+from sluicegate.deployment.durations import seconds
 from sluicegate.deployment.model import Deployment
 from sluicegate.rollout.transitions import force_fail
 from sluicegate.store.codec import STUCK_AFTER
 from sluicegate.store.errors import StaleRevision
 from sluicegate.store.store import Store
 
-MAX_EXECUTIONS: Final = 5
-"""Executions of one deployment that may die before the janitor gives it up."""
+GIVES_UP_AFTER: Final = 6 * 3_600
+"""Seconds in which no execution of a deployment got any further, before the janitor gives it up.
+
+An outage of a region ends sooner as a rule, and what has stopped with shared traffic had better go on.
+"""
+
+SOON: Final = 5
+"""Executions that are started again at once. Those after them are a quarter of an hour apart."""
+
+RESTART_EVERY: Final = 900
+"""Seconds between two of the later ones."""
 
 TRUSTED: Final = 900
 """Seconds that a wait may still take for which nobody looks at its execution: nothing is due before."""
@@ -40,6 +51,8 @@ class Swept:
 class Janitor:
     """Sweeps the unfinished deployments: each that is due, and no other.
 
+    One whose executions die is started again until none has got any further for hours.
+
     A change makes a deployment due soon after it. A look that finds it running puts that off, until its wait
     is over where it waits: ten thousand open bakes cost a few looks a minute.
     """
@@ -49,7 +62,7 @@ class Janitor:
     clock: Callable[[], float] = time.time
 
     def sweep(self) -> Swept:
-        """Start every deployment that does not run; give up those that have used up their attempts.
+        """Start every deployment that does not run; give up those that got no further for hours.
 
         An error with one deployment does not keep the others from being swept, in this sweep or the next.
         """
@@ -83,10 +96,10 @@ class Janitor:
             if wait and deployment.has_unseen_decision:
                 self.executions.wake(wait.token)  # the gateway may have died before it did
             self.store.deployments.put_off(deployment, now + (TRUSTED if waits_for else AGAIN_AFTER))
-        elif state is not None and deployment.attempt >= MAX_EXECUTIONS:
-            swept.abandoned.append(self._abandon(deployment, state))
+        elif state is None:
+            swept.started.append(self._start(deployment))
         else:
-            swept.started.append(self._start(deployment, state))
+            self._start_again(deployment, state, swept)
 
     def _put_off(self, deployment_id: str) -> None:
         """Let the others go first: one that fails each time must not be the first each time."""
@@ -94,21 +107,36 @@ class Janitor:
             if deployment := self.store.deployments.get(deployment_id):
                 self.store.deployments.put_off(deployment, self.clock() + AGAIN_AFTER)
 
-    def _start(self, deployment: Deployment, state: str | None) -> str:
-        """Start the first execution, or the next one after an execution that ended as `state`."""
-        if state is not None:
-            attempt = deployment.attempt + 1
-            message = f"the rollout's execution ended {state.lower()}; starting it again"
-            after = deployment.changed(self.clock(), message, attempt=attempt)
-            self.store.deployments.save(deployment, after)
-            deployment = after
+    def _start(self, deployment: Deployment) -> str:
+        """Start the execution of the current attempt."""
         self.executions.start(deployment)
         self.store.deployments.put_off(deployment, self.clock() + AGAIN_AFTER)
         return deployment.id
 
-    def _abandon(self, deployment: Deployment, state: str) -> Deployment:
-        """End the deployment as failed, which frees its locks."""
-        message = f"the rollout's execution ended {state.lower()} {MAX_EXECUTIONS} times"
-        after = force_fail(deployment, message, self.clock())
+    def _start_again(self, deployment: Deployment, state: str, swept: Swept) -> None:
+        """Start the next execution after one that ended as `state`, or give up."""
+        now = self.clock()
+        deaths = one_more(deployment.deaths, deployment.revision, now)
+        lasted = now - seconds(deaths.since)
+        if deaths.number > SOON and lasted >= GIVES_UP_AFTER:
+            message = (
+                f"the rollout's execution ended {_said(state)} {deaths.number} times in"
+                f" {int(lasted / 3_600)} hours"
+            )
+            after = force_fail(deployment, message, now)
+            self.store.deployments.save(deployment, after)
+            swept.abandoned.append(after)
+            return
+        next_start = seconds(deployment.updated_at) + RESTART_EVERY
+        if deaths.number > SOON and now < next_start:
+            self.store.deployments.put_off(deployment, next_start)
+            return
+        message = f"the rollout's execution ended {_said(state)}; starting it again"
+        after = deployment.changed(now, message, retry=True, attempt=deployment.attempt + 1, deaths=deaths)
         self.store.deployments.save(deployment, after)
-        return after
+        swept.started.append(self._start(after))
+
+
+def _said(state: str) -> str:
+    """Step Functions' word for how an execution ended, in a sentence: `timed out`."""
+    return state.lower().replace("_", " ")
