@@ -12,7 +12,7 @@ from sluicegate.owner import Owner
 from sluicegate.store import keys
 from sluicegate.store.codec import marshal
 from sluicegate.store.grounds import Ground
-from sluicegate.store.holds import Hold
+from sluicegate.store.holds import COMPARED_EVERY, Hold
 from sluicegate.store.store import Store
 from sluicegate.store.uploads import Announcer, Upload
 from support.simulation import START, TABLE, Simulation, simulation
@@ -87,7 +87,7 @@ def test_keys_that_are_left_are_read_before_anything_is_decided(at: Simulation) 
     assert (found.holds(), found.is_registered("orders", SHA)) == ([hold("a")], True)
 
 
-def test_a_process_compares_the_list_once(at: Simulation) -> None:
+def test_a_process_compares_the_list_first(at: Simulation) -> None:
     assert ground(at).holds() == []
     earlier_release(at, hold("a"))
     other = process(at)
@@ -96,6 +96,15 @@ def test_a_process_compares_the_list_once(at: Simulation) -> None:
     made = calls(at)
     assert (ground(at, other).holds(), ground(at).holds()) == ([hold("a")], [hold("a")])
     assert made == ["BatchGetItem", "BatchGetItem"]
+
+
+def test_a_hold_of_an_earlier_release_that_runs_beside_counts_within_minutes(at: Simulation) -> None:
+    """Both run for a while when a stack is updated."""
+    assert ground(at).holds() == []
+    earlier_release(at, hold("a"))
+    assert ground(at).holds() == []
+    at.clock.sleep(COMPARED_EVERY)
+    assert ground(at).holds() == [hold("a")]
 
 
 def test_a_hold_that_an_earlier_release_took_away_is_gone(at: Simulation) -> None:

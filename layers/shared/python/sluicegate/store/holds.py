@@ -1,12 +1,13 @@
 """Holds: stages that take no new deployments of some functions, by the word of a rule's callers.
 
 Each has an item of its own. An acceptance reads their list instead, one item for each stage, which is written
-with each hold and each release. A process does not trust a list before it has compared it once: an earlier
-release, which may have run in between, writes none.
+with each hold and each release. A process compares the list with the holds first, and every few minutes: an
+earlier release, which runs beside this one during an update, writes none.
 """
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
+from typing import Final
 
 from sluicegate.evidence import facts
 from sluicegate.evidence.basis import Basis
@@ -17,6 +18,9 @@ from sluicegate.store.facts import add_fact
 from sluicegate.store.keys import digest
 from sluicegate.store.requests import REQUEST_KEPT
 from sluicegate.store.table import ABSENT, MAX_SENDS, Condition, Resolution, Table, Transaction
+
+COMPARED_EVERY: Final = 300
+"""Seconds for which a process trusts a list that it has compared with the holds."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +58,7 @@ class Holds:
     def __init__(self, table: Table, clock: Callable[[], float]) -> None:
         self._table = table
         self._clock = clock
-        self._compared: set[str] = set()
+        self._compared: dict[str, float] = {}
 
     def place(
         self,
@@ -93,13 +97,13 @@ class Holds:
 
     def listed(self, stage: str, item: Item | None) -> list[Hold]:
         """Return the holds of a stage from its list, as it was read now; None if there is none yet."""
-        if item is not None and stage in self._compared:
+        if item is not None and self._clock() < self._compared.get(stage, 0.0) + COMPARED_EVERY:
             return [read(each, Hold) for each in item["holds"]]
         holds = self.of_stage(stage)
         if item is None or _list(holds) != item["holds"]:
             # A hold that came since the list was read has changed its revision.
             self._table.update(keys.hold_list(stage), _listed(holds, item), _unchanged(item))
-        self._compared.add(stage)
+        self._compared[stage] = self._clock()
         return holds
 
     def release(self, hold: Hold, basis: Basis | None = None) -> None:
