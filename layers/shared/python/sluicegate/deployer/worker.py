@@ -87,7 +87,8 @@ class Deployer:
         A change looks for the token after it is saved, and here the record is read after the token is saved:
         one of the two sees the other.
         """
-        self.store.waits.add(deployment_id, Wait(token, revision, int(self.clock()) + seconds))
+        now = int(self.clock())
+        self.store.waits.add(deployment_id, Wait(token, revision, now + seconds, now))
         deployment = self.store.deployments.get(deployment_id)
         if deployment is None or revision not in (0, deployment.revision):
             self.task_tokens.wake(token)
