@@ -1,0 +1,137 @@
+"""One run of one seed: what it lets happen, and what is checked at each step and at the end."""
+
+import os
+import random
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Final
+
+from simulation import handlers
+from simulation.choices import Choices
+from simulation.endings import ENDINGS, outcome_is_true
+from simulation.history import begin, history
+from simulation.invariants import INVARIANTS, records
+from simulation.traffic import Traffic, gate_of_choice
+from simulation.world import Step, World
+from sluicegate.observability import logger
+
+RELEASES: Final = 10
+"""Deployments that a seed asks for, about."""
+
+CALM: Final = 6 * 3_600.0
+"""Seconds after the last fault within which everything has ended, whatever it was waiting for."""
+
+STEPS: Final = 400_000
+"""Steps that a run may take."""
+
+FAULTS: Final = ("slow", "throttled", "failed", "lost", "late", "killed before", "killed after", "meanwhile")
+
+
+@dataclass
+class Outcome:
+    """What became of a run."""
+
+    violation: str | None
+    choices: list[int]
+    trace: list[tuple[float, str, str]]
+    digest: str
+    statuses: list[str] = field(default_factory=list)
+    steps: int = 0
+
+
+class Run:
+    """One run."""
+
+    def __init__(self, choices: Choices, releases: int = RELEASES) -> None:
+        self.choices = choices
+        self.world = World(choices, gate_of_choice(choices))
+        self.ledger = begin(self.world)
+        self.before = len(self.ledger.stories)
+        self.world.observe = self.observe
+        self.traffic = Traffic(self.world, releases)
+
+    def observe(self, step: Step) -> None:
+        """Check a step, then note it."""
+        for invariant in INVARIANTS:
+            for wrong in invariant(self.world, self.ledger, step):
+                raise AssertionError(
+                    f"{(invariant.__doc__ or '').split('.')[0]}. {invariant.__name__}: {wrong}"
+                )
+        now = self.world.engine.now
+        for _, after in records(step):
+            self.ledger.note_record(after, now)
+        for move in step.moves:
+            self.ledger.note_move(move, step.by, now)
+        for _, after in records(step):
+            if after.status.final:
+                self._check_end(after.id)
+
+    def run(self) -> None:
+        """Raise AssertionError at the first violation."""
+        world, faults, choices = self.world, self.world.faults, self.choices
+        if choices.chance(0.85):
+            faults.chances = {
+                kind: choices.one_of((0.0, 0.002, 0.01, 0.04)) for kind in FAULTS if choices.chance(0.5)
+            }
+            faults.kills = choices.below(12)
+            faults.meanwhile = self.traffic.meanwhile
+            world.skewed = choices.chance(0.3)
+            world.duplicates = 0.05 if choices.chance(0.3) else 0.0
+            self.traffic.start_others()
+        world.sweep_for_ever()
+        engine = world.engine
+        engine.run(until=engine.now + 1_800, finished=lambda: self._over() or self.traffic.left == 0)
+        faults.stop()
+        world.skewed = False
+        engine.run(until=engine.now + CALM, finished=self._over)
+        for ending in ENDINGS:
+            for wrong in ending(world, self.ledger):
+                raise AssertionError(f"{(ending.__doc__ or '').split('.')[0]}. {ending.__name__}: {wrong}")
+
+    def _over(self) -> bool:
+        assert self.world.engine.steps < STEPS, "14. it does not end"
+        return (
+            self.traffic.left == 0
+            and all(one.record.status.final for one in self.ledger.stories.values())
+            and all(one.status != "RUNNING" for one in self.world.executions.running.values())
+        )
+
+    def _check_end(self, deployment: str) -> None:
+        for wrong in outcome_is_true(self.world, self.ledger, self.ledger.stories[deployment]):
+            raise AssertionError(f"16. outcome_is_true: {wrong}")
+
+
+def simulate(seed: int | None = None, replay: Sequence[int] = (), releases: int = RELEASES) -> Outcome:
+    """Run a seed, or a list of choices."""
+    with handlers.replaced(), entropy():
+        history()
+    choices = Choices(seed, replay)
+    with handlers.replaced(), entropy():
+        run = Run(choices, releases)
+        violation = None
+        try:
+            run.run()
+        except AssertionError as error:
+            violation = str(error)
+        finally:
+            run.world.engine.close()
+    engine = run.world.engine
+    statuses = [one.record.status.value for one in run.ledger.stories.values()][run.before :]
+    return Outcome(violation, choices.made, engine.trace, engine.digest(), statuses, engine.steps)
+
+
+@contextmanager
+def entropy() -> Iterator[None]:
+    """Let everything that the product draws by lot be the same in each run."""
+    drawn, kept, state = random.Random(1), os.urandom, random.getstate()  # noqa: S311 (a simulation)
+    os.urandom = random._urandom = drawn.randbytes  # type: ignore[attr-defined] # the latter: `secrets`
+    random.seed(1)
+    level = logger.log_level
+    logger.setLevel("CRITICAL")
+    try:
+        yield
+    finally:
+        os.urandom = random._urandom = kept  # type: ignore[attr-defined]
+        random.setstate(state)
+        logger.setLevel(level)

@@ -1,0 +1,355 @@
+"""What a seed lets happen: teams that release, people who decide, and others who change things by hand."""
+
+import hashlib
+import json
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Final
+
+from botocore.exceptions import ClientError
+
+from simulation.choices import Choices
+from simulation.world import World
+from sluicegate.deployment.observations import AlarmState
+from sluicegate.deployment.plan import ALL_AT_ONCE, Limit, Metric, Smoke, TrafficStep, Watch
+from sluicegate.gate.policy import Gate
+from sluicegate.gate.rollout_settings import Rollout
+from support.cloudwatch_model import Requests
+from support.gateway_simulation import gate_of
+from support.lambda_rules import code_sha256
+from support.signing import token
+from support.simulation import OWN
+
+Json = dict[str, Any]
+
+BUSY: Final = (240, 60, 10)
+"""Seconds within which everything begins."""
+
+FUNCTIONS: Final = ("orders-0", "orders-1", "orders-2")
+
+PATIENCE: Final = 12
+"""How often a caller asks again for an answer."""
+
+WATCH: Final = Watch(alarms=("{function}-5xx",), limits=(Limit(Metric.ERRORS, 10, most=5.0),))
+SMOKE: Final = Smoke(10, '{"ping":true}', '{"ok":true}')
+
+PLANS: Final = (
+    Rollout(ALL_AT_ONCE),
+    Rollout((TrafficStep(10, 20), TrafficStep(100, 0)), watch=WATCH),
+    Rollout((TrafficStep(10, 10), TrafficStep(50, 10), TrafficStep(100, 15)), SMOKE, WATCH),
+    Rollout((TrafficStep(20, 15), TrafficStep(100, 0)), approval=1_200),
+    Rollout(ALL_AT_ONCE, SMOKE, approval=900),
+    Rollout((TrafficStep(30, 900), TrafficStep(100, 0))),
+    Rollout(ALL_AT_ONCE, ordered=True),
+)
+
+
+ASKED: Final = (("approve", 0.5), (None, 0.1), ("abort", 0.2), ("reject", 0.1), ("approve own", 0.1))
+"""What people do about a deployment that somebody must approve, and about any other."""
+
+UNASKED: Final = ((None, 0.7), ("abort", 0.25), ("approve", 0.05))
+
+
+def gate_of_choice(choices: Choices) -> Gate:
+    """Return a gate file."""
+    return gate_of({"prod": choices.one_of(PLANS)})
+
+
+@dataclass
+class Caller:
+    """Somebody with a token. A request is sent again, as it was, until it is answered."""
+
+    world: World
+    answers: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+
+    def send(self, claims: Json, resource: str, body: Json, **path: str) -> tuple[int, Json]:
+        """Return status and body of the last answer; (0, {}) if there was none."""
+        engine, choices = self.world.engine, self.world.choices
+        event = _event(token(claims), resource, body, path)
+        status, answer = 0, {}
+        for _ in range(PATIENCE):
+            task = self.world.invoke("gateway", event)
+            arrived = engine.wait(task.done, 29) and not task.killed and task.error is None
+            lost = self.world.faults.chances and choices.chance(self.world.faults.chances.get("lost", 0.0))
+            if arrived and not lost:
+                status, answer = task.result["statusCode"], json.loads(task.result["body"])
+                if status < 500 and status != 429:
+                    break
+            engine.sleep(2)
+        return status, answer
+
+
+class Traffic:
+    """Everybody who does something, made by choices."""
+
+    def __init__(self, world: World, releases: int) -> None:
+        self.world = world
+        self.choices = world.choices
+        self.caller = Caller(world)
+        self.functions = FUNCTIONS[: 1 + self.choices.below(len(FUNCTIONS))]
+        self.busy = self.choices.one_of(BUSY)
+        self.left = 0
+        self._jobs = 0
+        self._codes = 0
+        self._last_code = digest(b"newer")
+        self.answers: dict[str, set[str]] = defaultdict(set)
+        self.used: list[tuple[Json, Json]] = []
+        for number in range(1, 60):
+            world.cloudwatch.metrics[str(number)] = Requests(invocations=100)
+        for number in range(releases):
+            self._start(f"release {number}", self._release)
+
+    def start_others(self) -> None:
+        """Let people and tools do more than to release, where the seed says so."""
+        if self.choices.chance(0.5):
+            self._start("operator", self._move_by_hand)
+        if self.choices.chance(0.3):
+            self._start("script", self._prune)
+        if self.choices.chance(0.4):
+            self._start("alarm", self._alarm)
+        if self.choices.chance(0.3):
+            self._start("bad version", self._bad_version)
+        if self.choices.chance(0.3):
+            self._start("thief", self._thief)
+        if self.choices.chance(0.3):
+            self._start("owner", self._change_gate)
+        if self.choices.chance(0.3):
+            self._start("stopper", self._stop_execution)
+
+    def _start(self, name: str, call: Callable[[], Any], within: int | None = None) -> None:
+        self.left += 1
+
+        def body() -> None:
+            try:
+                call()
+            finally:
+                self.left -= 1
+
+        self.world.engine.spawn(name, body, self.choices.below(within or self.busy))
+
+    # Callers
+
+    def job(self, **claims: Any) -> Json:
+        """Return the claims of a new job."""
+        self._jobs += 1
+        return job(self.world.engine.now, f"jti-{self._jobs}", 1_000 + self._jobs) | claims
+
+    def person(self) -> Json:
+        """Return the claims of a job that somebody else has started by hand."""
+        return self.job(user_id="8", user_login="user-8", pipeline_source="web")
+
+    def code(self, function: str) -> tuple[str, int]:
+        """Upload code; return its digest and its size. Some code is released again."""
+        number = self._codes
+        if not number or not self.choices.chance(0.2):
+            number = self._codes = self._codes + 1
+        data = f"code {number}".encode()
+        sha256 = digest(data)
+        self.world.lambdas.code[f"{function}/{sha256}.zip"] = data
+        self._last_code = sha256
+        return sha256, len(data)
+
+    def _release(self) -> None:
+        """One job: it announces its code, and deploys it; or it promotes, or rolls back."""
+        function, stage = self.choices.one_of(self.functions), self.choices.one_of(("prod", "dev"))
+        action = self.choices.weighted((("deploy", 0.7), ("promote", 0.15), ("rollback", 0.15)))
+        claims = self.job()
+        body: Json = {"function": function, "stage": stage, "action": action}
+        match action:
+            case "deploy":
+                sha256, size = self.code(function)
+                self.caller.send(claims, "/artifacts", {"function": function, "sha256": sha256, "size": size})
+                body["artifact"] = {"sha256": sha256}
+            case "promote":
+                sha256 = self.choices.one_of((digest(b"newer"), self._last_code))
+                body |= {"stage": "prod", "from": "dev", "artifact": {"sha256": sha256}}
+        if self.choices.chance(0.4):
+            body["on_busy"] = "supersede"
+        if self.choices.chance(0.2):
+            self._start("repeated", lambda: self._ask(claims, body), within=3)
+        if self.choices.chance(0.1):
+            other, size = self.code(function)
+            self.caller.send(claims, "/artifacts", {"function": function, "sha256": other, "size": size})
+            stolen = {**body, "action": "deploy", "artifact": {"sha256": other}}
+            stolen.pop("from", None)
+            self._start("thief", lambda: self.caller.send(claims, "/deployments", stolen), within=2)
+        deployment = self._ask(claims, body)
+        if deployment is not None:
+            self._decide(deployment)
+
+    def _ask(self, claims: Json, body: Json) -> str | None:
+        """Return the id of what was accepted, or None. It is one, however often it is asked for."""
+        status, answer = self.caller.send(claims, "/deployments", body)
+        if status not in (200, 202):
+            return None
+        self.used.append((claims, body))
+        known = self.answers[json.dumps([claims["jti"], body], sort_keys=True)]
+        known.add(answer["id"])
+        assert len(known) == 1, f"7. one request was answered with the deployments {sorted(known)}"
+        return str(answer["id"])
+
+    def _decide(self, deployment: str) -> None:
+        record = self.world.table.items[f"deployment#{deployment}", "record"]
+        asks = "N" in record["plan"]["M"].get("approval", {})
+        decision = self.choices.weighted(ASKED if asks else UNASKED)
+        if decision is None:
+            return
+        self.world.engine.sleep(self.choices.below(30))
+        if decision == "approve own":
+            claims = self.job(pipeline_source="web")
+            status, _ = self.caller.send(claims, "/deployments/{id}/approve", {}, id=deployment)
+            assert status != 202, f"9. {deployment} was approved by the person who asked for it"
+            return
+        claims = self.job() if decision == "abort" else self.person()
+        self.caller.send(claims, f"/deployments/{{id}}/{decision}", {}, id=deployment)
+
+    # Others
+
+    def meanwhile(self) -> None:
+        """Do something about what the current task works for, just now."""
+        about = self.world.engine.current.about if self.world.engine.current else None
+        record = self.world.table.items.get((f"deployment#{about}", "record"))
+        if about is None or record is None:
+            return
+        function, stage = record["function"]["S"], record["stage"]["S"]
+        versions = sorted(self.world.lambdas.functions[function]["versions"], key=int)
+        match self.choices.one_of(("abort", "move", "prune", "weights", "supersede", "code")):
+            case "abort":
+                abort = partial(self.caller.send, self.job(), "/deployments/{id}/abort", {}, id=about)
+                self._start("abort", abort, within=3)
+            case "move" if versions:
+                version = self.choices.one_of(versions[-3:])
+                self.world.outside(partial(self.world.lambdas.set_alias, function, stage, version))
+            case "weights" if len(versions) > 1:
+                main, other = self.choices.one_of(versions[:-1]), versions[-1]
+                shared = {other: 0.25}
+                self.world.outside(partial(self.world.lambdas.set_alias, function, stage, main, shared))
+            case "prune" if versions:
+                self._delete(function, self.choices.one_of(versions))
+            case "code":
+                code = code_sha256(b"of somebody else")
+                self.world.outside(partial(self.world.lambdas.configure, function, CodeSha256=code))
+            case "supersede":
+                self._start("superseder", partial(self._supersede, function, stage), within=3)
+
+    def _supersede(self, function: str, stage: str) -> None:
+        claims = self.job()
+        sha256, size = self.code(function)
+        self.caller.send(claims, "/artifacts", {"function": function, "sha256": sha256, "size": size})
+        body = {"function": function, "stage": stage, "action": "deploy", "on_busy": "supersede"}
+        self._ask(claims, {**body, "artifact": {"sha256": sha256}})
+
+    def _move_by_hand(self) -> None:
+        """Move an alias by hand, or put it back, some times."""
+        for _ in range(1 + self.choices.below(3)):
+            function, alias = self.choices.one_of(self.functions), self.choices.one_of(("prod", "dev"))
+            versions = sorted(self.world.lambdas.functions[function]["versions"], key=int)
+            if versions:
+                version = self.choices.one_of(versions[-3:])
+                self.world.outside(partial(self.world.lambdas.set_alias, function, alias, version))
+            self.world.engine.sleep(1 + self.choices.below(60))
+
+    def _prune(self) -> None:
+        """Delete a version that nothing seems to need."""
+        for _ in range(1 + self.choices.below(3)):
+            function = self.choices.one_of(self.functions)
+            versions = sorted(self.world.lambdas.functions[function]["versions"], key=int)
+            if versions:
+                self._delete(function, self.choices.one_of(versions))
+            self.world.engine.sleep(1 + self.choices.below(90))
+
+    def _delete(self, function: str, version: str) -> None:
+        try:
+            self.world.lambdas.prune(function, version)
+        except ClientError:
+            return  # an alias points to it
+        self.world.pruned.add((function, version))
+        self.world.engine.note(f"{function}:{version} is deleted by hand")
+
+    def _alarm(self) -> None:
+        """Fire an alarm for a while; EventBridge says so."""
+        name = f"{self.choices.one_of(self.functions)}-5xx"
+        self.world.cloudwatch.alarms[name] = AlarmState.ALARM
+        self.world.engine.note(f"{name} fires")
+        event = {
+            "source": "aws.cloudwatch",
+            "detail-type": "CloudWatch Alarm State Change",
+            "account": OWN.account,
+            "region": OWN.region,
+            "detail": {"alarmName": name, "state": {"value": "ALARM"}},
+        }
+        for _ in range(1 + self.choices.below(2)):
+            self.world.invoke("waker", event)
+            self.world.engine.sleep(self.choices.below(5))
+        self.world.engine.sleep(10 + self.choices.below(30))
+        self.world.cloudwatch.alarms[name] = AlarmState.OK
+
+    def _bad_version(self) -> None:
+        """Let the versions of one number fail."""
+        version = str(1 + self.choices.below(8))
+        self.world.cloudwatch.metrics[version] = Requests(invocations=100, errors=50)
+
+    def _thief(self) -> None:
+        """Use a token of a job for something else, and one that no rule allows."""
+        function = self.choices.one_of(self.functions)
+        if self.used:
+            claims, body = self.choices.one_of(self.used)
+            other, _ = self.code(body["function"])
+            self.caller.send(
+                claims, "/deployments", {**body, "action": "deploy", "artifact": {"sha256": other}}
+            )
+        foreign = self.job(project_id="666")
+        sha256, _ = self.code(function)
+        body = {"function": function, "stage": "prod", "action": "deploy", "artifact": {"sha256": sha256}}
+        status, _ = self.caller.send(foreign, "/deployments", body)
+        assert status not in (200, 202), "9. a project that no rule names was allowed to deploy"
+
+    def _change_gate(self) -> None:
+        """Build another gate file: new processes of the gateway have it."""
+        self.world.gates.append(gate_of_choice(self.choices))
+        self.world.forget_processes("gateway")
+        self.world.engine.note("another gate file")
+
+    def _stop_execution(self) -> None:
+        """Stop an execution, as an operator's mistake does."""
+        running = [one for one in self.world.executions.running.values() if one.status == "RUNNING"]
+        if running:
+            stopped = self.choices.one_of(running)
+            self.world.executions.end(stopped, "ABORTED")
+            self.world.engine.note(f"execution {stopped.name} is stopped")
+
+
+def job(now: float, jti: str, number: int) -> Json:
+    """Return the claims of a job."""
+    moment = int(now)
+    return {
+        "jti": jti,
+        "job_id": str(number),
+        "pipeline_id": str(number),
+        "iat": moment - 5,
+        "nbf": moment - 10,
+        "exp": moment + 3_600,
+    }
+
+
+def digest(code: bytes) -> str:
+    """Return the digest of some code."""
+    return hashlib.sha256(code).hexdigest()
+
+
+def _event(bearer: str, resource: str, body: Json, path: Json) -> Json:
+    return {
+        "resource": resource,
+        "httpMethod": "POST",
+        "multiValueHeaders": {
+            "Authorization": [f"Bearer {bearer}"],
+            "Content-Type": ["application/json"],
+        },
+        "pathParameters": path,
+        "multiValueQueryStringParameters": None,
+        "requestContext": {"requestId": "request"},
+        "body": json.dumps(body),
+        "isBase64Encoded": False,
+    }

@@ -1,0 +1,31 @@
+"""The simulation notices when the product is broken: each variant, within so many seeds."""
+
+import pytest
+
+from simulation.broken import VARIANTS, broken
+from simulation.runs import simulate
+
+WITHIN = {"code-unchecked": 400, "wait-without-a-look": 300}
+"""Seeds within which those are noticed that need several things to meet. All others need `SEEDS`."""
+
+SEEDS = 60
+
+QUICK = ("lock-freed-early", "restore-without-looking", "order-written-early")
+"""Variants of `make test`."""
+
+
+def noticed(variant: str, seeds: int) -> str | None:
+    """Return the first violation, or None."""
+    with broken(variant):
+        return next((found for seed in range(seeds) if (found := simulate(seed).violation)), None)
+
+
+@pytest.mark.parametrize("variant", QUICK)
+def test_a_broken_product_is_noticed(variant: str) -> None:
+    assert noticed(variant, SEEDS)
+
+
+@pytest.mark.extended
+@pytest.mark.parametrize("variant", sorted(set(VARIANTS) - set(QUICK)))
+def test_every_broken_product_is_noticed(variant: str) -> None:
+    assert noticed(variant, WITHIN.get(variant, SEEDS))
