@@ -14,7 +14,7 @@ PARALLEL := --dist loadfile --no-loadscope-reorder
 SLOWEST := --durations=20 --durations-min=1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down token invoke traffic test test-all pictures unit simulate crosscheck lint format docs bench bench-verdicts build deploy check cost scale lock clean
+.PHONY: help setup demo up down token invoke traffic test test-all pictures unit simulate crashes crosscheck lint format docs bench bench-verdicts build deploy check cost scale lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -58,6 +58,9 @@ unit: setup ## the tests that need no stand
 simulate: setup ## run the simulation: SEEDS=2000, or one seed with its trace: SEED=7 (BROKEN=no-fence: of a broken variant)
 	@PYTHONPATH=layers/shared/python:cli:tests $(BIN)/python -m simulation $(if $(SEEDS),--seeds $(SEEDS)) \
 		$(if $(FIRST),--first $(FIRST)) $(if $(SEED),--seed $(SEED)) $(if $(BROKEN),--broken $(BROKEN))
+
+crashes: setup ## every crash and every pair of crashes of each kind of deployment (TRIPLES=1: triples of the shortest)
+	@$(if $(TRIPLES),TRIPLES=1 )$(PYTEST) tests/unit/deployer/test_crashes.py tests/unit/deployer/test_crash_pairs.py
 
 crosscheck: setup ## what we believe of AWS, against a second emulator (exit code 3: not available here)
 	@PYTHONPATH=tests $(BIN)/python -m stand.crosscheck

@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
-from support import fuzzing
+from support import crash_counts, fuzzing
 
 _fuzzed: list[dict[str, int]] = []
+_crashed: list[dict[str, int]] = []
 """What each worker counted."""
 
 
@@ -32,6 +33,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     output = getattr(session.config, "workeroutput", None)
     if output is not None:
         output["fuzzed"] = dict(fuzzing.COUNTS)
+        output["crashed"] = dict(crash_counts.COUNTS)
     if session.config.getoption("numprocesses", None):
         from stand import control
 
@@ -41,10 +43,16 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
     """Keep what a worker counted."""
-    _fuzzed.append(getattr(node, "workeroutput", {}).get("fuzzed", {}))
+    output = getattr(node, "workeroutput", {})
+    _fuzzed.append(output.get("fuzzed", {}))
+    _crashed.append(output.get("crashed", {}))
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """Say how much was fuzzed."""
-    if line := fuzzing.summary([fuzzing.COUNTS, *_fuzzed]):
+    """Say how much was fuzzed, and how many crashes were tried."""
+    lines = (
+        fuzzing.summary([fuzzing.COUNTS, *_fuzzed]),
+        crash_counts.summary([crash_counts.COUNTS, *_crashed]),
+    )
+    for line in filter(None, lines):
         terminalreporter.write_line(line)

@@ -11,8 +11,9 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
-from functools import partial
+from functools import cache, partial
 from typing import Any, Final, cast
+from unittest.mock import patch
 
 import boto3
 from botocore.exceptions import ClientError, EndpointConnectionError
@@ -126,9 +127,8 @@ class World:
 
     def targets(self, clock: Callable[[], float] = lambda: 0.0) -> Targets:
         """The deployer's access to this world."""
-        made = Targets(SETTINGS, lambda region: cast(Any, _RegionalSts(self, region)), clock)
-        made._clients._session = cast(Any, _Clients(self))
-        return made
+        with patch.object(boto3.session, "Session", lambda: _Clients(self)):
+            return Targets(SETTINGS, lambda region: cast(Any, _RegionalSts(self, region)), clock)
 
 
 @dataclass(frozen=True)
@@ -157,6 +157,12 @@ class _RegionalSts:
         return answer
 
 
+@cache
+def _partition(region: str) -> str:
+    """Return botocore's partition of a region, which takes it a while to load."""
+    return boto3.session.Session().get_partition_for_region(region)
+
+
 @dataclass(frozen=True)
 class _Clients:
     """A boto3 session whose clients know only the credentials that they were made with."""
@@ -164,7 +170,7 @@ class _Clients:
     world: World
 
     def get_partition_for_region(self, region: str) -> str:
-        return boto3.session.Session().get_partition_for_region(region)
+        return _partition(region)
 
     def client(self, service: str, *, region_name: str, aws_access_key_id: str, **_: Any) -> Any:
         session = self.world.sessions[aws_access_key_id]

@@ -1,0 +1,44 @@
+"""Two crashes in one deployment, at every pair of points that differ; with TRIPLES=1 three, of short kinds.
+
+`make crashes` runs these and the single ones, `make crashes TRIPLES=1` the triples too.
+"""
+
+import os
+
+import pytest
+
+from support.crash_counts import COUNTS
+from support.crash_points import CrashPoints, Point
+from support.crash_stories import SHORTEST, STORIES, check, play
+
+pytestmark = [pytest.mark.extended, pytest.mark.filterwarnings("ignore:No application metrics")]
+
+
+def after(name: str, *plan: Point) -> list[Point]:
+    """Play a story with these crashes, check how it ends, and return the points that follow the last one."""
+    points = CrashPoints(frozenset(plan))
+    world = play(STORIES[name], points)
+    assert points.struck == set(plan), points.trace()
+    try:
+        check(STORIES[name], world)
+    except AssertionError as wrong:
+        raise AssertionError(f"{name}, {points.trace()}: {wrong}") from wrong
+    return points.distinct(max(plan) if plan else None)
+
+
+@pytest.mark.parametrize("name", STORIES)
+def test_two_crashes_change_no_end(name: str) -> None:
+    for one in after(name):
+        for two in after(name, one):
+            after(name, one, two)
+            COUNTS["pairs"] += 1
+
+
+@pytest.mark.skipif("TRIPLES" not in os.environ, reason="three crashes take minutes: make crashes TRIPLES=1")
+@pytest.mark.parametrize("name", SHORTEST)
+def test_three_crashes_change_no_end(name: str) -> None:
+    for one in after(name):
+        for two in after(name, one):
+            for three in after(name, one, two):
+                after(name, one, two, three)
+                COUNTS["triples"] += 1

@@ -1,0 +1,69 @@
+"""Every kind of deployment, whose processes die before and after every call to AWS: it ends as if none had.
+
+Which kinds, and what is checked: `support.crash_stories`. Two crashes, or three, are in `test_crash_pairs`.
+"""
+
+import pytest
+
+from support.crash_counts import COUNTS
+from support.crash_points import CrashPoints, Phase, Point
+from support.crash_stories import STORIES, check, play
+from support.crash_world import CrashWorld
+from support.lambda_model import timeout
+from support.lambda_rules import error
+
+PHASES: tuple[Phase, ...] = ("before", "after")
+LONG = ("canary", "linear", "supersede")
+"""Stories of many calls."""
+
+pytestmark = pytest.mark.filterwarnings("ignore:No application metrics")
+
+
+def interrupted(name: str, point: Point, *, patient: bool = False) -> CrashWorld:
+    """Play a story in which a process dies at this point, and check how it ends."""
+    points = CrashPoints(frozenset({point}))
+    world = play(STORIES[name], points, patient=patient)
+    assert points.struck == {point}, points.trace()
+    check(STORIES[name], world)
+    COUNTS["single crashes"] += 1
+    return world
+
+
+def every(name: str) -> list[Point]:
+    points = CrashPoints()
+    check(STORIES[name], play(STORIES[name], points))
+    return points.every()
+
+
+@pytest.mark.parametrize("name", STORIES)
+def test_a_process_that_dies_at_any_call_changes_no_end(name: str) -> None:
+    for point in every(name):
+        if interrupted(name, point).retries:
+            # The caller got no answer, and asks again only after the janitor has come.
+            interrupted(name, point, patient=True)
+
+
+def fails() -> None:
+    raise error("InternalServerError", 500)
+
+
+def is_lost() -> None:
+    raise timeout()
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.extended if name in LONG else ()) for name in STORIES]
+)
+def test_a_call_that_fails_or_whose_answer_is_lost_changes_no_end(name: str) -> None:
+    """A smoke test whose answer is lost has failed: nobody knows what it said."""
+    points = CrashPoints()
+    play(STORIES[name], points)
+    for number, (call, _) in enumerate(points.calls):
+        for phase in PHASES:
+            if (call, phase) == ("Invoke", "after"):
+                continue
+            wrong = CrashPoints(frozenset({(number, phase)}), fails, is_lost)
+            world = play(STORIES[name], wrong)
+            assert wrong.struck, wrong.trace()
+            check(STORIES[name], world)
+            COUNTS["single errors"] += 1
