@@ -59,7 +59,7 @@ simulate: setup ## run the simulation: SEEDS=2000, or one seed with its trace: S
 	@PYTHONPATH=layers/shared/python:cli:tests $(BIN)/python -m simulation $(if $(SEEDS),--seeds $(SEEDS)) \
 		$(if $(FIRST),--first $(FIRST)) $(if $(SEED),--seed $(SEED)) $(if $(BROKEN),--broken $(BROKEN))
 
-crashes: setup ## every crash and every pair of crashes of each kind of deployment (TRIPLES=1: triples of the shortest)
+crashes: setup ## every crash and every pair of crashes of each kind of deployment (TRIPLES=1: triples too)
 	@$(if $(TRIPLES),TRIPLES=1 )$(PYTEST) tests/unit/deployer/test_crashes.py tests/unit/deployer/test_crash_pairs.py
 
 crosscheck: setup ## what we believe of AWS, against a second emulator (exit code 3: not available here)

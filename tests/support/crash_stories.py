@@ -222,7 +222,7 @@ def play(story: Story, points: CrashPoints, *, patient: bool = False) -> CrashWo
 def check(story: Story, world: CrashWorld) -> None:
     """Check the guarantees: guarantees.md, and that the story ended as it must."""
     found = world.deployments()
-    assert not world.violations, world.violations
+    _check_revisions(world)
     assert [one.status for one in found] == list(story.ends), [one.timeline for one in found]
     for one in found:
         _check_record(one)
@@ -243,6 +243,22 @@ def check(story: Story, world: CrashWorld) -> None:
     versions = model.functions["orders"]["versions"]
     assert len(versions) == 2 + len(story.new) + story.promotes, list(versions)
     _check_history(story, world, succeeded)
+
+
+def _check_revisions(world: CrashWorld) -> None:
+    """Check every write of a record: its revisions go by one, and none is after the end."""
+    for before, after in world.stream:
+        if after is None or after["sk"]["S"] != "record":
+            continue
+        old = int(before["revision"]["N"]) if before else 0
+        new = int(after["revision"]["N"])
+        if new == old:
+            assert before is not None
+            moved = {name for name in after if after[name] != before.get(name)}
+            assert moved <= {"due"}, moved  # when the janitor looks again
+        else:
+            assert new == old + 1, f"revision {old} becomes {new}"
+            assert before is None or "unfinished" in before, f"{before['status']} becomes {after['status']}"
 
 
 def _check_record(one: Deployment) -> None:

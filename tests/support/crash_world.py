@@ -86,9 +86,11 @@ class CrashWorld(GatewaySimulation):
 
     points: CrashPoints = field(default_factory=CrashPoints)
     patient: bool = False
-    violations: list[str] = field(default_factory=list)
     known: frozenset[str] = frozenset()
     """Ids of the deployments before the story."""
+
+    stream: list[tuple[Json | None, Json | None]] = field(default_factory=list)
+    """Items that were changed, before and after."""
 
     away: World | None = None
     retries: int = 0
@@ -276,7 +278,7 @@ def begun(saved: Saved, points: CrashPoints, *, patient: bool = False) -> CrashW
     world.away.before, world.away.after = points.called, lambda _: points.answered()
     client.meta.events.register("before-call.dynamodb", lambda model, **_: points.called(model.name))
     client.meta.events.register("after-call.dynamodb", lambda **_: points.answered())
-    client.on_write = lambda before, after: _watch(world.violations, before, after)
+    client.on_write = lambda *images: world.stream.append(images)
     world.be_reborn()
     return world
 
@@ -300,16 +302,3 @@ def _copied(model: LambdaModel) -> LambdaModel:
     copied.code = dict(model.code)
     copied.calls, copied.requests, copied.invoked = [], [], []
     return copied
-
-
-def _watch(violations: list[str], before: Json | None, after: Json | None) -> None:
-    """Note where a record changes as none may: its end is the end, and its revisions go by one."""
-    if after is None or after["sk"]["S"] != "record" or before is None:
-        return
-    old, new = (int(item["revision"]["N"]) for item in (before, after))
-    if before["status"] != after["status"] and "unfinished" not in before:
-        violations.append(f"{before['status']} becomes {after['status']}")
-    if new not in (old, old + 1):
-        violations.append(f"revision {old} becomes {new}")
-    if new == old and any(before.get(name) != after.get(name) for name in ("status", "timeline", "current")):
-        violations.append(f"revision {old} changes")

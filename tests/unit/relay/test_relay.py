@@ -86,6 +86,17 @@ def test_a_change_says_what_was_before_and_the_newest_entry_alone() -> None:
     assert "timeline" not in detail
 
 
+def test_a_write_that_makes_no_revision_is_no_event() -> None:
+    """The janitor notes when a record is due."""
+    [accepted] = history(revisions=1)
+    put_off = record(accepted)
+    put_off["dynamodb"]["OldImage"] = image(accepted)
+    put_off["dynamodb"]["NewImage"] = {**image(accepted), "due": {"S": "2030-01-01T00:00:00.000Z"}}
+    assert events.from_record(put_off, BOARD) is None
+    put_off["dynamodb"]["OldImage"] = {}
+    assert events.from_record(put_off, BOARD) is not None
+
+
 def test_everything_else_has_the_names_and_values_of_the_api() -> None:
     ended = replace(
         history()[-1].changed(START + 9, "the alias was moved by somebody else", Status.FAILED),

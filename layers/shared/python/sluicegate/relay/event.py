@@ -77,6 +77,8 @@ class DeploymentEvent:
 def from_record(record: Mapping[str, Any], board: str) -> DeploymentEvent | None:
     """Return the event for a record of the table's stream, or None if it has no event.
 
+    One whose revision stays has none: the janitor notes in the record when it looks again.
+
     `board` is the address of the board, where people see the deployment and decide on it.
 
     Raises an exception of any kind if the deployment, or the drift, in the record is malformed.
@@ -85,6 +87,8 @@ def from_record(record: Mapping[str, Any], board: str) -> DeploymentEvent | None
     if change["Keys"]["pk"] == {"S": keys.DRIFT}:
         return drift_event(record, board)
     if change["Keys"]["sk"] != {"S": "record"} or "NewImage" not in change:
+        return None
+    if change["NewImage"].get("revision") == change.get("OldImage", {}).get("revision", "none"):
         return None
     deployment = shown_deployment(unmarshal(change["NewImage"]))
     partition = record["eventSourceARN"].split(":")[1]
