@@ -1,10 +1,14 @@
 """What requests come to, by the record and the gate file in force: every 403, 409, 412 and 422 of them."""
 
+from typing import Any
+
 import pytest
 
 from sluicegate.deployment.model import Status
 from sluicegate.deployment.plan import ALL_AT_ONCE, TrafficStep
 from sluicegate.gate.rollout_settings import Rollout
+from sluicegate.gateway.admission import service
+from sluicegate.gateway.admission.resolve import resolve
 from stand.claims import retried
 from support.gateway_simulation import (
     APPROVERS,
@@ -18,6 +22,7 @@ from support.gateway_simulation import (
     rule,
 )
 from support.signing import ISSUER
+from support.simulation import OWN
 
 pytestmark = pytest.mark.filterwarnings("ignore:No application metrics")
 
@@ -407,3 +412,37 @@ def test_a_repetition_starts_what_was_not_started(at: GatewaySimulation) -> None
     deployment = at.deploy(sha256, claims)
     assert at.finish(deployment).status is Status.SUCCEEDED
     assert len(at.machine.executions) == 1
+
+
+@pytest.mark.parametrize(
+    "body",
+    [{"action": "rollback"}, {"action": "rollback", "expect": {"version": "3"}}, {"action": "promote"}],
+    ids=["busy", "not_as_expected", "held"],
+)
+def test_a_request_that_arrives_twice_at_once_is_answered_by_what_it_started(
+    at: GatewaySimulation, monkeypatch: pytest.MonkeyPatch, body: dict[str, Any]
+) -> None:
+    """The second one is refused for what the first one has done: for the deployment itself, for example."""
+    for code in (b"1", b"2", b"3"):
+        sha256 = artifact(at, code)
+        at.release(sha256, stage="dev")
+        at.release(sha256)
+    if body["action"] == "promote":
+        at.release(artifact(at, b"4"), stage="dev")
+        body = {**body, "from": "dev", "version": at.store.versions.served(OWN, "orders", "dev")[0].version}
+    claims = at.job()
+    started: list[str] = []
+
+    def after_the_other(*args: Any) -> Any:
+        monkeypatch.setattr(service, "resolve", resolve)
+        first = at.request(claims, **body)
+        started.append(first.value["id"])
+        if body["action"] == "promote":
+            at.hold()
+        elif "expect" in body:
+            at.finish(at.of(first))
+        return resolve(*args)
+
+    monkeypatch.setattr(service, "resolve", after_the_other)
+    second = at.request(claims, **body)
+    assert (second.status, second.value["id"]) == (200, started[0])

@@ -23,6 +23,7 @@ from sluicegate.gateway.requester import display_name, log_fields, requester
 from sluicegate.gateway.requests.bodies import DeploymentRequest
 from sluicegate.oidc.identity import Identity
 from sluicegate.store.errors import Busy, Contended, CredentialUsed, RequestKnown
+from sluicegate.store.grounds import Ground
 from sluicegate.store.keys import digest
 from sluicegate.store.requests import AcceptedRequest, PermanentClaim
 from sluicegate.store.uploads import Announcer
@@ -70,6 +71,37 @@ def submit(context: Context, submission: Submission) -> Admission:
         raise contended() from None
     if replayed := _replay(context, submission, ground.request):
         return replayed
+    try:
+        deployment, superseded = _accept(context, submission, ground)
+    except (Problem, RequestKnown) as refused:
+        # The same request may have been accepted meanwhile, and so be the reason of the refusal itself.
+        if replayed := _replay(context, submission, context.store.requests.get(submission.request_key)):
+            return replayed
+        if isinstance(refused, RequestKnown):
+            raise unavailable("The same request is being accepted. Retry it.", 1) from None
+        raise
+    except CredentialUsed as used:  # by the same request, under another key
+        return _replayed(context, used.request.deployment, submission.identity)
+    context.log(
+        "deployment_accepted",
+        deployment=deployment.id,
+        **_log_fields(deployment),
+        **log_fields(context.gate, submission.identity),
+    )
+    for ended in superseded:
+        execution.wake(context, ended)
+    execution.start(context, deployment)
+    return Admission(deployment, replayed=False)
+
+
+def _accept(
+    context: Context, submission: Submission, ground: Ground
+) -> tuple[Deployment, tuple[Deployment, ...]]:
+    """Return the deployment as it was written, and those that it supersedes.
+
+    Raises RequestKnown where the same request was accepted meanwhile, CredentialUsed where it was under
+    another key, a Problem for every refusal, and TagMoved.
+    """
     check_hours(context, submission.identity, submission.rule, submission.actions[0])
     request = submission.request()
     resolved = resolve(context, request, submission.rule, submission.placement, submission.identity, ground)
@@ -87,29 +119,15 @@ def submit(context: Context, submission: Submission) -> Admission:
         allowances=allowances(submission.identity, submission.rule, request.action),
     )
     try:
-        deployment, superseded = commit(context, acceptance)
-    except RequestKnown:  # the same request, at the same time
-        if replayed := _replay(context, submission, context.store.requests.get(submission.request_key)):
-            return replayed
-        raise unavailable("The same request is being accepted. Retry it.", 1) from None
+        return commit(context, acceptance)
     except CredentialUsed as used:
         if submission.fingerprint is not None and used.request.fingerprint == fingerprint:
-            return _replayed(context, used.request.deployment, submission.identity)
+            raise
         raise credential_used(used.use) from None
     except Busy as error:
         raise _busy(context, error.deployment, submission.identity) from None
     except Contended:
         raise contended() from None
-    context.log(
-        "deployment_accepted",
-        deployment=deployment.id,
-        **_log_fields(deployment),
-        **log_fields(context.gate, submission.identity),
-    )
-    for ended in superseded:
-        execution.wake(context, ended)
-    execution.start(context, deployment)
-    return Admission(deployment, replayed=False)
 
 
 def _replay(context: Context, submission: Submission, known: AcceptedRequest | None) -> Admission | None:
