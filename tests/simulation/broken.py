@@ -14,7 +14,10 @@ from sluicegate.deployer.restore import AliasRestorer
 from sluicegate.deployer.shift import AliasMover
 from sluicegate.deployer.worker import Deployer
 from sluicegate.deployment.model import AliasOutcome, AliasState, Deployment, Status
+from sluicegate.gateway import decisions
 from sluicegate.gateway.admission import commit, supersede
+from sluicegate.gateway.endpoints import deployments as deployment_calls
+from sluicegate.oidc import token
 from sluicegate.recovery.janitor import Janitor
 from sluicegate.rollout import transitions
 from sluicegate.rollout.outcomes import Published, Restored
@@ -244,6 +247,58 @@ def served_before_it_succeeded(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(deployments.Deployments, "save", early)
 
 
+def weights_kept(patch: pytest.MonkeyPatch) -> None:
+    """A move without weights leaves those that the alias has."""
+
+    def update(self: Any, name: str, state: Any, revision: str) -> Any:
+        request: dict[str, Any] = {"FunctionVersion": state.version, "RevisionId": revision}
+        if state.weights:
+            request["RoutingConfig"] = {"AdditionalVersionWeights": dict(state.weights)}
+        return lambda_.read_alias(self._client.update_alias(FunctionName=self._name, Name=name, **request))
+
+    patch.setattr(FunctionApi, "update_alias", update)
+
+
+def original_read_again(patch: pytest.MonkeyPatch) -> None:
+    """After a move, what the alias serves counts as what it served before."""
+    original = transitions.shifted
+
+    def shifted(deployment: Deployment, outcome: Any, now: float) -> Deployment:
+        return replace(original(deployment, outcome, now), original=deployment.current)
+
+    patch.setattr(transitions, "shifted", shifted)
+
+
+def approval_ignored(patch: pytest.MonkeyPatch) -> None:
+    """Traffic moves without the person that the plan asks for."""
+    patch.setattr(Deployment, "needs_approval", lambda *_: False)
+
+
+def gives_up_early(patch: pytest.MonkeyPatch) -> None:
+    """A way back that fails once is given up."""
+    patch.setattr(transitions, "_restore_timed_out", lambda *_: True)
+
+
+def publishing_lock_never_freed(patch: pytest.MonkeyPatch) -> None:
+    """The publishing lock stays until its lease is over."""
+    patch.setattr(Locks, "release_publish_lock", lambda *_: None)
+
+
+def rules_unchecked(patch: pytest.MonkeyPatch) -> None:
+    """The first rule allows everything."""
+    patch.setattr(deployment_calls, "authorize", lambda context, *_: context.gate.rules[0])
+
+
+def signature_unchecked(patch: pytest.MonkeyPatch) -> None:
+    """A token says who somebody is, and its signature is not looked at."""
+    patch.setattr(token, "verify_signature", lambda *_: None)
+
+
+def approves_itself(patch: pytest.MonkeyPatch) -> None:
+    """The person who asked may approve."""
+    patch.setattr(decisions, "check_approver", lambda *_: None)
+
+
 VARIANTS: Final[Mapping[str, Break]] = {
     one.__name__.replace("_", "-"): one
     for one in (
@@ -269,6 +324,14 @@ VARIANTS: Final[Mapping[str, Break]] = {
         plan_read_again,
         supersede_unseen,
         served_before_it_succeeded,
+        weights_kept,
+        original_read_again,
+        approval_ignored,
+        gives_up_early,
+        publishing_lock_never_freed,
+        rules_unchecked,
+        signature_unchecked,
+        approves_itself,
     )
 }
 

@@ -27,8 +27,9 @@ def outcome_is_true(at: World, ledger: Ledger, story: Story) -> Iterator[str]:
             if story.moved and story.left != story.found and not by_hand:
                 yield f"{where}, which served {story.found} before"
         case AliasOutcome.RESTORED | AliasOutcome.REMOVED:
-            if now != serves(record.original) and not by_hand:
-                yield f"{where}, and {record.original} before"
+            before = story.found if story.moved else serves(record.original)
+            if now != before and not by_hand:
+                yield f"{where}, and {before} before"
         case AliasOutcome.LEFT_TO_OTHER:
             if not by_hand:
                 yield f"{where}, which nobody else has moved"

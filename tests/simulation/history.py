@@ -25,6 +25,7 @@ class History:
     tables: Any
     items: dict[Any, Any]
     functions: dict[str, Any]
+    revision: int
     code: dict[str, bytes]
     ledger: Ledger
 
@@ -51,7 +52,15 @@ def history() -> History:
     assert len(ledger.stories) == len(FUNCTIONS) * len(BEFORE)
     now = world.engine.now + 60
     tables, items = world.table.client.copy_tables(), dict(world.table.items)
-    return History(now, tables, items, world.lambdas.functions, dict(world.lambdas.code), ledger)
+    return History(
+        now,
+        tables,
+        items,
+        world.lambdas.functions,
+        world.lambdas._revision,
+        dict(world.lambdas.code),
+        ledger,
+    )
 
 
 def begin(world: World) -> Ledger:
@@ -61,6 +70,7 @@ def begin(world: World) -> Ledger:
     world.table.client.tables = {name: table.copy() for name, table in past.tables.items()}
     world.table.items.update(past.items)
     world.lambdas.functions.update(copy.deepcopy(past.functions))
+    world.lambdas._revision = past.revision
     world.lambdas.code.update(past.code)
     for function in FUNCTIONS:
         world.cloudwatch.alarms[f"{function}-5xx"] = AlarmState.OK

@@ -200,6 +200,21 @@ def allowed_and_unchanged(at: World, ledger: Ledger, step: Step) -> Iterator[str
             yield f"{after.id} was accepted of project {after.requested_by.project_id}"
 
 
+def no_traffic_without_a_person(_: World, ledger: Ledger, step: Step) -> Iterator[str]:
+    """9. What a person must approve gets no more traffic before than its plan allows."""
+    for move in step.moves:
+        story = ledger.of(step.by)
+        if story is None or move.after is None or story.record.plan.approval is None:
+            continue
+        record = story.record
+        if move.before == move.after or record.is_approved or move.after == serves(record.original):
+            continue
+        version = record.version or ""
+        percent = 100 * dict(move.after[1]).get(version, float(move.after[0] == version))
+        if percent > record.plan.unapproved_percent:
+            yield f"{record.id} gives version {version} {percent:.0f} % of the traffic, and nobody approved"
+
+
 def small_and_secretless(_: World, __: Ledger, step: Step) -> Iterator[str]:
     """12. A record has less than 64 KB, and nothing that is written contains a secret."""
     for change in step.changes:
@@ -239,6 +254,7 @@ INVARIANTS: Final[tuple[Check, ...]] = (
     one_request_one_effect,
     noted_with_success,
     allowed_and_unchanged,
+    no_traffic_without_a_person,
     small_and_secretless,
     decisions_are_seen,
 )

@@ -8,6 +8,7 @@ from botocore.exceptions import ReadTimeoutError
 
 from simulation.engine import Engine
 from support.refusals import refused
+from support.table_model import cancelled
 
 THROTTLES: Final[Mapping[str, tuple[str, int]]] = {
     "lambda": ("TooManyRequestsException", 429),
@@ -137,6 +138,8 @@ class Client:
         match kind:
             case "slow":
                 engine.sleep(engine.choices.one_of(DELAYS))
+            case "throttled" if name == "transact_write_items" and engine.choices.chance(0.5):
+                raise cancelled([{"Code": "TransactionConflict"}] * len(arguments["TransactItems"]))
             case "throttled":
                 raise self._error(THROTTLES, name)
             case "failed":

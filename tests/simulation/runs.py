@@ -77,6 +77,7 @@ class Run:
             faults.kills = choices.below(12)
             faults.meanwhile = self.traffic.meanwhile
             world.skewed = choices.chance(0.3)
+            world.table.client.delay = choices.one_of((0.0, 0.0, 0.5, 3.0))
             world.duplicates = 0.05 if choices.chance(0.3) else 0.0
             self.traffic.start_others()
         world.sweep_for_ever()
@@ -84,6 +85,7 @@ class Run:
         engine.run(until=engine.now + 1_800, finished=lambda: self._over() or self.traffic.left == 0)
         faults.stop()
         world.skewed = False
+        world.table.client.delay = 0.0
         engine.run(until=engine.now + CALM, finished=self._over)
         for ending in ENDINGS:
             for wrong in ending(world, self.ledger):

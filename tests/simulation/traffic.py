@@ -46,7 +46,7 @@ PLANS: Final = (
 )
 
 
-ASKED: Final = (("approve", 0.5), (None, 0.1), ("abort", 0.2), ("reject", 0.1), ("approve own", 0.1))
+ASKED: Final = (("approve", 0.4), (None, 0.1), ("abort", 0.2), ("reject", 0.1), ("approve own", 0.2))
 """What people do about a deployment that somebody must approve, and about any other."""
 
 UNASKED: Final = ((None, 0.7), ("abort", 0.25), ("approve", 0.05))
@@ -66,8 +66,12 @@ class Caller:
 
     def send(self, claims: Json, resource: str, body: Json, **path: str) -> tuple[int, Json]:
         """Return status and body of the last answer; (0, {}) if there was none."""
+        return self.send_as(token(claims), resource, body, **path)
+
+    def send_as(self, bearer: str, resource: str, body: Json, **path: str) -> tuple[int, Json]:
+        """Send a request with this token."""
         engine, choices = self.world.engine, self.world.choices
-        event = _event(token(claims), resource, body, path)
+        event = _event(bearer, resource, body, path)
         status, answer = 0, {}
         for _ in range(PATIENCE):
             task = self.world.invoke("gateway", event)
@@ -182,6 +186,10 @@ class Traffic:
     def _ask(self, claims: Json, body: Json) -> str | None:
         """Return the id of what was accepted, or None. It is one, however often it is asked for."""
         status, answer = self.caller.send(claims, "/deployments", body)
+        if status == 409 and answer.get("code") == "busy" and "deployment" in answer:
+            holder = self.world.table.items[f"deployment#{answer['deployment']}", "record"]
+            asked_by = holder["requested_by"]["M"]["job_id"]["S"]
+            assert asked_by != claims["job_id"], f"7. {answer['deployment']} is busy with itself"
         if status not in (200, 202):
             return None
         self.used.append((claims, body))
@@ -300,9 +308,13 @@ class Traffic:
             self.caller.send(
                 claims, "/deployments", {**body, "action": "deploy", "artifact": {"sha256": other}}
             )
-        foreign = self.job(project_id="666")
-        sha256, _ = self.code(function)
-        body = {"function": function, "stage": "prod", "action": "deploy", "artifact": {"sha256": sha256}}
+        forged = token(self.job(), alg="RS256")[:-8] + "AAAAAAAA"
+        status, _ = self.caller.send_as(
+            forged, "/deployments/{id}/abort", {}, id="01M8331B6RAVB4A14EQBVQ7EG3"
+        )
+        assert status in (0, 401, 503), f"6. a forged token was answered with {status}"
+        foreign = self.job(project_id="666", project_path="acme/other")
+        body = {"function": function, "stage": "prod", "action": "rollback"}
         status, _ = self.caller.send(foreign, "/deployments", body)
         assert status not in (200, 202), "9. a project that no rule names was allowed to deploy"
 

@@ -69,6 +69,7 @@ class World:
         self.engine = Engine(choices, scheduler=choices.one_of(SCHEDULERS), now=float(NOW))
         self.faults = Faults()
         self.table = table(lambda: self.engine.now)
+        self.table.client.choose = self._seen
         self.lambdas = TimedLambda(lambda: self.engine.now)
         self.s3 = S3Model(objects=self.lambdas.code)
         self.cloudwatch = CloudWatchModel()
@@ -128,6 +129,11 @@ class World:
         self._idle.pop(function, None)
 
     # Services
+
+    def _seen(self, what: str, most: int) -> int:
+        """Choose how much a read misses: an index and a read that is not consistent lag behind."""
+        del what
+        return self.choices.below(most + 1) if self.choices.chance(0.5) else 0
 
     def client(self, process: Process, service: str) -> Any:
         """Return a client of a service for a process."""
