@@ -82,8 +82,8 @@ class Asked:
 
     @property
     def looks(self) -> int:
-        """Looks at a version with traffic: each reads the alias once, as publishing does."""
-        return self.lambda_calls["GetAlias"] - 1
+        """Looks at a version with traffic: each reads the alias, as publishing does unless all is at once."""
+        return max(0, self.lambda_calls["GetAlias"] - 1)
 
     @property
     def control_plane(self) -> int:

@@ -38,6 +38,7 @@ from sluicegate.rollout.machine import advance, next_action, next_delay
 from sluicegate.rollout.outcomes import (
     Aborted,
     AliasMoved,
+    AliasSeen,
     ApprovalRequested,
     Blocked,
     Denied,
@@ -177,10 +178,11 @@ def possible_outcomes(action: Action, deployment: Deployment) -> st.SearchStrate
         case AwaitApproval():
             return st.builds(ApprovalRequested, firing_alarms(deployment))
         case Lock():
-            return st.just(Locked()) | st.just(Blocked("other"))
+            return st.just(Locked()) | st.just(Blocked("other")) | transient_failures | permanent_failures
         case Publish():
             return st.one_of(
                 published(versions),
+                unseen(deployment.plan),
                 st.just(LockLost()),
                 st.just(Pending("it")),
                 transient_failures,
@@ -199,8 +201,13 @@ def possible_outcomes(action: Action, deployment: Deployment) -> st.SearchStrate
             verified = st.builds(Verified, firing_alarms(deployment))
             return verified | st.just(Pending("it")) | transient_failures | permanent_failures
         case Shift(desired=desired):
-            return (
-                st.just(Shifted(desired, "r2")) | moved_by_another | transient_failures | permanent_failures
+            seen = st.builds(AliasSeen, st.none() | alias_states, st.just("r2"))
+            return st.one_of(
+                st.just(Shifted(desired, "r2")),
+                moved_by_another,
+                seen if deployment.unseen else moved_by_another,
+                transient_failures,
+                permanent_failures,
             )
         case Observe():
             observed = st.builds(Observed, possible_readings(deployment.plan.watch))
@@ -223,6 +230,13 @@ def firing_alarms(deployment: Deployment) -> st.SearchStrategy[tuple[OverlookedA
 fixes = st.none() | st.just(FixForward("v1.4 fails"))
 
 moved_by_another = st.builds(AliasMoved, st.none() | alias_states)
+
+
+def unseen(plan: Plan) -> st.SearchStrategy[Outcome]:
+    """A new version that gets all the traffic at once, behind an alias that was not read."""
+    if any(step.percent < 100 for step in plan.steps):
+        return published(versions)
+    return st.builds(Published, versions, alias_states, st.just("r1"), unseen=st.just(True))
 
 
 def published(version: st.SearchStrategy[str]) -> st.SearchStrategy[Outcome]:

@@ -55,7 +55,6 @@ def test_a_deployment_of_new_code(at: GatewaySimulation) -> None:
         "gateway": {"BatchGetItem": 1, "TransactWriteItems": 1},
         "deployer": {"GetItem": 1, "BatchGetItem": 1, "TransactWriteItems": 3},
         "lambda": {
-            "GetAlias": 1,
             "GetFunction": 3,
             "UpdateFunctionCode": 1,
             "PublishVersion": 1,

@@ -30,12 +30,16 @@ _Response = TypeVar("_Response")
 
 
 class LambdaError(Exception):
-    """Lambda responded with an error: `code` is Lambda's, `message` is cleaned."""
+    """Lambda responded with an error: `code` is Lambda's, `message` is cleaned.
 
-    def __init__(self, code: str, message: str) -> None:
+    `repeated` if the client had sent the call before, without an answer: that may have taken effect.
+    """
+
+    def __init__(self, code: str, message: str, *, repeated: bool = False) -> None:
         super().__init__(f"{code}: {message}")
         self.code = code
         self.message = message
+        self.repeated = repeated
 
 
 class LambdaNotFound(LambdaError):
@@ -322,11 +326,13 @@ def lambda_call(
 
 def _lambda_error(error: ClientError | BotoCoreError) -> LambdaError:
     code, message = error_code(error), error_message(error)
+    metadata = error.response.get("ResponseMetadata", {}) if isinstance(error, ClientError) else {}
+    repeated = metadata.get("RetryAttempts", 0) > 0
     if code in _STALE:
-        return StaleLambdaRevision(code, message)
+        return StaleLambdaRevision(code, message, repeated=repeated)
     if code == "ResourceConflictException" and _STUCK.search(message):
-        return LambdaRejected(code, message)
-    return _ERRORS[classify(error)](code, message)
+        return LambdaRejected(code, message, repeated=repeated)
+    return _ERRORS[classify(error)](code, message, repeated=repeated)
 
 
 def _version(configuration: object, code: object = None) -> FunctionVersion:

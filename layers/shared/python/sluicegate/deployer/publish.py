@@ -6,14 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from sluicegate.aws.lambda_ import FunctionApi, FunctionVersion, LambdaConflict, LambdaNotFound
+from sluicegate.aws.lambda_ import Alias, FunctionApi, FunctionVersion, LambdaConflict, LambdaNotFound
 from sluicegate.aws.lambda_settings import SettingsDifference, difference
 from sluicegate.aws.s3 import object_key
 from sluicegate.deployer.copying import CodeLocation, CodeSource
 from sluicegate.deployer.lookups import check_expected_version, check_state, read_alias
 from sluicegate.deployer.turn import FirstLook, Turn
 from sluicegate.deployer.weights import refused_by_alias
-from sluicegate.deployment.model import Deployment
+from sluicegate.deployment.model import AliasState, Deployment
 from sluicegate.rollout.outcomes import (
     LockLost,
     Outcome,
@@ -23,7 +23,7 @@ from sluicegate.rollout.outcomes import (
     TransientFailure,
 )
 from sluicegate.store.locks import PUBLISH_LEASE, Locks
-from sluicegate.store.versions import PublishedVersion, Versions
+from sluicegate.store.versions import PublishedVersion, Serving, Versions
 
 POLL_DELAYS: Final = (0.1, 0.15, 0.25, 0.4, 0.6, 1.0, 1.5, 2.0, 2.0, 2.0)
 """Seconds between polls of an update; a small zip takes half a second. A later turn waits longer."""
@@ -71,12 +71,15 @@ class Publisher:
 
     def look(self, deployment: Deployment, function: FunctionApi, turn: Turn) -> FirstLook | PermanentFailure:
         """Read all that decides what there is to publish. Nothing is changed."""
-        alias = read_alias(function, deployment.plan.alias)
-        if failure := check_expected_version(deployment, alias.state if alias else None):
-            return failure
-        latest = function.version()
-        known = turn.read_record(deployment, self.versions).published
-        return FirstLook(alias, latest, known, _read_known(function, known, deployment.sha256))
+        record = turn.read_record(deployment, self.versions)
+        alias = left = _left_alias(deployment, record.serving)
+        if left is None:
+            alias = read_alias(function, deployment.plan.alias)
+            if failure := check_expected_version(deployment, alias.state if alias else None):
+                return failure
+        latest, known = function.version(), record.published
+        found = _read_known(function, known, deployment.sha256)
+        return FirstLook(alias, latest, known, found, unseen=left is not None)
 
     def publish(self, deployment: Deployment, function: FunctionApi, turn: Turn) -> PublishResult:
         """Return a version whose code hash is the accepted digest: the alias is never given any other.
@@ -86,19 +89,22 @@ class Publisher:
         look = turn.look_once() or self.look(deployment, function, turn)
         if not isinstance(look, FirstLook):
             return PublishResult(look)
-        alias, latest, known, found = look.alias, look.latest, look.known, look.found
-        original, revision = (alias.state, alias.revision) if alias else (None, None)
+        alias, unseen, latest, known, found = look.alias, look.unseen, look.latest, look.known, look.found
         differing = _compare(known, found, latest) if known and found else SettingsDifference()
         if found and found.state in _WILL_RUN and not differing:
             ready = found.state == "Active"
+            # Somebody may have made the alias serve this very version: a move could not tell.
+            original, revision = _state(read_alias(function, deployment.plan.alias) if unseen else alias)
             outcome = Published(found.version, original, revision, reused=True, ready=ready)
             return PublishResult(outcome, known=known)
-        if failure := refused_by_alias(deployment, function, original):
+        if failure := refused_by_alias(deployment, function, alias.state if alias else None):
             return PublishResult(failure)
         try:
             updated = self._update_latest(deployment, function, latest, turn)
             if not isinstance(updated, FunctionVersion):
                 return PublishResult(updated)
+            if unseen and not turn.updated:  # as above: Lambda may answer a version that there is already
+                alias, unseen = read_alias(function, deployment.plan.alias), False
             version = self._publish_version(deployment, function, updated, turn)
         except LambdaConflict as busy:
             # An update or a snapshot takes minutes, and has no end that retries could count.
@@ -107,6 +113,7 @@ class Publisher:
             return PublishResult(version)
         if found and version.version == found.version:  # Lambda found no change, so there is none to name
             differing = SettingsDifference()
+        original, revision = _state(alias)
         salt = os.urandom(16).hex()
         noted = {CONFIGURATION: updated.configuration_digest(salt)}
         return PublishResult(
@@ -117,6 +124,7 @@ class Publisher:
                 changed_settings=differing.changed,
                 unreadable_settings=differing.unreadable,
                 ready=version.state == "Active",
+                unseen=unseen,
             ),
             PublishedVersion(version.version, noted, salt, deployment.id),
             known,
@@ -126,6 +134,7 @@ class Publisher:
         self, deployment: Deployment, function: FunctionApi, latest: FunctionVersion, turn: Turn
     ) -> FunctionVersion | Outcome:
         """Give `$LATEST` the accepted code, and wait until it can be published."""
+        turn.updated = False
         settled = self._wait_for_update(function, latest)
         if not isinstance(settled, FunctionVersion):
             return settled
@@ -140,6 +149,7 @@ class Publisher:
             return LockLost()
         key = object_key(deployment.function, deployment.sha256)
         updated = function.update_code(code.bucket, key, code.version, settled)
+        turn.updated = True
         if updated.code_sha256 != deployment.sha256:
             return PermanentFailure("code_mismatch", "Lambda has different code from what was accepted")
         settled = self._wait_for_update(function, updated)
@@ -193,6 +203,23 @@ def is_reusable(
     """Return whether the recorded version can be used again: nothing has to be published then."""
     found = _read_known(function, known, sha256)
     return bool(known and found and found.state in _WILL_RUN and not _compare(known, found, latest))
+
+
+def _left_alias(deployment: Deployment, serving: Serving | None) -> Alias | None:
+    """Return the alias as the deployment before left it, if that is enough, or None.
+
+    Lambda takes the first move only at that revision: then the alias is what it was. It has to be read where
+    it decides more: whether an expectation is met, and whether it can share traffic.
+    """
+    if serving is None or serving.revision is None or deployment.expected_version is not None:
+        return None
+    if any(step.percent < 100 for step in deployment.plan.steps):
+        return None
+    return Alias(AliasState(serving.version), serving.revision)
+
+
+def _state(alias: Alias | None) -> tuple[AliasState | None, str | None]:
+    return (alias.state, alias.revision) if alias else (None, None)
 
 
 def _compare(known: PublishedVersion, found: FunctionVersion, latest: FunctionVersion) -> SettingsDifference:

@@ -10,13 +10,14 @@ from sluicegate.aws.lambda_ import (
     LambdaNotFound,
     StaleLambdaRevision,
 )
-from sluicegate.deployer.lookups import find_missing, missing_version, read_alias
+from sluicegate.deployer.lookups import find_missing, missing_version, read_alias, read_found
 from sluicegate.deployer.reuse import read_reused
 from sluicegate.deployer.turn import Turn
 from sluicegate.deployment.model import Deployment
 from sluicegate.rollout.actions import Shift
 from sluicegate.rollout.outcomes import (
     AliasMoved,
+    AliasSeen,
     Outcome,
     Pending,
     Shifted,
@@ -45,13 +46,20 @@ class AliasMover:
 
         The recorded revision saves a read: Lambda rejects the move if it is stale. After a failure the alias
         is read first, because the move may have taken effect although its response was lost.
+
+        What nobody has read yet may have been changed since the deployment before. Only the turn that wrote
+        that this one is `shifting` moves it unread, once: if Lambda rejects that, this deployment has moved
+        nothing, and what the alias serves is what it found. Any other turn records first that it is as it was
+        left.
         """
-        if turn.checked != deployment.revision and not self.locks.holds_alias(deployment):
+        is_first = turn.checked == deployment.revision
+        if not is_first and not self.locks.holds_alias(deployment):
             return TransientFailure("LockLost", "this deployment does not hold the alias lock")
         if problem := _check_again(deployment, function, action):
             return problem
         rejection: LambdaError | None = None
-        if action.original != action.desired and not deployment.failures:
+        knows = is_first or not deployment.unseen
+        if action.original != action.desired and not deployment.failures and knows:
             try:
                 return self._move(deployment, function, action, action.revision)
             except (StaleLambdaRevision, LambdaConflict, LambdaNotFound) as error:
@@ -60,14 +68,19 @@ class AliasMover:
         current = alias.state if alias else None
         if alias is not None and current == action.desired:
             return Shifted(action.desired, alias.revision)
+        revision = alias.revision if alias else None
         if current != action.original:
+            if deployment.unseen and rejection is not None and not rejection.repeated:
+                return AliasSeen(current, revision, read_found(function, current))
             return AliasMoved(current)
         if isinstance(rejection, LambdaNotFound) and (missing := find_missing(function, action.desired)):
             return missing_version(missing)
         if not self._is_current(deployment):
             return TransientFailure("RecordChanged", "the record was changed in the meantime")
+        if not knows:
+            return AliasSeen(current, revision)
         try:
-            return self._move(deployment, function, action, alias.revision if alias else None)
+            return self._move(deployment, function, action, revision)
         except LambdaNotFound as error:
             if missing := find_missing(function, action.desired):
                 return missing_version(missing)

@@ -14,13 +14,15 @@ from sluicegate.store.versions import PublishedVersion, VersionRecord, Versions
 class FirstLook:
     """What publishing finds before it changes anything.
 
-    `known` is what the record has of the digest, `found` the version that this names, as Lambda has it.
+    `known` is what the record has of the digest, `found` the version that this names, as Lambda has it. If
+    `unseen`, the alias was not read, and is as the deployment before left it.
     """
 
     alias: Alias | None
     latest: FunctionVersion
     known: PublishedVersion | None
     found: FunctionVersion | None
+    unseen: bool = False
 
 
 @dataclass
@@ -29,12 +31,14 @@ class Turn:
 
     `look` was made before the publishing lock was taken, which nobody else can take before `leased_until`
     (epoch seconds). `checked` is the revision that was written on the condition that the deployment has its
-    alias' lock: as long as the record is at it, nobody else can have that lock.
+    alias' lock: as long as the record is at it, nobody else can have that lock. `updated` if the turn has
+    changed the code of `$LATEST`, so that what it publishes is new.
     """
 
     look: FirstLook | None = None
     leased_until: float = 0.0
     checked: int = 0
+    updated: bool = False
     _record: VersionRecord | None = None
 
     def read_record(self, deployment: Deployment, versions: Versions) -> VersionRecord:

@@ -225,8 +225,9 @@ class Deployment:
 
     `original` is what the alias served before anything was moved, None where there was no alias; `current` is
     what it was last observed or made to serve, at Lambda's revision `alias_revision`. All three are set from
-    `verifying` on. `step` is the index into the plan's steps, `extended` how often its bake was extended,
-    `traffic_since` (RFC 3339) when traffic first reached the version. `abort` says why it must stop,
+    `verifying` on; if `unseen`, they are as the deployment before had left the alias. `step` is the index
+    into the plan's steps, `extended` how often its bake was extended, `traffic_since` (RFC 3339) when traffic
+    first reached the version. `abort` says why it must stop,
     `supersedes` is the id of the deployment that it replaces. `promoted_from` is a stage. `failures` counts
     the failed attempts at the current action: since `failing_since` (RFC 3339), and denied since
     `denied_since`. `attempt` counts the executions started for this deployment, `deaths` those that died
@@ -288,6 +289,7 @@ class Deployment:
     observations: tuple[Observation, ...] = ()
     would_have: tuple[WouldHave, ...] = ()
     evidence: bool = False
+    unseen: bool = False
 
     @property
     def is_approved(self) -> bool:

@@ -30,6 +30,7 @@ from sluicegate.rollout.analysis import observation_interval
 from sluicegate.rollout.outcomes import (
     Aborted,
     AliasMoved,
+    AliasSeen,
     ApprovalRequested,
     Blocked,
     Denied,
@@ -58,6 +59,7 @@ MAX_LOCK_DELAY: Final = 10
 _Succeeded = (
     Aborted
     | AliasMoved
+    | AliasSeen
     | ApprovalRequested
     | Blocked
     | FoundMoved
@@ -154,6 +156,8 @@ def _after(deployment: Deployment, outcome: _Succeeded, now: float) -> Deploymen
             return transitions.shifted(deployment, outcome, now)
         case Observed(readings):
             return looks.observed(deployment, readings, now)
+        case AliasSeen():
+            return transitions.alias_seen(deployment, outcome, now)
         case AliasMoved(current):
             return transitions.alias_moved(deployment, current, now)
         case FoundMoved(current):

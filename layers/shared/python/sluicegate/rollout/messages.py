@@ -7,7 +7,7 @@ from sluicegate.deployment.durations import duration
 from sluicegate.deployment.fix_forward import FixForward, OverlookedAlarm
 from sluicegate.deployment.model import AliasOutcome, AliasState, Deployment
 from sluicegate.rollout.fix_forward import described
-from sluicegate.rollout.outcomes import Published, Restored, VersionUnusable
+from sluicegate.rollout.outcomes import AliasSeen, Published, Restored, VersionUnusable
 
 
 def queued(deployment: Deployment, by: str | None) -> str:
@@ -77,6 +77,16 @@ def shifted(deployment: Deployment, current: AliasState, bake_seconds: int) -> s
 
 def bake_passed(percent: int, note: str) -> str:
     return f"bake at {percent}% passed" + (f": {note}" if note else "")
+
+
+def alias_seen(deployment: Deployment, outcome: AliasSeen) -> str:
+    alias = deployment.plan.alias
+    if outcome.original is None:
+        return f"alias {alias} was deleted by someone else since the last deployment: it is created again"
+    serves = f"alias {alias} serves {alias_state(outcome.original)}"
+    if outcome.original == deployment.original:
+        return f"{serves}, as the last deployment left it"
+    return f"{serves}: someone else has moved it since the last deployment"
 
 
 def alias_moved(deployment: Deployment, current: AliasState | None) -> str:

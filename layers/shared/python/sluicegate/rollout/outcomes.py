@@ -58,7 +58,8 @@ class Published:
     `changed_settings` names the settings that differ from those of an earlier version with this digest,
     which is why that version was not reused; `unreadable_settings` those that Lambda could not read for the
     deployer, so that they may differ. It is not `ready` while Lambda prepares it (a snapshot, a network).
-    `warning` is what to know before it serves. `built`, `found` and `recorded` are those of the record.
+    `warning` is what to know before it serves. If `unseen`, `original` and `revision` are what the deployment
+    before has left, and nobody has read the alias since. `built`, `found` and `recorded` are the record's.
     """
 
     version: str
@@ -69,6 +70,7 @@ class Published:
     unreadable_settings: tuple[str, ...] = ()
     ready: bool = True
     warning: str | None = None
+    unseen: bool = False
     built: Origin | None = None
     found: tuple[FoundVersion, ...] = ()
     recorded: str | None = None
@@ -107,6 +109,15 @@ class Observed:
     """Alarms and metrics were read during a bake."""
 
     readings: Readings
+
+
+@dataclass(frozen=True)
+class AliasSeen:
+    """What an alias serves that nobody had read yet, at this revision of it. It has not been moved."""
+
+    original: AliasState | None
+    revision: str | None
+    found: tuple[FoundVersion, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -178,6 +189,7 @@ Outcome = (
     | Verified
     | Shifted
     | Observed
+    | AliasSeen
     | AliasMoved
     | FoundMoved
     | Restored

@@ -17,6 +17,7 @@ from sluicegate.deployment.model import (
 from sluicegate.rollout import fix_forward, messages, observe_mode
 from sluicegate.rollout.outcomes import (
     UNREACHABLE_SECONDS,
+    AliasSeen,
     ApprovalRequested,
     Denied,
     Outcome,
@@ -171,6 +172,7 @@ def published(deployment: Deployment, outcome: Published, now: float) -> Deploym
         built=outcome.built or deployment.built,
         found=outcome.found,
         recorded=outcome.recorded,
+        unseen=outcome.unseen,
     )
 
 
@@ -215,6 +217,7 @@ def shifted(deployment: Deployment, outcome: Shifted, now: float) -> Deployment:
         "current": outcome.current,
         "alias_revision": outcome.revision,
         "weight": step.percent,
+        "unseen": False,
         "traffic_since": deployment.traffic_since or timestamp(now),
     }
     fields |= (overlooking := fix_forward.with_deadline(deployment, now))
@@ -225,6 +228,19 @@ def shifted(deployment: Deployment, outcome: Shifted, now: float) -> Deployment:
         return deployment.changed(now, message, Status.SUCCEEDED, outcome=AliasOutcome.MOVED, **fields)
     message = messages.shifted(deployment, outcome.current, step.bake)
     return deployment.changed(now, message, Status.BAKING, extended=0, **fields)
+
+
+def alias_seen(deployment: Deployment, outcome: AliasSeen, now: float) -> Deployment:
+    """Record what the alias serves before its first move. This happens once."""
+    return deployment.changed(
+        now,
+        messages.alias_seen(deployment, outcome),
+        original=outcome.original,
+        current=outcome.original,
+        alias_revision=outcome.revision,
+        found=outcome.found,
+        unseen=False,
+    )
 
 
 def alias_moved(deployment: Deployment, current: AliasState | None, now: float) -> Deployment:

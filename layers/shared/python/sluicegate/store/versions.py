@@ -48,8 +48,9 @@ class Serving:
     """What an alias serves since a deployment of Sluicegate's, and who asked for that.
 
     `built` is whose request had the version published first, None if that is unknown. `target_name` is that
-    of the gate file, None for the stack's own target. `by` is who asked for `deployment`; in items of earlier
-    releases it is None, and the single fields say so of a project's job.
+    of the gate file, None for the stack's own target. `revision` is Lambda's of the alias,
+    at the last move; None in items of earlier releases. `by` is who asked for `deployment`; in items of
+    earlier releases it is None, and the single fields say so of a project's job.
     """
 
     function: str
@@ -74,6 +75,7 @@ class Serving:
     built: Origin | None = None
     target_name: str | None = None
     by: Requester | None = None
+    revision: str | None = None
 
     @property
     def requester(self) -> Requester:
@@ -343,6 +345,7 @@ def _serving_after(deployment: Deployment) -> Serving:
         built=deployment.built,
         target_name=plan.target_name,
         by=by,
+        revision=deployment.alias_revision,
     )
 
 
