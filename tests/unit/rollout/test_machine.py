@@ -354,10 +354,13 @@ def check_end(simulation: RolloutSimulation) -> None:
 
 
 def check_timeline(simulation: RolloutSimulation) -> None:
-    """Each revision ends with its own entry, and only entries about retries are ever left out."""
+    """Each revision ends with its own entry, and only those about retries and earlier looks are left out."""
     deployment, made = simulation.deployment, {entry.seq: entry for entry in simulation.revisions[0].timeline}
     for before, after in pairwise(simulation.revisions):
-        made[after.revision] = after.timeline[-1]
+        last, entry = made[before.revision], after.timeline[-1]
+        if entry.progress and last.progress and entry.status is last.status:
+            del made[before.revision]
+        made[after.revision] = entry
         assert after.timeline[-1].seq == after.revision
         assert after.timeline[-2].status is before.status  # `previous_status` of the event
     kept = [entry for entry in made.values() if not entry.retry]
