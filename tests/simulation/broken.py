@@ -19,6 +19,7 @@ from sluicegate.gateway.admission import commit, supersede
 from sluicegate.gateway.endpoints import deployments as deployment_calls
 from sluicegate.oidc import token
 from sluicegate.recovery.janitor import Janitor
+from sluicegate.relay.relay import Relay
 from sluicegate.rollout import transitions
 from sluicegate.rollout.outcomes import Published, Restored
 from sluicegate.store import deployments, locks
@@ -294,6 +295,16 @@ def signature_unchecked(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(token, "verify_signature", lambda *_: None)
 
 
+def relay_goes_past_a_failure(patch: pytest.MonkeyPatch) -> None:
+    """What could not be published is not delivered again."""
+    original = Relay.relay
+
+    def relayed(self: Any, given: Any) -> None:
+        original(self, given)
+
+    patch.setattr(Relay, "relay", relayed)
+
+
 def approves_itself(patch: pytest.MonkeyPatch) -> None:
     """The person who asked may approve."""
     patch.setattr(decisions, "check_approver", lambda *_: None)
@@ -332,6 +343,7 @@ VARIANTS: Final[Mapping[str, Break]] = {
         rules_unchecked,
         signature_unchecked,
         approves_itself,
+        relay_goes_past_a_failure,
     )
 }
 

@@ -58,6 +58,7 @@ def replaced() -> Iterator[None]:
     put("deployer", service=current, logger=quiet)
     put("janitor", service=current, logger=quiet, count=silent)
     put("waker", service=current, logger=quiet)
+    put("relay", relay=current)
     put("gateway", context=current, settings=lambda: SimpleNamespace(signed=False), logger=quiet)
     try:
         yield

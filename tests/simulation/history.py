@@ -36,7 +36,7 @@ def history() -> History:
     world, ledger = World(Choices(), gate_of()), Ledger()
 
     def observe(step: Step) -> None:
-        for _, after in records(step):
+        for _, after in records(ledger, step):
             ledger.note_record(after, world.engine.now)
         for move in step.moves:
             ledger.note_move(move, step.by, world.engine.now)

@@ -28,15 +28,16 @@ TOKEN: Final = "eyJhbGciOi"
 """How a token begins."""
 
 
-def records(step: Step) -> list[tuple[Deployment | None, Deployment]]:
+def records(ledger: Ledger, step: Step) -> list[tuple[Deployment | None, Deployment]]:
     """Return the records that a step changed, before and after. When one is due is no part of it."""
     if step.records is None:
-        pairs = [
-            (deployment_of(change.old) if change.before else None, deployment_of(change.new))
-            for change in step.changes
-            if change.key[1] == "record" and change.after is not None
-        ]
-        step.records = [(before, after) for before, after in pairs if before != after]
+        step.records = []
+        for change in step.changes:
+            if change.key[1] == "record" and change.after is not None:
+                story = ledger.of(change.key[0].removeprefix("deployment#"))
+                before, after = story.record if story else None, deployment_of(change.new)
+                if before != after:
+                    step.records.append((before, after))
     return step.records
 
 
@@ -68,7 +69,7 @@ def one_owner(at: World, ledger: Ledger, step: Step) -> Iterator[str]:
             looked.add(change.key[0].removeprefix("deployment#"))
         if change.key[0].startswith("lock#") and change.key[1].startswith("alias#"):
             looked |= {one.id for one in _of_lock(change, ledger)}
-    written = {after.id: after for _, after in records(step)}
+    written = {after.id: after for _, after in records(ledger, step)}
     for each in sorted(looked):
         story = ledger.of(each)
         record = written.get(each) or (story.record if story else None)
@@ -92,9 +93,9 @@ def _of_lock(change: Change, ledger: Ledger) -> list[Deployment]:
     return [one.record for one in ledger.stories.values() if one.alias == (function, alias)]
 
 
-def one_end(_: World, __: Ledger, step: Step) -> Iterator[str]:
+def one_end(_: World, ledger: Ledger, step: Step) -> Iterator[str]:
     """3. A final record never changes, revisions go up by one, and the timeline numbers them."""
-    for before, after in records(step):
+    for before, after in records(ledger, step):
         if before is None:
             if after.revision != 1:
                 yield f"{after.id} begins with revision {after.revision}"
@@ -156,7 +157,7 @@ def one_request_one_effect(_: World, ledger: Ledger, step: Step) -> Iterator[str
         before, after = change.old.get("deployment"), change.new.get("deployment")
         if before != after:
             yield f"{change.key[0][:20]}: {before}, then {after}"
-    for before_, after_ in records(step):
+    for before_, after_ in records(ledger, step):
         by = after_.requested_by
         if before_ is not None or by.job_id is None:
             continue
@@ -170,9 +171,9 @@ def one_request_one_effect(_: World, ledger: Ledger, step: Step) -> Iterator[str
             yield f"job {by.job_id} has {same[0].id} and {after_.id} on one alias"
 
 
-def noted_with_success(_: World, __: Ledger, step: Step) -> Iterator[str]:
+def noted_with_success(_: World, ledger: Ledger, step: Step) -> Iterator[str]:
     """8. What is noted as served, and the order of pipelines, change only with a success."""
-    succeeded = [after for _, after in records(step) if after.status is Status.SUCCEEDED]
+    succeeded = [after for _, after in records(ledger, step) if after.status is Status.SUCCEEDED]
     for change in step.changes:
         kind = change.key[0].partition("#")[0]
         if kind in ("serving", "served", "newest-pipeline") and not succeeded:
@@ -181,7 +182,7 @@ def noted_with_success(_: World, __: Ledger, step: Step) -> Iterator[str]:
 
 def allowed_and_unchanged(at: World, ledger: Ledger, step: Step) -> Iterator[str]:
     """9. A rule in force allows each acceptance, and no plan changes afterwards."""
-    for before, after in records(step):
+    for before, after in records(ledger, step):
         story = ledger.of(after.id)
         if story is not None and story.first is not None and story.first.plan != after.plan:
             yield f"{after.id}: the plan has changed"
@@ -235,7 +236,7 @@ def _is_decided(record: Deployment) -> bool:
 
 def decisions_are_seen(at: World, ledger: Ledger, step: Step) -> Iterator[str]:
     """14. An approval or an abort is acted on soon, however long the rollout meant to wait."""
-    for before, after in records(step):
+    for before, after in records(ledger, step):
         story = ledger.of(after.id)
         if before is None or story is None or not _is_decided(before):
             continue

@@ -2,7 +2,7 @@
 
 import os
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final
@@ -12,6 +12,7 @@ from simulation.choices import Choices
 from simulation.endings import ENDINGS, outcome_is_true
 from simulation.history import begin, history
 from simulation.invariants import INVARIANTS, records
+from simulation.streams import Stream, told_in_order
 from simulation.traffic import Traffic, gate_of_choice
 from simulation.world import Step, World
 from sluicegate.observability import logger
@@ -47,6 +48,8 @@ class Run:
         self.choices = choices
         self.world = World(choices, gate_of_choice(choices))
         self.ledger = begin(self.world)
+        self.stream = Stream(self.world)
+        self.world.bus = self.stream.bus
         self.before = len(self.ledger.stories)
         self.world.observe = self.observe
         self.traffic = Traffic(self.world, releases)
@@ -58,12 +61,13 @@ class Run:
                 raise AssertionError(
                     f"{(invariant.__doc__ or '').split('.')[0]}. {invariant.__name__}: {wrong}"
                 )
+        self.stream.add(step.changes)
         now = self.world.engine.now
-        for _, after in records(step):
+        for _, after in records(self.ledger, step):
             self.ledger.note_record(after, now)
         for move in step.moves:
             self.ledger.note_move(move, step.by, now)
-        for _, after in records(step):
+        for _, after in records(self.ledger, step):
             if after.status.final:
                 self._check_end(after.id)
 
@@ -81,12 +85,15 @@ class Run:
             world.duplicates = 0.05 if choices.chance(0.3) else 0.0
             self.traffic.start_others()
         world.sweep_for_ever()
+        world.engine.spawn("stream", self.stream.deliver)
         engine = world.engine
         engine.run(until=engine.now + 1_800, finished=lambda: self._over() or self.traffic.left == 0)
         faults.stop()
         world.skewed = False
         world.table.client.delay = 0.0
         engine.run(until=engine.now + CALM, finished=self._over)
+        for wrong in told_in_order(self.stream.bus, self.ledger):
+            raise AssertionError(f"17. told_in_order: {wrong}")
         for ending in ENDINGS:
             for wrong in ending(world, self.ledger):
                 raise AssertionError(f"{(ending.__doc__ or '').split('.')[0]}. {ending.__name__}: {wrong}")
@@ -95,6 +102,7 @@ class Run:
         assert self.world.engine.steps < STEPS, "14. it does not end"
         return (
             self.traffic.left == 0
+            and self.stream.is_empty
             and all(one.record.status.final for one in self.ledger.stories.values())
             and all(one.status != "RUNNING" for one in self.world.executions.running.values())
         )
@@ -121,6 +129,11 @@ def simulate(seed: int | None = None, replay: Sequence[int] = (), releases: int 
     engine = run.world.engine
     statuses = [one.record.status.value for one in run.ledger.stories.values()][run.before :]
     return Outcome(violation, choices.made, engine.trace, engine.digest(), statuses, engine.steps)
+
+
+def failures(seeds: Iterable[int]) -> list[str]:
+    """Return what is wrong in these seeds."""
+    return [f"seed {seed}: {found}" for seed in seeds if (found := simulate(seed).violation)]
 
 
 @contextmanager

@@ -23,6 +23,7 @@ from sluicegate.gateway.context import Context
 from sluicegate.oidc.jwks import Keyring
 from sluicegate.recovery.janitor import Janitor
 from sluicegate.recovery.waker import Waker
+from sluicegate.relay.relay import Relay
 from sluicegate.store.store import Store
 from support.cloudwatch_model import CloudWatchModel
 from support.s3_model import S3Model
@@ -30,7 +31,13 @@ from support.signing import NOW
 from support.simulation import OWN, TABLE, FakeTargets, artifacts_of
 from support.state_machine import ARN, TaskFailed
 
-TIMEOUTS: Final[Mapping[str, float]] = {"gateway": 20, "deployer": 105, "janitor": 55, "waker": 30}
+TIMEOUTS: Final[Mapping[str, float]] = {
+    "gateway": 20,
+    "deployer": 105,
+    "janitor": 55,
+    "waker": 30,
+    "relay": 60,
+}
 """Seconds after which Lambda ends an invocation (template.yaml)."""
 
 FUNCTIONS: Final[Mapping[str, str]] = {"${DeployerArn}": "deployer"}
@@ -78,6 +85,7 @@ class World:
         self.skewed = False
         self.pruned: set[tuple[str, str]] = set()
         self.duplicates = 0.0
+        self.bus: Any = None
         self.observe: Callable[[Step], None] = lambda _: None
         self._idle: dict[str, list[Process]] = {}
         self._made = 0
@@ -86,6 +94,7 @@ class World:
             "deployer": self._deployer,
             "janitor": self._janitor,
             "waker": self._waker,
+            "relay": self._relay,
         }
 
     # Invocations
@@ -143,6 +152,7 @@ class World:
             "s3": self.s3,
             "cloudwatch": self.cloudwatch,
             "stepfunctions": self.executions.model,
+            "events": self.bus,
         }
         effects = {"dynamodb": self._table_effect, "lambda": self._lambda_effect}
         return Client(process, service, models[service], self.faults, effects.get(service, self._effect))
@@ -210,6 +220,9 @@ class World:
     def _waker(self, process: Process) -> Waker:
         tokens = TaskTokens(self.client(process, "stepfunctions"))
         return Waker(self._store(process), tokens, process.clock, process.sleep)
+
+    def _relay(self, process: Process) -> Relay:
+        return Relay(self.client(process, "events"), "bus", "https://board", lambda *_, **__: None)
 
     def _gateway(self, process: Process) -> Context:
         return Context(
