@@ -14,7 +14,7 @@ from sluicegate.deployer.target import Targets
 from sluicegate.deployer.worker import Deployer
 from sluicegate.deployment.model import AliasOutcome, Deployment
 from sluicegate.observability import count, logger, metrics
-from sluicegate.rollout.outcomes import Outcome
+from sluicegate.rollout.outcomes import InLine, Outcome, TransientFailure
 from sluicegate.settings import DeployerSettings
 from sluicegate.store.errors import Contended
 from sluicegate.store.store import Store
@@ -45,6 +45,10 @@ def log_change(deployment: Deployment, outcome: Outcome) -> None:
             "reason": reason and reason.code,
         },
     )
+    if isinstance(outcome, InLine):
+        count("ControlPlaneQueue", outcome.place)
+    if isinstance(outcome, TransientFailure) and outcome.throttled:
+        count("ThrottledCalls")
     if deployment.status.final:
         count(deployment.status.name.title().replace("_", ""))
     if deployment.outcome in (AliasOutcome.UNKNOWN, AliasOutcome.NOT_RESTORED):

@@ -44,6 +44,7 @@ from sluicegate.rollout.outcomes import (
     Denied,
     FoundMoved,
     HandedOver,
+    InLine,
     Locked,
     LockLost,
     Observed,
@@ -165,6 +166,7 @@ def healthy(watch: Watch | None) -> Readings:
 transient_failures = st.builds(
     TransientFailure, st.just("ServiceException"), st.just("it failed")
 ) | st.builds(Denied, st.just("AccessDenied"), st.just("not allowed"))
+in_line = st.builds(InLine, st.integers(1, 999), st.floats(0, 600), st.floats(0, 600))
 permanent_failures = st.builds(PermanentFailure, st.just("lambda_refused"), st.just("no"))
 
 
@@ -178,7 +180,8 @@ def possible_outcomes(action: Action, deployment: Deployment) -> st.SearchStrate
         case AwaitApproval():
             return st.builds(ApprovalRequested, firing_alarms(deployment))
         case Lock():
-            return st.just(Locked()) | st.just(Blocked("other")) | transient_failures | permanent_failures
+            locked = st.just(Locked()) | st.just(Blocked("other"))
+            return locked | in_line | transient_failures | permanent_failures
         case Publish():
             return st.one_of(
                 published(versions),
@@ -194,6 +197,7 @@ def possible_outcomes(action: Action, deployment: Deployment) -> st.SearchStrate
                 published(st.just(version))
                 | gone
                 | st.just(Pending("it"))
+                | in_line
                 | transient_failures
                 | permanent_failures
             )

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
+from sluicegate.aws.call_meter import CallMeter
 from sluicegate.aws.cloudwatch import CloudWatch
 from sluicegate.aws.lambda_ import FunctionApi
 from sluicegate.aws.s3 import Artifacts
@@ -56,6 +57,7 @@ class FakeTargets:
 
     model: LambdaModel
     cloudwatch: CloudWatchModel
+    meter: CallMeter = field(default_factory=CallMeter)
 
     def access(self, deployment: Deployment) -> TargetAccess:
         smoke, watch = deployment.plan.smoke, deployment.plan.watch
@@ -73,7 +75,7 @@ class FakeTargets:
         raise AssertionError("nothing is copied within the stack's own account and region")
 
     def _function(self, name: str) -> FunctionApi:
-        return FunctionApi(cast(Any, self.model), name, self._single_attempt_client)
+        return FunctionApi(cast(Any, self.model), name, self._single_attempt_client, self.meter)
 
     def _single_attempt_client(self, timeout: int) -> Any:
         self.model.timeout = timeout

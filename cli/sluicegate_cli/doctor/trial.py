@@ -12,6 +12,7 @@ from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from sluicegate.aws.call_meter import CallMeter
 from sluicegate.aws.lambda_ import FunctionApi, FunctionVersion, LambdaError, StaleLambdaRevision
 from sluicegate.deployment.model import AliasState
 from sluicegate_cli.doctor.aws_calls import AwsCalls, CouldNotCheck
@@ -70,7 +71,7 @@ class Trial:
     @property
     def _function(self) -> FunctionApi:
         client = self.aws.client("lambda")
-        return FunctionApi(client, self.sample.name, lambda _: client)
+        return FunctionApi(client, self.sample.name, lambda _: client, CallMeter())
 
     def _deploy(self) -> Generator[Finding, None, tuple[str, str]]:
         """Publish two versions and create the alias. Return the versions' numbers."""

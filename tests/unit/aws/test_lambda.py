@@ -16,6 +16,7 @@ from botocore.response import StreamingBody
 from botocore.stub import Stubber
 
 from sluicegate.aws import clients
+from sluicegate.aws.call_meter import CallMeter
 from sluicegate.aws.lambda_ import (
     EventSource,
     FunctionApi,
@@ -26,6 +27,7 @@ from sluicegate.aws.lambda_ import (
     LambdaError,
     LambdaNotFound,
     LambdaRejected,
+    LambdaThrottled,
     LambdaUnavailable,
 )
 
@@ -50,7 +52,7 @@ def api(client: Any, timeouts: list[int] | None = None) -> FunctionApi:
             timeouts.append(timeout)
         return client
 
-    return FunctionApi(client, "orders", single_attempt_client)
+    return FunctionApi(client, "orders", single_attempt_client, CallMeter())
 
 
 def test_the_event_sources_of_an_alias_are_its_own(client: Any, stub: Stubber) -> None:
@@ -159,9 +161,9 @@ def test_a_timeout_of_the_function_is_not_one_of_lambda(error: Exception, kind: 
 @pytest.mark.parametrize(
     ("code", "status", "kind"),
     [
-        ("TooManyRequestsException", 429, LambdaUnavailable),
+        ("TooManyRequestsException", 429, LambdaThrottled),
         ("ServiceException", 500, LambdaUnavailable),
-        ("EC2ThrottledException", 502, LambdaUnavailable),
+        ("EC2ThrottledException", 502, LambdaThrottled),
         ("ResourceNotFoundException", 404, LambdaNotFound),
         ("ResourceConflictException", 409, LambdaConflict),
         ("SnapStartNotReadyException", 409, LambdaConflict),

@@ -9,6 +9,7 @@ from botocore.model import ServiceModel, StructureShape
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sluicegate.aws.call_meter import CallMeter
 from sluicegate.aws.lambda_ import FunctionApi, LambdaError
 from sluicegate.aws.lambda_settings import (
     COMPARED,
@@ -120,7 +121,7 @@ class Recorder:
 
 
 def api(client: Any) -> FunctionApi:
-    return FunctionApi(client, "orders", lambda _: client)
+    return FunctionApi(client, "orders", lambda _: client, CallMeter())
 
 
 def test_requests_send_what_the_table_says() -> None:

@@ -6,6 +6,7 @@ from typing import Any, cast
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
+from sluicegate.aws.call_meter import CallMeter
 from sluicegate.aws.lambda_ import FunctionApi
 from sluicegate.deployer.judging import ask
 from sluicegate.deployment.observations import Verdict
@@ -30,7 +31,7 @@ def answer(model: LambdaModel) -> JudgeAnswer:
         model.timeout = timeout
         return model
 
-    function = FunctionApi(cast(Any, model), JUDGE.function, single_attempt_client)
+    function = FunctionApi(cast(Any, model), JUDGE.function, single_attempt_client, CallMeter())
     return ask(function, JUDGE, FIELDS, OBSERVATION)
 
 

@@ -130,9 +130,12 @@ class World:
     def nothing(self, *_: Any) -> tuple[()]:
         return ()
 
+    def take_if_free(self, *_: Any) -> bool:
+        return True
+
 
 def look(world: World) -> None:
-    store = type("Store", (), dict.fromkeys(("locks", "versions", "drift"), world))
+    store = type("Store", (), dict.fromkeys(("locks", "versions", "drift", "calls"), world))
     api: Any = type(
         "Api",
         (),

@@ -10,11 +10,15 @@ from botocore.exceptions import ClientError
 from sluicegate.deployment.drift import Drift
 from sluicegate.deployment.model import Deployment
 from sluicegate.deployment.plan import Target
+from sluicegate.drift.pacing import PARCEL
 from sluicegate.drift.places import LookApi
 from sluicegate.drift.sweep import DriftReport, DriftSweep
 from sluicegate.gate.model import TargetReference
+from sluicegate.rollout.call_budget import START_RATE, CallClass
+from sluicegate.store.call_budget import CallClaim
 from sluicegate.store.errors import StaleRevision
 from support.gateway_simulation import gate_of
+from support.lambda_quota import OWN_QUOTA
 from support.lambda_triggers_model import TriggersModel, permission
 from support.refusals import refused
 from support.simulation import OWN, Simulation, simulation
@@ -447,3 +451,58 @@ def test_a_change_is_written_on_what_was_read(here: Here) -> None:
     with pytest.raises(StaleRevision):
         drifts.save(drift, replace(drift, revision=2))
     assert isinstance(drifts.get(OWN, "orders", "prod"), Drift)
+
+
+# The quota that deployments use too
+
+
+def test_the_calls_of_a_look_are_taken_from_the_budget(here: Here) -> None:
+    here.deploy()
+    taken: list[int] = []
+    budget = here.at.store.calls
+    take = budget.take_if_free
+
+    def count(target: Target, calls: int) -> bool:
+        taken.append(calls)
+        return take(target, calls)
+
+    vars(budget)["take_if_free"] = count
+    here.model.calls.clear()
+    here.look()
+    shared = [name for name in here.model.calls if name not in OWN_QUOTA]
+    assert 0 <= sum(taken) - len(shared) < PARCEL
+
+
+def test_a_look_waits_for_deployments_in_line_and_goes_on_after_a_minute(here: Here) -> None:
+    here.deploy()
+    for number in range(3):
+        claim = CallClaim(f"other-{number}", f"owner-{number}", CallClass.DEPLOY, 14)
+        here.at.store.calls.take(OWN, claim, in_line=False)
+    here.at.clock.now -= 3600
+    began = here.at.clock.now
+    first: list[float] = []
+    here.model.before = lambda _: first.append(here.at.clock.now)
+    here.look()
+    # Those in line never come for theirs, and block nobody when they are late.
+    assert 5 < first[0] - began - 3600 < 12
+
+
+def test_a_throttled_look_leaves_deployments_more(here: Here) -> None:
+    here.deploy()
+    failed: list[str] = []
+
+    def throttle(name: str) -> None:
+        if name == "ListAliases" and not failed:
+            failed.append(name)
+            raise refused("TooManyRequestsException", "Rate exceeded", 429)
+
+    here.model.before = throttle
+    here.look()
+    here.at.store.calls.line(OWN)
+    claim = CallClaim("one", "one", CallClass.DEPLOY, 4)
+    assert here.at.store.calls.take(OWN, claim, in_line=False) is None
+    item = here.at.client.get_item(
+        TableName="sluicegate",
+        Key={"pk": {"S": f"budget#{OWN.account}#{OWN.region}"}, "sk": {"S": "bucket"}},
+    )["Item"]
+    assert float(item["rate"]["N"]) < START_RATE

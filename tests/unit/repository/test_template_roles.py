@@ -56,7 +56,8 @@ RECORD: Final = {
         (
             "DeployerRole",
             LOG | TRACE | RECORD | WAKE
-            | {"dynamodb:BatchGetItem", "s3:GetObject", "s3:GetObjectVersion", "s3:ListBucket"}
+            | {"dynamodb:BatchGetItem", "dynamodb:Query"}
+            | {"s3:GetObject", "s3:GetObjectVersion", "s3:ListBucket"}
             | {"sts:AssumeRole", "sts:SetSourceIdentity", "sts:TagSession"},
         ),
         (
@@ -99,7 +100,7 @@ RECORD: Final = {
         (
             "DriftRole",
             LOG | TRACE
-            | {"dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query"}
+            | {"dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem"}
             | {"sts:AssumeRole", "sts:SetSourceIdentity"},
         ),
         ("TargetRole", {"s3:GetObject", "s3:GetObjectVersion"}),
@@ -293,7 +294,6 @@ def test_a_reporter_hears_one_queue_and_reads_the_record(name: str, sid: str, re
         ("WatcherRole", ["poll#*"]),
         ("WatcherIamRole", ["poll#*"]),
         ("SealerRole", ["fact#*", "evidence"]),
-        ("DriftRole", ["drift", "drift-pass"]),
     ],
 )
 def test_a_reader_writes_its_own_items_and_nothing_else(role: str, keys: list[str]) -> None:
@@ -302,6 +302,21 @@ def test_a_reader_writes_its_own_items_and_nothing_else(role: str, keys: list[st
         if (RECORD - {"dynamodb:GetItem"}) & set(listed(statement["Action"])):
             condition = {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": keys}}
             assert statement["Condition"] == condition
+
+
+@pytest.mark.parametrize(
+    ("role", "action", "keys"),
+    [
+        ("DeployerRole", "dynamodb:Query", ["budget#*"]),
+        ("DriftRole", "dynamodb:UpdateItem", ["budget#*"]),
+        ("DriftRole", "dynamodb:PutItem", ["drift", "drift-pass"]),
+    ],
+)
+def test_a_role_does_this_with_these_items_alone(role: str, action: str, keys: list[str]) -> None:
+    [statement] = [one for one in statements(role) if action in listed(one["Action"])]
+    assert statement["Action"] == action
+    assert statement["Resource"] == {"Fn::GetAtt": ["Table", "Arn"]}
+    assert statement["Condition"] == {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": keys}}
 
 
 def test_the_board_writes_sign_ins_with_their_lines_and_deletes_none_of_these() -> None:

@@ -38,6 +38,7 @@ from sluicegate.rollout.outcomes import (
     Blocked,
     Denied,
     FoundMoved,
+    InLine,
     Locked,
     LockLost,
     Observed,
@@ -51,10 +52,12 @@ from sluicegate.rollout.outcomes import (
 )
 from sluicegate.rollout.transitions import (
     DENIED_SECONDS,
+    LINE_TIMEOUT,
     PUBLISH_TIMEOUT,
     QUEUE_TIMEOUT,
     RESTORE_SECONDS,
     RETRY_SECONDS,
+    THROTTLED_SECONDS,
     WAKE_TIMEOUT,
     force_fail,
     request_abort,
@@ -109,6 +112,7 @@ def test_each_record_has_one_next_action(deployment: Deployment, action: object)
     [
         (at(Status.ACCEPTED), Locked(), Status.PUBLISHING, None),
         (at(Status.ACCEPTED), Blocked("other"), Status.QUEUED, None),
+        (at(Status.ACCEPTED), InLine(27, 7.4, 7.4), Status.QUEUED, None),
         (at(Status.PUBLISHING), LockLost(), Status.QUEUED, None),
         (at(Status.PUBLISHING), Published("2", OLD, "r1"), Status.SHIFTING, None),
         (
@@ -154,6 +158,32 @@ def test_waiting_in_the_queue_is_recorded_once_and_bounded() -> None:
     assert advance(queued, Blocked("other"), START + QUEUE_TIMEOUT) is queued
     ended = advance(queued, Blocked("other"), START + QUEUE_TIMEOUT + 1)
     assert (ended.status, ended.reason and ended.reason.code) == (Status.FAILED, "queue_timeout")
+
+
+def test_a_place_in_line_is_said_once_and_no_line_is_too_long() -> None:
+    queued = advance(at(Status.ACCEPTED), InLine(27, 7.4, 7.4), START)
+    assert queued.timeline[-1].message == "27th in line for Lambda's control plane, about 8s"
+    assert advance(queued, InLine(26, 7.2, 7.2), START + QUEUE_TIMEOUT + 1) is queued
+    # The time for the lock begins when the line is over.
+    assert advance(queued, Blocked("other"), START + QUEUE_TIMEOUT + 1) is queued
+    handed_over = advance(at(Status.QUEUED), InLine(2, 1.0, 1.0), START)
+    assert handed_over.timeline[-1].message.startswith("2nd in line")
+    ended = advance(queued, InLine(1, 1.0, 1.0), START + LINE_TIMEOUT + 1)
+    assert (ended.status, ended.reason and ended.reason.code) == (Status.FAILED, "queue_timeout")
+
+
+@pytest.mark.parametrize(("look_in", "seconds"), [(0.0, 0), (0.98, 0), (1.0, 1), (7.9, 7), (4_000.2, 4_000)])
+def test_a_wait_in_line_is_for_whole_seconds_and_never_too_long(look_in: float, seconds: int) -> None:
+    assert next_delay(at(Status.QUEUED), InLine(3, look_in, look_in), START) == seconds
+
+
+@pytest.mark.parametrize("status", [Status.PUBLISHING, Status.VERIFYING, Status.SHIFTING, Status.BAKING])
+def test_throttled_calls_are_retried_for_an_hour_unless_traffic_is_watched(status: Status) -> None:
+    throttled = TransientFailure("TooManyRequestsException", "slower", throttled=True)
+    first = advance(at(status), throttled, START)
+    limit = RETRY_SECONDS if status is Status.BAKING else THROTTLED_SECONDS
+    assert advance(first, throttled, START + limit - 1).status is status
+    assert advance(first, throttled, START + limit + 1).status is not status
 
 
 def test_a_lock_is_tried_again_ever_more_seldom() -> None:

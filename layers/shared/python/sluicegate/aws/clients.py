@@ -16,9 +16,12 @@ if TYPE_CHECKING:
     from mypy_boto3_stepfunctions import SFNClient
     from mypy_boto3_sts import STSClient
 
+READ_TIMEOUT: Final = 10
+"""Seconds that an answer may take."""
+
 CONFIG: Final = Config(
     connect_timeout=2,
-    read_timeout=10,
+    read_timeout=READ_TIMEOUT,
     retries={"mode": "standard", "total_max_attempts": 3},
     user_agent_extra="sluicegate",
 )

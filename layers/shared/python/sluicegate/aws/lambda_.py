@@ -1,5 +1,7 @@
 """The Lambda API of a target: the calls that deployments need, and the fields of the responses they need.
 
+Long because every call of a deployment is here.
+
 `GetFunction`, `UpdateFunctionCode` and `PublishVersion` return environment variables and code URLs. Only the
 fields named here leave this module (guarantees.md#7-no-secret-in-any-output).
 """
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
         ListEventSourceMappingsRequestTypeDef,
         UpdateFunctionCodeRequestTypeDef,
     )
+
+    from sluicegate.aws.call_meter import CallMeter
 
 _Parameters = ParamSpec("_Parameters")
 _Response = TypeVar("_Response")
@@ -62,6 +66,10 @@ class LambdaUnavailable(LambdaError):
     """Throttled, failing or timed out. The call may have taken effect."""
 
 
+class LambdaThrottled(LambdaUnavailable):
+    """Too many calls: this one had no effect."""
+
+
 class InvocationTimeout(LambdaError):
     """An invoked function did not respond in time. It may still be running."""
 
@@ -75,7 +83,7 @@ _ERRORS: Final[Mapping[ErrorKind, type[LambdaError]]] = {
     ErrorKind.DENIED: LambdaAccessDenied,
     ErrorKind.NOT_FOUND: LambdaNotFound,
     ErrorKind.CONFLICT: LambdaConflict,
-    ErrorKind.THROTTLED: LambdaUnavailable,
+    ErrorKind.THROTTLED: LambdaThrottled,
     ErrorKind.UNAVAILABLE: LambdaUnavailable,
 }
 _STALE: Final = frozenset({"PreconditionFailedException", "PreconditionFailed"})
@@ -160,15 +168,21 @@ class FunctionApi:
     """One function of one target.
 
     `client` is a Lambda client whose session is limited to that function. `single_attempt_client` makes a
-    client that waits for so many seconds and never retries, for invocations.
+    client that waits for so many seconds and never retries, for invocations. `meter` counts calls to the
+    control plane.
     """
 
     def __init__(
-        self, client: "LambdaClient", name: str, single_attempt_client: "Callable[[int], LambdaClient]"
+        self,
+        client: "LambdaClient",
+        name: str,
+        single_attempt_client: "Callable[[int], LambdaClient]",
+        meter: "CallMeter",
     ) -> None:
         self._client = client
         self._name = name
         self._single_attempt_client = single_attempt_client
+        self._meter = meter
 
     def version(self, version: str = "$LATEST") -> FunctionVersion:
         """GetFunction. It has a quota of its own, 100 a second; the other calls share 15 a second."""
@@ -196,12 +210,12 @@ class FunctionApi:
             request["SourceKMSKeyArn"] = latest.source_kms_key
         if latest.architectures:
             request["Architectures"] = cast(Any, list(latest.architectures))
-        return _version(lambda_call(self._client.update_function_code, **request))
+        return _version(self._meter.call(self._client.update_function_code, **request))
 
     def publish(self, code_sha256: str, revision: str, description: str) -> FunctionVersion:
         """PublishVersion, if `$LATEST` still has this code and revision; otherwise StaleLambdaRevision."""
         try:
-            response = lambda_call(
+            response = self._meter.call(
                 self._client.publish_version,
                 FunctionName=self._name,
                 CodeSha256=_base64(code_sha256),
@@ -218,7 +232,7 @@ class FunctionApi:
     def alias(self, name: str) -> Alias | None:
         """GetAlias: None if there is no such alias. Raises LambdaNotFound if there is no such function."""
         try:
-            return read_alias(lambda_call(self._client.get_alias, FunctionName=self._name, Name=name))
+            return read_alias(self._meter.call(self._client.get_alias, FunctionName=self._name, Name=name))
         except LambdaNotFound as error:
             # "Cannot find alias arn: ..." for an alias (localstack's recorded answers of 25 November 2025).
             # Other words may mean either, and the function is asked for.
@@ -228,7 +242,7 @@ class FunctionApi:
 
     def create_alias(self, name: str, version: str, description: str) -> Alias:
         """CreateAlias. Raises LambdaConflict if it exists."""
-        response = lambda_call(
+        response = self._meter.call(
             self._client.create_alias,
             FunctionName=self._name,
             Name=name,
@@ -239,7 +253,7 @@ class FunctionApi:
 
     def update_alias(self, name: str, state: AliasState, revision: str) -> Alias:
         """UpdateAlias to exactly that version and those weights, if it still has `revision`."""
-        response = lambda_call(
+        response = self._meter.call(
             self._client.update_alias,
             FunctionName=self._name,
             Name=name,
@@ -251,7 +265,7 @@ class FunctionApi:
 
     def delete_alias(self, name: str) -> None:
         """DeleteAlias. Lambda accepts the name of an alias that does not exist."""
-        lambda_call(self._client.delete_alias, FunctionName=self._name, Name=name)
+        self._meter.call(self._client.delete_alias, FunctionName=self._name, Name=name)
 
     def event_sources(self, alias: str) -> tuple[EventSource, ...] | None:
         """ListEventSourceMappings: those that invoke the alias, or None if there are too many to read.
@@ -262,7 +276,7 @@ class FunctionApi:
         request: ListEventSourceMappingsRequestTypeDef = {"FunctionName": f"{self._name}:{alias}"}
         found: list[EventSource] = []
         for _ in range(_MOST_PAGES):
-            answer = lambda_call(self._client.list_event_source_mappings, **request)
+            answer = self._meter.call(self._client.list_event_source_mappings, **request)
             for mapping in answer.get("EventSourceMappings", ()):
                 if _text(mapping, "FunctionArn").endswith(f":function:{self._name}:{alias}"):
                     groups = (mapping.get("MetricsConfig") or {}).get("Metrics") or ()
@@ -277,7 +291,7 @@ class FunctionApi:
     def has_provisioned_concurrency(self, alias: str) -> bool:
         """GetProvisionedConcurrencyConfig. An alias with provisioned concurrency takes no weights."""
         try:
-            lambda_call(
+            self._meter.call(
                 self._client.get_provisioned_concurrency_config, FunctionName=self._name, Qualifier=alias
             )
         except LambdaNotFound:

@@ -17,12 +17,14 @@ from sluicegate.aws.lambda_ import (
     LambdaConflict,
     LambdaError,
     LambdaNotFound,
+    LambdaThrottled,
     LambdaUnavailable,
     StaleLambdaRevision,
 )
 from sluicegate.aws.metric_data import LookFailed
 from sluicegate.aws.s3 import Artifacts
 from sluicegate.deployer import refusals
+from sluicegate.deployer.call_quota import CallQuota
 from sluicegate.deployer.copying import CodeSource
 from sluicegate.deployer.observe import observe
 from sluicegate.deployer.origins import Origins
@@ -89,21 +91,29 @@ class Runner:
         self._mover = AliasMover(store.locks, store.deployments)
         self._restorer = AliasRestorer(store.locks)
         self._origins = Origins(store.versions, store.deployments)
+        self._quota = CallQuota(store.calls, targets.meter)
 
     def run(
         self, deployment: Deployment, action: Action, turn: Turn
     ) -> tuple[Outcome, PublishedVersion | None]:
         """Run one action. Return its outcome, and what to record of a version that it published.
 
-        An error of AWS is an outcome, never raised.
+        An error of AWS is an outcome, never raised; the table's are raised before anything is done.
         """
+        if waits := self._quota.admit(deployment, action):
+            return waits, None
         result = self._attempt(deployment, action, turn)
+        self._quota.settle(deployment)
         if isinstance(result.outcome, Denied):
             # It may be the session that is not accepted any more: of a role that was made again, or expired.
             self._targets.forget(deployment)
         if isinstance(action, Restore) and gives_up_restoring(deployment, result.outcome, self._clock()):
             return self._look_again(deployment, action, result.outcome), None
         return result.outcome, result.published
+
+    def blocked(self, deployment: Deployment) -> None:
+        """Note that a deployment that was to begin waits for another one instead."""
+        self._quota.give_back(deployment)
 
     def _attempt(self, deployment: Deployment, action: Action, turn: Turn) -> PublishResult:
         try:
@@ -229,6 +239,9 @@ def _lambda_outcome(error: LambdaError, plan: Plan) -> Outcome:
             return TransientFailure(error.code, "someone else is changing the function")
         case LambdaConflict():
             return TransientFailure(error.code, f"Lambda is busy with the function: {error.message}")
+        case LambdaThrottled():
+            message = f"Lambda throttles its control plane: {error}"
+            return TransientFailure(error.code, message, throttled=True)
         case LambdaUnavailable():
             return TransientFailure(error.code, f"Lambda is temporarily unavailable: {error}")
         case _:

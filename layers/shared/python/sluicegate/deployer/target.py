@@ -9,6 +9,7 @@ from botocore.config import Config as ClientConfig
 from botocore.exceptions import BotoCoreError, HTTPClientError
 
 from sluicegate.aws import clients
+from sluicegate.aws.call_meter import CallMeter
 from sluicegate.aws.cloudwatch import CloudWatch
 from sluicegate.aws.errors import ErrorKind, classify, error_code
 from sluicegate.aws.lambda_ import FunctionApi
@@ -64,7 +65,7 @@ _SessionKey = tuple[str, Target, str | None, str | None]
 class Targets:
     """Sessions in targets, each for one deployment and purpose, kept until shortly before they end.
 
-    `sts` returns STS's client for a region, or with None for the stack's own.
+    `sts` returns STS's client for a region, or with None for the stack's own. `meter` counts their calls.
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class Targets:
         self._sts = sts
         self._clock = clock
         self._clients = RoleClients()
+        self.meter = CallMeter()
         # One cache for each purpose: what may write an object may do nothing else.
         self._entered: SessionCache[_SessionKey, TargetAccess] = SessionCache(RENEW_BEFORE)
         self._writing: SessionCache[_SessionKey, Artifacts] = SessionCache(RENEW_BEFORE)
@@ -108,13 +110,15 @@ class Targets:
             config = clients.CONFIG.merge(clients.single_attempt(timeout))
             return self._clients.client("lambda", target.region, credentials, config)
 
-        lambda_ = self._clients.client("lambda", target.region, credentials)
+        # botocore's own retries would take calls that nobody counts, and hide that calls are throttled.
+        config = clients.CONFIG.merge(clients.single_attempt(clients.READ_TIMEOUT))
+        lambda_ = self._clients.client("lambda", target.region, credentials, config)
         hook = plan.smoke.hook if plan.smoke else None
         judge = plan.watch.judge.function if plan.watch and plan.watch.judge else None
         return TargetAccess(
-            function=FunctionApi(lambda_, deployment.function, single_attempt_client),
-            hook=FunctionApi(lambda_, hook, single_attempt_client) if hook else None,
-            judge=FunctionApi(lambda_, judge, single_attempt_client) if judge else None,
+            function=FunctionApi(lambda_, deployment.function, single_attempt_client, self.meter),
+            hook=FunctionApi(lambda_, hook, single_attempt_client, self.meter) if hook else None,
+            judge=FunctionApi(lambda_, judge, single_attempt_client, self.meter) if judge else None,
             cloudwatch=(
                 CloudWatch(self._clients.client("cloudwatch", target.region, credentials))
                 if plan.watch

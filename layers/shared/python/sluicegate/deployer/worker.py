@@ -15,7 +15,7 @@ from sluicegate.deployer.turn import Turn
 from sluicegate.deployment.model import Deployment, Status
 from sluicegate.rollout.actions import End
 from sluicegate.rollout.machine import advance, backoff, next_action, next_delay
-from sluicegate.rollout.outcomes import Blocked, LockLost, Outcome, TransientFailure
+from sluicegate.rollout.outcomes import Blocked, InLine, LockLost, Outcome, TransientFailure
 from sluicegate.store.errors import AliasLockLost, Busy, StaleRevision
 from sluicegate.store.locks import PUBLISH_LEASE
 from sluicegate.store.store import Store
@@ -27,6 +27,9 @@ TURN_SECONDS: Final = 20.0
 
 MAX_SLEEP: Final = 2
 """Seconds that a turn waits itself. A longer wait is the state machine's, and so is one for a lock."""
+
+MIN_SLEEP: Final = 0.02
+"""Seconds between two looks at the line, at least."""
 
 
 @dataclass(frozen=True)
@@ -70,11 +73,13 @@ class Deployer:
                 continue
             delay = next_delay(deployment, outcome, self.clock())
             remaining = ends_at - self.clock()
-            blocked = isinstance(outcome, Blocked | LockLost)
-            if blocked or remaining <= 0 or delay > min(remaining, MAX_SLEEP):
+            waits = isinstance(outcome, Blocked | InLine | LockLost) and delay > 0
+            if waits or remaining <= 0 or delay > min(remaining, MAX_SLEEP):
                 return _turn_result("wait" if delay else "run", deployment, delay)
-            if delay:
-                self.sleep(delay / 4)
+            # The state machine waits for whole seconds: for less in line, calls would be left unused.
+            pause = max(MIN_SLEEP, outcome.look_in) if isinstance(outcome, InLine) else delay / 4
+            if pause:
+                self.sleep(pause)
                 # An abort is written to the record.
                 deployment = self.store.deployments.get(deployment_id) or deployment
         return _turn_result("end", deployment)
@@ -106,6 +111,7 @@ class Deployer:
             )
         except Busy as busy:
             turn.look = None
+            self.runner.blocked(before)
             return self._save(before, Blocked(busy.deployment), None, turn)
         except AliasLockLost:
             lost = TransientFailure("LockLost", "this deployment does not hold the alias lock")

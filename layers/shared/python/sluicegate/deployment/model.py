@@ -1,6 +1,6 @@
 """A deployment: what was accepted, by which plan, and what has happened since.
 
-Values only. `rollout` decides on them, `store` keeps them, `views` shows them.
+Long because a deployment has many parts. Values only: `rollout` decides on them, `store` keeps them, `views` shows them.
 """
 
 from collections.abc import Mapping
@@ -238,7 +238,8 @@ class Deployment:
     that is not `recorded`: the version that the last deployment put there. `abort_proposed` is the first
     proposal to abort it, which changes nothing: a person who may abort decides. `fix_forward` says that
     alarms may be firing before the first move, and why; `would_have` what only observes would have stopped.
-    `evidence`: its acceptance is in the evidence, and all that follows has a number there.
+    `evidence`: its acceptance is in the evidence, and all that follows has a number there. `in_line`: it had
+    to wait for the target's control plane.
     """
 
     id: str
@@ -290,6 +291,7 @@ class Deployment:
     would_have: tuple[WouldHave, ...] = ()
     evidence: bool = False
     unseen: bool = False
+    in_line: bool = False
 
     @property
     def is_approved(self) -> bool:

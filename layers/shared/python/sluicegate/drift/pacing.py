@@ -1,9 +1,12 @@
 """Calls at a pace: the control plane of an account and region is the deployer's first."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final, ParamSpec, TypeVar
 
-from sluicegate.aws.lambda_ import LambdaUnavailable
+from sluicegate.aws.lambda_ import LambdaThrottled, LambdaUnavailable
+from sluicegate.deployment.plan import Target
+from sluicegate.store.call_budget import CallBudget
 
 SHARED_INTERVAL: Final = 0.2
 """Seconds between two calls of one account and region.
@@ -20,18 +23,63 @@ SLOWEST: Final = 3.2
 
 MOST_ATTEMPTS: Final = 4
 
+PARCEL: Final = 5
+"""Calls that are taken from the budget in one write: those of a second."""
+
+PATIENCE: Final = 60
+"""Seconds that the look waits for a parcel, at most."""
+
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
 
+@dataclass
+class BudgetShare:
+    """Takes the look's calls from the budget of their target, some at a time, after those in line.
+
+    After PATIENCE it goes on all the same, at one parcel in so much time.
+    guarantees.md#13-a-burst-waits-its-turn
+    """
+
+    budget: CallBudget
+    target: Target
+    sleep: Callable[[float], None]
+    _left: int = 0
+
+    def take(self) -> None:
+        """Take a call, when there is one."""
+        if self._left == 0:
+            waited = 0
+            while not self.budget.take_if_free(self.target, PARCEL):
+                if waited >= PATIENCE:
+                    self.budget.charge(self.target, PARCEL)
+                    break
+                self.sleep(1)
+                waited += 1
+            self._left = PARCEL
+        self._left -= 1
+
+    def throttled(self) -> None:
+        """Say that a call was throttled."""
+        self.budget.throttled(self.target)
+
+
 class Pace:
-    """The calls of one quota. `clock` gives epoch seconds, `sleep` waits, `interval` is in seconds."""
+    """The calls of one quota. `clock` gives epoch seconds, `sleep` waits, `interval` is in seconds.
+
+    `share` is the budget of these calls, for the quota that deployments use too.
+    """
 
     def __init__(
-        self, clock: Callable[[], float], sleep: Callable[[float], None], interval: float = SHARED_INTERVAL
+        self,
+        clock: Callable[[], float],
+        sleep: Callable[[float], None],
+        interval: float = SHARED_INTERVAL,
+        share: BudgetShare | None = None,
     ) -> None:
         self._clock = clock
         self._sleep = sleep
+        self._share = share
         self._least = interval
         self._interval = interval
         self._next = 0.0
@@ -43,9 +91,13 @@ class Pace:
         """
         for attempt in range(1, MOST_ATTEMPTS + 1):
             self._wait()
+            if self._share is not None:
+                self._share.take()
             try:
                 answer = call(*args, **request)
-            except LambdaUnavailable:
+            except LambdaUnavailable as error:
+                if self._share is not None and isinstance(error, LambdaThrottled):
+                    self._share.throttled()
                 self._interval = min(SLOWEST, self._interval * 2)
                 if attempt == MOST_ATTEMPTS:
                     raise

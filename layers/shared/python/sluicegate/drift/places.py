@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from sluicegate.aws import clients, permissions
+from sluicegate.aws.call_meter import CallMeter
 from sluicegate.aws.lambda_ import FunctionApi
 from sluicegate.aws.lambda_triggers import TriggerApi
 from sluicegate.aws.role_sessions import SESSION_SECONDS, RoleClients, SessionCache
@@ -39,7 +40,7 @@ class LookApi:
 
     def function(self, name: str) -> FunctionApi:
         """Return one function. Nothing here invokes it."""
-        return FunctionApi(self.client, name, lambda _: self.client)
+        return FunctionApi(self.client, name, lambda _: self.client, CallMeter())
 
 
 class Places:

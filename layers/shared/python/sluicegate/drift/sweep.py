@@ -19,7 +19,7 @@ from sluicegate.deployment.drift import Drift, DriftFinding, DriftKind, drift_of
 from sluicegate.deployment.plan import Target
 from sluicegate.drift.comparison import SeenFunction, agreed, compare
 from sluicegate.drift.look import Paces, PlaceLook
-from sluicegate.drift.pacing import FUNCTIONS_INTERVAL, SHARED_INTERVAL, Pace
+from sluicegate.drift.pacing import FUNCTIONS_INTERVAL, SHARED_INTERVAL, BudgetShare, Pace
 from sluicegate.drift.places import LookApi, Places
 from sluicegate.gate.model import TargetReference
 from sluicegate.gate.policy import Gate
@@ -200,8 +200,9 @@ class _Run:
         def denied(action: str, error: LambdaAccessDenied) -> None:
             self._refused(group, action, error.code)
 
+        share = BudgetShare(self._store.calls, group.target, self._sleep)
         paces = Paces(
-            shared=Pace(self._clock, self._sleep, SHARED_INTERVAL),
+            shared=Pace(self._clock, self._sleep, SHARED_INTERVAL, share),
             functions=Pace(self._clock, self._sleep, FUNCTIONS_INTERVAL),
             policies=Pace(self._clock, self._sleep, SHARED_INTERVAL),
         )

@@ -36,6 +36,7 @@ from sluicegate.rollout.outcomes import (
     Denied,
     FoundMoved,
     HandedOver,
+    InLine,
     Locked,
     LockLost,
     Observed,
@@ -64,6 +65,7 @@ _Succeeded = (
     | Blocked
     | FoundMoved
     | HandedOver
+    | InLine
     | Locked
     | LockLost
     | Observed
@@ -144,6 +146,8 @@ def _after(deployment: Deployment, outcome: _Succeeded, now: float) -> Deploymen
             return transitions.queued(deployment, by, now)
         case LockLost():
             return transitions.queued(deployment, None, now)
+        case InLine():
+            return transitions.in_line(deployment, outcome, now)
         case Pending(detail):
             return transitions.pending(deployment, detail, now)
         case Published():
@@ -180,6 +184,8 @@ def next_delay(deployment: Deployment, outcome: Outcome, now: float) -> int:
             return ceil(backoff(deployment, now))
         case Blocked() | LockLost():
             return _lock_delay(deployment, now)
+        case InLine():
+            return int(outcome.look_in)
         case Pending():
             elapsed = now - seconds(deployment.since)
             return 1 if elapsed < 5 else 3 if elapsed < 60 else 5

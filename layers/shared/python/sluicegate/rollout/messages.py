@@ -1,13 +1,14 @@
 """Text of the timeline: one line per change, for the person who follows the deployment."""
 
 from collections.abc import Sequence
+from math import ceil
 from typing import Final
 
 from sluicegate.deployment.durations import duration
 from sluicegate.deployment.fix_forward import FixForward, OverlookedAlarm
 from sluicegate.deployment.model import AliasOutcome, AliasState, Deployment
 from sluicegate.rollout.fix_forward import described
-from sluicegate.rollout.outcomes import AliasSeen, Published, Restored, VersionUnusable
+from sluicegate.rollout.outcomes import AliasSeen, InLine, Published, Restored, VersionUnusable
 
 
 def queued(deployment: Deployment, by: str | None) -> str:
@@ -18,6 +19,17 @@ def queued(deployment: Deployment, by: str | None) -> str:
     if by and by == deployment.supersedes:
         return f"waiting for deployment {by}, which this one supersedes"
     return f"waiting for another deployment, which is publishing {deployment.function}"
+
+
+def in_line(outcome: InLine) -> str:
+    about = duration(max(1, ceil(outcome.seconds)))
+    return f"{ordinal(outcome.place)} in line for Lambda's control plane, about {about}"
+
+
+def ordinal(number: int) -> str:
+    """`27th`."""
+    ending = {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
+    return f"{number}{'th' if number % 100 in (11, 12, 13) else ending}"
 
 
 def approval_requested(deployment: Deployment, firing: Sequence[OverlookedAlarm] = ()) -> str:

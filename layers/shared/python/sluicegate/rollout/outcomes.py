@@ -40,6 +40,18 @@ class Blocked:
 
 
 @dataclass(frozen=True)
+class InLine:
+    """The deployment waits for its turn to call the target's control plane.
+
+    `place` counts from 1. Its turn comes in `seconds`, as far as that is known, and it looks in `look_in`.
+    """
+
+    place: int
+    seconds: float
+    look_in: float
+
+
+@dataclass(frozen=True)
 class LockLost:
     """The publishing lock expired and another deployment took it. Queue for it again."""
 
@@ -160,12 +172,13 @@ UNREACHABLE_SECONDS: Final = 30
 class TransientFailure:
     """The action failed and is worth retrying, or it took effect and the response was lost.
 
-    `unreachable` if a target of the gate file does not answer at all.
+    `unreachable` if a target of the gate file does not answer at all, `throttled` if Lambda throttled a call.
     """
 
     code: str
     message: str
     unreachable: bool = False
+    throttled: bool = False
 
 
 @dataclass(frozen=True)
@@ -182,6 +195,7 @@ Outcome = (
     | ApprovalRequested
     | Locked
     | Blocked
+    | InLine
     | LockLost
     | Pending
     | Published

@@ -1,4 +1,7 @@
-"""What a record becomes: one pure function for each outcome, and for each decision from outside."""
+"""What a record becomes: one pure function for each outcome, and for each decision from outside.
+
+Long because there are many of both.
+"""
 
 from dataclasses import replace
 from typing import Any, Final
@@ -20,6 +23,7 @@ from sluicegate.rollout.outcomes import (
     AliasSeen,
     ApprovalRequested,
     Denied,
+    InLine,
     Outcome,
     PermanentFailure,
     Published,
@@ -33,6 +37,9 @@ from sluicegate.rollout.outcomes import (
 RETRY_SECONDS: Final = 180
 """Seconds for which an action is retried after a transient failure (throttling, timeouts, 5xx)."""
 
+THROTTLED_SECONDS: Final = 3_600
+"""The same after a throttled call, while nothing is watched: being one of many is no failure."""
+
 DENIED_SECONDS: Final = 60
 """Seconds for which an action that AWS denies is retried.
 
@@ -45,6 +52,9 @@ RESTORE_SECONDS: Final = 3_600
 
 QUEUE_TIMEOUT: Final = 3_600
 """Seconds since acceptance, or approval, within which a deployment must get the publishing lock."""
+
+LINE_TIMEOUT: Final = 7 * 86_400
+"""The same for one that had to wait in line for the target's control plane: as long as that takes."""
 
 PUBLISH_TIMEOUT: Final = 900
 """Seconds that Lambda may take to update and publish a version (SnapStart takes minutes)."""
@@ -120,14 +130,27 @@ def locked(deployment: Deployment, now: float) -> Deployment:
 
 def queued(deployment: Deployment, by: str | None, now: float) -> Deployment:
     """Wait for a lock, within QUEUE_TIMEOUT. `by` is the deployment that holds it, None if unknown."""
-    waiting_since = deployment.approval.at if deployment.approval else deployment.created_at
-    if now - seconds(waiting_since) > QUEUE_TIMEOUT:
+    if now - _waiting_since(deployment) > (LINE_TIMEOUT if deployment.in_line else QUEUE_TIMEOUT):
         message = f"another deployment of {deployment.function} did not finish in time"
         superseded = {"by": by} if by and by == deployment.supersedes else {}
         return fail(deployment, Reason("queue_timeout", message, superseded), now)
     if deployment.status is Status.QUEUED:
         return deployment
     return deployment.changed(now, messages.queued(deployment, by), Status.QUEUED)
+
+
+def _waiting_since(deployment: Deployment) -> float:
+    return seconds(deployment.approval.at if deployment.approval else deployment.created_at)
+
+
+def in_line(deployment: Deployment, outcome: InLine, now: float) -> Deployment:
+    """Wait for the target's control plane, and say so once. Only the length of the line bounds that."""
+    if now - _waiting_since(deployment) > LINE_TIMEOUT:
+        message = "Lambda's control plane had no time for it"
+        return fail(deployment, Reason("queue_timeout", message), now)
+    if deployment.in_line:
+        return deployment
+    return deployment.changed(now, messages.in_line(outcome), Status.QUEUED, in_line=True)
 
 
 def pending(deployment: Deployment, detail: str, now: float) -> Deployment:
@@ -305,9 +328,12 @@ def retry(deployment: Deployment, outcome: TransientFailure, now: float) -> Depl
     """
     since = deployment.failing_since or timestamp(now)
     early = outcome.unreachable and not deployment.in_steps
-    limit, is_over = _time_limit(deployment, since, UNREACHABLE_SECONDS if early else RETRY_SECONDS, now)
+    watched = deployment.status is Status.BAKING or (
+        deployment.status is Status.AWAITING_APPROVAL and deployment.in_steps
+    )
+    most = THROTTLED_SECONDS if outcome.throttled and not watched else RETRY_SECONDS
+    limit, is_over = _time_limit(deployment, since, UNREACHABLE_SECONDS if early else most, now)
     if is_over:
-        watched = deployment.status is Status.AWAITING_APPROVAL and deployment.in_steps
         status = Status.BAKING if watched else deployment.status
         code = _CODES_AFTER_RETRIES.get(status, "publish_failed")
         code = "target_unreachable" if outcome.unreachable else code

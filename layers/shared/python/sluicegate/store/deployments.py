@@ -13,6 +13,7 @@ from sluicegate.deployment.plan import Target
 from sluicegate.evidence import facts
 from sluicegate.evidence.basis import Basis
 from sluicegate.store import keys
+from sluicegate.store.call_budget import CallBudget
 from sluicegate.store.codec import Item, deployment_of, read, record, shown_deployment
 from sluicegate.store.errors import StaleRevision, StoreError
 from sluicegate.store.facts import add_fact
@@ -89,6 +90,7 @@ class Deployments:
         versions: Versions,
         requests: Requests,
         slots: Slots,
+        calls: CallBudget,
         clock: Callable[[], float],
     ) -> None:
         self._table = table
@@ -96,6 +98,7 @@ class Deployments:
         self._versions = versions
         self._requests = requests
         self._slots = slots
+        self._calls = calls
         self._clock = clock
 
     def get(self, deployment_id: str) -> Deployment | None:
@@ -252,6 +255,8 @@ class Deployments:
             self._requests.use(tx, after.id, use)
         if before.status is Status.PUBLISHING and after.status is not Status.PUBLISHING:
             self._locks.release_publish_lock(tx, after, waiting)
+        if before.in_line and before.is_waiting and not after.is_waiting:
+            self._calls.leave(tx, after.plan.target, after.id)
         if after.status.final:
             self._locks.release_alias(tx, after, waiting)
         if after.status is Status.SUCCEEDED:

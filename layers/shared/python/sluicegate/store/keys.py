@@ -39,6 +39,8 @@
     fact#sign-ins#HASH                    HOUR         how many of these there were of one person
     fact#gate                             DIGEST       the line of a gate file
     evidence                              LOG          the head of the sealed lines, and those sealed last
+    budget#ACCOUNT#REGION                 bucket       the calls taken of a control plane's budget
+    budget#ACCOUNT#REGION                 wait#ID      a deployment in line for it
     drift                                 FUNCTION#... what somebody else changed about an alias
     drift-pass                            pass         how far the look for drift has come
 
@@ -232,6 +234,21 @@ def refusals(subject: str, hour: str) -> Key:
 def sign_ins(subject: str, hour: str) -> Key:
     """The number of facts about a person's sessions, of one kind, in an hour."""
     return {"pk": f"fact#sign-ins#{subject}", "sk": hour}
+
+
+def call_budget(target: Target) -> str:
+    """The budget of a target's control plane, and all that are in line for it."""
+    return f"budget#{target.account}#{target.region}"
+
+
+def call_bucket(target: Target) -> Key:
+    """What was taken of the budget."""
+    return {"pk": call_budget(target), "sk": "bucket"}
+
+
+def call_waiter(target: Target, deployment_id: str) -> Key:
+    """A deployment in line."""
+    return {"pk": call_budget(target), "sk": f"wait#{deployment_id}"}
 
 
 def evidence_head(log: str) -> Key:

@@ -15,7 +15,7 @@ from sluicegate.store import keys
 from sluicegate.store.codec import read
 from sluicegate.store.errors import AliasLockLost, Busy, StaleRevision, StoreError
 from sluicegate.store.keys import Key
-from sluicegate.store.table import ABSENT, Condition, Resolution, Table, Transaction
+from sluicegate.store.table import ABSENT, PRESENT, Condition, Resolution, Table, Transaction
 
 PUBLISH_LEASE: Final = 120
 """Seconds that the publishing lock holds without being renewed, as it is before every change to Lambda."""
@@ -165,7 +165,8 @@ class Locks:
 
     def _publishing(self, deployment: Deployment) -> StoreError | Resolution:
         """Say who holds the lock, and note at the lock who is to be woken when it is free."""
-        holder = self._table.update_present(_publish_key(deployment), {"waiter": deployment.id})
+        present = Condition(PRESENT.expression, {":waiter": deployment.id})
+        _, holder = self._table.attempt(_publish_key(deployment), "SET waiter = :waiter", present)
         # Without a holder, the lock was freed just now.
         return Busy(holder["deployment"]) if holder else Resolution.RETRY
 

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from sluicegate.store.call_budget import CallBudget
 from sluicegate.store.commits import Commits
 from sluicegate.store.cursor_keys import CursorKeys
 from sluicegate.store.deployments import Deployments
@@ -47,7 +48,10 @@ class Store:
         self.locks = Locks(opened, clock)
         self.versions = Versions(opened)
         self.slots = Slots(opened)
-        self.deployments = Deployments(opened, self.locks, self.versions, self.requests, self.slots, clock)
+        self.calls = CallBudget(opened, clock)
+        self.deployments = Deployments(
+            opened, self.locks, self.versions, self.requests, self.slots, self.calls, clock
+        )
         self.facts = Facts(opened)
         self.drift = Drifts(opened)
         self.holds = Holds(opened, clock)

@@ -165,16 +165,24 @@ class Table:
             raise
         return True
 
-    def update_present(self, key: Key, changes: Mapping[str, Any]) -> Item | None:
-        """Set attributes of an item and return all of it, or None where there is no such item."""
-        arguments = self.update_arguments(key, changes, PRESENT)
+    def attempt(self, key: Key, change: str, condition: Condition) -> tuple[bool, Item]:
+        """Run an update expression on one item. Return whether its condition held, and the item as it is."""
         try:
-            answer = self._client.update_item(**arguments, ReturnValues="ALL_NEW")
+            answer = self._client.update_item(
+                TableName=self._name,
+                Key=marshal(key),
+                UpdateExpression=change,
+                ConditionExpression=condition.expression,
+                ExpressionAttributeValues=marshal(condition.values),
+                ReturnValues="ALL_NEW",
+                ReturnValuesOnConditionCheckFailure="ALL_OLD",
+            )
         except ClientError as error:
-            if error.response["Error"]["Code"] == "ConditionalCheckFailedException":
-                return None
-            raise
-        return unmarshal(answer["Attributes"])
+            if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
+                raise
+            seen: Any = error.response.get("Item", {})
+            return False, unmarshal(seen)
+        return True, unmarshal(answer["Attributes"])
 
     def count(self, key: Key, amounts: Mapping[str, int], most: Mapping[str, int], expires: int) -> bool:
         """Add to the counters of an item, and return True; return False where one would exceed its limit."""
