@@ -1,6 +1,7 @@
 """A deployment: what was accepted, by which plan, and what has happened since.
 
-Long because a deployment has many parts. Values only: `rollout` decides on them, `store` keeps them, `views` shows them.
+Long because a deployment has many parts. Values only: `rollout` decides on them, `store` keeps them, `views`
+shows them.
 """
 
 from collections.abc import Mapping
