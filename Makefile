@@ -55,9 +55,14 @@ pictures: setup ## take the pictures of the board in docs/pictures again; needs 
 unit: setup ## the tests that need no stand
 	@$(PYTEST) -n auto $(PARALLEL) tests/unit
 
-simulate: setup ## run the simulation: SEEDS=2000, or one seed with its trace: SEED=7 (BROKEN=no-fence: of a broken variant)
-	@PYTHONPATH=layers/shared/python:cli:tests $(BIN)/python -m simulation $(if $(SEEDS),--seeds $(SEEDS)) \
-		$(if $(FIRST),--first $(FIRST)) $(if $(SEED),--seed $(SEED)) $(if $(BROKEN),--broken $(BROKEN))
+simulate: setup ## run the simulation: SEEDS=2000, or one seed with its trace: SEED=7 (BROKEN=no-fence: of a broken variant; COVERAGE=1)
+	@PYTHONPATH=layers/shared/python:cli:tests $(BIN)/python $(if $(COVERAGE),$(COVER)) -m simulation $(if $(SEEDS),--seeds $(SEEDS)) \
+		$(if $(FIRST),--first $(FIRST)) $(if $(SEED),--seed $(SEED)) $(if $(BROKEN),--broken $(BROKEN)) $(if $(COVERAGE),--workers 0)
+	@$(if $(COVERAGE),$(BIN)/coverage report --data-file build/simulate.coverage --skip-empty --sort miss)
+
+# One process: what the workers of a pool run is not counted.
+COVER := -m coverage run --branch --concurrency greenlet --data-file build/simulate.coverage \
+	--source layers/shared/python/sluicegate/deployer,layers/shared/python/sluicegate/store,layers/shared/python/sluicegate/recovery,layers/shared/python/sluicegate/rollout,layers/shared/python/sluicegate/relay,layers/shared/python/sluicegate/gateway
 
 crashes: setup ## every crash and every pair of crashes of each kind of deployment (TRIPLES=1: triples too)
 	@$(if $(TRIPLES),TRIPLES=1 )$(PYTEST) tests/unit/deployer/test_crashes.py tests/unit/deployer/test_crash_pairs.py

@@ -21,16 +21,15 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=0, help="from this one on")
     parser.add_argument("--seed", type=int, help="this one alone, with its trace")
     parser.add_argument("--broken", choices=sorted(VARIANTS), help="with this variant of the product")
-    parser.add_argument("--workers", type=int, default=cpu_count(), help="processes")
+    parser.add_argument("--workers", type=int, default=cpu_count(), help="processes; 0: this one alone")
     given = parser.parse_args()
     if given.seed is not None:
         return one(given.seed, given.broken)
     began, statuses, failed, steps = monotonic(), Counter[str](), [], 0
     seeds = [(seed, given.broken) for seed in range(given.first, given.first + given.seeds)]
-    with ProcessPoolExecutor(given.workers) as pool:
-        for (seed, _), (violation, ended, taken) in zip(
-            seeds, pool.map(short, seeds, chunksize=4), strict=True
-        ):
+    with ProcessPoolExecutor(given.workers or 1) as pool:
+        outcomes = pool.map(short, seeds, chunksize=4) if given.workers else map(short, seeds)
+        for (seed, _), (violation, ended, taken) in zip(seeds, outcomes, strict=True):
             statuses.update(ended)
             steps += taken
             if violation:
