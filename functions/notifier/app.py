@@ -43,13 +43,15 @@ def consumer() -> QueueConsumer:
         stack=digest(settings.queue)[:8],
         board=settings.board,
     )
+    notifier = Notifier(reporting)
     return QueueConsumer(
-        Notifier(reporting).sync,
+        notifier.sync,
         clients.client("sqs"),
         settings.queue,
         settings.dead_letters,
         LOG.delayed,
         LOG.rejected,
+        concerns=notifier.concerns,
     )
 
 

@@ -673,15 +673,19 @@ DENIALS: dict[str, dict[str, Try]] = {
     },
 }
 
+GET_MANY: dict[str, Try] = {
+    "get many items": lambda c, n: c("dynamodb").batch_get_item(RequestItems={n.table: {"Keys": [KEY]}}),
+}
+
 # What each is for: without these, a role that may do nothing at all would pass.
 MOVE = {name: TOUCH[name] for name in ("read a deployed function", "read its alias", "move its alias")}
 SESSIONS = ("login#1", "session#1", "intent#1", "grant#1")
 ALLOWED: dict[str, dict[str, Try]] = {
-    "gateway": {**WRITE, **QUERY, **GET, **HEAR},
-    "gatewayiam": {**WRITE, **QUERY, **GET},
+    "gateway": {**WRITE, **QUERY, **GET, **GET_MANY, **HEAR},
+    "gatewayiam": {**WRITE, **QUERY, **GET, **GET_MANY},
     "watcher": {**GET, **update("poll#1")},
     "watcheriam": {**GET, **update("poll#1")},
-    "deployer": {**WRITE, **GET, **ENTER},
+    "deployer": {**WRITE, **GET, **GET_MANY, **ENTER},
     "janitor": {**WRITE, "query an index": QUERY["query an index"], **GET},
     "waker": {**GET, **WATCHING},
     "relay": TELL,
@@ -692,7 +696,7 @@ ALLOWED: dict[str, dict[str, Try]] = {
         **QUERY,
         **SIGN_IN,
         **update(*SESSIONS),
-        "get many items": lambda c, n: c("dynamodb").batch_get_item(RequestItems={n.table: {"Keys": [KEY]}}),
+        **GET_MANY,
         **update("fact#sign-in#1", "fact#sign-ins#1"),
         **put_items(*SESSIONS, "fact#sign-in#1", "fact#sign-ins#1"),
         **delete_items("login#1", "intent#1"),

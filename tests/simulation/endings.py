@@ -31,7 +31,8 @@ def outcome_is_true(at: World, ledger: Ledger, story: Story) -> Iterator[str]:
             if now != before and not by_hand:
                 yield f"{where}, and {before} before"
         case AliasOutcome.LEFT_TO_OTHER:
-            if not by_hand:
+            # An alias that was not read may have been moved before: since the deployment that left it.
+            if not by_hand and not (record.unseen and ledger.moved_by_hand_since(alias, 0)):
                 yield f"{where}, which nobody else has moved"
         case AliasOutcome.NOT_RESTORED:
             if not at.pruned:

@@ -8,9 +8,10 @@ import pytest
 
 from sluicegate.delivery.consumer import MAX_BACKOFF, MIN_BACKOFF, QueueConsumer
 from sluicegate.delivery.errors import PermanentError
-from sluicegate.deployment.model import Deployment
+from sluicegate.deployment.model import Deployment, Origin
 from sluicegate.gate.decoding import GateError
 from sluicegate.notifier.notifier import Notifier
+from sluicegate.relay.event import detail
 from sluicegate.store.leases import LEASE_SECONDS
 from support.notifier_simulation import JOB, NotifierSimulation, deployment
 
@@ -53,6 +54,7 @@ class Consumed:
             lambda code, **fields: self.delayed.append((code, fields)),
             lambda code, **fields: self.rejected.append((code, fields)),
             clock=lambda: SENT + self.age,
+            concerns=self.simulation.notifier.concerns,
         )
         message = {
             "messageId": "m",
@@ -65,6 +67,54 @@ class Consumed:
 
 def event(one: Deployment) -> str:
     return json.dumps({"detail": {"id": one.id}})
+
+
+def whole_event(one: Deployment) -> str:
+    return json.dumps({"detail": detail(one, "https://deploy.example.com")})
+
+
+OTHER = replace(JOB, issuer="https://gitlab.example.org")
+PROMOTED = replace(deployment(by=OTHER), action="promote", built=Origin(JOB, "2026-11-26T17:00:00.000Z"))
+
+
+@pytest.mark.parametrize(
+    ("one", "reads"),
+    [
+        (deployment(), True),
+        (deployment(by=OTHER), False),
+        (
+            replace(deployment(by=OTHER), action="promote", built=Origin(OTHER, "2026-11-26T17:00:00.000Z")),
+            False,
+        ),
+        (PROMOTED, True),
+    ],
+)
+def test_the_record_is_read_where_a_gitlab_of_the_event_receives_something(
+    simulation: NotifierSimulation, one: Deployment, reads: bool
+) -> None:
+    read: list[str] = []
+    simulation.records = cast(Any, Noting(read))
+    consumed = Consumed(simulation)
+    assert consumed.process(whole_event(one)) == []
+    assert (read, consumed.delayed) == ([one.id] if reads else [], [])
+
+
+class Noting(dict[str, Deployment]):
+    """Records of which there are none. It notes which were looked for."""
+
+    def __init__(self, read: list[str]) -> None:
+        self._read = read
+
+    def get(self, key: str, default: Any = None) -> Any:
+        self._read.append(key)
+        return default
+
+
+@pytest.mark.parametrize("said", [{}, {"requested_by": "somebody"}, {"built": "x", "requested_by": None}])
+def test_an_event_that_does_not_say_who_asked_is_looked_at(
+    simulation: NotifierSimulation, said: dict[str, Any]
+) -> None:
+    assert simulation.notifier.concerns({"id": "1", **said})
 
 
 def test_a_processed_message_is_not_delivered_again(simulation: NotifierSimulation) -> None:

@@ -26,6 +26,7 @@ MAX_BACKOFF: Final = 900
 class QueueConsumer:
     """Consumes a queue of events. `sync` does for a deployment's id whatever is not done yet.
 
+    `concerns` says of an event's detail whether there may be anything to do: it saves a look at the record.
     `delayed` and `rejected` get a code and the known fields of each message that is retried or set aside;
     `delayed` gets its `age` too, in seconds since it was sent.
     """
@@ -37,6 +38,7 @@ class QueueConsumer:
     delayed: Callable[..., None]
     rejected: Callable[..., None]
     clock: Callable[[], float] = time.time
+    concerns: Callable[[Mapping[str, Any]], bool] = lambda _: True
 
     def process(self, messages: Iterable[Mapping[str, Any]]) -> list[str]:
         """Process the messages; return the ids of those that must be delivered again.
@@ -48,8 +50,10 @@ class QueueConsumer:
     def _is_done(self, message: Mapping[str, Any]) -> bool:
         deployment_id = ""
         try:
-            deployment_id = _deployment_of(message["body"])
-            self.sync(deployment_id)
+            detail = _detail_of(message["body"])
+            deployment_id = str(detail["id"])
+            if self.concerns(detail):
+                self.sync(deployment_id)
         except LeaseHeld as held:
             self._retry(message, held.retry_after)
         except TransientError as error:
@@ -81,12 +85,14 @@ class QueueConsumer:
         )
 
 
-def _deployment_of(body: str) -> str:
-    """Return the id of an event's deployment, the only field used. Raises PermanentError if there is none."""
+def _detail_of(body: str) -> Mapping[str, Any]:
+    """Return an event's detail. Raises PermanentError if it is none of a deployment."""
     try:
-        return str(json.loads(body)["detail"]["id"])
+        detail: Mapping[str, Any] = json.loads(body)["detail"]
+        detail["id"]
     except (KeyError, TypeError, ValueError):
         raise PermanentError("not_an_event") from None
+    return detail
 
 
 def _receive_count(message: Mapping[str, Any]) -> int:

@@ -4,8 +4,9 @@ Events arrive late, twice and in any order. So an event only names the deploymen
 is read from the record under a lease, and the record never goes back.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from sluicegate.delivery.errors import PermanentError, TransientError
 from sluicegate.notifier.read_commit import read_commit
@@ -32,6 +33,18 @@ class Notifier:
     """Reports the state of a deployment to GitLab."""
 
     reporting: Reporting
+
+    def concerns(self, detail: Mapping[str, Any]) -> bool:
+        """Return whether a GitLab may receive anything of this event, by those that it names.
+
+        Nothing else of an event is used: what is reported is read from the record.
+        """
+        issuers = self.reporting.gate().issuers
+        if not isinstance(by := detail.get("requested_by"), Mapping):
+            return True
+        built = detail.get("built")
+        named = (by.get("issuer"), built.get("issuer") if isinstance(built, Mapping) else None)
+        return any(issuer.feedback for name, issuer in issuers.items() if name in named)
 
     def sync(self, deployment_id: str) -> None:
         """Send GitLab the updates that it lacks, if any. A report that fails keeps no other one back.
