@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from bench.results import record
+from bench.scale import asked
 
+from sluicegate.gate.rollout_settings import Rollout
 from stand import Stand, control, package
 
 if TYPE_CHECKING:
@@ -36,6 +38,7 @@ def main() -> None:
     finally:
         if not was_up:
             control.down()
+    table()
     start_up()
     layers()
 
@@ -157,6 +160,16 @@ def calls(stand: Stand) -> None:
                 )
     finally:
         stand.delete_function(name)
+
+
+def table() -> None:
+    """What a deployment of new code asks of the table, counted while it runs against models of AWS."""
+    found = asked(Rollout())
+    figures = {"table_calls": found.table.total(), "read_units": found.reads, "write_units": found.writes}
+    record({f"release.{name}": figure for name, figure in figures.items()})
+    by_kind = ", ".join(f"{number} {name}" for name, number in sorted(found.table.items()))
+    print(f"calls of the table, new code             {figures['table_calls']:6}  {by_kind}")
+    print(f"read units, write units with indexes     {found.reads:6.1f} {found.writes:6.1f}")
 
 
 def events(stand: Stand) -> dict[str, tuple[str, str]]:
