@@ -46,22 +46,31 @@ class CrashPoints:
 
     struck: set[Point] = field(default_factory=set)
     first: bool = True
+    paused: bool = False
+    """While it is true nothing counts: somebody else is at work."""
 
     def called(self, name: str) -> None:
         """A call is about to be made."""
+        if self.paused:
+            return
         self.calls.append((name, self.first))
         self.first = False
         self._strike("before", self.before)
 
     def answered(self) -> None:
         """The last call has taken effect."""
-        self._strike("after", self.after)
+        if not self.paused:
+            self._strike("after", self.after)
 
     def _strike(self, phase: Phase, what: Callable[[], None] | None) -> None:
         point: Point = (len(self.calls) - 1, phase)
         if point in self.plan and point not in self.struck:
             self.struck.add(point)
-            (what or _die)()
+            self.paused = True
+            try:
+                (what or _die)()
+            finally:
+                self.paused = False
 
     def every(self) -> list[Point]:
         """Return where a process can die in the story that was played."""

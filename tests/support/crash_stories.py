@@ -88,6 +88,8 @@ class Story:
         world.gate = gate_of({"prod": self.rollout}, rules, places=places, targets=targets, webhooks=[HOOK])
         world.cloudwatch.alarms["orders-5xx"] = AlarmState.OK
         world.cloudwatch.metrics["3"] = Requests(invocations=100, errors=self.errors)
+        if len(self.asks) > 1:
+            world.pauses |= {Status.BAKING}
         world.be_reborn()
         return world
 
@@ -210,9 +212,14 @@ def _before(target: Target, promotes: bool) -> Saved:
     return prepared(prepare)
 
 
-def play(story: Story, points: CrashPoints, *, patient: bool = False) -> CrashWorld:
-    """Tell a story, and return the world in which everything has ended."""
+def play(story: Story, points: CrashPoints, *, patient: bool = False, overtaken: bool = False) -> CrashWorld:
+    """Play a story, and return the world in which everything has ended.
+
+    If `overtaken`, a process does not die, but is held up until another one has done its work.
+    """
     world = story.begin(points, patient=patient)
+    if overtaken:
+        points.before = points.after = world.overtake
     for ask in story.asks:
         ask(world)
     world.settle()

@@ -16,6 +16,8 @@ PHASES: tuple[Phase, ...] = ("before", "after")
 LONG = ("canary", "linear", "supersede")
 """Stories of many calls."""
 
+QUICK = [pytest.param(name, marks=pytest.mark.extended if name in LONG else ()) for name in STORIES]
+
 pytestmark = pytest.mark.filterwarnings("ignore:No application metrics")
 
 
@@ -51,9 +53,7 @@ def is_lost() -> None:
     raise timeout()
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.extended if name in LONG else ()) for name in STORIES]
-)
+@pytest.mark.parametrize("name", QUICK)
 def test_a_call_that_fails_or_whose_answer_is_lost_changes_no_end(name: str) -> None:
     """A smoke test whose answer is lost has failed: nobody knows what it said."""
     points = CrashPoints()
@@ -67,3 +67,16 @@ def test_a_call_that_fails_or_whose_answer_is_lost_changes_no_end(name: str) -> 
             assert wrong.struck, wrong.trace()
             check(STORIES[name], world)
             COUNTS["single errors"] += 1
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_a_process_that_is_overtaken_at_any_call_changes_no_end(name: str) -> None:
+    """It is held up there until another process has done all of its work, and then goes on."""
+    points = CrashPoints()
+    play(STORIES[name], points)
+    for number in range(len(points.calls)):
+        held = CrashPoints(frozenset({(number, "before")}))
+        world = play(STORIES[name], held, overtaken=True)
+        assert held.struck, held.trace()
+        check(STORIES[name], world)
+        COUNTS["single overtakings"] += 1
