@@ -5,7 +5,13 @@ import pytest
 from simulation.broken import VARIANTS, broken
 from simulation.runs import simulate
 
-WITHIN = {"approves-itself": 300, "code-unchecked": 400, "wait-without-a-look": 300}
+WITHIN = {
+    "approves-itself": 300,
+    "code-unchecked": 400,
+    "no-fence": 400,
+    "token-bound-outside": 400,
+    "wait-without-a-look": 300,
+}
 """Seeds within which those are noticed that need several things to meet. All others need `SEEDS`."""
 
 SEEDS = 60
