@@ -16,6 +16,8 @@ from sluicegate.deployment.plan import Limit, Metric, Smoke, Target, TrafficStep
 from sluicegate.gate.rollout_settings import Rollout
 from sluicegate.gateway.app import dispatch
 from sluicegate.gateway.http import GatewayRequest
+from sluicegate.store.call_budget import CallBudget
+from sluicegate.store.table import Table
 from support.cloudwatch_model import Requests
 from support.crash_points import CrashPoints
 from support.crash_world import AWAY, EXTERNAL_ID, HOOK_SECRET, ROLE, CrashWorld, Saved, begun, prepared
@@ -77,6 +79,9 @@ class Story:
     new: tuple[bytes, ...] = (NEW,)
     errors: int = 0
     promotes: bool = False
+    taken: int = 0
+    """Calls that others have taken of the control plane's budget."""
+
     target: Target = OWN
 
     def begin(self, points: CrashPoints, *, patient: bool = False) -> CrashWorld:
@@ -88,6 +93,10 @@ class Story:
         world.gate = gate_of({"prod": self.rollout}, rules, places=places, targets=targets, webhooks=[HOOK])
         world.cloudwatch.alarms["orders-5xx"] = AlarmState.OK
         world.cloudwatch.metrics["3"] = Requests(invocations=100, errors=self.errors)
+        points.paused = True  # it is others who take the calls
+        if self.taken:
+            CallBudget(Table(world.client, TABLE), world.clock).charge(self.target, self.taken)
+        points.paused = False
         if len(self.asks) > 1:
             world.pauses |= {Status.BAKING}
         world.be_reborn()
@@ -170,6 +179,7 @@ STORIES: Final = {
         Story("webhook", (pushes_a_tag,)),
         Story("iam", (signs,)),
         Story("away", (deploys(),), target=AWAY),
+        Story("in line", (deploys(),), taken=300),
         Story("breach", (deploys(),), COUNTED, ends=(Status.ROLLED_BACK,), serves=OTHER, errors=50),
         Story(
             "abort",
@@ -181,6 +191,7 @@ STORIES: Final = {
     )
 }
 
+LONG: Final = ("canary", "linear", "supersede")
 SHORTEST: Final = ("rollback", "promote", "deploy")
 
 
@@ -233,7 +244,10 @@ def check(story: Story, world: CrashWorld) -> None:
     assert [one.status for one in found] == list(story.ends), [one.timeline for one in found]
     for one in found:
         _check_record(one)
-    assert not [key for key in world.client.tables[TABLE].items if key[0].startswith("lock#")]
+    left = [
+        key for key in world.client.tables[TABLE].items if key[0].startswith("lock#") or "wait#" in key[1]
+    ]
+    assert not left, left
     assert world.away is not None
     model = world.away.lambdas[story.target]
     served = model.serves("orders", "prod")

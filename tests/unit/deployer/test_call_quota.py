@@ -190,6 +190,22 @@ def test_an_abort_leaves_the_line(at: Simulation) -> None:
     assert at.deployer.run_turn(accepted.id)["next"] == "end"
 
 
+def test_a_place_that_is_taken_after_the_end_is_left(at: Simulation) -> None:
+    """A deployer is held up while another one runs the whole rollout."""
+    take_all(at)
+    deployment = at.accept(NEW_SHA)
+    others = [at.run]
+
+    def held_up(params: Any, **_: Any) -> None:
+        if params["Item"]["pk"]["S"].startswith("budget#") and others:
+            others.pop()(deployment)
+
+    at.listen("before-call.dynamodb.PutItem", held_up)
+    assert at.run(deployment).status is Status.SUCCEEDED
+    assert not others
+    assert in_line(at) == []
+
+
 def test_one_that_finds_the_publishing_lock_taken_keeps_its_place(at: Simulation) -> None:
     other, accepted = at.accept(OLD_SHA, alias="dev"), at.accept(NEW_SHA)
     at.store.deployments.save(other, other.changed(at.clock(), "publishing", Status.PUBLISHING))

@@ -7,15 +7,12 @@ import pytest
 
 from support.crash_counts import COUNTS
 from support.crash_points import CrashPoints, Phase, Point
-from support.crash_stories import STORIES, check, play
+from support.crash_stories import LONG, STORIES, check, play
 from support.crash_world import CrashWorld
 from support.lambda_model import timeout
 from support.lambda_rules import error
 
 PHASES: tuple[Phase, ...] = ("before", "after")
-LONG = ("canary", "linear", "supersede")
-"""Stories of many calls."""
-
 QUICK = [pytest.param(name, marks=pytest.mark.extended if name in LONG else ()) for name in STORIES]
 
 pytestmark = pytest.mark.filterwarnings("ignore:No application metrics")

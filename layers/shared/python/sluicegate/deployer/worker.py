@@ -64,8 +64,10 @@ class Deployer:
             try:
                 deployment, outcome = self._save(deployment, outcome, published, turn)
             except StaleRevision:
-                turn = Turn()
+                turn, seen = Turn(), deployment.status
                 deployment = self.store.deployments.get(deployment_id) or deployment
+                if isinstance(outcome, InLine) and deployment.status is not seen:
+                    self.store.calls.leave_late(deployment.plan.target, deployment.id)
                 continue
             if deployment.status.final:
                 break

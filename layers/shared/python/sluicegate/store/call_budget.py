@@ -97,6 +97,10 @@ class CallBudget:
         """Leave the line, in the transaction that changes the record."""
         tx.delete(keys.call_waiter(target, deployment_id))
 
+    def leave_late(self, target: Target, deployment_id: str) -> None:
+        """Leave the line that a process joined which was held up: the record has gone on without it."""
+        self._table.delete(keys.call_waiter(target, deployment_id))
+
     def line(self, target: Target) -> list[CallWaiter]:
         """Return the deployments in line, in any order (a consistent read)."""
         condition = Condition("pk = :pk", {":pk": keys.call_budget(target)})
