@@ -187,3 +187,21 @@ def test_the_alias_is_read_where_more_depends_on_it(
     deployment = deploy(at, **fields)
     assert (deployment.status, deployment.original) == (Status.SUCCEEDED, AliasState("2"))
     assert control_plane(at).index("GetAlias") < control_plane(at).index("UpdateAlias")
+
+
+@pytest.mark.parametrize("call", ["UpdateAlias", "GetAlias", "GetFunction"])
+def test_a_throttle_does_not_keep_what_somebody_has_moved_from_being_found(at: Simulation, call: str) -> None:
+    """The first move had no effect for sure, so what the alias serves was there before."""
+    by_hand(at, "1")
+    accepted = at.accept(SHA[2])
+    left = [error("TooManyRequestsException", 429)]
+
+    def throttled(name: str) -> None:
+        moves = "UpdateAlias" in at.model.calls
+        if name == call and moves and left:
+            raise left.pop()
+
+    at.model.before = throttled
+    deployment = at.run(accepted)
+    assert not left
+    assert (deployment.status, deployment.original) == (Status.SUCCEEDED, AliasState("1"))

@@ -8,6 +8,7 @@ from sluicegate.aws.lambda_ import (
     LambdaConflict,
     LambdaError,
     LambdaNotFound,
+    LambdaThrottled,
     StaleLambdaRevision,
 )
 from sluicegate.deployer.lookups import find_missing, missing_version, read_alias, read_found
@@ -64,13 +65,17 @@ class AliasMover:
                 return self._move(deployment, function, action, action.revision)
             except (StaleLambdaRevision, LambdaConflict, LambdaNotFound) as error:
                 rejection = error
+                turn.unmoved = is_first and not error.repeated
+            except LambdaThrottled as error:  # it had no effect
+                turn.unmoved = is_first and not error.repeated
+                raise
         alias = read_alias(function, deployment.plan.alias, action.original, action.desired)
         current = alias.state if alias else None
         if alias is not None and current == action.desired:
             return Shifted(action.desired, alias.revision)
         revision = alias.revision if alias else None
         if current != action.original:
-            if deployment.unseen and rejection is not None and not rejection.repeated:
+            if deployment.unseen and turn.unmoved:
                 return AliasSeen(current, revision, read_found(function, current))
             return AliasMoved(current)
         if isinstance(rejection, LambdaNotFound) and (missing := find_missing(function, action.desired)):

@@ -31,13 +31,15 @@ class Turn:
 
     `look` was made before the publishing lock was taken, which nobody else can take before `leased_until`
     (epoch seconds). `checked` is the revision that was written on the condition that the deployment has its
-    alias' lock: as long as the record is at it, nobody else can have that lock. `updated` if the turn has
+    alias' lock: as long as the record is at it, nobody else can have that lock. `unmoved`: Lambda has refused
+    the first move that this turn made, so it had no effect. `updated` if the turn has
     changed the code of `$LATEST`, so that what it publishes is new.
     """
 
     look: FirstLook | None = None
     leased_until: float = 0.0
     checked: int = 0
+    unmoved: bool = False
     updated: bool = False
     _record: VersionRecord | None = None
 
