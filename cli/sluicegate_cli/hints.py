@@ -30,6 +30,7 @@ _CODES: Final = {
     "outdated": "A newer pipeline has deployed there. To go back on purpose, use `sluicegate rollback`.",
     "held": "`sluicegate hold STAGE` shows who holds it and why. A rollback is still possible.",
     "not_as_expected": "The stage serves a different version. See `sluicegate status FUNCTION`.",
+    "pruned": "`sluicegate versions FUNCTION` lists those that are left.",
     "unprocessable": "The request does not match what is recorded. See `sluicegate status FUNCTION`.",
     "throttled": "It is safe to run this again in a moment.",
     "unavailable": "It is safe to run this again in a moment.",

@@ -28,6 +28,7 @@ _GROUPS: Final = {
     },
     "Inspect": {
         "status": "Show a deployment, or what functions serve in each stage.",
+        "versions": "List the versions of a function that are pruned.",
         "history": "List deployments, newest first.",
         "watch": "Follow a deployment to its end.",
         "whoami": "Show the identity that the API sees, and what the rules allow.",
@@ -65,6 +66,7 @@ _SYNONYMS: Final = {
     **dict.fromkeys(("debug", "diagnose", "diag"), "doctor"),
     **dict.fromkeys(("trail", "cloudtrail", "evidence"), "audit"),
     **dict.fromkeys(("plan", "simulate", "forecast", "power"), "watch-plan"),
+    **dict.fromkeys(("prune", "cleanup", "version"), "versions"),
     **dict.fromkeys(("targets", "template"), "target"),
     **dict.fromkeys(("who", "permissions", "rights", "grants"), "access"),
 }

@@ -19,6 +19,7 @@ from sluicegate.gate.policy import Gate
 from sluicegate.gate.records import FORMAT
 from sluicegate_gatefile import (
     policy_tests,
+    prune_policy,
     reading,
     stack_policies,
     target_policy,
@@ -49,6 +50,7 @@ from sluicegate_gatefile.yaml_source import Source
 OWN_FUNCTIONS = (
     *("gateway", "watcher", "gateway-iam", "watcher-iam"),
     *("deployer", "janitor", "waker", "relay", "notifier", "messenger", "board", "sealer", "drift"),
+    "pruner",
 )
 """The functions of Sluicegate's own stack, after its name."""
 
@@ -131,6 +133,7 @@ def check(path: str | Path, *, allow_loopback: bool = False, stack_name: str = "
         targets = target_template.stacks(gate, own_functions=own_functions)
         stack_policies.roles(targets.values())
         stack_policies.events(targets.values())
+        prune_policy.of(gate)
     except target_policy.PolicyError as error:
         report("error", "policy", ("functions",), str(error))
         return Report(None, None, findings.in_order(), ())
@@ -189,6 +192,7 @@ def _function(pattern: str, entry: FunctionSection, merged: rollouts.MergedRollo
     """Return gate.json's entry. An override that changes nothing of a rollout is left out."""
     return {
         "pattern": pattern,
+        "prune": entry.prune and entry.prune.model_dump(),
         "alias": {name: override.alias for name, override in entry.stages.items() if override.alias},
         "max_age": {name: override.max_age for name, override in entry.stages.items() if override.max_age},
         "rollout": {
@@ -267,6 +271,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     own_functions = own_function_names(options.stack_name)
     targets = target_template.stacks(report.gate, own_functions=own_functions)
     stack_policies.write(targets.values(), options.policy.parent)
+    prune_policy.write(report.gate, options.policy.parent)
     target_template.write(targets, options.policy.parent / "targets")
     return 0
 

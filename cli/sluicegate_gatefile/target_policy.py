@@ -157,9 +157,9 @@ def _statements(
     watches: Sequence[str],
 ) -> Iterator[Policy]:
     """Every statement, of whatever size."""
-    if resources := _names(patterns):
+    if resources := names_of(patterns):
         allowed = sorted({*permissions.ACTIONS, *permissions.LOOKING})
-        yield _allow("GateFileFunctions", allowed, _functions(resources))
+        yield _allow("GateFileFunctions", allowed, function_arns(resources))
         yield _allow("Look", [permissions.EVENT_SOURCES], "*")
     else:
         yield {"Sid": "NoFunctions", "Effect": "Deny", "Action": list(permissions.ACTIONS), "Resource": "*"}
@@ -167,9 +167,9 @@ def _statements(
         f"{hook}{end}" for hook in hooks for end in ("", ":*")
     ]
     if invoked:
-        yield _allow("Smoke", [permissions.INVOKE], _functions(_uncovered(invoked)))
+        yield _allow("Smoke", [permissions.INVOKE], function_arns(_uncovered(invoked)))
     if judges:
-        yield _allow("Judge", [permissions.INVOKE], _functions(judges))
+        yield _allow("Judge", [permissions.INVOKE], function_arns(judges))
     if watches:
         yield _allow("Watch", watches, "*")
 
@@ -198,11 +198,16 @@ def _allow(sid: str, actions: Sequence[str], resources: object) -> Policy:
     return {"Sid": sid, "Effect": "Allow", "Action": list(actions), "Resource": resources}
 
 
-def _functions(names: Iterable[str]) -> list[dict[str, str]]:
+def function_arns(names: Iterable[str]) -> list[dict[str, str]]:
     return [{"Fn::Sub": _RESOURCE + name} for name in names]
 
 
-def _names(patterns: Sequence[str]) -> list[str]:
+def versions_of(patterns: Sequence[str]) -> list[str]:
+    """The functions' versions and aliases, without the functions themselves."""
+    return _uncovered([f"{_name(pattern)}:*" for pattern in patterns])
+
+
+def names_of(patterns: Sequence[str]) -> list[str]:
     """Functions themselves, and their versions and aliases. A pattern that ends in a wildcard covers both."""
     names: dict[str, None] = {}
     for pattern in patterns:

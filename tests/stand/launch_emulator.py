@@ -3,8 +3,8 @@
 Differences, each one thing that AWS does and MiniStack 1.5.33 does not:
 
 - Calls about aliases, concurrency and URLs are authorised, and recorded in CloudTrail, as what they are. It
-  takes GetAlias, UpdateAlias and DeleteAlias for ListAliases, and GetProvisionedConcurrencyConfig and
-  ListFunctionUrlConfigs for GetFunction.
+  takes GetAlias, UpdateAlias and DeleteAlias for ListAliases, and GetProvisionedConcurrencyConfig,
+  ListFunctionUrlConfigs, ListFunctionEventInvokeConfigs and ListDurableExecutionsByFunction for GetFunction.
 - An alias is refused what it cannot be: a version that does not exist, two more versions beside its own,
   weights that name its own version or belong to $LATEST, weights together with provisioned concurrency.
 - A state's timeout may be computed: `TimeoutSeconds` by JSONata, `TimeoutSecondsPath` by JSONPath.
@@ -22,6 +22,7 @@ Differences, each one thing that AWS does and MiniStack 1.5.33 does not:
 - A record of a table's stream that a function reports as failed comes again, and with it its whole batch. It
   goes on instead, and the record is lost; Lambda goes back to that record.
 - `/v1/...` is the deployed API's stage, as in its URL on AWS, beside the emulator's own longer path.
+- What `emulator_versions` lists: how versions are authorised and deleted.
 - What `emulator_answers` lists: the fences and words of Lambda, Step Functions, SQS and STS.
 - What `emulator_cloudwatch` lists: statistics by thresholds, and the order of values.
 - What `emulator_metrics`, `emulator_streams` and `emulator_front_doors` list: metric math, and the metrics of
@@ -97,6 +98,7 @@ def main() -> None:
         "s3",
         "streams",
         "trail",
+        "versions",
     ):
         import_module(f"emulator_{module}").install(pinned)
     emulator.app = with_front_door(emulator.app, Path(os.environ[API_FILE]))
@@ -164,6 +166,10 @@ def lambda_call(method: str, path: str) -> str | None:
             return _PROVISIONED.get(method)
         case [_, "urls"]:
             return "ListFunctionUrlConfigs"
+        case [_, "event-invoke-config", "list"]:
+            return "ListFunctionEventInvokeConfigs"
+        case [_, "durable-executions"]:
+            return "ListDurableExecutionsByFunction"
     return None
 
 

@@ -22,9 +22,10 @@ POLICIES: Final = (
     "target-policy.json",
     *(f"target-policy-{number}.json" for number in range(2, 7)),
     "target-roles.json",
+    "prune-policy.json",
     "target-events.json",
 )
-"""What the template includes for the roles of targets, the deployer and the bus."""
+"""What the template includes for the roles of targets, the deployer and the pruner, and for the bus."""
 
 
 @dataclass(frozen=True)

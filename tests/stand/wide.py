@@ -31,6 +31,7 @@ _MORE_FUNCTIONS: Final = """
   billing-*: {}
   shared-*: {}
   stock-*: {}
+  pruned-*: {prune: {keep: 3, rollbacks: 2, older_than: 1d}}
 """
 _MORE_RULES: Final = """
   - name: orders of the other gitlab
@@ -57,6 +58,13 @@ _MORE_RULES: Final = """
     issuer: stand
     claims: {project_id: "4700", ref_type: branch, ref: main, ref_protected: "true", pipeline_source: web}
     allow: {actions: [approve, reject], functions: [stock-*], stages: [gated]}
+  - name: pruned functions
+    issuer: stand
+    claims: {project_id: "4800", ref_type: tag, ref: v*, ref_protected: "true"}
+    allow:
+      actions: [deploy, promote, rollback, abort]
+      functions: [pruned-*]
+      stages: [dev, staging, prod, canary]
   - name: what no entry of functions covers
     issuer: stand
     claims: {project_id: "4600"}

@@ -33,7 +33,8 @@ GATE: Final[dict[str, Any]] = {
         )
     },
     "functions": [
-        {"pattern": text, "alias": {}, "max_age": {}, "rollout": {}} for text in ("orders-*", "checkout")
+        {"pattern": text, "prune": None, "alias": {}, "max_age": {}, "rollout": {}}
+        for text in ("orders-*", "checkout")
     ],
     "rules": (
         {**RELEASERS, "functions": ["orders-*"]},

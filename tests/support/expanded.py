@@ -16,7 +16,7 @@ import yaml
 from samtranslator.translator.transform import transform  # type: ignore[import-untyped]
 
 from sluicegate_gatefile import compile as gatefile
-from sluicegate_gatefile import stack_policies, target_policy, target_template
+from sluicegate_gatefile import prune_policy, stack_policies, target_policy, target_template
 from support.template import ROOT, TEMPLATE, Json
 
 LONGEST_STACK: Final = "s" * 51
@@ -236,6 +236,8 @@ def _included(location: str) -> Any:
             return stack_policies.roles(targets)
         if location == "build/target-events.json":
             return stack_policies.events(targets)
+        if location == "build/prune-policy.json":
+            return prune_policy.of(report.gate)
         number = re.search(r"target-policy(-(\d+))?\.json$", location)
         assert number, location
         return target_policy.of(report.gate)[int(number[2] or 1) - 1]

@@ -37,7 +37,7 @@ def rollout(**changes: Any) -> dict[str, Any]:
 
 
 def entry(pattern: str = "orders-*", **changes: Any) -> dict[str, Any]:
-    return {"pattern": pattern, "alias": {}, "max_age": {}, "rollout": {}} | changes
+    return {"pattern": pattern, "prune": None, "alias": {}, "max_age": {}, "rollout": {}} | changes
 
 
 def stage(name: str = "dev", **changes: Any) -> dict[str, Any]:

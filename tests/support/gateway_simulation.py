@@ -108,7 +108,7 @@ def gate_of(
             }
             for name, rollout in rollouts.items()
         ],
-        "functions": [{"pattern": "orders*", "alias": {}, "max_age": {}, "rollout": {}}],
+        "functions": [{"pattern": "orders*", "prune": None, "alias": {}, "max_age": {}, "rollout": {}}],
         "rules": list(rules),
         "deny": [],
         "webhooks": [],
@@ -343,7 +343,8 @@ def gateway_simulation(**fields: Any) -> Iterator[GatewaySimulation]:
     """A simulation with the function `orders`, whose handlers are the real ones."""
     with pytest.MonkeyPatch.context() as patch:
         clock = Clock(float(NOW))
-        made = GatewaySimulation(dynamodb(clock), LambdaModel(), clock, **fields)
+        model = fields.pop("model", None) or LambdaModel()
+        made = GatewaySimulation(dynamodb(clock), model, clock, **fields)
         made.model.add("orders", b"code of somebody")
         patch.setattr(function("deployer"), "service", lambda: made.deployer)
         patch.setattr(function("waker"), "service", lambda: made.waker)

@@ -31,7 +31,7 @@ class TriggersModel(LambdaModel):
     def list_aliases(self, *, FunctionName: str, Marker: str = "0") -> Any:
         def call() -> Any:
             aliases = list(self._function(FunctionName)["aliases"].values())
-            return _page("Aliases", aliases, Marker)
+            return page("Aliases", aliases, Marker)
 
         return self._run("ListAliases", call)
 
@@ -44,7 +44,7 @@ class TriggersModel(LambdaModel):
                 {"UUID": f"u-{n}", "FunctionArn": arn(name), "EventSourceArn": source, "State": state}
                 for n, (name, source, state) in enumerate(self.sources)
             ]
-            return _page("EventSourceMappings", listed, Marker)
+            return page("EventSourceMappings", listed, Marker)
 
         return self._run("ListEventSourceMappings", call)
 
@@ -60,7 +60,7 @@ class TriggersModel(LambdaModel):
                 for (name, qualifier), access in self.urls.items()
                 if name == FunctionName
             ]
-            return _page("FunctionUrlConfigs", listed, Marker)
+            return page("FunctionUrlConfigs", listed, Marker)
 
         return self._run("ListFunctionUrlConfigs", call)
 
@@ -76,7 +76,7 @@ class TriggersModel(LambdaModel):
         return self._run("GetPolicy", call)
 
 
-def _page(name: str, entries: list[Any], marker: str) -> dict[str, Any]:
+def page(name: str, entries: list[Any], marker: str) -> dict[str, Any]:
     start = int(marker)
     more = {"NextMarker": str(start + 2)} if start + 2 < len(entries) else {}
     return {name: entries[start : start + 2], **more}

@@ -9,9 +9,11 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Final
 
+from sluicegate.aws.lambda_versions import CodeStorage
 from sluicegate.deployment.model import AliasOutcome, Status
 from sluicegate.drift.sweep import DriftReport
 from sluicegate.observability import metrics
+from sluicegate.pruning.pruner import PruneRun
 from sluicegate.recovery.janitor import Swept
 from sluicegate.rollout.outcomes import TransientFailure
 from sluicegate.sealer.sealer import SealingReport
@@ -44,6 +46,10 @@ def main() -> None:
     look = DriftReport(unseen=[("orders", "TooManyRequestsException")])
     vars(drift)["service"] = lambda: SimpleNamespace(run=lambda _: look)
     drift.handler({}, SimpleNamespace())
+    pruner = handler("pruner")
+    run = PruneRun(storage=CodeStorage(used=90, limit=100))
+    vars(pruner)["service"] = lambda: SimpleNamespace(run=lambda _: run)
+    pruner.handler({}, SimpleNamespace())
     sealer = handler("sealer")
     report = SealingReport(lag=AGE, fork="another segment")
     vars(sealer)["service"] = lambda: SimpleNamespace(run=lambda _: report)

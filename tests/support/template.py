@@ -13,6 +13,7 @@ ROOT: Final = Path(__file__).resolve().parents[2]
 FUNCTIONS: Final = (
     *("Gateway", "Watcher", "GatewayIam", "WatcherIam"),
     *("Deployer", "Janitor", "Relay", "Waker", "Notifier", "Messenger", "Board", "Sealer", "Drift"),
+    "Pruner",
 )
 """Names of our functions in the template, each followed by `Function`."""
 

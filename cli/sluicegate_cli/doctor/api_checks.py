@@ -100,6 +100,10 @@ _OF_CODE: Final[Mapping[str, tuple[str, str]]] = {
         REQUEST,
         "Check what the stage serves (`sluicegate status FUNCTION`), then retry.",
     ),
+    "pruned": (
+        REQUEST,
+        "Roll back to a version that is left (`sluicegate versions FUNCTION`), or deploy the artifact again.",
+    ),
     "unprocessable": (
         REQUEST,
         "Change the request: function, stage and artifact must match the detail.",

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from sluicegate.gate import patterns
+from sluicegate.gate.model import OWN_NAME
 from sluicegate_gatefile.checks.context import CheckContext
 from sluicegate_gatefile.checks.grants import Grants
 from sluicegate_gatefile.diagnostics import listed
@@ -14,13 +15,17 @@ _NAMED = 5
 
 def check_functions(context: CheckContext) -> None:
     """Check that aliases differ, overridden stages exist, and no pattern matches a function of ours."""
-    aliases = {stage: context.alias(stage) for stage in context.file.stages}
+    stages = context.file.stages
+    aliases = {stage: context.alias(stage) for stage in stages}
     _check_aliases(context, ("stages",), aliases)
     for pattern, entry in context.file.functions.items():
         at: Path = ("functions", pattern)
         check_own_functions(context, at, pattern)
         for stage in entry.stages:
             context.check_stage((*at, "stages", stage), stage)
+        if entry.prune is not None and all(stage.target not in (None, OWN_NAME) for stage in stages.values()):
+            what = "no stage is in the stack's own account and region, and elsewhere no version is pruned yet"
+            context.warning("prune", (*at, "prune"), f"{what}: it deletes nothing")
         own = {stage: override.alias for stage, override in entry.stages.items() if override.alias}
         if own:
             merged = {stage: own.get(stage, alias) for stage, alias in aliases.items()}

@@ -43,6 +43,7 @@ from sluicegate_gatefile.schema.base import (
     unprintable,
 )
 from sluicegate_gatefile.schema.principals import AccountId
+from sluicegate_gatefile.schema.pruning import PruneSection
 
 Bake = Annotated[
     int,
@@ -381,6 +382,7 @@ class FunctionSection(Section):
     stages: Annotated[dict[StageName, OverrideSection], OrEmpty()] = Field(
         {}, description="For each stage, what replaces its own settings; mappings merge, lists replace."
     )
+    prune: PruneSection | None = Field(None, description=f"{PruneSection.__doc__} Left out: none is.")
     images: Annotated[Any, Later()] = Field(
         None, description="Repositories whose images may be deployed. Not supported yet."
     )

@@ -64,7 +64,7 @@ def boards(table: CountingTable) -> Iterator[list[Board]]:
     gate = gate_of(
         rules=(WIDE,),
         issuers=ISSUERS,
-        functions=[{"pattern": "**", "alias": {}, "max_age": {}, "rollout": {}}],
+        functions=[{"pattern": "**", "prune": None, "alias": {}, "max_age": {}, "rollout": {}}],
     )
     first = Board(gate, store, clock)
     made = []

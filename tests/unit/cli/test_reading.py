@@ -221,11 +221,11 @@ def test_help_groups_the_commands_by_purpose(run: Run) -> None:
     groups = run("--help").out.split("-h, --help")[1]
 
     lines = [line.split()[0] for line in groups.splitlines()[1:] if line.strip()]
-    assert lines[: len(VERBS) + 14] == [
+    assert lines[: len(VERBS) + 15] == [
         *("Deploy:", "deploy", "promote", "rollback", "abort"),
         *("Approve:", "approve", "reject", "hold"),
         *("Sign", "login", "logout", "sessions"),
-        *("Inspect:", "status", "history", "watch", "whoami", "report", "audit"),
+        *("Inspect:", "status", "versions", "history", "watch", "whoami", "report", "audit"),
         *("Check:", "check", "access", "replay", "watch-plan", "target", "doctor"),
     ]
     assert set(VERBS) <= set(lines)
@@ -259,3 +259,54 @@ def test_help_imports_neither_the_http_client_nor_the_terminal_library(server: S
     )
 
     assert ended.stdout.splitlines()[-1] == "[]"
+
+
+PRUNING: dict[str, Any] = {
+    "target": {"name": "default", "account": "000000000000", "region": "eu-central-1"},
+    "at": "2026-01-01T00:00:00.000Z",
+    "dry_run": True,
+    "versions": [
+        {
+            "version": "42",
+            "keep": [{"reason": "newest", "alias": None}, {"reason": "alias", "alias": "prod"}],
+        },
+        {"version": "41", "keep": [{"reason": "in_flight", "alias": None}]},
+        {"version": "40", "keep": []},
+        {"version": "39", "keep": [{"reason": NASTY, "alias": NASTY}]},
+    ],
+    "left_out": 7,
+    "deleted": [],
+}
+
+
+def test_versions_say_what_is_pruned_and_why_the_others_stay(run: Run, server: Server) -> None:
+    server.on(
+        "GET", "/functions/orders", Reply(200, {"function": "orders", "stages": {}, "pruning": [PRUNING]})
+    )
+
+    ended = run("versions", "orders")
+
+    assert ended.code == 0
+    lines = [" ".join(line.split()) for line in ended.out.splitlines()]
+    assert "1 of 4 would be pruned" in lines[0]
+    assert "42 one of the newest; an alias names it (prod)" in lines
+    assert "41 a deployment names it" in lines
+    assert "40 would be" in lines
+    assert "7 older versions are not listed" in lines
+    assert NASTY not in ended.out
+
+
+def test_versions_in_json_are_the_apis(run: Run, server: Server) -> None:
+    server.on(
+        "GET", "/functions/orders", Reply(200, {"function": "orders", "stages": {}, "pruning": [PRUNING]})
+    )
+
+    ended = run("versions", "orders", "--json")
+
+    assert json.loads(ended.out) == {"function": "orders", "pruning": [PRUNING]}
+
+
+def test_versions_of_what_is_not_pruned_say_so(run: Run, server: Server) -> None:
+    server.on("GET", "/functions/orders", Reply(200, {"function": "orders", "stages": {}, "pruning": []}))
+
+    assert "no version of orders is pruned" in run("versions", "orders").out

@@ -10,10 +10,10 @@ from botocore.exceptions import ClientError
 from sluicegate.deployment.drift import Drift
 from sluicegate.deployment.model import Deployment
 from sluicegate.deployment.plan import Target
-from sluicegate.drift.pacing import PARCEL
 from sluicegate.drift.places import LookApi
 from sluicegate.drift.sweep import DriftReport, DriftSweep
 from sluicegate.gate.model import TargetReference
+from sluicegate.pacing import PARCEL
 from sluicegate.rollout.call_budget import START_RATE, CallClass
 from sluicegate.store.call_budget import CallClaim
 from sluicegate.store.errors import StaleRevision
@@ -321,7 +321,7 @@ def test_what_the_gate_file_no_longer_deploys_is_nobodys(here: Here) -> None:
     here.deploy()
     here.model.urls["orders", ""] = "NONE"
     here.look()
-    entry = {"pattern": "payments", "alias": {}, "max_age": {}, "rollout": {}}
+    entry: dict[str, Any] = {"pattern": "payments", "prune": None, "alias": {}, "max_age": {}, "rollout": {}}
     here.gate = gate_of(functions=[entry])
     assert reported(here.look()) == [("ended", [], ["function_url"])]
     assert here.look().looked == 0

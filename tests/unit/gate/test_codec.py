@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from sluicegate.gate import codec
 from sluicegate.gate.decoding import GateError
+from sluicegate.gate.pruning import Prune
 from sluicegate.gate.records import FORMAT
 from sluicegate.oidc.identity import Feedback
 from support.gate_documents import (
@@ -51,6 +52,14 @@ def test_issuers_are_found_by_url() -> None:
     assert loaded.stages["prod"].alias == "live"
 
 
+def test_pruning_is_that_of_the_entry_which_applies_and_off_without_one() -> None:
+    loaded = gate(functions=[entry(prune=PRUNE), entry("orders-api"), entry("orders-a*", prune=None)])
+    assert loaded.prune("orders-web") == Prune(20, 5, 30 * 86_400)
+    assert loaded.prune("orders-api") is None
+    assert loaded.prune("payments") is None
+    assert not any(loaded.prune(own) for own in OWN)
+
+
 def test_an_issuers_feedback_is_read() -> None:
     corp, other = document()["issuers"]
     loaded = gate(issuers=[corp | {"feedback": FEEDBACK}, other])
@@ -87,6 +96,7 @@ FEEDBACK: dict[str, Any] = {
 }
 STAGE: dict[str, Any] = document()["stages"][0]
 FUNCTION: dict[str, Any] = document()["functions"][0]
+PRUNE: dict[str, Any] = {"keep": 20, "rollbacks": 5, "older_than": 30 * 86_400, "dry_run": False}
 DENY: dict[str, Any] = {"issuer": CORP, "claims": {"jti": ["j1"]}}
 WRONG: list[Any] = [None, {}, "x", 0, True, [None], [[]]]
 NOTHINGS: list[Any] = [None, "", [], {}, 0, [1], [""]]
@@ -121,7 +131,17 @@ MALFORMED: list[Any] = [
     document(stages=[STAGE | {"max_age": True}], rules=[]),
     document(stages=[STAGE, STAGE], rules=[]),
     *(document(functions=[without(FUNCTION, key)]) for key in FUNCTION),
-    *(document(functions=[FUNCTION | {key: v}]) for key in FUNCTION for v in (*NOTHINGS[:3], 0)),
+    *(
+        document(functions=[FUNCTION | {key: v}])
+        for key in FUNCTION
+        for v in (*NOTHINGS[:3], 0)
+        if (key, v) != ("prune", None)
+    ),
+    *(document(functions=[FUNCTION | {"prune": without(PRUNE, key)}]) for key in PRUNE),
+    *(document(functions=[FUNCTION | {"prune": PRUNE | {key: v}}]) for key in PRUNE for v in NOTHINGS),
+    document(functions=[FUNCTION | {"prune": PRUNE | {"more": 1}}]),
+    document(functions=[FUNCTION | {"prune": PRUNE | {"keep": 1_001}}]),
+    document(functions=[FUNCTION | {"prune": PRUNE | {"older_than": 86_399}}]),
     document(functions=[FUNCTION | {"pattern": "***"}]),
     document(functions=[FUNCTION | {"alias": {"nowhere": "x"}}]),
     document(functions=[FUNCTION | {"alias": {"dev": ""}}]),

@@ -96,7 +96,7 @@ def test_a_sound_file_is_compiled_without_a_word(check: Check) -> None:
     assert report.gate is not None
     assert report.document is not None
     assert json.loads(report.document) == {
-        "format": 8,
+        "format": 9,
         "issuers": [
             {
                 "name": "corp",
@@ -121,7 +121,7 @@ def test_a_sound_file_is_compiled_without_a_word(check: Check) -> None:
             OWN
             | {"name": "prod", "alias": "live", "protected": True, "max_age": 900, "rollout": ALL_AT_ONCE},
         ],
-        "functions": [{"pattern": "orders-*", "alias": {}, "max_age": {}, "rollout": {}}],
+        "functions": [{"pattern": "orders-*", "prune": None, "alias": {}, "max_age": {}, "rollout": {}}],
         "rules": [
             {
                 "name": "orders to prod",
@@ -582,6 +582,7 @@ def test_the_compiled_gate_knows_its_own_functions(check: Check) -> None:
         for name in (
             *("gateway", "watcher", "gateway-iam", "watcher-iam"),
             *("deployer", "janitor", "waker", "relay", "notifier", "messenger", "board", "sealer", "drift"),
+            "pruner",
         )
     }
 

@@ -640,4 +640,10 @@ def test_an_override_that_says_nothing_new_is_not_kept(check: Check) -> None:
     report = check(STAGE, "approval: {expires: 1h}, alias: blue")
     assert report.document is not None
     [entry] = json.loads(report.document)["functions"]
-    assert entry == {"pattern": "orders-*", "alias": {"prod": "blue"}, "max_age": {}, "rollout": {}}
+    assert entry == {
+        "pattern": "orders-*",
+        "prune": None,
+        "alias": {"prod": "blue"},
+        "max_age": {},
+        "rollout": {},
+    }

@@ -238,7 +238,7 @@ def document(**changes: Any) -> bytes:
         "sso": [],
         "agents": {"users": [], "principals": []},
         "stages": stages,
-        "functions": [{"pattern": "orders-*", "alias": {}, "max_age": {}, "rollout": {}}],
+        "functions": [{"pattern": "orders-*", "prune": None, "alias": {}, "max_age": {}, "rollout": {}}],
         "rules": [rule()],
         "deny": [],
         "webhooks": [webhook()],

@@ -170,8 +170,10 @@ def _newer(asked: GatewaySimulation) -> None:
     _gate(rollout={"ordered": True})(asked)
 
 
-ELSEWHERE = [{"pattern": "orders*", "alias": {"prod": "live"}, "max_age": {}, "rollout": {}}]
-UNCOVERED = [{"pattern": "orders-*", "alias": {}, "max_age": {}, "rollout": {}}]
+ELSEWHERE = [{"pattern": "orders*", "prune": None, "alias": {"prod": "live"}, "max_age": {}, "rollout": {}}]
+UNCOVERED: list[dict[str, Any]] = [
+    {"pattern": "orders-*", "prune": None, "alias": {}, "max_age": {}, "rollout": {}}
+]
 NEW = new_deployment(NOW, "0" * 64)
 CHANGES: list[tuple[str, str, Callable[[GatewaySimulation], None]]] = [
     ("requester", "not_allowed", _gate(deny=[ADA])),

@@ -173,7 +173,7 @@ def test_items_of_versions_are_in_no_index_of_deployments(at: GatewaySimulation)
     release(at, b"two", TWO)
     at.model.prune("orders", "1")
     at.finish(at.rollback())
-    partitions = {keys.gone_partition(OWN, "orders"), keys.found_partition(OWN, "orders", "prod")}
+    partitions = {keys.versions_partition(OWN, "orders"), keys.found_partition(OWN, "orders", "prod")}
     items = [i for i in at.client.scan(TableName=TABLE)["Items"] if i["pk"]["S"] in partitions]
     assert items
     assert not [item for item in items if {"function", "project", "kind", "unfinished"} & set(item)]

@@ -154,6 +154,7 @@ def test_one_token_may_deploy_to_a_function_in_each_of_two_targets_once(
         functions=[
             {
                 "pattern": "orders*",
+                "prune": None,
                 "alias": {"dev": "live", "prod": "live"},
                 "max_age": {},
                 "rollout": {},

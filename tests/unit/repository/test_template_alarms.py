@@ -166,6 +166,11 @@ def looks_that_miss(*unseen: int) -> Case:
     return happen
 
 
+def code_storage(percent: float) -> Case:
+    """A run of the pruner, which looks how full the code storage is."""
+    return lambda metrics: metrics.put("Sluicegate", "CodeStorage", {"service": STACK}, NOW - 5, percent)
+
+
 FAULTS: Final[dict[str, Case]] = {
     "GatewayErrorsAlarm": errors("GatewayFunction", MINUTE, 1),
     "GatewayThrottlesAlarm": throttles("GatewayFunction"),
@@ -198,6 +203,8 @@ FAULTS: Final[dict[str, Case]] = {
     "OutcomeUnknownAlarm": emitted("OutcomeUnknown"),
     "StuckAlarm": emitted("Stuck"),
     "SealerErrorsAlarm": errors("SealerFunction", MINUTE),
+    "PrunerErrorsAlarm": errors("PrunerFunction", MINUTE, 1),
+    "CodeStorageAlarm": code_storage(80),
     "DriftErrorsAlarm": errors("DriftFunction", MINUTE, 1),
     "DriftUnseenAlarm": looks_that_miss(*[1] * 12),
     "EvidenceLateAlarm": facts_that_wait,

@@ -325,7 +325,7 @@ def test_every_action_exists_and_is_usable_on_its_resource(resources: Json) -> N
             if "NotAction" in statement:  # a denial of all others, whatever their resources are
                 continue
             kinds = set(data["privileges"][verb]["resource_types"]) - {""}
-            for resource in listed(statement["Resource"]):
+            for resource in listed(statement.get("Resource") or statement["NotResource"]):
                 if resource == "*":
                     on_all = any(fnmatch.fnmatchcase(action, known) for known in WILDCARDS)
                     assert not kinds or on_all, (name, action, "on everything")
@@ -404,6 +404,7 @@ METRICS: Final = {
     ("AWS/SQS", "ApproximateNumberOfMessagesVisible"): {"QueueName"},
     ("AWS/States", "ExecutionsFailed"): {"StateMachineArn"},
     ("AWS/States", "ExecutionsTimedOut"): {"StateMachineArn"},
+    ("Sluicegate", "CodeStorage"): {"service"},
     ("Sluicegate", "DriftUnseen"): {"service"},
     ("Sluicegate", "EvidenceForked"): {"service"},
     ("Sluicegate", "FeedbackAge"): {"service"},

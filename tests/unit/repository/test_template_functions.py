@@ -20,6 +20,7 @@ from sluicegate.settings import (
     MessengerSettings,
     MissingSetting,
     NotifierSettings,
+    PrunerSettings,
     RelaySettings,
     SealerSettings,
     WakerSettings,
@@ -49,6 +50,7 @@ SETTINGS: Final[dict[str, Callable[[Mapping[str, str]], object]]] = {
     "Board": BoardSettings.from_environment,
     "Sealer": SealerSettings.from_environment,
     "Drift": DriftSettings.from_environment,
+    "Pruner": PrunerSettings.from_environment,
 }
 
 
@@ -225,6 +227,7 @@ def test_versions_of_the_gate_stay_and_only_those_who_ask_it_carry_it() -> None:
         "Board",
         "Sealer",
         "Drift",
+        "Pruner",
     }
 
 

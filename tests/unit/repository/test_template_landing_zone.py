@@ -69,6 +69,7 @@ def test_a_key_of_yours_encrypts_everything_that_is_stored() -> None:
         ),
         ("SealerRole", {("kms:Decrypt", "dynamodb"), ("kms:Decrypt", "s3"), ("kms:GenerateDataKey", "s3")}),
         ("DriftRole", {("kms:Decrypt", "dynamodb")}),
+        ("PrunerRole", {("kms:Decrypt", "dynamodb")}),
         ("WatcherRole", {("kms:Decrypt", "dynamodb")}),
         ("WatcherIamRole", {("kms:Decrypt", "dynamodb")}),
         ("DeployerRole", {("kms:Decrypt", "dynamodb"), ("kms:Decrypt", "s3")}),
@@ -194,8 +195,8 @@ def test_the_page_for_new_accounts_names_every_parameter() -> None:
 
 def test_the_page_for_landing_zones_has_the_functions_and_the_defaults() -> None:
     page = re.sub(r"\s+", " ", (ROOT / "docs" / "guides" / "landing-zone.md").read_text())
-    assert len(FUNCTIONS) == 13
-    assert "all thirteen functions run there" in page
+    assert len(FUNCTIONS) == 14
+    assert "all fourteen functions run there" in page
     assert "the five queues" in page
     assert len(of_type("AWS::SQS::Queue")) == 5
     assert set(OFF) <= set(re.findall(r"`(\w+)`", page))

@@ -7,7 +7,7 @@ import pytest
 
 from sluicegate.aws import permissions
 from sluicegate.oidc.identity import FEEDBACK_SECRETS
-from sluicegate_gatefile import stack_policies, target_policy
+from sluicegate_gatefile import prune_policy, stack_policies, target_policy
 from sluicegate_gatefile.compile import OWN_FUNCTIONS
 from support.template import (
     FUNCTIONS,
@@ -25,6 +25,8 @@ LOG: Final = {"logs:CreateLogStream", "logs:PutLogEvents"}
 TRACE: Final = {"xray:PutTelemetryRecords", "xray:PutTraceSegments"}
 SAMPLE: Final = {"xray:GetSamplingRules", "xray:GetSamplingTargets"}
 FIND: Final = {"dynamodb:ListStreams"}
+MEASURE: Final = {"lambda:GetAccountSettings"}
+USES: Final = set(permissions.PRUNE_LOOKING_EVERYWHERE)
 WAKE: Final = {"states:SendTaskSuccess"}
 RECORD: Final = {
     "dynamodb:ConditionCheckItem",
@@ -103,6 +105,14 @@ RECORD: Final = {
             | {"dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem"}
             | {"sts:AssumeRole", "sts:SetSourceIdentity"},
         ),
+        (
+            "PrunerRole",
+            LOG | TRACE
+            | {"dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query"}
+            | {"dynamodb:UpdateItem", "lambda:GetAccountSettings"}
+            | {"sts:AssumeRole", "sts:SetSourceIdentity"},
+        ),
+        ("PruneRole", {"cloudwatch:GetMetricData", "lambda:ListEventSourceMappings"}),
         ("TargetRole", {"s3:GetObject", "s3:GetObjectVersion"}),
     ],
 )  # fmt: skip
@@ -136,7 +146,9 @@ def test_the_rollout_may_invoke_the_deployer_and_deliver_its_log() -> None:
 def test_no_statement_is_wide() -> None:
     for role in of_type("AWS::IAM::Role"):
         for statement in statements(role):
-            assert not {"NotAction", "NotResource", "NotPrincipal"} & set(statement)
+            denies = statement["Effect"] == "Deny"
+            assert not {"NotAction", "NotPrincipal"} & set(statement)
+            assert denies or "NotResource" not in statement
             assert not any("*" in action for action in listed(statement["Action"])), role
 
 
@@ -144,9 +156,11 @@ def test_only_what_knows_no_resources_is_allowed_on_all() -> None:
     """A task token is the permission: Step Functions knows no resource of `SendTaskSuccess`."""
     for role in of_type("AWS::IAM::Role"):
         for statement in statements(role):
-            if statement["Resource"] == "*":
+            if statement.get("Resource") == "*":
                 allowed = set(listed(statement["Action"]))
-                known = allowed in (TRACE, WAKE, FIND) or all(each.startswith("ec2:") for each in allowed)
+                known = allowed in (TRACE, WAKE, FIND, MEASURE, USES) or all(
+                    each.startswith("ec2:") for each in allowed
+                )
                 assert role in {"RolloutRole", "ApiGatewayLogWriter"} or known, role
 
 
@@ -232,6 +246,44 @@ def test_who_looks_for_drift_enters_the_target_role_with_one_source_identity_and
     assert LOOKING_ONLY in every
 
 
+def test_the_pruner_alone_enters_the_role_that_deletes_versions() -> None:
+    external_id = properties("PrunerFunction")["Environment"]["Variables"]["SLUICEGATE_EXTERNAL_ID"]
+    assert properties("PruneRole")["AssumeRolePolicyDocument"]["Statement"] == [
+        {
+            "Sid": "PrunerOfThisStack",
+            "Effect": "Allow",
+            "Principal": {"AWS": {"Fn::GetAtt": ["PrunerRole", "Arn"]}},
+            "Action": ["sts:AssumeRole", "sts:SetSourceIdentity"],
+            "Condition": {
+                "StringEquals": {
+                    "sts:ExternalId": external_id,
+                    "sts:SourceIdentity": permissions.PRUNE_IDENTITY,
+                }
+            },
+        }
+    ]
+    included = [one["PolicyDocument"].get("Fn::Transform") for one in properties("PruneRole")["Policies"]]
+    location = {"Location": f"build/{prune_policy.FILE}"}
+    assert [one for one in included if one] == [{"Name": "AWS::Include", "Parameters": location}]
+
+
+def test_no_role_deletes_a_function() -> None:
+    """DeleteFunction without a version, or with `$LATEST`, deletes the function."""
+    deleting = [
+        (role, statement)
+        for role in of_type("AWS::IAM::Role")
+        for statement in statements(role)
+        if "lambda:DeleteFunction" in listed(statement["Action"])
+    ]
+    assert {role for role, _ in deleting} == {"PruneRole"}
+    denied = {one["Sid"]: one for _, one in deleting}
+    assert {one["Effect"] for one in denied.values()} == {"Deny"}
+    function = "arn:${AWS::Partition}:lambda:${AWS::Region}:${AWS::AccountId}:function:"
+    assert denied["NeverAFunction"]["NotResource"] == {"Fn::Sub": f"{function}*:*"}
+    assert denied["NeverLatest"]["Resource"] == {"Fn::Sub": f"{function}*:$LATEST"}
+    assert denied["NeverSluicegateItself"]["Resource"] == {"Fn::Sub": f"{function}${{AWS::StackName}}-*"}
+
+
 def test_the_target_role_deploys_what_the_gate_file_names() -> None:
     included = [
         policy["PolicyDocument"]["Fn::Transform"]
@@ -294,6 +346,10 @@ def test_a_reporter_hears_one_queue_and_reads_the_record(name: str, sid: str, re
         ("WatcherRole", ["poll#*"]),
         ("WatcherIamRole", ["poll#*"]),
         ("SealerRole", ["fact#*", "evidence"]),
+        (
+            "PrunerRole",
+            ["versions#*", "lock#*", "condemned", "pruning", "prune-pass", "fact#pruned#*", "budget#*"],
+        ),
     ],
 )
 def test_a_reader_writes_its_own_items_and_nothing_else(role: str, keys: list[str]) -> None:

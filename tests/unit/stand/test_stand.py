@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import httpx2
 import jwt
@@ -12,6 +13,7 @@ from sluicegate.oidc.identity import Issuer as TrustedIssuer
 from sluicegate.oidc.jwks import Keyring
 from sluicegate.oidc.token import verify
 from stand.claims import job_claims, retried
+from stand.emulator_versions import qualifier_of
 from stand.gitlab import DISCOVERY, KEYS, BucketHandler, GitLab, Handler, Server
 from stand.issuer import Issuer
 from stand.launch_emulator import (
@@ -111,12 +113,31 @@ def test_a_claim_given_as_null_is_left_out() -> None:
         ("PUT", "orders/provisioned-concurrency", "PutProvisionedConcurrencyConfig"),
         ("DELETE", "orders/provisioned-concurrency", "DeleteProvisionedConcurrencyConfig"),
         ("GET", "orders/concurrency", "GetFunctionConcurrency"),
+        ("GET", "orders/event-invoke-config/list", "ListFunctionEventInvokeConfigs"),
+        ("GET", "orders/durable-executions", "ListDurableExecutionsByFunction"),
         ("GET", "aliases", None),
         ("PUT", "orders/code", None),
     ],
 )
 def test_lambda_calls_are_authorised_as_what_they_are(method: str, path: str, action: str | None) -> None:
     assert lambda_call(method, f"/2015-03-31/functions/{path}") == action
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "query", "qualifier"),
+    [
+        ("DELETE", "orders", {"Qualifier": ["7"]}, "7"),
+        ("DELETE", "orders", {"Qualifier": "$LATEST"}, "$LATEST"),
+        ("DELETE", "orders", {}, ""),
+        ("GET", "orders/policy", {"Qualifier": "7"}, "7"),
+        ("GET", "orders", {"Qualifier": "7"}, ""),
+        ("DELETE", "orders/aliases/prod", {"Qualifier": "7"}, ""),
+    ],
+)
+def test_calls_about_one_version_are_authorised_on_it(
+    method: str, path: str, query: dict[str, Any], qualifier: str
+) -> None:
+    assert qualifier_of(method, f"/2015-03-31/functions/{path}", query) == qualifier
 
 
 @pytest.mark.parametrize(

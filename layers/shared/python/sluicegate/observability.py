@@ -23,3 +23,8 @@ def measure(name: str, seconds: float) -> None:
 def count(name: str, value: int = 1) -> None:
     """Add to a metric of the namespace `Sluicegate`."""
     metrics.add_metric(name=name, unit=MetricUnit.Count, value=value)
+
+
+def measure_percent(name: str, percent: float) -> None:
+    """Add a share in percent to a metric of the namespace `Sluicegate`."""
+    metrics.add_metric(name=name, unit=MetricUnit.Percent, value=percent)

@@ -205,6 +205,10 @@ class DriftSettings:
         )
 
 
+class PrunerSettings(DriftSettings):
+    """The pruner's, which enters the stack's own target as the look for drift does."""
+
+
 @dataclass(frozen=True)
 class SealerSettings:
     """The sealer's. `stack` is `ACCOUNT/REGION/NAME`, and with a `log` of its own `ACCOUNT/REGION/NAME/LOG`.

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_events import EventBridgeClient
     from mypy_boto3_kms import KMSClient
+    from mypy_boto3_lambda.client import LambdaClient
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_secretsmanager import SecretsManagerClient
     from mypy_boto3_sqs import SQSClient
@@ -54,6 +55,8 @@ def client(service: Literal["dynamodb"]) -> "DynamoDBClient": ...
 def client(service: Literal["events"]) -> "EventBridgeClient": ...
 @overload
 def client(service: Literal["kms"]) -> "KMSClient": ...
+@overload
+def client(service: Literal["lambda"]) -> "LambdaClient": ...
 @overload
 def client(service: Literal["s3"]) -> "S3Client": ...
 @overload

@@ -358,7 +358,7 @@ def _version(configuration: object, code: object = None) -> FunctionVersion:
     return FunctionVersion(
         version=_identifier(configuration, "Version"),
         revision=_identifier(configuration, "RevisionId"),
-        code_sha256=_hex(_identifier(configuration, "CodeSha256")),
+        code_sha256=hex_digest(_identifier(configuration, "CodeSha256")),
         state=_text(configuration, "State") or "Active",
         state_reason=_reason(configuration, "StateReason"),
         # It is absent at first where SnapStart is on (hashicorp/terraform-provider-aws#43395).
@@ -396,7 +396,7 @@ def read_alias(response: Mapping[str, Any]) -> Alias:
     return Alias(state, _identifier(response, "RevisionId"))
 
 
-def _hex(code_sha256: str) -> str:
+def hex_digest(code_sha256: str) -> str:
     """Return the hash in hex. An image's digest is in hex already, and equals no zip's."""
     try:
         return base64.b64decode(code_sha256, validate=True).hex()

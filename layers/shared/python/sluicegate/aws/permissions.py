@@ -43,6 +43,27 @@ LOOKING: Final = (
 (service authorization reference, read on 2026-11-26).
 """
 
+PRUNE_LOOKING: Final = (
+    "lambda:GetPolicy",
+    "lambda:ListAliases",
+    "lambda:ListDurableExecutionsByFunction",
+    "lambda:ListFunctionEventInvokeConfigs",
+    "lambda:ListProvisionedConcurrencyConfigs",
+    "lambda:ListVersionsByFunction",
+)
+"""What the pruner reads of a function, with `PRUNE_LOOKING_EVERYWHERE`. All know the function as their
+resource (service authorization reference, read on 2026-11-26).
+"""
+
+PRUNE: Final = "lambda:DeleteFunction"
+"""Deletes a version, or without a qualifier the function: only ever allowed for `function:NAME:NUMBER`."""
+
+PRUNE_LOOKING_EVERYWHERE: Final = ("cloudwatch:GetMetricData", EVENT_SOURCES)
+"""What it reads beside; these know no resource."""
+
+PRUNE_IDENTITY: Final = "sluicegate-prune"
+"""The source identity of the pruner's sessions, as `DRIFT_IDENTITY` is that of the look for drift."""
+
 DRIFT_IDENTITY: Final = "sluicegate-drift"
 """The source identity of a session that only looks.
 

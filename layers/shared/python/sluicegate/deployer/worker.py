@@ -16,7 +16,7 @@ from sluicegate.deployment.model import Deployment, Status
 from sluicegate.rollout.actions import End
 from sluicegate.rollout.machine import advance, backoff, next_action, next_delay
 from sluicegate.rollout.outcomes import Blocked, InLine, LockLost, Outcome, TransientFailure
-from sluicegate.store.errors import AliasLockLost, Busy, StaleRevision
+from sluicegate.store.errors import AliasLockLost, Busy, Condemned, StaleRevision
 from sluicegate.store.locks import PUBLISH_LEASE
 from sluicegate.store.store import Store
 from sluicegate.store.versions import PublishedVersion
@@ -118,6 +118,10 @@ class Deployer:
         except AliasLockLost:
             lost = TransientFailure("LockLost", "this deployment does not hold the alias lock")
             return self._save(before, lost, None, turn)
+        except Condemned:
+            turn.look = None
+            message = f"version {after.version} is being deleted as an old one"
+            return self._save(before, TransientFailure("VersionCondemned", message), None, turn)
         if after.status is not before.status:
             turn.leased_until = now + PUBLISH_LEASE if after.status is Status.PUBLISHING else 0.0
             turn.checked = after.revision if after.status is Status.SHIFTING else 0

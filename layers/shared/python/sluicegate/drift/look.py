@@ -9,8 +9,8 @@ from sluicegate.aws import permissions
 from sluicegate.aws.lambda_ import FunctionVersion, LambdaAccessDenied, LambdaNotFound
 from sluicegate.aws.lambda_triggers import Trigger
 from sluicegate.drift.comparison import SeenFunction
-from sluicegate.drift.pacing import Pace
 from sluicegate.drift.places import LookApi
+from sluicegate.pacing import Pace
 
 SOURCES_KEPT: Final = 600
 """Seconds for which the region's event source mappings are not listed again."""

@@ -19,10 +19,10 @@ from sluicegate.deployment.drift import Drift, DriftFinding, DriftKind, drift_of
 from sluicegate.deployment.plan import Target
 from sluicegate.drift.comparison import SeenFunction, agreed, compare
 from sluicegate.drift.look import Paces, PlaceLook
-from sluicegate.drift.pacing import FUNCTIONS_INTERVAL, SHARED_INTERVAL, BudgetShare, Pace
 from sluicegate.drift.places import LookApi, Places
 from sluicegate.gate.model import TargetReference
 from sluicegate.gate.policy import Gate
+from sluicegate.pacing import FUNCTIONS_INTERVAL, SHARED_INTERVAL, BudgetShare, Pace
 from sluicegate.store.drift import DriftPass, DriftPlace
 from sluicegate.store.errors import StaleRevision
 from sluicegate.store.store import Store

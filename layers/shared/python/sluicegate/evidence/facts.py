@@ -10,6 +10,7 @@ from typing import Any
 
 from sluicegate.deployment.durations import seconds, timestamp
 from sluicegate.deployment.model import Deployment
+from sluicegate.deployment.plan import Target
 from sluicegate.evidence.basis import Basis
 from sluicegate.evidence.line import line
 
@@ -108,6 +109,21 @@ def refused(subject: str, number: int, hour: str, fields: Mapping[str, Any], at:
 def gate_seen(digest: str, origin: Mapping[str, str], at: float) -> Fact:
     """Return the fact that a gate file came into force. `origin` says which pipeline built it, if any."""
     return Fact("fact#gate", digest, line("gate", at, {"gate": digest, **origin}), timestamp(at))
+
+
+def pruned(
+    target: Target, function: str, version: str, sha256: str, condemned: str, *, gate: str, at: float
+) -> Fact:
+    """Return the fact that an old version was deleted. `condemned` is a time, the same in a repetition."""
+    fields = {
+        "gate": gate,
+        "function": function,
+        "target": {"account": target.account, "region": target.region},
+        "version": version,
+        "artifact": sha256,
+    }
+    pk = f"fact#pruned#{target.account}#{target.region}#{function}"
+    return Fact(pk, f"{version}#{condemned}", line("pruned", at, fields), timestamp(at))
 
 
 def _decision(before: Deployment, after: Deployment) -> str | None:

@@ -18,6 +18,7 @@ from sluicegate.gate import alarm_names, metric_names, principals, rollout_setti
 from sluicegate.gate.decoding import GateError, known, pattern, unique
 from sluicegate.gate.model import OWN_NAME, OWN_TARGET, FunctionEntry, Stage, StageAgents, TargetReference
 from sluicegate.gate.policy import Gate
+from sluicegate.gate.pruning import Prune
 from sluicegate.gate.records import (
     FORMAT,
     Document,
@@ -125,6 +126,7 @@ class _Reader:
             alias=MappingProxyType(record.alias),
             max_age=MappingProxyType(record.max_age),
             rollout=MappingProxyType({stage: self._rollout(each) for stage, each in record.rollout.items()}),
+            prune=msgspec.convert(record.prune, Prune, from_attributes=True) if record.prune else None,
         )
 
     def _rollout(self, record: RolloutRecord) -> Rollout:

@@ -6,6 +6,7 @@ from typing import Final
 
 from sluicegate.deployment.plan import OWN_TARGET_NAME, Smoke, TrafficStep, Watch
 from sluicegate.gate.patterns import Pattern
+from sluicegate.gate.pruning import Prune
 from sluicegate.gate.rollout_settings import Rollout
 from sluicegate.gate.rules import RuleAction
 
@@ -52,13 +53,15 @@ class Stage:
 class FunctionEntry:
     """An entry of `functions`: what it matches is deployable. By stage, what replaces the stage's own.
 
-    A `rollout` is whole: the stage's own with the entry's overrides merged in.
+    A `rollout` is whole: the stage's own with the entry's overrides merged in. Without `prune`, no version is
+    ever deleted.
     """
 
     pattern: Pattern
     alias: Mapping[str, str]
     max_age: Mapping[str, int]
     rollout: Mapping[str, Rollout]
+    prune: Prune | None = None
 
     def rollout_in(self, stage: Stage) -> Rollout:
         """Return the rollout of its functions in the stage."""

@@ -13,6 +13,7 @@ from sluicegate.gate import rollout_settings
 from sluicegate.gate.model import FunctionEntry, Placement, Stage, TargetReference
 from sluicegate.gate.notifications import Notification
 from sluicegate.gate.principals import NEVER_AGENTS, Principals
+from sluicegate.gate.pruning import Prune
 from sluicegate.gate.rules import (
     DENIABLE,
     DENIABLE_PRINCIPAL,
@@ -143,6 +144,11 @@ class Gate:
     def covers(self, function: str) -> bool:
         """Whether the function is one that the gate file deploys."""
         return self._entry(function) is not None
+
+    def prune(self, function: str) -> Prune | None:
+        """Return which old versions of the function may be deleted; None means none."""
+        entry = self._entry(function)
+        return entry.prune if entry else None
 
     def place(self, function: str, stage: str) -> Placement | None:
         """The function's place in the stage; None where there is no such stage or entry."""

@@ -12,14 +12,22 @@ from sluicegate.deployment import strategy
 from sluicegate.deployment.model import Status
 from sluicegate.deployment.observations import Verdict
 from sluicegate.deployment.plan import Better, Metric, Unclear
-from sluicegate.gate import alarm_names, metric_names, notifications, rollout_settings, sessions, webhooks
+from sluicegate.gate import (
+    alarm_names,
+    metric_names,
+    notifications,
+    pruning,
+    rollout_settings,
+    sessions,
+    webhooks,
+)
 from sluicegate.gate.notifications import NotificationType
 from sluicegate.gate.principals import ACCOUNT, ORGANISATION, PRINCIPAL_ID, ROLE_ID
 from sluicegate.gate.rules import RuleAction
 from sluicegate.gate.webhooks import Event, RefType, Scheme
 from sluicegate.oidc.identity import FEEDBACK_SECRETS, Via
 
-FORMAT: Final = 8
+FORMAT: Final = 9
 """The format of gate.json. Another one is refused."""
 
 Text = Annotated[str, Meta(min_length=1)]
@@ -265,10 +273,20 @@ class RuleLimitsRecord(Record, frozen=True):
     propose: bool
 
 
+class PruneRecord(Record, frozen=True):
+    """An entry's `prune`; `older_than` is in seconds."""
+
+    keep: Annotated[int, Meta(ge=pruning.KEEP[0], le=pruning.KEEP[1])]
+    rollbacks: Annotated[int, Meta(ge=pruning.ROLLBACKS[0], le=pruning.ROLLBACKS[1])]
+    older_than: Annotated[int, Meta(ge=pruning.OLDER_THAN[0], le=pruning.OLDER_THAN[1])]
+    dry_run: bool
+
+
 class FunctionRecord(Record, frozen=True):
     """An entry of `functions`; the mappings are by stage."""
 
     pattern: Text
+    prune: PruneRecord | None
     alias: dict[str, Text]
     max_age: dict[str, Seconds]
     rollout: dict[str, RolloutRecord]
@@ -323,7 +341,7 @@ class NotificationRecord(Record, frozen=True):
 class Document(Record, frozen=True):
     """The whole of gate.json."""
 
-    format: Literal[8]
+    format: Literal[9]
     issuers: tuple[IssuerRecord, ...]
     targets: tuple[TargetRecord, ...]
     people: tuple[PersonRecord, ...]

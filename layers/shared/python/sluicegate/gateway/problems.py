@@ -24,6 +24,7 @@ TITLES: Final = {
     "not_signed": "No such call, or not signed",
     "outdated": "A newer pipeline has been deployed",
     "person_unknown": "The gate file does not say who this is",
+    "pruned": "The version was deleted as an old one",
     "sign_in_required": "Sign in again",
     "session_used": "The session has been used for another request",
     "source_changed": "The source stage does not serve this",
@@ -158,6 +159,16 @@ def credential_used(use: CredentialUse) -> Problem:
 def unprocessable(detail: str) -> Problem:
     """422: the record shows that it cannot be done."""
     return Problem(422, "unprocessable", detail)
+
+
+def pruned(version: str, function: str, since: str) -> Problem:
+    """422: the version went with old ones, or is going, since a time (RFC 3339)."""
+    return Problem(
+        422,
+        "pruned",
+        f"version {version} of {function} was pruned at {since}, as an old one that nothing needed: deploy"
+        " its artifact again",
+    )
 
 
 def function_not_covered(function: str) -> Problem:

@@ -205,9 +205,12 @@ def _holder(hold: Hold) -> str:
     return clean(hold.by.get("user_login") or hold.by.get("session_name") or "-")
 
 
-def function_response(serving: Sequence[Serving], drift: Mapping[DriftPlace, Drift]) -> GatewayResponse:
-    """Render what the stages of one function serve."""
-    return GatewayResponse(200, _function_view(serving, drift), _serving_table(serving))
+def function_response(
+    serving: Sequence[Serving], drift: Mapping[DriftPlace, Drift], pruning: Sequence[Mapping[str, Any]]
+) -> GatewayResponse:
+    """Render what the stages of one function serve, and which of its versions are pruned."""
+    value = {**_function_view(serving, drift), "pruning": pruning}
+    return GatewayResponse(200, value, _serving_table(serving))
 
 
 def function_list(

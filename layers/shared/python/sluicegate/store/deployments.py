@@ -192,9 +192,9 @@ class Deployments:
         `claim` has the request never forgotten; `slots` are those that its rule's limits need.
 
         Raises, and where several apply the first of: RequestKnown, CredentialUsed, TagMoved, Outdated,
-        ServingChanged; then, with a supersession, StaleRevision where the lock or a record of it has changed,
-        and without one, Busy where another deployment has the alias; last SlotTaken. Contended where other
-        transactions were at the same items at every attempt. Nothing was written then.
+        ServingChanged, Condemned; then, with a supersession, StaleRevision where the lock or a record of it
+        has changed, and without one, Busy where another deployment has the alias; last SlotTaken. Contended
+        where other transactions were at the same items at every attempt. Nothing was written then.
         """
         tx = self._table.transaction()
         self._requests.add(tx, request_key, AcceptedRequest(deployment.id, fingerprint), claim)
@@ -206,6 +206,8 @@ class Deployments:
             self._versions.check_pipeline(tx, deployment)
         if still_serving is not None:
             self._versions.check_serving(tx, still_serving)
+        if deployment.version is not None:
+            self._versions.check_not_condemned(tx, deployment)
         self._locks.take_alias(tx, deployment, supersession)
         alias_conflict = partial(self._locks.alias_conflict, deployment, supersession)
         tx.put(record(deployment), ABSENT, on_conflict=alias_conflict)
@@ -241,9 +243,9 @@ class Deployments:
         that (0 for none): a number that is no larger is not written.
 
         Raises, and where several apply the first of: StaleRevision where the record has changed, Busy where
-        another deployment has the publishing lock, AliasLockLost where it has the alias', CredentialUsed
-        where one was used before. Contended where other transactions were at the same items at every
-        attempt.
+        another deployment has the publishing lock, AliasLockLost where it has the alias', Condemned where it
+        reuses a version that the pruner deletes, CredentialUsed where one was used before. Contended where
+        other transactions were at the same items at every attempt.
         """
         tx, waiting = self._table.transaction(), set[str]()
         tx.put(record(after), _unchanged(before), on_conflict=partial(self._changed, after))
@@ -251,6 +253,9 @@ class Deployments:
             self._locks.take_publish_lock(tx, after)
         if after.status is Status.SHIFTING and before.status is not Status.SHIFTING:
             self._locks.check_alias(tx, after)
+        reuses = published is None and after.version not in (None, before.version)
+        if reuses and after.status is not Status.SUCCEEDED:
+            self._versions.check_not_condemned(tx, after)
         for use in uses:
             self._requests.use(tx, after.id, use)
         if before.status is Status.PUBLISHING and after.status is not Status.PUBLISHING:
@@ -260,7 +265,7 @@ class Deployments:
         if after.status.final:
             self._locks.release_alias(tx, after, waiting)
         if after.status is Status.SUCCEEDED:
-            self._versions.add_success(tx, after, newest_pipeline)
+            self._versions.add_success(tx, after, newest_pipeline, reuses=reuses)
         if published is not None:
             self._versions.add_published(tx, after, published)
         for unusable in after.unusable[len(before.unusable) :]:

@@ -42,6 +42,14 @@ class Outdated(StoreError):
     """A newer pipeline of the same project has succeeded there."""
 
 
+class Condemned(StoreError):
+    """The version is being deleted, or has been: no deployment may begin to need it."""
+
+
+class Spared(StoreError):
+    """The version cannot be condemned: the record says that it is gone."""
+
+
 class ServingChanged(StoreError):
     """The alias serves something else than when it was read."""
 

@@ -1,7 +1,7 @@
 """What an alias has served: what succeeded there, what somebody else had put there, and what is gone."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Final
 
 from sluicegate.deployment.model import Origin
@@ -40,12 +40,32 @@ class DisplacedVersion:
 
 @dataclass(frozen=True)
 class GoneVersion:
-    """A version that `deployment` found deleted, or with other code than this, at `since` (RFC 3339)."""
+    """A version that `deployment` found deleted, or with other code than this, at `since` (RFC 3339).
+
+    Or one that the pruner deletes: `condemned` since then, and deleted since `pruned`. Until it is, it may be
+    spared after all.
+    """
 
     version: str
     sha256: str
     deployment: str
     since: str
+    condemned: str | None = None
+    pruned: str | None = None
+
+    @property
+    def attributes(self) -> dict[str, str]:
+        """The attributes of its item. Conditions ask whether there is one: no attribute is null."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
+
+@dataclass(frozen=True)
+class RecordedVersion:
+    """A version that Sluicegate published from a digest, and when (epoch seconds)."""
+
+    version: str
+    sha256: str
+    at: float
 
 
 @dataclass(frozen=True)
@@ -53,7 +73,8 @@ class PastVersion:
     """A version that an alias has served, at last since or until `deployment`.
 
     Or one that had only a `minor` share there, and never succeeded: no rollback goes to it. `found` if
-    somebody else had put it there that time; `gone_since` if it no longer exists.
+    somebody else had put it there that time; `gone_since` if it no longer exists, and `pruned` if that is
+    because it was old.
     """
 
     version: str
@@ -64,6 +85,7 @@ class PastVersion:
     minor: bool = False
     gone_since: str | None = None
     built: Origin | None = None
+    pruned: bool = False
 
 
 def past_versions(
@@ -77,7 +99,7 @@ def past_versions(
     """
     succeeded = {one.version: one for one in served}
     replaced = {one.version: one for one in displaced}
-    missing = {(one.version, one.sha256): one.since for one in gone}
+    missing = {(one.version, one.sha256): one for one in gone}
     past = [
         _merged(succeeded.get(version), replaced.get(version), missing)
         for version in {**succeeded, **replaced}
@@ -91,11 +113,14 @@ def past_versions(
 
 
 def _merged(
-    served: ServedVersion | None, displaced: DisplacedVersion | None, missing: Mapping[tuple[str, str], str]
+    served: ServedVersion | None,
+    displaced: DisplacedVersion | None,
+    missing: Mapping[tuple[str, str], GoneVersion],
 ) -> PastVersion:
     """Return one version from what is known of it: at least one of both."""
     known: list[ServedVersion | DisplacedVersion] = [one for one in (served, displaced) if one is not None]
     last = max(known, key=lambda one: one.deployment)
+    gone = missing.get((last.version, last.sha256))
     withdrawn = last.withdrawn or (served is not None and served.withdrawn)
     return PastVersion(
         version=last.version,
@@ -104,6 +129,7 @@ def _merged(
         withdrawn=withdrawn,
         found=last is displaced,
         minor=served is None and displaced is not None and displaced.share < SERVED_SHARE,
-        gone_since=missing.get((last.version, last.sha256)),
+        gone_since=gone.since if gone else None,
         built=served.built if served and served.sha256 == last.sha256 else None,
+        pruned=gone is not None and gone.condemned is not None,
     )

@@ -10,7 +10,8 @@
     lock#ACCOUNT#REGION#FUNCTION          publish      the deployment that publishes this function (lease)
     lock#ACCOUNT#REGION#FUNCTION          alias#ALIAS  the deployment that moves this alias, and its successor
     versions#ACCOUNT#REGION#FUNCTION      SHA256       the version published from this digest
-    versions#ACCOUNT#REGION#FUNCTION      gone#VERSION a version that no longer exists
+    versions#ACCOUNT#REGION#FUNCTION      published#V  a version that Sluicegate published, and when
+    versions#ACCOUNT#REGION#FUNCTION      gone#VERSION a version that no longer exists, or is condemned
     artifact#FUNCTION                     SHA256#HASH  the job that announced it, and for which commit
     commit#FUNCTION#HASH                  SHA256       what was announced for (issuer, project, commit), and
                                                        again for these with the ref
@@ -43,6 +44,9 @@
     budget#ACCOUNT#REGION                 wait#ID      a deployment in line for it
     drift                                 FUNCTION#... what somebody else changed about an alias
     drift-pass                            pass         how far the look for drift has come
+    pruning                               FUNCTION#... which old versions go, and why the others stay
+    condemned                             FUNCTION#... a version that is being deleted
+    prune-pass                            pass         how far the pruner has come
 
     index         attributes      items
     by_function   function, id    the deployments of a function, by time
@@ -129,9 +133,14 @@ def publish_lock(target: Target, function: str) -> Key:
     return {"pk": f"lock#{target.account}#{target.region}#{function}", "sk": "publish"}
 
 
+def locks_partition(target: Target, function: str) -> str:
+    """All locks of a function."""
+    return f"lock#{target.account}#{target.region}#{function}"
+
+
 def alias_lock(target: Target, function: str, alias: str) -> Key:
     """The right to move an alias."""
-    return {"pk": f"lock#{target.account}#{target.region}#{function}", "sk": f"alias#{alias}"}
+    return {"pk": locks_partition(target, function), "sk": f"alias#{alias}"}
 
 
 def published(target: Target, function: str, sha256: str) -> Key:
@@ -139,14 +148,19 @@ def published(target: Target, function: str, sha256: str) -> Key:
     return {"pk": f"versions#{target.account}#{target.region}#{function}", "sk": sha256}
 
 
-def gone_partition(target: Target, function: str) -> str:
+def published_version(target: Target, function: str, version: str) -> Key:
+    """A version that Sluicegate published, whatever was published from its digest since."""
+    return {"pk": versions_partition(target, function), "sk": f"published#{version}"}
+
+
+def versions_partition(target: Target, function: str) -> str:
     """All that is known of a function's versions."""
     return f"versions#{target.account}#{target.region}#{function}"
 
 
 def gone(target: Target, function: str, version: str) -> Key:
     """A version that no longer exists."""
-    return {"pk": gone_partition(target, function), "sk": f"gone#{version}"}
+    return {"pk": versions_partition(target, function), "sk": f"gone#{version}"}
 
 
 def found(target: Target, function: str, alias: str, version: str) -> Key:
@@ -264,6 +278,21 @@ def drift(target: Target, function: str, alias: str) -> Key:
 def drift_pass() -> Key:
     """How far the look for drift has come."""
     return {"pk": "drift-pass", "sk": "pass"}
+
+
+def pruning(target: Target, function: str) -> Key:
+    """What the pruner found out about a function's versions. All are in one partition, by function."""
+    return {"pk": "pruning", "sk": "#".join((function, target.account, target.region))}
+
+
+def condemned(target: Target, function: str, version: str) -> Key:
+    """A version that is being deleted. All are in one partition: there are few at a time."""
+    return {"pk": "condemned", "sk": "#".join((function, target.account, target.region, version))}
+
+
+def prune_pass() -> Key:
+    """How far the pruner has come."""
+    return {"pk": "prune-pass", "sk": "pass"}
 
 
 def hold(stage: str, rule: str) -> Key:

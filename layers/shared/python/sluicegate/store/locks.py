@@ -21,6 +21,10 @@ PUBLISH_LEASE: Final = 120
 """Seconds that the publishing lock holds without being renewed, as it is before every change to Lambda."""
 
 
+PRUNE_LEASE: Final = 60
+"""The same for the pruner, which holds it for the few calls that one version takes."""
+
+
 @dataclass(frozen=True)
 class AliasLock:
     """The deployment that moves an alias, and the one that takes over once that has ended."""
@@ -163,10 +167,31 @@ class Locks:
         mine = Condition("deployment = :me", {":me": deployment.id})
         return self._table.update(_publish_key(deployment), {"lease": lease}, mine)
 
+    def lend_publish_lock(self, tx: Transaction, target: Target, function: str, pass_id: str) -> None:
+        """Take the publishing lock for the pruner's pass. A conflict means Busy."""
+        now, key = int(self._clock()), keys.publish_lock(target, function)
+        tx.put(
+            {**key, "deployment": pass_id, "lease": now + PRUNE_LEASE},
+            Condition(
+                "attribute_not_exists(pk) OR deployment = :me OR lease < :now", {":me": pass_id, ":now": now}
+            ),
+            on_conflict=partial(self._publisher, key),
+        )
+
+    def return_publish_lock(self, tx: Transaction, target: Target, function: str, pass_id: str) -> None:
+        """Free it, unless the lease ran out and a deployment has it."""
+        mine = Condition("attribute_not_exists(pk) OR deployment = :me", {":me": pass_id})
+        tx.delete(keys.publish_lock(target, function), mine, on_conflict=Resolution.DROP)
+
     def _publishing(self, deployment: Deployment) -> StoreError | Resolution:
         """Say who holds the lock, and note at the lock who is to be woken when it is free."""
         present = Condition(PRESENT.expression, {":waiter": deployment.id})
         _, holder = self._table.attempt(_publish_key(deployment), "SET waiter = :waiter", present)
+        # Without a holder, the lock was freed just now.
+        return Busy(holder["deployment"]) if holder else Resolution.RETRY
+
+    def _publisher(self, key: Key) -> StoreError | Resolution:
+        holder = self._table.get(key)
         # Without a holder, the lock was freed just now.
         return Busy(holder["deployment"]) if holder else Resolution.RETRY
 

@@ -16,6 +16,7 @@ from sluicegate.store.holds import Holds
 from sluicegate.store.intents import Intents
 from sluicegate.store.locks import Locks
 from sluicegate.store.polls import Polls
+from sluicegate.store.prunings import Prunings
 from sluicegate.store.requests import Requests
 from sluicegate.store.sessions import Sessions
 from sluicegate.store.slots import Slots
@@ -54,6 +55,7 @@ class Store:
         )
         self.facts = Facts(opened)
         self.drift = Drifts(opened)
+        self.prunings = Prunings(opened, self.deployments, self.locks)
         self.holds = Holds(opened, clock)
         self.uploads = Uploads(opened, clock)
         self.grounds = Grounds(opened, self.holds, self.uploads)

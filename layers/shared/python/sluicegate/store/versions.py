@@ -1,6 +1,6 @@
 """Versions: what was published from which digest, what each alias serves, and what it served before."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
@@ -10,7 +10,8 @@ from sluicegate.deployment.plan import Target
 from sluicegate.owner import Owner
 from sluicegate.store import keys
 from sluicegate.store.codec import Item, read
-from sluicegate.store.errors import Outdated, ServingChanged
+from sluicegate.store.condemned import NOT_CONDEMNED, not_condemned
+from sluicegate.store.errors import Condemned, Outdated, ServingChanged
 from sluicegate.store.history import (
     SERVED_SHARE,
     DisplacedVersion,
@@ -129,9 +130,11 @@ class Versions:
         self._table = table
 
     def published(self, target: Target, function: str, sha256: str) -> PublishedVersion | None:
-        """Return the version that Sluicegate published for this function from this digest, or None."""
-        item = self._table.get(keys.published(target, function, sha256))
-        return read(item, PublishedVersion) if item else None
+        """Return the version that Sluicegate published for this function from this digest, or None.
+
+        None also while the pruner deletes it: the digest is published again then.
+        """
+        return _published(self._table.get(keys.published(target, function, sha256)))
 
     def served(self, target: Target, function: str, alias: str) -> list[ServedVersion]:
         """Return the versions that succeeded behind an alias, the one that did so last first."""
@@ -142,15 +145,22 @@ class Versions:
 
     def past(self, target: Target, function: str, alias: str) -> list[PastVersion]:
         """Return all that an alias has served, the last one first, also what somebody else put there."""
-        found = Condition("pk = :pk", {":pk": keys.found_partition(target, function, alias)})
         gone = Condition(
             "pk = :pk AND begins_with(sk, :sk)",
-            {":pk": keys.gone_partition(target, function), ":sk": "gone#"},
+            {":pk": keys.versions_partition(target, function), ":sk": "gone#"},
         )
+        missing = [read(item, GoneVersion) for item in self._table.query(gone, consistent=True)]
+        return self.past_without(target, function, alias, missing)
+
+    def past_without(
+        self, target: Target, function: str, alias: str, gone: Iterable[GoneVersion]
+    ) -> list[PastVersion]:
+        """Return the same where it is known what is gone."""
+        found = Condition("pk = :pk", {":pk": keys.found_partition(target, function, alias)})
         return past_versions(
             self.served(target, function, alias),
             [read(item, DisplacedVersion) for item in self._table.query(found, consistent=True)],
-            [read(item, GoneVersion) for item in self._table.query(gone, consistent=True)],
+            gone,
         )
 
     def gone_since(self, target: Target, function: str, version: str, sha256: str) -> str | None:
@@ -179,7 +189,7 @@ class Versions:
         )
         return VersionRecord(
             sha256=deployment.sha256,
-            published=read(version, PublishedVersion) if version else None,
+            published=_published(version),
             serving=_serving(served) if served else None,
             newest_pipeline=int(pipeline["pipeline"]) if pipeline else 0,
         )
@@ -239,22 +249,41 @@ class Versions:
         in_order = Condition("attribute_not_exists(pk) OR pipeline <= :mine", mine)
         tx.check(keys.newest_pipeline(deployment), in_order, on_conflict=Outdated)
 
+    def check_not_condemned(self, tx: Transaction, deployment: Deployment) -> None:
+        """Require that the deployment's version is neither condemned nor pruned, or Condemned is raised."""
+        key = keys.gone(deployment.plan.target, deployment.function, deployment.version or "")
+        tx.check(key, not_condemned(deployment.sha256), on_conflict=Condemned)
+
     def add_published(self, tx: Transaction, deployment: Deployment, published: PublishedVersion) -> None:
         """Note the version that was published from the deployment's digest."""
-        key = keys.published(deployment.plan.target, deployment.function, deployment.sha256)
-        tx.put({**key, **asdict(published)})
+        target, function = deployment.plan.target, deployment.function
+        tx.put({**keys.published(target, function, deployment.sha256), **asdict(published)})
+        # The item of a digest has its newest version alone; the pruner needs all of them.
+        tx.put(
+            {
+                **keys.published_version(target, function, published.version),
+                "version": published.version,
+                "sha256": deployment.sha256,
+                "deployment": deployment.id,
+                "at": deployment.updated_at,
+            }
+        )
 
     def add_gone(self, tx: Transaction, deployment: Deployment, version: UnusableVersion) -> None:
         """Note that a version no longer exists. It may be noted any number of times."""
         key = keys.gone(deployment.plan.target, deployment.function, version.version)
         gone = GoneVersion(version.version, version.sha256, deployment.id, deployment.updated_at)
-        tx.put({**key, **asdict(gone)})
+        # What the pruner has condemned stays so: it goes on there.
+        tx.put({**key, **gone.attributes}, NOT_CONDEMNED, on_conflict=Resolution.DROP)
 
-    def add_success(self, tx: Transaction, deployment: Deployment, newest_pipeline: int | None) -> None:
+    def add_success(
+        self, tx: Transaction, deployment: Deployment, newest_pipeline: int | None, *, reuses: bool = False
+    ) -> None:
         """Note what the alias serves, what it served, and how far the project's pipelines are.
 
-        What was seen there is not gone, whatever was noted before. `newest_pipeline` is what has been noted,
-        None if that was not read.
+        What was seen there is not gone, whatever was noted before. If it `reuses` a version by this very
+        write, it requires what `check_not_condemned` does: a transaction writes an item once.
+        `newest_pipeline` is what has been noted, None if that was not read.
         """
         serving = _serving_after(deployment)
         tx.put(serving_item(serving))
@@ -263,7 +292,11 @@ class Versions:
         )
         tx.put({**_served_key(deployment, serving.version), **asdict(served)})
         target, function = deployment.plan.target, deployment.function
-        tx.delete(keys.gone(target, function, serving.version))
+        gone = keys.gone(target, function, serving.version)
+        if reuses:
+            tx.delete(gone, not_condemned(deployment.sha256), on_conflict=Condemned)
+        else:
+            tx.delete(gone)
         for found in deployment.found:
             if found.version != serving.version:
                 self._add_displaced(tx, deployment, found)
@@ -301,6 +334,10 @@ class Versions:
             newer = Condition("attribute_not_exists(pk) OR pipeline < :mine", {":mine": pipeline})
             changes = {"pipeline": pipeline}
             tx.update(keys.newest_pipeline(deployment), changes, newer, on_conflict=Resolution.DROP)
+
+
+def _published(item: Item | None) -> PublishedVersion | None:
+    return read(item, PublishedVersion) if item and item.get("condemned") is None else None
 
 
 def _serving(item: Item) -> Serving:

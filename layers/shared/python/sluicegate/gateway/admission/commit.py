@@ -15,6 +15,7 @@ from sluicegate.gateway.problems import Problem, unavailable
 from sluicegate.oidc.identity import Identity
 from sluicegate.store.errors import (
     Busy,
+    Condemned,
     CredentialUsed,
     LimitReached,
     Outdated,
@@ -78,6 +79,8 @@ def commit(context: Context, acceptance: Acceptance) -> tuple[Deployment, tuple[
                 raise
         except ServingChanged:
             raise unavailable("What the stage serves has just changed. Retry the request.", 1) from None
+        except Condemned:
+            raise unavailable("The version is being deleted as an old one. Retry the request.", 1) from None
         except Outdated:
             raise outdated(acceptance.deployment.stage) from None
         except CredentialUsed as used:

@@ -14,7 +14,7 @@ from sluicegate.gateway.authorization import may_see
 from sluicegate.gateway.context import Context
 from sluicegate.gateway.limits import limited, proposes
 from sluicegate.gateway.persons import check_can_be_approved
-from sluicegate.gateway.problems import Problem, conflict, function_not_covered, unprocessable
+from sluicegate.gateway.problems import Problem, conflict, function_not_covered, pruned, unprocessable
 from sluicegate.gateway.requests.bodies import DeploymentRequest
 from sluicegate.oidc.identity import Identity
 from sluicegate.store.grounds import Ground
@@ -231,6 +231,8 @@ def _named(
         raise unprocessable(f"{request.stage} has never served version {version} of {request.function}")
     if isinstance(found, EarlierVersion):
         return found
+    if found.gone_since is not None and found.pruned:
+        raise pruned(version, request.function, found.gone_since)
     if found.gone_since is not None:
         raise unprocessable(gone_detail(version, request.function, found.gone_since))
     return EarlierVersion(found.version, found.sha256, found.built)

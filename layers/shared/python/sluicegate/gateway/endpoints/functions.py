@@ -11,6 +11,7 @@ from sluicegate.gateway.context import Context
 from sluicegate.gateway.cursors import seal, unseal
 from sluicegate.gateway.http import GatewayRequest, GatewayResponse
 from sluicegate.gateway.problems import not_found
+from sluicegate.gateway.prune_reports import prune_views
 from sluicegate.gateway.render import function_list, function_response
 from sluicegate.gateway.requests import queries
 from sluicegate.oidc.identity import Identity
@@ -31,7 +32,9 @@ def read(context: Context, call: GatewayRequest, identity: Identity) -> GatewayR
     visible = [one for one in serving if may_see(context.gate, identity, one)]
     if not visible:
         raise not_found()
-    return function_response(visible, context.store.drift.current(visible[0].function, visible[0].function))
+    function = visible[0].function
+    pruning = prune_views(context.store.prunings.reports(function), visible)
+    return function_response(visible, context.store.drift.current(function, function), pruning)
 
 
 def list_(context: Context, call: GatewayRequest, identity: Identity) -> GatewayResponse:

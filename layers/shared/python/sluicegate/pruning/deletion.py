@@ -1,0 +1,117 @@
+"""Delete one version, fenced against every deployment that could need it.
+
+First the version is condemned, in one transaction with the function's publishing lock. Every transaction by
+which a deployment begins to need an existing version has a condition on that. Then open deployments and
+aliases are read again: whatever was accepted before is among them. A crash leaves the version condemned, and
+the next run goes on at that reading.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from sluicegate.aws.errors import ErrorKind, classify, error_code
+from sluicegate.aws.lambda_ import LambdaError, LambdaNotFound, LambdaUnavailable
+from sluicegate.aws.lambda_versions import NumberedVersion
+from sluicegate.pacing import Pace
+from sluicegate.pruning.decision import Keep, KeepReason, uses
+from sluicegate.pruning.look import VersionsLook
+from sluicegate.pruning.places import PrunePlace
+from sluicegate.store.prunings import CondemnedVersion
+from sluicegate.store.store import Store
+
+MAX_AGE: Final = 20
+"""Seconds after which what was read about aliases and deployments is too old to delete by."""
+
+
+class DeletionInterrupted(Exception):
+    """It is not known whether the version is deleted. It stays condemned, and the next pass goes on."""
+
+    def __init__(self, code: str) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+@dataclass(frozen=True)
+class Deletion:
+    """Deletes versions in one pass. `gate` is the digest of the gate file that has them deleted."""
+
+    store: Store
+    place: PrunePlace
+    look: VersionsLook
+    pace: Pace
+    pass_id: str
+    gate: str
+    clock: Callable[[], float] = time.time
+
+    def delete(self, version: CondemnedVersion) -> Keep | None:
+        """Delete a version; return why it stays after all, or None.
+
+        Raises Busy where a deployment publishes the function, Spared, and DeletionInterrupted.
+        """
+        self.store.prunings.condemn(version, self.pass_id)
+        try:
+            began = self.clock()
+            keep = self._used(version) or self._delete(version, began)
+        except LambdaUnavailable as error:
+            raise DeletionInterrupted(error.code) from None
+        if keep is not None:
+            self.store.prunings.spare(version, self.pass_id)
+            return keep
+        self.store.prunings.note_pruned(version, self.pass_id, self.gate, self.clock())
+        return None
+
+    def spare(self, version: CondemnedVersion) -> None:
+        """End a deletion that an earlier pass began and that nobody wants any more.
+
+        The version may be deleted already. Raises as `delete` does.
+        """
+        self.store.prunings.condemn(version, self.pass_id)
+        try:
+            listed = self.pace.call(self.place.look().versions.versions, version.function)
+        except LambdaNotFound:
+            listed = ()
+        except LambdaError as error:
+            raise DeletionInterrupted(error.code) from None
+        if any(one.version == version.version for one in listed):
+            self.store.prunings.spare(version, self.pass_id)
+        else:
+            self.store.prunings.note_pruned(version, self.pass_id, self.gate, self.clock())
+
+    def _used(self, version: CondemnedVersion) -> Keep | None:
+        # In this order: a deployment that has ended when aliases are read has moved its own before.
+        open_ = self.store.prunings.open(version.target, version.function)
+        try:
+            aliases = self.look.aliases(version.function)
+        except LambdaNotFound:  # the function is gone, and the version with it
+            return None
+        except LambdaUnavailable:
+            raise
+        except LambdaError as error:
+            return Keep(KeepReason.UNKNOWN, error.code)
+        return next((keep for number, keep in uses(aliases, open_) if number == version.version), None)
+
+    def _delete(self, version: CondemnedVersion, began: float) -> Keep | None:
+        try:
+            deleter = self.place.deleter(version.function, NumberedVersion(version.version))
+        except (ClientError, BotoCoreError) as error:
+            if classify(error) in (ErrorKind.DENIED, ErrorKind.PERMANENT):
+                return Keep(KeepReason.REFUSED, error_code(error))
+            raise DeletionInterrupted(error_code(error)) from None
+
+        def delete() -> None:
+            # A process that was stopped here for long must not delete what was spared meanwhile.
+            if self.clock() - began > MAX_AGE:
+                raise DeletionInterrupted("TooLate")
+            deleter.delete()
+
+        try:
+            self.pace.call(delete)
+        except LambdaUnavailable:
+            raise
+        except LambdaError as error:
+            return Keep(KeepReason.REFUSED, f"{error.code}: {error.message}")
+        return None
