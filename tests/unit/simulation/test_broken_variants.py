@@ -14,7 +14,7 @@ WITHIN = {
 }
 """Seeds within which those are noticed that need several things to meet. All others need `SEEDS`."""
 
-SEEDS = 60
+SEEDS = 200
 
 QUICK = ("lock-freed-early", "restore-without-looking", "order-written-early")
 """Variants of `make test`."""
