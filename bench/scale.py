@@ -26,6 +26,7 @@ from support.counted_client import Counted, units
 from support.gateway_simulation import GatewaySimulation, artifact, gate_of, gateway_simulation
 
 PAGE: Final = Path(__file__).parents[1] / "docs" / "explanation" / "scale.md"
+COSTS: Final = Path("..", "reference", "cost").with_suffix(".md")
 DAY: Final = "27 November 2026"
 
 # Quotas per account and region, by default. Sources are in SOURCES; all read on DAY.
@@ -265,7 +266,7 @@ def page() -> str:
         _filled(
             "The rest grows without a limit of its own: lists are read by the page, an alarm reads the names"
             " of the alarms that are watched in its region, and the janitor reads what is due. What all of it"
-            " costs is in [What it costs](../reference/cost.md)."
+            f" costs is in [What it costs]({COSTS})."
         ),
         "Sources: " + ", ".join(f"[{name}]({address})" for name, address in SOURCES) + ".",
     ]
