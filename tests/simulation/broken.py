@@ -86,19 +86,6 @@ def no_revision_of_alias(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(FunctionApi, "update_alias", update)
 
 
-def code_unchecked(patch: pytest.MonkeyPatch) -> None:
-    """A version is published without its code's hash and `$LATEST`'s revision, and nobody compares."""
-
-    def published(self: Any, code_sha256: str, revision: str, description: str) -> Any:
-        del revision
-        answer = self._client.publish_version(FunctionName=self._name, Description=description)
-        return replace(lambda_._version(answer), code_sha256=code_sha256)
-
-    patch.setattr(FunctionApi, "publish", published)
-    patch.setattr(Locks, "take_publish_lock", lambda *_: None)
-    patch.setattr(Locks, "renew_publish_lock", lambda *_: True)
-
-
 def restore_without_looking(patch: pytest.MonkeyPatch) -> None:
     """A way back takes the alias for restored."""
     patch.setattr(AliasRestorer, "restore", lambda *args: Restored(AliasOutcome.RESTORED, args[3].original))
@@ -319,7 +306,6 @@ VARIANTS: Final[Mapping[str, Break]] = {
         lock_never_freed,
         successor_ignored,
         no_revision_of_alias,
-        code_unchecked,
         restore_without_looking,
         restore_over_a_foreign_move,
         shift_over_a_foreign_move,

@@ -187,11 +187,12 @@ def released(steps: Steps, watch: Watch, version: Version) -> Status:
 def test_a_bad_version_that_the_stage_would_catch_is_caught_with_every_accepted_strategy(
     pair: tuple[Steps, Steps], min_samples: int, lag: int, metric: Metric, unclear: Unclear
 ) -> None:
+    """Six of ten fail: with exactly half of them, one request more or less decides what fails grossly."""
     stage, override = pair
     watch = Watch(limits=(Limit(metric, min_samples, most=5),), unclear=unclear)
 
     def ends(steps: Steps) -> Status:
-        return released(steps, watch, Version(rate=10, errors=50, lag=lag))
+        return released(steps, watch, Version(rate=10, errors=60, lag=lag))
 
     if is_at_least_as_cautious(override, stage, watched=True) and ends(stage) is not Status.SUCCEEDED:
         assert ends(override) is not Status.SUCCEEDED

@@ -7,7 +7,6 @@ from simulation.runs import simulate
 
 WITHIN = {
     "approves-itself": 300,
-    "code-unchecked": 400,
     "no-fence": 400,
     "token-bound-outside": 400,
     "wait-without-a-look": 300,

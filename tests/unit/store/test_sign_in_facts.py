@@ -35,7 +35,7 @@ def at() -> Iterator[Simulation]:
 def begun(at: Simulation, person: SessionUser = ADA, *, instead_of: str | None = None) -> str:
     now = int(at.clock())
     user_id = person.user_id or ""
-    claims = {"user_id": user_id, "user_login": "ada", "email": "ada@example.com"}
+    claims = {"user_id": user_id, "user_login": "zoe", "email": "zoe@example.com"}
     session = Session(CORP, user_id, claims, now, now, now, now + SESSION_SECONDS, "board")
     return at.store.sessions.create(session, person, instead_of=instead_of)
 
@@ -77,7 +77,7 @@ def test_a_session_begins_with_its_fact_which_names_nobody(at: Simulation) -> No
         "session": name_of(bearer),
         "expires": "2026-05-29T04:26:40.000Z",
     }
-    assert "ada" not in json.dumps(line)
+    assert "zoe" not in json.dumps(line)
     assert bearer[27:] not in json.dumps(items(at, ""))
 
 
@@ -112,7 +112,7 @@ def test_what_is_left_of_an_ended_session_has_no_claims(at: Simulation) -> None:
     (item,) = items(at, "session#")
     assert item["ended"] is True
     assert "claims" not in item
-    assert "ada" not in json.dumps(item)
+    assert "zoe" not in json.dumps(item)
     assert int(item["expires_at"]) == int(START) + SESSION_SECONDS
 
 
