@@ -38,12 +38,12 @@ def version(number: str, **weights: float) -> dict[str, Any]:
 @pytest.mark.extended
 def test_a_rollout_whose_execution_was_stopped_goes_on_in_another(paths: Paths) -> None:
     with paths("long") as path:
-        strategy = {"type": "canary", "percent": 10, "bake": "50s"}
+        strategy = {"type": "canary", "percent": 10, "bake": "30s"}
         deployment = path.deploy("next", by=HURRIED, strategy=strategy)
         path.until(deployment, "baking")
         execution = paths.stand.state_machine_arn.replace(":stateMachine:", ":execution:")
         paths.stand.client("stepfunctions").stop_execution(executionArn=f"{execution}:{deployment}-1")
-        time.sleep(46)  # what has not changed for 45 s is looked at
+        time.sleep(46)  # what has not changed for 45 s is looked at, unless it waits for its bake to end
         paths.stand.invoke("sluicegate-janitor")
         record = path.until(deployment, "baking", "succeeded")
         assert record["attempt"] == 2, record["timeline"]

@@ -7,7 +7,7 @@ Differences, each one thing that AWS does and MiniStack 1.5.33 does not:
 - A policy can ask of a Sign which algorithm and type of message it has (`kms:SigningAlgorithm`,
   `kms:MessageType`).
 - A policy can ask of a call of DynamoDB which items it is about (`dynamodb:LeadingKeys`, the partition keys);
-  in a transaction, of each item by itself. A query and a scan have no such key here: no policy of ours asks.
+  in a transaction, of each item by itself, and of a query the key that it asks for. A scan has none.
 
 Sources, read on 26 November 2026: CloudFormation reference, AWS::Events::EventBus; S3 user guide, "Enforce
 conditional writes on Amazon S3 buckets"; KMS developer guide, "AWS KMS condition keys"; KMS API reference,
@@ -16,9 +16,10 @@ fine-grained access control" and "Using IAM with DynamoDB transactions".
 """
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from importlib import import_module
-from typing import Any
+from typing import Any, Final
 
 Pinned = Callable[..., Callable[..., Any]]
 
@@ -185,8 +186,18 @@ def leading_keys(request: Mapping[str, Any], partition_key: Callable[[str], str]
     return found
 
 
+_KEY: Final = re.compile(r"\s*(?P<name>[#\w]+)\s*=\s*(?P<value>:\w+)")
+
+
+def _of_query(request: Any) -> list[str]:
+    """Return the partition key of a query; ours put it first."""
+    found = _KEY.match(str(request.get("KeyConditionExpression", "")))
+    value = (request.get("ExpressionAttributeValues") or {}).get(found["value"]) if found else None
+    return [str(one) for one in value.values()] if isinstance(value, dict) else []
+
+
 def _of_table(request: Any, partition_key: str) -> list[str]:
-    found = []
+    found = _of_query(request) if isinstance(request, dict) else []
     for member in ("Key", "Item"):
         item = request.get(member) if isinstance(request, dict) else None
         value = item.get(partition_key) if isinstance(item, dict) else None
