@@ -1,6 +1,7 @@
 """A person acts on the stand's board: over real HTTP, and with the real policy of the board's role."""
 
 import html
+import time
 from uuid import uuid4
 
 import pytest
@@ -26,6 +27,7 @@ def test_a_second_person_approves_rolls_back_and_holds_on_the_board(stand: Stand
         asked = stand.http("POST", "/deployments", wanted, token=token)
         assert asked.status_code == 202, asked.text
         identity, grace = asked.json()["id"], signed_in(stand.board, "grace")
+        asks_for_approval(stand, identity, token)
         address = f"deployments/{identity}/approve"
         page = grace.get(address)
         assert page.status_code == 200, page.text
@@ -45,6 +47,16 @@ def test_a_second_person_approves_rolls_back_and_holds_on_the_board(stand: Stand
         assert "intent" not in hidden(back.text)
     finally:
         stand.delete_function(function)
+
+
+def asks_for_approval(stand: Stand, deployment: str, token: str) -> None:
+    """Wait until a person may approve it: the rollout looks at the artifact first."""
+    until = time.monotonic() + 60
+    while (
+        stand.http("GET", f"/deployments/{deployment}", token=token).json()["status"] != "awaiting_approval"
+    ):
+        assert time.monotonic() < until
+        time.sleep(0.1)
 
 
 def test_a_person_holds_and_releases_a_stage_on_the_board(stand: Stand) -> None:
