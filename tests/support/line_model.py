@@ -9,9 +9,8 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from sluicegate.deployment.call_budget import CallClass, InLine
 from sluicegate.deployment.plan import Target
-from sluicegate.rollout.call_budget import CallClass
-from sluicegate.rollout.outcomes import InLine
 from sluicegate.store.call_budget import CallBudget, CallClaim
 from sluicegate.store.table import Table
 from support.simulation import OWN, START, TABLE, create_table

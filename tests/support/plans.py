@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from hypothesis import strategies as st
 
 from sluicegate.deployment import strategy
+from sluicegate.deployment.call_budget import InLine
 from sluicegate.deployment.durations import timestamp
 from sluicegate.deployment.fix_forward import FixForward, OverlookedAlarm
 from sluicegate.deployment.model import (
@@ -44,7 +45,6 @@ from sluicegate.rollout.outcomes import (
     Denied,
     FoundMoved,
     HandedOver,
-    InLine,
     Locked,
     LockLost,
     Observed,

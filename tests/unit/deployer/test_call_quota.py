@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
+from sluicegate.deployment.call_budget import START_RATE, CallClass, InLine
 from sluicegate.deployment.durations import timestamp
 from sluicegate.deployment.model import Approval, Deployment, Status
 from sluicegate.deployment.plan import Limit, Metric, Plan, TrafficStep, Watch
 from sluicegate.observability import metrics
-from sluicegate.rollout.call_budget import PUBLISH_CALLS, REUSE_CALLS, START_RATE, CallClass
-from sluicegate.rollout.outcomes import InLine, TransientFailure
+from sluicegate.rollout.call_budget import PUBLISH_CALLS, REUSE_CALLS
+from sluicegate.rollout.outcomes import TransientFailure
 from sluicegate.store.call_budget import CallClaim
 from support.cloudwatch_model import Requests
 from support.gateway_simulation import GatewaySimulation, function, gateway_simulation

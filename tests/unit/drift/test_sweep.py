@@ -7,6 +7,7 @@ from typing import Any, cast
 import pytest
 from botocore.exceptions import ClientError
 
+from sluicegate.deployment.call_budget import START_RATE, CallClass
 from sluicegate.deployment.drift import Drift
 from sluicegate.deployment.model import Deployment
 from sluicegate.deployment.plan import Target
@@ -14,7 +15,6 @@ from sluicegate.drift.places import LookApi
 from sluicegate.drift.sweep import DriftReport, DriftSweep
 from sluicegate.gate.model import TargetReference
 from sluicegate.pacing import PARCEL
-from sluicegate.rollout.call_budget import START_RATE, CallClass
 from sluicegate.store.call_budget import CallClaim
 from sluicegate.store.errors import StaleRevision
 from support.gateway_simulation import gate_of

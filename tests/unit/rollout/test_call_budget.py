@@ -6,24 +6,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sluicegate.rollout.actions import Abort, Action, Lock, ReuseVersion
-from sluicegate.rollout.call_budget import (
+from sluicegate.deployment.call_budget import (
     AGEING,
     BURST,
     LATE,
     MAX_RATE,
     MIN_RATE,
-    PUBLISH_CALLS,
-    REUSE_CALLS,
     START_RATE,
     CallBucket,
     CallClass,
     CallWaiter,
     ahead_of,
-    calls_of,
-    level_of,
     next_turn,
 )
+from sluicegate.rollout.actions import Abort, Action, Lock, ReuseVersion
+from sluicegate.rollout.call_budget import PUBLISH_CALLS, REUSE_CALLS, calls_of, level_of
 from sluicegate.rollout.messages import ordinal
 from support.simulation import new_deployment
 

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sluicegate.deployer.worker import TURN_SECONDS
+from sluicegate.deployment.call_budget import InLine
 from sluicegate.deployment.model import (
     MAX_RETRY_ENTRIES,
     AliasOutcome,
@@ -38,7 +39,6 @@ from sluicegate.rollout.outcomes import (
     Blocked,
     Denied,
     FoundMoved,
-    InLine,
     Locked,
     LockLost,
     Observed,

@@ -4,8 +4,7 @@ from collections import Counter
 
 import pytest
 
-from sluicegate.rollout.call_budget import BURST, LATE, START_RATE, CallClass
-from sluicegate.rollout.outcomes import InLine
+from sluicegate.deployment.call_budget import BURST, LATE, START_RATE, CallClass, InLine
 from sluicegate.store import keys
 from sluicegate.store.call_budget import CallClaim
 from support.line_model import Granted, LineModel

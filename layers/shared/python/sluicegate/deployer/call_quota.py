@@ -5,10 +5,10 @@ from contextlib import suppress
 from botocore.exceptions import BotoCoreError, ClientError
 
 from sluicegate.aws.call_meter import CallMeter
+from sluicegate.deployment.call_budget import InLine
 from sluicegate.deployment.model import Deployment
 from sluicegate.rollout.actions import Action
 from sluicegate.rollout.call_budget import calls_of, level_of
-from sluicegate.rollout.outcomes import InLine
 from sluicegate.store.call_budget import CallBudget, CallClaim
 from sluicegate.store.keys import owner_key
 

@@ -12,10 +12,11 @@ from botocore.exceptions import BotoCoreError, ClientError
 from sluicegate.aws.stepfunctions import TaskTokens
 from sluicegate.deployer.runner import Runner
 from sluicegate.deployer.turn import Turn
+from sluicegate.deployment.call_budget import InLine
 from sluicegate.deployment.model import Deployment, Status
 from sluicegate.rollout.actions import End
 from sluicegate.rollout.machine import advance, backoff, next_action, next_delay
-from sluicegate.rollout.outcomes import Blocked, InLine, LockLost, Outcome, TransientFailure
+from sluicegate.rollout.outcomes import Blocked, LockLost, Outcome, TransientFailure
 from sluicegate.store.errors import AliasLockLost, Busy, Condemned, StaleRevision
 from sluicegate.store.locks import PUBLISH_LEASE
 from sluicegate.store.store import Store

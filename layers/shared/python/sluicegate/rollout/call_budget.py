@@ -1,19 +1,9 @@
-"""How many calls a target's control plane may get, and which deployment is next to make some.
+"""What a deployment asks of the budget of calls when it begins."""
 
-Lambda allows 15 calls a second in an account and region of all calls that have no quota of their own, which
-are GetFunction (100), GetPolicy (15) and invocations. None can be raised (Lambda developer guide, "Lambda
-quotas", read on 2026-11-27). All deployments there share them, and so do tools that we do not see.
-
-The budget is a token bucket, kept as a single time (the generic cell rate algorithm, ITU-T I.371): the calls
-that were granted take until then, at the rate. Times are epoch milliseconds.
-"""
-
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
-from enum import IntEnum
-from math import ceil
+from collections.abc import Mapping
 from typing import Final
 
+from sluicegate.deployment.call_budget import CallClass
 from sluicegate.deployment.model import Deployment
 from sluicegate.rollout.actions import Action, Lock, ReuseVersion
 
@@ -25,130 +15,6 @@ One that has to look at the alias first makes one more, which is charged when it
 
 REUSE_CALLS: Final = 2
 """Calls of one that uses a version that there is: GetAlias and UpdateAlias."""
-
-START_RATE: Final = 14.0
-"""Calls a second, before any has been throttled: others call too."""
-
-MIN_RATE: Final = 2.0
-MAX_RATE: Final = 15.0
-
-SHRINK: Final = 0.8
-"""By how much a throttled call makes the rate smaller."""
-
-GROWTH: Final = 0.25
-"""By how much it grows in each second without one, in calls a second."""
-
-SHRINK_EVERY: Final = 1_000
-"""Between two times that the rate shrinks: calls that were throttled together say it once."""
-
-BURST: Final = 1_000
-"""What the bucket holds at most: the calls of one second."""
-
-OVERDRAFT: Final = 1_000
-"""By how much calls that never wait may overdraw it. The calls of others wait for that long."""
-
-AGEING: Final = 60_000
-"""After each such time in line a deployment is a class better, so that none waits for ever."""
-
-LATE: Final = 5_000
-"""When a deployment is so late that its execution may have died. It blocks nobody, and keeps its place."""
-
-
-class CallClass(IntEnum):
-    """The smaller number goes first."""
-
-    UNDER_WAY = 0
-    """Rollbacks, ways back, and what has begun: it never waits."""
-
-    PROMOTION = 1
-    DEPLOY = 2
-
-
-@dataclass(frozen=True)
-class CallBucket:
-    """The budget of an account and region.
-
-    `rate`, in calls a second, is as it was at `throttled_at`, 0 if no call was. Nobody passes the deployments
-    in line until `queued_until`.
-    """
-
-    spent_until: int = 0
-    rate: float = START_RATE
-    throttled_at: int = 0
-    queued_until: int = 0
-
-    def rate_at(self, now: int) -> float:
-        """Return the rate by now, in calls a second."""
-        if not self.throttled_at:
-            return self.rate
-        quiet = max(0, now - self.throttled_at) / 1_000
-        return min(MAX_RATE, self.rate + GROWTH * quiet)
-
-    def duration(self, calls: int, now: int) -> int:
-        """Return how long so many calls take."""
-        return ceil(calls * 1_000 / self.rate_at(now))
-
-    def latest(self, calls: int, behind: int, now: int) -> int:
-        """Return the latest `spent_until` with which so many calls are granted now, after `behind` others.
-
-        A full bucket grants what is more than it can hold.
-        """
-        return now + max(0, BURST - self.duration(calls, now)) - self.duration(behind, now)
-
-    def grants(self, calls: int, behind: int, now: int) -> bool:
-        """Return whether so many calls may be made now."""
-        return max(self.spent_until, now) <= self.latest(calls, behind, now)
-
-    def wait(self, calls: int, behind: int, now: int) -> int:
-        """Return how long it takes until they may, if nobody else takes any."""
-        return max(0, max(self.spent_until, now) - self.latest(calls, behind, now))
-
-    def throttled_now(self, now: int) -> "CallBucket":
-        """Return the bucket after a throttled call: at a smaller rate, at most once in SHRINK_EVERY."""
-        if now - self.throttled_at < SHRINK_EVERY:
-            return self
-        return replace(self, rate=max(MIN_RATE, self.rate_at(now) * SHRINK), throttled_at=now)
-
-
-@dataclass(frozen=True)
-class CallWaiter:
-    """A deployment in line for so many `calls`.
-
-    `since` is when it joined the line, `next_look` when it looks again. `turn` orders those of one class: an
-    owner's second one comes after everybody's first.
-    """
-
-    id: str
-    level: CallClass
-    owner: str
-    turn: int
-    since: int
-    next_look: int
-    calls: int
-
-    def sort_key(self, now: int) -> tuple[int, int, int, str]:
-        """Return what the line is sorted by."""
-        return self.level - max(0, now - self.since) // AGEING, self.turn, self.since, self.id
-
-
-def ahead_of(waiter: CallWaiter, line: Iterable[CallWaiter], now: int) -> list[CallWaiter]:
-    """Return those that come before this one, without those that are late."""
-    mine = waiter.sort_key(now)
-    return [
-        one
-        for one in line
-        if one.id != waiter.id and one.next_look + LATE >= now and one.sort_key(now) < mine
-    ]
-
-
-def next_turn(owner: str, line: Iterable[CallWaiter]) -> int:
-    """Return the turn of an owner's next deployment: after its others, and not before the turn served now.
-
-    This is start-time fair queueing (Goyal, Vin and Cheng, 1996) with deployments of one length.
-    """
-    line = list(line)
-    served = min((one.turn for one in line), default=1)
-    return max(served, max((one.turn + 1 for one in line if one.owner == owner), default=1))
 
 
 def level_of(deployment: Deployment, action: Action) -> CallClass:

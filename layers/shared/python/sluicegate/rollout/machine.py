@@ -9,6 +9,7 @@ runs.
 from math import ceil
 from typing import Final, assert_never
 
+from sluicegate.deployment.call_budget import InLine
 from sluicegate.deployment.durations import seconds
 from sluicegate.deployment.model import AliasState, Deployment, Reason, Status, until
 from sluicegate.rollout import budget, looks, transitions
@@ -36,7 +37,6 @@ from sluicegate.rollout.outcomes import (
     Denied,
     FoundMoved,
     HandedOver,
-    InLine,
     Locked,
     LockLost,
     Observed,

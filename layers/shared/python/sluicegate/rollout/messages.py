@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from math import ceil
 from typing import Final
 
+from sluicegate.deployment.call_budget import InLine
 from sluicegate.deployment.durations import duration
 from sluicegate.deployment.fix_forward import FixForward, OverlookedAlarm
 from sluicegate.deployment.model import AliasOutcome, AliasState, Deployment
 from sluicegate.rollout.fix_forward import described
-from sluicegate.rollout.outcomes import AliasSeen, InLine, Published, Restored, VersionUnusable
+from sluicegate.rollout.outcomes import AliasSeen, Published, Restored, VersionUnusable
 
 
 def queued(deployment: Deployment, by: str | None) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from sluicegate.deployment.call_budget import InLine
 from sluicegate.deployment.fix_forward import OverlookedAlarm
 from sluicegate.deployment.model import AliasOutcome, AliasState, FoundVersion, Origin
 from sluicegate.deployment.observations import AlarmReading
@@ -37,18 +38,6 @@ class Blocked:
     """The deployment `by` holds a lock that this one needs: the publishing lock or the alias lock."""
 
     by: str
-
-
-@dataclass(frozen=True)
-class InLine:
-    """The deployment waits for its turn to call the target's control plane.
-
-    `place` counts from 1. Its turn comes in `seconds`, as far as that is known, and it looks in `look_in`.
-    """
-
-    place: int
-    seconds: float
-    look_in: float
 
 
 @dataclass(frozen=True)

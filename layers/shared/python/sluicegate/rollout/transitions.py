@@ -6,6 +6,7 @@ Long because there are many of both.
 from dataclasses import replace
 from typing import Any, Final
 
+from sluicegate.deployment.call_budget import InLine
 from sluicegate.deployment.durations import duration, seconds, timestamp
 from sluicegate.deployment.model import (
     NOT_FAILING,
@@ -23,7 +24,6 @@ from sluicegate.rollout.outcomes import (
     AliasSeen,
     ApprovalRequested,
     Denied,
-    InLine,
     Outcome,
     PermanentFailure,
     Published,

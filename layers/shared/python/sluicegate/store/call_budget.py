@@ -2,25 +2,25 @@
 
 One partition for each account and region has the bucket and an item for each deployment in line. Taking
 calls changes the bucket alone, in one conditional write: the item is hot, and a transaction with it would
-conflict. While nobody is in line, that write is all. `rollout.call_budget` has the rules.
+conflict. While nobody is in line, that write is all. `deployment.call_budget` has the rules.
 """
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import Final
 
-from sluicegate.deployment.plan import Target
-from sluicegate.rollout.call_budget import (
+from sluicegate.deployment.call_budget import (
     BURST,
     LATE,
     OVERDRAFT,
     CallBucket,
     CallClass,
     CallWaiter,
+    InLine,
     ahead_of,
     next_turn,
 )
-from sluicegate.rollout.outcomes import InLine
+from sluicegate.deployment.plan import Target
 from sluicegate.store import keys
 from sluicegate.store.codec import Item, read
 from sluicegate.store.table import Condition, Table, Transaction
