@@ -337,7 +337,7 @@ def test_a_version_that_was_moved_to_by_hand_is_what_the_next_rollback_restores(
     other = publish(at, b"hotfix by hand")
     at.model.set_alias("orders", "prod", other)
     released = at.release(artifact(at, b"five"))
-    assert f"somebody else had moved the alias to version {other}" in story(released)
+    assert f"alias prod serves version {other}: someone else has moved it" in story(released)
     assert at.finish(at.rollback()).version == other
     assert at.finish(at.rollback()).version == "3"
 
