@@ -12,9 +12,10 @@ from sluicegate.aws.stepfunctions import TaskTokens
 from sluicegate.deployer.runner import Runner
 from sluicegate.deployer.target import Targets
 from sluicegate.deployer.worker import Deployer
+from sluicegate.deployment.call_budget import InLine
 from sluicegate.deployment.model import AliasOutcome, Deployment
 from sluicegate.observability import count, logger, metrics
-from sluicegate.rollout.outcomes import InLine, Outcome, TransientFailure
+from sluicegate.rollout.outcomes import Outcome, TransientFailure
 from sluicegate.settings import DeployerSettings
 from sluicegate.store.errors import Contended
 from sluicegate.store.store import Store
