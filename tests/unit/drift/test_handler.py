@@ -9,15 +9,12 @@ from typing import Any
 import boto3
 import pytest
 from botocore.exceptions import ClientError
-from moto import mock_aws
 
 from sluicegate.deployment.drift import Drift, DriftFinding, DriftKind, drift_of_alias
 from sluicegate.drift.sweep import DriftReport
 from sluicegate.gate.decoding import GateError
-from sluicegate.observability import metrics
-from support.gate_documents import document
-from support.own_metrics import handler
-from support.simulation import OWN, START, TABLE, create_table
+from support.configured_handler import configured
+from support.simulation import OWN, START, create_table
 
 MOVED = DriftFinding(DriftKind.ALIAS, "alias_moved", "the alias serves version 1", {"version": "1"})
 TRIGGER = DriftFinding(DriftKind.TRIGGER, "function_url", "a function URL invokes $LATEST")
@@ -29,24 +26,8 @@ pytestmark = pytest.mark.filterwarnings("ignore:No application metrics")
 
 @pytest.fixture
 def app(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[ModuleType]:
-    (tmp_path / "gate.json").write_text(json.dumps(document()))
-    for name, value in {
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_REGION": OWN.region,
-        "AWS_DEFAULT_REGION": OWN.region,
-        "POWERTOOLS_METRICS_NAMESPACE": "Sluicegate",
-        "SLUICEGATE_ACCOUNT": OWN.account,
-        "SLUICEGATE_EXTERNAL_ID": "arn:aws:cloudformation:eu-central-1:111111111111:stack/sluicegate/1",
-        "SLUICEGATE_GATE": str(tmp_path / "gate.json"),
-        "SLUICEGATE_OWN_FUNCTIONS": "sluicegate-gateway,sluicegate-deployer",
-        "SLUICEGATE_TABLE": TABLE,
-        "SLUICEGATE_TARGET_ROLE": "sluicegate-target",
-    }.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setattr(metrics.provider, "namespace", "Sluicegate")
-    with mock_aws():
-        yield handler("drift")
+    with configured("drift", "sluicegate-target", monkeypatch, tmp_path) as made:
+        yield made
 
 
 def began(*findings: DriftFinding) -> Drift:

@@ -8,38 +8,19 @@ from typing import Any
 
 import boto3
 import pytest
-from moto import mock_aws
 
 from sluicegate.aws.lambda_versions import CodeStorage
-from sluicegate.observability import metrics
 from sluicegate.pruning.pruner import PruneRun
-from support.gate_documents import document
-from support.own_metrics import handler
-from support.simulation import OWN, START, TABLE, create_table
+from support.configured_handler import configured
+from support.simulation import START, create_table
 
 pytestmark = pytest.mark.filterwarnings("ignore:No application metrics")
 
 
 @pytest.fixture
 def app(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[ModuleType]:
-    (tmp_path / "gate.json").write_text(json.dumps(document()))
-    for name, value in {
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_REGION": OWN.region,
-        "AWS_DEFAULT_REGION": OWN.region,
-        "POWERTOOLS_METRICS_NAMESPACE": "Sluicegate",
-        "SLUICEGATE_ACCOUNT": OWN.account,
-        "SLUICEGATE_EXTERNAL_ID": "arn:aws:cloudformation:eu-central-1:111111111111:stack/sluicegate/1",
-        "SLUICEGATE_GATE": str(tmp_path / "gate.json"),
-        "SLUICEGATE_OWN_FUNCTIONS": "sluicegate-gateway,sluicegate-deployer",
-        "SLUICEGATE_TABLE": TABLE,
-        "SLUICEGATE_TARGET_ROLE": "sluicegate-prune",
-    }.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setattr(metrics.provider, "namespace", "Sluicegate")
-    with mock_aws():
-        yield handler("pruner")
+    with configured("pruner", "sluicegate-prune", monkeypatch, tmp_path) as made:
+        yield made
 
 
 class Log:
