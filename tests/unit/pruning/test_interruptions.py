@@ -16,6 +16,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from sluicegate.deployment.model import Deployment
 from sluicegate.store.codec import unmarshal
 from sluicegate.store.errors import Condemned, StoreError
+from support.interruptions import Interruption
 from support.lambda_model import timeout
 from support.lambda_rules import error
 from support.lambda_versions_model import VersionsModel
@@ -46,49 +47,11 @@ def scene() -> Iterator[PruningSimulation]:
     yield PruningSimulation(at, at.model, PlaceModel(at, at.model))
 
 
-class Interruption:
-    """Does something at one call, by its number: before it, or after it."""
-
-    def __init__(
-        self,
-        here: PruningSimulation,
-        point: int | None,
-        *,
-        before: Callable[[], None] | None = None,
-        after: Callable[[], None] | None = None,
-    ) -> None:
-        self.names: list[str] = []
-        self._point, self._before, self._after = point, before, after
-        self._inside = False
-        here.model.before = self._called
-        here.model.after = lambda _: self._answered()
-        here.at.listen("before-call.dynamodb", lambda model, **_: self._called(model.name))
-        here.at.listen("after-call.dynamodb", lambda **_: self._answered())
-
-    def _called(self, name: str) -> None:
-        if self._inside:
-            return
-        self.names.append(name)
-        if self._before and len(self.names) - 1 == self._point:
-            self._run(self._before)
-
-    def _answered(self) -> None:
-        if not self._inside and self._after and len(self.names) - 1 == self._point:
-            self._run(self._after)
-
-    def _run(self, what: Callable[[], None]) -> None:
-        self._inside = True
-        try:
-            what()
-        finally:
-            self._inside = False
-
-
 @cache
 def calls() -> tuple[str, ...]:
     """Every call of a run, in order, where nothing interrupts it."""
     with scene() as here:
-        interruption = Interruption(here, None)
+        interruption = Interruption(here.at, None)
         assert here.prune().deleted == [("orders", "1")]
         return tuple(interruption.names)
 
@@ -148,7 +111,7 @@ def check_pruned(here: PruningSimulation) -> None:
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_a_run_that_dies_is_finished_by_the_next_one(point: int, when: str) -> None:
     with scene() as here:
-        Interruption(here, point, **{when: die})
+        Interruption(here.at, point, **{when: die})
         with pytest.raises(Killed):
             here.prune()
         prune_again(here)
@@ -161,7 +124,7 @@ def test_a_call_that_fails_or_whose_answer_is_lost_does_not_change_the_end(
     point: int, failure: Callable[[], None]
 ) -> None:
     with scene() as here:
-        Interruption(here, point, **{"before" if failure is not lose else "after": failure})
+        Interruption(here.at, point, **{"before" if failure is not lose else "after": failure})
         with suppress(ClientError, BotoCoreError):
             here.prune()
         prune_again(here)
@@ -186,7 +149,7 @@ def test_a_rollback_wins_or_the_deletion_does(point: int, dies: bool) -> None:
             if dies:
                 raise Killed
 
-        Interruption(here, point, before=roll_back)
+        Interruption(here.at, point, before=roll_back)
         with suppress(Killed):
             here.prune()
         assert len(accepted) + len(refused) == 1
@@ -208,7 +171,7 @@ def test_a_deployment_that_finds_the_version_by_its_digest_serves_one_that_exist
         digest = here.model.code_of("orders", "1")
         done: list[Deployment] = []
         here.model.configure("orders", Description="")
-        Interruption(here, point, before=lambda: done.append(here.at.run(here.at.accept(digest))))
+        Interruption(here.at, point, before=lambda: done.append(here.at.run(here.at.accept(digest))))
         here.prune()
         assert [one.status for one in done] == ["succeeded"]
         prune_again(here)
@@ -233,7 +196,7 @@ def test_an_alias_that_somebody_moves_there_keeps_its_version(point: int, weight
             if moved[0]:
                 here.model.set_alias("orders", "hand", "5" if weights else "1", weights)
 
-        Interruption(here, point, before=move)
+        Interruption(here.at, point, before=move)
         here.prune()
         prune_again(here)
         check(here)
@@ -246,7 +209,7 @@ def test_an_alias_that_somebody_moves_there_keeps_its_version(point: int, weight
 def test_what_nobody_wants_deleted_any_more_is_spared(point: int) -> None:
     """The run dies, and the gate file is another one at the next."""
     with scene() as here:
-        Interruption(here, point, after=die)
+        Interruption(here.at, point, after=die)
         with suppress(Killed):
             here.prune()
         there = "1" in here.versions()
