@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from email.utils import parsedate_to_datetime
 from ipaddress import ip_address
+from itertools import count
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -32,9 +33,17 @@ from sluicegate_cli.exit_codes import ExitCode
 from sluicegate_cli.failures import failure_of
 from sluicegate_cli.responses import RETRYABLE, ClientResponse, error_of, json_of, read_limited, retry_after
 
-_ATTEMPTS: Final = 6
+_UNANSWERED: Final = 6
+"""How often a request is sent that gets no answer, by default."""
+
 _MAX_BACKOFF: Final = 10.0  # seconds
-_MAX_WAIT: Final = 120.0  # seconds of backoff for one request, including Retry-After
+_MAX_WAIT: Final = 120.0
+"""Seconds that one request takes at most while the API says that it is busy: pauses, Retry-After and answers.
+
+The time counts and not the number: of hundreds of jobs that ask at once, the API answers some only when the
+others have had their turn. The GitLab component waits for as long.
+"""
+
 _CLOCK_TOLERANCE: Final = 1.5  # seconds, the precision of `Date`
 _CHUNK: Final = 256 * 1024  # bytes
 _AGENT: Final = {"User-Agent": f"sluicegate/{sluicegate.__version__}"}
@@ -66,7 +75,8 @@ class _Authorized(httpx2.Auth):
 class ApiClient:
     """Calls the API, and uploads artifacts. `notice` gets a line before each retry.
 
-    `auth` proves who calls; a string is an ID token. `attempts` limits how often one request is sent.
+    `auth` proves who calls; a string is an ID token. `attempts` limits how often one request is sent; without
+    it, the time does (`_MAX_WAIT`), and `_UNANSWERED` where there is no answer.
     """
 
     def __init__(
@@ -76,9 +86,9 @@ class ApiClient:
         *,
         notice: Callable[[str], None] = lambda _: None,
         sleep: Callable[[float], None] | None = None,
-        attempts: int = _ATTEMPTS,
+        attempts: int | None = None,
     ) -> None:
-        self._max_attempts = attempts
+        self._attempts = attempts
         self._url = url
         self._auth = BearerToken(auth) if isinstance(auth, str) else auth
         self._notice = notice
@@ -249,18 +259,20 @@ class ApiClient:
     def _with_retries(
         self, send: Callable[[], httpx2.Response], retryable: frozenset[int], server: str, url: str
     ) -> httpx2.Response:
-        """Send until the response is not retryable, at most `attempts` times.
+        """Send until the response is not retryable, or there was no other for too long.
 
-        Raises ApiError if there was never a response. The last response is returned even if it is retryable.
+        Raises ApiError if there was no response. The last response is returned even if it is retryable.
         """
-        waited = 0.0
-        for attempt in range(1, self._max_attempts + 1):
+        spent, unanswered = 0.0, 0
+        for attempt in count(1):
             pause = random.uniform(0.5, 1) * min(_MAX_BACKOFF, 2 ** (attempt - 2))  # noqa: S311 (jitter)
+            sent = time.monotonic()
             try:
                 response = send()
             except httpx2.TransportError as error:
                 found = failure_of(error, url)
-                if attempt == self._max_attempts or found.permanent:
+                unanswered += 1
+                if unanswered == _UNANSWERED or attempt == self._attempts or found.permanent:
                     detail = f"{server} could not be reached: {found.sentence}"
                     document = {
                         "code": "unreachable",
@@ -271,19 +283,15 @@ class ApiClient:
                     raise ApiError(ExitCode.UNAVAILABLE, document) from None
                 failure = found.sentence
             else:
+                if response.status_code not in retryable or attempt == self._attempts:
+                    return response
                 pause += retry_after(response)
-                if (
-                    response.status_code not in retryable
-                    or attempt == self._max_attempts
-                    or waited + pause > _MAX_WAIT
-                ):
+                if spent + time.monotonic() - sent + pause > _MAX_WAIT:
                     return response
                 failure = f"responded with {response.status_code}"
-            self._notice(
-                f"{server}: {failure}; retrying in {pause:.1f} s ({attempt} of {self._max_attempts - 1})"
-            )
+            self._notice(f"{server}: {failure}; retrying in {pause:.1f} s")
+            spent += time.monotonic() - sent + pause
             self._sleep(pause)
-            waited += pause
         raise AssertionError("the last attempt returns or raises")
 
 

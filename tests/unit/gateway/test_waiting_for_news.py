@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from sluicegate.deployment.call_budget import CallClass
 from sluicegate.deployment.durations import timestamp
 from sluicegate.deployment.model import Deployment, Status
 from sluicegate.deployment.observations import Observation, Verdict
@@ -14,6 +15,7 @@ from sluicegate.gateway.app import dispatch
 from sluicegate.gateway.endpoints.deployments import HELD, LONGEST_PAUSE, pause_of
 from sluicegate.gateway.http import GatewayRequest, GatewayResponse
 from sluicegate.owner import Owner
+from sluicegate.store.call_budget import CallClaim
 from sluicegate.store.codec import marshal
 from sluicegate.store.polls import Polls, places_of
 from sluicegate.store.table import Table
@@ -28,7 +30,7 @@ from support.gateway_simulation import (
 )
 from support.lambda_model import error
 from support.signing import ISSUER, token
-from support.simulation import TABLE
+from support.simulation import OWN, TABLE
 
 pytestmark = pytest.mark.filterwarnings("ignore:No application metrics")
 
@@ -107,6 +109,26 @@ def test_while_a_version_bakes_the_answer_comes_at_once_and_says_when_to_ask_aga
         assert (at.clock() - began, answer.headers["Retry-After"]) == (0, "10")
         assert "Retry-After" not in ask(at, deployment, after=deployment.revision - 1).headers
         assert "Retry-After" not in ask(at, deployment, after=deployment.revision, wait=0).headers
+
+
+def test_in_line_the_answer_says_when_the_deployment_looks_for_its_turn_again(at: GatewaySimulation) -> None:
+    """300 jobs that asked every two seconds would ask for three times what the API takes.
+
+    guarantees.md#13-a-burst-waits-its-turn
+    """
+    at.store.calls.charge(OWN, 14)
+    for number in range(80):
+        claim = CallClaim(f"other-{number}", f"project-{number}", CallClass.DEPLOY, 3)
+        at.store.calls.take(OWN, claim, in_line=False)
+    deployment = at.run_until(at.deploy(artifact(at, b"new")), Status.QUEUED)
+    assert deployment.in_line
+    began, pauses = at.clock(), []
+    for _ in range(4):
+        pauses.append(int(ask(at, deployment, after=deployment.revision).headers["Retry-After"]))
+        at.clock.sleep(6)
+    assert at.clock() - began == pytest.approx(24)  # none was held
+    assert (pauses[0], pauses[-1]) == (LONGEST_PAUSE, 2)
+    assert any(2 < pause < LONGEST_PAUSE for pause in pauses)
 
 
 def test_news_is_answered_at_once(at: GatewaySimulation) -> None:

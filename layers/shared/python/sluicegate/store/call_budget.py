@@ -101,6 +101,11 @@ class CallBudget:
         """Leave the line that a process joined which was held up: the record has gone on without it."""
         self._table.delete(keys.call_waiter(target, deployment_id))
 
+    def next_look(self, target: Target, deployment_id: str) -> int:
+        """Return when a deployment in line looks again (epoch milliseconds); 0 if it has no place there."""
+        item = self._table.get(keys.call_waiter(target, deployment_id))
+        return read(item, CallWaiter).next_look if item else 0
+
     def line(self, target: Target) -> list[CallWaiter]:
         """Return the deployments in line, in any order (a consistent read)."""
         condition = Condition("pk = :pk", {":pk": keys.call_budget(target)})
