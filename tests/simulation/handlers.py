@@ -13,6 +13,7 @@ from typing import Any
 
 from greenlet import getcurrent
 
+from sluicegate import http_client
 from support.gateway_simulation import function
 
 _services: dict[Any, Any] = {}
@@ -46,7 +47,9 @@ def replaced() -> Iterator[None]:
     kept: list[tuple[Any, str, Any]] = []
 
     def put(name: str, **members: Any) -> None:
-        module = function(name)
+        change(function(name), **members)
+
+    def change(module: Any, **members: Any) -> None:
         for member, value in members.items():
             kept.append((module, member, getattr(module, member)))
             setattr(module, member, value)
@@ -59,6 +62,8 @@ def replaced() -> Iterator[None]:
     put("janitor", service=current, logger=quiet, count=silent)
     put("waker", service=current, logger=quiet)
     put("relay", relay=current)
+    put("notifier", consumer=lambda: current().consumer)
+    change(http_client, exchange=lambda *args, **more: current().exchange(*args, **more))
     put("gateway", context=current, settings=lambda: SimpleNamespace(signed=False), logger=quiet)
     try:
         yield

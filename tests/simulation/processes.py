@@ -17,6 +17,8 @@ THROTTLES: Final[Mapping[str, tuple[str, int]]] = {
     "s3": ("SlowDown", 503),
     "cloudwatch": ("Throttling", 400),
     "events": ("ThrottlingException", 400),
+    "sqs": ("ThrottlingException", 400),
+    "secretsmanager": ("ThrottlingException", 400),
 }
 """The error of a service that has had too many calls, and its status."""
 
@@ -27,6 +29,8 @@ FAILURES: Final[Mapping[str, tuple[str, int]]] = {
     "s3": ("InternalError", 500),
     "cloudwatch": ("InternalServiceFault", 500),
     "events": ("InternalException", 500),
+    "sqs": ("InternalFailure", 500),
+    "secretsmanager": ("InternalServiceError", 500),
 }
 
 READ_TIMEOUT: Final = 10.0

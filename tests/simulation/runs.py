@@ -10,6 +10,7 @@ from typing import Final
 from simulation import handlers
 from simulation.choices import Choices
 from simulation.endings import ENDINGS, outcome_is_true
+from simulation.feedback import Feedback, gitlab_shows_it
 from simulation.history import begin, history
 from simulation.invariants import INVARIANTS, records
 from simulation.streams import Stream, told_in_order
@@ -46,10 +47,15 @@ class Run:
 
     def __init__(self, choices: Choices, releases: int = RELEASES) -> None:
         self.choices = choices
-        self.world = World(choices, gate_of_choice(choices))
+        feedback = choices.chance(0.25)
+        self.world = World(choices, gate_of_choice(choices, feedback=feedback))
+        self.world.feedback = feedback
         self.ledger = begin(self.world)
         self.stream = Stream(self.world)
-        self.world.bus = self.stream.bus
+        self.world.models["events"] = self.stream.bus
+        self.gitlab = Feedback(self.world) if feedback else None
+        if self.gitlab:
+            self.stream.bus.targets.append(self.gitlab.queue.send)
         self.before = len(self.ledger.stories)
         self.world.observe = self.observe
         self.traffic = Traffic(self.world, releases)
@@ -84,6 +90,8 @@ class Run:
             world.table.client.delay = choices.one_of((0.0, 0.0, 0.5, 3.0))
             world.duplicates = 0.05 if choices.chance(0.3) else 0.0
             self.traffic.start_others()
+            if self.gitlab and choices.chance(0.6):
+                self.gitlab.fail()
         world.sweep_for_ever()
         world.engine.spawn("stream", self.stream.deliver)
         engine = world.engine
@@ -94,6 +102,9 @@ class Run:
         engine.run(until=engine.now + CALM, finished=self._over)
         for wrong in told_in_order(self.stream.bus, self.ledger):
             raise AssertionError(f"17. told_in_order: {wrong}")
+        if self.gitlab:
+            for wrong in gitlab_shows_it(self.gitlab, self.ledger, set(history().ledger.stories)):
+                raise AssertionError(f"17. gitlab_shows_it: {wrong}")
         for ending in ENDINGS:
             for wrong in ending(world, self.ledger):
                 raise AssertionError(f"{(ending.__doc__ or '').split('.')[0]}. {ending.__name__}: {wrong}")
@@ -103,6 +114,7 @@ class Run:
         return (
             self.traffic.left == 0
             and self.stream.is_empty
+            and (self.gitlab is None or self.gitlab.queue.is_empty)
             and all(one.record.status.final for one in self.ledger.stories.values())
             and all(one.status != "RUNNING" for one in self.world.executions.running.values())
         )

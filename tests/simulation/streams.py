@@ -7,7 +7,7 @@ reference, PutEvents (each entry fails on its own). Read on 27 November 2026.
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
 
 from simulation.engine import Signal
@@ -27,11 +27,15 @@ Json = dict[str, Any]
 
 
 class Bus:
-    """The bus: the revisions of each deployment in the order in which they arrived, again and again maybe."""
+    """The bus: the revisions of each deployment in the order in which they arrived, again and again maybe.
+
+    `targets` get each event that was taken: what the bus' rules send them to.
+    """
 
     def __init__(self, world: World) -> None:
         self._world = world
         self.revisions: dict[str, list[int]] = defaultdict(list)
+        self.targets: list[Callable[[Json], None]] = []
 
     def put_events(self, *, Entries: list[Json]) -> Json:
         """Each entry is taken, or refused by itself."""
@@ -47,6 +51,8 @@ class Bus:
                 f"17. told_in_order: {detail['id']}: revision {detail['revision']} after {newest}"
             )
             seen.append(detail["revision"])
+            for target in self.targets:
+                target(entry)
             answers.append({"EventId": f"event-{len(seen)}"})
         return {"Entries": answers}
 

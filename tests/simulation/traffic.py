@@ -17,9 +17,9 @@ from sluicegate.deployment.plan import ALL_AT_ONCE, Limit, Metric, Smoke, Traffi
 from sluicegate.gate.policy import Gate
 from sluicegate.gate.rollout_settings import Rollout
 from support.cloudwatch_model import Requests
-from support.gateway_simulation import gate_of
+from support.gateway_simulation import OTHER, gate_of, issuer
 from support.lambda_rules import code_sha256
-from support.signing import token
+from support.signing import ISSUER, token
 from support.simulation import OWN
 
 Json = dict[str, Any]
@@ -31,6 +31,19 @@ FUNCTIONS: Final = ("orders-0", "orders-1", "orders-2")
 
 PATIENCE: Final = 12
 """How often a caller asks again for an answer."""
+
+PROJECT: Final = "4213"
+
+COMMITS: Final = tuple(letter * 40 for letter in "abc")
+"""The commits of the jobs."""
+
+FEEDBACK: Final = {
+    "secret": "sluicegate/gitlab/corp",
+    "commit_status": True,
+    "deployment": True,
+    "merge_request_note": True,
+}
+"""An issuer's `feedback` in the gate file."""
 
 WATCH: Final = Watch(alarms=("{function}-5xx",), limits=(Limit(Metric.ERRORS, 10, most=5.0),))
 SMOKE: Final = Smoke(10, '{"ping":true}', '{"ok":true}')
@@ -52,9 +65,10 @@ ASKED: Final = (("approve", 0.4), (None, 0.1), ("abort", 0.2), ("reject", 0.1), 
 UNASKED: Final = ((None, 0.7), ("abort", 0.25), ("approve", 0.05))
 
 
-def gate_of_choice(choices: Choices) -> Gate:
-    """Return a gate file."""
-    return gate_of({"prod": choices.one_of(PLANS)})
+def gate_of_choice(choices: Choices, *, feedback: bool) -> Gate:
+    """Return a gate file, with `feedback` for GitLab or without."""
+    issuers = [issuer("corp", ISSUER) | {"feedback": FEEDBACK if feedback else None}, issuer("other", OTHER)]
+    return gate_of({"prod": choices.one_of(PLANS)}, issuers=issuers)
 
 
 @dataclass
@@ -136,9 +150,10 @@ class Traffic:
     # Callers
 
     def job(self, **claims: Any) -> Json:
-        """Return the claims of a new job."""
+        """Return the claims of a new job, which has no keyword `environment`."""
         self._jobs += 1
-        return job(self.world.engine.now, f"jti-{self._jobs}", 1_000 + self._jobs) | claims
+        own = {"sha": self.choices.one_of(COMMITS), "environment": None}
+        return job(self.world.engine.now, f"jti-{self._jobs}", 1_000 + self._jobs) | own | claims
 
     def person(self) -> Json:
         """Return the claims of a job that somebody else has started by hand."""
@@ -320,8 +335,10 @@ class Traffic:
 
     def _change_gate(self) -> None:
         """Build another gate file: new processes of the gateway have it."""
-        self.world.gates.append(gate_of_choice(self.choices))
+        gate = gate_of_choice(self.choices, feedback=self.world.feedback)
+        self.world.gates.append(gate)
         self.world.forget_processes("gateway")
+        self.world.forget_processes("notifier")
         self.world.engine.note("another gate file")
 
     def _stop_execution(self) -> None:

@@ -37,6 +37,7 @@ TIMEOUTS: Final[Mapping[str, float]] = {
     "janitor": 55,
     "waker": 30,
     "relay": 60,
+    "notifier": 90,
 }
 """Seconds after which Lambda ends an invocation (template.yaml)."""
 
@@ -69,7 +70,10 @@ class Step:
 
 
 class World:
-    """Everything that one seed runs. `observe` gets each step that changes the table or an alias."""
+    """Everything that one seed runs. `observe` gets each step that changes the table or an alias.
+
+    `models` answer for AWS's services, and `makers` make what a function's handler uses.
+    """
 
     def __init__(self, choices: Choices, gate: Gate) -> None:
         self.choices = choices
@@ -82,14 +86,21 @@ class World:
         self.cloudwatch = CloudWatchModel()
         self.executions = Executions(self.engine, self._invoke_by_name)
         self.gates = [gate]
+        self.feedback = False
         self.skewed = False
         self.pruned: set[tuple[str, str]] = set()
         self.duplicates = 0.0
-        self.bus: Any = None
+        self.models: dict[str, Any] = {
+            "dynamodb": self.table.client,
+            "lambda": self.lambdas,
+            "s3": self.s3,
+            "cloudwatch": self.cloudwatch,
+            "stepfunctions": self.executions.model,
+        }
         self.observe: Callable[[Step], None] = lambda _: None
         self._idle: dict[str, list[Process]] = {}
         self._made = 0
-        self._patches = {
+        self.makers: dict[str, Callable[[Process], Any]] = {
             "gateway": self._gateway,
             "deployer": self._deployer,
             "janitor": self._janitor,
@@ -130,7 +141,7 @@ class World:
         self._made += 1
         skew = self.choices.one_of(SKEWS) if self.skewed else 0.0
         process = Process(self.engine, f"{function} {self._made}", skew)
-        process.services["service"] = self._patches[function](process)
+        process.services["service"] = self.makers[function](process)
         return process
 
     def forget_processes(self, function: str) -> None:
@@ -146,16 +157,9 @@ class World:
 
     def client(self, process: Process, service: str) -> Any:
         """Return a client of a service for a process."""
-        models: dict[str, Any] = {
-            "dynamodb": self.table.client,
-            "lambda": self.lambdas,
-            "s3": self.s3,
-            "cloudwatch": self.cloudwatch,
-            "stepfunctions": self.executions.model,
-            "events": self.bus,
-        }
         effects = {"dynamodb": self._table_effect, "lambda": self._lambda_effect}
-        return Client(process, service, models[service], self.faults, effects.get(service, self._effect))
+        model = self.models[service]
+        return Client(process, service, model, self.faults, effects.get(service, self._effect))
 
     def _effect(self, name: str, call: Callable[..., Any], arguments: Json) -> Any:
         answer = call(**arguments)
@@ -198,11 +202,12 @@ class World:
 
     # The functions
 
-    def _store(self, process: Process) -> Store:
+    def store(self, process: Process) -> Store:
+        """Return a process' view of the table."""
         return Store(self.client(process, "dynamodb"), TABLE, process.clock, process.sleep)
 
     def _deployer(self, process: Process) -> Deployer:
-        store = self._store(process)
+        store = self.store(process)
         runner = Runner(
             store,
             self._artifacts(process),
@@ -215,11 +220,11 @@ class World:
 
     def _janitor(self, process: Process) -> Janitor:
         executions = ExecutionsApi(self.client(process, "stepfunctions"), ARN)
-        return Janitor(self._store(process), executions, process.clock)
+        return Janitor(self.store(process), executions, process.clock)
 
     def _waker(self, process: Process) -> Waker:
         tokens = TaskTokens(self.client(process, "stepfunctions"))
-        return Waker(self._store(process), tokens, process.clock, process.sleep)
+        return Waker(self.store(process), tokens, process.clock, process.sleep)
 
     def _relay(self, process: Process) -> Relay:
         return Relay(self.client(process, "events"), "bus", "https://board", lambda *_, **__: None)
@@ -228,7 +233,7 @@ class World:
         return Context(
             gate=self.gates[-1],
             keys=Keyring(clock=process.clock),
-            store=self._store(process),
+            store=self.store(process),
             artifacts=self._artifacts(process),
             executions=ExecutionsApi(self.client(process, "stepfunctions"), ARN),
             secrets=cast(Any, SimpleNamespace()),

@@ -234,6 +234,7 @@ def test_a_deployment_of_a_deleted_branch_is_one_of_its_commit(gitlab: Instance)
     assert (made["ref"], made["tag"]) == (SHA, False)
     assert client.find_deployment("4213", DEPLOYMENT) == number
     assert client.find_deployment("4213", DEPLOYMENT, after=number) is None
+    assert client.find_deployment("4213", DEPLOYMENT, others={number}) is None
 
 
 def test_a_gitlab_that_is_read_only_is_asked_again_later(gitlab: Instance) -> None:

@@ -180,6 +180,36 @@ def test_a_gitlab_that_was_down_gets_all_in_order(simulation: NotifierSimulation
     assert states(simulation) == [["running", "success"]] * 2
 
 
+def test_what_was_made_before_an_older_one_is_found_again(simulation: NotifierSimulation) -> None:
+    """The answer for the newer one is lost, and the older one, of the same commit, gets the larger number."""
+    older = deployment(Status.PUBLISHING, PLAIN_JOB)
+    newer = replace(deployment(Status.PUBLISHING, PLAIN_JOB, at=START + 1), function="stock")
+    simulation.save(older, newer)
+    simulation.faults = ["unseen"]
+    with pytest.raises(TransientError):
+        simulation.notifier.sync(newer.id)
+    simulation.sleep(LEASE_SECONDS)
+    simulation.notifier.sync(older.id)
+    simulation.notifier.sync(newer.id)
+    assert states(simulation) == [["running"]] * 2
+
+
+def test_what_is_known_is_not_taken_for_what_was_lost(simulation: NotifierSimulation) -> None:
+    """The request for the older one never arrived, and the newer one has the only number."""
+    older = deployment(Status.PUBLISHING, PLAIN_JOB)
+    newer = replace(deployment(Status.PUBLISHING, PLAIN_JOB, at=START + 1), function="stock")
+    simulation.save(older)
+    simulation.faults = ["unsent"]
+    with pytest.raises(TransientError):
+        simulation.notifier.sync(older.id)
+    simulation.save(replace(older, status=Status.ACCEPTED), newer)  # lacks nothing for now
+    simulation.sleep(LEASE_SECONDS)
+    simulation.notifier.sync(newer.id)
+    simulation.save(older)
+    simulation.notifier.sync(older.id)
+    assert states(simulation) == [["running"]] * 2
+
+
 def test_without_a_token_the_order_is_kept_too(simulation: NotifierSimulation) -> None:
     simulation.secrets.error = "ResourceNotFoundException"
     older = ended(deployment(Status.PUBLISHING, HOOK), Status.SUCCEEDED, START + 5)

@@ -10,7 +10,7 @@ idempotent; the ledger keeps `notifier` from repeating one.
 import json
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, urlencode
@@ -93,10 +93,13 @@ class GitLab:
         """Set the state of a deployment in GitLab. The state that it already has is no error."""
         self._call("PUT", project_id, f"deployments/{number}", {"status": state})
 
-    def find_deployment(self, project_id: str, fields: Mapping[str, Any], after: int = 0) -> int | None:
-        """Return the newest deployment that `create_deployment` may have made with these fields, or None.
+    def find_deployment(
+        self, project_id: str, fields: Mapping[str, Any], after: int = 0, others: Collection[int] = ()
+    ) -> int | None:
+        """Return the first deployment that `create_deployment` may have made with these fields, or None.
 
-        A deployment that belongs to a job is not ours, and one up to the number `after` is another of ours.
+        A deployment that belongs to a job is not ours. One up to the number `after` was there before, and
+        `others` are our other ones.
         """
         # Few: each can take kilobytes, and a response is limited to 64 KiB.
         query = {
@@ -107,13 +110,14 @@ class GitLab:
             "per_page": 5,
         }
         listed = self._call("GET", project_id, f"deployments?{urlencode(query, quote_via=quote)}")
+        found = []
         for one in listed if isinstance(listed, list) else []:
             if not isinstance(one, dict) or one.get("deployable") is not None:
                 continue
             same = one.get("sha") == fields["sha"] and one.get("ref") in (fields["ref"], fields["sha"])
-            if same and id_of(one) > after:
-                return id_of(one)
-        return None
+            if same and id_of(one) > after and id_of(one) not in others:
+                found.append(id_of(one))
+        return min(found, default=None)
 
     def _call(
         self, method: str, project_id: str, path: str, fields: Mapping[str, Any] | None = None

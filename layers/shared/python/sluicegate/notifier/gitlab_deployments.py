@@ -34,13 +34,14 @@ MAX_OPEN: Final = 50
 class GitLabDeployment:
     """The deployment in GitLab that mirrors one of ours, and its state.
 
-    `number` is None when its creation was requested and no answer has arrived, or ever will. `refused`:
-    GitLab can never show it.
+    `number` is None when its creation was requested and no answer has arrived, or ever will: it is larger
+    than `after`, the largest one at that time. `refused`: GitLab can never show it.
     """
 
     number: int | None
     state: CommitState
     refused: bool = False
+    after: int = 0
 
     @property
     def exists(self) -> bool:

@@ -37,12 +37,14 @@ class StatusLedger(Leases):
         item = self._table.get(_deployment_item_key(deployment_id))
         if item is None:
             return None
-        return GitLabDeployment(item["number"], CommitState(item["state"]), bool(item.get("refused")))
+        return GitLabDeployment(
+            item["number"], CommitState(item["state"]), bool(item.get("refused")), item.get("after", 0)
+        )
 
     def record_gitlab_deployment(self, deployment_id: str, mirror: GitLabDeployment) -> None:
         """Record GitLab's deployment. Call it only under the lease of its environment."""
         item = {**_deployment_item_key(deployment_id), "number": mirror.number, "state": mirror.state}
-        self._table.put({**item, "refused": mirror.refused, **self._expiry()})
+        self._table.put({**item, "refused": mirror.refused, "after": mirror.after, **self._expiry()})
 
     def _expiry_of_members(self) -> dict[str, int]:
         return {"expires": self._expiry()["expires_at"]}

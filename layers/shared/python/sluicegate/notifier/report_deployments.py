@@ -91,10 +91,11 @@ class _Session:
         number = None
         if mirror:
             fields = gitlab_deployments.deployment_fields(one.stage, source, mirror.state)
-            number = self.gitlab.find_deployment(project, fields, self.newest)
+            others = {other.number for other in self.mirrors.values() if other and other.number is not None}
+            number = self.gitlab.find_deployment(project, fields, mirror.after, others)
             state = state if number is None else mirror.state
         if number is None:
-            self._record(one, GitLabDeployment(None, state))
+            self._record(one, GitLabDeployment(None, state, after=self.newest))
             fields = gitlab_deployments.deployment_fields(one.stage, source, state)
             number = self.gitlab.create_deployment(project, fields)
         self._record(one, GitLabDeployment(number, state))
