@@ -20,6 +20,7 @@ from sluicegate.deployment.plan import Limit, Metric, TrafficStep, Watch
 from sluicegate.gate.rollout_settings import Rollout
 from sluicegate.gateway.endpoints.deployments import LONGEST_PAUSE
 from sluicegate.recovery.janitor import TRUSTED
+from sluicegate.rollout.machine import ALIAS_EVERY
 from sluicegate.store.codec import marshal, record
 from support import template
 from support.counted_client import Counted, units
@@ -182,9 +183,9 @@ def bounds(plain: Asked, canary: Asked) -> list[Bound]:
         Bound(
             "open rollouts that look at their version",
             f"Lambda's control plane: a look reads the alias, every {every:.0f} s in a bake of {BAKE // 60}"
-            " minutes",
-            f"{_number(CONTROL_PLANE * every)} for an account and region if nothing else is released;"
-            " ten times as many in ten times as long bakes",
+            f" minutes, and every {ALIAS_EVERY * every:.0f} s while others want the calls",
+            f"{_number(CONTROL_PLANE * ALIAS_EVERY * every)} for an account and region if nothing else is"
+            " released; ten times as many in ten times as long bakes",
             "another target; longer bakes",
         ),
         Bound(

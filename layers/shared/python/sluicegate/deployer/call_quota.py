@@ -40,6 +40,18 @@ class CallQuota:
             self._taken = (deployment.id, calls)
         return waits
 
+    def may_read_alias(self, deployment: Deployment) -> bool:
+        """Take the call for a look that can do without the alias: if it is there, and nobody is in line."""
+        if self._left(deployment):
+            return True
+        try:
+            free = self._budget.take_if_free(deployment.plan.target, 1)
+        except (ClientError, BotoCoreError):  # the call is charged when it was made
+            return True
+        if free:
+            self._taken = (deployment.id, 1)
+        return free
+
     def settle(self, deployment: Deployment) -> None:
         """Charge the calls that were made and not taken before. Failing at that does not undo them."""
         calls, throttled = self._meter.read()

@@ -26,15 +26,27 @@ def observe(deployment: Deployment, target: TargetAccess, action: Observe, now: 
 
     guarantees.md#4-failure-restores-the-alias
     """
-    plan = deployment.plan
+    if action.reads_alias and (moved := _find_moved(deployment, target, action)):
+        return moved
+    return Observed(_read(deployment, target, action, now), action.reads_alias)
+
+
+def _find_moved(deployment: Deployment, target: TargetAccess, action: Observe) -> AliasMoved | None:
+    """Return what the alias serves if that is not what the deployment made it serve."""
     try:
-        alias = read_alias(target.function, plan.alias, action.desired)
+        alias = read_alias(target.function, deployment.plan.alias, action.desired)
     except LambdaNotFound:  # the function was deleted, and its aliases with it
         return AliasMoved(None)
     if alias is None or alias.state != action.desired:
         return AliasMoved(alias.state if alias else None)
+    return None
+
+
+def _read(deployment: Deployment, target: TargetAccess, action: Observe, now: float) -> Readings:
+    """Read what the watch asks for."""
+    plan = deployment.plan
     if plan.watch is None or target.cloudwatch is None:
-        return Observed(Readings())
+        return Readings()
     readings = Readings(target.alarm_states(plan.watch))
     if plan.watch.limits:
         readings = _with_limits(readings, deployment, target.cloudwatch, plan.watch, action, now)
@@ -42,7 +54,7 @@ def observe(deployment: Deployment, target: TargetAccess, action: Observe, now: 
         readings = _with_own_metrics(readings, deployment, target, plan.watch, action, now)
     if plan.watch.judge:
         readings = _with_judge(readings, deployment, target, plan.watch, action, now)
-    return Observed(readings)
+    return readings
 
 
 def _until(action: Observe, now: float) -> float:

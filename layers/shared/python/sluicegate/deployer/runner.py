@@ -7,6 +7,7 @@ the action runs again.
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from typing import assert_never
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -52,6 +53,7 @@ from sluicegate.rollout.actions import (
     Shift,
     Verify,
 )
+from sluicegate.rollout.machine import may_skip_alias
 from sluicegate.rollout.outcomes import (
     Aborted,
     ApprovalRequested,
@@ -102,6 +104,8 @@ class Runner:
         """
         if waits := self._quota.admit(deployment, action):
             return waits, None
+        if isinstance(action, Observe) and may_skip_alias(deployment, self._clock()):
+            action = replace(action, reads_alias=self._quota.may_read_alias(deployment))
         result = self._attempt(deployment, action, turn)
         self._quota.settle(deployment)
         if isinstance(result.outcome, Denied):

@@ -65,7 +65,7 @@ class Observe:
     """Compare `version` with `baseline` while the alias serves `desired`.
 
     `since` is when traffic first reached the version, `step_since` when its present share began, None in the
-    first step (RFC 3339).
+    first step (RFC 3339). Without `reads_alias`, what the alias serves is taken from the record.
     """
 
     desired: AliasState
@@ -73,6 +73,7 @@ class Observe:
     baseline: str | None
     since: str
     step_since: str | None = None
+    reads_alias: bool = True
 
 
 @dataclass(frozen=True)

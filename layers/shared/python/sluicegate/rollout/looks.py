@@ -17,18 +17,19 @@ from sluicegate.rollout.analysis import (
 )
 from sluicegate.rollout.budget import MAX_EXTENSIONS, MAX_LOOKS, MIN_INTERVAL, PLANNED_FINDINGS, looks
 from sluicegate.rollout.finding_messages import summary, without_data
-from sluicegate.rollout.readings import Readings
+from sluicegate.rollout.outcomes import Observed
 
 RESERVED: Final = 20
 """Observations that are kept for looks that decide something, when a record has nearly `MAX_KEPT`."""
 
 
-def observed(deployment: Deployment, readings: Readings, now: float) -> Deployment:
+def observed(deployment: Deployment, look: Observed, now: float) -> Deployment:
     """Decide on one look. A version that breaches the watch does not stay.
 
+    One that has not read the alias does not let the rollout go on.
     guarantees.md#4-failure-restores-the-alias
     """
-    watch = deployment.plan.watch or Watch()
+    watch, readings = deployment.plan.watch or Watch(), look.readings
     observation = judge(deployment, watch, readings, now)
     kept = _with_observation(deployment, observation)
     reason = fix_forward.find_failure(deployment, readings.alarms, now)
@@ -40,10 +41,12 @@ def observed(deployment: Deployment, readings: Readings, now: float) -> Deployme
     if new := observe_mode.after_look(deployment, observation.findings, observation.alarms, now):
         return kept.changed(now, observe_mode.described(new), would_have=(*deployment.would_have, *new))
     if deployment.status is Status.AWAITING_APPROVAL:
-        if not deployment.is_approved:
+        if not (deployment.is_approved and look.alias_read):
             return transitions.unless_expired(_noted(deployment, kept, now), now)
         message = messages.approved(deployment)
         return kept.changed(now, message, Status.SHIFTING, step=deployment.step + 1)
+    if not look.alias_read:
+        return _noted(deployment, kept, now)
     if now < (until(deployment) or 0):
         if watch.end_early and is_beyond_doubt(observation) and not fix_forward.is_waiting(deployment):
             return _end_bake(kept, f"{summary(observation)}; good beyond doubt", now)

@@ -51,6 +51,9 @@ from sluicegate.rollout.outcomes import (
     VersionUnusable,
 )
 
+ALIAS_EVERY: Final = 4
+"""Of so many looks, one reads the alias even if the control plane has no calls to spare."""
+
 MAX_BACKOFF: Final = 30.0
 """Seconds between two attempts at an action that fails, at most."""
 
@@ -158,8 +161,8 @@ def _after(deployment: Deployment, outcome: _Succeeded, now: float) -> Deploymen
             return transitions.verified(deployment, outcome, now)
         case Shifted():
             return transitions.shifted(deployment, outcome, now)
-        case Observed(readings):
-            return looks.observed(deployment, readings, now)
+        case Observed():
+            return looks.observed(deployment, outcome, now)
         case AliasSeen():
             return transitions.alias_seen(deployment, outcome, now)
         case AliasMoved(current):
@@ -193,19 +196,36 @@ def next_delay(deployment: Deployment, outcome: Outcome, now: float) -> int:
     if ends_at is None or deployment.abort is not None:
         return 0
     remaining = max(1, int(ends_at - now + 0.999))
-    if deployment.status is Status.AWAITING_APPROVAL:
-        if deployment.in_steps:
-            return min(
-                remaining,
-                observation_interval(deployment.plan.watch, deployment.plan.approval or 0, APPROVAL_LOOKS),
-            )
+    if deployment.status is Status.AWAITING_APPROVAL and not deployment.in_steps:
         # A version that is known already may become unusable meanwhile.
         return remaining if deployment.version is None else min(remaining, LOOK_EVERY)
+    silent_in = deployment.fix_forward.lasts_until - now if deployment.fix_forward else 0
+    return min(
+        remaining, _look_interval(deployment, ends_at), ceil(silent_in) if silent_in > 0 else remaining
+    )
+
+
+def may_skip_alias(deployment: Deployment, now: float) -> bool:
+    """Return whether a look may leave the alias unread, if the control plane has no calls to spare.
+
+    It may not where it can end the bake, and every fourth may not, so that an alias that somebody else moved
+    is seen. guarantees.md#13-a-burst-waits-its-turn
+    """
+    ends_at = until(deployment)
+    if ends_at is None or now >= ends_at or deployment.plan.watch is None:
+        return False
+    number = int((now - seconds(deployment.since)) / _look_interval(deployment, ends_at))
+    return number % ALIAS_EVERY != 0
+
+
+def _look_interval(deployment: Deployment, ends_at: float) -> int:
+    """Return the seconds between two looks at a version that has traffic."""
+    plan = deployment.plan
+    if deployment.status is Status.AWAITING_APPROVAL:
+        return observation_interval(plan.watch, plan.approval or 0, APPROVAL_LOOKS)
     # An extended bake is observed less often: all of it must fit into one execution's history.
     bake = int(ends_at - seconds(deployment.since))
-    interval = observation_interval(deployment.plan.watch, bake, budget.looks(deployment.plan))
-    silent_in = deployment.fix_forward.lasts_until - now if deployment.fix_forward else 0
-    return min(remaining, interval, ceil(silent_in) if silent_in > 0 else remaining)
+    return observation_interval(plan.watch, bake, budget.looks(plan))
 
 
 def _lock_delay(deployment: Deployment, now: float) -> int:

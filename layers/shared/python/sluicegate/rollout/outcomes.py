@@ -107,9 +107,10 @@ class Shifted:
 
 @dataclass(frozen=True)
 class Observed:
-    """Alarms and metrics were read during a bake."""
+    """Alarms and metrics were read during a bake, and so was the alias, unless the look skipped it."""
 
     readings: Readings
+    alias_read: bool = True
 
 
 @dataclass(frozen=True)
