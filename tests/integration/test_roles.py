@@ -17,7 +17,7 @@ import httpx2
 import pytest
 from botocore.exceptions import ClientError
 
-from sluicegate.aws.permissions import DRIFT_IDENTITY
+from sluicegate.aws.permissions import DRIFT_IDENTITY, PRUNE_IDENTITY
 from sluicegate.deployer.sessions import session_policy
 from sluicegate.deployment.durations import timestamp
 from sluicegate.deployment.model import Deployment, Requester, Status
@@ -56,6 +56,7 @@ ROLES = (
     "board",
     "sealer",
     "drift",
+    "pruner",
 )
 
 
@@ -549,6 +550,25 @@ LOOK_WITHOUT: dict[str, Try] = {
 }
 
 
+def enter_to_prune(external_id: str | None = None, identity: str = PRUNE_IDENTITY) -> Try:
+    return lambda c, n: c("sts").assume_role(
+        RoleArn=n.role_arn("prune"),
+        RoleSessionName="probe",
+        ExternalId=external_id or n.external_id,
+        SourceIdentity=identity,
+    )
+
+
+PRUNE: dict[str, Try] = {
+    "enter the role that deletes versions": enter_to_prune(),
+    "measure code storage": lambda c, _: c("lambda").get_account_settings(),
+}
+PRUNE_WITHOUT: dict[str, Try] = {
+    "enter the role that deletes versions with a guess": enter_to_prune("guess"),
+    "enter the role that deletes versions as somebody": enter_to_prune(identity="probe"),
+}
+
+
 LOOKED_AT: dict[str, Try] = {
     "read a deployed function": TOUCH["read a deployed function"],
     "list its aliases": lambda c, n: c("lambda").list_aliases(FunctionName=n.function),
@@ -589,6 +609,7 @@ PRIVATE = {
     "messenger": SEND,
     "board": SIGN_IN,
     "sealer": SEAL,
+    "pruner": PRUNE,
 }
 """What one role may, and no other."""
 
@@ -638,6 +659,14 @@ DENIALS: dict[str, dict[str, Try]] = {
         "query an index": QUERY["query an index"],
         "put a session": put_items("session#1")["put session#1"],
         **slip_in("drift-pass"),
+    },
+    "pruner": {
+        **of_others("pruner"),
+        **READER,
+        **PRUNE_WITHOUT,
+        "query an index": QUERY["query an index"],
+        **update("serving", "order#1", "evidence", "fact#1"),
+        **slip_in("lock#1"),
     },
     "relay": {**of_others("relay"), **READER, **QUERY, **GET},
     "session": {
@@ -707,6 +736,12 @@ ALLOWED: dict[str, dict[str, Try]] = {
         **LOOK,
         **put_items("drift", "drift-pass"),
         "query the table": QUERY["query the table"],
+    },
+    "pruner": {
+        **GET,
+        **PRUNE,
+        "query the table": QUERY["query the table"],
+        **update("versions#1", "lock#1", "condemned", "pruning", "prune-pass", "fact#pruned#1", "budget#1"),
     },
     "session": MOVE,
     "target": MOVE,
