@@ -1,7 +1,5 @@
 """One run of one seed: what it lets happen, and what is checked at each step and at the end."""
 
-import os
-import random
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,6 +15,7 @@ from simulation.streams import Stream, told_in_order
 from simulation.traffic import Traffic, gate_of_choice
 from simulation.world import Step, World
 from sluicegate.observability import logger
+from support.entropy import entropy
 
 RELEASES: Final = 10
 """Deployments that a seed asks for, about."""
@@ -126,10 +125,10 @@ class Run:
 
 def simulate(seed: int | None = None, replay: Sequence[int] = (), releases: int = RELEASES) -> Outcome:
     """Run a seed, or a list of choices."""
-    with handlers.replaced(), entropy():
+    with handlers.replaced(), entropy(), quiet():
         history()
     choices = Choices(seed, replay)
-    with handlers.replaced(), entropy():
+    with handlers.replaced(), entropy(), quiet():
         run = Run(choices, releases)
         violation = None
         try:
@@ -149,16 +148,11 @@ def failures(seeds: Iterable[int]) -> list[str]:
 
 
 @contextmanager
-def entropy() -> Iterator[None]:
-    """Let everything that the product draws by lot be the same in each run."""
-    drawn, kept, state = random.Random(1), os.urandom, random.getstate()  # noqa: S311 (a simulation)
-    os.urandom = random._urandom = drawn.randbytes  # type: ignore[attr-defined] # the latter: `secrets`
-    random.seed(1)
+def quiet() -> Iterator[None]:
+    """Let the product log nothing that is not critical."""
     level = logger.log_level
     logger.setLevel("CRITICAL")
     try:
         yield
     finally:
-        os.urandom = random._urandom = kept  # type: ignore[attr-defined]
-        random.setstate(state)
         logger.setLevel(level)

@@ -14,14 +14,14 @@ from sluicegate.deployment.model import AliasState, Deployment, Status
 from sluicegate.deployment.observations import AlarmState
 from sluicegate.deployment.plan import Limit, Metric, Smoke, Target, TrafficStep, Watch
 from sluicegate.gate.rollout_settings import Rollout
-from sluicegate.gateway.app import dispatch
 from sluicegate.gateway.http import GatewayRequest
 from sluicegate.store.call_budget import CallBudget
 from sluicegate.store.table import Table
 from support.cloudwatch_model import Requests
 from support.crash_points import CrashPoints
-from support.crash_world import AWAY, EXTERNAL_ID, HOOK_SECRET, ROLE, CrashWorld, Saved, begun, prepared
+from support.crash_world import AWAY, EXTERNAL_ID, HOOK_SECRET, ROLE, CrashWorld, Saved, prepared, resumed
 from support.deliveries import SHA, headers, raw, tag_push
+from support.entropy import entropy
 from support.gateway_simulation import APPROVERS, RELEASERS, artifact, gate_of, rule
 from support.signed_requests import principal_rule, session
 from support.signing import ISSUER
@@ -84,23 +84,13 @@ class Story:
 
     target: Target = OWN
 
-    def begin(self, points: CrashPoints, *, patient: bool = False) -> CrashWorld:
+    def before(self) -> Saved:
         """Return its world before anything is asked for."""
-        places = {} if self.target == OWN else {"prod": "prod-west"}
-        targets = [PLACE] if places else []
-        world = begun(_before(self.target, self.promotes), points, patient=patient)
-        rules = (RELEASERS, APPROVERS) if self.rollout.approval else (RELEASERS, CALLERS, BY_HOOK)
-        world.gate = gate_of({"prod": self.rollout}, rules, places=places, targets=targets, webhooks=[HOOK])
-        world.cloudwatch.alarms["orders-5xx"] = AlarmState.OK
-        world.cloudwatch.metrics["3"] = Requests(invocations=100, errors=self.errors)
-        points.paused = True  # it is others who take the calls
-        if self.taken:
-            CallBudget(Table(world.client, TABLE), world.clock).charge(self.target, self.taken)
-        points.paused = False
-        if len(self.asks) > 1:
-            world.pauses |= {Status.BAKING}
-        world.be_reborn()
-        return world
+        return _before(self)
+
+    def steps(self) -> tuple[Ask, ...]:
+        """Return all that happens in it: what is asked for, and that all of it ends."""
+        return (*self.asks, CrashWorld.settle)
 
 
 def deploys(code: bytes = NEW, **body: Any) -> Ask:
@@ -137,8 +127,9 @@ def waits_for(status: Status) -> Ask:
 def pushes_a_tag(world: CrashWorld) -> object:
     body = tag_push()
     sent = headers(body, x_gitlab_token=HOOK_SECRET)
-    call = GatewayRequest("POST", "/webhooks/gitlab/{name}", {"name": "tags"}, {}, sent, raw(body), "request")
-    return world.client_of(lambda: dispatch(world.context, call))
+    return world.answer(
+        GatewayRequest("POST", "/webhooks/gitlab/{name}", {"name": "tags"}, {}, sent, raw(body), "request")
+    )
 
 
 def signs(world: CrashWorld) -> object:
@@ -146,8 +137,7 @@ def signs(world: CrashWorld) -> object:
     sent = {"authorization": ["AWS4-HMAC-SHA256 Credential=…"], "content-type": ["application/json"]}
     context = {"stage": "v1", "identity": session()}
     data = json.dumps(body | {"idempotency_key": "a-signed-request"}).encode()
-    call = GatewayRequest("POST", "/iam/deployments", {}, {}, sent, data, "request", context)
-    return world.client_of(lambda: dispatch(world.context, call))
+    return world.answer(GatewayRequest("POST", "/iam/deployments", {}, {}, sent, data, "request", context))
 
 
 STORIES: Final = {
@@ -200,12 +190,13 @@ def digest(code: bytes) -> str:
 
 
 @cache
-def _before(target: Target, promotes: bool) -> Saved:
+def _before(story: Story) -> Saved:
     """Return a world in which prod serves `other` and served `old`, and where it `promotes`, dev `new`."""
 
     def prepare(world: CrashWorld) -> None:
-        places = {} if target == OWN else {"prod": "prod-west"}
-        world.gate = gate_of({}, (RELEASERS,), places=places, targets=[PLACE] if places else [])
+        places = {} if story.target == OWN else {"prod": "prod-west"}
+        targets = [PLACE] if places else []
+        world.gate = gate_of({}, (RELEASERS,), places=places, targets=targets)
         world.be_reborn()
         for code in (OLD, OTHER, NEW, NEWER):
             artifact(
@@ -215,10 +206,18 @@ def _before(target: Target, promotes: bool) -> Saved:
                 ref_type="tag",
                 sha=SHA if code == NEW else None,
             )
-        for code, stage in ((OLD, "prod"), (OTHER, "prod"), *(((NEW, "dev"),) if promotes else ())):
+        for code, stage in ((OLD, "prod"), (OTHER, "prod"), *(((NEW, "dev"),) if story.promotes else ())):
             deploys(code, stage=stage)(world)
             world.settle()
-        assert [one.status for one in world.deployments()] == [Status.SUCCEEDED] * (2 + promotes)
+        assert [one.status for one in world.deployments()] == [Status.SUCCEEDED] * (2 + story.promotes)
+        rules = (RELEASERS, APPROVERS) if story.rollout.approval else (RELEASERS, CALLERS, BY_HOOK)
+        world.gate = gate_of({"prod": story.rollout}, rules, places=places, targets=targets, webhooks=[HOOK])
+        world.cloudwatch.alarms["orders-5xx"] = AlarmState.OK
+        world.cloudwatch.metrics["3"] = Requests(invocations=100, errors=story.errors)
+        if story.taken:
+            CallBudget(Table(world.client, TABLE), world.clock).charge(story.target, story.taken)
+        if len(story.asks) > 1:
+            world.pauses |= {Status.BAKING}
 
     return prepared(prepare)
 
@@ -228,12 +227,12 @@ def play(story: Story, points: CrashPoints, *, patient: bool = False, overtaken:
 
     If `overtaken`, a process does not die, but is held up until another one has done its work.
     """
-    world = story.begin(points, patient=patient)
-    if overtaken:
-        points.before = points.after = world.overtake
-    for ask in story.asks:
-        ask(world)
-    world.settle()
+    with entropy():
+        world = resumed(story.before(), points, patient=patient)
+        if overtaken:
+            points.before = points.after = world.overtake
+        for step in story.steps():
+            step(world)
     return world
 
 

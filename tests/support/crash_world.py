@@ -6,9 +6,8 @@ credentials and key: at once, or with `patient` after everything has ended.
 
 import copy
 import json
-import random
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, Final, cast
@@ -21,6 +20,7 @@ from sluicegate.deployer.runner import Runner
 from sluicegate.deployer.worker import Deployer
 from sluicegate.deployment.model import Deployment, Status
 from sluicegate.deployment.plan import Plan, Target
+from sluicegate.gate.policy import Gate
 from sluicegate.gateway.app import dispatch
 from sluicegate.gateway.context import Context
 from sluicegate.gateway.http import GatewayRequest, GatewayResponse
@@ -30,13 +30,16 @@ from sluicegate.recovery.janitor import Janitor
 from sluicegate.store import codec
 from sluicegate.store.store import Store
 from support import signing
+from support.cloudwatch_model import CloudWatchModel
 from support.crash_points import Counted, CrashPoints
+from support.entropy import entropy
 from support.gateway_simulation import GatewaySimulation, function
 from support.lambda_model import LambdaModel
 from support.simulation import OWN, TABLE, Clock, Killed, artifacts_of, dynamodb
-from support.state_machine import ARN, Machine
+from support.state_machine import ARN, Execution, Machine
 from support.stepfunctions_model import StepFunctionsModel
 from support.table_model import DynamoDbModel
+from support.table_storage import StoredTable
 from support.world_model import World, world_of
 
 PATIENCE: Final = 40
@@ -48,6 +51,8 @@ EXTERNAL_ID: Final = "3c9e"
 HOOK_SECRET: Final = "a secret token"
 
 Json = dict[str, Any]
+Images = tuple[Json | None, Json | None]
+"""An item before and after a change."""
 
 
 @dataclass
@@ -71,13 +76,20 @@ class HookSecrets:
 
 @dataclass(frozen=True)
 class Saved:
-    """A world before its story, from which many are made."""
+    """A world in which no process is at work, from which many are made that go on from there."""
 
-    tables: Mapping[str, Any]
-    models: Mapping[Target, Any]
+    tables: Mapping[str, StoredTable]
+    models: Mapping[Target, LambdaModel]
+    cloudwatch: CloudWatchModel
+    executions: tuple[Execution, ...]
+    tokens: frozenset[str]
     now: float
     jobs: int
-    gate: Any
+    gate: Gate
+    pauses: frozenset[Status]
+    known: frozenset[str]
+    stream: tuple[Images, ...]
+    retries: int
 
 
 @dataclass
@@ -92,8 +104,11 @@ class CrashWorld(GatewaySimulation):
     known: frozenset[str] = frozenset()
     """Ids of the deployments before the story."""
 
-    stream: list[tuple[Json | None, Json | None]] = field(default_factory=list)
-    """Items that were changed, before and after."""
+    stream: list[Images] = field(default_factory=list)
+    """Items that were changed, the oldest first."""
+
+    between_turns: Callable[[], None] = lambda: None
+    """Called before each step of the state machine, while no process is at work."""
 
     away: World | None = None
     retries: int = 0
@@ -171,33 +186,16 @@ class CrashWorld(GatewaySimulation):
             self.be_reborn()
             raise
 
-    def ask(
-        self,
-        method: str,
-        resource: str,
-        claims: Json,
-        body: Any = None,
-        key: str | None = None,
-        query: Mapping[str, list[str]] | None = None,
-        **path: str,
-    ) -> GatewayResponse:
-        headers = {
-            "authorization": [f"Bearer {_token(json.dumps(claims))}"],
-            "content-type": ["application/json"],
-        }
-        if key:
-            headers["idempotency-key"] = [key]
-        data = json.dumps(body if body is not None else {}).encode()
-        call = GatewayRequest(method, resource, path, query or {}, headers, data, "request")
-        return self.client_of(lambda: dispatch(self.context, call))
+    def signed(self, claims: Json) -> str:
+        return _token(json.dumps(claims))
 
-    def client_of(self, call: Callable[[], GatewayResponse]) -> GatewayResponse:
+    def answer(self, request: GatewayRequest) -> GatewayResponse:
         """Answer a client that asks again where it got no answer, or one that says so."""
         for _ in range(8):
             self.points.first = True
-            self.again = call
+            self.again = lambda: dispatch(self.context, request)
             try:
-                return call()
+                return dispatch(self.context, request)
             except Killed:
                 self.be_reborn()
             except (ClientError, BotoCoreError):
@@ -225,8 +223,13 @@ class CrashWorld(GatewaySimulation):
     def settle(self, until: Callable[[], bool] | None = None) -> None:
         """Run the executions, with the janitor each minute, until all has ended or `until` is true."""
         reached = until or self.has_ended
+
+        def is_over() -> bool:
+            self.between_turns()
+            return reached()
+
         for _ in range(PATIENCE):
-            self.machine.run(reached)
+            self.machine.run(is_over)
             if reached():
                 return
             self.clock.now += 60
@@ -263,17 +266,28 @@ class CrashWorld(GatewaySimulation):
             (item for item in found if item["id"]["S"] not in self.known), key=lambda item: item["id"]["S"]
         )
 
-    # Before a story
+    def ids(self) -> frozenset[str]:
+        """Return the ids of all deployments, those before the story included."""
+        items = self.client.tables[TABLE].items
+        return frozenset(one.item["id"]["S"] for (_, sk), one in items.items() if sk == "record")
 
     def save(self) -> Saved:
-        """Return this world, so that others begin as it is now."""
+        """Return this world as it is now."""
         assert self.away is not None
-        models = {}
-        for target, model in self.away.lambdas.items():
-            model.before = model.after = lambda _: None
-            model.calls, model.requests, model.invoked = [], [], []
-            models[target] = model
-        return Saved(self.client.copy_tables(), models, self.clock.now, self.jobs, self.gate)
+        return Saved(
+            tables=self.client.copy_tables(),
+            models={target: _copied(model) for target, model in self.away.lambdas.items()},
+            cloudwatch=self.cloudwatch,
+            executions=tuple(map(_held, self.machine.executions.values())),
+            tokens=frozenset(self.machine.tokens),
+            now=self.clock.now,
+            jobs=self.jobs,
+            gate=self.gate,
+            pauses=self.pauses,
+            known=self.known,
+            stream=tuple(self.stream),
+            retries=self.retries,
+        )
 
 
 @lru_cache(maxsize=1_000)
@@ -282,23 +296,33 @@ def _token(claims: str) -> str:
     return signing.token(json.loads(claims))
 
 
-def begun(saved: Saved, points: CrashPoints, *, patient: bool = False) -> CrashWorld:
+def resumed(saved: Saved, points: CrashPoints, *, patient: bool = False) -> CrashWorld:
     """Return a world as it was saved, whose calls are counted from now on."""
-    random.seed(saved.now)  # pauses between attempts
     clock = Clock(saved.now)
     client = DynamoDbModel(clock, tables={name: table.copy() for name, table in saved.tables.items()})
     world = CrashWorld(
-        client, _copied(saved.models[OWN]), clock, gate=saved.gate, jobs=saved.jobs, patient=patient
+        client,
+        _copied(saved.models[OWN]),
+        clock,
+        replace(saved.cloudwatch, calls=[]),
+        gate=saved.gate,
+        jobs=saved.jobs,
+        points=points,
+        patient=patient,
+        pauses=saved.pauses,
+        known=saved.known,
+        stream=list(saved.stream),
+        retries=saved.retries,
     )
+    world.machine.executions = {one.name: _held(one) for one in saved.executions}
+    world.machine.tokens = set(saved.tokens)
+    cast(CountedMachine, world.machine).points = points
     assert world.away is not None
     away = world.away.lambdas[AWAY]
     bucket = away.code
     bucket.update(saved.models[AWAY].code)
     away.__dict__.update(_copied(saved.models[AWAY]).__dict__)
     away.code = bucket
-    world.known = frozenset(item["id"]["S"] for item in world._records())
-    world.points = points
-    cast(CountedMachine, world.machine).points = points
     for model in world.away.lambdas.values():
         model.before, model.after = points.called, lambda _: points.answered()
     world.away.before, world.away.after = points.called, lambda _: points.answered()
@@ -311,20 +335,27 @@ def begun(saved: Saved, points: CrashPoints, *, patient: bool = False) -> CrashW
 
 def prepared(prepare: Callable[[CrashWorld], None]) -> Saved:
     """Return a world in which `prepare` has happened."""
-    clock = Clock(float(signing.NOW))
-    world = CrashWorld(dynamodb(clock), LambdaModel(), clock)
-    assert world.away is not None
-    for model in world.away.lambdas.values():
-        model.add("orders", b"code of somebody")
-    prepare(world)
-    world.settle()
-    return world.save()
+    with entropy():
+        clock = Clock(float(signing.NOW))
+        world = CrashWorld(dynamodb(clock), LambdaModel(), clock)
+        assert world.away is not None
+        for model in world.away.lambdas.values():
+            model.add("orders", b"code of somebody")
+        prepare(world)
+        world.known = world.ids()
+        return world.save()
 
 
 def _copied(model: LambdaModel) -> LambdaModel:
-    """Return a copy whose code is a dictionary of its own, with the same bytes."""
+    """Return a copy that nobody listens to. Its code is a dictionary of its own, with the same bytes."""
     copied = copy.copy(model)
     copied.functions = copy.deepcopy(model.functions)
     copied.code = dict(model.code)
     copied.calls, copied.requests, copied.invoked = [], [], []
+    copied.before = copied.after = lambda _: None
     return copied
+
+
+def _held(one: Execution) -> Execution:
+    """Return an execution that stays as this one is now."""
+    return replace(one, path=list(one.path), tries=dict(one.tries))

@@ -231,13 +231,21 @@ class GatewaySimulation(Simulation):
         query: Mapping[str, list[str]] | None = None,
         **path: str,
     ) -> GatewayResponse:
-        headers = {"authorization": [f"Bearer {token(claims)}"], "content-type": ["application/json"]}
+        headers = {
+            "authorization": [f"Bearer {self.signed(claims)}"],
+            "content-type": ["application/json"],
+        }
         if key:
             headers["idempotency-key"] = [key]
         data = json.dumps(body if body is not None else {}).encode()
-        return dispatch(
-            self.context, GatewayRequest(method, resource, path, query or {}, headers, data, "request")
-        )
+        return self.answer(GatewayRequest(method, resource, path, query or {}, headers, data, "request"))
+
+    def signed(self, claims: Json) -> str:
+        """Return a job's token."""
+        return token(claims)
+
+    def answer(self, request: GatewayRequest) -> GatewayResponse:
+        return dispatch(self.context, request)
 
     def request(self, claims: Json | None = None, key: str | None = None, **body: Any) -> GatewayResponse:
         """`POST /deployments` of `orders`. Ids sort by time, so no two are of one millisecond."""
