@@ -4,7 +4,8 @@ Differences, each one thing that AWS does and MiniStack 1.5.33 does not:
 
 - Calls about aliases, concurrency and URLs are authorised, and recorded in CloudTrail, as what they are. It
   takes GetAlias, UpdateAlias and DeleteAlias for ListAliases, and GetProvisionedConcurrencyConfig,
-  ListFunctionUrlConfigs, ListFunctionEventInvokeConfigs and ListDurableExecutionsByFunction for GetFunction.
+  ListFunctionUrlConfigs, ListFunctionEventInvokeConfigs and ListDurableExecutionsByFunction for GetFunction,
+  and asks for no right to GetAccountSettings.
 - An alias is refused what it cannot be: a version that does not exist, two more versions beside its own,
   weights that name its own version or belong to $LATEST, weights together with provisioned concurrency.
 - A state's timeout may be computed: `TimeoutSeconds` by JSONata, `TimeoutSecondsPath` by JSONPath.
@@ -153,7 +154,9 @@ _PROVISIONED = {
 
 
 def lambda_call(method: str, path: str) -> str | None:
-    """The name of a call to a function's aliases, concurrency or URLs; None for every other."""
+    """The name of a call to a function's aliases, concurrency or URLs, or to the account; None for others."""
+    if path.rstrip("/").endswith("/account-settings"):
+        return "GetAccountSettings"
     _, _, below = path.partition("/functions/")
     match [part for part in below.split("/") if part]:
         case [_, "aliases"]:
