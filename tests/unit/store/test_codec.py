@@ -1,10 +1,13 @@
 """Records to and from DynamoDB: exact, and readable across versions of Sluicegate."""
 
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from decimal import Decimal
 from typing import Any
 
 import msgspec
 import pytest
+from boto3.dynamodb.types import TypeSerializer
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -48,6 +51,66 @@ def test_a_record_comes_back_as_it_was(plan: Any, data: st.DataObject) -> None:
         step=1,
     )
     assert returned(deployment) == deployment
+
+
+SCALARS = (
+    st.none()
+    | st.booleans()
+    | st.text()
+    | st.binary()
+    | st.integers(-(10**38) + 1, 10**38 - 1)
+    | st.floats(-1e15, 1e15).filter(lambda number: number == 0 or abs(number) > 1e-20)
+    | st.sampled_from(Status)
+    | st.sets(st.text(), min_size=1)
+    | st.sets(st.integers(-9, 9), min_size=1)
+)
+VALUES = st.recursive(
+    SCALARS, lambda value: st.lists(value) | st.lists(value).map(tuple) | st.dictionaries(st.text(), value)
+)
+
+
+def plain(value: Any, number: Callable[[float], Any]) -> Any:
+    """The value with lists for tuples, and with what `number` makes of floats."""
+    match value:
+        case float():
+            return number(value)
+        case list() | tuple():
+            return [plain(each, number) for each in value]
+        case dict():
+            return {name: plain(each, number) for name, each in value.items()}
+        case _:
+            return value
+
+
+@given(VALUES)
+def test_values_are_what_boto3_makes_of_them_and_come_back(value: Any) -> None:
+    """boto3 takes decimals for floats, and lists."""
+    typed = marshal({"value": value})["value"]
+    assert typed == TypeSerializer().serialize(plain(value, lambda number: Decimal(str(number))))
+    assert unmarshal({"value": typed})["value"] == plain(value, float)
+
+
+@pytest.mark.parametrize("value", [10**38, -(10**38), float("inf"), float("nan"), 1e300, object()])
+def test_what_dynamodb_does_not_take_is_refused(value: Any) -> None:
+    with pytest.raises((TypeError, ArithmeticError)):
+        marshal({"value": value})
+
+
+@pytest.mark.parametrize(
+    ("text", "number"), [("12", 12), ("-0", 0), ("1E+3", 1_000), ("1.0", 1), ("0.25", 0.25), ("-7.5", -7.5)]
+)
+def test_numbers_are_read_however_dynamodb_writes_them(text: str, number: float) -> None:
+    found = unmarshal({"value": {"N": text}})["value"]
+    assert (found, type(found)) == (number, type(number))
+
+
+@given(plans())
+def test_a_record_has_all_that_is_in_it(plan: Any) -> None:
+    deployment = replace(new_deployment(START, SHA), plan=plan, original=AliasState("1", {"2": 0.07}))
+    item, whole = record(deployment), asdict(deployment)
+    assert marshal({name: item[name] for name in whole.keys() - {"observations"}}) == marshal(
+        {name: whole[name] for name in whole.keys() - {"observations"}}
+    )
 
 
 def test_what_is_shown_of_a_record_takes_no_earlier_observation(monkeypatch: pytest.MonkeyPatch) -> None:

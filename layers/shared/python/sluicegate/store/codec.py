@@ -4,13 +4,14 @@ Readers ignore attributes that they do not know and take the default of those th
 update, instances of the earlier version read what the later one wrote, and the other way round.
 """
 
+import re
 import zlib
 from base64 import b64decode, b64encode
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from decimal import Decimal
 from enum import StrEnum
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 import msgspec
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
@@ -31,9 +32,15 @@ MAX_UNPACKED: Final = 4_194_304
 """Bytes of observations that are read: twenty times what a record can have."""
 
 
+_MAX_INT: Final = 10**38
+"""DynamoDB keeps 38 digits of a number."""
+
+_WHOLE: Final = re.compile(r"-?[0-9]{1,38}")
+
+
 def record(deployment: Deployment) -> Item:
     """Return the deployment's item, with the keys of the indexes that it is in (`store.keys`)."""
-    item = asdict(replace(deployment, observations=()))
+    item: Item = msgspec.to_builtins(replace(deployment, observations=()))
     item["observations"] = _packed(deployment.observations)
     item |= {
         **keys.record(deployment.id),
@@ -104,28 +111,56 @@ def _plain(value: Any) -> Any:
             return value
 
 
-def _python(value: Any) -> Any:
-    """Convert from boto3's decimals: whole numbers are ints."""
-    match value:
-        case Decimal():
-            return int(value) if value == value.to_integral_value() else float(value)
-        case dict():
-            return {key: _python(item) for key, item in value.items()}
-        case list():
-            return [_python(item) for item in value]
-        case _:
-            return value
-
-
 _serializer: Final = TypeSerializer()
 _deserializer: Final = TypeDeserializer()
+
+# Almost all values are of a few types. boto3, which asks each of them a dozen questions, takes the others.
+
+
+def _typed(value: Any) -> Item:
+    """Return a value as DynamoDB's."""
+    kind = type(value)
+    if kind is str:
+        return {"S": value}
+    if kind is int and abs(value) < _MAX_INT:
+        return {"N": str(value)}
+    if value is None:
+        return {"NULL": True}
+    if kind is bool:
+        return {"BOOL": value}
+    if kind is dict:
+        return {"M": {key: _typed(item) for key, item in value.items()}}
+    if kind is list or kind is tuple:
+        return {"L": [_typed(item) for item in value]}
+    typed: Any = _serializer.serialize(_plain(value))
+    return cast(Item, typed)
+
+
+def _untyped(typed: Any) -> Any:
+    """Return the value of one of DynamoDB's."""
+    [(kind, value)] = typed.items()
+    match kind:
+        case "S" | "BOOL":
+            return value
+        case "N" if _WHOLE.fullmatch(value):
+            return int(value)
+        case "M":
+            return {key: _untyped(item) for key, item in value.items()}
+        case "L":
+            return [_untyped(item) for item in value]
+        case "NULL":
+            return None
+    found: Any = _deserializer.deserialize(typed)
+    if isinstance(found, Decimal):
+        return int(found) if found == found.to_integral_value() else float(found)
+    return found
 
 
 def marshal(item: Mapping[str, Any]) -> Item:
     """Convert an item to DynamoDB's types."""
-    return {key: _serializer.serialize(_plain(value)) for key, value in item.items()}
+    return {key: _typed(value) for key, value in item.items()}
 
 
 def unmarshal(item: Mapping[str, Any]) -> Item:
     """Convert an item from DynamoDB's types."""
-    return {key: _python(_deserializer.deserialize(value)) for key, value in item.items()}
+    return {key: _untyped(value) for key, value in item.items()}
