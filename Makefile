@@ -64,8 +64,8 @@ simulate: setup ## run the simulation: SEEDS=2000, or one seed with its trace: S
 COVER := -m coverage run --branch --concurrency greenlet --data-file build/simulate.coverage \
 	--source layers/shared/python/sluicegate/deployer,layers/shared/python/sluicegate/store,layers/shared/python/sluicegate/recovery,layers/shared/python/sluicegate/rollout,layers/shared/python/sluicegate/relay,layers/shared/python/sluicegate/notifier,layers/shared/python/sluicegate/gateway
 
-crashes: setup ## every crash and every pair of crashes of each kind of deployment (TRIPLES=1: triples too)
-	@$(if $(TRIPLES),TRIPLES=1 )$(PYTEST) tests/unit/deployer/test_crashes.py tests/unit/deployer/test_crash_pairs.py
+crashes: setup ## every crash and every pair of crashes of each kind of deployment, and of a pruning (TRIPLES=1: triples too)
+	@$(if $(TRIPLES),TRIPLES=1 )$(PYTEST) tests/unit/deployer/test_crashes.py tests/unit/deployer/test_crash_pairs.py tests/unit/pruning/test_interruptions.py
 
 crosscheck: setup ## what we believe of AWS, against a second emulator (exit code 3: not available here)
 	@PYTHONPATH=tests $(BIN)/python -m stand.crosscheck

@@ -8,6 +8,7 @@ import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
+from itertools import count
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from sluicegate.deployment.model import Deployment
 from sluicegate.store.codec import unmarshal
 from sluicegate.store.errors import Condemned, StoreError
+from support.crash_counts import COUNTS
 from support.interruptions import Interruption
 from support.lambda_model import timeout
 from support.lambda_rules import error
@@ -116,6 +118,28 @@ def test_a_run_that_dies_is_finished_by_the_next_one(point: int, when: str) -> N
             here.prune()
         prune_again(here)
         check_pruned(here)
+
+
+@pytest.mark.extended
+@pytest.mark.parametrize("point", POINTS)
+def test_two_runs_that_die_are_finished_by_the_third(point: int) -> None:
+    """Whatever the second one still had to do: it dies after each of its calls."""
+    for second in count():
+        with scene() as here:
+            Interruption(here.at, point, after=die)
+            with pytest.raises(Killed):
+                here.prune()
+            here.age(3_600)
+            Interruption(here.at, second, after=die)
+            try:
+                here.prune()
+            except Killed:
+                prune_again(here)
+                check_pruned(here)
+                COUNTS["pairs in a pruning"] += 1
+            else:
+                assert second > 1  # it had something to do
+                break  # and has no more calls
 
 
 @pytest.mark.parametrize("point", POINTS)
