@@ -20,8 +20,9 @@ from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 from bench.results import record
+from bench.stands import running_stand
 
-from stand import Stand, control, rollouts
+from stand import rollouts
 from stand.metric_traffic import Behaviour, MetricTraffic
 from stand.monitor import Monitor
 from stand.paths import JOB, Paths
@@ -61,21 +62,16 @@ def main() -> None:
     parser.add_argument("--bad", type=int, default=3, help="versions that fail five times as often")
     parser.add_argument("--at-once", type=int, default=12, help="rollouts under way at the same time")
     given = parser.parse_args()
-    was_up = (state := control.State.load()) is not None and state.is_running()
-    control.up()
-    stand = Stand.running()
-    try:
-        with TemporaryDirectory() as directory, Monitor(stand, PAUSE) as monitor:
-            rollouts.install(stand, Directory(directory))
-            crowd = Paths(stand, monitor, given.at_once)
-            good = [lambda seed=seed: rollout(crowd, 1, seed) for seed in range(given.good)]
-            bad = [lambda seed=seed: rollout(crowd, 5, given.good + seed) for seed in range(given.bad)]
-            ended = walk(given.at_once, [*bad, *good])
-    finally:
-        if was_up:
-            control.up()
-        else:
-            control.down()
+    with (
+        running_stand() as stand,
+        TemporaryDirectory() as directory,
+        Monitor(stand, PAUSE) as monitor,
+    ):
+        rollouts.install(stand, Directory(directory))
+        crowd = Paths(stand, monitor, given.at_once)
+        good = [lambda seed=seed: rollout(crowd, 1, seed) for seed in range(given.good)]
+        bad = [lambda seed=seed: rollout(crowd, 5, given.good + seed) for seed in range(given.bad)]
+        ended = walk(given.at_once, [*bad, *good])
     show("as good as the old one", "bursts.good", ended[given.bad :])
     show("failing five times as often", "bursts.bad", ended[: given.bad])
 

@@ -5,7 +5,6 @@ machine and deployer run one against models of AWS. Prices are AWS's list prices
 is printed; `--write` writes it to docs/reference/cost.md.
 """
 
-import sys
 import textwrap
 from collections import Counter
 from collections.abc import Mapping
@@ -13,6 +12,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
+
+from bench.generated import write_or_print
 
 from sluicegate.deployment.plan import Limit, Metric, TrafficStep, Watch
 from sluicegate.gate.rollout_settings import Rollout
@@ -263,12 +264,5 @@ def _number(number: float) -> str:
     return f"{number:,.2f}" if number < 10 and number != int(number) else f"{round(number):,}"
 
 
-def main() -> None:
-    if sys.argv[1:] == ["--write"]:
-        PAGE.write_text(page())
-    else:
-        print(page(), end="")
-
-
 if __name__ == "__main__":
-    main()
+    write_or_print(PAGE, page)

@@ -9,8 +9,9 @@ from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 from bench.results import record
+from bench.stands import running_stand
 
-from stand import Stand, control, rollouts
+from stand import Stand, rollouts
 from stand.monitor import Monitor
 from stand.paths import Paths, frozen
 from stand.traffic import Traffic
@@ -19,17 +20,9 @@ WAITS: Final = "import time; time.sleep(2)"
 
 
 def main() -> None:
-    was_up = (state := control.State.load()) is not None and state.is_running()
-    control.up()
-    try:
-        with installed(Stand.running()) as paths:
-            ends(paths)
-            calls(paths)
-    finally:
-        if was_up:
-            control.up()
-        else:
-            control.down()
+    with running_stand() as stand, installed(stand) as paths:
+        ends(paths)
+        calls(paths)
 
 
 @contextmanager

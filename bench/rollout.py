@@ -13,9 +13,10 @@ from uuid import uuid4
 
 from bench.results import record
 from bench.scale import asked
+from bench.stands import running_stand
 
 from sluicegate.gate.rollout_settings import Rollout
-from stand import Stand, control, package
+from stand import Stand, package
 
 if TYPE_CHECKING:
     from mypy_boto3_stepfunctions import SFNClient
@@ -28,16 +29,10 @@ SOURCE = "def handler(event, context):\n    return %r\n"
 
 
 def main() -> None:
-    was_up = (state := control.State.load()) is not None and state.is_running()
-    control.up()
-    stand = Stand.running()
-    try:
+    with running_stand() as stand:
         times(stand)
         execution_start(stand)
         calls(stand)
-    finally:
-        if not was_up:
-            control.down()
     table()
     start_up()
     layers()

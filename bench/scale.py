@@ -6,7 +6,6 @@ page is printed; `--write` writes it.
 """
 
 import math
-import sys
 import textwrap
 from collections import Counter
 from collections.abc import Iterator
@@ -14,6 +13,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
+
+from bench.generated import write_or_print
 
 from sluicegate.deployment.observations import AlarmState
 from sluicegate.deployment.plan import Limit, Metric, TrafficStep, Watch
@@ -306,12 +307,5 @@ def _number(number: float) -> str:
     return f"{math.floor(number / size) * size:,}"
 
 
-def main() -> None:
-    if sys.argv[1:] == ["--write"]:
-        PAGE.write_text(page())
-    else:
-        print(page(), end="")
-
-
 if __name__ == "__main__":
-    main()
+    write_or_print(PAGE, page)
