@@ -238,6 +238,7 @@ def play(story: Story, points: CrashPoints, *, patient: bool = False, overtaken:
 
 def check(story: Story, world: CrashWorld) -> None:
     """Check the guarantees: guarantees.md, and that the story ended as it must."""
+    world.check_end()
     found = world.deployments()
     _check_revisions(world)
     assert [one.status for one in found] == list(story.ends), [one.timeline for one in found]

@@ -255,6 +255,18 @@ class CrashWorld(GatewaySimulation):
         """Whether every deployment is final, and no execution runs."""
         return not self._running() and all(one.status.final for one in self.deployments())
 
+    def check_end(self) -> None:
+        """Check that the janitor, when it comes again later, finds nothing to do."""
+        self.points.paused = True
+        items = dict(self.client.tables[TABLE].items)
+        for _ in range(2):
+            self.clock.now += 3_600
+            self._sweep()
+            self.machine.run()
+        self.points.paused = False
+        assert self.has_ended()
+        assert self.client.tables[TABLE].items == items, "the janitor changed what has ended"
+
     def deployments(self) -> list[Deployment]:
         """Return what the story's requests were accepted as, the oldest first."""
         return [codec.deployment_of(codec.unmarshal(item)) for item in self._records()]
