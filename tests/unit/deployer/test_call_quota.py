@@ -9,12 +9,14 @@ import pytest
 
 from sluicegate.deployment.call_budget import START_RATE, CallClass, InLine
 from sluicegate.deployment.durations import timestamp
-from sluicegate.deployment.model import Approval, Deployment, Status
+from sluicegate.deployment.model import Approval, Deployment, Reason, Status
 from sluicegate.deployment.plan import Limit, Metric, Plan, TrafficStep, Watch
 from sluicegate.observability import metrics
 from sluicegate.rollout.call_budget import PUBLISH_CALLS, REUSE_CALLS
 from sluicegate.rollout.outcomes import TransientFailure
+from sluicegate.rollout.transitions import request_abort
 from sluicegate.store.call_budget import CallClaim
+from sluicegate.store.locks import AliasLock, Supersession
 from support.cloudwatch_model import Requests
 from support.gateway_simulation import GatewaySimulation, function, gateway_simulation
 from support.lambda_model import timeout
@@ -189,6 +191,21 @@ def test_an_abort_leaves_the_line(at: Simulation) -> None:
     )
     assert in_line(at) == []
     assert at.deployer.run_turn(accepted.id)["next"] == "end"
+
+
+def test_one_that_another_deployment_supersedes_leaves_the_line(at: Simulation) -> None:
+    waiting = at.accept(NEW_SHA)
+    take_all(at, 12)
+    at.deployer.run_turn(waiting.id)
+    before = at.now(waiting)
+    reason = Reason("superseded", "another one supersedes it")
+    after = request_abort(before, reason, reason.message, at.clock())
+    supersession = Supersession(AliasLock(waiting.id), ((before, after),), at_once=True)
+    at.store.deployments.accept(
+        new_deployment(at.clock(), OLD_SHA), request_key="k", fingerprint="f", supersession=supersession
+    )
+    assert at.now(waiting).status is Status.ABORTED
+    assert in_line(at) == []
 
 
 def test_a_place_that_is_taken_after_the_end_is_left(at: Simulation) -> None:

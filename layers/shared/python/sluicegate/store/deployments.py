@@ -20,7 +20,7 @@ from sluicegate.store.facts import add_fact
 from sluicegate.store.locks import Locks, Supersession
 from sluicegate.store.requests import REQUEST_KEPT, AcceptedRequest, CredentialUse, PermanentClaim, Requests
 from sluicegate.store.slots import Slot, Slots
-from sluicegate.store.table import ABSENT, Condition, Resolution, Table
+from sluicegate.store.table import ABSENT, Condition, Resolution, Table, Transaction
 from sluicegate.store.versions import PublishedVersion, Serving, Versions
 
 Index = Literal["by_function", "by_project", "by_time"]
@@ -213,6 +213,7 @@ class Deployments:
         tx.put(record(deployment), ABSENT, on_conflict=alias_conflict)
         for before, after in supersession.changes if supersession else ():
             tx.put(record(after), _unchanged(before), on_conflict=alias_conflict)
+            self._leave_line(tx, before, after)
         if identity is not None:
             tx.put(self._identity_item(deployment, identity))
         for slot in slots:
@@ -260,8 +261,7 @@ class Deployments:
             self._requests.use(tx, after.id, use)
         if before.status is Status.PUBLISHING and after.status is not Status.PUBLISHING:
             self._locks.release_publish_lock(tx, after, waiting)
-        if before.in_line and before.is_waiting and not after.is_waiting:
-            self._calls.leave(tx, after.plan.target, after.id)
+        self._leave_line(tx, before, after)
         if after.status.final:
             self._locks.release_alias(tx, after, waiting)
         if after.status is Status.SUCCEEDED:
@@ -275,6 +275,11 @@ class Deployments:
             add_fact(tx, fact)
         tx.commit()
         return frozenset(waiting)
+
+    def _leave_line(self, tx: Transaction, before: Deployment, after: Deployment) -> None:
+        """Leave the line for the target's control plane, where the change ends the wait."""
+        if before.in_line and before.is_waiting and not after.is_waiting:
+            self._calls.leave(tx, after.plan.target, after.id)
 
     def _changed(self, after: Deployment) -> StoreError | Resolution:
         """Say why the record is no longer at the revision that was read."""
