@@ -8,6 +8,7 @@ runs.
 
 from math import ceil
 from typing import Final, assert_never
+from zlib import crc32
 
 from sluicegate.deployment.call_budget import InLine
 from sluicegate.deployment.durations import seconds
@@ -240,14 +241,20 @@ def _lock_delay(deployment: Deployment, now: float) -> int:
 def backoff(deployment: Deployment, now: float) -> float:
     """Return the seconds that the next action must still wait because of the failures before it.
 
-    After each failure in a row the time doubles, from half a second to 30. It counts from the last change of
-    the record, so that nothing that wakes the rollout early can shorten it. An abort is not kept waiting.
+    After each failure in a row the time doubles, up to half a minute, and it differs between deployments:
+    what was throttled together does not come back together. It counts from the last change of the record, so
+    that nothing that wakes the rollout early can shorten it. An abort is not kept waiting.
     """
     restoring = deployment.status is Status.ROLLING_BACK
     if not deployment.failures or (deployment.abort is not None and not restoring):
         return 0.0
-    pause = min(MAX_BACKOFF, 0.25 * 2.0 ** min(deployment.failures, 10))
+    pause = min(MAX_BACKOFF, 0.25 * 2.0 ** min(deployment.failures, 10)) * (1 + _lot(deployment)) / 2
     return max(0.0, min(pause, seconds(deployment.updated_at) + pause - now))
+
+
+def _lot(deployment: Deployment) -> float:
+    """Return a number from 0 to 1 that is the deployment's own, so that what runs twice waits as long."""
+    return crc32(deployment.id.encode()) / 2**32
 
 
 def _first_action(deployment: Deployment) -> Action:
