@@ -35,6 +35,7 @@ CANARY: Final = Rollout(
     watch=Watch(alarms=("orders-5xx",)),
 )
 COUNTED: Final = replace(CANARY, watch=Watch(limits=(Limit(Metric.ERRORS, 10, most=5.0),)))
+AFTERWARDS: Final = Rollout(steps=(TrafficStep(100, 30),))
 LINEAR: Final = Rollout(
     steps=(TrafficStep(25, 10), TrafficStep(50, 10), TrafficStep(75, 10), TrafficStep(100, 0))
 )
@@ -67,15 +68,17 @@ Ask = Callable[[CrashWorld], object]
 class Story:
     """`asks` are what jobs and people do, one after the other, while the rollouts go on.
 
-    `ends` are the final statuses of what is accepted, in that order; `serves` is the code behind the alias in
-    the end, `new` the code that is published. `errors` are those of the newest version.
+    `ends` are the final statuses of what is accepted, in that order; `serves` is the code behind the stage's
+    alias in the end, or None if there is none, `new` the code that is published. `errors` are those of the
+    newest version.
     """
 
     name: str
     asks: tuple[Ask, ...]
     rollout: Rollout = AT_ONCE
     ends: tuple[Status, ...] = (Status.SUCCEEDED,)
-    serves: bytes = NEW
+    stage: str = "prod"
+    serves: bytes | None = NEW
     new: tuple[bytes, ...] = (NEW,)
     errors: int = 0
     promotes: bool = False
@@ -144,6 +147,7 @@ STORIES: Final = {
     story.name: story
     for story in (
         Story("deploy", (deploys(),)),
+        Story("first", (deploys(stage="dev"),), stage="dev"),
         Story("canary", (deploys(),), CANARY),
         Story("linear", (deploys(),), LINEAR),
         Story("rollback", (requests("rollback"),), serves=OLD, new=()),
@@ -178,6 +182,14 @@ STORIES: Final = {
             ends=(Status.ABORTED,),
             serves=OTHER,
         ),
+        Story(
+            "first aborted",
+            (deploys(stage="dev"), waits_for(Status.BAKING), decides("abort")),
+            AFTERWARDS,
+            ends=(Status.ABORTED,),
+            stage="dev",
+            serves=None,
+        ),
     )
 }
 
@@ -211,7 +223,9 @@ def _before(story: Story) -> Saved:
             world.settle()
         assert [one.status for one in world.deployments()] == [Status.SUCCEEDED] * (2 + story.promotes)
         rules = (RELEASERS, APPROVERS) if story.rollout.approval else (RELEASERS, CALLERS, BY_HOOK)
-        world.gate = gate_of({"prod": story.rollout}, rules, places=places, targets=targets, webhooks=[HOOK])
+        world.gate = gate_of(
+            {story.stage: story.rollout}, rules, places=places, targets=targets, webhooks=[HOOK]
+        )
         world.cloudwatch.alarms["orders-5xx"] = AlarmState.OK
         world.cloudwatch.metrics["3"] = Requests(invocations=100, errors=story.errors)
         if story.taken:
@@ -250,15 +264,15 @@ def check(story: Story, world: CrashWorld) -> None:
     assert not left, left
     assert world.away is not None
     model = world.away.lambdas[story.target]
-    served = model.serves("orders", "prod")
-    assert served is not None
-    assert served[1] == {}
-    assert model.code_of("orders", served[0]) == digest(story.serves)
+    served = model.serves("orders", story.stage)
+    assert (served and model.code_of("orders", served[0])) == (story.serves and digest(story.serves))
+    assert served is None or served[1] == {}
     succeeded = [one for one in found if one.status is Status.SUCCEEDED]
     for one in found:
-        assert one.current in (None, AliasState(served[0])) or one is not found[-1]
-        if one.status is not Status.SUCCEEDED:
-            assert one.original is None or model.code_of("orders", one.original.version) == digest(OTHER)
+        assert one.current in (None, served and AliasState(served[0])) or one is not found[-1]
+        if one.status is not Status.SUCCEEDED and one.original is not None:
+            assert story.stage == "prod"
+            assert model.code_of("orders", one.original.version) == digest(OTHER)
     for one in succeeded:
         assert model.code_of("orders", str(one.version)) == one.sha256
     versions = model.functions["orders"]["versions"]
@@ -293,9 +307,10 @@ def _check_record(one: Deployment) -> None:
 def _check_history(story: Story, world: CrashWorld, succeeded: list[Deployment]) -> None:
     """Check what the alias serves, and served, according to the record: only what succeeded."""
     items = world.client.tables[TABLE].items
-    place = f"orders#prod#{story.target.account}#{story.target.region}#prod"
-    serving = items["serving", place].item["deployment"]["S"]
-    assert serving in ({succeeded[-1].id} if succeeded else world.known)
-    partition = f"served#{story.target.account}#{story.target.region}#orders#prod"
+    stage, where = story.stage, f"{story.target.account}#{story.target.region}"
+    serving = items.get(("serving", f"orders#{stage}#{where}#{stage}"))
+    before = world.known if story.stage == "prod" else {None}
+    assert (serving and serving.item["deployment"]["S"]) in ({succeeded[-1].id} if succeeded else before)
+    partition = f"served#{where}#orders#{stage}"
     served = {one.item["deployment"]["S"] for (pk, _), one in items.items() if pk == partition}
     assert served <= world.known | {one.id for one in succeeded}
