@@ -148,6 +148,7 @@ def look(world: World) -> None:
                     "urls": staticmethod(world.nothing),
                     "permissions": staticmethod(world.nothing),
                     "event_sources": staticmethod(dict),
+                    "__init__": lambda *_: None,
                 },
             ),
             "function": staticmethod(

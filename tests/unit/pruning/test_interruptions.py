@@ -16,7 +16,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from sluicegate.deployment.model import Deployment
 from sluicegate.store.codec import unmarshal
-from sluicegate.store.errors import Condemned, StoreError
+from sluicegate.store.errors import Condemned, Spared, StoreError
+from sluicegate.store.prunings import CondemnedVersion
 from support.crash_counts import COUNTS
 from support.interruptions import Interruption
 from support.lambda_model import timeout
@@ -186,6 +187,49 @@ def test_a_rollback_wins_or_the_deletion_does(point: int, dies: bool) -> None:
         else:
             prune_again(here)
             check_pruned(here)
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_what_prod_went_back_to_and_left_again_meanwhile_can_be_gone_back_to(point: int) -> None:
+    """It is the first that a rollback goes to by then, whatever the pruner had read before."""
+    done: list[Deployment] = []
+
+    with scene() as here:
+        digest = here.model.code_of("orders", "1")
+
+        def there_and_on() -> None:
+            with suppress(Condemned):
+                done.append(here.at.run(here.at.accept(digest, action="rollback", version="1")))
+                here.release("code 6")
+
+        Interruption(here.at, point, before=there_and_on)
+        here.prune()
+        prune_again(here)
+        check(here)
+        assert bool(done) == ("1" in here.versions())
+
+
+def test_a_run_that_was_held_up_takes_nothing_back_from_the_next_one() -> None:
+    """It found an alias that is elsewhere by now, and would lift the fence that the next run relies on."""
+    with scene() as here:
+        digest = here.model.code_of("orders", "1")
+        prunings, first = here.at.store.prunings, "prune-first"
+        version = CondemnedVersion("orders", OWN.account, OWN.region, "1", digest, "2026-01-01T00:00:00Z")
+        prunings.condemn(version, first)
+        here.age(3_600)
+
+        def held_up(name: str) -> None:
+            if name == "DeleteFunction":
+                with pytest.raises(Spared):
+                    prunings.spare(version, first)
+                with pytest.raises(Spared):
+                    prunings.note_pruned(version, first, "", here.at.clock.now)
+                with pytest.raises(Condemned):
+                    here.at.accept(digest, action="rollback", version="1")
+
+        here.model.before = held_up
+        assert here.prune().deleted == [("orders", "1")]
+        check_pruned(here)
 
 
 @pytest.mark.parametrize("point", POINTS)

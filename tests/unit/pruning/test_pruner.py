@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from sluicegate.gate.pruning import Prune
 from sluicegate.pruning.pruner import MOST_DELETIONS
 from sluicegate.store import keys
 from sluicegate.store.codec import unmarshal
+from sluicegate.store.prunings import CondemnedVersion
 from support.gateway_simulation import gate_of
 from support.lambda_model import error
 from support.lambda_triggers_model import permission
@@ -230,6 +232,76 @@ def test_a_run_deletes_a_few_versions_and_the_next_one_goes_on(here: PruningSimu
     assert here.at.clock.now - began >= MOST_DELETIONS * 1.0  # two calls each, at two a second
     assert len(here.prune().deleted) == 5
     assert here.prune().deleted == []
+
+
+def test_a_function_with_many_old_versions_does_not_hold_up_the_others(here: PruningSimulation) -> None:
+    """Nor does one of which Lambda refuses all: the next run begins with those after it."""
+    here.model.add("orders-b")
+    here.release(*[f"code {number}" for number in range(MOST_DELETIONS + 3)])
+    here.release(*CODES[:4], function="orders-b")
+    here.model.replicated |= {("orders", number) for number in here.versions()}
+    here.age()
+    run = here.prune()
+    assert (run.deleted, len(run.refused), run.looked) == ([], MOST_DELETIONS, 2)
+    assert here.prune().deleted == [("orders-b", "1")]
+
+
+def test_versions_that_stayed_when_they_were_looked_at_do_not_hold_up_the_others(
+    here: PruningSimulation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sluicegate.pruning.pruner.MOST_LOOKED_AT", 2)
+    here.release(*CODES)
+    here.age()
+    here.model.policies.update({("orders", "1"): [permission("s")], ("orders", "2"): [permission("s")]})
+    assert here.prune().deleted == []
+    assert here.reasons("3") == [("later", "")]
+    assert here.prune().deleted == [("orders", "3"), ("orders", "4")]
+
+
+def test_each_page_of_a_list_is_a_call_at_the_pace(here: PruningSimulation) -> None:
+    here.release(*CODES)
+    here.age()
+    listed: list[float] = []
+
+    def note(name: str) -> None:
+        if name == "ListVersionsByFunction":
+            listed.append(here.at.clock.now)
+
+    here.model.before = note
+    here.prune(gate(dry_run=True))
+    assert len(listed) == 5  # the model answers two a page, and lists $LATEST too
+    assert all(after - before >= 0.45 for before, after in pairwise(listed))
+
+
+def test_what_an_earlier_run_began_ends_with_the_run(here: PruningSimulation) -> None:
+    here.release(*CODES)
+    here.age()
+    prunings = here.at.store.prunings
+    for number in "12":
+        digest = here.model.code_of("orders", number)
+        version = CondemnedVersion("orders", OWN.account, OWN.region, number, digest, "2026-01-01T00:00:00Z")
+        prunings.condemn(version, "prune-earlier")
+    here.age(3_600)
+    assert len(here.prune(until=here.at.clock.now + 1).deleted) == 1
+    assert here.prune().deleted[0] == ("orders", "2")
+
+
+def test_what_may_be_looked_at_no_more_is_not_condemned_for_ever(here: PruningSimulation) -> None:
+    """The gate file has the function pruned no more, and the role's policy is from the gate file."""
+    [old, *_] = here.release(*CODES)
+    version = CondemnedVersion("orders", OWN.account, OWN.region, "1", old.sha256, "2026-01-01T00:00:00Z")
+    here.at.store.prunings.condemn(version, "prune-earlier")
+    here.age(3_600)
+
+    def deny(name: str) -> None:
+        if name.startswith("List"):
+            raise error("AccessDeniedException", 403, "no identity-based policy allows the action")
+
+    here.model.before = deny
+    here.prune(gate_of())
+    assert here.at.store.prunings.condemned() == []
+    here.model.before = lambda _: None
+    assert here.at.run(here.at.accept(old.sha256, action="rollback", version="1")).status == "succeeded"
 
 
 def test_a_run_that_ends_goes_on_with_the_next_function(here: PruningSimulation) -> None:

@@ -90,9 +90,7 @@ class Pace:
         Each call that works makes the pace a little faster again.
         """
         for attempt in range(1, MOST_ATTEMPTS + 1):
-            self._wait()
-            if self._share is not None:
-                self._share.take()
+            self.step()
             try:
                 answer = call(*args, **request)
             except LambdaUnavailable as error:
@@ -106,9 +104,12 @@ class Pace:
                 return answer
         raise AssertionError("unreachable")
 
-    def _wait(self) -> None:
+    def step(self) -> None:
+        """Wait until a call is due, and take it from the budget: also each further page of a list is one."""
         now = self._clock()
         if now < self._next:
             self._sleep(self._next - now)
             now = self._next
         self._next = now + self._interval
+        if self._share is not None:
+            self._share.take()

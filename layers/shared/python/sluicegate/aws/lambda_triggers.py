@@ -4,7 +4,7 @@ Only the fields named here leave this module (guarantees.md#7-no-secret-in-any-o
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Final
@@ -41,10 +41,14 @@ class Trigger:
 
 
 class TriggerApi:
-    """The functions of one account and region. `client` is a Lambda client."""
+    """The functions of one account and region.
 
-    def __init__(self, client: "LambdaClient") -> None:
+    `client` is a Lambda client. `next_page` is called before each page of a list but the first.
+    """
+
+    def __init__(self, client: "LambdaClient", next_page: Callable[[], None] = lambda: None) -> None:
         self._client = client
+        self._next_page = next_page
 
     def aliases(self, function: str) -> dict[str, Alias]:
         """ListAliases: state and revision of each, by name. Raises LambdaNotFound without the function."""
@@ -57,6 +61,7 @@ class TriggerApi:
             if not answer.get("NextMarker"):
                 return found
             request["Marker"] = answer["NextMarker"]
+            self._next_page()
         raise LambdaUnavailable("TooManyAliases", "the function has more aliases than are read")
 
     def event_sources(self) -> dict[str, tuple[Trigger, ...]]:
@@ -78,6 +83,7 @@ class TriggerApi:
             if not answer.get("NextMarker"):
                 return {function: tuple(triggers) for function, triggers in found.items()}
             request["Marker"] = answer["NextMarker"]
+            self._next_page()
         raise LambdaUnavailable("TooManyMappings", "the region has more event source mappings than are read")
 
     def urls(self, function: str) -> tuple[Trigger, ...]:
@@ -100,6 +106,7 @@ class TriggerApi:
             if not answer.get("NextMarker"):
                 break
             request["Marker"] = answer["NextMarker"]
+            self._next_page()
         return tuple(found)
 
     def permissions(self, function: str, qualifier: str = "") -> tuple[Trigger, ...]:

@@ -60,14 +60,18 @@ class CodeStorage:
 
 
 class VersionsApi:
-    """The functions' versions of one account and region, for reading. `client` is a Lambda client."""
+    """The functions' versions of one account and region, for reading.
 
-    def __init__(self, client: "LambdaClient") -> None:
+    `client` is a Lambda client. `next_page` is called before each page of a list but the first.
+    """
+
+    def __init__(self, client: "LambdaClient", next_page: Callable[[], None] = lambda: None) -> None:
         self._client = client
+        self._next_page = next_page
 
     def versions(self, function: str) -> tuple[ListedVersion, ...]:
         """ListVersionsByFunction, without `$LATEST`. Raises LambdaNotFound without the function."""
-        pages = _pages(self._client.list_versions_by_function, "Versions", FunctionName=function)
+        pages = self._pages(self._client.list_versions_by_function, "Versions", FunctionName=function)
         return tuple(
             ListedVersion(str(entry["Version"]), hex_digest(str(entry.get("CodeSha256"))), _modified(entry))
             for entry in pages
@@ -81,14 +85,14 @@ class VersionsApi:
         documented. FunctionArn has the qualifier.
         """
         found: dict[str, set[str]] = {}
-        for entry in _pages(self._client.list_event_source_mappings, "EventSourceMappings"):
+        for entry in self._pages(self._client.list_event_source_mappings, "EventSourceMappings"):
             function, qualifier = _qualified(entry.get("FunctionArn"))
             found.setdefault(function, set()).add(qualifier)
         return {function: frozenset(qualifiers) for function, qualifiers in found.items()}
 
     def provisioned(self, function: str) -> frozenset[str]:
         """ListProvisionedConcurrencyConfigs: the qualifiers that have one."""
-        pages = _pages(
+        pages = self._pages(
             self._client.list_provisioned_concurrency_configs,
             "ProvisionedConcurrencyConfigs",
             FunctionName=function,
@@ -97,7 +101,7 @@ class VersionsApi:
 
     def invoke_configs(self, function: str) -> frozenset[str]:
         """ListFunctionEventInvokeConfigs: the qualifiers that have one of their own."""
-        pages = _pages(
+        pages = self._pages(
             self._client.list_function_event_invoke_configs,
             "FunctionEventInvokeConfigs",
             FunctionName=function,
@@ -119,7 +123,7 @@ class VersionsApi:
         durable functions"). The ARN has the number, also of one that an alias began (botocore's pattern of
         DurableExecutionArn; both read on 2026-11-27). Raises LambdaUnavailable for one whose ARN has none.
         """
-        pages = _pages(
+        pages = self._pages(
             self._client.list_durable_executions_by_function,
             "DurableExecutions",
             FunctionName=function,
@@ -142,6 +146,17 @@ class VersionsApi:
         if not isinstance(used, int) or not isinstance(limit, int):
             raise LambdaUnavailable("UnreadableAnswer", "Lambda answered without TotalCodeSize")
         return CodeStorage(used, limit)
+
+    def _pages(self, call: Callable[..., Any], name: str, **request: Any) -> Iterator[Mapping[str, Any]]:
+        """Yield the entries of all pages. Raises LambdaUnavailable where there are more than are read."""
+        for _ in range(MOST_PAGES):
+            answer = lambda_call(call, **request)
+            yield from answer.get(name, ())
+            if not answer.get("NextMarker"):
+                return
+            request["Marker"] = answer["NextMarker"]
+            self._next_page()
+        raise LambdaUnavailable("TooManyPages", f"there are more {name} than are read")
 
 
 class VersionDeleter:
@@ -166,17 +181,6 @@ class VersionDeleter:
             lambda_call(
                 self._client.delete_function, FunctionName=self._function, Qualifier=self._number.text
             )
-
-
-def _pages(call: Callable[..., Any], name: str, **request: Any) -> Iterator[Mapping[str, Any]]:
-    """Yield the entries of all pages. Raises LambdaUnavailable where there are more than are read."""
-    for _ in range(MOST_PAGES):
-        answer = lambda_call(call, **request)
-        yield from answer.get(name, ())
-        if not answer.get("NextMarker"):
-            return
-        request["Marker"] = answer["NextMarker"]
-    raise LambdaUnavailable("TooManyPages", f"there are more {name} than are read")
 
 
 def _qualified(arn: object) -> tuple[str, str]:

@@ -52,8 +52,8 @@ class PlaceLook:
         Raises LambdaError, but for what is denied: that is unknown then.
         """
         api = self.enter()
-        one, triggers = api.function(function), api.triggers
         shared, functions = self.paces.shared, self.paces.functions
+        one, triggers = api.function(function), api.triggers(shared.step)
         try:
             aliases = self._read(_LIST_ALIASES, shared, triggers.aliases, function)
             latest = self._read(_GET_FUNCTION, functions, one.version)
@@ -81,13 +81,11 @@ class PlaceLook:
         return found
 
     def _triggers(self, api: LookApi, function: str, others: Iterable[str]) -> tuple[Trigger, ...] | None:
-        sources = self._event_sources(api)
-        urls = self._read(_LIST_URLS, self.paces.shared, api.triggers.urls, function)
+        sources, triggers = self._event_sources(api), api.triggers(self.paces.shared.step)
+        urls = self._read(_LIST_URLS, self.paces.shared, triggers.urls, function)
         allowed: list[Trigger] | None = []
         for qualifier in ("", *others):
-            found = self._read(
-                _GET_POLICY, self.paces.policies, api.triggers.permissions, function, qualifier
-            )
+            found = self._read(_GET_POLICY, self.paces.policies, triggers.permissions, function, qualifier)
             allowed = None if found is None or allowed is None else [*allowed, *found]
         if sources is None or urls is None or allowed is None:
             return None
@@ -96,7 +94,9 @@ class PlaceLook:
     def _event_sources(self, api: LookApi) -> Mapping[str, tuple[Trigger, ...]] | None:
         until, found = self._sources
         if until <= self.clock():
-            found = self._read(permissions.EVENT_SOURCES, self.paces.shared, api.triggers.event_sources)
+            shared = self.paces.shared
+            list_sources = api.triggers(shared.step).event_sources
+            found = self._read(permissions.EVENT_SOURCES, shared, list_sources)
             self._sources = (self.clock() + SOURCES_KEPT, found)
         return found
 

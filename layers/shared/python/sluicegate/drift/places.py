@@ -34,9 +34,8 @@ class LookApi:
 
     client: "LambdaClient"
 
-    @property
-    def triggers(self) -> TriggerApi:
-        return TriggerApi(self.client)
+    def triggers(self, next_page: Callable[[], None]) -> TriggerApi:
+        return TriggerApi(self.client, next_page)
 
     def function(self, name: str) -> FunctionApi:
         """Return one function. Nothing here invokes it."""

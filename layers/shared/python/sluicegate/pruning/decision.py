@@ -98,7 +98,9 @@ def decide(known: FunctionVersions, prune: Prune, now: float) -> dict[str, tuple
     listed = sorted(known.listed, key=lambda one: int(one.version), reverse=True)
     ours = [one.version for one in listed if one.version in recorded]
     newest = {*ours[: prune.keep], *(one.version for one in listed[:1])}
-    used = _used(known, prune)
+    used: dict[str, dict[Keep, None]] = {}
+    for version, keep in uses(known.aliases, known.histories, known.open, prune.rollbacks):
+        used.setdefault(version, {})[keep] = None
     return {
         one.version: (
             *_of_the_record(one, recorded.get(one.version, ()), prune, now),
@@ -122,14 +124,30 @@ def named_by(deployment: Deployment) -> frozenset[str]:
     return frozenset(version for version in named if version is not None)
 
 
-def uses(aliases: Mapping[str, AliasState], open_: Iterable[Deployment]) -> Iterator[tuple[str, Keep]]:
-    """Yield the versions that aliases and deployments name: what is looked at again before a deletion."""
+def uses(
+    aliases: Mapping[str, AliasState],
+    histories: Iterable[AliasHistory],
+    open_: Iterable[Deployment],
+    rollbacks: int,
+) -> Iterator[tuple[str, Keep]]:
+    """Yield the versions that aliases, deployments and ways back need: looked at again before a deletion.
+
+    Of what a rollback may go to, the newest `rollbacks` of each alias.
+    """
     for name, state in aliases.items():
         for version in (state.version, *state.weights):
             yield version, Keep(KeepReason.ALIAS, name)
     for deployment in open_:
         for version in named_by(deployment):
             yield version, Keep(KeepReason.IN_FLIGHT, deployment.plan.alias)
+    for history in histories:
+        for version in history.serving:
+            yield version, Keep(KeepReason.SERVING, history.alias)
+        for one in rollback_candidates(history.past, history.serving)[:rollbacks]:
+            yield one.version, Keep(KeepReason.ROLLBACK, history.alias)
+        for one in history.past:
+            if one.found:
+                yield one.version, Keep(KeepReason.FOUND, history.alias)
 
 
 def _of_the_record(
@@ -145,25 +163,6 @@ def _of_the_record(
     newest = max([*(one.at for one in same), *([listed.modified] if listed.modified is not None else [])])
     if now - newest < prune.older_than:
         yield Keep(KeepReason.YOUNG, f"younger than {duration(prune.older_than)}")
-
-
-def _used(known: FunctionVersions, prune: Prune) -> dict[str, dict[Keep, None]]:
-    found: dict[str, dict[Keep, None]] = {}
-
-    def keep(version: str, reason: Keep) -> None:
-        found.setdefault(version, {})[reason] = None
-
-    for version, reason in uses(known.aliases, known.open):
-        keep(version, reason)
-    for history in known.histories:
-        for version in history.serving:
-            keep(version, Keep(KeepReason.SERVING, history.alias))
-        for one in rollback_candidates(history.past, history.serving)[: prune.rollbacks]:
-            keep(one.version, Keep(KeepReason.ROLLBACK, history.alias))
-        for one in history.past:
-            if one.found:
-                keep(one.version, Keep(KeepReason.FOUND, history.alias))
-    return found
 
 
 def rollback_candidates(past: Iterable[PastVersion], serving: Collection[str]) -> list[PastVersion]:

@@ -1,9 +1,9 @@
 """Delete one version, fenced against every deployment that could need it.
 
 First the version is condemned, in one transaction with the function's publishing lock. Every transaction by
-which a deployment begins to need an existing version has a condition on that. Then open deployments and
-aliases are read again: whatever was accepted before is among them. A crash leaves the version condemned, and
-the next run goes on at that reading.
+which a deployment begins to need an existing version has a condition on that. Then open deployments, aliases
+and what they served are read again: whatever was accepted before is among them. A crash leaves the version
+condemned, and the next run goes on at that reading.
 """
 
 import time
@@ -14,7 +14,7 @@ from typing import Final
 from botocore.exceptions import BotoCoreError, ClientError
 
 from sluicegate.aws.errors import ErrorKind, classify, error_code
-from sluicegate.aws.lambda_ import LambdaError, LambdaNotFound, LambdaUnavailable
+from sluicegate.aws.lambda_ import LambdaAccessDenied, LambdaError, LambdaNotFound, LambdaUnavailable
 from sluicegate.aws.lambda_versions import NumberedVersion
 from sluicegate.pacing import Pace
 from sluicegate.pruning.decision import Keep, KeepReason, uses
@@ -47,15 +47,15 @@ class Deletion:
     gate: str
     clock: Callable[[], float] = time.time
 
-    def delete(self, version: CondemnedVersion) -> Keep | None:
-        """Delete a version; return why it stays after all, or None.
+    def delete(self, version: CondemnedVersion, rollbacks: int) -> Keep | None:
+        """Delete a version; return why it stays after all, or None. Each alias keeps `rollbacks` to go to.
 
         Raises Busy where a deployment publishes the function, Spared, and DeletionInterrupted.
         """
         self.store.prunings.condemn(version, self.pass_id)
         try:
             began = self.clock()
-            keep = self._used(version) or self._delete(version, began)
+            keep = self._used(version, rollbacks) or self._delete(version, began)
         except LambdaUnavailable as error:
             raise DeletionInterrupted(error.code) from None
         if keep is not None:
@@ -71,18 +71,21 @@ class Deletion:
         """
         self.store.prunings.condemn(version, self.pass_id)
         try:
-            listed = self.pace.call(self.place.look().versions.versions, version.function)
+            is_there = any(one.version == version.version for one in self.look.listed(version.function))
         except LambdaNotFound:
-            listed = ()
+            is_there = False
+        except LambdaAccessDenied:
+            # The gate file has it pruned no more. A rollback finds out; for ever condemned, it could not.
+            is_there = True
         except LambdaError as error:
             raise DeletionInterrupted(error.code) from None
-        if any(one.version == version.version for one in listed):
+        if is_there:
             self.store.prunings.spare(version, self.pass_id)
         else:
             self.store.prunings.note_pruned(version, self.pass_id, self.gate, self.clock())
 
-    def _used(self, version: CondemnedVersion) -> Keep | None:
-        # In this order: a deployment that has ended when aliases are read has moved its own before.
+    def _used(self, version: CondemnedVersion, rollbacks: int) -> Keep | None:
+        # In this order: one that has ended by then has moved its alias before, and is in the history.
         open_ = self.store.prunings.open(version.target, version.function)
         try:
             aliases = self.look.aliases(version.function)
@@ -92,7 +95,10 @@ class Deletion:
             raise
         except LambdaError as error:
             return Keep(KeepReason.UNKNOWN, error.code)
-        return next((keep for number, keep in uses(aliases, open_) if number == version.version), None)
+        known = self.store.prunings.known(version.target, version.function)
+        histories = self.look.histories(version.function, open_, known.gone)
+        used = uses(aliases, histories, open_, rollbacks)
+        return next((keep for number, keep in used if number == version.version), None)
 
     def _delete(self, version: CondemnedVersion, began: float) -> Keep | None:
         try:

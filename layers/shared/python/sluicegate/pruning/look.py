@@ -10,8 +10,9 @@ from botocore.exceptions import BotoCoreError, ClientError
 from sluicegate.aws.errors import error_code
 from sluicegate.aws.invocations import was_invoked
 from sluicegate.aws.lambda_ import LambdaError
+from sluicegate.aws.lambda_versions import ListedVersion
 from sluicegate.aws.metric_data import LookFailed
-from sluicegate.deployment.model import AliasState
+from sluicegate.deployment.model import AliasState, Deployment
 from sluicegate.deployment.plan import Target
 from sluicegate.pacing import Pace
 from sluicegate.pruning.decision import (
@@ -22,6 +23,7 @@ from sluicegate.pruning.decision import (
     KeepReason,
 )
 from sluicegate.pruning.places import PruneLook
+from sluicegate.store.history import GoneVersion
 from sluicegate.store.store import Store
 
 SOURCES_KEPT: Final = 600
@@ -47,34 +49,47 @@ class VersionsLook:
 
         Lambda is asked before the table: a deployment that ends in between is open then, or serves.
         """
-        api = self.enter()
-        listed = self.pace.call(api.versions.versions, function)
+        listed = self.listed(function)
         aliases = self.aliases(function)
-        known = self.store.prunings.known(self.target, function)
-        gone = [one for one in known.gone if one.condemned is None or one.pruned is not None]
-        serving: dict[str, list[str]] = {}
-        for one in self.store.versions.serving(function):
-            if (one.account, one.region) == (self.target.account, self.target.region):
-                serving.setdefault(one.alias, []).append(one.version)
         open_ = self.store.prunings.open(self.target, function)
-        histories = tuple(
-            AliasHistory(
-                alias,
-                tuple(serving.get(alias, ())),
-                tuple(self.store.versions.past_without(self.target, function, alias, gone)),
-            )
-            for alias in sorted({*serving, *(one.plan.alias for one in open_)})
-        )
+        known = self.store.prunings.known(self.target, function)
+        histories = self.histories(function, open_, known.gone)
         return FunctionVersions(listed, known.published, aliases, histories, open_)
+
+    def listed(self, function: str) -> tuple[ListedVersion, ...]:
+        """Return all versions of a function. Raises LambdaError."""
+        return self.pace.call(self.enter().versions(self.pace.step).versions, function)
 
     def aliases(self, function: str) -> dict[str, AliasState]:
         """Return what all aliases of a function serve, also those of other people. Raises LambdaError."""
-        found = self.pace.call(self.enter().triggers.aliases, function)
+        found = self.pace.call(self.enter().triggers(self.pace.step).aliases, function)
         return {name: alias.state for name, alias in found.items()}
+
+    def histories(
+        self, function: str, open_: Iterable[Deployment], gone: Iterable[GoneVersion]
+    ) -> tuple[AliasHistory, ...]:
+        """Return what each alias serves and served (consistent reads).
+
+        To be called after `open_` was read: a deployment that has ended meanwhile is in here then. What is
+        only condemned is not `gone`.
+        """
+        missing = [one for one in gone if one.condemned is None or one.pruned is not None]
+        serving: dict[str, list[str]] = {}
+        for one in self.store.versions.serving(function, consistent=True):
+            if (one.account, one.region) == (self.target.account, self.target.region):
+                serving.setdefault(one.alias, []).append(one.version)
+        return tuple(
+            AliasHistory(
+                alias,
+                tuple(serving.get(alias, ())),
+                tuple(self.store.versions.past_without(self.target, function, alias, missing)),
+            )
+            for alias in sorted({*serving, *(one.plan.alias for one in open_)})
+        )
 
     def attached(self, function: str, versions: Iterable[str]) -> dict[str, tuple[Keep, ...]]:
         """Return what is attached to each of these versions, of what a list tells of all of them."""
-        api = self.enter().versions
+        api = self.enter().versions(self.pace.step)
         lists = (
             (KeepReason.EVENT_SOURCE, lambda: self._event_sources().get(function, frozenset())),
             (KeepReason.PROVISIONED, lambda: self.pace.call(api.provisioned, function)),
@@ -97,7 +112,7 @@ class VersionsLook:
 
     def _used(self, function: str, version: str, aliases: tuple[str, ...]) -> Iterator[Keep]:
         look = self.enter()
-        api, now = look.versions, self.clock()
+        api, now = look.versions(self.pace.step), self.clock()
         since = now - QUIET_DAYS * 86_400
         calls = (
             (KeepReason.POLICY, lambda: self.pace.call(api.has_policy, function, version)),
@@ -117,7 +132,7 @@ class VersionsLook:
     def _event_sources(self) -> dict[str, frozenset[str]]:
         until, found = self._sources
         if until <= self.clock():
-            found = self.pace.call(self.enter().versions.event_source_qualifiers)
+            found = self.pace.call(self.enter().versions(self.pace.step).event_source_qualifiers)
             self._sources = (self.clock() + SOURCES_KEPT, found)
         return found
 

@@ -33,13 +33,11 @@ class PruneLook:
     client: "LambdaClient"
     cloudwatch: "CloudWatchClient"
 
-    @property
-    def versions(self) -> VersionsApi:
-        return VersionsApi(self.client)
+    def versions(self, next_page: Callable[[], None]) -> VersionsApi:
+        return VersionsApi(self.client, next_page)
 
-    @property
-    def triggers(self) -> TriggerApi:
-        return TriggerApi(self.client)
+    def triggers(self, next_page: Callable[[], None]) -> TriggerApi:
+        return TriggerApi(self.client, next_page)
 
 
 class PrunePlace:

@@ -41,6 +41,9 @@ MOST_DELETIONS: Final = 20
 MOST_LOOKED_AT: Final = 100
 """Versions of a function at which one run looks, each with calls of its own: the oldest that may go."""
 
+_LOOKED_AT: Final = frozenset({KeepReason.POLICY, KeepReason.INVOKED, KeepReason.REFUSED, KeepReason.UNKNOWN})
+"""Why a version stays that could go as far as the record and lists say."""
+
 
 @dataclass
 class PruneRun:
@@ -78,16 +81,23 @@ class Pruner:
         """Prune until that time, or until every function was looked at."""
         self._run, self._deletion = PruneRun(), self._new_deletion()
         self._measure()
-        self._resume()
-        before = self._store.prunings.position()
+        self._resume(until)
+        before, full_at = self._store.prunings.position(), ""
         for function in self._functions(before):
             if self._clock() >= until:
                 self._run.finished = False
                 return self._run
             self._guarded(function, partial(self._prune, function))
-            self._store.prunings.note_position(function)
-        self._store.prunings.note_position("")
+            if not full_at and self._is_full:
+                full_at = function  # the next run deletes from those after it first
+            self._store.prunings.note_position(full_at or function)
+        self._store.prunings.note_position(full_at)
         return self._run
+
+    @property
+    def _is_full(self) -> bool:
+        """Whether the run has deleted all that one may, or tried to."""
+        return max(len(self._run.deleted), len(self._run.refused)) >= MOST_DELETIONS
 
     def _new_deletion(self) -> Deletion:
         pass_id = f"prune-{new_id(self._clock())}"
@@ -155,9 +165,9 @@ class Pruner:
             if not prune.dry_run:
                 going = [version for version in candidates if not reasons[version]]
                 for version in going:
-                    if max(len(self._run.deleted), len(self._run.refused)) >= MOST_DELETIONS:
+                    if self._is_full:
                         break
-                    keep = self._delete(function, version, digests[version])
+                    keep = self._delete(function, version, digests[version], prune.rollbacks)
                     if keep is None:
                         deleted.append(version)
                     else:
@@ -168,24 +178,24 @@ class Pruner:
             self._report(function, prune, reasons, deleted, now)
 
     def _tried_last(self, function: str, candidates: list[str]) -> list[str]:
-        """Put those last that Lambda refused to delete before: they must not hold up the others."""
+        """Put those last that stayed when they were looked at closely: they must not hold up the others."""
         report = self._store.prunings.report(self._place.target, function)
-        refused = {
+        stayed = {
             one.version
             for one in (report.versions if report else ())
-            if any(reason == KeepReason.REFUSED for reason, _ in one.keep)
+            if any(reason in _LOOKED_AT for reason, _ in one.keep)
         }
-        return sorted(candidates, key=lambda version: version in refused)
+        return sorted(candidates, key=lambda version: version in stayed)
 
-    def _delete(self, function: str, version: str, sha256: str) -> Keep | None:
+    def _delete(self, function: str, version: str, sha256: str, rollbacks: int) -> Keep | None:
         target = self._place.target
         condemned = CondemnedVersion(
             function, target.account, target.region, version, sha256, timestamp(self._clock())
         )
         try:
-            keep = self._deletion.delete(condemned)
+            keep = self._deletion.delete(condemned, rollbacks)
         except Spared:
-            return Keep(KeepReason.UNKNOWN, "the record says that it is gone")
+            return Keep(KeepReason.UNKNOWN, "another run has it, or the record says that it is gone")
         self._noted(condemned, keep)
         return keep
 
@@ -216,9 +226,11 @@ class Pruner:
 
     # What an earlier run left
 
-    def _resume(self) -> None:
+    def _resume(self, until: float) -> None:
         """End the deletions that an earlier run did not: delete, or spare what nobody wants deleted now."""
         for version in self._store.prunings.condemned():
+            if self._clock() >= until:
+                return
             if version.target == self._place.target:
                 self._guarded(version.function, partial(self._resume_one, version))
 
@@ -228,7 +240,7 @@ class Pruner:
             if prune is None or prune.dry_run or self._is_kept(version, prune):
                 self._deletion.spare(version)
             else:
-                self._noted(version, self._deletion.delete(version))
+                self._noted(version, self._deletion.delete(version, prune.rollbacks))
         except (Busy, Spared):
             pass  # the next run goes on
 

@@ -47,7 +47,7 @@ class Condemned(StoreError):
 
 
 class Spared(StoreError):
-    """The version cannot be condemned: the record says that it is gone."""
+    """The version is another pass of the pruner's by now, or the record says that it is gone."""
 
 
 class ServingChanged(StoreError):

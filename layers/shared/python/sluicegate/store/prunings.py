@@ -18,10 +18,16 @@ from sluicegate.store.history import GoneVersion, RecordedVersion
 from sluicegate.store.locks import Locks
 from sluicegate.store.table import Condition, Resolution, Table, Transaction
 
-_MINE: Final = Condition(
+_NOT_GONE: Final = Condition(
     "attribute_not_exists(pk) OR (attribute_exists(condemned) AND attribute_not_exists(pruned))"
 )
 """The version is not known to be gone: it is there, or condemned."""
+
+
+def _mine(pass_id: str) -> Condition:
+    """No other pass has condemned the version since, nor noted that it is gone."""
+    return Condition(f"{_NOT_GONE.expression.removesuffix(')')} AND deployment = :pass)", {":pass": pass_id})
+
 
 MAX_REPORTED: Final = 400
 """Versions in a report, the newest: DynamoDB takes items of 400 KB at most."""
@@ -138,7 +144,7 @@ class Prunings:
             version.version, version.sha256, pass_id, version.condemned, condemned=version.condemned
         )
         key = keys.gone(version.target, version.function, version.version)
-        tx.put({**key, **gone.attributes}, _MINE, on_conflict=Spared)
+        tx.put({**key, **gone.attributes}, _NOT_GONE, on_conflict=Spared)
         self._mark_digest(tx, version, version.condemned)
         item: dict[str, Any] = asdict(version)
         # `function` is the key of an index of deployments; this must not appear there.
@@ -147,24 +153,28 @@ class Prunings:
         tx.commit()
 
     def spare(self, version: CondemnedVersion, pass_id: str) -> None:
-        """Take the condemnation back, and free the lock."""
+        """Take the condemnation back, and free the lock. Raises Spared where another pass has it now."""
         tx = self._table.transaction()
         key = keys.gone(version.target, version.function, version.version)
-        tx.delete(key, _MINE, on_conflict=Resolution.DROP)
+        tx.delete(key, _mine(pass_id), on_conflict=Spared)
         self._mark_digest(tx, version, None)
         tx.delete(_condemned_key(version))
         self._locks.return_publish_lock(tx, version.target, version.function, pass_id)
         tx.commit()
 
     def note_pruned(self, version: CondemnedVersion, pass_id: str, gate: str, now: float) -> None:
-        """Note that a condemned version was deleted, in the evidence too, and free the lock."""
+        """Note that a condemned version was deleted, in the evidence too, and free the lock.
+
+        Raises Spared where another pass has it now: that one finds it gone, and notes it.
+        """
         target, function = version.target, version.function
         at = timestamp(now)
         gone = GoneVersion(
             version.version, version.sha256, pass_id, at, condemned=version.condemned, pruned=at
         )
         tx = self._table.transaction()
-        tx.put({**keys.gone(target, function, version.version), **gone.attributes})
+        key = keys.gone(target, function, version.version)
+        tx.put({**key, **gone.attributes}, _mine(pass_id), on_conflict=Spared)
         tx.delete(keys.published_version(target, function, version.version))
         same = Condition("attribute_not_exists(pk) OR version = :version", {":version": version.version})
         tx.delete(keys.published(target, function, version.sha256), same, on_conflict=Resolution.DROP)

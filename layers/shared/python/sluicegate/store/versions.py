@@ -209,10 +209,10 @@ class Versions:
         item = self._table.get(_serving_key(serving))
         return _serving(item) if item else None
 
-    def serving(self, function: str) -> Iterator[Serving]:
-        """Yield what the aliases of one function serve."""
+    def serving(self, function: str, *, consistent: bool = False) -> Iterator[Serving]:
+        """Yield what the aliases of one function serve, a moment old at most unless `consistent`."""
         condition = Condition("pk = :pk AND begins_with(sk, :sk)", {":pk": "serving", ":sk": f"{function}#"})
-        yield from map(_serving, self._table.query(condition))
+        yield from map(_serving, self._table.query(condition, consistent=consistent))
 
     def serving_like(self, prefix: str, after: str | None) -> Iterator[Serving]:
         """Yield what aliases serve, of functions whose names begin so and sort after `after`, by name."""
