@@ -67,13 +67,13 @@ def roll_out(at: Simulation, deployment: Deployment) -> Looks:
 def overdraw(at: Simulation) -> None:
     """From the first move on, others take more calls than there are."""
 
-    def moved(name: str) -> None:
-        if name == "UpdateAlias":
+    def take(**_: Any) -> None:
+        if any(name == "UpdateAlias" for name in at.model.calls):
             key = {"pk": {"S": f"budget#{OWN.account}#{OWN.region}"}, "sk": {"S": "bucket"}}
-            until = {"N": str(int(at.clock.now + 3_600) * 1_000)}
+            until = {"N": str(int(at.clock.now + 10) * 1_000)}
             at.client.put_item(TableName="sluicegate", Item={**key, "spent_until": until})
 
-    at.model.after = moved
+    at.listen("before-call.dynamodb.GetItem", take)
 
 
 def test_looks_read_the_alias_while_there_are_calls(at: Simulation) -> None:

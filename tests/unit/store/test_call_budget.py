@@ -171,6 +171,28 @@ def test_what_never_waits_overdraws_by_a_second_at_most() -> None:
     assert 1 < waits.seconds < 1.5
 
 
+def test_a_clock_that_is_an_hour_ahead_holds_up_nobody() -> None:
+    at = LineModel(processes=2)
+    wrong, right = at.budgets
+    at.now += 3_600
+    wrong.charge(OWN, CALLS)
+    wrong.throttled(OWN)
+    for index in range(6):
+        wrong.take(OWN, claim(f"wrong-{index}"), in_line=False)
+    at.now -= 3_600
+    assert right.take(OWN, claim("a"), in_line=False) is None
+    for _ in range(40):
+        right.throttled(OWN)
+        at.now += 1
+    item = at.client.get_item(
+        TableName=TABLE, Key={name: {"S": value} for name, value in keys.call_bucket(OWN).items()}
+    )["Item"]
+    assert float(item["rate"]["N"]) < 3
+    at.now += 60
+    for _ in range(3):
+        assert right.take(OWN, claim("b"), in_line=False) is None
+
+
 def test_the_items_are_in_no_index() -> None:
     """A number in the key of an index would be refused, and a text would be found there."""
     at = LineModel(processes=1)

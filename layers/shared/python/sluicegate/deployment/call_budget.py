@@ -35,6 +35,9 @@ BURST: Final = 1_000
 OVERDRAFT: Final = 1_000
 """By how much calls that never wait may overdraw it. The calls of others wait for that long."""
 
+AHEAD: Final = 60_000
+"""How far ahead a time that somebody wrote can be. One that is further is of a clock that is wrong."""
+
 AGEING: Final = 60_000
 """After each such time in line a deployment is a class better, so that none waits for ever."""
 
@@ -69,8 +72,12 @@ class CallBucket:
         """Return the rate by now, in calls a second."""
         if not self.throttled_at:
             return self.rate
-        quiet = max(0, now - self.throttled_at) / 1_000
+        quiet = self._since_throttled(now) / 1_000
         return min(MAX_RATE, self.rate + GROWTH * quiet)
+
+    def busy_until(self, now: int) -> int:
+        """Return until when the calls that were granted take, now if the bucket is full."""
+        return self.spent_until if now < self.spent_until <= now + AHEAD else now
 
     def duration(self, calls: int, now: int) -> int:
         """Return how long so many calls take."""
@@ -85,17 +92,22 @@ class CallBucket:
 
     def grants(self, calls: int, behind: int, now: int) -> bool:
         """Return whether so many calls may be made now."""
-        return max(self.spent_until, now) <= self.latest(calls, behind, now)
+        return self.busy_until(now) <= self.latest(calls, behind, now)
 
     def wait(self, calls: int, behind: int, now: int) -> int:
         """Return how long it takes until they may, if nobody else takes any."""
-        return max(0, max(self.spent_until, now) - self.latest(calls, behind, now))
+        return max(0, self.busy_until(now) - self.latest(calls, behind, now))
 
     def throttled_now(self, now: int) -> "CallBucket":
         """Return the bucket after a throttled call: at a smaller rate, at most once in SHRINK_EVERY."""
-        if now - self.throttled_at < SHRINK_EVERY:
+        if self._since_throttled(now) < SHRINK_EVERY:
             return self
         return replace(self, rate=max(MIN_RATE, self.rate_at(now) * SHRINK), throttled_at=now)
+
+    def _since_throttled(self, now: int) -> int:
+        """Return how long ago a call was throttled; what lies far ahead was long ago."""
+        quiet = now - self.throttled_at
+        return max(0, quiet) if quiet >= -AHEAD else AHEAD
 
 
 @dataclass(frozen=True)
@@ -132,12 +144,14 @@ class InLine:
 
 
 def ahead_of(waiter: CallWaiter, line: Iterable[CallWaiter], now: int) -> list[CallWaiter]:
-    """Return those that come before this one, without those that are late."""
+    """Return those that come before this one, without those that are late, or have joined in the future."""
     mine = waiter.sort_key(now)
     return [
         one
         for one in line
-        if one.id != waiter.id and one.next_look + LATE >= now and one.sort_key(now) < mine
+        if one.id != waiter.id
+        and one.next_look + LATE >= now >= one.since - AHEAD
+        and one.sort_key(now) < mine
     ]
 
 

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Final
 
 from sluicegate.deployment.call_budget import (
+    AHEAD,
     BURST,
     LATE,
     OVERDRAFT,
@@ -75,7 +76,7 @@ class CallBudget:
         for _ in range(_ATTEMPTS):
             bucket, now = self._bucket(target), self._now()
             latest = now + BURST + OVERDRAFT
-            if bucket.spent_until > latest or self._spend(target, bucket, calls, now, latest, []):
+            if bucket.busy_until(now) > latest or self._spend(target, bucket, calls, now, latest, []):
                 return
 
     def give_back(self, target: Target, calls: int) -> None:
@@ -118,7 +119,7 @@ class CallBudget:
         line, now = self.line(target), self._now()
         known = next((one for one in line if one.id == claim.deployment), None)
         turn = known.turn if known else next_turn(claim.owner, line)
-        since = known.since if known else now
+        since = min(known.since, now) if known else now
         mine = CallWaiter(claim.deployment, claim.level, claim.owner, turn, since, now, claim.calls)
         before = ahead_of(mine, line, now)
         behind = sum(one.calls for one in before)
@@ -127,7 +128,7 @@ class CallBudget:
             return None
         bucket = self._bucket(target)
         wait = bucket.wait(mine.calls, behind, now)
-        if before and bucket.spent_until < now:  # it is full, and those ahead have not come for theirs
+        if before and bucket.busy_until(now) == now:  # it is full, and those ahead have not come for theirs
             wait = max(wait, BURST)
         look_in = wait if wait <= UNDIVIDED_WAIT else max(UNDIVIDED_WAIT, wait // 2)
         mine = replace(mine, next_look=now + look_in)
@@ -180,10 +181,10 @@ class CallBudget:
         """
         duration = bucket.duration(calls, now)
         values = {":now": now, ":throttled_at": bucket.throttled_at}
-        if bucket.spent_until < now:
+        if bucket.busy_until(now) == now:
             change = "SET spent_until = :then"
-            within = "(attribute_not_exists(spent_until) OR spent_until < :now)"
-            values |= {":then": now + duration}
+            within = "(attribute_not_exists(spent_until) OR spent_until <= :now OR spent_until > :ahead)"
+            values |= {":then": now + duration, ":ahead": now + AHEAD}
         else:
             change = "SET spent_until = spent_until + :duration"
             within = "spent_until BETWEEN :now AND :latest"
