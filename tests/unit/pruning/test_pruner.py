@@ -407,6 +407,42 @@ def test_a_function_that_is_being_published_is_left_alone(here: PruningSimulatio
     assert here.at.store.prunings.condemned() == []
 
 
+def test_a_deployment_that_waits_for_the_lock_is_next(here: PruningSimulation) -> None:
+    here.release(*CODES)
+    here.age()
+    waiting = here.at.accept(here.at.upload("orders", b"new"))
+
+    def wants(name: str) -> None:
+        if name == "DeleteFunction":
+            assert here.at.deployer.run_turn(waiting.id)["next"] == "wait"
+
+    here.model.before = wants
+    assert here.prune().deleted == [("orders", "1")]
+    here.model.before = lambda _: None
+    assert here.at.run(waiting).status == "succeeded"
+    assert here.at.locks() == []
+
+
+def test_the_lock_waits_for_no_calls(here: PruningSimulation) -> None:
+    """A line takes what there is: the pruner waits before it takes the lock that a deployment may need."""
+    here.release(*CODES)
+    here.age()
+    budget, free_at = here.at.store.calls, [0.0]
+
+    def take(*_: Any) -> bool:
+        if here.at.clock.now < free_at[0]:
+            return False
+        free_at[0] = here.at.clock.now + 40
+        return True
+
+    vars(budget)["take_if_free"] = take
+    condemned: list[float] = []
+    here.at.listen("before-call.dynamodb.TransactWriteItems", lambda **_: condemned.append(here.at.clock.now))
+    assert len(here.prune().deleted) == 5
+    held = [end - began for began, end in zip(condemned[::2], condemned[1::2], strict=True)]
+    assert max(held) <= 2
+
+
 def test_the_policy_of_the_gate_file_decides(here: PruningSimulation) -> None:
     assert gate(keep=7).prune("orders") == Prune(7, 2, 30 * 86_400)
     here.release(*CODES)

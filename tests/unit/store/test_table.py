@@ -165,8 +165,8 @@ def test_an_update_says_whether_its_condition_held(at: Simulation, table: Table)
         Table(at.client, "another").update(ONE, {"state": "x"}, PRESENT)
 
 
-@pytest.mark.parametrize("page", [1, 2, 100])
-def test_a_query_reads_page_after_page(table: Table, page: int) -> None:
+@pytest.mark.parametrize("page", [1, 2, 100, None])
+def test_a_query_reads_page_after_page(table: Table, page: int | None) -> None:
     for number in range(5):
         table.put({"pk": "many", "sk": str(number)})
     found = table.query(Condition("pk = :pk", {":pk": "many"}), page=page)

@@ -48,7 +48,12 @@ class BudgetShare:
 
     def take(self) -> None:
         """Take a call, when there is one."""
-        if self._left == 0:
+        self.prepare(1)
+        self._left -= 1
+
+    def prepare(self, calls: int) -> None:
+        """Have so many calls at hand, when there are as many."""
+        while self._left < calls:
             waited = 0
             while not self.budget.take_if_free(self.target, PARCEL):
                 if waited >= PATIENCE:
@@ -56,8 +61,7 @@ class BudgetShare:
                     break
                 self.sleep(1)
                 waited += 1
-            self._left = PARCEL
-        self._left -= 1
+            self._left += PARCEL
 
     def throttled(self) -> None:
         """Say that a call was throttled."""
@@ -103,6 +107,11 @@ class Pace:
                 self._interval = max(self._least, self._interval * 0.9)
                 return answer
         raise AssertionError("unreachable")
+
+    def prepare(self, calls: int) -> None:
+        """Wait now for what the budget has to give for so many calls, not at them."""
+        if self._share is not None:
+            self._share.prepare(calls)
 
     def step(self) -> None:
         """Wait until a call is due, and take it from the budget: also each further page of a list is one."""

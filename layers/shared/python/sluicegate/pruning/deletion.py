@@ -35,6 +35,21 @@ class DeletionInterrupted(Exception):
         self.code = code
 
 
+CALLS: Final = 2
+"""Calls while the lock is held, at least: ListAliases and DeleteFunction."""
+
+
+@dataclass(frozen=True)
+class Deleted:
+    """The end of a deletion: why the version stays after all, None where it is deleted.
+
+    `is_in_the_way`: a deployment waits for the function's publishing lock.
+    """
+
+    keep: Keep | None
+    is_in_the_way: bool = False
+
+
 @dataclass(frozen=True)
 class Deletion:
     """Deletes versions in one pass. `gate` is the digest of the gate file that has them deleted."""
@@ -47,11 +62,12 @@ class Deletion:
     gate: str
     clock: Callable[[], float] = time.time
 
-    def delete(self, version: CondemnedVersion, rollbacks: int) -> Keep | None:
-        """Delete a version; return why it stays after all, or None. Each alias keeps `rollbacks` to go to.
+    def delete(self, version: CondemnedVersion, rollbacks: int) -> Deleted:
+        """Delete a version, unless something needs it after all. Each alias keeps `rollbacks` to go to.
 
         Raises Busy where a deployment publishes the function, Spared, and DeletionInterrupted.
         """
+        self.pace.prepare(CALLS)  # deployments wait for the lock, and it for no calls
         self.store.prunings.condemn(version, self.pass_id)
         try:
             began = self.clock()
@@ -59,10 +75,8 @@ class Deletion:
         except LambdaUnavailable as error:
             raise DeletionInterrupted(error.code) from None
         if keep is not None:
-            self.store.prunings.spare(version, self.pass_id)
-            return keep
-        self.store.prunings.note_pruned(version, self.pass_id, self.gate, self.clock())
-        return None
+            return Deleted(keep, self.store.prunings.spare(version, self.pass_id))
+        return Deleted(None, self.store.prunings.note_pruned(version, self.pass_id, self.gate, self.clock()))
 
     def spare(self, version: CondemnedVersion) -> None:
         """End a deletion that an earlier pass began and that nobody wants any more.

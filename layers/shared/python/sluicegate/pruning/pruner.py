@@ -21,7 +21,7 @@ from sluicegate.gate.policy import Gate
 from sluicegate.gate.pruning import Prune
 from sluicegate.pacing import BudgetShare, Pace
 from sluicegate.pruning.decision import Keep, KeepReason, decide
-from sluicegate.pruning.deletion import Deletion, DeletionInterrupted
+from sluicegate.pruning.deletion import Deleted, Deletion, DeletionInterrupted
 from sluicegate.pruning.look import VersionsLook
 from sluicegate.pruning.places import PrunePlace
 from sluicegate.store.errors import Busy, Spared
@@ -167,11 +167,13 @@ class Pruner:
                 for version in going:
                     if self._is_full:
                         break
-                    keep = self._delete(function, version, digests[version], prune.rollbacks)
-                    if keep is None:
+                    end = self._delete(function, version, digests[version], prune.rollbacks)
+                    if end.keep is None:
                         deleted.append(version)
                     else:
-                        reasons[version] = (keep,)
+                        reasons[version] = (end.keep,)
+                    if end.is_in_the_way:
+                        break
         except Busy:
             pass  # a deployment publishes: the next run goes on
         finally:
@@ -187,17 +189,18 @@ class Pruner:
         }
         return sorted(candidates, key=lambda version: version in stayed)
 
-    def _delete(self, function: str, version: str, sha256: str, rollbacks: int) -> Keep | None:
+    def _delete(self, function: str, version: str, sha256: str, rollbacks: int) -> Deleted:
         target = self._place.target
         condemned = CondemnedVersion(
             function, target.account, target.region, version, sha256, timestamp(self._clock())
         )
         try:
-            keep = self._deletion.delete(condemned, rollbacks)
+            end = self._deletion.delete(condemned, rollbacks)
         except Spared:
-            return Keep(KeepReason.UNKNOWN, "another run has it, or the record says that it is gone")
-        self._noted(condemned, keep)
-        return keep
+            another = "another run has it, or the record says that it is gone"
+            return Deleted(Keep(KeepReason.UNKNOWN, another))
+        self._noted(condemned, end.keep)
+        return end
 
     def _noted(self, version: CondemnedVersion, keep: Keep | None) -> None:
         if keep is None:
@@ -240,7 +243,7 @@ class Pruner:
             if prune is None or prune.dry_run or self._is_kept(version, prune):
                 self._deletion.spare(version)
             else:
-                self._noted(version, self._deletion.delete(version, prune.rollbacks))
+                self._noted(version, self._deletion.delete(version, prune.rollbacks).keep)
         except (Busy, Spared):
             pass  # the next run goes on
 

@@ -110,7 +110,7 @@ class CallBudget:
     def line(self, target: Target) -> list[CallWaiter]:
         """Return the deployments in line, in any order (a consistent read)."""
         condition = Condition("pk = :pk", {":pk": keys.call_budget(target)})
-        items = list(self._table.query(condition, consistent=True))
+        items = list(self._table.query(condition, consistent=True, page=None))
         self._seen[target] = _bucket_of(next((item for item in items if item["sk"] == "bucket"), {}))
         return [read(item, CallWaiter) for item in items if item["sk"] != "bucket"]
 

@@ -145,20 +145,21 @@ class Locks:
         Revision ids fence what the lock protected; freeing another deployment's lock would not. The
         deployment that found it taken last is added to `waiting`.
         """
-        mine_alone = Condition(
-            "attribute_not_exists(pk) OR (deployment = :me AND attribute_not_exists(waiter))",
-            {":me": deployment.id},
-        )
-        pass_on = partial(self._pass_on, tx, deployment, waiting)
-        tx.delete(_publish_key(deployment), mine_alone, on_conflict=pass_on)
+        self._free(tx, _publish_key(deployment), deployment.id, waiting)
 
-    def _pass_on(self, tx: Transaction, deployment: Deployment, waiting: set[str]) -> Resolution:
+    def _free(self, tx: Transaction, key: Key, owner: str, waiting: set[str]) -> None:
+        mine_alone = Condition(
+            "attribute_not_exists(pk) OR (deployment = :me AND attribute_not_exists(waiter))", {":me": owner}
+        )
+        tx.delete(key, mine_alone, on_conflict=partial(self._pass_on, tx, key, owner, waiting))
+
+    def _pass_on(self, tx: Transaction, key: Key, owner: str, waiting: set[str]) -> Resolution:
         """Free the lock for those that wait for it, in place of freeing one that nobody waits for."""
-        lock = self._table.get(_publish_key(deployment))
-        if lock is not None and lock["deployment"] == deployment.id:
+        lock = self._table.get(key)
+        if lock is not None and lock["deployment"] == owner:
             waiting.update([lock["waiter"]] if "waiter" in lock else [])
-            mine = Condition("attribute_not_exists(pk) OR deployment = :me", {":me": deployment.id})
-            tx.delete(_publish_key(deployment), mine, on_conflict=Resolution.DROP)
+            mine = Condition("attribute_not_exists(pk) OR deployment = :me", {":me": owner})
+            tx.delete(key, mine, on_conflict=Resolution.DROP)
         return Resolution.DROP
 
     def renew_publish_lock(self, deployment: Deployment) -> bool:
@@ -178,10 +179,11 @@ class Locks:
             on_conflict=partial(self._publisher, key),
         )
 
-    def return_publish_lock(self, tx: Transaction, target: Target, function: str, pass_id: str) -> None:
-        """Free it, unless the lease ran out and a deployment has it."""
-        mine = Condition("attribute_not_exists(pk) OR deployment = :me", {":me": pass_id})
-        tx.delete(keys.publish_lock(target, function), mine, on_conflict=Resolution.DROP)
+    def return_publish_lock(
+        self, tx: Transaction, target: Target, function: str, pass_id: str, waiting: set[str]
+    ) -> None:
+        """Free it, as `release_publish_lock` does."""
+        self._free(tx, keys.publish_lock(target, function), pass_id, waiting)
 
     def _publishing(self, deployment: Deployment) -> StoreError | Resolution:
         """Say who holds the lock, and note at the lock who is to be woken when it is free."""

@@ -95,7 +95,7 @@ class Prunings:
         published: list[RecordedVersion] = []
         gone: list[GoneVersion] = []
         partition = Condition("pk = :pk", {":pk": keys.versions_partition(target, function)})
-        for item in self._table.query(partition, consistent=True):
+        for item in self._table.query(partition, consistent=True, page=None):
             kind, _, _ = item["sk"].partition("#")
             match kind:
                 case "gone":
@@ -152,39 +152,44 @@ class Prunings:
         tx.put({**_condemned_key(version), **item})
         tx.commit()
 
-    def spare(self, version: CondemnedVersion, pass_id: str) -> None:
-        """Take the condemnation back, and free the lock. Raises Spared where another pass has it now."""
-        tx = self._table.transaction()
+    def spare(self, version: CondemnedVersion, pass_id: str) -> bool:
+        """Take the condemnation back, and free the lock; return whether a deployment waits for that.
+
+        Raises Spared where another pass has the version now.
+        """
+        tx, waiting = self._table.transaction(), set[str]()
         key = keys.gone(version.target, version.function, version.version)
         tx.delete(key, _mine(pass_id), on_conflict=Spared)
         self._mark_digest(tx, version, None)
         tx.delete(_condemned_key(version))
-        self._locks.return_publish_lock(tx, version.target, version.function, pass_id)
+        self._locks.return_publish_lock(tx, version.target, version.function, pass_id, waiting)
         tx.commit()
+        return bool(waiting)
 
-    def note_pruned(self, version: CondemnedVersion, pass_id: str, gate: str, now: float) -> None:
-        """Note that a condemned version was deleted, in the evidence too, and free the lock.
+    def note_pruned(self, version: CondemnedVersion, pass_id: str, gate: str, now: float) -> bool:
+        """Note that a condemned version was deleted, in the evidence too, and free the lock, as `spare` does.
 
-        Raises Spared where another pass has it now: that one finds it gone, and notes it.
+        Raises Spared where another pass has the version now: that one finds it gone, and notes it.
         """
         target, function = version.target, version.function
         at = timestamp(now)
         gone = GoneVersion(
             version.version, version.sha256, pass_id, at, condemned=version.condemned, pruned=at
         )
-        tx = self._table.transaction()
+        tx, waiting = self._table.transaction(), set[str]()
         key = keys.gone(target, function, version.version)
         tx.put({**key, **gone.attributes}, _mine(pass_id), on_conflict=Spared)
         tx.delete(keys.published_version(target, function, version.version))
         same = Condition("attribute_not_exists(pk) OR version = :version", {":version": version.version})
         tx.delete(keys.published(target, function, version.sha256), same, on_conflict=Resolution.DROP)
         tx.delete(_condemned_key(version))
-        self._locks.return_publish_lock(tx, target, function, pass_id)
+        self._locks.return_publish_lock(tx, target, function, pass_id, waiting)
         add_fact(
             tx,
             pruned(target, function, version.version, version.sha256, version.condemned, gate=gate, at=now),
         )
         tx.commit()
+        return bool(waiting)
 
     def _mark_digest(self, tx: Transaction, version: CondemnedVersion, condemned: str | None) -> None:
         """Have a deployment of the digest publish it again, as long as its version is condemned."""

@@ -118,12 +118,13 @@ class Table:
         names: Mapping[str, str] | None = None,
         consistent: bool = False,
         newest_first: bool = False,
-        page: int = 100,
+        page: int | None = 100,
         attributes: Sequence[str] = (),
     ) -> Iterator[Item]:
         """Yield the items under a key condition, reading one page after another as they are needed.
 
-        With `attributes`, only these are read of each item. DynamoDB charges for whole items all the same.
+        A page has so many items at most, and a megabyte. With None only that counts: for what is read to its
+        end. With `attributes`, only these are read of each item; DynamoDB charges for all of it the same.
         """
         query: dict[str, Any] = {
             "TableName": self._name,
@@ -131,8 +132,9 @@ class Table:
             "ExpressionAttributeValues": marshal(condition.values),
             "ConsistentRead": consistent,
             "ScanIndexForward": not newest_first,
-            "Limit": page,
         }
+        if page is not None:
+            query["Limit"] = page
         if index is not None:
             query["IndexName"] = index
         if attributes:

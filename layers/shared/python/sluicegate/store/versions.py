@@ -139,7 +139,7 @@ class Versions:
     def served(self, target: Target, function: str, alias: str) -> list[ServedVersion]:
         """Return the versions that succeeded behind an alias, the one that did so last first."""
         partition = keys.served_partition(target, function, alias)
-        items = self._table.query(Condition("pk = :pk", {":pk": partition}), consistent=True)
+        items = self._table.query(Condition("pk = :pk", {":pk": partition}), consistent=True, page=None)
         # Ids of deployments sort by time, and one alias has one deployment at a time.
         return sorted((read(item, ServedVersion) for item in items), key=_deployment, reverse=True)
 
@@ -149,7 +149,7 @@ class Versions:
             "pk = :pk AND begins_with(sk, :sk)",
             {":pk": keys.versions_partition(target, function), ":sk": "gone#"},
         )
-        missing = [read(item, GoneVersion) for item in self._table.query(gone, consistent=True)]
+        missing = [read(item, GoneVersion) for item in self._table.query(gone, consistent=True, page=None)]
         return self.past_without(target, function, alias, missing)
 
     def past_without(
@@ -159,7 +159,7 @@ class Versions:
         found = Condition("pk = :pk", {":pk": keys.found_partition(target, function, alias)})
         return past_versions(
             self.served(target, function, alias),
-            [read(item, DisplacedVersion) for item in self._table.query(found, consistent=True)],
+            [read(item, DisplacedVersion) for item in self._table.query(found, consistent=True, page=None)],
             gone,
         )
 
