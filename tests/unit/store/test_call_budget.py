@@ -171,6 +171,21 @@ def test_what_never_waits_overdraws_by_a_second_at_most() -> None:
     assert 1 < waits.seconds < 1.5
 
 
+def test_a_week_of_looks_fits_into_an_executions_history() -> None:
+    """Rollbacks and ways back take all that there is, all the time."""
+    at = LineModel(processes=1)
+    [budget] = at.budgets
+    ends, looks, in_line = at.now + 7 * 86_400, 0, False
+    while at.now < ends:
+        for _ in range(10):
+            budget.charge(OWN, CALLS)
+        waits = budget.take(OWN, claim("a"), in_line=in_line)
+        assert waits is not None
+        looks, in_line = looks + 1, True
+        assert looks * 13 < 20_000  # events: a turn, a choice and a wait
+        at.now += max(1, int(waits.look_in))
+
+
 def test_a_clock_that_is_an_hour_ahead_holds_up_nobody() -> None:
     at = LineModel(processes=2)
     wrong, right = at.budgets

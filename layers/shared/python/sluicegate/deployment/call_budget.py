@@ -41,6 +41,16 @@ AHEAD: Final = 60_000
 AGEING: Final = 60_000
 """After each such time in line a deployment is a class better, so that none waits for ever."""
 
+LONG: Final = 600_000
+"""When a deployment has been in line for long: what never waits takes the calls."""
+
+SELDOM: Final = 60
+"""The part of its time in line after which it looks again from then on, one in so many.
+
+So the history of one execution holds a week of looks: it has 25,000 events (Step Functions developer guide,
+"Service quotas", read on 2026-11-27).
+"""
+
 LATE: Final = 5_000
 """When a deployment is so late that its execution may have died. It blocks nobody, and keeps its place."""
 

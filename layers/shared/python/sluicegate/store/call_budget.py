@@ -13,7 +13,9 @@ from sluicegate.deployment.call_budget import (
     AHEAD,
     BURST,
     LATE,
+    LONG,
     OVERDRAFT,
+    SELDOM,
     CallBucket,
     CallClass,
     CallWaiter,
@@ -131,6 +133,8 @@ class CallBudget:
         if before and bucket.busy_until(now) == now:  # it is full, and those ahead have not come for theirs
             wait = max(wait, BURST)
         look_in = wait if wait <= UNDIVIDED_WAIT else max(UNDIVIDED_WAIT, wait // 2)
+        if now - since > LONG:
+            look_in = max(look_in, (now - since) // SELDOM)
         mine = replace(mine, next_look=now + look_in)
         if known is None or abs(mine.next_look - known.next_look) > BURST:
             self._join(target, mine)
