@@ -13,6 +13,7 @@ from sluicegate.gate.pruning import Prune
 from sluicegate.pruning.pruner import MOST_DELETIONS
 from sluicegate.store import keys
 from sluicegate.store.codec import unmarshal
+from sluicegate.store.errors import Contended
 from sluicegate.store.prunings import CondemnedVersion
 from support.gateway_simulation import gate_of
 from support.lambda_model import error
@@ -271,6 +272,60 @@ def test_each_page_of_a_list_is_a_call_at_the_pace(here: PruningSimulation) -> N
     here.prune(gate(dry_run=True))
     assert len(listed) == 5  # the model answers two a page, and lists $LATEST too
     assert all(after - before >= 0.45 for before, after in pairwise(listed))
+
+
+@pytest.mark.parametrize(
+    "attach",
+    [
+        lambda here: here.model.sources.append(("orders:1", "arn:queue", "Enabled")),
+        lambda here: here.model.policies.update({("orders", "1"): [permission("s")]}),
+        lambda here: here.at.cloudwatch.put(
+            "AWS/Lambda",
+            "Invocations",
+            {"FunctionName": "orders", "Resource": "orders:1"},
+            here.at.clock.now - 60,
+            1,
+        ),
+    ],
+)
+def test_what_began_to_be_used_since_an_earlier_run_died_is_spared(
+    here: PruningSimulation, attach: Any
+) -> None:
+    [old, *_] = here.release(*CODES)
+    here.age()
+    version = CondemnedVersion("orders", OWN.account, OWN.region, "1", old.sha256, "2026-01-01T00:00:00Z")
+    here.at.store.prunings.condemn(version, "prune-earlier")
+    here.at.clock.now += 3_600
+    attach(here)
+    here.prune()
+    assert "1" in here.versions()
+    assert here.at.store.prunings.condemned() == []
+
+
+@pytest.mark.parametrize("broken", ["record", "contended"])
+def test_a_function_with_a_record_that_cannot_be_read_holds_up_no_other(
+    here: PruningSimulation, broken: str
+) -> None:
+    here.model.add("orders-b")
+    here.release(*CODES[:5])
+    here.release(*CODES[:5], function="orders-b")
+    here.age()
+    lock = keys.alias_lock(OWN, "orders", "prod")
+    if broken == "record":
+        here.at.store.locks._table.put({**lock, "deployment": "broken"})
+        here.at.store.locks._table.put({**keys.record("broken"), "observations": None, "id": "broken"})
+    else:
+        condemn = here.at.store.prunings.condemn
+
+        def contended(version: CondemnedVersion, pass_id: str) -> None:
+            if version.function == "orders":
+                raise Contended
+            condemn(version, pass_id)
+
+        vars(here.at.store.prunings)["condemn"] = contended
+    run = here.prune()
+    assert [function for function, _ in run.unseen] == ["orders"]
+    assert {function for function, _ in run.deleted} == {"orders-b"}
 
 
 def test_what_an_earlier_run_began_ends_with_the_run(here: PruningSimulation) -> None:

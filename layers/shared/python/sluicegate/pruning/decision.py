@@ -89,6 +89,11 @@ class FunctionVersions:
     histories: tuple[AliasHistory, ...]
     open: tuple[Deployment, ...]
 
+    @property
+    def alias_names(self) -> frozenset[str]:
+        """The names of all aliases that there are, or were by the record."""
+        return frozenset((*self.aliases, *(one.alias for one in self.histories)))
+
 
 def decide(known: FunctionVersions, prune: Prune, now: float) -> dict[str, tuple[Keep, ...]]:
     """Return why each listed version stays, the newest first. A version with no reason may be deleted."""

@@ -11,6 +11,7 @@ from itertools import groupby
 from typing import Final
 
 from botocore.exceptions import BotoCoreError, ClientError
+from msgspec import ValidationError
 
 from sluicegate.aws.errors import error_code
 from sluicegate.aws.lambda_ import LambdaError, LambdaNotFound
@@ -24,7 +25,7 @@ from sluicegate.pruning.decision import Keep, KeepReason, decide
 from sluicegate.pruning.deletion import Deleted, Deletion, DeletionInterrupted
 from sluicegate.pruning.look import VersionsLook
 from sluicegate.pruning.places import PrunePlace
-from sluicegate.store.errors import Busy, Spared
+from sluicegate.store.errors import Busy, Spared, StoreError
 from sluicegate.store.prunings import CondemnedVersion, report_of
 from sluicegate.store.store import Store
 
@@ -128,6 +129,8 @@ class Pruner:
             self._run.unseen.append((function, error.code))
         except DeletionInterrupted as error:
             self._run.unseen.append((function, error.code))
+        except (StoreError, ValidationError) as error:  # contended, or a record that cannot be read
+            self._run.unseen.append((function, type(error).__name__))
         except (ClientError, BotoCoreError) as error:
             self._run.unseen.append((function, error_code(error)))
 
@@ -149,14 +152,13 @@ class Pruner:
         candidates = [version for version, keep in reversed(reasons.items()) if not keep]
         candidates = self._tried_last(function, candidates)
         if candidates:
-            aliases = {*known.aliases, *(one.alias for one in known.histories)}
-            attached = self._look.attached(function, candidates)
+            attached, names = self._look.attached(function, candidates), known.alias_names
             for number, version in enumerate(candidates):
                 reasons[version] = attached[version]
                 if not attached[version]:
                     later = number >= MOST_LOOKED_AT
                     reasons[version] = (
-                        (Keep(KeepReason.LATER),) if later else self._look.used(function, version, aliases)
+                        (Keep(KeepReason.LATER),) if later else self._look.used(function, version, names)
                     )
         self._run.looked += 1
         deleted: list[str] = []
@@ -248,8 +250,17 @@ class Pruner:
             pass  # the next run goes on
 
     def _is_kept(self, version: CondemnedVersion, prune: Prune) -> bool:
+        function, number = version.function, version.version
         try:
-            reasons = decide(self._look.at(version.function), prune, self._clock())
+            known = self._look.at(function)
         except LambdaNotFound:
             return False
-        return bool(reasons.get(version.version))
+        reasons = decide(known, prune, self._clock())
+        if number not in reasons:
+            return False
+        # It may have been condemned long ago: all is looked at again.
+        return bool(
+            reasons[number]
+            or self._look.attached(function, [number])[number]
+            or self._look.used(function, number, known.alias_names)
+        )
