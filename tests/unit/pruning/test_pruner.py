@@ -328,6 +328,24 @@ def test_a_function_with_a_record_that_cannot_be_read_holds_up_no_other(
     assert {function for function, _ in run.deleted} == {"orders-b"}
 
 
+def test_what_many_aliases_served_is_read_once_for_all_deletions(here: PruningSimulation) -> None:
+    """Previews: each has an alias, and a history that no deletion changes."""
+    here.release(*CODES)
+    here.release("old")
+    for number in range(30):
+        here.release("old", alias=f"preview-{number}")
+    here.age()
+    read: list[str] = []
+
+    def note(params: Any, **_: Any) -> None:
+        if params["ExpressionAttributeValues"].get(":pk", {}).get("S", "").startswith("served#"):
+            read.append("served")
+
+    here.at.listen("before-call.dynamodb.Query", note)
+    assert len(here.prune().deleted) == 6
+    assert len(read) == 31
+
+
 def test_what_an_earlier_run_began_ends_with_the_run(here: PruningSimulation) -> None:
     here.release(*CODES)
     here.age()

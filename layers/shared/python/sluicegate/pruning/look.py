@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, ParamSpec, TypeVar
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -23,8 +23,9 @@ from sluicegate.pruning.decision import (
     KeepReason,
 )
 from sluicegate.pruning.places import PruneLook
-from sluicegate.store.history import GoneVersion
+from sluicegate.store.history import GoneVersion, PastVersion
 from sluicegate.store.store import Store
+from sluicegate.store.versions import Serving
 
 SOURCES_KEPT: Final = 600
 """Seconds for which the region's event source mappings are not listed again."""
@@ -42,6 +43,7 @@ class VersionsLook:
     enter: Callable[[], PruneLook]
     pace: Pace
     clock: Callable[[], float] = time.time
+    _pasts: tuple[str, dict[str, tuple[frozenset[str], list[PastVersion]]]] = field(default=("", {}))
     _sources: tuple[float, dict[str, frozenset[str]]] = field(default=(0.0, {}))
 
     def at(self, function: str) -> FunctionVersions:
@@ -73,19 +75,38 @@ class VersionsLook:
         To be called after `open_` was read: a deployment that has ended meanwhile is in here then. What is
         only condemned is not `gone`.
         """
-        missing = [one for one in gone if one.condemned is None or one.pruned is not None]
-        serving: dict[str, list[str]] = {}
+        missing = {
+            (one.version, one.sha256): one.since
+            for one in gone
+            if one.condemned is None or one.pruned is not None
+        }
+        serving: dict[str, list[Serving]] = {}
         for one in self.store.versions.serving(function, consistent=True):
             if (one.account, one.region) == (self.target.account, self.target.region):
-                serving.setdefault(one.alias, []).append(one.version)
+                serving.setdefault(one.alias, []).append(one)
         return tuple(
             AliasHistory(
                 alias,
-                tuple(serving.get(alias, ())),
-                tuple(self.store.versions.past_without(self.target, function, alias, missing)),
+                tuple(one.version for one in serving.get(alias, ())),
+                tuple(
+                    replace(one, gone_since=missing.get((one.version, one.sha256)))
+                    for one in self._past(function, alias, serving.get(alias, ()))
+                ),
             )
             for alias in sorted({*serving, *(one.plan.alias for one in open_)})
         )
+
+    def _past(self, function: str, alias: str, serving: Iterable[Serving]) -> list[PastVersion]:
+        """Return what an alias has served, whether or not it is gone.
+
+        Only the write that changes what it serves changes that: it is read once for each such write.
+        """
+        if self._pasts[0] != function:
+            self._pasts = (function, {})
+        since, pasts = frozenset(one.deployment for one in serving), self._pasts[1]
+        if alias not in pasts or pasts[alias][0] != since:
+            pasts[alias] = since, self.store.versions.past_without(self.target, function, alias, ())
+        return pasts[alias][1]
 
     def attached(self, function: str, versions: Iterable[str]) -> dict[str, tuple[Keep, ...]]:
         """Return what is attached to each of these versions, of what a list tells of all of them."""
