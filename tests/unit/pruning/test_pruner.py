@@ -229,7 +229,9 @@ def test_a_run_deletes_a_few_versions_and_the_next_one_goes_on(here: PruningSimu
     here.release(*[f"code {number}" for number in range(MOST_DELETIONS + 8)])
     here.age()
     began = here.at.clock.now
+    here.model.calls.clear()
     assert len(here.prune().deleted) == MOST_DELETIONS
+    assert here.model.calls.count("GetPolicy") == MOST_DELETIONS  # what stays for later is not looked at
     assert here.at.clock.now - began >= MOST_DELETIONS * 1.0  # two calls each, at two a second
     assert len(here.prune().deleted) == 5
     assert here.prune().deleted == []

@@ -89,16 +89,16 @@ class Pruner:
                 self._run.finished = False
                 return self._run
             self._guarded(function, partial(self._prune, function))
-            if not full_at and self._is_full:
+            if not full_at and self._room <= 0:
                 full_at = function  # the next run deletes from those after it first
             self._store.prunings.note_position(full_at or function)
         self._store.prunings.note_position(full_at)
         return self._run
 
     @property
-    def _is_full(self) -> bool:
-        """Whether the run has deleted all that one may, or tried to."""
-        return max(len(self._run.deleted), len(self._run.refused)) >= MOST_DELETIONS
+    def _room(self) -> int:
+        """How many versions the run may still delete, or try to."""
+        return MOST_DELETIONS - max(len(self._run.deleted), len(self._run.refused))
 
     def _new_deletion(self) -> Deletion:
         pass_id = f"prune-{new_id(self._clock())}"
@@ -151,23 +151,27 @@ class Pruner:
         reasons = decide(known, prune, now)
         candidates = [version for version, keep in reversed(reasons.items()) if not keep]
         candidates = self._tried_last(function, candidates)
+        going: list[str] = []
         if candidates:
             attached, names = self._look.attached(function, candidates), known.alias_names
             for number, version in enumerate(candidates):
                 reasons[version] = attached[version]
                 if not attached[version]:
-                    later = number >= MOST_LOOKED_AT
+                    # Each look costs: no more than this run can delete.
+                    enough = not prune.dry_run and len(going) >= self._room
+                    later = enough or number >= MOST_LOOKED_AT
                     reasons[version] = (
                         (Keep(KeepReason.LATER),) if later else self._look.used(function, version, names)
                     )
+                if not reasons[version]:
+                    going.append(version)
         self._run.looked += 1
         deleted: list[str] = []
         digests = {one.version: one.sha256 for one in known.listed}
         try:
             if not prune.dry_run:
-                going = [version for version in candidates if not reasons[version]]
                 for version in going:
-                    if self._is_full:
+                    if self._room <= 0:
                         break
                     end = self._delete(function, version, digests[version], prune.rollbacks)
                     if end.keep is None:
