@@ -14,13 +14,14 @@ from sluicegate.pruning.pruner import MOST_DELETIONS
 from sluicegate.store import keys
 from sluicegate.store.codec import unmarshal
 from sluicegate.store.errors import Contended
-from sluicegate.store.prunings import CondemnedVersion
+from sluicegate.store.prunings import MAX_REASONS, CondemnedVersion, report_of
 from support.gateway_simulation import gate_of
 from support.lambda_model import error
 from support.lambda_triggers_model import permission
 from support.pruning import PruningSimulation, gate, pruning
 from support.simulation import OWN, TABLE, new_deployment
 
+AT = "2026-01-01T00:00:00Z"
 CODES = [f"code {number}" for number in range(1, 9)]
 
 
@@ -176,6 +177,13 @@ def test_metrics_that_cannot_be_read_keep_the_version(here: PruningSimulation) -
     assert [one[0] for one in here.reasons("1")] == ["unknown"]
 
 
+def test_a_report_fits_into_its_item_whatever_names_a_version(here: PruningSimulation) -> None:
+    keep = [("alias", f"preview-{number:0100}") for number in range(500)]
+    versions = {str(version): keep for version in range(20, 0, -1)}
+    here.at.store.prunings.note_report(report_of(OWN, "orders", AT, versions, dry_run=True))
+    assert here.reasons("1") == keep[:MAX_REASONS]
+
+
 def test_an_alias_or_a_weight_of_anybodys_keeps_a_version(here: PruningSimulation) -> None:
     here.release(*CODES)
     here.age()
@@ -295,7 +303,7 @@ def test_what_began_to_be_used_since_an_earlier_run_died_is_spared(
 ) -> None:
     [old, *_] = here.release(*CODES)
     here.age()
-    version = CondemnedVersion("orders", OWN.account, OWN.region, "1", old.sha256, "2026-01-01T00:00:00Z")
+    version = CondemnedVersion("orders", OWN.account, OWN.region, "1", old.sha256, AT)
     here.at.store.prunings.condemn(version, "prune-earlier")
     here.at.clock.now += 3_600
     attach(here)
@@ -354,7 +362,7 @@ def test_what_an_earlier_run_began_ends_with_the_run(here: PruningSimulation) ->
     prunings = here.at.store.prunings
     for number in "12":
         digest = here.model.code_of("orders", number)
-        version = CondemnedVersion("orders", OWN.account, OWN.region, number, digest, "2026-01-01T00:00:00Z")
+        version = CondemnedVersion("orders", OWN.account, OWN.region, number, digest, AT)
         prunings.condemn(version, "prune-earlier")
     here.age(3_600)
     assert len(here.prune(until=here.at.clock.now + 1).deleted) == 1
@@ -364,7 +372,7 @@ def test_what_an_earlier_run_began_ends_with_the_run(here: PruningSimulation) ->
 def test_what_may_be_looked_at_no_more_is_not_condemned_for_ever(here: PruningSimulation) -> None:
     """The gate file has the function pruned no more, and the role's policy is from the gate file."""
     [old, *_] = here.release(*CODES)
-    version = CondemnedVersion("orders", OWN.account, OWN.region, "1", old.sha256, "2026-01-01T00:00:00Z")
+    version = CondemnedVersion("orders", OWN.account, OWN.region, "1", old.sha256, AT)
     here.at.store.prunings.condemn(version, "prune-earlier")
     here.age(3_600)
 

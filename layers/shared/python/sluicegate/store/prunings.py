@@ -26,11 +26,18 @@ _NOT_GONE: Final = Condition(
 
 def _mine(pass_id: str) -> Condition:
     """No other pass has condemned the version since, nor noted that it is gone."""
-    return Condition(f"{_NOT_GONE.expression.removesuffix(')')} AND deployment = :pass)", {":pass": pass_id})
+    return Condition(
+        "attribute_not_exists(pk)"
+        " OR (attribute_exists(condemned) AND attribute_not_exists(pruned) AND deployment = :pass)",
+        {":pass": pass_id},
+    )
 
 
 MAX_REPORTED: Final = 400
 """Versions in a report, the newest: DynamoDB takes items of 400 KB at most."""
+
+MAX_REASONS: Final = 20
+"""Reasons of a version in a report: hundreds of aliases may name one."""
 
 
 @dataclass(frozen=True)
@@ -237,7 +244,7 @@ def report_of(
     dry_run: bool,
 ) -> PruneReport:
     """Return a report of a length that an item holds. `versions` begin with the newest."""
-    listed = [VersionReport(version, tuple(keep)) for version, keep in versions.items()]
+    listed = [VersionReport(version, tuple(keep)[:MAX_REASONS]) for version, keep in versions.items()]
     return PruneReport(
         function=function,
         account=target.account,
