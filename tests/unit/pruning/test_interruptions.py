@@ -232,6 +232,22 @@ def test_a_run_that_was_held_up_takes_nothing_back_from_the_next_one() -> None:
         check_pruned(here)
 
 
+def test_a_run_that_was_held_up_deletes_nothing_that_the_next_one_has_spared() -> None:
+    """It has read that nothing needs the version. No fence keeps that so any more."""
+    with scene() as here:
+
+        def held_up() -> None:
+            here.age(3_600)
+            here.prune(gate(dry_run=True))
+            assert here.at.store.prunings.condemned() == []
+
+        Interruption(here.at, calls().index("TransactWriteItems"), after=held_up)
+        assert here.prune().deleted == []
+        prune_again(here, gate(dry_run=True))
+        check(here)
+        assert "1" in here.versions()
+
+
 @pytest.mark.parametrize("point", POINTS)
 def test_a_deployment_that_finds_the_version_by_its_digest_serves_one_that_exists(point: int) -> None:
     """It waits for the publishing lock, and longer than the pruner's lease; then the pruner goes on."""

@@ -24,7 +24,7 @@ from sluicegate.store.prunings import CondemnedVersion
 from sluicegate.store.store import Store
 
 MAX_AGE: Final = 20
-"""Seconds after which what was read about aliases and deployments is too old to delete by."""
+"""Seconds after which the condemnation, and what was read since, is too old to delete by."""
 
 
 class DeletionInterrupted(Exception):
@@ -68,9 +68,9 @@ class Deletion:
         Raises Busy where a deployment publishes the function, Spared, and DeletionInterrupted.
         """
         self.pace.prepare(CALLS)  # deployments wait for the lock, and it for no calls
+        began = self.clock()  # before the lease of the lock: it outlives what may be deleted by it
         self.store.prunings.condemn(version, self.pass_id)
         try:
-            began = self.clock()
             keep = self._used(version, rollbacks) or self._delete(version, began)
         except LambdaUnavailable as error:
             raise DeletionInterrupted(error.code) from None
