@@ -28,6 +28,7 @@ Differences, each one thing that AWS does and MiniStack 1.5.33 does not:
 - What `emulator_cloudwatch` lists: statistics by thresholds, and the order of values.
 - What `emulator_metrics`, `emulator_streams` and `emulator_front_doors` list: metric math, and the metrics of
   event sources, asynchronous invocations, durable executions, queues, function URLs and deployed APIs.
+- What `emulator_retries` lists: delays of Step Functions.
 - What `emulator_api` lists: gateway responses, and the settings of single methods.
 - What `emulator_sessions`, `emulator_iam`, `emulator_callers`, `emulator_events` and `emulator_trail` list:
   sessions of STS, OIDC providers, signed calls of an API from any account, events that cross accounts, and
@@ -96,6 +97,7 @@ def main() -> None:
         "front_doors",
         "metrics",
         "policies",
+        "retries",
         "s3",
         "streams",
         "trail",
