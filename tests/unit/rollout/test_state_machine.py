@@ -545,6 +545,20 @@ def test_a_function_that_fails_is_retried(at: GatewaySimulation, error: str) -> 
     assert at.machine.of(deployment).path == ["Run", "Run", "Run", "Run", "Next", "End"]
 
 
+def test_where_no_concurrency_is_left_an_execution_tries_until_there_is(at: GatewaySimulation) -> None:
+    """Ten tries ended it after a minute and a half, with half a minute between two of them.
+
+    guarantees.md#13-a-burst-waits-its-turn
+    """
+    _, new = served(at, Rollout())
+    deployment, tries = at.deploy(new), 200
+    began = at.clock.now
+    at.failures += [ServiceError("Lambda.TooManyRequestsException")] * tries
+    deployment = ended(at, deployment, Status.SUCCEEDED, AliasOutcome.MOVED)
+    assert deployment.attempt == 1
+    assert at.clock.now - began < tries * 4 + 10
+
+
 def test_a_failed_execution_is_started_again_by_the_janitor(at: GatewaySimulation) -> None:
     _, new = served(at, Rollout(steps=CANARY))
     deployment = at.run_until(at.deploy(new), "baking")
