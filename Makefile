@@ -14,7 +14,7 @@ PARALLEL := --dist loadfile --no-loadscope-reorder
 SLOWEST := --durations=20 --durations-min=1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down token invoke traffic test test-all pictures unit simulate crashes crosscheck lint format docs bench bench-verdicts build deploy check cost scale lock clean
+.PHONY: help setup demo up down token invoke traffic test test-all pictures unit simulate crashes crosscheck lint format docs bench bench-verdicts burst build deploy check cost scale lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -85,6 +85,9 @@ bench: setup ## print the figures, and write them to build/bench.json
 
 bench-verdicts: setup ## print false rollbacks and power of the comparison over the whole table, in hours (ONLY=bursts: a part)
 	@PYTHONPATH=layers/shared/python:tests:. $(BIN)/python bench/verdicts.py --table $(if $(ONLY),--only "$(ONLY)") $(if $(RUNS),--runs $(RUNS))
+
+burst: setup ## release many functions at once, with Lambda's quotas and without, in minutes (FUNCTIONS=300)
+	@PYTHONPATH=layers/shared/python:cli:tests:. $(BIN)/python bench/burst.py $(if $(FUNCTIONS),--functions $(FUNCTIONS))
 
 cost: setup ## write docs/reference/cost.md: what the stack costs
 	@PYTHONPATH=layers/shared/python:cli:tests:. $(BIN)/python bench/cost.py --write

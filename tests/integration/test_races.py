@@ -8,11 +8,14 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from sluicegate_cli.exit_codes import ExitCode
 from stand import Stand, package
+from stand.jobs import Job, Jobs, reserved_concurrency
 from stand.paths import LIMITED
 from stand.wide import Wide
 
@@ -20,6 +23,9 @@ pytestmark = pytest.mark.extended
 
 MANY = 16
 """Requests at once. Each is a process of its own on the stand, which two cores start one after the other."""
+
+RACING = 200
+"""Jobs that race for one stage."""
 
 
 def upload(stand: Stand, function: str, text: str, token: str) -> str:
@@ -64,18 +70,29 @@ def test_two_stages_of_one_function_at_once_both_end_right(stand: Stand, functio
     assert locks(stand, function) == []
 
 
-def test_many_different_requests_for_one_stage_leave_one_accepted(stand: Stand, function: str) -> None:
-    tokens = [stand.token() for _ in range(MANY)]
-    digests = [upload(stand, function, str(i), tokens[0]) for i in range(MANY)]
+def test_of_two_hundred_different_requests_for_one_stage_one_wins(
+    stand: Stand, function: str, tmp_path: Path
+) -> None:
+    """Each is a job with a token of its own, that asks a busy API again."""
+    digests = [upload(stand, function, str(number), stand.token()) for number in range(4)]
+    jobs = [
+        Job(("deploy", function, "dev", "--artifact", digests[number % 4], "--no-wait"), stand.token())
+        for number in range(RACING)
+    ]
     # The first one accepted is still there for the last request.
-    with stand.throttled("sluicegate-deployer"), ThreadPoolExecutor(MANY) as pool:
-        answers = list(pool.map(lambda i: deploy(stand, function, "dev", digests[i], tokens[i]), range(MANY)))
-    codes = Counter(answer.status_code for answer in answers)
-    assert codes == {202: 1, 409: MANY - 1}
-    assert {answer.json()["code"] for answer in answers if answer.status_code == 409} == {"busy"}
-    winner = next(answer.json() for answer in answers if answer.status_code == 202)
-    assert {a.json()["deployment"] for a in answers if a.status_code == 409} == {winner["id"]}
-    assert stand.wait(winner["id"], token=tokens[0], patience=120)["status"] == "succeeded"
+    with (
+        reserved_concurrency(stand),
+        stand.throttled("sluicegate-deployer"),
+        Jobs(stand, tmp_path, jobs) as racing,
+    ):
+        ended = racing.results()
+    assert Counter(one.exit_code for one in ended) == {0: 1, ExitCode.UNACCEPTABLE: RACING - 1}
+    [winner] = [one.document or {} for one in ended if one.succeeded]
+    lost = [one.document or {} for one in ended if not one.succeeded]
+    assert {(one["code"], one["deployment"]) for one in lost} == {("busy", winner["id"])}
+    assert stand.wait(winner["id"], token=jobs[0].token, patience=120)["status"] == "succeeded"
+    listed = stand.http("GET", "/deployments", token=jobs[0].token, params={"function": function}).json()
+    assert [one["id"] for one in listed["items"]] == [winner["id"]]
     assert locks(stand, function) == []
 
 

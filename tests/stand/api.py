@@ -6,11 +6,13 @@ import json
 import os
 import re
 import signal
+import ssl
 import time
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
+from functools import cache
 from pathlib import Path
 from typing import Any, Final, Literal, TypedDict
 
@@ -119,6 +121,7 @@ class Stand:
             headers=sent,
             timeout=timeout,
             trust_env=False,
+            verify=_certificates(),
         )
 
     def create_function(
@@ -237,6 +240,7 @@ class Stand:
                 content=data,
                 timeout=30,
                 trust_env=False,
+                verify=_certificates(),
             ).raise_for_status()
         return digest
 
@@ -288,11 +292,11 @@ class Stand:
         return len(found)
 
     @contextmanager
-    def throttled(self, function: str) -> Iterator[None]:
-        """Keep one of the stack's functions from starting while the block runs."""
+    def throttled(self, function: str, concurrency: int = 0) -> Iterator[None]:
+        """Let one of the stack's functions run so many times at once while the block runs, or not at all."""
         lambda_ = self.client("lambda")
         before = lambda_.get_function_concurrency(FunctionName=function).get("ReservedConcurrentExecutions")
-        lambda_.put_function_concurrency(FunctionName=function, ReservedConcurrentExecutions=0)
+        lambda_.put_function_concurrency(FunctionName=function, ReservedConcurrentExecutions=concurrency)
         try:
             yield
         finally:
@@ -300,6 +304,17 @@ class Stand:
                 lambda_.delete_function_concurrency(FunctionName=function)
             else:
                 lambda_.put_function_concurrency(FunctionName=function, ReservedConcurrentExecutions=before)
+
+    @contextmanager
+    def stopped_gitlab(self) -> Iterator[None]:
+        """Stop the stand-in GitLab's process while the block runs: it takes connections, and says nothing."""
+        state = control.State.load()
+        assert state
+        os.kill(state.gitlab.pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(state.gitlab.pid, signal.SIGCONT)
 
     def another_gitlab(
         self, audience: str | None = None, port: int = 0, issuer_port: int | None = None
@@ -338,6 +353,12 @@ class Alarm:
 
     def delete(self) -> None:
         self.cloudwatch.delete_alarms(AlarmNames=[self.name])
+
+
+@cache
+def _certificates() -> ssl.SSLContext:
+    """What a client trusts: loading it takes longer than a call on this machine."""
+    return ssl.create_default_context()
 
 
 def alias_state(lambda_: Any, function: str, name: str) -> AliasState | None:

@@ -35,22 +35,23 @@ class Bucket:
     _tokens: float = 0.0
     _at: float = 0.0
 
-    def take(self) -> bool:
+    def take(self, *, lifted: bool = False) -> bool:
         now = time.monotonic()
         self._tokens = min(self.rate, self._tokens + (now - self._at) * self.rate)
         self._at = now
-        if self._tokens < 1:
+        if self._tokens < 1 and not lifted:
             self.throttled.append(now)
             return False
-        self._tokens -= 1
+        self._tokens = max(0, self._tokens - 1)
         self.passed.append(now)
         return True
 
 
 @dataclass
 class LambdaQuotas:
-    """The two quotas."""
+    """The two quotas. While they are `lifted`, calls are counted and all are taken."""
 
+    lifted: bool = False
     shared: Bucket = field(default_factory=lambda: Bucket(SHARED))
     functions: Bucket = field(default_factory=lambda: Bucket(GET_FUNCTION))
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -62,14 +63,14 @@ class LambdaQuotas:
             return True
         bucket = self.functions if method == "GET" and _FUNCTION.fullmatch(path) else self.shared
         with self.lock:
-            return bucket.take()
+            return bucket.take(lifted=self.lifted)
 
 
 @contextmanager
 def lambda_quotas(stand: Stand) -> Iterator[LambdaQuotas]:
     """Let the deployer reach Lambda through the quotas, while the block runs."""
     quotas = LambdaQuotas()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(quotas, stand.aws_endpoint_url))
+    server = _Server(("127.0.0.1", 0), _handler(quotas, stand.aws_endpoint_url))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     before = _configure(stand, {"AWS_ENDPOINT_URL_LAMBDA": f"http://127.0.0.1:{server.server_port}"})
     try:
@@ -78,6 +79,13 @@ def lambda_quotas(stand: Stand) -> Iterator[LambdaQuotas]:
         _configure(stand, None, before)
         server.shutdown()
         server.server_close()
+
+
+def set_budget(stand: Stand, **numbers: float) -> None:
+    """Write the stack's own budget of these calls: `spent_until` (epoch milliseconds), `rate` (a second)."""
+    key = {"pk": {"S": f"budget#{stand.account_id}#{stand.region}"}, "sk": {"S": "bucket"}}
+    item = key | {name: {"N": str(number)} for name, number in numbers.items()}
+    stand.client("dynamodb").put_item(TableName=stand.table, Item=item)
 
 
 def _configure(
@@ -93,11 +101,16 @@ def _configure(
     return before
 
 
+class _Server(ThreadingHTTPServer):
+    request_queue_size = 128
+
+
 def _handler(quotas: LambdaQuotas, upstream: str) -> type[BaseHTTPRequestHandler]:
     client = httpx2.Client(base_url=upstream, timeout=60, trust_env=False)
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True
 
         def _serve(self) -> None:
             data = self.rfile.read(int(self.headers.get("Content-Length") or 0))
