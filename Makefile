@@ -62,7 +62,7 @@ simulate: setup ## run the simulation: SEEDS=2000, or one seed with its trace: S
 
 # One process: what the workers of a pool run is not counted.
 COVER := -m coverage run --branch --concurrency greenlet --data-file build/simulate.coverage \
-	--source layers/shared/python/sluicegate/deployer,layers/shared/python/sluicegate/store,layers/shared/python/sluicegate/recovery,layers/shared/python/sluicegate/rollout,layers/shared/python/sluicegate/relay,layers/shared/python/sluicegate/notifier,layers/shared/python/sluicegate/gateway
+	--source layers/shared/python/sluicegate/deployer,layers/shared/python/sluicegate/store,layers/shared/python/sluicegate/recovery,layers/shared/python/sluicegate/rollout,layers/shared/python/sluicegate/relay,layers/shared/python/sluicegate/notifier,layers/shared/python/sluicegate/pruning,layers/shared/python/sluicegate/gateway
 
 crashes: setup ## every crash and every pair of crashes of each kind of deployment, and of a pruning (TRIPLES=1: triples too)
 	@$(if $(TRIPLES),TRIPLES=1 )$(PYTEST) tests/unit/deployer/test_crashes.py tests/unit/deployer/test_crash_pairs.py tests/unit/pruning/test_interruptions.py

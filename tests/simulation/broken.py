@@ -7,9 +7,9 @@ from typing import Any, Final
 
 import pytest
 
+from simulation.broken_around import AROUND
 from sluicegate.aws import lambda_
 from sluicegate.aws.lambda_ import FunctionApi
-from sluicegate.delivery import consumer
 from sluicegate.deployer import publish, restore
 from sluicegate.deployer.restore import AliasRestorer
 from sluicegate.deployer.shift import AliasMover
@@ -18,9 +18,6 @@ from sluicegate.deployment.model import AliasOutcome, AliasState, Deployment, St
 from sluicegate.gateway import decisions
 from sluicegate.gateway.admission import commit, supersede
 from sluicegate.gateway.endpoints import deployments as deployment_calls
-from sluicegate.notifier import commit_status
-from sluicegate.notifier.gitlab_api import GitLab
-from sluicegate.notifier.reporting import Reporting
 from sluicegate.oidc import token
 from sluicegate.recovery.janitor import Janitor
 from sluicegate.relay.relay import Relay
@@ -28,7 +25,6 @@ from sluicegate.rollout import transitions
 from sluicegate.rollout.outcomes import Published, Restored
 from sluicegate.store import deployments, locks
 from sluicegate.store.errors import CredentialUsed
-from sluicegate.store.leases import Lease, Leases
 from sluicegate.store.locks import Locks
 from sluicegate.store.requests import Requests
 from sluicegate.store.table import Condition, Resolution
@@ -302,47 +298,6 @@ def approves_itself(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(decisions, "check_approver", lambda *_: None)
 
 
-def event_believed(patch: pytest.MonkeyPatch) -> None:
-    """GitLab gets what an event says, and not what the record says by now."""
-    detail_of, find = consumer._detail_of, Reporting.find
-    heard: dict[str, str] = {}
-
-    def read_event(body: str) -> Mapping[str, Any]:
-        detail = detail_of(body)
-        heard[detail["id"]] = detail["status"]
-        return detail
-
-    def found(self: Reporting, deployment: str) -> Deployment | None:
-        record = find(self, deployment)
-        return record and replace(record, status=Status(heard.get(deployment, record.status)))
-
-    def missing(deployment: Deployment, reported: Any) -> Any:
-        state = commit_status.STATES[deployment.status]
-        return None if reported and reported.state is state else state
-
-    patch.setattr(consumer, "_detail_of", read_event)
-    patch.setattr(Reporting, "find", found)
-    patch.setattr(commit_status, "missing_state", missing)
-
-
-def outage_forgotten(patch: pytest.MonkeyPatch) -> None:
-    """What GitLab did not take is not sent again."""
-    patch.setattr(consumer.QueueConsumer, "_retry", lambda *_: None)
-    original = consumer.QueueConsumer.process
-    patch.setattr(consumer.QueueConsumer, "process", lambda *args: original(*args) and [])
-
-
-def lease_ignored(patch: pytest.MonkeyPatch) -> None:
-    """Several processes report one thing to GitLab at once."""
-    patch.setattr(Leases, "acquire", lambda self, key, entry: Lease(key, entry.leases, self._clock() + 30))
-    patch.setattr(Leases, "_update", lambda self, key, _, values: self._table.update(key, values, _ANYTHING))
-
-
-def made_in_gitlab_again(patch: pytest.MonkeyPatch) -> None:
-    """Nobody looks whether GitLab has made a deployment whose answer was lost."""
-    patch.setattr(GitLab, "find_deployment", lambda *_: None)
-
-
 VARIANTS: Final[Mapping[str, Break]] = {
     one.__name__.replace("_", "-"): one
     for one in (
@@ -376,10 +331,7 @@ VARIANTS: Final[Mapping[str, Break]] = {
         signature_unchecked,
         approves_itself,
         relay_goes_past_a_failure,
-        event_believed,
-        outage_forgotten,
-        lease_ignored,
-        made_in_gitlab_again,
+        *AROUND,
     )
 }
 

@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 from email.message import Message as Headers
 from typing import Any, Final
 
+from simulation.gates import FEEDBACK, PROJECT
 from simulation.invariants import CANARY, TOKEN
 from simulation.ledger import Ledger
 from simulation.processes import Process
-from simulation.traffic import COMMITS, FEEDBACK, PROJECT
+from simulation.traffic import COMMITS
 from simulation.world import World
 from sluicegate.delivery.consumer import QueueConsumer
 from sluicegate.delivery.secrets import CachedSecrets

@@ -62,6 +62,8 @@ def replaced() -> Iterator[None]:
     put("janitor", service=current, logger=quiet, count=silent)
     put("waker", service=current, logger=quiet)
     put("relay", relay=current)
+    clock = SimpleNamespace(time=lambda: current()._clock())
+    put("pruner", service=current, logger=quiet, count=silent, measure_percent=silent, time=clock)
     put("notifier", consumer=lambda: current().consumer)
     change(http_client, exchange=lambda *args, **more: current().exchange(*args, **more))
     put("gateway", context=current, settings=lambda: SimpleNamespace(signed=False), logger=quiet)

@@ -5,16 +5,27 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final
 
+from simulation.callers import Caller, digest, job
 from simulation.choices import Choices
 from simulation.invariants import CANARY, records
 from simulation.ledger import Ledger
-from simulation.traffic import FUNCTIONS, Caller, digest, job
+from simulation.traffic import FUNCTIONS
 from simulation.world import Step, World
 from sluicegate.deployment.observations import AlarmState
 from support.gateway_simulation import gate_of
 
-BEFORE: Final = (("prod", "oldest"), ("prod", "older"), ("dev", "newer"))
+BEFORE: Final = (
+    ("dev", "first"),
+    ("prod", "second"),
+    ("prod", "third"),
+    ("prod", "oldest"),
+    ("prod", "older"),
+    ("dev", "newer"),
+)
 """The stages and the codes that each function has had, in order."""
+
+AGE: Final = 2 * 86_400.0
+"""Seconds between this and a run: old enough for the pruner."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +61,7 @@ def history() -> History:
     world.engine.run(until=world.engine.now + 600, finished=lambda: _is_over(ledger))
     world.engine.close()
     assert len(ledger.stories) == len(FUNCTIONS) * len(BEFORE)
-    now = world.engine.now + 60
+    now = world.engine.now + AGE
     tables, items = world.table.client.copy_tables(), dict(world.table.items)
     return History(
         now,

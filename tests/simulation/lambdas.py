@@ -8,8 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from support.lambda_model import LambdaModel
 from support.lambda_rules import error
+from support.lambda_versions_model import VersionsModel
 
 UPDATE_SECONDS: Final = 0.5
 """Seconds that an update of the code takes."""
@@ -49,14 +49,18 @@ class Bucket:
         return True
 
 
-class TimedLambda(LambdaModel):
-    """Lambda whose updates end by the clock. `moves` has each change of an alias that nobody took yet."""
+class TimedLambda(VersionsModel):
+    """Lambda whose updates end by the clock.
+
+    `moves` has each change of an alias that nobody took yet, `deletions` each version that a call deleted.
+    """
 
     def __init__(self, clock: Callable[[], float]) -> None:
         super().__init__()
         self.clock = clock
         self.update_seconds = UPDATE_SECONDS
         self.moves: list[Move] = []
+        self.deletions: list[tuple[str, str]] = []
         self.refused = 0
         self._ends: dict[str, float] = {}
         self._buckets = {True: Bucket(GET_FUNCTION, GET_FUNCTION), False: Bucket(OTHER_CALLS, OTHER_CALLS)}
@@ -98,6 +102,14 @@ class TimedLambda(LambdaModel):
         before = self.state_of(FunctionName, Name)
         answer = super().delete_alias(FunctionName=FunctionName, Name=Name)
         self.moves.append(Move(FunctionName, Name, before, None, "delete"))
+        return answer
+
+    def delete_function(self, *, FunctionName: str, Qualifier: str = "$LATEST") -> Any:
+        assert Qualifier != "$LATEST", "13. a function is deleted"
+        is_there = Qualifier in self.functions[FunctionName]["versions"]
+        answer = super().delete_function(FunctionName=FunctionName, Qualifier=Qualifier)
+        if is_there:
+            self.deletions.append((FunctionName, Qualifier))
         return answer
 
     def settle(self) -> None:

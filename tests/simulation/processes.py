@@ -66,6 +66,9 @@ class Faults:
     meanwhile: Callable[[], None] = lambda: None
     """What somebody else does."""
 
+    held_up: dict[tuple[str, str], float] = field(default_factory=dict)
+    """The seconds by which a function's next call of a name begins late."""
+
     def stop(self) -> None:
         """Let nothing fail any more."""
         self.chances = {}
@@ -132,6 +135,8 @@ class Client:
 
     def _call(self, name: str, found: Callable[..., Any], arguments: dict[str, Any]) -> Any:
         engine, faults = self._process.engine, self._faults
+        if faults.held_up:
+            engine.sleep(faults.held_up.pop((self._process.name.split()[0], name), 0.0))
         engine.pause()
         kind = "none"
         if faults.chances:

@@ -6,13 +6,16 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from simulation import handlers
+from simulation.budgets import Budget
 from simulation.choices import Choices
 from simulation.endings import ENDINGS, outcome_is_true
 from simulation.feedback import Feedback, gitlab_shows_it
+from simulation.gates import features
 from simulation.history import begin, history
 from simulation.invariants import INVARIANTS, records
+from simulation.pruning import Pruning, nothing_condemned
 from simulation.streams import Stream, told_in_order
-from simulation.traffic import Traffic, gate_of_choice
+from simulation.traffic import Traffic
 from simulation.world import Step, World
 from sluicegate.observability import logger
 from support.entropy import entropy
@@ -22,6 +25,9 @@ RELEASES: Final = 10
 
 CALM: Final = 6 * 3_600.0
 """Seconds after the last fault within which everything has ended, whatever it was waiting for."""
+
+LAST_PASSES: Final = 2
+"""Passes of the pruner after all faults: the first takes up what was left, and the second finds nothing."""
 
 STEPS: Final = 400_000
 """Steps that a run may take."""
@@ -46,18 +52,23 @@ class Run:
 
     def __init__(self, choices: Choices, releases: int = RELEASES) -> None:
         self.choices = choices
-        feedback = choices.chance(0.25)
-        self.world = World(choices, gate_of_choice(choices, feedback=feedback))
-        self.world.feedback = feedback
+        has = features(choices)
+        self.world = World(choices, has.gate(choices))
         self.ledger = begin(self.world)
         self.stream = Stream(self.world)
         self.world.models["events"] = self.stream.bus
-        self.gitlab = Feedback(self.world) if feedback else None
+        self.gitlab = Feedback(self.world) if has.feedback else None
+        self.pruning = Pruning(self.world) if has.prune else None
         if self.gitlab:
             self.stream.bus.targets.append(self.gitlab.queue.send)
         self.before = len(self.ledger.stories)
         self.world.observe = self.observe
-        self.traffic = Traffic(self.world, releases)
+        self.budget = Budget(self.world)
+        self.traffic = Traffic(self.world, has, releases)
+        if has.crowd:
+            self.budget.slow_down()
+            self.traffic.start_crowd(self.budget.crowd)
+        self.has = has
 
     def observe(self, step: Step) -> None:
         """Check a step, then note it."""
@@ -66,6 +77,9 @@ class Run:
                 raise AssertionError(
                     f"{(invariant.__doc__ or '').split('.')[0]}. {invariant.__name__}: {wrong}"
                 )
+        self.budget.check(step, self.ledger)
+        if self.pruning:
+            self.pruning.check(step, self.ledger)
         self.stream.add(step.changes)
         now = self.world.engine.now
         for _, after in records(self.ledger, step):
@@ -85,16 +99,18 @@ class Run:
             }
             faults.kills = choices.below(12)
             faults.meanwhile = self.traffic.meanwhile
-            world.skewed = choices.chance(0.3)
+            world.skewed = choices.chance(0.3) and not self.has.crowd
             world.table.client.delay = choices.one_of((0.0, 0.0, 0.5, 3.0))
             world.duplicates = 0.05 if choices.chance(0.3) else 0.0
             self.traffic.start_others()
             if self.gitlab and choices.chance(0.6):
                 self.gitlab.fail()
+            if self.pruning:
+                self.pruning.start(self.traffic.need_an_old_version)
         world.sweep_for_ever()
         world.engine.spawn("stream", self.stream.deliver)
         engine = world.engine
-        engine.run(until=engine.now + 1_800, finished=lambda: self._over() or self.traffic.left == 0)
+        engine.run(until=engine.now + 1_800, finished=lambda: self._over() or self._is_quiet())
         faults.stop()
         world.skewed = False
         world.table.client.delay = 0.0
@@ -104,9 +120,18 @@ class Run:
         if self.gitlab:
             for wrong in gitlab_shows_it(self.gitlab, self.ledger, set(history().ledger.stories)):
                 raise AssertionError(f"17. gitlab_shows_it: {wrong}")
+        for wrong in self.budget.left():
+            raise AssertionError(wrong)
+        if self.pruning:
+            for wrong in nothing_condemned(self.pruning):
+                raise AssertionError(f"15. nothing_condemned: {wrong}")
         for ending in ENDINGS:
             for wrong in ending(world, self.ledger):
                 raise AssertionError(f"{(ending.__doc__ or '').split('.')[0]}. {ending.__name__}: {wrong}")
+
+    def _is_quiet(self) -> bool:
+        """Return whether nobody does anything any more, and the pruner has had its chance to."""
+        return self.traffic.left == 0 and (self.pruning is None or self.pruning.passes > 0)
 
     def _over(self) -> bool:
         assert self.world.engine.steps < STEPS, "14. it does not end"
@@ -114,6 +139,7 @@ class Run:
             self.traffic.left == 0
             and self.stream.is_empty
             and (self.gitlab is None or self.gitlab.queue.is_empty)
+            and (self.pruning is None or self.pruning.last_passes >= LAST_PASSES)
             and all(one.record.status.final for one in self.ledger.stories.values())
             and all(one.status != "RUNNING" for one in self.world.executions.running.values())
         )

@@ -1,63 +1,35 @@
 """What a seed lets happen: teams that release, people who decide, and others who change things by hand."""
 
-import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Final
 
 from botocore.exceptions import ClientError
 
-from simulation.choices import Choices
+from simulation.callers import Caller, digest, job
+from simulation.gates import Features
 from simulation.world import World
 from sluicegate.deployment.observations import AlarmState
-from sluicegate.deployment.plan import ALL_AT_ONCE, Limit, Metric, Smoke, TrafficStep, Watch
-from sluicegate.gate.policy import Gate
-from sluicegate.gate.rollout_settings import Rollout
 from support.cloudwatch_model import Requests
-from support.gateway_simulation import OTHER, gate_of, issuer
 from support.lambda_rules import code_sha256
-from support.signing import ISSUER, token
+from support.signing import token
 from support.simulation import OWN
 
 Json = dict[str, Any]
+
+COMMITS: Final = tuple(letter * 40 for letter in "abc")
+"""The commits of the jobs."""
 
 BUSY: Final = (240, 60, 10)
 """Seconds within which everything begins."""
 
 FUNCTIONS: Final = ("orders-0", "orders-1", "orders-2")
 
-PATIENCE: Final = 12
-"""How often a caller asks again for an answer."""
-
-PROJECT: Final = "4213"
-
-COMMITS: Final = tuple(letter * 40 for letter in "abc")
-"""The commits of the jobs."""
-
-FEEDBACK: Final = {
-    "secret": "sluicegate/gitlab/corp",
-    "commit_status": True,
-    "deployment": True,
-    "merge_request_note": True,
-}
-"""An issuer's `feedback` in the gate file."""
-
-WATCH: Final = Watch(alarms=("{function}-5xx",), limits=(Limit(Metric.ERRORS, 10, most=5.0),))
-SMOKE: Final = Smoke(10, '{"ping":true}', '{"ok":true}')
-
-PLANS: Final = (
-    Rollout(ALL_AT_ONCE),
-    Rollout((TrafficStep(10, 20), TrafficStep(100, 0)), watch=WATCH),
-    Rollout((TrafficStep(10, 10), TrafficStep(50, 10), TrafficStep(100, 15)), SMOKE, WATCH),
-    Rollout((TrafficStep(20, 15), TrafficStep(100, 0)), approval=1_200),
-    Rollout(ALL_AT_ONCE, SMOKE, approval=900),
-    Rollout((TrafficStep(30, 900), TrafficStep(100, 0))),
-    Rollout(ALL_AT_ONCE, ordered=True),
-)
-
+OLD_CODES: Final = ("second", "third", "oldest", "older")
+OLD_VERSIONS: Final = 6
+"""What prod has served before, and how many versions each function has (`simulation.history`)."""
 
 ASKED: Final = (("approve", 0.4), (None, 0.1), ("abort", 0.2), ("reject", 0.1), ("approve own", 0.2))
 """What people do about a deployment that somebody must approve, and about any other."""
@@ -65,45 +37,12 @@ ASKED: Final = (("approve", 0.4), (None, 0.1), ("abort", 0.2), ("reject", 0.1), 
 UNASKED: Final = ((None, 0.7), ("abort", 0.25), ("approve", 0.05))
 
 
-def gate_of_choice(choices: Choices, *, feedback: bool) -> Gate:
-    """Return a gate file, with `feedback` for GitLab or without."""
-    issuers = [issuer("corp", ISSUER) | {"feedback": FEEDBACK if feedback else None}, issuer("other", OTHER)]
-    return gate_of({"prod": choices.one_of(PLANS)}, issuers=issuers)
-
-
-@dataclass
-class Caller:
-    """Somebody with a token. A request is sent again, as it was, until it is answered."""
-
-    world: World
-    answers: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
-
-    def send(self, claims: Json, resource: str, body: Json, **path: str) -> tuple[int, Json]:
-        """Return status and body of the last answer; (0, {}) if there was none."""
-        return self.send_as(token(claims), resource, body, **path)
-
-    def send_as(self, bearer: str, resource: str, body: Json, **path: str) -> tuple[int, Json]:
-        """Send a request with this token."""
-        engine, choices = self.world.engine, self.world.choices
-        event = _event(bearer, resource, body, path)
-        status, answer = 0, {}
-        for _ in range(PATIENCE):
-            task = self.world.invoke("gateway", event)
-            arrived = engine.wait(task.done, 29) and not task.killed and task.error is None
-            lost = self.world.faults.chances and choices.chance(self.world.faults.chances.get("lost", 0.0))
-            if arrived and not lost:
-                status, answer = task.result["statusCode"], json.loads(task.result["body"])
-                if status < 500 and status != 429:
-                    break
-            engine.sleep(2)
-        return status, answer
-
-
 class Traffic:
     """Everybody who does something, made by choices."""
 
-    def __init__(self, world: World, releases: int) -> None:
+    def __init__(self, world: World, features: Features, releases: int) -> None:
         self.world = world
+        self.features = features
         self.choices = world.choices
         self.caller = Caller(world)
         self.functions = FUNCTIONS[: 1 + self.choices.below(len(FUNCTIONS))]
@@ -118,6 +57,17 @@ class Traffic:
             world.cloudwatch.metrics[str(number)] = Requests(invocations=100)
         for number in range(releases):
             self._start(f"release {number}", self._release)
+
+    def start_crowd(self, functions: Sequence[str]) -> None:
+        """Let each of these functions be released, all within three seconds."""
+        for function in functions:
+            self._start(f"release {function}", partial(self._release_of, function), within=3)
+
+    def _release_of(self, function: str) -> None:
+        claims, (sha256, size) = self.job(), self.code(function)
+        self.caller.send(claims, "/artifacts", {"function": function, "sha256": sha256, "size": size})
+        body = {"function": function, "stage": "dev", "action": "deploy", "artifact": {"sha256": sha256}}
+        self._ask(claims, body)
 
     def start_others(self) -> None:
         """Let people and tools do more than to release, where the seed says so."""
@@ -160,11 +110,13 @@ class Traffic:
         return self.job(user_id="8", user_login="user-8", pipeline_source="web")
 
     def code(self, function: str) -> tuple[str, int]:
-        """Upload code; return its digest and its size. Some code is released again."""
+        """Upload code; return its digest and its size. Some code is released again, also after days."""
         number = self._codes
         if not number or not self.choices.chance(0.2):
             number = self._codes = self._codes + 1
         data = f"code {number}".encode()
+        if self.features.prune and self.choices.chance(0.3):
+            data = self.choices.one_of(OLD_CODES).encode()
         sha256 = digest(data)
         self.world.lambdas.code[f"{function}/{sha256}.zip"] = data
         self._last_code = sha256
@@ -184,6 +136,8 @@ class Traffic:
             case "promote":
                 sha256 = self.choices.one_of((digest(b"newer"), self._last_code))
                 body |= {"stage": "prod", "from": "dev", "artifact": {"sha256": sha256}}
+            case "rollback" if self.features.prune and self.choices.chance(0.4):
+                body["version"] = str(1 + self.choices.below(OLD_VERSIONS))
         if self.choices.chance(0.4):
             body["on_busy"] = "supersede"
         if self.choices.chance(0.2):
@@ -291,6 +245,19 @@ class Traffic:
         self.world.pruned.add((function, version))
         self.world.engine.note(f"{function}:{version} is deleted by hand")
 
+    def need_an_old_version(self, function: str, number: str | None = None) -> None:
+        """Ask for one of the oldest versions that prod has served, or for this one; wait for the answer."""
+        served = {str(number): code for number, code in enumerate(OLD_CODES, 2)}
+        there = [number for number in served if number in self.world.lambdas.functions[function]["versions"]]
+        if not there or (number and number not in there):
+            return
+        version = number or self.choices.one_of(there[:2])
+        body: Json = {"function": function, "stage": "prod", "action": "rollback", "version": version}
+        if self.choices.chance(0.3):
+            artifact = {"sha256": digest(served[version].encode())}
+            body = {"function": function, "stage": "prod", "action": "deploy", "artifact": artifact}
+        self._ask(self.job(), body)
+
     def _alarm(self) -> None:
         """Fire an alarm for a while; EventBridge says so."""
         name = f"{self.choices.one_of(self.functions)}-5xx"
@@ -311,7 +278,7 @@ class Traffic:
 
     def _bad_version(self) -> None:
         """Let the versions of one number fail."""
-        version = str(1 + self.choices.below(8))
+        version = str(OLD_VERSIONS - 1 + self.choices.below(8))
         self.world.cloudwatch.metrics[version] = Requests(invocations=100, errors=50)
 
     def _thief(self) -> None:
@@ -335,10 +302,9 @@ class Traffic:
 
     def _change_gate(self) -> None:
         """Build another gate file: new processes of the gateway have it."""
-        gate = gate_of_choice(self.choices, feedback=self.world.feedback)
-        self.world.gates.append(gate)
-        self.world.forget_processes("gateway")
-        self.world.forget_processes("notifier")
+        self.world.gates.append(self.features.gate(self.choices))
+        for function in ("gateway", "notifier", "pruner"):
+            self.world.forget_processes(function)
         self.world.engine.note("another gate file")
 
     def _stop_execution(self) -> None:
@@ -348,37 +314,3 @@ class Traffic:
             stopped = self.choices.one_of(running)
             self.world.executions.end(stopped, "ABORTED")
             self.world.engine.note(f"execution {stopped.name} is stopped")
-
-
-def job(now: float, jti: str, number: int) -> Json:
-    """Return the claims of a job."""
-    moment = int(now)
-    return {
-        "jti": jti,
-        "job_id": str(number),
-        "pipeline_id": str(number),
-        "iat": moment - 5,
-        "nbf": moment - 10,
-        "exp": moment + 3_600,
-    }
-
-
-def digest(code: bytes) -> str:
-    """Return the digest of some code."""
-    return hashlib.sha256(code).hexdigest()
-
-
-def _event(bearer: str, resource: str, body: Json, path: Json) -> Json:
-    return {
-        "resource": resource,
-        "httpMethod": "POST",
-        "multiValueHeaders": {
-            "Authorization": [f"Bearer {bearer}"],
-            "Content-Type": ["application/json"],
-        },
-        "pathParameters": path,
-        "multiValueQueryStringParameters": None,
-        "requestContext": {"requestId": "request"},
-        "body": json.dumps(body),
-        "isBase64Encoded": False,
-    }

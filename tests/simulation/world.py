@@ -38,6 +38,7 @@ TIMEOUTS: Final[Mapping[str, float]] = {
     "waker": 30,
     "relay": 60,
     "notifier": 90,
+    "pruner": 900,
 }
 """Seconds after which Lambda ends an invocation (template.yaml)."""
 
@@ -60,6 +61,12 @@ class Step:
     task: Task | None
     changes: list[Change] = field(default_factory=list)
     moves: list[Move] = field(default_factory=list)
+    deletions: list[tuple[str, str]] = field(default_factory=list)
+    """Functions and versions that DeleteFunction has just deleted."""
+
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    """The call's."""
+
     records: list[tuple[Deployment | None, Deployment]] | None = None
     """The records among the changes, before and after, once somebody has asked."""
 
@@ -86,7 +93,6 @@ class World:
         self.cloudwatch = CloudWatchModel()
         self.executions = Executions(self.engine, self._invoke_by_name)
         self.gates = [gate]
-        self.feedback = False
         self.skewed = False
         self.pruned: set[tuple[str, str]] = set()
         self.duplicates = 0.0
@@ -155,11 +161,12 @@ class World:
         del what
         return self.choices.below(most + 1) if self.choices.chance(0.5) else 0
 
-    def client(self, process: Process, service: str) -> Any:
-        """Return a client of a service for a process."""
+    def client(self, process: Process, service: str, model: Any = None) -> Any:
+        """Return a client of a service for a process, with another model than the world's if there is one."""
         effects = {"dynamodb": self._table_effect, "lambda": self._lambda_effect}
-        model = self.models[service]
-        return Client(process, service, model, self.faults, effects.get(service, self._effect))
+        return Client(
+            process, service, model or self.models[service], self.faults, effects.get(service, self._effect)
+        )
 
     def _effect(self, name: str, call: Callable[..., Any], arguments: Json) -> Any:
         answer = call(**arguments)
@@ -174,7 +181,7 @@ class World:
             raise
         if changes := self.table.take():
             self.engine.note(f"{name}: {', '.join(map(_told, changes))}")
-            self.observe(Step(self.engine.current, changes=changes))
+            self.observe(Step(self.engine.current, changes=changes, arguments=arguments))
         else:
             self.engine.note(name)
         return answer
@@ -187,9 +194,10 @@ class World:
             raise
         finally:
             moves, self.lambdas.moves = self.lambdas.moves, []
-        self.engine.note(f"{name} {' '.join(map(_moved, moves))}")
-        if moves:
-            self.observe(Step(self.engine.current, moves=moves))
+            deletions, self.lambdas.deletions = self.lambdas.deletions, []
+        self.engine.note(f"{name} {' '.join([*map(_moved, moves), *map(':'.join, deletions)])}")
+        if moves or deletions:
+            self.observe(Step(self.engine.current, moves=moves, deletions=deletions))
         return answer
 
     def outside(self, change: Callable[[], None]) -> None:

@@ -17,6 +17,16 @@ from support.simulation import OWN, START, TABLE, create_table
 from support.table_model import DynamoDbModel
 
 
+def take(budget: CallBudget, target: Target, claim: CallClaim, *, in_line: bool) -> InLine | None:
+    """Take calls, or stand in line, as a deployment does with the change of its record."""
+    waits = budget.take(target, claim, in_line=in_line)
+    if waits is not None and waits.joins is not None:
+        tx = budget._table.transaction()
+        budget.join(tx, target, waits.joins)
+        tx.commit()
+    return waits
+
+
 @dataclass
 class Granted:
     """When a deployment asked, when it was granted its calls, and how often it looked."""
@@ -82,7 +92,7 @@ class LineModel:
         if any(dies(one) for dies in self._dead):
             return
         one.looks += 1
-        waits = self._random.choice(self.budgets).take(self.target, one.claim, in_line=in_line)
+        waits = take(self._random.choice(self.budgets), self.target, one.claim, in_line=in_line)
         if waits is None:
             one.granted = self.now
             self.granted.append(one)

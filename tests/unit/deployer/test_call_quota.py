@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from botocore.exceptions import ReadTimeoutError
 
 from sluicegate.deployment.call_budget import START_RATE, CallClass, InLine
 from sluicegate.deployment.durations import timestamp
@@ -21,6 +22,7 @@ from support.cloudwatch_model import Requests
 from support.gateway_simulation import GatewaySimulation, function, gateway_simulation
 from support.lambda_model import timeout
 from support.lambda_quota import OWN_QUOTA, LambdaQuota
+from support.line_model import take
 from support.simulation import OWN, Killed, Simulation, new_deployment, simulation
 
 OLD, NEW = b"old code", b"new code"
@@ -158,7 +160,7 @@ def take_all(at: Simulation, deployments: int = 6) -> None:
     """Other deployments have taken what there is, and three wait in line."""
     for number in range(deployments):
         claim = CallClaim(f"other-{number}", f"owner-{number}", CallClass.DEPLOY, 4)
-        at.store.calls.take(OWN, claim, in_line=False)
+        take(at.store.calls, OWN, claim, in_line=False)
         at.clock.now += 0.001
 
 
@@ -208,17 +210,36 @@ def test_one_that_another_deployment_supersedes_leaves_the_line(at: Simulation) 
     assert in_line(at) == []
 
 
-def test_a_place_that_is_taken_after_the_end_is_left(at: Simulation) -> None:
+def test_a_place_is_no_place_without_the_record(at: Simulation) -> None:
+    """The record is not written that says so, and by the next turn there are calls."""
+    take_all(at)
+    deployment, failed = at.accept(NEW_SHA), list[str]()
+
+    def fail(model: Any, **_: Any) -> None:
+        if not failed:
+            failed.append(model.name)
+            raise timeout()
+
+    at.listen("before-call.dynamodb.TransactWriteItems", fail)
+    with pytest.raises(ReadTimeoutError):
+        at.deployer.run_turn(deployment.id)
+    assert (at.now(deployment).in_line, in_line(at)) == (False, [])
+    at.clock.now += 60
+    assert at.run(deployment).status is Status.SUCCEEDED
+    assert in_line(at) == []
+
+
+def test_a_place_is_not_kept_after_the_end(at: Simulation) -> None:
     """A deployer is held up while another one runs the whole rollout."""
     take_all(at)
     deployment = at.accept(NEW_SHA)
     others = [at.run]
 
     def held_up(params: Any, **_: Any) -> None:
-        if params["Item"]["pk"]["S"].startswith("budget#") and others:
+        if params["Key"]["sk"]["S"].startswith("wait#") and others:
             others.pop()(deployment)
 
-    at.listen("before-call.dynamodb.PutItem", held_up)
+    at.listen("before-call.dynamodb.UpdateItem", held_up)
     assert at.run(deployment).status is Status.SUCCEEDED
     assert not others
     assert in_line(at) == []

@@ -16,6 +16,7 @@ from sluicegate.rollout.outcomes import Observed
 from sluicegate.store.call_budget import CallClaim
 from support.cloudwatch_model import Requests
 from support.lambda_model import timeout
+from support.line_model import take
 from support.readings import VersionMetrics, readings
 from support.simulation import OWN, Simulation, simulation
 
@@ -96,7 +97,7 @@ def test_looks_let_those_in_line_pass(at: Simulation) -> None:
         if name == "UpdateAlias" and not waiting:
             for number in range(20):
                 claim = CallClaim(f"other-{number}", f"owner-{number}", CallClass.DEPLOY, 14)
-                waiting.append(at.store.calls.take(OWN, claim, in_line=False))
+                waiting.append(take(at.store.calls, OWN, claim, in_line=False))
 
     at.model.after = moved
     looks = roll_out(at, at.accept(NEW_SHA, plan=CANARY))

@@ -20,6 +20,7 @@ from sluicegate.store.errors import StaleRevision
 from support.gateway_simulation import gate_of
 from support.lambda_quota import OWN_QUOTA
 from support.lambda_triggers_model import TriggersModel, permission
+from support.line_model import take
 from support.refusals import refused
 from support.simulation import OWN, Simulation, simulation
 
@@ -477,7 +478,7 @@ def test_a_look_waits_for_deployments_in_line_and_goes_on_after_a_minute(here: H
     here.deploy()
     for number in range(3):
         claim = CallClaim(f"other-{number}", f"owner-{number}", CallClass.DEPLOY, 14)
-        here.at.store.calls.take(OWN, claim, in_line=False)
+        take(here.at.store.calls, OWN, claim, in_line=False)
     here.at.clock.now -= 3600
     began = here.at.clock.now
     first: list[float] = []

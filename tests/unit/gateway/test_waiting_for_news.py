@@ -29,6 +29,7 @@ from support.gateway_simulation import (
     rule,
 )
 from support.lambda_model import error
+from support.line_model import take
 from support.signing import ISSUER, token
 from support.simulation import OWN, TABLE
 
@@ -119,7 +120,7 @@ def test_in_line_the_answer_says_when_the_deployment_looks_for_its_turn_again(at
     at.store.calls.charge(OWN, 14)
     for number in range(80):
         claim = CallClaim(f"other-{number}", f"project-{number}", CallClass.DEPLOY, 3)
-        at.store.calls.take(OWN, claim, in_line=False)
+        take(at.store.calls, OWN, claim, in_line=False)
     deployment = at.run_until(at.deploy(artifact(at, b"new")), Status.QUEUED)
     assert deployment.in_line
     began, pauses = at.clock(), []

@@ -7,9 +7,16 @@ from simulation.runs import simulate
 
 WITHIN = {
     "approves-itself": 300,
+    "condemned-accepted": 400,
+    "condemned-after-the-look": 400,
+    "condemned-forgotten": 400,
+    "lease-ignored": 400,
+    "made-in-gitlab-again": 400,
     "no-fence": 400,
+    "rollbacks-wait": 400,
     "token-bound-outside": 400,
     "wait-without-a-look": 300,
+    "weights-unseen-by-the-pruner": 400,
 }
 """Seeds within which those are noticed that need several things to meet. All others need `SEEDS`."""
 

@@ -7,7 +7,7 @@ import pytest
 from sluicegate.deployment.call_budget import BURST, LATE, START_RATE, CallClass, InLine
 from sluicegate.store import keys
 from sluicegate.store.call_budget import CallClaim
-from support.line_model import Granted, LineModel
+from support.line_model import Granted, LineModel, take
 from support.simulation import OWN, START, TABLE
 
 CALLS = 4
@@ -57,7 +57,7 @@ def test_while_nobody_waits_a_deployment_costs_one_write() -> None:
 
 def test_the_fourth_of_a_second_is_in_line_and_the_next_ones_behind_it() -> None:
     at = LineModel(processes=5)
-    answers = [at.budgets[index].take(OWN, claim(str(index)), in_line=False) for index in range(5)]
+    answers = [take(at.budgets[index], OWN, claim(str(index)), in_line=False) for index in range(5)]
     assert answers[:3] == [None] * 3
     fourth, fifth = answers[3:]
     assert isinstance(fourth, InLine)
@@ -171,6 +171,22 @@ def test_what_never_waits_overdraws_by_a_second_at_most() -> None:
     assert 1 < waits.seconds < 1.5
 
 
+def test_a_place_is_kept_for_two_days_after_each_look() -> None:
+    at = LineModel(processes=1)
+    [budget] = at.budgets
+
+    def look(*, in_line: bool) -> int:
+        for _ in range(10):
+            budget.charge(OWN, CALLS)
+        assert take(budget, OWN, claim("a"), in_line=in_line)
+        key = {"pk": {"S": f"budget#{OWN.account}#{OWN.region}"}, "sk": {"S": "wait#a"}}
+        return int(at.client.get_item(TableName=TABLE, Key=key)["Item"]["expires_at"]["N"])
+
+    first = look(in_line=False)
+    at.now += 3_600
+    assert look(in_line=True) == first + 3_600
+
+
 def test_a_week_of_looks_fits_into_an_executions_history() -> None:
     """Rollbacks and ways back take all that there is, all the time."""
     at = LineModel(processes=1)
@@ -179,7 +195,7 @@ def test_a_week_of_looks_fits_into_an_executions_history() -> None:
     while at.now < ends:
         for _ in range(10):
             budget.charge(OWN, CALLS)
-        waits = budget.take(OWN, claim("a"), in_line=in_line)
+        waits = take(budget, OWN, claim("a"), in_line=in_line)
         assert waits is not None
         looks, in_line = looks + 1, True
         assert looks * 13 < 20_000  # events: a turn, a choice and a wait
@@ -193,7 +209,7 @@ def test_a_clock_that_is_an_hour_ahead_holds_up_nobody() -> None:
     wrong.charge(OWN, CALLS)
     wrong.throttled(OWN)
     for index in range(6):
-        wrong.take(OWN, claim(f"wrong-{index}"), in_line=False)
+        take(wrong, OWN, claim(f"wrong-{index}"), in_line=False)
     at.now -= 3_600
     assert right.take(OWN, claim("a"), in_line=False) is None
     for _ in range(40):
@@ -212,7 +228,7 @@ def test_the_items_are_in_no_index() -> None:
     """A number in the key of an index would be refused, and a text would be found there."""
     at = LineModel(processes=1)
     for index in range(5):
-        at.budgets[0].take(OWN, claim(str(index)), in_line=False)
+        take(at.budgets[0], OWN, claim(str(index)), in_line=False)
     items = at.client.scan(TableName=TABLE)["Items"]
     assert {item["pk"]["S"] for item in items} == {keys.call_budget(OWN)}
     indexed = {"project", "function", "kind", "unfinished", "due", "watching", "unsealed", "at"}

@@ -65,10 +65,8 @@ class Deployer:
             try:
                 deployment, outcome = self._save(deployment, outcome, published, turn)
             except StaleRevision:
-                turn, seen = Turn(), deployment.status
+                turn = Turn()
                 deployment = self.store.deployments.get(deployment_id) or deployment
-                if isinstance(outcome, InLine) and deployment.status is not seen:
-                    self.store.calls.leave_late(deployment.plan.target, deployment.id)
                 continue
             if deployment.status.final:
                 break
@@ -109,8 +107,9 @@ class Deployer:
         if after is before:
             return before, outcome
         try:
+            joins = outcome.joins if isinstance(outcome, InLine) else None
             waiting = self.store.deployments.save(
-                before, after, published, newest_pipeline=turn.newest_pipeline
+                before, after, published, newest_pipeline=turn.newest_pipeline, joins=joins
             )
         except Busy as busy:
             turn.look = None

@@ -146,11 +146,13 @@ class InLine:
     """The deployment waits for its turn to call the target's control plane.
 
     `place` counts from 1. Its turn comes in `seconds`, as far as that is known, and it looks in `look_in`.
+    `joins` is its place where it has none yet: it joins the line with the change of its record.
     """
 
     place: int
     seconds: float
     look_in: float
+    joins: CallWaiter | None = None
 
 
 def ahead_of(waiter: CallWaiter, line: Iterable[CallWaiter], now: int) -> list[CallWaiter]:

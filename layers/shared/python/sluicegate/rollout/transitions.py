@@ -148,7 +148,7 @@ def in_line(deployment: Deployment, outcome: InLine, now: float) -> Deployment:
     if now - _waiting_since(deployment) > LINE_TIMEOUT:
         message = "Lambda's control plane had no time for it"
         return fail(deployment, Reason("queue_timeout", message), now)
-    if deployment.in_line:
+    if deployment.in_line and outcome.joins is None:
         return deployment
     return deployment.changed(now, messages.in_line(outcome), Status.QUEUED, in_line=True)
 

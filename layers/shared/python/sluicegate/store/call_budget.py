@@ -26,7 +26,7 @@ from sluicegate.deployment.call_budget import (
 from sluicegate.deployment.plan import Target
 from sluicegate.store import keys
 from sluicegate.store.codec import Item, read
-from sluicegate.store.table import Condition, Table, Transaction
+from sluicegate.store.table import PRESENT, Condition, Table, Transaction
 
 WAITER_KEPT: Final = 2 * 86_400
 """Seconds that a deployment in line is kept after its last look, if nothing else removes it."""
@@ -58,7 +58,7 @@ class CallBudget:
         self._seen: dict[Target, CallBucket] = {}
 
     def take(self, target: Target, claim: CallClaim, *, in_line: bool) -> InLine | None:
-        """Take the calls and return None, or return the place in line. `in_line`: it has one already.
+        """Take the calls and return None, or return the place in line. `in_line`: its record says so already.
 
         What is under way takes them in any case.
         """
@@ -96,13 +96,13 @@ class CallBudget:
             unchanged = Condition(_SAME_RATE, {":throttled_at": bucket.throttled_at} | changes)
             self._change(target, "SET rate = :rate, throttled_at = :at", unchanged)
 
+    def join(self, tx: Transaction, target: Target, waiter: CallWaiter) -> None:
+        """Stand in line, in the transaction by which the record says so."""
+        tx.put(self._item(target, waiter))
+
     def leave(self, tx: Transaction, target: Target, deployment_id: str) -> None:
         """Leave the line, in the transaction that changes the record."""
         tx.delete(keys.call_waiter(target, deployment_id))
-
-    def leave_late(self, target: Target, deployment_id: str) -> None:
-        """Leave the line that a process joined which was held up: the record has gone on without it."""
-        self._table.delete(keys.call_waiter(target, deployment_id))
 
     def next_look(self, target: Target, deployment_id: str) -> int:
         """Return when a deployment in line looks again (epoch milliseconds); 0 if it has no place there."""
@@ -137,13 +137,20 @@ class CallBudget:
             look_in = max(look_in, (now - since) // SELDOM)
         mine = replace(mine, next_look=now + look_in)
         if known is None or abs(mine.next_look - known.next_look) > BURST:
-            self._join(target, mine)
-        return InLine(len(before) + 1, wait / 1_000, look_in / 1_000)
+            if known is not None:  # unless it has left since
+                changes = {"next_look": mine.next_look, "since": since, **self._expiry()}
+                self._table.update(keys.call_waiter(target, mine.id), changes, PRESENT)
+            self._let_nobody_pass(target, mine)
+        return InLine(len(before) + 1, wait / 1_000, look_in / 1_000, None if known else mine)
 
-    def _join(self, target: Target, waiter: CallWaiter) -> None:
-        """Stand in line, and let nobody who comes later pass."""
-        kept = {"expires_at": int(self._clock()) + WAITER_KEPT}
-        self._table.put({**keys.call_waiter(target, waiter.id), **asdict(waiter), **kept})
+    def _item(self, target: Target, waiter: CallWaiter) -> Item:
+        return {**keys.call_waiter(target, waiter.id), **asdict(waiter), **self._expiry()}
+
+    def _expiry(self) -> dict[str, int]:
+        return {"expires_at": int(self._clock()) + WAITER_KEPT}
+
+    def _let_nobody_pass(self, target: Target, waiter: CallWaiter) -> None:
+        """Let nobody who comes later take calls at once."""
         until = waiter.next_look + LATE
         later = Condition("attribute_not_exists(queued_until) OR queued_until < :until", {":until": until})
         self._change(target, "SET queued_until = :until", later)

@@ -7,6 +7,7 @@ from typing import Any, Final, Literal
 
 from botocore.exceptions import ClientError
 
+from sluicegate.deployment.call_budget import CallWaiter
 from sluicegate.deployment.durations import timestamp
 from sluicegate.deployment.model import Deployment, Reason, Requester, Status
 from sluicegate.deployment.plan import Target
@@ -233,6 +234,7 @@ class Deployments:
         uses: Sequence[CredentialUse] = (),
         basis: Basis | None = None,
         newest_pipeline: int | None = None,
+        joins: CallWaiter | None = None,
     ) -> frozenset[str]:
         """Replace the record, and with it what must be true together. Return who waited for a lock it frees.
 
@@ -241,7 +243,8 @@ class Deployments:
         Entering `publishing` takes the publishing lock, leaving it frees it; entering `shifting` needs the
         alias' lock; a final status frees that too, or leaves it to its successor, and `succeeded` notes what
         the alias serves. A version that was found to be gone is noted. `newest_pipeline` is what was read of
-        that (0 for none): a number that is no larger is not written.
+        that (0 for none): a number that is no larger is not written. `joins` is a place in line for the
+        target's control plane.
 
         Raises, and where several apply the first of: StaleRevision where the record has changed, Busy where
         another deployment has the publishing lock, AliasLockLost where it has the alias', Condemned where it
@@ -262,6 +265,8 @@ class Deployments:
         if before.status is Status.PUBLISHING and after.status is not Status.PUBLISHING:
             self._locks.release_publish_lock(tx, after, waiting)
         self._leave_line(tx, before, after)
+        if joins is not None and after.is_waiting:
+            self._calls.join(tx, after.plan.target, joins)
         if after.status.final:
             self._locks.release_alias(tx, after, waiting)
         if after.status is Status.SUCCEEDED:
