@@ -300,3 +300,14 @@ def test_what_nobody_wants_deleted_any_more_is_spared(point: int) -> None:
         prune_again(here, gate(dry_run=True))
         check(here)
         assert ("1" in here.versions()) == there
+
+
+def test_what_is_deleted_already_is_not_spared() -> None:
+    """The run dies before it notes the deletion, and by the next one a rollback may go to the version."""
+    with scene() as here:
+        Interruption(here.at, calls().index("DeleteFunction"), after=die)
+        with suppress(Killed):
+            here.prune()
+        assert "1" not in here.versions()
+        prune_again(here, gate(rollbacks=5))
+        check(here)

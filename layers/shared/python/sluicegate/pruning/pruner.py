@@ -254,14 +254,15 @@ class Pruner:
             pass  # the next run goes on
 
     def _is_kept(self, version: CondemnedVersion, prune: Prune) -> bool:
+        """Return whether nothing is to be deleted: it stays, or it is gone already."""
         function, number = version.function, version.version
         try:
             known = self._look.at(function)
         except LambdaNotFound:
-            return False
+            return True
         reasons = decide(known, prune, self._clock())
         if number not in reasons:
-            return False
+            return True
         # It may have been condemned long ago: all is looked at again.
         return bool(
             reasons[number]
