@@ -24,18 +24,12 @@ from sluicegate.store import keys
 from sluicegate.store.store import Store
 from sluicegate_gatefile import compile as gatefile
 from stand import Stand, package
+from stand.roles import credentials_of, role_named
 from stand.wide import Wide
 
 pytestmark = pytest.mark.extended
 
 SOURCE = "def handler(event, context):\n    return {}\n"
-PROBE = """
-import os
-
-def handler(event, context):
-    names = "ACCESS_KEY_ID", "SECRET_ACCESS_KEY", "SESSION_TOKEN"
-    return {name: os.environ["AWS_" + name] for name in names}
-"""
 JOB = {"project_id": "4800", "ref_type": "tag", "ref": "v1.0.0", "ref_protected": "true"}
 DIRECT = 50
 """Versions that are published directly, and written into the record as releases would."""
@@ -145,12 +139,10 @@ def at(wide: Wide, monkeypatch_module: pytest.MonkeyPatch) -> Iterator[Scene]:
     }.items():
         monkeypatch_module.setenv(name, value)
     stacks = stand.client("cloudformation")
-    resources = stacks.describe_stack_resources(StackName="sluicegate")["StackResources"]
-    [role] = [one["PhysicalResourceId"] for one in resources if one["LogicalResourceId"] == "PrunerRole"]
     stack = stacks.describe_stacks(StackName="sluicegate")["Stacks"][0]["StackId"]
     gate = gatefile.check(wide.gate, allow_loopback=True).gate
     assert gate
-    yield Scene(stand, function, gate, credentials_of(stand, role), stack)
+    yield Scene(stand, function, gate, credentials_of(stand, role_named(stand, "PrunerRole")), stack)
     stand.delete_function(function)
 
 
@@ -158,27 +150,6 @@ def at(wide: Wide, monkeypatch_module: pytest.MonkeyPatch) -> Iterator[Scene]:
 def monkeypatch_module() -> Iterator[pytest.MonkeyPatch]:
     with pytest.MonkeyPatch.context() as patch:
         yield patch
-
-
-def credentials_of(stand: Stand, role: str) -> dict[str, str]:
-    """The role's credentials, as Lambda gives them to a function: a probe runs under it and tells."""
-    probe = f"probe-pruner-{uuid4().hex[:8]}"
-    stand.client("lambda").create_function(
-        FunctionName=probe,
-        Runtime="python3.13",
-        Handler="index.handler",
-        Role=f"arn:aws:iam::{stand.account_id}:role/{role}",
-        Code={"ZipFile": package(PROBE)},
-    )
-    try:
-        result = stand.invoke(probe)
-    finally:
-        stand.delete_function(probe)
-    return {
-        "access_key": result["ACCESS_KEY_ID"],
-        "secret_key": result["SECRET_ACCESS_KEY"],
-        "token": result["SESSION_TOKEN"],
-    }
 
 
 def test_of_sixty_versions_only_those_go_that_may(at: Scene) -> None:
@@ -322,13 +293,8 @@ def test_nobody_else_enters_the_role(at: Scene) -> None:
 
     refused(lambda: enter(at.client("sts"), ExternalId="guess"))
     refused(lambda: enter(at.client("sts"), SourceIdentity="project-1-job-2"))
-    resources = at.stand.client("cloudformation").describe_stack_resources(StackName="sluicegate")
-    [deployer] = [
-        one["PhysicalResourceId"]
-        for one in resources["StackResources"]
-        if one["LogicalResourceId"] == "DeployerRole"
-    ]
-    refused(lambda: enter(at.stand.client("sts", **credentials_of(at.stand, deployer))))
+    deployer = credentials_of(at.stand, role_named(at.stand, "DeployerRole"))
+    refused(lambda: enter(at.stand.client("sts", **deployer)))
 
 
 def test_the_pruner_writes_nothing_of_a_deployment(at: Scene) -> None:

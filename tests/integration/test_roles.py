@@ -23,7 +23,8 @@ from sluicegate.deployment.durations import timestamp
 from sluicegate.deployment.model import Deployment, Requester, Status
 from sluicegate.deployment.plan import Plan, Target, TrafficStep
 from sluicegate.deployment.ulid import new_id
-from stand import Stand, package
+from stand import Stand
+from stand.roles import credentials_of
 from stand.stack import look_up
 from stand.wide import Wide
 
@@ -35,13 +36,6 @@ HOOK = "sluicegate/webhooks/probe"
 APPLICATION = "sluicegate/sign-in/probe"
 CHANNEL = "sluicegate/notify/probe"
 SECRETS = (TOKEN, HOOK, APPLICATION, CHANNEL)
-PROBE = """
-import os
-
-def handler(event, context):
-    names = "ACCESS_KEY_ID", "SECRET_ACCESS_KEY", "SESSION_TOKEN"
-    return {name: os.environ["AWS_" + name] for name in names}
-"""
 ROLES = (
     "gateway",
     "watcher",
@@ -138,28 +132,7 @@ def names(stand: Stand, own_gate: None) -> Iterator[Names]:  # noqa: ARG001
 
 @pytest.fixture(scope="module")
 def credentials(stand: Stand, names: Names) -> Credentials:
-    """Each function's role, as Lambda gives it to a function: a probe runs under it and tells."""
-    lambda_ = stand.client("lambda")
-    found = {}
-    for role in ROLES:
-        probe = f"probe-{role}-{uuid4().hex[:8]}"
-        lambda_.create_function(
-            FunctionName=probe,
-            Runtime="python3.13",
-            Handler="index.handler",
-            Role=names.role_arn(role),
-            Code={"ZipFile": package(PROBE)},
-        )
-        try:
-            result = stand.invoke(probe)
-        finally:
-            stand.delete_function(probe)
-        found[role] = {
-            "access_key": result["ACCESS_KEY_ID"],
-            "secret_key": result["SECRET_ACCESS_KEY"],
-            "token": result["SESSION_TOKEN"],
-        }
-    return found
+    return {role: credentials_of(stand, names.role[role]) for role in ROLES}
 
 
 @pytest.fixture(scope="module")

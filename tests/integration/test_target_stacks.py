@@ -13,6 +13,7 @@ from sluicegate.deployment.target_names import alarms_role_name, bucket_name
 from stand import Stand, package
 from stand.afar import Afar, targets
 from stand.api import Alarm
+from stand.roles import credentials_of, role_named
 from stand.targets import STACK, TARGETS
 
 pytestmark = pytest.mark.extended
@@ -21,13 +22,6 @@ STAGE: Final = "away-canary"
 TARGET: Final = TARGETS["other-both"]
 ROLE: Final = f"arn:aws:iam::{TARGET.account}:role/{TARGET.role}"
 BUCKET: Final = bucket_name(TARGET.account, TARGET.region, TARGET.role)
-PROBE: Final = """
-import os
-
-def handler(event, context):
-    names = "ACCESS_KEY_ID", "SECRET_ACCESS_KEY", "SESSION_TOKEN"
-    return {name: os.environ["AWS_" + name] for name in names}
-"""
 
 
 @pytest.fixture(scope="module")
@@ -38,30 +32,7 @@ def afar(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Afar]:
 
 @pytest.fixture(scope="module")
 def deployer(stand: Stand, afar: Afar) -> dict[str, str]:  # noqa: ARG001
-    """The deployer's role, as Lambda gives it to a function: a probe runs under it and tells."""
-    resources = stand.client("cloudformation").describe_stack_resources(StackName="sluicegate")
-    [role] = [
-        one["PhysicalResourceId"]
-        for one in resources["StackResources"]
-        if one["LogicalResourceId"] == "DeployerRole"
-    ]
-    probe = f"probe-deployer-{uuid4().hex[:8]}"
-    stand.client("lambda").create_function(
-        FunctionName=probe,
-        Runtime="python3.13",
-        Handler="index.handler",
-        Role=f"arn:aws:iam::{stand.account_id}:role/{role}",
-        Code={"ZipFile": package(PROBE)},
-    )
-    try:
-        answer = stand.invoke(probe)
-    finally:
-        stand.delete_function(probe)
-    return {
-        "access_key": answer["ACCESS_KEY_ID"],
-        "secret_key": answer["SECRET_ACCESS_KEY"],
-        "token": answer["SESSION_TOKEN"],
-    }
+    return credentials_of(stand, role_named(stand, "DeployerRole"))
 
 
 def enter(stand: Stand, by: dict[str, str], **changes: str | None) -> dict[str, str]:
