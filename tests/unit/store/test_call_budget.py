@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from sluicegate.deployment.call_budget import BURST, LATE, START_RATE, CallClass, InLine
+from sluicegate.deployment.call_budget import BURST, LATE, MIN_RATE, START_RATE, CallClass, InLine
 from sluicegate.store import keys
 from sluicegate.store.call_budget import CallClaim
 from support.line_model import Granted, LineModel, take
@@ -187,7 +187,7 @@ def test_a_place_is_kept_for_two_days_after_each_look() -> None:
     assert look(in_line=True) == first + 3_600
 
 
-def test_a_week_of_looks_fits_into_an_executions_history() -> None:
+def test_a_week_of_looks_fits_into_the_histories_of_five_executions() -> None:
     """Rollbacks and ways back take all that there is, all the time."""
     at = LineModel(processes=1)
     [budget] = at.budgets
@@ -198,8 +198,26 @@ def test_a_week_of_looks_fits_into_an_executions_history() -> None:
         waits = take(budget, OWN, claim("a"), in_line=in_line)
         assert waits is not None
         looks, in_line = looks + 1, True
-        assert looks * 13 < 20_000  # events: a turn, a choice and a wait
         at.now += max(1, int(waits.look_in))
+    assert looks * 13 < 5 * 25_000  # events: a turn, a choice and a wait
+
+
+def test_a_long_line_moves_as_fast_as_the_rate_that_others_leave() -> None:
+    at = burst(200)
+    for second in range(600):
+        at.at(second, lambda: at.budgets[0].throttled(OWN))
+    granted = at.run()
+    assert granted[-1].granted - START < 1.1 * 200 * CALLS / MIN_RATE
+
+
+def test_a_line_that_stood_still_for_long_moves_on_soon() -> None:
+    at = burst(30)
+    for tenth in range(6_000):
+        at.at(1 + tenth / 10, lambda: at.budgets[0].charge(OWN, CALLS))
+    granted = [one.granted - START for one in at.run()]
+    stood = [time for time in granted if time > 2]
+    assert min(stood) > 600
+    assert max(stood) < 600 + 120
 
 
 def test_a_clock_that_is_an_hour_ahead_holds_up_nobody() -> None:

@@ -41,15 +41,18 @@ AHEAD: Final = 60_000
 AGEING: Final = 60_000
 """After each such time in line a deployment is a class better, so that none waits for ever."""
 
-LONG: Final = 600_000
-"""When a deployment has been in line for long: what never waits takes the calls."""
+STALLED: Final = 30_000
+"""When the line does not move for a deployment, whose place has not got better for so long."""
 
-SELDOM: Final = 60
-"""The part of its time in line after which it looks again from then on, one in so many.
+SELDOM: Final = 120_000
+"""Between two looks of one for which the line does not move, at most. They become fewer, up to then.
 
-So the history of one execution holds a week of looks: it has 25,000 events (Step Functions developer guide,
-"Service quotas", read on 2026-11-27).
+So the histories of five executions hold the looks of a week, and the janitor does not give the deployment up:
+each has 25,000 events (Step Functions developer guide, "Service quotas", read on 2026-11-27).
 """
+
+UNDIVIDED_WAIT: Final = 20_000
+"""The longest wait that is not divided: a longer one is looked at again after its half."""
 
 LATE: Final = 5_000
 """When a deployment is so late that its execution may have died. It blocks nobody, and keeps its place."""
@@ -124,8 +127,9 @@ class CallBucket:
 class CallWaiter:
     """A deployment in line for so many `calls`.
 
-    `since` is when it joined the line, `next_look` when it looks again. `turn` orders those of one class: an
-    owner's second one comes after everybody's first.
+    `since` is when it joined the line, `next_look` when it looks again, `place` what it found at its last
+    look, and `moved` when that got better. `turn` orders those of one class: an owner's second one comes
+    after everybody's first.
     """
 
     id: str
@@ -135,6 +139,19 @@ class CallWaiter:
     since: int
     next_look: int
     calls: int
+    place: int = 0
+    moved: int = 0
+
+    def found(self, place: int, now: int) -> "CallWaiter":
+        """Return it after a look that found it at this place."""
+        moved = now if not self.place or place < self.place else self.moved
+        return replace(self, place=place, moved=moved)
+
+    def look_in(self, wait: int, now: int) -> int:
+        """Return how long after a look it looks again, whose turn comes after `wait`, as far as is known."""
+        look_in = wait if wait <= UNDIVIDED_WAIT else max(UNDIVIDED_WAIT, wait // 2)
+        stalled = now - self.moved
+        return max(look_in, min(stalled // 10, SELDOM)) if stalled > STALLED else look_in
 
     def sort_key(self, now: int) -> tuple[int, int, int, str]:
         """Return what the line is sorted by."""

@@ -13,9 +13,7 @@ from sluicegate.deployment.call_budget import (
     AHEAD,
     BURST,
     LATE,
-    LONG,
     OVERDRAFT,
-    SELDOM,
     CallBucket,
     CallClass,
     CallWaiter,
@@ -30,9 +28,6 @@ from sluicegate.store.table import PRESENT, Condition, Table, Transaction
 
 WAITER_KEPT: Final = 2 * 86_400
 """Seconds that a deployment in line is kept after its last look, if nothing else removes it."""
-
-UNDIVIDED_WAIT: Final = 20_000
-"""Milliseconds of the longest wait that is not divided: a longer one is looked at again after its half."""
 
 _ATTEMPTS: Final = 8
 """Writes that fail because somebody else has just changed the bucket, at most."""
@@ -120,9 +115,11 @@ class CallBudget:
         """Take the calls, if they are there when all that come before have theirs; else wait in line."""
         line, now = self.line(target), self._now()
         known = next((one for one in line if one.id == claim.deployment), None)
-        turn = known.turn if known else next_turn(claim.owner, line)
-        since = min(known.since, now) if known else now
-        mine = CallWaiter(claim.deployment, claim.level, claim.owner, turn, since, now, claim.calls)
+        if known is None:
+            turn = next_turn(claim.owner, line)
+            mine = CallWaiter(claim.deployment, claim.level, claim.owner, turn, now, now, claim.calls)
+        else:
+            mine = replace(known, level=claim.level, since=min(known.since, now), calls=claim.calls)
         before = ahead_of(mine, line, now)
         behind = sum(one.calls for one in before)
         others = max((one.next_look + LATE for one in line if one.id != mine.id), default=0)
@@ -132,16 +129,15 @@ class CallBudget:
         wait = bucket.wait(mine.calls, behind, now)
         if before and bucket.busy_until(now) == now:  # it is full, and those ahead have not come for theirs
             wait = max(wait, BURST)
-        look_in = wait if wait <= UNDIVIDED_WAIT else max(UNDIVIDED_WAIT, wait // 2)
-        if now - since > LONG:
-            look_in = max(look_in, (now - since) // SELDOM)
+        mine = mine.found(len(before) + 1, now)
+        look_in = mine.look_in(wait, now)
         mine = replace(mine, next_look=now + look_in)
         if known is None or abs(mine.next_look - known.next_look) > BURST:
             if known is not None:  # unless it has left since
-                changes = {"next_look": mine.next_look, "since": since, **self._expiry()}
-                self._table.update(keys.call_waiter(target, mine.id), changes, PRESENT)
+                changes = {key: getattr(mine, key) for key in ("next_look", "since", "place", "moved")}
+                self._table.update(keys.call_waiter(target, mine.id), {**changes, **self._expiry()}, PRESENT)
             self._let_nobody_pass(target, mine)
-        return InLine(len(before) + 1, wait / 1_000, look_in / 1_000, None if known else mine)
+        return InLine(mine.place, wait / 1_000, look_in / 1_000, None if known else mine)
 
     def _item(self, target: Target, waiter: CallWaiter) -> Item:
         return {**keys.call_waiter(target, waiter.id), **asdict(waiter), **self._expiry()}
