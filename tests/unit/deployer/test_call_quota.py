@@ -9,7 +9,7 @@ import pytest
 from botocore.exceptions import ReadTimeoutError
 
 from sluicegate.deployment.call_budget import START_RATE, CallClass, InLine
-from sluicegate.deployment.durations import timestamp
+from sluicegate.deployment.durations import seconds, timestamp
 from sluicegate.deployment.model import Approval, Deployment, Reason, Status
 from sluicegate.deployment.plan import Limit, Metric, Plan, TrafficStep, Watch
 from sluicegate.observability import metrics
@@ -331,7 +331,8 @@ def release(at: GatewaySimulation, number: int) -> list[Deployment]:
     return released
 
 
-def test_a_burst_ends_within_the_quotas_bound_and_a_rollback_within_it_at_once() -> None:
+@pytest.mark.parametrize("number", [60, 300])
+def test_a_burst_ends_within_the_quotas_bound_and_a_rollback_within_it_at_once(number: int) -> None:
     with gateway_simulation() as at:
         [first] = release(at, 1)
         at.machine.run()
@@ -339,7 +340,7 @@ def test_a_burst_ends_within_the_quotas_bound_and_a_rollback_within_it_at_once()
         began = at.clock.now
         quota = LambdaQuota(at.clock)
         at.model.before = quota
-        released = release(at, 60)
+        released = release(at, number)
         back = replace(first, version="1")
         rolled_back: list[Deployment] = []
 
@@ -355,6 +356,7 @@ def test_a_burst_ends_within_the_quotas_bound_and_a_rollback_within_it_at_once()
         ended = [at.now(one) for one in (*released, *rolled_back)]
         assert {one.status for one in ended} == {Status.SUCCEEDED}, ended
         assert at.clock.now - began <= 1.25 * len(quota.calls) / 15
+        assert seconds(ended[-1].finished_at or "") - seconds(ended[-1].created_at) <= 3
         assert quota.throttled == []
         assert any("in line for Lambda" in entry.message for one in ended for entry in one.timeline)
         assert "in line" not in str(ended[-1].timeline)
