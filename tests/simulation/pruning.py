@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, cast
 
+from simulation.invariants import records
 from simulation.ledger import Ledger, Story
 from simulation.processes import Process
 from simulation.world import Step, World
@@ -102,7 +103,11 @@ class Pruning:
             lambdas.moves.clear()
 
     def check(self, step: Step, ledger: Ledger) -> None:
-        """13. No version is deleted that must be kept."""
+        """13. No version is deleted that must be kept, and nothing is accepted that needs a deleted one."""
+        for before, after in records(ledger, step):
+            if before is None and (after.function, after.version) in self.world.lambdas.deleted:
+                what = f"{after.id} is accepted, and version {after.version} is deleted"
+                raise AssertionError(f"13. no_deleted_version_needed: {what}")
         for function, version in step.deletions:
             for wrong in self._needed(ledger, function, version):
                 raise AssertionError(
