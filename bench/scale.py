@@ -22,10 +22,14 @@ from sluicegate.gate.rollout_settings import Rollout
 from sluicegate.gateway.endpoints.deployments import LONGEST_PAUSE
 from sluicegate.recovery.janitor import TRUSTED
 from sluicegate.rollout.machine import ALIAS_EVERY
+from sluicegate.store.call_budget import CallBudget
 from sluicegate.store.codec import marshal, record
+from sluicegate.store.table import Table
 from support import template
 from support.counted_client import Counted, units
 from support.gateway_simulation import GatewaySimulation, artifact, gate_of, gateway_simulation
+from support.line_model import LineModel
+from support.simulation import TABLE
 
 PAGE: Final = Path(__file__).parents[1] / "docs" / "explanation" / "scale.md"
 COSTS: Final = Path("..", "reference", "cost").with_suffix(".md")
@@ -45,6 +49,12 @@ DESCRIBE_ALARMS: Final = 9
 GET_METRIC_DATA: Final = 50
 PARTITION_WRITES: Final = 1_000
 """Write units a second of one partition of a table or an index."""
+
+PARTITION_READS: Final = 3_000
+"""Read units a second of one partition."""
+
+IN_LINE: Final = 200
+"""Deployments whose looks are counted while they wait in line."""
 
 GITLAB_CALLS: Final = 2_000 / 60
 """Calls a second of one user of GitLab.com."""
@@ -135,6 +145,17 @@ def asked(rollout: Rollout) -> Asked:
         )
 
 
+def reads_in_line() -> float:
+    """Count the read units a second of one deployment in line: each look reads the line."""
+    line = LineModel()
+    counted = Counted(line.client)
+    line.budgets = [CallBudget(Table(counted, TABLE), lambda: line.now)]  # type: ignore[arg-type]
+    for number in range(IN_LINE):
+        line.ask(f"{number:026}", owner=f"project-{number % 20}", calls=3)
+    waited = sum(one.granted - one.asked for one in line.run())
+    return counted.reads / waited
+
+
 def parameter(name: str) -> int:
     """A parameter's default."""
     return int(template.TEMPLATE["Parameters"][name]["Default"])
@@ -152,7 +173,7 @@ class Bound:
 
 def bounds(plain: Asked, canary: Asked) -> list[Bound]:
     """Return what ends first, by what is asked for."""
-    every = BAKE / canary.looks
+    every, in_line = BAKE / canary.looks, reads_in_line()
     released = CONTROL_PLANE / plain.control_plane
     polls = parameter("ApiRate") * LONGEST_PAUSE
     return [
@@ -162,6 +183,13 @@ def bounds(plain: Asked, canary: Asked) -> list[Bound]:
             f" {plain.control_plane}",
             f"{released:.2f} a second, {_number(3_600 * released)} an hour",
             "another target: each account and region has its own quota",
+        ),
+        Bound(
+            "deployments in line for that",
+            f"one partition of the table takes {_number(PARTITION_READS)} read units a second; the looks of"
+            f" one in line take {in_line:.1f}",
+            f"{_number(PARTITION_READS / in_line)} for an account and region; more wait for DynamoDB too",
+            "another target",
         ),
         Bound(
             "deployments that start at once",
