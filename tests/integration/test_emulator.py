@@ -1,8 +1,11 @@
 """What the launcher changes about the emulator (`stand.launch_emulator`), seen from outside."""
 
 import json
+import os
+import signal
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
@@ -12,6 +15,7 @@ from botocore.exceptions import ClientError
 
 from stand import Stand
 from stand.api import OFTEN
+from stand.reports import until
 
 pytestmark = pytest.mark.extended
 
@@ -115,6 +119,33 @@ def test_a_wait_ends_at_the_timeout_that_its_input_says(
     with pytest.raises(ClientError) as raised:
         stand.client("stepfunctions").send_task_success(taskToken=token, output="{}")
     assert code(raised) == "TaskTimedOut"
+
+
+STARTS_SLOWLY = """
+import os, time
+time.sleep(4)
+def handler(event, context):
+    time.sleep(2)
+    return os.path.exists(__file__)
+"""
+
+
+def test_a_worker_that_dies_while_it_starts_ends_no_other(stand: Stand, function: str) -> None:
+    stand.create_function(function, STARTS_SLOWLY)
+    lambda_ = stand.client("lambda")
+
+    def invoke() -> Any:
+        answer = lambda_.invoke(FunctionName=function)
+        return "failed" if "FunctionError" in answer else json.loads(answer["Payload"].read())
+
+    with ThreadPoolExecutor() as pool:
+        first = pool.submit(invoke)
+        [killed] = until(lambda: stand.workers(function), bool)
+        time.sleep(0.5)
+        second = pool.submit(invoke)
+        until(lambda: stand.workers(function), lambda found: len(found) == 2)
+        os.kill(killed, signal.SIGKILL)
+        assert (first.result(), second.result()) == ("failed", True)
 
 
 def test_a_wait_ends_with_its_token_and_the_token_with_it(

@@ -102,6 +102,7 @@ def main() -> None:
         "streams",
         "trail",
         "versions",
+        "workers",
     ):
         import_module(f"emulator_{module}").install(pinned)
     emulator.app = with_front_door(emulator.app, Path(os.environ[API_FILE]))
