@@ -186,13 +186,15 @@ def _deployment(stand: Stand, function: str) -> Deployment:
 
 @pytest.fixture(scope="module")
 def as_role(stand: Stand, credentials: Credentials, entered: Credentials) -> Callable[[str], Client]:
-    """A client factory of one role: `as_role("gateway")("s3")`."""
+    """A client factory of one role: `as_role("gateway")("s3")`. It keeps one role's, of 10 MB each."""
     known = {**credentials, **entered}
     clients: dict[tuple[str, str], Any] = {}
 
     def of(role: str) -> Callable[[str], Any]:
         def client(service: str) -> Any:
             if (role, service) not in clients:
+                for other in [key for key in clients if key[0] != role]:
+                    del clients[other]
                 clients[role, service] = stand.client(service, **known[role])
             return clients[role, service]
 
