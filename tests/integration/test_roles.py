@@ -9,6 +9,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 from uuid import uuid4
@@ -186,21 +187,9 @@ def _deployment(stand: Stand, function: str) -> Deployment:
 
 @pytest.fixture(scope="module")
 def as_role(stand: Stand, credentials: Credentials, entered: Credentials) -> Callable[[str], Client]:
-    """A client factory of one role: `as_role("gateway")("s3")`. It keeps one role's, of 10 MB each."""
+    """A client factory of one role: `as_role("gateway")("s3")`."""
     known = {**credentials, **entered}
-    clients: dict[tuple[str, str], Any] = {}
-
-    def of(role: str) -> Callable[[str], Any]:
-        def client(service: str) -> Any:
-            if (role, service) not in clients:
-                for other in [key for key in clients if key[0] != role]:
-                    del clients[other]
-                clients[role, service] = stand.client(service, **known[role])
-            return clients[role, service]
-
-        return client
-
-    return of
+    return lambda role: partial(stand.client, **known[role])
 
 
 Try = Callable[[Client, Names], Any]

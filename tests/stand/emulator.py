@@ -5,7 +5,7 @@ import os
 import shutil
 import subprocess
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -114,7 +114,7 @@ class Emulator:
         }
 
 
-@cache
+@lru_cache(maxsize=64)  # each takes 10 MB, and the tests of roles make hundreds
 def _client(url: str, service: str, access_key: str, secret_key: str, token: str | None, region: str) -> Any:
     import boto3  # here, for it takes most of a second and most commands need none
     from botocore.config import Config
