@@ -49,8 +49,8 @@ from sluicegate_gatefile.yaml_source import Source
 
 OWN_FUNCTIONS = (
     *("gateway", "watcher", "gateway-iam", "watcher-iam"),
-    *("deployer", "janitor", "waker", "relay", "notifier", "messenger", "board", "sealer", "drift"),
-    "pruner",
+    *("deployer", "rollback", "janitor", "waker", "relay", "notifier", "messenger", "board"),
+    *("sealer", "drift", "pruner"),
 )
 """The functions of Sluicegate's own stack, after its name."""
 

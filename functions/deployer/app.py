@@ -58,12 +58,12 @@ def log_change(deployment: Deployment, outcome: Outcome) -> None:
 
 @metrics.log_metrics
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
-    """Run a turn for `{"id"}`, and return what comes next. With a `token`, store it instead.
+    """Run a turn for `{"id", "rollback"}`, and return what comes next. With a `token`, store it instead.
 
     If the table fails, wait and run another turn: it sees what this one changed. An error that a retry
     cannot help is raised, and fails the execution.
     """
-    deployment = str(event["id"])
+    deployment, rollback = str(event["id"]), bool(event.get("rollback"))
     if "token" in event:
         revision, seconds = int(event["revision"]), int(event["seconds"])
         service().register_wait(deployment, revision, str(event["token"]), seconds)
@@ -76,6 +76,6 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         )
         if classify(error) not in (ErrorKind.THROTTLED, ErrorKind.UNAVAILABLE, ErrorKind.CONFLICT):
             raise
-        return {"next": "wait", "seconds": 5, "revision": 0}
+        return {"next": "wait", "seconds": 5, "revision": 0, "rollback": rollback}
     except Contended:
-        return {"next": "wait", "seconds": 1, "revision": 0}
+        return {"next": "wait", "seconds": 1, "revision": 0, "rollback": rollback}

@@ -56,7 +56,7 @@ def modelled(status: str) -> Machine:
     def begin(name: str, given: str) -> None:
         executions[name] = Execution(given, status)
 
-    model = StepFunctionsModel(executions.get, begin, lambda _: None)
+    model = StepFunctionsModel(executions.get, begin, lambda *_: None)
     return Machine(model, "arn:aws:states:eu-central-1:111111111111:stateMachine:rollout")
 
 

@@ -211,6 +211,7 @@ def test_an_artifact_of_another_project_is_not_told_to_a_stranger(scene: Scene) 
         "sluicegate-gateway-iam",
         "sluicegate-watcher-iam",
         "sluicegate-deployer",
+        "sluicegate-rollback",
         "sluicegate-janitor",
         "sluicegate-relay",
         "sluicegate-notifier",

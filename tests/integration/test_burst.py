@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -83,6 +84,27 @@ def test_a_burst_waits_in_line_and_a_rollback_does_not(
     assert len({message.partition(" ")[0] for message in said}) > 1  # not all were the 1st
     assert "in line" not in str(went["timeline"])
     assert [stand.invoke(name, alias="staging") for name in functions] == ["one"] + ["three"] * (MANY - 1)
+    nothing_is_left(stand)
+
+
+@pytest.mark.usefixtures("quotas")
+def test_a_rollback_needs_no_concurrency_that_deployments_take(
+    stand: Stand, functions: list[str], tmp_path: Path
+) -> None:
+    back, late, *_ = functions
+    for text in ("one", "two"):
+        with Jobs(stand, tmp_path, [release(tmp_path, stand, back, text, **STOCK)]) as before:
+            succeeded(before.results())
+    with ExitStack() as stack:
+        with stand.throttled("sluicegate-deployer"):
+            deploying = stack.enter_context(
+                Jobs(stand, tmp_path, [release(tmp_path, stand, late, "three", **STOCK)])
+            )
+            with Jobs(stand, tmp_path / "back", [rollback(stand, back, **STOCK)]) as running:
+                succeeded(running.results())
+            assert stand.invoke(back, alias="staging") == "one"
+            assert deploying.ended() == 0
+        succeeded(deploying.results())
     nothing_is_left(stand)
 
 

@@ -217,6 +217,7 @@ NOBODY: dict[str, Try] = {
     "invoke a deployed function": lambda c, n: c("lambda").invoke(FunctionName=n.function),
     "invoke a deployed alias": lambda c, n: c("lambda").invoke(FunctionName=f"{n.function}:dev"),
     "invoke the deployer": lambda c, _: c("lambda").invoke(FunctionName="sluicegate-deployer"),
+    "invoke it for a rollback": lambda c, _: c("lambda").invoke(FunctionName="sluicegate-rollback"),
     "forge a caller": lambda c, _: c("lambda").invoke(FunctionName="sluicegate-gateway-iam"),
     "configure a deployed function": lambda c, n: c("lambda").update_function_configuration(
         FunctionName=n.function, Timeout=9
@@ -727,8 +728,8 @@ def test_a_role_may(role: str, what: str, as_role: Callable[[str], Client], name
 
 def test_the_rollout_may_only_run_the_deployer(stand: Stand, names: Names) -> None:
     """Simulated: the emulator does not enforce a state machine's role."""
-    run = ("lambda:InvokeFunction", names.arn("sluicegate-deployer"))
-    assert decision(stand, names, "rollout", *run) == "allowed"
+    for deployer in ("sluicegate-deployer", "sluicegate-rollback"):
+        assert decision(stand, names, "rollout", "lambda:InvokeFunction", names.arn(deployer)) == "allowed"
     for action, resource in (
         ("lambda:InvokeFunction", names.arn(names.function)),
         ("lambda:InvokeFunction", names.arn("sluicegate-gateway")),

@@ -66,12 +66,12 @@ class Executions:
             f"execution {name[-8:]}", lambda: self._execute(made), about=made.deployment
         )
 
-    def _end_wait(self, token: str) -> bool | None:
+    def _end_wait(self, token: str, result: Json) -> bool | None:
         signal = self.tokens.get(token)
         if signal is None:
             return None
         waiting = not signal.is_set
-        self.engine.set(signal, {})
+        self.engine.set(signal, result)
         return waiting
 
     # One execution
@@ -124,7 +124,7 @@ class Executions:
                 else:
                     assert state["Resource"].endswith(":lambda:invoke.waitForTaskToken")
                     one.events += 4
-                    self._wait(state, scope)
+                    scope["result"] = self._wait(state, scope)
             except TaskFailed as failure:
                 delay = self._retry(one, state, failure)
                 if delay is not None:
@@ -141,7 +141,7 @@ class Executions:
         arguments = state["Arguments"]
         only(arguments, "FunctionName", "Payload", kind="")
         payload = json.loads(json.dumps(evaluate(arguments["Payload"], scope)))
-        return self.invoke(arguments["FunctionName"], payload)
+        return self.invoke(evaluate(arguments["FunctionName"], scope), payload)
 
     def _answer(self, state: Json, scope: Json) -> Any:
         invocation = self._start(state, scope)
@@ -151,8 +151,8 @@ class Executions:
             raise failure
         return json.loads(json.dumps(invocation.result))
 
-    def _wait(self, state: Json, scope: Json) -> None:
-        """Pass the token on, and wait until somebody uses it; an invocation that fails ends the wait."""
+    def _wait(self, state: Json, scope: Json) -> Json:
+        """Pass the token on, and return what it is used with; an invocation that fails ends the wait."""
         seconds = evaluate(state["TimeoutSeconds"], scope)
         assert isinstance(seconds, int)
         assert 1 <= seconds <= 99_999_999
@@ -171,6 +171,7 @@ class Executions:
             raise signal.value
         if not answered:
             raise TaskFailed("States.Timeout")
+        return cast(Json, signal.value)
 
     def _retry(self, one: RunningExecution, state: Json, failure: TaskFailed) -> float | None:
         """Return the seconds until the state is tried again, or None if it is not."""

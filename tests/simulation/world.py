@@ -42,7 +42,7 @@ TIMEOUTS: Final[Mapping[str, float]] = {
 }
 """Seconds after which Lambda ends an invocation (template.yaml)."""
 
-FUNCTIONS: Final[Mapping[str, str]] = {"${DeployerArn}": "deployer"}
+FUNCTIONS: Final[Mapping[str, str]] = {"${DeployerArn}": "deployer", "${RollbackArn}": "deployer"}
 """The functions that the state machine invokes, by their names in its definition."""
 
 SKEWS: Final = (0.0, -4.0, 3.0, -0.4, 0.7)

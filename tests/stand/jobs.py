@@ -22,7 +22,7 @@ from sluicegate_cli.main import cli
 from stand import places
 from stand.api import Stand, package
 
-CONCURRENCY: Final = {"gateway": 4, "watcher": 6, "deployer": 8}
+CONCURRENCY: Final = {"gateway": 4, "watcher": 6, "deployer": 8, "rollback": 2}
 """Of functions of the stack in a burst, as with `ReserveConcurrency`: each is a process, slow to start."""
 
 _CERTIFICATES: Final = "httpx2._transports.default.create_ssl_context"

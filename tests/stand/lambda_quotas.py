@@ -21,7 +21,7 @@ SHARED: Final = 15.0
 GET_FUNCTION: Final = 100.0
 
 _FUNCTION: Final = re.compile(r"/2015-03-31/functions/[^/]+")
-_DEPLOYER: Final = "sluicegate-deployer"
+_DEPLOYERS: Final = ("sluicegate-deployer", "sluicegate-rollback")
 _NOT_SENT_ON: Final = ("connection", "content-length", "date", "server", "transfer-encoding")
 
 
@@ -72,11 +72,13 @@ def lambda_quotas(stand: Stand) -> Iterator[LambdaQuotas]:
     quotas = LambdaQuotas()
     server = _Server(("127.0.0.1", 0), _handler(quotas, stand.aws_endpoint_url))
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    before = _configure(stand, {"AWS_ENDPOINT_URL_LAMBDA": f"http://127.0.0.1:{server.server_port}"})
+    url = f"http://127.0.0.1:{server.server_port}"
+    before = {name: _configure(stand, name, {"AWS_ENDPOINT_URL_LAMBDA": url}) for name in _DEPLOYERS}
     try:
         yield quotas
     finally:
-        _configure(stand, None, before)
+        for name, variables in before.items():
+            _configure(stand, name, None, variables)
         server.shutdown()
         server.server_close()
 
@@ -89,15 +91,15 @@ def set_budget(stand: Stand, **numbers: float) -> None:
 
 
 def _configure(
-    stand: Stand, more: dict[str, str] | None, variables: dict[str, str] | None = None
+    stand: Stand, name: str, more: dict[str, str] | None, variables: dict[str, str] | None = None
 ) -> dict[str, str]:
-    """Set the deployer's environment, and return the one before."""
+    """Set a function's environment, and return the one before."""
     lambda_ = stand.client("lambda")
-    found = lambda_.get_function_configuration(FunctionName=_DEPLOYER)
+    found = lambda_.get_function_configuration(FunctionName=name)
     before: dict[str, str] = found.get("Environment", {}).get("Variables", {})
     wanted = {**before, **more} if more is not None else variables or {}
-    lambda_.update_function_configuration(FunctionName=_DEPLOYER, Environment={"Variables": wanted})
-    lambda_.get_waiter("function_updated_v2").wait(FunctionName=_DEPLOYER, WaiterConfig=OFTEN)
+    lambda_.update_function_configuration(FunctionName=name, Environment={"Variables": wanted})
+    lambda_.get_waiter("function_updated_v2").wait(FunctionName=name, WaiterConfig=OFTEN)
     return before
 
 

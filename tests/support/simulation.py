@@ -88,7 +88,7 @@ class Waits:
 
     woken: list[str] = field(default_factory=list)
 
-    def wake(self, token: str) -> None:
+    def wake(self, token: str, **_: bool) -> None:
         self.woken.append(token)
 
 

@@ -45,7 +45,10 @@ class ServiceError(Exception):
 
 @dataclass
 class Execution:
-    """One execution of the input `text`. `path` lists its states, `events` is the length of its history."""
+    """One execution of the input `text`. `path` lists its states, `events` is the length of its history.
+
+    `answer` is what its task token was used with.
+    """
 
     name: str
     input: Json
@@ -55,14 +58,21 @@ class Execution:
     path: list[str] = field(default_factory=list)
     events: int = 1
     token: str | None = None
-    answered: bool = False
+    answer: Json | None = None
     until: float | None = None
     tries: dict[int, int] = field(default_factory=dict)
+
+    @property
+    def answered(self) -> bool:
+        return self.answer is not None
 
 
 @dataclass
 class Machine:
-    """The state machine, with the methods of `aws.stepfunctions`. `invoke` is the Lambda function."""
+    """The state machine, with the methods of `aws.stepfunctions`. `invoke` is the Lambda function.
+
+    `busy`: functions with no concurrency left, by their names in the definition. `invoked`: those that were.
+    """
 
     invoke: Callable[[Json], Any]
     clock: Clock
@@ -70,6 +80,8 @@ class Machine:
     plans: list[tuple[float, Callable[[], object]]] = field(default_factory=list)
     lost_wakes: int = 0
     tokens: set[str] = field(default_factory=set)
+    busy: set[str] = field(default_factory=set)
+    invoked: list[str] = field(default_factory=list)
 
     # What `Executions` does, through a client that answers as AWS does
 
@@ -81,8 +93,8 @@ class Machine:
     def start(self, deployment: Deployment) -> None:
         self.api.start(deployment)
 
-    def wake(self, token: str) -> bool:
-        return self.api.wake(token)
+    def wake(self, token: str, *, rollback: bool = False) -> bool:
+        return self.api.wake(token, rollback=rollback)
 
     def state(self, deployment: Deployment) -> str | None:
         return self.api.state(deployment)
@@ -90,13 +102,13 @@ class Machine:
     def _begin(self, name: str, text: str) -> None:
         self.executions[name] = Execution(name, json.loads(text), definition()["StartAt"], text=text)
 
-    def _end_wait(self, token: str) -> bool | None:
+    def _end_wait(self, token: str, result: Json) -> bool | None:
         if self.lost_wakes:
             self.lost_wakes -= 1
             return True
         waiting = [one for one in self.executions.values() if one.token == token and not one.answered]
         for execution in waiting:
-            execution.answered = True
+            execution.answer = result
         return bool(waiting) if token in self.tokens else None
 
     # Time
@@ -189,9 +201,9 @@ class Machine:
                 self._ask(one, state, scope)
                 return
             else:
-                self._answer(one)
+                scope["result"] = self._answer(one)
         except TaskFailed as failure:
-            one.token, one.until, one.answered = None, None, False
+            one.token, one.until, one.answer = None, None, None
             self._fail(one, state, scope, failure)
             return
         one.tries.clear()
@@ -216,12 +228,17 @@ class Machine:
         self.tokens.add(one.token)
         self._lambda(state, scope)
 
-    def _answer(self, one: Execution) -> None:
-        answered, one.token, one.until, one.answered = one.answered, None, None, False
-        if not answered:
+    def _answer(self, one: Execution) -> Json:
+        answer, one.token, one.until, one.answer = one.answer, None, None, None
+        if answer is None:
             raise TaskFailed("States.Timeout")
+        return answer
 
     def _lambda(self, state: Json, scope: Json) -> Any:
+        name = evaluate(state["Arguments"]["FunctionName"], scope)
+        if name in self.busy:
+            raise TaskFailed("Lambda.TooManyRequestsException")
+        self.invoked.append(name)
         payload = json.loads(json.dumps(evaluate(state["Arguments"]["Payload"], scope)))
         try:
             return json.loads(json.dumps(self.invoke(payload)))
@@ -276,28 +293,44 @@ def _matches(handler: Json, failure: TaskFailed) -> bool:
 
 _EXPRESSION: Final = re.compile(r"\{% (.*) %\}", re.DOTALL)
 _PATH: Final = re.compile(r"\$states((?:\.\w+)+)")
-_EQUALS: Final = re.compile(r"(\S+) = '(\w+)'")
+_EQUALS: Final = re.compile(r"(\S+) = (?:'(\w+)'|true)")
+_CHOICE: Final = re.compile(r"(.+) \? '([^']+)' : '([^']+)'")
 
 
 def evaluate(value: Any, scope: Json) -> Any:
-    """Evaluate JSONata of two forms: a path into `$states`, and a path that equals a string."""
+    """Evaluate JSONata of four forms: a path into `$states`, conditions, and a choice between two strings.
+
+    A condition says that a path equals a string, or true, or that one of two does. What is not there equals
+    nothing (JSONata, "Comparison operators").
+    """
     match value:
         case dict():
             return {name: evaluate(item, scope) for name, item in value.items()}
         case str() if found := _EXPRESSION.fullmatch(value):
-            if equation := _EQUALS.fullmatch(found[1]):
-                return bool(_path(equation[1], scope) == equation[2])
-            return _path(found[1], scope)
+            if choice := _CHOICE.fullmatch(found[1]):
+                return choice[2] if _holds(choice[1], scope) else choice[3]
+            return _holds(found[1], scope) if " = " in found[1] else _path(found[1], scope)
         case str() if "{%" in value or value.startswith("$"):
             raise AssertionError(f"unknown expression: {value}")
         case _:
             return value
 
 
-def _path(text: str, scope: Json) -> Any:
+def _holds(text: str, scope: Json) -> bool:
+    equations = [_EQUALS.fullmatch(each) for each in text.split(" or ")]
+    assert all(equations), f"unknown expression: {text}"
+    return any(_path(equation[1], scope, None) == (equation[2] or True) for equation in equations if equation)
+
+
+_REQUIRED: Final = object()
+
+
+def _path(text: str, scope: Json, absent: Any = _REQUIRED) -> Any:
     found = _PATH.fullmatch(text)
     assert found, f"unknown expression: {text}"
     value: Any = scope
     for name in found[1].removeprefix(".").split("."):
+        if absent is not _REQUIRED and name not in value:
+            return absent
         value = value[name]  # what is not there would be an error of the execution
     return value

@@ -12,10 +12,13 @@ from sluicegate.aws import permissions
 ROOT: Final = Path(__file__).resolve().parents[2]
 FUNCTIONS: Final = (
     *("Gateway", "Watcher", "GatewayIam", "WatcherIam"),
-    *("Deployer", "Janitor", "Relay", "Waker", "Notifier", "Messenger", "Board", "Sealer", "Drift"),
-    "Pruner",
+    *("Deployer", "Rollback", "Janitor", "Relay", "Waker", "Notifier", "Messenger", "Board", "Sealer"),
+    *("Drift", "Pruner"),
 )
 """Names of our functions in the template, each followed by `Function`."""
+
+RUN_AS: Final = {**{name: name for name in FUNCTIONS}, "Rollback": "Deployer"}
+"""Whose role and log each has: it is the deployer again, with concurrency of its own."""
 
 Json = dict[str, Any]
 

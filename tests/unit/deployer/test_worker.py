@@ -474,7 +474,7 @@ def test_a_wake_that_fails_costs_nothing_but_time(at: Simulation) -> None:
 
 
 class Unreachable:
-    def wake(self, _: str) -> bool:
+    def wake(self, _: str, **__: bool) -> bool:
         raise timeout()
 
 

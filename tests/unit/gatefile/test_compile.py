@@ -581,7 +581,8 @@ def test_the_compiled_gate_knows_its_own_functions(check: Check) -> None:
         f"releases-{name}"
         for name in (
             *("gateway", "watcher", "gateway-iam", "watcher-iam"),
-            *("deployer", "janitor", "waker", "relay", "notifier", "messenger", "board", "sealer", "drift"),
+            *("deployer", "rollback", "janitor", "waker", "relay", "notifier", "messenger", "board"),
+            *("sealer", "drift"),
             "pruner",
         )
     }

@@ -23,9 +23,9 @@ def wakes(at: GatewaySimulation) -> list[str]:
     used: list[str] = []
     wake = at.machine.wake
 
-    def counted(token: str) -> bool:
+    def counted(token: str, *, rollback: bool = False) -> bool:
         used.append(token)
-        return wake(token)
+        return wake(token, rollback=rollback)
 
     at.machine.wake = counted  # type: ignore[method-assign]
     return used

@@ -54,7 +54,7 @@ class Engine:
     def start(self, deployment: Deployment) -> None:
         self.started.append(deployment.id)
 
-    def wake(self, token: str) -> bool:
+    def wake(self, token: str, **_: bool) -> bool:
         self.woken.append(token)
         return True
 
@@ -223,7 +223,7 @@ def test_a_sweep_reads_nothing_of_ten_thousand_that_are_not_due(many: CountingTa
 
 def test_an_alarm_reads_the_names_of_its_regions_alarms_and_one_wait(many: CountingTable) -> None:
     class Tokens:
-        def wake(self, token: str) -> bool:
+        def wake(self, token: str, **_: bool) -> bool:
             return token == "t"
 
     waker = Waker(store_of(many, NOW), cast(Any, Tokens()), lambda: NOW, lambda _: None)

@@ -44,7 +44,7 @@ class Engine:
     def token(self, _: str) -> str:
         return "present" if self.now >= self.waits_from else "past"
 
-    def wake(self, token: str) -> bool:
+    def wake(self, token: str, **_: bool) -> bool:
         return token == "present"
 
     def sleep(self, seconds: float) -> None:

@@ -184,6 +184,8 @@ FAULTS: Final[dict[str, Case]] = {
     # Step Functions' retries are at most 30 seconds apart.
     "DeployerErrorsAlarm": errors("DeployerFunction", 30),
     "DeployerThrottlesAlarm": throttles("DeployerFunction"),
+    "RollbackErrorsAlarm": errors("RollbackFunction", 30),
+    "RollbackThrottlesAlarm": throttles("RollbackFunction"),
     "JanitorErrorsAlarm": errors("JanitorFunction", MINUTE),
     "JanitorSilentAlarm": no_janitor,
     "RelayErrorsAlarm": errors("RelayFunction", MINUTE),

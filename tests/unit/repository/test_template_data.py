@@ -5,12 +5,12 @@ from typing import Final
 
 import pytest
 
-from support.template import FUNCTIONS, RESOURCES, ROOT, TEMPLATE, Json, listed, of_type, properties
+from support.template import RESOURCES, ROOT, RUN_AS, TEMPLATE, Json, listed, of_type, properties
 
 
 def test_every_log_group_forgets_in_time() -> None:
     logs = of_type("AWS::Logs::LogGroup")
-    assert {*(f"{name}Log" for name in FUNCTIONS), "ApiLog", "RolloutLog"} == set(logs)
+    assert {*(f"{name}Log" for name in RUN_AS.values()), "ApiLog", "RolloutLog"} == set(logs)
     assert all(properties(log)["RetentionInDays"] == {"Ref": "LogDays"} for log in logs)
 
 

@@ -42,6 +42,7 @@ SETTINGS: Final[dict[str, Callable[[Mapping[str, str]], object]]] = {
     "GatewayIam": GatewaySettings.from_environment,
     "WatcherIam": GatewaySettings.from_environment,
     "Deployer": DeployerSettings.from_environment,
+    "Rollback": DeployerSettings.from_environment,
     "Janitor": JanitorSettings.from_environment,
     "Relay": RelaySettings.from_environment,
     "Waker": WakerSettings.from_environment,

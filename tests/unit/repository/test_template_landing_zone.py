@@ -5,7 +5,18 @@ from typing import Any, Final
 
 import pytest
 
-from support.template import FUNCTIONS, RESOURCES, ROOT, TEMPLATE, Json, actions, listed, of_type, properties
+from support.template import (
+    FUNCTIONS,
+    RESOURCES,
+    ROOT,
+    RUN_AS,
+    TEMPLATE,
+    Json,
+    actions,
+    listed,
+    of_type,
+    properties,
+)
 
 NOTHING: Final = {"Ref": "AWS::NoValue"}
 KEY: Final = {"Fn::If": ["Keyed", {"Ref": "KmsKeyArn"}, NOTHING]}
@@ -115,12 +126,12 @@ def test_only_functions_in_a_vpc_have_network_interfaces() -> None:
         ]
     }
     roles = {role for role in of_type("AWS::IAM::Role") if policy(role, "network")}
-    assert roles == {f"{name}Role" for name in FUNCTIONS}
+    assert roles == {f"{name}Role" for name in RUN_AS.values()}
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_lambda_makes_the_interfaces_and_the_code_may_not(name: str) -> None:
-    allow, deny = policy(f"{name}Role", "network")
+    allow, deny = policy(f"{RUN_AS[name]}Role", "network")
     assert (allow["Effect"], deny["Effect"]) == ("Allow", "Deny")
     assert allow["Action"] == deny["Action"]
     assert all(action.startswith("ec2:") for action in allow["Action"])
@@ -195,8 +206,8 @@ def test_the_page_for_new_accounts_names_every_parameter() -> None:
 
 def test_the_page_for_landing_zones_has_the_functions_and_the_defaults() -> None:
     page = re.sub(r"\s+", " ", (ROOT / "docs" / "guides" / "landing-zone.md").read_text())
-    assert len(FUNCTIONS) == 14
-    assert "all fourteen functions run there" in page
+    assert len(FUNCTIONS) == 15
+    assert "all fifteen functions run there" in page
     assert "the five queues" in page
     assert len(of_type("AWS::SQS::Queue")) == 5
     assert set(OFF) <= set(re.findall(r"`(\w+)`", page))

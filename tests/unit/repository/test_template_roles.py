@@ -12,6 +12,7 @@ from sluicegate_gatefile.compile import OWN_FUNCTIONS
 from support.template import (
     FUNCTIONS,
     LOOKING_ONLY,
+    RUN_AS,
     actions,
     listed,
     of_type,
@@ -136,11 +137,22 @@ def test_each_kind_of_secret_has_one_reader() -> None:
     ]
 
 
+def test_rollbacks_have_the_deployer_again_with_concurrency_of_their_own() -> None:
+    """guarantees.md#13-a-burst-waits-its-turn"""
+    own = ("FunctionName", "Description", "ReservedConcurrentExecutions")
+    deployer, rollback = (
+        {key: value for key, value in properties(f"{name}Function").items() if key not in own}
+        for name in ("Deployer", "Rollback")
+    )
+    assert rollback == deployer
+
+
 def test_the_rollout_may_invoke_the_deployer_and_deliver_its_log() -> None:
     others = {action for action in actions("RolloutRole") if not action.startswith("logs:")}
     assert others == {"lambda:InvokeFunction"} | TRACE | SAMPLE
     [run] = [statement for statement in statements("RolloutRole") if statement.get("Sid") == "Run"]
-    assert run["Resource"] == {"Fn::GetAtt": ["DeployerFunction", "Arn"]}
+    invoked = [{"Fn::GetAtt": [f"{name}Function", "Arn"]} for name in ("Deployer", "Rollback")]
+    assert run["Resource"] == invoked
 
 
 def test_no_statement_is_wide() -> None:
@@ -172,8 +184,8 @@ def test_every_role_is_written_out_and_can_be_bounded() -> None:
 
 
 def test_each_function_has_a_role_and_a_log_of_its_own() -> None:
-    for name in FUNCTIONS:
-        function = properties(f"{name}Function")
+    for function_name, name in RUN_AS.items():
+        function = properties(f"{function_name}Function")
         assert function["Role"] == {"Fn::GetAtt": [f"{name}Role", "Arn"]}
         assert not {"Policies", "ManagedPolicyArns"} & set(function)
         assert function["LoggingConfig"] == {"LogGroup": {"Ref": f"{name}Log"}}

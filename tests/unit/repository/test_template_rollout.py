@@ -36,11 +36,18 @@ def test_the_rollout_knows_every_answer_of_the_deployer() -> None:
 
 
 def test_state_between_turns_is_the_id_and_what_comes_next() -> None:
-    run = MACHINE["States"]["Run"]
-    assert run["Arguments"]["Payload"] == {"id": "{% $states.input.id %}"}
-    assert set(run["Output"]) == {"id", "next", "seconds", "revision"}
-    wait = MACHINE["States"]["Wait"]
-    assert all(output == {"id": "{% $states.input.id %}"} for output in outputs(wait))
+    run, wait = MACHINE["States"]["Run"], MACHINE["States"]["Wait"]
+    assert set(run["Arguments"]["Payload"]) == {"id", "rollback"}
+    assert set(run["Output"]) == {"id", "next", "seconds", "revision", "rollback"}
+    for output in outputs(wait):
+        assert set(output) == {"id", "rollback"}
+        assert output["id"] == "{% $states.input.id %}"
+
+
+def test_turns_that_take_something_back_have_a_function_of_their_own() -> None:
+    run, wait = MACHINE["States"]["Run"], MACHINE["States"]["Wait"]
+    chosen = "{% $states.input.rollback = true ? '${RollbackArn}' : '${DeployerArn}' %}"
+    assert run["Arguments"]["FunctionName"] == wait["Arguments"]["FunctionName"] == chosen
 
 
 def outputs(state: Json) -> list[Json]:

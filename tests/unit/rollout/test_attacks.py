@@ -84,7 +84,7 @@ class Engine:
     def start(self, deployment: Deployment) -> None:
         self.started.append(deployment.id)
 
-    def wake(self, token: str) -> None:
+    def wake(self, token: str, **_: bool) -> None:
         self.woken.append(token)
 
     def state(self, deployment: Deployment) -> str | None:

@@ -20,7 +20,7 @@ from support.gateway_simulation import (
     gateway_simulation,
     problem,
 )
-from support.lambda_model import timeout
+from support.lambda_model import error, timeout
 from support.simulation import Killed
 from support.state_machine import (
     EVENTS_OF_A_WAIT,
@@ -682,6 +682,81 @@ def test_a_deployer_that_dies_in_every_kind_of_call_is_retried(at: GatewaySimula
     assert len(at.machine.executions) == 2
 
 
+# With no concurrency left for the deployer
+
+
+def rolls_back(at: GatewaySimulation, new: str) -> Deployment:
+    at.release(new)
+    at.machine.busy = {"${DeployerArn}"}
+    return at.rollback()
+
+
+def is_aborted(at: GatewaySimulation, new: str) -> Deployment:
+    deployment = at.run_until(at.deploy(new), "baking")
+    at.machine.busy = {"${DeployerArn}"}
+    at.decide("abort", deployment)
+    return deployment
+
+
+def has_an_alarm(at: GatewaySimulation, new: str) -> Deployment:
+    deployment = at.run_until(at.deploy(new), "baking")
+    at.machine.busy = {"${DeployerArn}"}
+    assert fires(at, "orders-5xx") == [deployment.id]
+    return deployment
+
+
+@pytest.mark.parametrize(
+    ("happens", "status", "outcome", "code"),
+    [
+        (rolls_back, Status.SUCCEEDED, AliasOutcome.MOVED, None),
+        (is_aborted, Status.ABORTED, AliasOutcome.RESTORED, "aborted"),
+        (has_an_alarm, Status.ROLLED_BACK, AliasOutcome.RESTORED, "alarm"),
+    ],
+)
+@pytest.mark.parametrize("throttled", [0, 3])
+def test_what_takes_something_back_waits_behind_no_deployment(
+    at: GatewaySimulation, happens: Any, status: Status, outcome: AliasOutcome, code: str, throttled: int
+) -> None:
+    """guarantees.md#13-a-burst-waits-its-turn"""
+    _, new = served(at, Rollout(steps=((TrafficStep(10, 600), TrafficStep(100, 0))), watch=ALARM))
+    at.cloudwatch.alarms["orders-5xx"] = AlarmState.OK
+    deployment = happens(at, new)
+    left = [error("TooManyRequestsException", 429)] * throttled
+
+    def throttle(name: str) -> None:
+        if name == "UpdateAlias" and left:
+            raise left.pop()
+
+    at.model.before = throttle
+    began, at.machine.invoked = at.clock.now, []
+    ended(at, deployment, status, outcome, code)
+    assert at.model.serves("orders", "prod") == ("1", {})
+    assert set(at.machine.invoked) == {"${RollbackArn}"}
+    assert at.clock.now - began < (10 if throttled else 3)
+
+
+def test_a_release_waits_until_the_deployer_has_concurrency(at: GatewaySimulation) -> None:
+    _, new = served(at, Rollout())
+    at.machine.busy = {"${DeployerArn}"}
+    at.machine.later(60, at.machine.busy.clear)
+    deployment = at.deploy(new)
+    ended(at, deployment, Status.SUCCEEDED, AliasOutcome.MOVED)
+    assert "${RollbackArn}" not in at.machine.invoked
+    assert len(at.machine.executions) == 2
+
+
+def test_looks_after_a_false_alarm_are_the_deployers_again(at: GatewaySimulation) -> None:
+    _, new = served(at, Rollout(steps=CANARY, watch=ALARM))
+    at.cloudwatch.alarms["orders-5xx"] = AlarmState.OK
+    deployment = at.run_until(at.deploy(new), "baking")
+    assert fires(at, "orders-5xx") == [deployment.id]
+    at.cloudwatch.alarms["orders-5xx"] = AlarmState.OK
+    at.machine.invoked = []
+    ended(at, deployment, Status.SUCCEEDED, AliasOutcome.MOVED)
+    assert at.machine.invoked[0] == "${RollbackArn}"
+    assert set(at.machine.invoked[1:]) == {"${DeployerArn}"}
+
+
 # The interpreter itself
 
 
@@ -689,7 +764,19 @@ def test_the_interpreter_rejects_what_it_does_not_know() -> None:
     scope = {"input": {"id": "1", "next": "run"}, "context": {"Task": {"Token": "t"}}}
     assert evaluate("{% $states.input.next = 'run' %}", scope) is True
     assert evaluate({"a": "{% $states.context.Task.Token %}", "b": 5}, scope) == {"a": "t", "b": 5}
-    for unknown in ("{% $uuid() %}", "{% $states.input.id & 'x' %}", "$.id", "x {% $states.input.id %}"):
+    assert evaluate("{% $states.input.rollback = true %}", scope) is False
+    for truth in (False, True):
+        scope["result"] = {"rollback": truth}
+        either = "$states.input.rollback = true or $states.result.rollback = true"
+        assert evaluate(f"{{% {either} %}}", scope) is truth
+        assert evaluate(f"{{% {either} ? '${{Yes}}' : 'no' %}}", scope) == ("${Yes}" if truth else "no")
+    for unknown in (
+        "{% $uuid() = true %}",
+        "{% $uuid() %}",
+        "{% $states.input.id & 'x' %}",
+        "$.id",
+        "x {% $states.input.id %}",
+    ):
         with pytest.raises(AssertionError):
             evaluate(unknown, scope)
     with pytest.raises(KeyError):

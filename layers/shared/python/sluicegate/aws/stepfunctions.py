@@ -1,5 +1,6 @@
 """Executions of the rollout's state machine: started once per attempt, woken by task token."""
 
+import json
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -18,11 +19,15 @@ class TaskTokens:
     def __init__(self, client: "SFNClient") -> None:
         self._client = client
 
-    def wake(self, token: str) -> bool:
-        """End the wait with this task token. Return False if it had ended already, which is harmless."""
+    def wake(self, token: str, *, rollback: bool = False) -> bool:
+        """End the wait with this task token. Return False if it had ended already, which is harmless.
+
+        `rollback`: the turn after it is, or may be, one that takes something back.
+        """
         errors = self._client.exceptions
         try:
-            self._client.send_task_success(taskToken=token, output="{}")
+            output = json.dumps({"rollback": True} if rollback else {})
+            self._client.send_task_success(taskToken=token, output=output)
         except (errors.TaskTimedOut, errors.TaskDoesNotExist, errors.InvalidToken):
             return False
         return True
@@ -41,7 +46,7 @@ class Executions(TaskTokens):
             self._client.start_execution(
                 stateMachineArn=self._state_machine,
                 name=_name(deployment),
-                input=f'{{"id":"{deployment.id}"}}',
+                input=json.dumps({"id": deployment.id, "rollback": deployment.goes_back}),
             )
 
     def state(self, deployment: Deployment) -> str | None:

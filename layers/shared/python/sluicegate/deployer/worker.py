@@ -45,7 +45,10 @@ class Deployer:
     sleep: Callable[[float], None] = time.sleep
 
     def run_turn(self, deployment_id: str) -> dict[str, Any]:
-        """Return what the state machine does next: `{"next": "run"|"wait"|"end", "seconds", "revision"}`.
+        """Return what the state machine does next: `{"next", "seconds", "revision", "rollback"}`.
+
+        `next` is `run`, `wait` or `end`. `rollback` says whether what is next takes something
+        back, for which other concurrency is reserved.
 
         Two turns may run at once: the one that saves second finds the record changed, and continues from
         there.
@@ -53,7 +56,7 @@ class Deployer:
         ends_at, turn = self.clock() + TURN_SECONDS, Turn()
         deployment = self.store.deployments.get(deployment_id)
         if deployment is None:
-            return {"next": "end", "seconds": 0, "revision": 0}
+            return {"next": "end", "seconds": 0, "revision": 0, "rollback": False}
         while not isinstance(action := next_action(deployment), End):
             if (pause := backoff(deployment, self.clock())) > 0:
                 if pause > min(ends_at - self.clock(), MAX_SLEEP):
@@ -97,7 +100,7 @@ class Deployer:
         self.store.waits.add(deployment_id, Wait(token, revision, now + seconds, now))
         deployment = self.store.deployments.get(deployment_id)
         if deployment is None or revision not in (0, deployment.revision):
-            self.task_tokens.wake(token)
+            self.task_tokens.wake(token, rollback=deployment is not None and deployment.goes_back)
 
     def _save(
         self, before: Deployment, outcome: Outcome, published: PublishedVersion | None, turn: Turn
@@ -140,4 +143,9 @@ class Deployer:
 def _turn_result(
     next_state: Literal["run", "wait", "end"], deployment: Deployment, delay: int = 0
 ) -> dict[str, Any]:
-    return {"next": next_state, "seconds": delay, "revision": deployment.revision}
+    return {
+        "next": next_state,
+        "seconds": delay,
+        "revision": deployment.revision,
+        "rollback": deployment.goes_back,
+    }

@@ -311,6 +311,15 @@ class Deployment:
         return approved or (self.abort is not None and not stopped)
 
     @property
+    def goes_back(self) -> bool:
+        """Whether its next turn takes something back: a rollback, a way back, or the end after an abort.
+
+        Turns of these have concurrency of their own. guarantees.md#13-a-burst-waits-its-turn
+        """
+        back = self.action == "rollback" or self.status is Status.ROLLING_BACK
+        return back or self.abort is not None
+
+    @property
     def is_waiting(self) -> bool:
         """Whether it waits for a lock or a person, and its alias is as it was found."""
         waits = self.status is Status.AWAITING_APPROVAL and self.traffic_since is None

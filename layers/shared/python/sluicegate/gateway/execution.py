@@ -22,7 +22,7 @@ def wake(context: Context, deployment: Deployment) -> None:
     """End the rollout's wait. If that fails, the wait times out, or the janitor ends it."""
     try:
         if token := context.store.waits.token(deployment.id):
-            context.executions.wake(token)
+            context.executions.wake(token, rollback=deployment.goes_back)
     except Exception as error:
         _log(context, "execution_not_woken", deployment, error)
 

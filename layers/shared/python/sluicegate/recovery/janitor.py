@@ -94,7 +94,8 @@ class Janitor:
         if state == "RUNNING":
             swept.running += 1
             if wait and deployment.has_unseen_decision:
-                self.executions.wake(wait.token)  # the gateway may have died before it did
+                # The gateway may have died before it did.
+                self.executions.wake(wait.token, rollback=deployment.goes_back)
             self.store.deployments.put_off(deployment, now + (TRUSTED if waits_for else AGAIN_AFTER))
         elif state is None:
             swept.started.append(self._start(deployment))

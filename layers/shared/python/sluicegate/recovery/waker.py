@@ -73,7 +73,7 @@ class Waker:
 
     def _wake(self, deployment_id: str) -> bool:
         token = self.store.waits.token(deployment_id)
-        return token is not None and self.task_tokens.wake(token)
+        return token is not None and self.task_tokens.wake(token, rollback=True)
 
     def _is_watching(self, deployment_id: str) -> bool:
         deployment = self.store.deployments.get(deployment_id)
