@@ -158,7 +158,8 @@ def test_a_gitlab_that_stops_in_a_burst_holds_up_nothing_and_hears_of_it_later(
 
     def reported() -> list[str]:
         found = [stand.gitlab.statuses(commit, f"sluicegate/{name}:staging") for name in functions]
-        return [one["history"][-1] for each in found for one in each]
+        # One whose answer was lost may be there twice (docs/guides/commit-statuses.md).
+        return [each[-1]["history"][-1] if each else "" for each in found]
 
     assert until(reported, lambda states: states == ["success"] * MANY) == ["success"] * MANY
 
