@@ -256,12 +256,21 @@ def together(*calls: Callable[[], Any]) -> list[Any]:
 def frozen(path: Path, deployment: str, status: str) -> Iterator[bool]:
     """Stop the deployer when it has written this status, as a slow machine would, while the block runs.
 
-    False where it was faster, and has written more. All of the deployer's workers stop: nothing else may run.
+    False where it was faster, and has written more. All of the deployer's workers stop, those for rollbacks
+    too: nothing else may run.
     """
-    workers = path.stand.workers("sluicegate-deployer")
+
+    def running() -> set[int]:
+        names = ("sluicegate-deployer", "sluicegate-rollback")
+        return {pid for name in names for pid in path.stand.workers(name)}
+
+    workers = running()
     path.once(deployment, lambda record: _has_been(record, status), pause=0)
     for pid in workers:
         os.kill(pid, signal.SIGSTOP)
+    for pid in running() - workers:  # it has begun meanwhile
+        os.kill(pid, signal.SIGSTOP)
+        workers.add(pid)
     try:
         yield path.record(deployment)["status"] == status
     finally:
