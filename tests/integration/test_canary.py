@@ -234,7 +234,8 @@ def test_none_is_in_an_answer(leaks: LeakDetector) -> None:
 
 def test_none_is_in_a_log(stand: Stand, leaks: LeakDetector, began: int) -> None:
     logs = stand.client("logs")
-    groups = [group["logGroupName"] for group in logs.describe_log_groups()["logGroups"]]
+    listed = logs.get_paginator("describe_log_groups").paginate()
+    groups = [group["logGroupName"] for page in listed for group in page["logGroups"]]
     ours = [group for group in groups if "sluicegate" in group]
     assert {"/aws/lambda/sluicegate-gateway", "/aws/lambda/sluicegate-deployer"} <= set(ours)
     read = 0
@@ -265,7 +266,8 @@ def test_none_is_in_an_execution(stand: Stand, leaks: LeakDetector) -> None:
     for id_ in leaks.deployments:
         arn = f"{stand.state_machine_arn.replace(':stateMachine:', ':execution:')}:{id_}-1"
         described = states.describe_execution(executionArn=arn)
-        history = states.get_execution_history(executionArn=arn, includeExecutionData=True)
+        pages = states.get_paginator("get_execution_history")
+        history = list(pages.paginate(executionArn=arn, includeExecutionData=True))
         text = json.dumps([described, history], default=str, ensure_ascii=False)
         assert "TaskSucceeded" in text
         assert leaks.escaped(f"execution {id_}", text) == []

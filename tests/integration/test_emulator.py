@@ -148,6 +148,18 @@ def test_a_worker_that_dies_while_it_starts_ends_no_other(stand: Stand, function
         assert (first.result(), second.result()) == ("failed", True)
 
 
+def test_a_log_has_all_that_was_written_in_pages(stand: Stand, function: str) -> None:
+    source = "def handler(event, context):\n    for n in range(12_000):\n        print('line', n)\n"
+    stand.create_function(function, source)
+    stand.client("lambda").invoke(FunctionName=function)
+    pages = stand.client("logs").get_paginator("filter_log_events")
+    read = [page["events"] for page in pages.paginate(logGroupName=f"/aws/lambda/{function}")]
+    assert max(map(len, read)) == 10_000
+    lines = [event["message"] for page in read for event in page]
+    assert [line for line in lines if line.startswith("line")] == [f"line {n}" for n in range(12_000)]
+    assert not [line for line in lines if "\0" in line]
+
+
 def test_a_wait_ends_with_its_token_and_the_token_with_it(
     stand: Stand, function: str, queue: str, received: Any, run: Any
 ) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from stand import Stand, package
 from stand.claims import job_claims
+from stand.reports import log_lines
 
 # What a terminal or a reader of lines would act on; the last three a token's strings may not hold at all.
 NASTY = "a\u2028b\u2029c\u202ed\u200be\u2066f\ufeffg\U000e0041h"
@@ -199,12 +200,8 @@ def test_a_label_that_is_none(text: str, value: Any, written: Written) -> None:
 
 def test_an_event_in_the_log_is_one_line_of_json(written: Written, began: float) -> None:
     """After all of the above: a line that is not the gateway's own would be one that somebody else wrote."""
-    logs = written.stand.client("logs")
     for name in ("gateway", "watcher", "deployer"):
-        pages = logs.get_paginator("filter_log_events").paginate(
-            logGroupName=f"/aws/lambda/sluicegate-{name}", startTime=int(began * 1000)
-        )
-        messages = [event["message"] for page in pages for event in page["events"]]
+        messages = log_lines(written.stand, name, since=began)
         # Lambda's own lines are none of ours.
         ours = [text for text in messages if not text.startswith(("START ", "END ", "REPORT "))]
         assert messages

@@ -12,13 +12,12 @@ import pytest
 from standardwebhooks import Webhook
 
 from stand import Stand
-from stand.reports import messages, release, until
+from stand.reports import log_lines, messages, release, until
 from support.message_receivers import KEY, card_texts
 
 pytestmark = [pytest.mark.usefixtures("wide"), pytest.mark.extended]
 """The gate file that has `notify`."""
 
-LOG = "/aws/lambda/sluicegate-messenger"
 DEAD = "sluicegate-messenger-dead-letters"
 
 
@@ -106,7 +105,5 @@ def test_a_channel_that_is_gone_is_replayed_and_no_secret_is_logged(
             sqs.delete_message(QueueUrl=dead, ReceiptHandle=message["ReceiptHandle"])
     assert len(until(lambda: channels.bodies("/slack-Secret", said), bool)) == 1
     assert len(channels.bodies("/teams-Secret", said)) == 1
-    pages = stand.client("logs").get_paginator("filter_log_events").paginate(logGroupName=LOG)
-    lines = [event["message"] for page in pages for event in page["events"]]
-    assert any('"message_rejected"' in line for line in lines)
+    lines = log_lines(stand, "messenger", "message_sent", "message_rejected")
     assert not [line for line in lines if "Secret" in line or KEY in line]

@@ -10,13 +10,11 @@ import pytest
 from stand import Stand, callers, package
 from stand.gitlab_api import PREFIX
 from stand.hooked import Hooks, new_tag
-from stand.reports import messages, purge, release, until
+from stand.reports import log_lines, messages, purge, release, until
 from stand.wide import Wide
 
 pytestmark = [pytest.mark.usefixtures("wide"), pytest.mark.extended]
 """The gate file that has `feedback`."""
-
-LOG = "/aws/lambda/sluicegate-notifier"
 
 
 @pytest.fixture
@@ -215,11 +213,7 @@ def test_no_token_is_in_a_log_nor_in_the_table(wide: Wide, function: str, commit
     wide.put_token(canaries[1])
     replay(stand)
     assert ends(stand, commit, function) == [["success"]]
-    logs = stand.client("logs")
-    pages = logs.get_paginator("filter_log_events").paginate(logGroupName=LOG)
-    lines = [event["message"] for page in pages for event in page["events"]]
+    lines = log_lines(stand, "notifier", "feedback_sent", "feedback_rejected")
     table = json.dumps(stand.client("dynamodb").scan(TableName=stand.table)["Items"])
-    assert any('"feedback_sent"' in line for line in lines)
-    assert any('"feedback_rejected"' in line for line in lines)
     assert not [line for line in lines if any(canary in line for canary in canaries)]
     assert not any(canary in table for canary in canaries)

@@ -306,14 +306,18 @@ def archive(directory: Path, release: str, source: str) -> str:
 
 def leaked(stand: Stand) -> bool:
     """Whether the canary is anywhere that Sluicegate writes: its table, its executions, its logs."""
-    pages = stand.client("dynamodb").get_paginator("scan").paginate(TableName=stand.table)
-    written = [repr(page["Items"]) for page in pages]
-    logs = stand.client("logs")
-    for group in logs.describe_log_groups()["logGroups"]:
-        if FUNCTION not in group["logGroupName"]:
-            events = logs.filter_log_events(logGroupName=group["logGroupName"])["events"]
-            written += [event["message"] for event in events]
-    states = stand.client("stepfunctions")
-    for execution in states.list_executions(stateMachineArn=stand.state_machine_arn)["executions"]:
-        written.append(repr(states.get_execution_history(executionArn=execution["executionArn"])))
-    return any(CANARY in text for text in written)
+
+    def pages(service: str, call: str, **given: str) -> Iterator[dict[str, Any]]:
+        yield from stand.client(service).get_paginator(call).paginate(**given)
+
+    def written() -> Iterator[dict[str, Any]]:
+        yield from pages("dynamodb", "scan", TableName=stand.table)
+        for groups in pages("logs", "describe_log_groups"):
+            for name in [group["logGroupName"] for group in groups["logGroups"]]:
+                if FUNCTION not in name:
+                    yield from pages("logs", "filter_log_events", logGroupName=name)
+        for found in pages("stepfunctions", "list_executions", stateMachineArn=stand.state_machine_arn):
+            for arn in [execution["executionArn"] for execution in found["executions"]]:
+                yield from pages("stepfunctions", "get_execution_history", executionArn=arn)
+
+    return any(CANARY in repr(page) for page in written())

@@ -28,6 +28,7 @@ Differences, each one thing that AWS does and MiniStack 1.5.33 does not:
 - What `emulator_cloudwatch` lists: statistics by thresholds, and the order of values.
 - What `emulator_metrics`, `emulator_streams` and `emulator_front_doors` list: metric math, and the metrics of
   event sources, asynchronous invocations, durable executions, queues, function URLs and deployed APIs.
+- What `emulator_logs` lists: what functions log, whole and in pages.
 - What `emulator_retries` lists: delays of Step Functions.
 - What `emulator_api` lists: gateway responses, and the settings of single methods.
 - What `emulator_sessions`, `emulator_iam`, `emulator_callers`, `emulator_events` and `emulator_trail` list:
@@ -71,7 +72,9 @@ _FORWARDED = (b"x-forwarded-proto", b"https")
 
 
 def main() -> None:
+    sys.path.insert(0, str(Path(__file__).parent))
     emulator: Any = import_module("ministack.app")
+    import_module("emulator_logs").install(pinned)
     name_lambda_calls(emulator)
     refuse_impossible_aliases()
     compute_timeouts()
@@ -84,7 +87,6 @@ def main() -> None:
     page_through_events()
     name_functions_by_role_id()
     find_layers_under_opt()
-    sys.path.insert(0, str(Path(__file__).parent))
     for module in (
         "answers",
         "api",

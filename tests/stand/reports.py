@@ -35,6 +35,25 @@ def release(stand: Stand, function: str, commit: str, stage: str = "dev", **clai
     return stand.wait(answer.json()["id"], token=token)
 
 
+def log_lines(stand: Stand, function: str, *events: str, since: float = 0) -> list[str]:
+    """What a function of the stack logged from a time on, in s since 1970, once all these events are in it.
+
+    What an invocation logs is there a moment after its end, and with it what came of it.
+    """
+    pages = stand.client("logs").get_paginator("filter_log_events")
+    wanted = {"logGroupName": f"/aws/lambda/sluicegate-{function}", "startTime": int(since * 1000)}
+
+    def look() -> list[str]:
+        return [event["message"] for page in pages.paginate(**wanted) for event in page["events"]]
+
+    def complete(lines: list[str]) -> bool:
+        return all(any(f'"{event}"' in line for line in lines) for event in events)
+
+    lines = until(look, complete)
+    assert complete(lines), f"none of {function}'s {len(lines)} lines has one of {events}"
+    return lines
+
+
 def messages(stand: Stand, queue: str) -> int:
     """Messages of a queue, those in hand included."""
     sqs = stand.client("sqs")
