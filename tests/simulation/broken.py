@@ -121,6 +121,11 @@ def no_fence(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(restore, "_fence", lambda *_: None)
 
 
+def no_time_to_settle(patch: pytest.MonkeyPatch) -> None:
+    """A way back to no alias ends at once, although a call may be on its way."""
+    patch.setattr(restore, "SETTLE_SECONDS", 0)
+
+
 def moved_before_it_is_written(patch: pytest.MonkeyPatch) -> None:
     """The alias is moved as soon as the version is there, before a record says so."""
     original = publish.Publisher.publish
@@ -311,6 +316,7 @@ VARIANTS: Final[Mapping[str, Break]] = {
         restore_over_a_foreign_move,
         shift_over_a_foreign_move,
         no_fence,
+        no_time_to_settle,
         moved_before_it_is_written,
         second_final_status,
         abort_forgotten,

@@ -51,9 +51,6 @@ KINDS: Final = (
 `meanwhile`: somebody else changes something just before it.
 """
 
-UNFENCED: Final = frozenset({"delete_alias"})
-"""Calls that nothing can reject when they arrive late: AWS knows no condition for them, or we give none."""
-
 
 @dataclass
 class Faults:
@@ -153,7 +150,7 @@ class Client:
                 raise self._error(THROTTLES, name)
             case "failed":
                 raise self._error(FAILURES, name)
-            case "late" if name not in UNFENCED:
+            case "late":
                 delay = engine.choices.one_of(LATE)
                 about = engine.current.about if engine.current else None
                 engine.spawn(

@@ -253,7 +253,9 @@ class Api:
                 found = [one for one in found if one[key] == query[key]]
         if query.get("sort") == "desc":
             found.reverse()
-        return [_shown_deployment(one) for one in found[: int(query.get("per_page", 20))]]
+        size = int(query.get("per_page", 20))
+        start = size * (int(query.get("page", 1)) - 1)
+        return [_shown_deployment(one) for one in found[start : start + size]]
 
     def _tick(self, deployment: Json) -> int:
         """The time of its end, 0 if it has none: `before_transition any => FINISHED_STATUSES`."""

@@ -86,6 +86,14 @@ def test_a_deployment_is_made_found_and_ended(gitlab: Instance) -> None:
     assert (made["environment"], made["history"]) == ("prod/eu", ["running", "success"])
 
 
+def test_a_deployment_is_found_below_many_newer_ones(gitlab: Instance) -> None:
+    client = gitlab.client()
+    earlier, lost = (client.create_deployment("4213", {**DEPLOYMENT, "ref": ref}) for ref in ("v0", "v1"))
+    newer = [client.create_deployment("4213", DEPLOYMENT) for _ in range(12)]
+    assert client.find_deployment("4213", DEPLOYMENT, earlier, newer) == lost
+    assert client.find_deployment("4213", DEPLOYMENT, lost, newer) is None
+
+
 def test_a_jobs_own_deployment_is_not_taken_for_ours(gitlab: Instance) -> None:
     gitlab.client().create_deployment("4213", DEPLOYMENT)
     gitlab.model.api.deployments[0]["deployable"] = {"id": 302}

@@ -1,7 +1,10 @@
 """Move the alias back to what it served before the deployment."""
 
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from math import ceil
+from typing import Final
 
 from sluicegate.aws.lambda_ import (
     Alias,
@@ -12,6 +15,7 @@ from sluicegate.aws.lambda_ import (
     LambdaRejected,
 )
 from sluicegate.deployer.lookups import find_missing, read_alias
+from sluicegate.deployment.durations import seconds
 from sluicegate.deployment.model import AliasOutcome, Deployment
 from sluicegate.rollout.actions import Restore
 from sluicegate.rollout.outcomes import (
@@ -20,9 +24,16 @@ from sluicegate.rollout.outcomes import (
     Outcome,
     PermanentFailure,
     Restored,
+    Settling,
     TransientFailure,
 )
 from sluicegate.store.locks import Locks
+
+SETTLE_SECONDS: Final = 45
+"""Seconds after which a call of which no answer came has taken effect, or never will.
+
+AWS documents no such time. A client waits 10 s for an answer, and the time counts from the end of that.
+"""
 
 
 @dataclass(frozen=True)
@@ -33,6 +44,7 @@ class AliasRestorer:
     """
 
     locks: Locks
+    clock: Callable[[], float]
 
     def restore(self, deployment: Deployment, function: FunctionApi, action: Restore) -> Outcome:
         """Restore the alias, or say what it serves if that cannot be done any more."""
@@ -49,6 +61,8 @@ class AliasRestorer:
             return Restored(AliasOutcome.LEFT_TO_OTHER, None)
         current = alias.state if alias else None
         if current == action.original:
+            if action.original is None and (left := _settles_at(deployment) - self.clock()) > 0:
+                return Settling(ceil(left))
             if action.was_moved:
                 return Restored(AliasOutcome.RESTORED if action.original else AliasOutcome.REMOVED, current)
             if alias is not None:
@@ -62,9 +76,23 @@ class AliasRestorer:
             return TransientFailure("LockLost", "this deployment does not hold the alias lock")
         if action.original is None:
             function.delete_alias(name)
-            return Restored(AliasOutcome.REMOVED, None)
+            left = _settles_at(deployment) - self.clock()
+            return Settling(ceil(left)) if left > 0 else Restored(AliasOutcome.REMOVED, None)
         function.update_alias(name, action.original, alias.revision)
         return Restored(AliasOutcome.RESTORED, action.original)
+
+
+def _settles_at(deployment: Deployment) -> float:
+    """Return the time from which no call of a deployment is on its way that found no alias, in epoch seconds.
+
+    Nothing can reject such a call: Lambda creates an alias that does not exist, and deletes one that does,
+    another deployment's too. It was sent before the version had traffic, before the way back began, or in an
+    attempt at it that failed.
+    """
+    last = seconds(deployment.traffic_since or deployment.since)
+    if deployment.failures:
+        last = max(last, seconds(deployment.updated_at))
+    return last + SETTLE_SECONDS
 
 
 def _not_restored(

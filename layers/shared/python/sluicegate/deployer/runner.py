@@ -91,7 +91,7 @@ class Runner:
         self._source = CodeSource(artifacts, targets, clock)
         self._publisher = Publisher(store.locks, store.versions, self._source, sleep, clock)
         self._mover = AliasMover(store.locks, store.deployments)
-        self._restorer = AliasRestorer(store.locks)
+        self._restorer = AliasRestorer(store.locks, clock)
         self._origins = Origins(store.versions, store.deployments)
         self._quota = CallQuota(store.calls, targets.meter)
 

@@ -31,6 +31,12 @@ DEADLINE: Final = 5.0
 MAX_ID: Final = 2**63
 """Ids are bigints of PostgreSQL; the table could not keep every number that JSON can."""
 
+_PER_PAGE: Final = 5
+"""Deployments in one answer: each can take kilobytes, and a response is limited to 64 KiB."""
+
+_MAX_PAGES: Final = 20
+"""Pages that are read at most, back to the deployments that were there before."""
+
 _RETRYABLE: Final = frozenset({408, 409, 425, 429})
 _MAX_DEPTH: Final = 12
 _LONGEST_WAIT: Final = 3_600
@@ -101,23 +107,31 @@ class GitLab:
         A deployment that belongs to a job is not ours. One up to the number `after` was there before, and
         `others` are our other ones.
         """
-        # Few: each can take kilobytes, and a response is limited to 64 KiB.
+        found: list[int] = []
+        for page in range(1, _MAX_PAGES + 1):
+            listed = self._list_deployments(project_id, fields, page)
+            for one in listed:
+                same = one.get("sha") == fields["sha"] and one.get("ref") in (fields["ref"], fields["sha"])
+                if one.get("deployable") is None and same and id_of(one) not in others:
+                    found.append(id_of(one))
+            if len(listed) < _PER_PAGE or id_of(listed[-1]) <= after:
+                break
+        return min((one for one in found if one > after), default=None)
+
+    def _list_deployments(
+        self, project_id: str, fields: Mapping[str, Any], page: int
+    ) -> list[dict[str, JsonValue]]:
+        """Return a page of the environment's deployments with this status, the newest first."""
         query = {
             "environment": fields["environment"],
             "status": fields["status"],
             "order_by": "id",
             "sort": "desc",
-            "per_page": 5,
+            "per_page": _PER_PAGE,
+            "page": page,
         }
         listed = self._call("GET", project_id, f"deployments?{urlencode(query, quote_via=quote)}")
-        found = []
-        for one in listed if isinstance(listed, list) else []:
-            if not isinstance(one, dict) or one.get("deployable") is not None:
-                continue
-            same = one.get("sha") == fields["sha"] and one.get("ref") in (fields["ref"], fields["sha"])
-            if same and id_of(one) > after and id_of(one) not in others:
-                found.append(id_of(one))
-        return min(found, default=None)
+        return [one for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
 
     def _call(
         self, method: str, project_id: str, path: str, fields: Mapping[str, Any] | None = None

@@ -46,6 +46,7 @@ from sluicegate.rollout.outcomes import (
     PermanentFailure,
     Published,
     Restored,
+    Settling,
     Shifted,
     TransientFailure,
     Verified,
@@ -132,6 +133,8 @@ def advance(deployment: Deployment, outcome: Outcome, now: float) -> Deployment:
             return transitions.denied(deployment, outcome, now)
         case PermanentFailure(code, message, data):
             return transitions.fail(deployment, Reason(code, message, data), now)
+        case Settling():
+            return deployment
         case _:
             return transitions.recovered(deployment, _after(deployment, outcome, now), now)
 
@@ -188,7 +191,7 @@ def next_delay(deployment: Deployment, outcome: Outcome, now: float) -> int:
             return ceil(backoff(deployment, now))
         case Blocked() | LockLost():
             return _lock_delay(deployment, now)
-        case InLine():
+        case InLine() | Settling():
             return int(outcome.look_in)
         case Pending():
             elapsed = now - seconds(deployment.since)

@@ -146,6 +146,16 @@ class Restored:
 
 
 @dataclass(frozen=True)
+class Settling:
+    """The alias is gone, as it was before, but a call whose answer never came may still change that.
+
+    The same action looks again in so many seconds.
+    """
+
+    look_in: int
+
+
+@dataclass(frozen=True)
 class PermanentFailure:
     """The action can never succeed. Record the reason and go no further."""
 
@@ -197,6 +207,7 @@ Outcome = (
     | AliasMoved
     | FoundMoved
     | Restored
+    | Settling
     | PermanentFailure
     | TransientFailure
     | Denied
