@@ -66,7 +66,7 @@ _STAGES: Final = """
     strategy: {type: all-at-once, bake: 20s}
     watch: {presets: [{name: api, api_id: pathshttp1, api_stage: "{stage}"}], unclear: fail}
   fronted-observed:
-    strategy: {type: canary, percent: 50, bake: 20s}
+    strategy: {type: canary, percent: 50, bake: 45s}
     watch: {presets: [url], mode: observe}
   fronted:
     strategy: {type: canary, percent: 50, bake: 30s}

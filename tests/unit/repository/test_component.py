@@ -3,6 +3,7 @@
 import base64
 import json
 import re
+import signal
 import subprocess
 import threading
 import time
@@ -549,6 +550,22 @@ def test_a_decision_waits_for_what_it_wants(
     assert path == f"/v1/deployments/{ID}/{action}"
     assert json.loads(body) == {"reason": 'change "812"'}
     assert reading.startswith(f"/v1/deployments/{ID}?after=4&wait=")
+
+
+def test_a_job_that_is_killed_while_it_reports_leaves_the_report_before(
+    dash: Machine, api: Api, tmp_path: Path
+) -> None:
+    tools = tmp_path / "deadly"
+    tools.mkdir()
+    kills = 'if [ "$2" = sluicegate.env ] && [ -f "$2" ]; then kill -KILL "$PPID"; exit; fi'
+    (tools / "mv").write_text(f'#!/bin/sh\n{kills}\nPATH=${{PATH#*:}} exec mv "$@"\n')
+    (tools / "mv").chmod(0o755)
+    baking, done = state_headers("baking", "false"), state_headers("succeeded", "true")
+    api.answers = [(202, baking, ""), (200, done, "")]
+    ended = dash.with_tools(tools).run(job(url=api.url, action="rollback"), TOKEN)
+    assert ended.code == -signal.SIGKILL, ended.log
+    assert len(api.calls) == 2
+    assert dash.dotenv() == {"SLUICEGATE_ID": ID, "SLUICEGATE_STATUS": "baking"}
 
 
 @pytest.mark.parametrize("said", ["2", None, "999", "soon", "-1"])
