@@ -81,7 +81,7 @@ docs: setup ## build the site of docs/ into build/site; a broken link is an erro
 
 bench: setup ## print the figures, and write them to build/bench.json
 	@rm -f build/bench.json
-	@for each in decision verdicts rollout paths; do PYTHONPATH=layers/shared/python:tests:. $(BIN)/python bench/$$each.py || exit 1; done
+	@for each in decision verdicts rollout paths; do PYTHONPATH=layers/shared/python:cli:tests:. $(BIN)/python bench/$$each.py || exit 1; done
 
 bench-verdicts: setup ## print false rollbacks and power of the comparison over the whole table, in hours (ONLY=bursts: a part)
 	@PYTHONPATH=layers/shared/python:tests:. $(BIN)/python bench/verdicts.py --table $(if $(ONLY),--only "$(ONLY)") $(if $(RUNS),--runs $(RUNS))

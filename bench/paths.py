@@ -8,6 +8,7 @@ from pathlib import Path as Directory
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
+from bench.quotas import quota
 from bench.results import record
 from bench.stands import running_stand
 
@@ -145,23 +146,6 @@ def own_calls(stand: Stand, since: float, until: float) -> Iterator[tuple[float,
         if event["AccessKeyId"] != stand.aws_access_key_id:
             service = event["EventSource"].split(".")[0]
             yield event["EventTime"].timestamp(), quota(service, event["EventName"])
-
-
-def quota(service: str, call: str) -> str:
-    """The group of calls that share a quota (AWS Lambda and CloudWatch developer guides, quotas)."""
-    match service, call:
-        case "lambda", "GetFunction":
-            return "lambda GetFunction (100/s)"
-        case "lambda", "Invoke":
-            return "lambda Invoke"
-        case "lambda", _:
-            return "lambda control plane (15/s, all)"
-        case "monitoring", "GetMetricData":
-            return "cloudwatch GetMetricData (50/s)"
-        case "monitoring", "DescribeAlarms":
-            return "cloudwatch DescribeAlarms (9/s)"
-        case _:
-            return service
 
 
 def at(moment: str) -> float:

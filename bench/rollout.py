@@ -6,11 +6,13 @@ import subprocess
 import time
 from collections import Counter
 from datetime import datetime
+from itertools import starmap
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
+from bench.quotas import CONTROL_PLANE, quota
 from bench.results import record
 from bench.scale import asked
 from bench.stands import running_stand
@@ -24,7 +26,6 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[1]
 BUILD = ROOT / ".stand" / "build"
 RELEASES = 9
-CONTROL_PLANE = "lambda control plane (15/s, all)"
 SOURCE = "def handler(event, context):\n    return %r\n"
 
 
@@ -143,7 +144,7 @@ def calls(stand: Stand) -> None:
             if stand.wait(deployment, token=token)["status"] != "succeeded":
                 raise SystemExit("a release did not succeed")
             print(f"AWS calls of a deployment, {label}:")
-            counts = Counter(map(quota, made))
+            counts = Counter(starmap(quota, made))
             for group, number in sorted(counts.items()):
                 print(f"  {group:<36} {number:3}")
             if stage == "dev":
@@ -172,14 +173,6 @@ def events(stand: Stand) -> dict[str, tuple[str, str]]:
     pages = stand.client("cloudtrail").get_paginator("lookup_events").paginate()
     found = (event for page in pages for event in page["Events"])
     return {event["EventId"]: (event["EventSource"].split(".")[0], event["EventName"]) for event in found}
-
-
-def quota(event: tuple[str, str]) -> str:
-    """The group of calls that share a quota (AWS Lambda developer guide, quotas)."""
-    service, call = event
-    if service != "lambda":
-        return service
-    return "lambda GetFunction (100/s)" if call == "GetFunction" else CONTROL_PLANE
 
 
 def start_up() -> None:
