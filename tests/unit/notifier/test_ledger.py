@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Any, cast
 
 import pytest
+from botocore.exceptions import ClientError
 
 from sluicegate.notifier.commit_status import CommitState, CommitStatusKey
 from sluicegate.notifier.gitlab_deployments import Environment, GitLabDeployment
@@ -34,6 +35,23 @@ def test_what_was_sent_is_remembered(ledger_and_clock: tuple[StatusLedger, Clock
     ledger.release(ledger.acquire(KEY, entry))
     assert ledger.entry(KEY).values["state"] == "running"
     assert ledger.entry(replace(STATUS, pipeline="575").key).values == {}
+
+
+def test_a_late_write_of_a_request_does_not_hide_what_was_made(
+    ledger_and_clock: tuple[StatusLedger, Clock],
+) -> None:
+    ledger, _ = ledger_and_clock
+    requested = GitLabDeployment(None, CommitState.RUNNING, after=10)
+    made = GitLabDeployment(12, CommitState.SUCCESS)
+    for _ in range(2):
+        ledger.record_gitlab_deployment("01K", requested)
+    ledger.record_gitlab_deployment("01K", made)
+    with pytest.raises(ClientError, match="ConditionalCheckFailed"):
+        ledger.record_gitlab_deployment("01K", requested)
+    assert ledger.gitlab_deployment("01K") == made
+    refused = GitLabDeployment(None, CommitState.SUCCESS, refused=True)
+    ledger.record_gitlab_deployment("01K", refused)
+    assert ledger.gitlab_deployment("01K") == refused
 
 
 def test_one_process_reports_at_a_time(ledger_and_clock: tuple[StatusLedger, Clock]) -> None:

@@ -13,11 +13,15 @@ request. All keys start with `status#`: the notifier's role can write no others.
 """
 
 from collections.abc import Collection
+from typing import Final
 
 from sluicegate.notifier.commit_status import CommitState
 from sluicegate.notifier.gitlab_deployments import GitLabDeployment
 from sluicegate.store.keys import Key
 from sluicegate.store.leases import Leases
+from sluicegate.store.table import Condition
+
+_NOT_MADE: Final = Condition("NOT #number > :none", {":none": 0}, {"#number": "number"})
 
 
 class StatusLedger(Leases):
@@ -42,9 +46,16 @@ class StatusLedger(Leases):
         )
 
     def record_gitlab_deployment(self, deployment_id: str, mirror: GitLabDeployment) -> None:
-        """Record GitLab's deployment. Call it only under the lease of its environment."""
+        """Record GitLab's deployment. Call it only under the lease of its environment.
+
+        That its creation is requested is written first. Where that write takes effect late, it must not hide
+        the number that a later attempt has got: another creation would follow.
+        """
         item = {**_deployment_item_key(deployment_id), "number": mirror.number, "state": mirror.state}
-        self._table.put({**item, "refused": mirror.refused, "after": mirror.after, **self._expiry()})
+        self._table.put(
+            {**item, "refused": mirror.refused, "after": mirror.after, **self._expiry()},
+            None if mirror.exists or mirror.refused else _NOT_MADE,
+        )
 
     def _expiry_of_members(self) -> dict[str, int]:
         return {"expires": self._expiry()["expires_at"]}

@@ -149,9 +149,9 @@ class Table:
                 return
             query["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
 
-    def put(self, item: Item) -> None:
-        """Write an item, in the place of an earlier one."""
-        self._client.put_item(**self.put_arguments(item))
+    def put(self, item: Item, condition: Condition | None = None) -> None:
+        """Write an item, in the place of an earlier one. Raises ClientError where the condition fails."""
+        self._client.put_item(**self.put_arguments(item, condition))
 
     def delete(self, key: Key) -> None:
         """Delete an item; one that is gone already is fine."""
