@@ -1,8 +1,13 @@
-"""Something that happens at one call to Lambda or to the table."""
+"""Something that happens at one call to Lambda or to the table, or while a rollout waits."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
+from sluicegate.deployment.model import Deployment, Status
+from sluicegate.rollout.transitions import request_abort
+from sluicegate.store.errors import StaleRevision
+from support.plans import ABORTED
 from support.simulation import Simulation
 
 
@@ -43,3 +48,22 @@ def in_turn(*several: Callable[[str], None]) -> Callable[[str], None]:
             each(name)
 
     return called
+
+
+def abort_when_baking(at: Simulation) -> Callable[[Deployment], None]:
+    def meanwhile(deployment: Deployment) -> None:
+        if deployment.status is Status.BAKING:
+            abort(at, deployment)
+
+    return meanwhile
+
+
+def abort(at: Simulation, deployment: Deployment) -> None:
+    """Abort as the gateway does: a record that was changed is read again."""
+    while not (current := at.now(deployment)).status.final:
+        after = request_abort(current, ABORTED, "aborted by job 9", at.clock())
+        if after is current:
+            return
+        with suppress(StaleRevision):
+            at.store.deployments.save(current, after)
+            return

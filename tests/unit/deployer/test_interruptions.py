@@ -7,7 +7,7 @@ aborts: afterwards the guarantees hold, and the record says what the alias serve
 import copy
 import hashlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from itertools import product
@@ -20,13 +20,11 @@ from sluicegate.deployment.fix_forward import FixForward
 from sluicegate.deployment.model import AliasOutcome, AliasState, Deployment, EarlierVersion, Status
 from sluicegate.deployment.observations import AlarmState
 from sluicegate.deployment.plan import ALL_AT_ONCE, Limit, Metric, Plan, Smoke, TrafficStep, Watch
-from sluicegate.rollout.transitions import request_abort
 from sluicegate.store.errors import StaleRevision
 from support.cloudwatch_model import Requests
-from support.interruptions import Interruption
+from support.interruptions import Interruption, abort, abort_when_baking
 from support.lambda_model import LambdaModel, timeout
 from support.lambda_rules import error
-from support.plans import ABORTED
 from support.simulation import OWN, Clock, Killed, Simulation, simulation
 from support.table_model import DynamoDbModel
 
@@ -158,31 +156,12 @@ def prepared_simulation(scene: Scene) -> Iterator[tuple[Simulation, Deployment]]
     yield at, accepted
 
 
-def abort_when_baking(at: Simulation) -> Callable[[Deployment], None]:
-    def meanwhile(deployment: Deployment) -> None:
-        if deployment.status is Status.BAKING:
-            abort(at, deployment)
-
-    return meanwhile
-
-
 def silence(at: Simulation) -> Callable[[Deployment], None]:
     def meanwhile(deployment: Deployment) -> None:
         if deployment.weight == 100:
             at.cloudwatch.alarms["orders-5xx"] = AlarmState.OK
 
     return meanwhile
-
-
-def abort(at: Simulation, deployment: Deployment) -> None:
-    """Abort as the gateway does: a record that was changed is read again."""
-    while not (current := at.now(deployment)).status.final:
-        after = request_abort(current, ABORTED, "aborted by job 9", at.clock())
-        if after is current:
-            return
-        with suppress(StaleRevision):
-            at.store.deployments.save(current, after)
-            return
 
 
 READS = (

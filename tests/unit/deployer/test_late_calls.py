@@ -4,17 +4,15 @@ So it ends, and frees its lock, when none can be on its way any more.
 """
 
 import hashlib
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Iterator
 
 import pytest
 
 from sluicegate.deployer.restore import SETTLE_SECONDS
 from sluicegate.deployment.durations import seconds
-from sluicegate.deployment.model import AliasOutcome, Deployment, Reason, Status
+from sluicegate.deployment.model import AliasOutcome, Deployment, Status
 from sluicegate.deployment.plan import Plan, TrafficStep
-from sluicegate.rollout.transitions import request_abort
-from sluicegate.store.errors import StaleRevision
+from support.interruptions import abort, abort_when_baking
 from support.lambda_model import timeout
 from support.simulation import OWN, Simulation, simulation
 
@@ -30,18 +28,6 @@ def at() -> Iterator[Simulation]:
         made.model.add("orders", b"code of somebody")
         made.upload("orders", b"one")
         yield made
-
-
-def abort(at: Simulation, deployment: Deployment) -> None:
-    current = at.now(deployment)
-    with suppress(StaleRevision):
-        at.store.deployments.save(
-            current, request_abort(current, Reason("aborted", "by job 9"), "by job 9", at.clock())
-        )
-
-
-def abort_when_baking(at: Simulation) -> Callable[[Deployment], None]:
-    return lambda now: abort(at, now) if now.status is Status.BAKING else None
 
 
 def takes_effect_late(at: Simulation, name: str, late: float, deployment: Deployment) -> list[float]:

@@ -61,8 +61,8 @@ class AliasRestorer:
             return Restored(AliasOutcome.LEFT_TO_OTHER, None)
         current = alias.state if alias else None
         if current == action.original:
-            if action.original is None and (left := _settles_at(deployment) - self.clock()) > 0:
-                return Settling(ceil(left))
+            if action.original is None and (settling := self._settling(deployment)):
+                return settling
             if action.was_moved:
                 return Restored(AliasOutcome.RESTORED if action.original else AliasOutcome.REMOVED, current)
             if alias is not None:
@@ -76,10 +76,14 @@ class AliasRestorer:
             return TransientFailure("LockLost", "this deployment does not hold the alias lock")
         if action.original is None:
             function.delete_alias(name)
-            left = _settles_at(deployment) - self.clock()
-            return Settling(ceil(left)) if left > 0 else Restored(AliasOutcome.REMOVED, None)
+            return self._settling(deployment) or Restored(AliasOutcome.REMOVED, None)
         function.update_alias(name, action.original, alias.revision)
         return Restored(AliasOutcome.RESTORED, action.original)
+
+    def _settling(self, deployment: Deployment) -> Settling | None:
+        """Return how long a call of the deployment may still be on its way, or None if none can be."""
+        left = _settles_at(deployment) - self.clock()
+        return Settling(ceil(left)) if left > 0 else None
 
 
 def _settles_at(deployment: Deployment) -> float:

@@ -112,11 +112,12 @@ class GitLab:
             listed = self._list_deployments(project_id, fields, page)
             for one in listed:
                 same = one.get("sha") == fields["sha"] and one.get("ref") in (fields["ref"], fields["sha"])
-                if one.get("deployable") is None and same and id_of(one) not in others:
-                    found.append(id_of(one))
+                ours = same and one.get("deployable") is None
+                if ours and (number := id_of(one)) > after and number not in others:
+                    found.append(number)
             if len(listed) < _PER_PAGE or id_of(listed[-1]) <= after:
                 break
-        return min((one for one in found if one > after), default=None)
+        return min(found, default=None)
 
     def _list_deployments(
         self, project_id: str, fields: Mapping[str, Any], page: int
