@@ -8,7 +8,7 @@ import pytest
 
 from stand.api import OFTEN, Stand, package
 from stand.paths import RAISES, SOURCE, Path, Paths, together
-from stand.presets import ANSWERS_500, ask, goes_back, url_of
+from stand.presets import ANSWERS_500, Asking, ask, goes_back, url_of
 
 pytestmark = pytest.mark.extended
 
@@ -106,10 +106,9 @@ def test_a_function_url_that_answers_500_sends_it_back(paths: Paths) -> None:
     """Its invocations succeed. It is compared with the old version, which half go to."""
     with paths("fronted") as path, url_of(paths.stand, path) as url:
         assert ask(url, 5) == [200] * 5
-        deployment = path.deploy("answers 500", ANSWERS_500)
-        path.until(deployment, "baking")
-        assert set(ask(url, 60)) == {200, 500}
-        goes_back(path, deployment, "url_5xx")
+        with Asking(url) as asking:
+            goes_back(path, path.deploy("answers 500", ANSWERS_500), "url_5xx")
+        assert asking.statuses == {200, 500}
 
 
 def test_what_a_function_of_ones_own_says_counts(paths: Paths) -> None:

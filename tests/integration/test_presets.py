@@ -14,7 +14,7 @@ import pytest
 from stand.api import Stand
 from stand.emulator import REGION
 from stand.paths import Path, Paths
-from stand.presets import ANSWERS_500, ask, goes_back, url_of
+from stand.presets import ANSWERS_500, Asking, ask, goes_back, url_of
 
 pytestmark = pytest.mark.extended
 
@@ -116,10 +116,8 @@ def test_events_of_kafka_that_fail_send_it_back(paths: Paths) -> None:
 
 def test_a_function_url_that_is_only_observed_changes_nothing(paths: Paths) -> None:
     with paths("fronted-observed") as path, url_of(paths.stand, path) as url:
-        deployment = path.deploy("answers 500", ANSWERS_500)
-        path.until(deployment, "baking")
-        ask(url, 60)
-        done = path.done(deployment, patience=120)
+        with Asking(url):
+            done = path.done(path.deploy("answers 500", ANSWERS_500), patience=120)
         assert (done["status"], path.serves) == ("succeeded", {"version": "2", "weights": {}})
     assert "url_5xx" in {one["limit"] for one in done["would_have"]}, done["would_have"]
 

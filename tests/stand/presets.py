@@ -7,10 +7,14 @@ from typing import Final
 import httpx2
 
 from stand.api import Stand
+from stand.background import Background
 from stand.paths import Path
 
 ANSWERS_500: Final = 'return {"statusCode": 500, "body": "no stock"}'
 """The invocation succeeds."""
+
+PAUSE: Final = 0.2
+"""Seconds between two requests."""
 
 
 def goes_back(path: Path, deployment: str, metric: str) -> None:
@@ -44,3 +48,20 @@ def url_of(stand: Stand, path: Path) -> Iterator[str]:
 def ask(url: str, times: int) -> list[int]:
     """Ask that often; the statuses."""
     return [httpx2.get(url, timeout=30, trust_env=False).status_code for _ in range(times)]
+
+
+class Asking(Background):
+    """Asks all the time, as a function's callers do, until the block ends.
+
+    A minute in which a version gets its first traffic is compared as if the other's requests were spread over
+    all of it: requests that all come after the shift, and before the minute's end, would count for little.
+    """
+
+    def __init__(self, url: str) -> None:
+        super().__init__(f"asking {url}")
+        self._url = url
+        self.statuses: set[int] = set()
+
+    def _run(self) -> None:
+        while not self._end.wait(PAUSE):
+            self.statuses.update(ask(self._url, 1))

@@ -12,6 +12,7 @@ from sluicegate.deployment.model import Deployment, Origin, Reason, Requester, S
 from sluicegate.notifier import gitlab_deployments
 from sluicegate.notifier.commit_status import STATES, CommitState
 from sluicegate.notifier.gitlab_deployments import Environment, GitLabDeployment
+from sluicegate.notifier.ledger import StatusLedger
 from sluicegate.store.leases import LEASE_SECONDS, LeaseHeld
 from support.notifier_simulation import (
     BOTH,
@@ -208,6 +209,26 @@ def test_what_is_known_is_not_taken_for_what_was_lost(simulation: NotifierSimula
     simulation.save(older)
     simulation.notifier.sync(older.id)
     assert states(simulation) == [["running"]] * 2
+
+
+def test_what_has_ended_is_not_taken_for_what_was_lost(
+    simulation: NotifierSimulation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The end of the first one's lease is lost, and the request for the second one never arrived."""
+    first = ended(deployment(Status.PUBLISHING, HOOK), Status.ABORTED, START + 5)
+    second = ended(deployment(Status.PUBLISHING, HOOK, at=START + 60), Status.ABORTED, START + 65)
+    simulation.save(first)
+    with monkeypatch.context() as patch:
+        patch.setattr(StatusLedger, "release", lambda *_, **__: None)
+        simulation.notifier.sync(first.id)
+    simulation.sleep(LEASE_SECONDS)
+    simulation.save(second)
+    simulation.faults = ["unsent"]
+    with pytest.raises(TransientError):
+        simulation.notifier.sync(second.id)
+    simulation.sleep(LEASE_SECONDS)
+    simulation.notifier.sync(second.id)
+    assert states(simulation) == [["canceled"]] * 2
 
 
 def test_without_a_token_the_order_is_kept_too(simulation: NotifierSimulation) -> None:

@@ -12,6 +12,7 @@ from sluicegate.notifier.ledger import StatusLedger
 from sluicegate.store.keys import digest
 from sluicegate.store.leases import LEASE_SECONDS, LeaseHeld
 from sluicegate.store.table import Table
+from sluicegate.store.update_expression import Without
 from support.notifier_simulation import NAME, SHA, URL
 from support.simulation import TABLE, Clock, dynamodb
 
@@ -88,12 +89,11 @@ def test_deployments_are_kept_in_mind_without_a_lease(
     lease = ledger.acquire(KEY, ledger.entry(KEY))
     ledger.keep_in_mind(KEY, "01K")
     ledger.keep_in_mind(KEY, "01K")
-    ledger.forget(KEY, {"01J", "01H"})
-    ledger.release(lease, {"newest": 7})
+    ledger.release(lease, {"newest": 7, "open": Without(frozenset({"01J", "01H"}))})
     values = ledger.entry(KEY).values
     assert (values["open"], values["newest"]) == ({"01K"}, 7)
-    ledger.forget(KEY, {"01K"})
-    ledger.forget(KEY, set())
+    ledger.release(lease, {"open": Without(frozenset())})
+    ledger.release(lease, {"open": Without(frozenset({"01K"}))})
     assert "open" not in ledger.entry(KEY).values
 
 

@@ -12,7 +12,6 @@ of a new status. A lease that is not released runs out on its own, because GitLa
 request. All keys start with `status#`: the notifier's role can write no others.
 """
 
-from collections.abc import Collection
 from typing import Final
 
 from sluicegate.notifier.commit_status import CommitState
@@ -29,12 +28,7 @@ class StatusLedger(Leases):
 
     def keep_in_mind(self, key: Key, deployment_id: str) -> None:
         """Add to the deployments that an item's `open` names. No lease is needed."""
-        self._table.change_members(key, "open", "ADD", [deployment_id], **self._expiry_of_members())
-
-    def forget(self, key: Key, deployment_ids: Collection[str]) -> None:
-        """Take deployments out of an item's `open`."""
-        if deployment_ids:
-            self._table.change_members(key, "open", "DELETE", deployment_ids, **self._expiry_of_members())
+        self._table.add_members(key, "open", [deployment_id], self._expiry()["expires_at"])
 
     def gitlab_deployment(self, deployment_id: str) -> GitLabDeployment | None:
         """Return GitLab's deployment for this one, or None if its creation was never requested."""
@@ -56,9 +50,6 @@ class StatusLedger(Leases):
             {**item, "refused": mirror.refused, "after": mirror.after, **self._expiry()},
             None if mirror.exists or mirror.refused else _NOT_MADE,
         )
-
-    def _expiry_of_members(self) -> dict[str, int]:
-        return {"expires": self._expiry()["expires_at"]}
 
 
 def _deployment_item_key(deployment_id: str) -> Key:

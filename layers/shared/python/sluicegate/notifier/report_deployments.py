@@ -14,6 +14,7 @@ from sluicegate.notifier.commit_status import STATES
 from sluicegate.notifier.gitlab_api import GitLab
 from sluicegate.notifier.gitlab_deployments import Environment, GitLabDeployment
 from sluicegate.notifier.reporting import Reporting, Sent
+from sluicegate.store.update_expression import Without
 
 
 def report_deployments(reporting: Reporting, deployment: Deployment, deadline: float) -> None:
@@ -35,15 +36,18 @@ def report_deployments(reporting: Reporting, deployment: Deployment, deadline: f
         session = _Session(reporting, gitlab, environment, int(entry.values.get("newest", 0)))
         session.read(kept)
         session.send()
-        ledger.forget(environment.key, pending - set(session.left()))
-        return {"newest": session.newest}
+        return {"newest": session.newest, "open": Without(frozenset(pending - set(session.left())))}
 
     reporting.under_lease(environment.key, entry, receiver, deadline, act)
 
 
 @dataclass
 class _Session:
-    """What is sent to one environment under one lease. `newest` is the highest number that GitLab gave us."""
+    """What is sent to one environment under one lease.
+
+    `newest` is the highest number that GitLab gave us: of the deployments that are kept in mind, and of those
+    that were. The same write takes a deployment out of mind and keeps the number.
+    """
 
     reporting: Reporting
     gitlab: GitLab

@@ -10,13 +10,14 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final
 
 from botocore.exceptions import ClientError
 
 from sluicegate.store.codec import Item, marshal, unmarshal
 from sluicegate.store.errors import Contended, StoreError
 from sluicegate.store.keys import Key
+from sluicegate.store.update_expression import update_expression
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
@@ -210,14 +211,12 @@ class Table:
             raise
         return True
 
-    def change_members(
-        self, key: Key, name: str, verb: Literal["ADD", "DELETE"], members: Iterable[str], expires: int
-    ) -> None:
-        """Add members to a set of strings, or delete them: no writer undoes what another one changed."""
+    def add_members(self, key: Key, name: str, members: Iterable[str], expires: int) -> None:
+        """Add members to a set of strings: no writer undoes what another one changed."""
         self._client.update_item(
             TableName=self._name,
             Key=marshal(key),
-            UpdateExpression=f"SET #expires = :expires {verb} #members :members",
+            UpdateExpression="SET #expires = :expires ADD #members :members",
             ExpressionAttributeNames={"#expires": "expires_at", "#members": name},
             ExpressionAttributeValues=marshal({":expires": expires, ":members": set(members)}),
         )
@@ -273,14 +272,7 @@ class Table:
 
         `remove` names attributes, `increment` a counter to which one is added.
         """
-        expression = "SET " + ", ".join(f"#{name} = :{name}" for name in changes)
-        if remove:
-            expression += " REMOVE " + ", ".join(f"#{name}" for name in remove)
-        names = {f"#{name}": name for name in (*changes, *remove)}
-        values = {f":{name}": value for name, value in changes.items()}
-        if increment is not None:
-            expression += " ADD #counter :one"
-            names, values = names | {"#counter": increment}, values | {":one": 1}
+        expression, names, values = update_expression(changes, remove, increment)
         arguments = {
             "Key": marshal(key),
             "UpdateExpression": expression,
