@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Final
 
 from sluicegate.store.codec import marshal
-from sluicegate.store.versions import serving_item
+from sluicegate.store.serving import serving_item
 from support.browsers import ADA, GATE, Person
 from support.gateway_simulation import artifact
 from support.loopback_board import LoopbackBoard, loopback_board

@@ -173,10 +173,7 @@ class Pruning:
         for alias in {story.alias for story in stories}:
             if ledger.by_hand[alias]:
                 continue
-            of_alias = [story for story in stories if story.alias == alias]
-            if not _in_order_of_ids(of_alias):
-                continue  # the clocks of two gateways differ by more than these took: security.md#known-gaps
-            serving, candidates = _ways_back(of_alias)
+            serving, candidates = _ways_back([story for story in stories if story.alias == alias])
             candidates = [one for one in candidates if one in there][: prune.rollbacks]
             if version == serving or version in candidates:
                 yield f"{alias[1]} serves {serving}, and can be rolled back to {candidates}"
@@ -202,13 +199,6 @@ def _ways_back(stories: list[Story]) -> tuple[str | None, list[str]]:
         past.pop(serving, None)
         past[serving] = False
     return serving, [one for one, withdrawn in reversed(past.items()) if not withdrawn and one != serving]
-
-
-def _in_order_of_ids(stories: list[Story]) -> bool:
-    """Return whether those that succeeded did so in the order of their ids."""
-    done = [story for story in stories if story.record.status is Status.SUCCEEDED]
-    ends = [story.final_at or 0.0 for story in sorted(done, key=lambda one: one.record.id)]
-    return ends == sorted(ends)
 
 
 def nothing_condemned(at: Pruning) -> Iterator[str]:

@@ -14,8 +14,8 @@ from sluicegate.deployment.ulid import new_id
 from sluicegate.gateway.authorization import may_see
 from sluicegate.store.codec import marshal
 from sluicegate.store.deployments import DeploymentSummary
+from sluicegate.store.serving import Serving, ServingPlace, serving_item
 from sluicegate.store.store import Store
-from sluicegate.store.versions import Serving, ServingPlace, serving_item
 from support.board import ISSUERS, MANAGERS, Board, person
 from support.counting_table import CountingTable
 from support.gateway_simulation import gate_of, rule

@@ -14,7 +14,7 @@ from sluicegate.board.responses import BoardResponse, content_security_policy, p
 from sluicegate.deployment.model import Deployment, Status
 from sluicegate.store.codec import record
 from sluicegate.store.holds import Hold
-from sluicegate.store.versions import Serving, serving_item
+from sluicegate.store.serving import Serving, serving_item
 from support.board import FILES, Board
 from support.board_history import History
 

@@ -13,7 +13,7 @@ from sluicegate.deployment.model import AliasState
 from sluicegate.drift.sweep import DriftSweep
 from sluicegate.store.drift import DriftPass
 from sluicegate.store.locks import AliasLock
-from sluicegate.store.versions import Serving
+from sluicegate.store.serving import Serving
 from support.gateway_simulation import gate_of
 from support.simulation import OWN
 

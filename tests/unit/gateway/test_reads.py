@@ -15,8 +15,8 @@ from sluicegate.oidc.jwks import Keyring
 from sluicegate.owner import Owner
 from sluicegate.store import keys
 from sluicegate.store.codec import marshal, record
+from sluicegate.store.serving import Serving, serving_item
 from sluicegate.store.store import Store
-from sluicegate.store.versions import Serving, serving_item
 from support.counting_table import CountingTable
 from support.gateway_simulation import OTHER, gate_of, problem, refused, rule
 from support.signing import ISSUER, NOW, token

@@ -7,6 +7,8 @@ import pytest
 from sluicegate.deployment.model import AliasOutcome, Deployment, Status
 from sluicegate.deployment.plan import ALL_AT_ONCE, Smoke, TrafficStep
 from sluicegate.gate.rollout_settings import Rollout
+from sluicegate.store import keys
+from sluicegate.store.history import PastVersion
 from support.gateway_simulation import (
     GatewaySimulation,
     artifact,
@@ -15,6 +17,7 @@ from support.gateway_simulation import (
     refused,
 )
 from support.lambda_model import error
+from support.simulation import OWN
 
 pytestmark = pytest.mark.filterwarnings("ignore:No application metrics")
 
@@ -66,6 +69,34 @@ def story(deployment: Deployment) -> str:
 
 def code(deployment: Deployment) -> str | None:
     return deployment.reason.code if deployment.reason else None
+
+
+# In order
+
+
+@pytest.mark.parametrize("seconds", [2, 3_600])
+def test_a_clock_that_goes_back_changes_no_order(at: GatewaySimulation, seconds: int) -> None:
+    """The next deployment's id sorts before that of version 3, but it serves after it."""
+    at.clock.now -= seconds
+    four = at.release(artifact(at, b"four"))
+    assert four.id < min(one.deployment for one in past(at) if one.version == "3")
+    assert [one.version for one in past(at)] == ["4", "3", "2", "1"]
+    assert at.finish(at.rollback()).version == "3"
+    assert [(one.version, one.withdrawn) for one in past(at)][:2] == [("3", False), ("4", True)]
+
+
+def test_what_an_earlier_release_noted_is_in_the_order_of_its_ids(at: GatewaySimulation) -> None:
+    """And what is noted since then comes after it."""
+    table = at.store.versions._table
+    served = [keys.served(OWN, "orders", "prod", version) for version in "123"]
+    for key in (*served, keys.serving(OWN, "orders", "prod", "prod")):
+        table._client.update_item(**table.update_arguments(key, {}, remove=["order"]))
+    at.release(artifact(at, b"four"))
+    assert [one.version for one in past(at)] == ["4", "3", "2", "1"]
+
+
+def past(at: GatewaySimulation) -> list[PastVersion]:
+    return at.store.versions.past(OWN, "orders", "prod")
 
 
 # Pruned

@@ -21,7 +21,7 @@ from sluicegate.owner import Owner
 from sluicegate.rollout.analysis import find_breach, judge
 from sluicegate.store.codec import deployment_of, marshal, read, record, shown_deployment, unmarshal
 from sluicegate.store.holds import Hold
-from sluicegate.store.versions import Serving, serving_item
+from sluicegate.store.serving import Serving, serving_item
 from support.plans import ABORTED, plans, possible_readings
 from support.simulation import START, new_deployment
 

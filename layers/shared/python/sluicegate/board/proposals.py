@@ -14,7 +14,7 @@ from sluicegate.deployment.ulid import is_id
 from sluicegate.deployment.views import plan_view, requester_view
 from sluicegate.documents import describe
 from sluicegate.gateway.http import GatewayRequest
-from sluicegate.store.versions import Serving
+from sluicegate.store.serving import Serving
 
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 _HOLD: Final = re.compile(r"[A-Za-z0-9]{26}", re.ASCII)

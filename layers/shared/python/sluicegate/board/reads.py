@@ -19,8 +19,8 @@ from sluicegate.store.drift import DriftPlace
 from sluicegate.store.evidence_log import EvidenceLog, LogState
 from sluicegate.store.holds import Hold
 from sluicegate.store.keys import ALL_DEPLOYMENTS, owner_key
+from sluicegate.store.serving import Serving, ServingPlace
 from sluicegate.store.store import Store
-from sluicegate.store.versions import Serving, ServingPlace
 
 HELD: Final = 5
 """Seconds for which a read is held."""

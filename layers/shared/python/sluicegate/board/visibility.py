@@ -16,7 +16,7 @@ from sluicegate.oidc.identity import Identity
 from sluicegate.store.deployments import DeploymentSummary, UnfinishedDeployment
 from sluicegate.store.holds import Hold
 from sluicegate.store.keys import owner_key
-from sluicegate.store.versions import Serving, ServingPlace
+from sluicegate.store.serving import Serving, ServingPlace
 
 T = TypeVar("T", Deployment, DeploymentSummary, Serving)
 

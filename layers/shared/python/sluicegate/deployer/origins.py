@@ -36,12 +36,13 @@ class Origins:
             known = result.known
             first = known.deployment if known and known.version == published.version else deployment.id
             published = replace(published, deployment=first, built=built)
-        version = record.serving.version if record.serving else None
+        serving = record.serving
+        version, after = (serving.version, serving.position) if serving else (None, 0)
         expected = (None, AliasState(version) if version else None)
         found = () if outcome.original in expected else read_found(function, outcome.original)
         return replace(
             result,
-            outcome=replace(outcome, built=built, found=found, recorded=version),
+            outcome=replace(outcome, built=built, found=found, recorded=version, after=after),
             published=published,
         )
 

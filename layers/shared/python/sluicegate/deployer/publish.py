@@ -23,7 +23,8 @@ from sluicegate.rollout.outcomes import (
     TransientFailure,
 )
 from sluicegate.store.locks import PUBLISH_LEASE, Locks
-from sluicegate.store.versions import PublishedVersion, Serving, Versions
+from sluicegate.store.serving import Serving
+from sluicegate.store.versions import PublishedVersion, Versions
 
 POLL_DELAYS: Final = (0.1, 0.15, 0.25, 0.4, 0.6, 1.0, 1.5, 2.0, 2.0, 2.0)
 """Seconds between polls of an update; a small zip takes half a second. A later turn waits longer."""

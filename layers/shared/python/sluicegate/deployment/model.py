@@ -236,7 +236,9 @@ class Deployment:
 
     `built` says who built `version`, None if that is unknown. `fallbacks` are what a rollback goes back to
     if `version` cannot be served, `unusable` those that could not. `found` is what `original` serves, where
-    that is not `recorded`: the version that the last deployment put there. `abort_proposed` is the first
+    that is not `recorded`: the version that the last deployment put there. `order` is its position in what
+    the alias has served (epoch milliseconds), after what is `recorded` whatever the clocks say; 0 before
+    `verifying`, and in earlier releases. `abort_proposed` is the first
     proposal to abort it, which changes nothing: a person who may abort decides. `fix_forward` says that
     alarms may be firing before the first move, and why; `would_have` what only observes would have stopped.
     `evidence`: its acceptance is in the evidence, and all that follows has a number there. `in_line`: it had
@@ -285,6 +287,7 @@ class Deployment:
     unusable: tuple[UnusableVersion, ...] = ()
     found: tuple[FoundVersion, ...] = ()
     recorded: str | None = None
+    order: int = 0
     announced_pipeline: int = 0
     abort_proposed: AbortProposal | None = None
     fix_forward: FixForward | None = None

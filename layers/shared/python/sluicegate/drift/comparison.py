@@ -11,7 +11,7 @@ from sluicegate.aws.lambda_ import Alias, FunctionVersion
 from sluicegate.aws.lambda_settings import difference
 from sluicegate.aws.lambda_triggers import Trigger
 from sluicegate.deployment.drift import MAX_FINDINGS, DriftFinding, DriftKind
-from sluicegate.store.versions import Serving
+from sluicegate.store.serving import Serving
 from sluicegate.text import clean
 
 MAX_NAMES: Final = 20

@@ -25,8 +25,8 @@ from sluicegate.gate.policy import Gate
 from sluicegate.pacing import FUNCTIONS_INTERVAL, SHARED_INTERVAL, BudgetShare, Pace
 from sluicegate.store.drift import DriftPass, DriftPlace
 from sluicegate.store.errors import StaleRevision
+from sluicegate.store.serving import Serving
 from sluicegate.store.store import Store
-from sluicegate.store.versions import Serving
 
 MOST_FAILURES: Final = 3
 """Functions of one place that fail one after the other before the place is left until the next run."""
@@ -144,7 +144,7 @@ class _Run:
             if reference is not None:
                 references[target] = reference
                 known = newest.get((target, serving.alias))
-                if known is None or known.deployment < serving.deployment:
+                if known is None or known.position < serving.position:
                     newest[target, serving.alias] = serving
         for target, reference in references.items():
             mine = tuple(one for (place, _), one in sorted_by_alias(newest) if place == target)

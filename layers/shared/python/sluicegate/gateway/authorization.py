@@ -17,7 +17,7 @@ from sluicegate.oidc.identity import Identity
 from sluicegate.owner import Owner
 from sluicegate.store.deployments import DeploymentSummary
 from sluicegate.store.holds import Hold
-from sluicegate.store.versions import Serving
+from sluicegate.store.serving import Serving
 
 AGENTS_MAY_NOT: Final = "Agents may not do this"
 """The title of a refusal that no rule can change."""

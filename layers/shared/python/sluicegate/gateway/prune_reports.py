@@ -6,7 +6,7 @@ from typing import Any
 from sluicegate.deployment.plan import Target
 from sluicegate.deployment.views import target_view
 from sluicegate.store.prunings import PruneReport
-from sluicegate.store.versions import Serving
+from sluicegate.store.serving import Serving
 
 
 def prune_views(reports: Iterable[PruneReport], visible: Sequence[Serving]) -> list[dict[str, Any]]:

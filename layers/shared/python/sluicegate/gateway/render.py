@@ -22,7 +22,7 @@ from sluicegate.gateway.requester import short_name
 from sluicegate.gateway.requests.bodies import DeploymentRequest
 from sluicegate.store.drift import DriftPlace
 from sluicegate.store.holds import Hold
-from sluicegate.store.versions import Serving
+from sluicegate.store.serving import Serving
 from sluicegate.text import clean
 
 BOARD: Final = "/v1/board"

@@ -24,8 +24,8 @@ from sluicegate.pruning.decision import (
 )
 from sluicegate.pruning.places import PruneLook
 from sluicegate.store.history import GoneVersion, PastVersion
+from sluicegate.store.serving import Serving
 from sluicegate.store.store import Store
-from sluicegate.store.versions import Serving
 
 SOURCES_KEPT: Final = 600
 """Seconds for which the region's event source mappings are not listed again."""

@@ -60,7 +60,8 @@ class Published:
     which is why that version was not reused; `unreadable_settings` those that Lambda could not read for the
     deployer, so that they may differ. It is not `ready` while Lambda prepares it (a snapshot, a network).
     `warning` is what to know before it serves. If `unseen`, `original` and `revision` are what the deployment
-    before has left, and nobody has read the alias since. `built`, `found` and `recorded` are the record's.
+    before has left, and nobody has read the alias since. `built`, `found` and `recorded` are the record's,
+    `after` is the position of what is `recorded` in what the alias has served (epoch milliseconds), or 0.
     """
 
     version: str
@@ -75,6 +76,7 @@ class Published:
     built: Origin | None = None
     found: tuple[FoundVersion, ...] = ()
     recorded: str | None = None
+    after: int = 0
 
 
 @dataclass(frozen=True)

@@ -195,6 +195,7 @@ def published(deployment: Deployment, outcome: Published, now: float) -> Deploym
         built=outcome.built or deployment.built,
         found=outcome.found,
         recorded=outcome.recorded,
+        order=max(outcome.after + 1, int(now * 1_000)),
         unseen=outcome.unseen,
     )
 

@@ -20,9 +20,10 @@ from sluicegate.store.errors import StaleRevision, StoreError
 from sluicegate.store.facts import add_fact
 from sluicegate.store.locks import Locks, Supersession
 from sluicegate.store.requests import REQUEST_KEPT, AcceptedRequest, CredentialUse, PermanentClaim, Requests
+from sluicegate.store.serving import Serving
 from sluicegate.store.slots import Slot, Slots
 from sluicegate.store.table import ABSENT, Condition, Resolution, Table, Transaction
-from sluicegate.store.versions import PublishedVersion, Serving, Versions
+from sluicegate.store.versions import PublishedVersion, Versions
 
 Index = Literal["by_function", "by_project", "by_time"]
 """An index of deployments, by time within one function, within one project, or within all."""

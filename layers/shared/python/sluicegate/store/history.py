@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Final
 
 from sluicegate.deployment.model import Origin
+from sluicegate.deployment.ulid import created_at, is_id
 
 SERVED_SHARE: Final = 0.5
 """A version that somebody else put there counts as served from this share of the traffic on (0 to 1).
@@ -15,13 +16,21 @@ Less is a canary's: of somebody's weights, or of a restoration that failed. A pe
 
 @dataclass(frozen=True)
 class ServedVersion:
-    """A version that succeeded in a stage, last by `deployment`; `withdrawn` since a rollback left it."""
+    """A version that succeeded in a stage, last by `deployment`; `withdrawn` since a rollback left it.
+
+    `order` is the deployment's position in what the alias has served, 0 in items of earlier releases.
+    """
 
     version: str
     sha256: str
     deployment: str
     withdrawn: bool
     built: Origin | None = None
+    order: int = 0
+
+    @property
+    def position(self) -> int:
+        return position_of(self.deployment, self.order)
 
 
 @dataclass(frozen=True)
@@ -29,6 +38,7 @@ class DisplacedVersion:
     """A version that somebody else had made an alias serve, as `deployment` found it before it replaced it.
 
     `sha256` is Lambda's own, `share` the part of the traffic (0 to 1); `withdrawn` if a rollback replaced it.
+    `order` is the deployment's, as of a `ServedVersion`.
     """
 
     version: str
@@ -36,6 +46,11 @@ class DisplacedVersion:
     deployment: str
     withdrawn: bool
     share: int | float = 1
+    order: int = 0
+
+    @property
+    def position(self) -> int:
+        return position_of(self.deployment, self.order)
 
 
 @dataclass(frozen=True)
@@ -74,7 +89,7 @@ class PastVersion:
 
     Or one that had only a `minor` share there, and never succeeded: no rollback goes to it. `found` if
     somebody else had put it there that time; `gone_since` if it no longer exists, and `pruned` if that is
-    because it was old.
+    because it was old. `position` is the deployment's in what the alias has served.
     """
 
     version: str
@@ -86,6 +101,16 @@ class PastVersion:
     gone_since: str | None = None
     built: Origin | None = None
     pruned: bool = False
+    position: int = 0
+
+
+def position_of(deployment: str, order: int) -> int:
+    """Return a deployment's position in what its alias has served, in epoch milliseconds.
+
+    Each takes one that is larger than that of the success before it, so that no clock decides which was
+    first. Where an earlier release has noted none, it is when the gateway accepted the deployment.
+    """
+    return order or (round(created_at(deployment) * 1_000) if is_id(deployment) else 0)
 
 
 def past_versions(
@@ -93,9 +118,8 @@ def past_versions(
 ) -> list[PastVersion]:
     """Return every version that the alias has served, the last one first.
 
-    What a deployment replaced comes right after what it brought (ids of deployments sort by time, and one
-    alias has one at a time), the larger share first. A withdrawn version stays so until it succeeds again:
-    to move the alias there by hand is no success.
+    What a deployment replaced comes right after what it brought, the larger share first. A withdrawn version
+    stays so until it succeeds again: to move the alias there by hand is no success.
     """
     succeeded = {one.version: one for one in served}
     replaced = {one.version: one for one in displaced}
@@ -107,7 +131,7 @@ def past_versions(
     shares = {version: one.share for version, one in replaced.items()}
     return sorted(
         past,
-        key=lambda one: (one.deployment, not one.found, shares.get(one.version, 1)),
+        key=lambda one: (one.position, one.deployment, not one.found, shares.get(one.version, 1)),
         reverse=True,
     )
 
@@ -119,7 +143,7 @@ def _merged(
 ) -> PastVersion:
     """Return one version from what is known of it: at least one of both."""
     known: list[ServedVersion | DisplacedVersion] = [one for one in (served, displaced) if one is not None]
-    last = max(known, key=lambda one: one.deployment)
+    last = max(known, key=lambda one: (one.position, one.deployment))
     gone = missing.get((last.version, last.sha256))
     withdrawn = last.withdrawn or (served is not None and served.withdrawn)
     return PastVersion(
@@ -132,4 +156,5 @@ def _merged(
         gone_since=gone.since if gone else None,
         built=served.built if served and served.sha256 == last.sha256 else None,
         pruned=gone is not None and gone.condemned is not None,
+        position=last.position,
     )

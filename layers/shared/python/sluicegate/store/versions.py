@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Final
+from typing import Final
 
-from sluicegate.deployment.model import Deployment, FoundVersion, Origin, Requester, UnusableVersion
+from sluicegate.deployment.model import Deployment, FoundVersion, Origin, UnusableVersion
 from sluicegate.deployment.ordering import proven_pipeline
 from sluicegate.deployment.plan import Target
 from sluicegate.owner import Owner
@@ -21,6 +21,14 @@ from sluicegate.store.history import (
     past_versions,
 )
 from sluicegate.store.keys import Key
+from sluicegate.store.serving import (
+    Serving,
+    ServingPlace,
+    serving_after,
+    serving_item,
+    serving_key,
+    serving_of_item,
+)
 from sluicegate.store.table import PRESENT, Condition, Resolution, Table, Transaction
 
 _NO_MAJOR_SHARE: Final = Condition(
@@ -45,55 +53,6 @@ class PublishedVersion:
 
 
 @dataclass(frozen=True)
-class Serving:
-    """What an alias serves since a deployment of Sluicegate's, and who asked for that.
-
-    `built` is whose request had the version published first, None if that is unknown. `target_name` is that
-    of the gate file, None for the stack's own target. `revision` is Lambda's of the alias,
-    at the last move; None in items of earlier releases. `by` is who asked for `deployment`; in items of
-    earlier releases it is None, and the single fields say so of a project's job.
-    """
-
-    function: str
-    stage: str
-    alias: str
-    account: str
-    region: str
-    version: str
-    sha256: str
-    weights: Mapping[str, int | float]
-    deployment: str
-    since: str
-    issuer: str
-    project_id: str
-    project_path: str | None
-    user_login: str | None
-    ref: str | None
-    sha: str | None
-    action: str | None = None
-    job_id: str | None = None
-    gitlab: str | None = None
-    built: Origin | None = None
-    target_name: str | None = None
-    by: Requester | None = None
-    revision: str | None = None
-
-    @property
-    def requester(self) -> Requester:
-        """Who asked for `deployment`."""
-        return self.by or Requester(
-            issuer=self.issuer,
-            project_id=self.project_id,
-            project_path=self.project_path,
-            user_login=self.user_login,
-            job_id=self.job_id,
-            ref=self.ref,
-            sha=self.sha,
-            gitlab=self.gitlab,
-        )
-
-
-@dataclass(frozen=True)
 class VersionRecord:
     """What a deployment needs to know of its versions: one read.
 
@@ -105,22 +64,6 @@ class VersionRecord:
     published: PublishedVersion | None
     serving: Serving | None
     newest_pipeline: int
-
-
-@dataclass(frozen=True)
-class ServingPlace:
-    """An alias that Sluicegate has moved: where there is a `Serving`."""
-
-    function: str
-    stage: str
-    account: str
-    region: str
-    alias: str
-
-    @property
-    def key(self) -> Key:
-        """The key of what it serves."""
-        return keys.serving(Target(self.account, self.region), self.function, self.stage, self.alias)
 
 
 class Versions:
@@ -140,8 +83,7 @@ class Versions:
         """Return the versions that succeeded behind an alias, the one that did so last first."""
         partition = keys.served_partition(target, function, alias)
         items = self._table.query(Condition("pk = :pk", {":pk": partition}), consistent=True, page=None)
-        # Ids of deployments sort by time, and one alias has one deployment at a time.
-        return sorted((read(item, ServedVersion) for item in items), key=_deployment, reverse=True)
+        return sorted((read(item, ServedVersion) for item in items), key=_position, reverse=True)
 
     def past(self, target: Target, function: str, alias: str) -> list[PastVersion]:
         """Return all that an alias has served, the last one first, also what somebody else put there."""
@@ -174,7 +116,7 @@ class Versions:
         plan = deployment.plan
         key = keys.serving(plan.target, deployment.function, deployment.stage, plan.alias)
         item = self._table.get(key)
-        return _serving(item) if item else None
+        return serving_of_item(item) if item else None
 
     def record_of(self, deployment: Deployment) -> VersionRecord:
         """Return what is known of the deployment's versions (a consistent read)."""
@@ -190,7 +132,7 @@ class Versions:
         return VersionRecord(
             sha256=deployment.sha256,
             published=_published(version),
-            serving=_serving(served) if served else None,
+            serving=serving_of_item(served) if served else None,
             newest_pipeline=int(pipeline["pipeline"]) if pipeline else 0,
         )
 
@@ -202,17 +144,17 @@ class Versions:
 
     def serving_at(self, places: Sequence[ServingPlace]) -> list[Serving]:
         """Return what these aliases serve, in any order."""
-        return [_serving(item) for item in self._table.get_many([place.key for place in places])]
+        return [serving_of_item(item) for item in self._table.get_many([place.key for place in places])]
 
     def serving_again(self, serving: Serving) -> Serving | None:
         """Return what the alias serves now according to the record (a consistent read)."""
-        item = self._table.get(_serving_key(serving))
-        return _serving(item) if item else None
+        item = self._table.get(serving_key(serving))
+        return serving_of_item(item) if item else None
 
     def serving(self, function: str, *, consistent: bool = False) -> Iterator[Serving]:
         """Yield what the aliases of one function serve, a moment old at most unless `consistent`."""
         condition = Condition("pk = :pk AND begins_with(sk, :sk)", {":pk": "serving", ":sk": f"{function}#"})
-        yield from map(_serving, self._table.query(condition, consistent=consistent))
+        yield from map(serving_of_item, self._table.query(condition, consistent=consistent))
 
     def serving_like(self, prefix: str, after: str | None) -> Iterator[Serving]:
         """Yield what aliases serve, of functions whose names begin so and sort after `after`, by name."""
@@ -221,7 +163,7 @@ class Versions:
             condition = Condition(
                 "pk = :pk AND sk BETWEEN :low AND :high", {":pk": "serving", ":low": low, ":high": high}
             )
-            yield from map(_serving, self._table.query(condition))
+            yield from map(serving_of_item, self._table.query(condition))
 
     def serving_by(self, owner: Owner, after: str | None) -> Iterator[Serving]:
         """Yield what aliases serve by deployments of an owner, of functions after `after`, by name."""
@@ -229,7 +171,7 @@ class Versions:
             "#key = :key AND id > :after", {":key": keys.serving_by(owner), ":after": _past(after)}
         )
         items = self._table.query(condition, index="by_project", names={"#key": "project"})
-        yield from map(_serving, items)
+        yield from map(serving_of_item, items)
 
     def is_outdated(self, deployment: Deployment) -> bool:
         """Return whether a newer pipeline of the deployment's owner has succeeded behind its alias."""
@@ -241,7 +183,7 @@ class Versions:
     def check_serving(self, tx: Transaction, serving: Serving) -> None:
         """Require that the alias still serves this. A conflict means ServingChanged."""
         same = Condition("deployment = :deployment", {":deployment": serving.deployment})
-        tx.check(_serving_key(serving), same, on_conflict=ServingChanged)
+        tx.check(serving_key(serving), same, on_conflict=ServingChanged)
 
     def check_pipeline(self, tx: Transaction, deployment: Deployment) -> None:
         """Require that no newer pipeline of the project has succeeded there. A conflict means Outdated."""
@@ -285,10 +227,15 @@ class Versions:
         write, it requires what `check_not_condemned` does: a transaction writes an item once.
         `newest_pipeline` is what has been noted, None if that was not read.
         """
-        serving = _serving_after(deployment)
+        serving = serving_after(deployment)
         tx.put(serving_item(serving))
         served = ServedVersion(
-            serving.version, deployment.sha256, deployment.id, withdrawn=False, built=deployment.built
+            serving.version,
+            deployment.sha256,
+            deployment.id,
+            withdrawn=False,
+            built=deployment.built,
+            order=deployment.order,
         )
         tx.put({**_served_key(deployment, serving.version), **asdict(served)})
         target, function = deployment.plan.target, deployment.function
@@ -310,7 +257,9 @@ class Versions:
         """Note what somebody else had put there. A minor share replaces no note of a major one."""
         key = keys.found(deployment.plan.target, deployment.function, deployment.plan.alias, found.version)
         withdrawn = deployment.action == "rollback"
-        displaced = DisplacedVersion(found.version, found.sha256, deployment.id, withdrawn, found.share)
+        displaced = DisplacedVersion(
+            found.version, found.sha256, deployment.id, withdrawn, found.share, deployment.order
+        )
         item = {**key, **asdict(displaced)}
         if found.share < SERVED_SHARE:
             tx.put(item, _NO_MAJOR_SHARE, on_conflict=Resolution.DROP)
@@ -340,61 +289,14 @@ def _published(item: Item | None) -> PublishedVersion | None:
     return read(item, PublishedVersion) if item and item.get("condemned") is None else None
 
 
-def _serving(item: Item) -> Serving:
-    return read({**item, "function": item["name"]}, Serving)
-
-
 def _past(function: str | None) -> str:
     """Return where functions after this one begin; "$" is the character after "#", which ends a name."""
     return f"{function}$" if function else " "
 
 
-def _deployment(served: ServedVersion) -> str:
-    return served.deployment
+def _position(served: ServedVersion) -> tuple[int, str]:
+    return served.position, served.deployment
 
 
 def _served_key(deployment: Deployment, version: str) -> Key:
     return keys.served(deployment.plan.target, deployment.function, deployment.plan.alias, version)
-
-
-def _serving_after(deployment: Deployment) -> Serving:
-    plan, by = deployment.plan, deployment.requested_by
-    return Serving(
-        function=deployment.function,
-        stage=deployment.stage,
-        alias=plan.alias,
-        account=plan.target.account,
-        region=plan.target.region,
-        version=deployment.version or "",
-        sha256=deployment.sha256,
-        weights={},
-        deployment=deployment.id,
-        since=deployment.updated_at,
-        issuer=by.issuer,
-        project_id=by.project_id,
-        project_path=by.project_path,
-        user_login=by.user_login,
-        ref=by.ref,
-        sha=by.sha,
-        action=deployment.action,
-        job_id=by.job_id,
-        gitlab=by.gitlab,
-        built=deployment.built,
-        target_name=plan.target_name,
-        by=by,
-        revision=deployment.alias_revision,
-    )
-
-
-def serving_item(serving: Serving) -> Item:
-    item: dict[str, Any] = asdict(serving)
-    # `function` is the key of an index of deployments; this must not appear there.
-    item["name"] = item.pop("function")
-    key = _serving_key(serving)
-    index = {"project": keys.serving_by(serving.requester.owner), "id": key["sk"]}
-    return {**key, **index, **item}
-
-
-def _serving_key(serving: Serving) -> Key:
-    target = Target(serving.account, serving.region)
-    return keys.serving(target, serving.function, serving.stage, serving.alias)

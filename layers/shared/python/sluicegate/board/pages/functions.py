@@ -12,7 +12,7 @@ from sluicegate.board.pages.overview import cell, in_order, place_of
 from sluicegate.board.responses import BoardResponse
 from sluicegate.board.visibility import Visibility
 from sluicegate.gateway.http import GatewayRequest
-from sluicegate.store.versions import Serving, ServingPlace
+from sluicegate.store.serving import Serving, ServingPlace
 
 EVERY: Final = 15
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)

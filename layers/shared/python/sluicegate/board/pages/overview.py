@@ -14,7 +14,7 @@ from sluicegate.gate import patterns
 from sluicegate.gateway.http import GatewayRequest
 from sluicegate.store.drift import DriftPlace
 from sluicegate.store.holds import Hold
-from sluicegate.store.versions import Serving, ServingPlace
+from sluicegate.store.serving import Serving, ServingPlace
 from sluicegate.text import clean
 
 PAGE: Final = 50

@@ -26,8 +26,8 @@ from sluicegate.store.errors import (
 from sluicegate.store.keys import digest
 from sluicegate.store.locks import Supersession
 from sluicegate.store.requests import CredentialUse, PermanentClaim
+from sluicegate.store.serving import Serving
 from sluicegate.store.slots import Allowance, Slot
-from sluicegate.store.versions import Serving
 
 _TRIES: Final = 6
 

@@ -20,7 +20,7 @@ from sluicegate.oidc.identity import Identity
 from sluicegate.store.grounds import Ground
 from sluicegate.store.history import PastVersion, ServedVersion
 from sluicegate.store.holds import Hold
-from sluicegate.store.versions import Serving
+from sluicegate.store.serving import Serving
 from sluicegate.text import clean
 
 
@@ -113,7 +113,7 @@ def serving_of(context: Context, target: Target, function: str, alias: str) -> S
         for one in context.store.versions.serving(function)
         if (one.account, one.region, one.alias) == here
     ]
-    return max(found, key=lambda one: one.deployment, default=None)
+    return max(found, key=lambda one: (one.position, one.deployment), default=None)
 
 
 def hold_on(holds: Iterable[Hold], function: str) -> Hold | None:

@@ -6,7 +6,7 @@ from typing import Final
 
 from sluicegate.deployment.model import Deployment, EarlierVersion, Status
 from sluicegate.store.history import SERVED_SHARE, PastVersion
-from sluicegate.store.versions import Serving
+from sluicegate.store.serving import Serving
 
 MAX_FALLBACKS: Final = 10
 """Versions that a rollback tries after the first, at most."""

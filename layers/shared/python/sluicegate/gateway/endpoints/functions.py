@@ -15,7 +15,7 @@ from sluicegate.gateway.prune_reports import prune_views
 from sluicegate.gateway.render import function_list, function_response
 from sluicegate.gateway.requests import queries
 from sluicegate.oidc.identity import Identity
-from sluicegate.store.versions import Serving
+from sluicegate.store.serving import Serving
 
 MAX_FUNCTIONS: Final = 100
 """Functions in one response; `next_cursor` continues from there."""
