@@ -16,7 +16,7 @@ SEEDS = 12
 MORE_SEEDS = 2_000
 """Seeds of `make test-all`, in processes of their own. `make simulate` runs any number."""
 
-_DIGESTS = "from simulation.runs import simulate\nfor seed in range(3): print(simulate(seed).digest)"
+_DIGESTS = "from simulation.runs import simulate\nfor seed in (0, 1, 2, 50038): print(simulate(seed).digest)"
 
 
 def test_seeds_hold() -> None:
@@ -37,7 +37,7 @@ def test_equal_seeds_are_equal_runs_whatever_python_hashes() -> None:
             [sys.executable, "-c", _DIGESTS], env=environment, check=True, capture_output=True, text=True
         ).stdout
 
-    assert digests("1") == digests("2")
+    assert digests("0") == digests("5")
 
 
 def test_a_run_is_made_again_by_its_choices() -> None:

@@ -134,7 +134,7 @@ class Deployer:
 
     def _wake(self, waiting: Iterable[str]) -> None:
         """Wake those that wait for what is free now. One that misses it tries again soon."""
-        for waiter in waiting:
+        for waiter in sorted(waiting):
             with suppress(ClientError, BotoCoreError):
                 if token := self.store.waits.token(waiter):
                     self.task_tokens.wake(token)
