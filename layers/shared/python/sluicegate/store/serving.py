@@ -84,10 +84,12 @@ class ServingPlace:
 
 
 def serving_of_item(item: Item) -> Serving:
+    """Return what an item says that its alias serves."""
     return read({**item, "function": item["name"]}, Serving)
 
 
 def serving_after(deployment: Deployment) -> Serving:
+    """Return what the alias of a deployment that has succeeded serves."""
     plan, by = deployment.plan, deployment.requested_by
     return Serving(
         function=deployment.function,
@@ -118,6 +120,7 @@ def serving_after(deployment: Deployment) -> Serving:
 
 
 def serving_item(serving: Serving) -> Item:
+    """Return the item that says so, with the keys of the index that it is in."""
     item: dict[str, Any] = asdict(serving)
     # `function` is the key of an index of deployments; this must not appear there.
     item["name"] = item.pop("function")
@@ -127,5 +130,6 @@ def serving_item(serving: Serving) -> Item:
 
 
 def serving_key(serving: Serving) -> Key:
+    """Return the key of that item."""
     target = Target(serving.account, serving.region)
     return keys.serving(target, serving.function, serving.stage, serving.alias)
