@@ -24,6 +24,9 @@ PAUSES: Final = (150.0, 60.0, 45.0)
 FIRST_PAUSE: Final = (30.0, 5.0, 0.5)
 """Seconds until the first pass."""
 
+LAST_PASSES: Final = 2
+"""Passes of the pruner after all faults: the first takes up what was left, and the second finds nothing."""
+
 LAST_PAUSE: Final = 200.0
 """Seconds before each of the last passes: longer than any lease."""
 
@@ -82,16 +85,25 @@ class Place:
 
 
 class Pruning:
-    """The pruner's schedule. `last_passes` are those that ran to their end after all faults had stopped."""
+    """The pruner's schedule. `last_passes` are those that ran to their end after all faults had stopped.
+
+    A pass is `under_way` from its beginning to its end: until then, a version may be condemned.
+    """
 
     def __init__(self, world: World) -> None:
         self.world = world
         self.rival: Rival = lambda *_: None
         self.began = 0.0
         self.passes = self.last_passes = 0
+        self.under_way = False
         self._pause = PAUSES[0]
         world.makers["pruner"] = self._pruner
         world.engine.spawn("pruning", self._for_ever, world.choices.one_of(FIRST_PAUSE))
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it had its last passes, and is at rest."""
+        return self.last_passes >= LAST_PASSES and not self.under_way
 
     def start(self, rival: Rival) -> None:
         """Let passes follow each other as quickly as this seed has it, and somebody else need a version."""
@@ -118,8 +130,10 @@ class Pruning:
         while True:
             calm = not self.world.faults.chances
             self.began = self.world.engine.now
+            self.under_way = True
             task = self.world.invoke("pruner", {})
             self.world.engine.wait(task.done)
+            self.under_way = False
             self.passes += 1
             if calm and task.error is None and not task.killed and task.result["finished"]:
                 self.last_passes += 1

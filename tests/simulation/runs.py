@@ -26,9 +26,6 @@ RELEASES: Final = 10
 CALM: Final = 6 * 3_600.0
 """Seconds after the last fault within which everything has ended, whatever it was waiting for."""
 
-LAST_PASSES: Final = 2
-"""Passes of the pruner after all faults: the first takes up what was left, and the second finds nothing."""
-
 STEPS: Final = 400_000
 """Steps that a run may take."""
 
@@ -139,7 +136,7 @@ class Run:
             self.traffic.left == 0
             and self.stream.is_empty
             and (self.gitlab is None or self.gitlab.queue.is_empty)
-            and (self.pruning is None or self.pruning.last_passes >= LAST_PASSES)
+            and (self.pruning is None or self.pruning.is_over)
             and all(one.record.status.final for one in self.ledger.stories.values())
             and all(one.status != "RUNNING" for one in self.world.executions.running.values())
         )
