@@ -116,8 +116,9 @@ def test_events_of_kafka_that_fail_send_it_back(paths: Paths) -> None:
 
 def test_a_function_url_that_is_only_observed_changes_nothing(paths: Paths) -> None:
     with paths("fronted-observed") as path, url_of(paths.stand, path) as url:
-        with Asking(url):
+        with Asking(url) as asking:
             done = path.done(path.deploy("answers 500", ANSWERS_500), patience=120)
+        assert asking.statuses == {200, 500}
         assert (done["status"], path.serves) == ("succeeded", {"version": "2", "weights": {}})
     assert "url_5xx" in {one["limit"] for one in done["would_have"]}, done["would_have"]
 

@@ -15,12 +15,11 @@ from sluicegate.notifier.ledger import StatusLedger
 from sluicegate.notifier.notifier import Notifier
 from sluicegate.notifier.reporting import Reporting
 from sluicegate.oidc.identity import Feedback, Issuer
-from sluicegate.store.codec import marshal, unmarshal
 from sluicegate.store.commits import Commits
 from sluicegate.store.table import Table
 from stand.gitlab_api import Api
 from stand.gitlab_merge_requests import Listed
-from support.simulation import START, TABLE, Clock, Killed, new_deployment
+from support.simulation import START, TABLE, Clock, Killed, dynamodb, new_deployment
 
 SHA = "714a629c0b401fdce83e847fc9589983fc6f46bc"
 URL = "https://gitlab.example.com"
@@ -51,50 +50,6 @@ def deployment(status: Status = Status.ACCEPTED, by: Requester = JOB, at: float 
     return accepted if status is Status.ACCEPTED else accepted.changed(at + 1, "so it goes", status)
 
 
-class FakeTable:
-    """The calls of DynamoDB that the ledger makes."""
-
-    def __init__(self) -> None:
-        self.items: dict[tuple[str, str], dict[str, Any]] = {}
-
-    def get_item(self, *, Key: Any, **_: Any) -> dict[str, Any]:
-        item = self.items.get(_key(Key))
-        return {"Item": marshal(item)} if item else {}
-
-    def put_item(self, *, Item: Any, **_: Any) -> None:
-        self.items[_key(Item)] = unmarshal(Item)
-
-    def update_item(
-        self,
-        *,
-        Key: Any,
-        UpdateExpression: str,
-        ExpressionAttributeValues: Any,
-        ConditionExpression: str | None = None,
-        **_: Any,
-    ) -> None:
-        item, values = self.items.get(_key(Key)), unmarshal(ExpressionAttributeValues)
-        made = {**(item or unmarshal(Key))}
-        if members := values.pop(":members", None):
-            added = "ADD #members" in UpdateExpression
-            made["open"] = made.get("open", set()) | members if added else made.get("open", set()) - members
-        else:
-            expected = values.pop(":expected", None)
-            assert (expected is None) == (ConditionExpression == "attribute_not_exists(leases)")
-            if (item or {}).get("leases") != expected:
-                raise ClientError({"Error": {"Code": "ConditionalCheckFailedException"}}, "UpdateItem")
-        # A set that loses its last member is an attribute no more.
-        self.items[_key(Key)] = {
-            name: value
-            for name, value in {**made, **{name[1:]: v for name, v in values.items()}}.items()
-            if value != set()
-        }
-
-
-def _key(item: Any) -> tuple[str, str]:
-    return item["pk"]["S"], item["sk"]["S"]
-
-
 FAULTS = ("none", "unsent", "unseen", "late", "busy", "killed before", "killed after")
 """The ways in which a request to GitLab can end. `late`: it takes effect after the client has given up."""
 
@@ -114,11 +69,13 @@ class NotifierSimulation:
     log: list[dict[str, Any]] = field(default_factory=list)
     dropped: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     meanwhile: Callable[[], None] = lambda: None
+    takes: float = 0.0
+    """Seconds until GitLab has done what a request asks for, whether or not its client has given up."""
 
     def __post_init__(self) -> None:
         self.secrets = FakeSecrets(self.api.tokens[0])
         self.tokens = CachedSecrets(cast(Any, self.secrets), self.clock)
-        table = Table(cast(Any, FakeTable()), TABLE)
+        table = Table(cast(Any, dynamodb(self.clock)), TABLE)
         self.commits = Commits(table, self.clock)
         reporting = Reporting(
             store=self,  # type: ignore[arg-type]
@@ -180,6 +137,11 @@ class NotifierSimulation:
                 raise TooLargeError(f"more than {most} bytes")
             return HttpResponse(status, sent, answered)
 
+        if self.takes > seconds:
+            self.late.append((self.clock() + self.takes, act))
+            self.sleep(seconds)
+            raise FetchError("deadline")
+        self.sleep(self.takes)
         match fault:
             case "unsent":
                 raise FetchError("deadline")

@@ -33,8 +33,8 @@ from support.message_receivers import (
     slack_markup,
     slack_text,
 )
-from support.notifier_simulation import FakeTable, deployment
-from support.simulation import START, TABLE, Clock
+from support.notifier_simulation import deployment
+from support.simulation import START, TABLE, Clock, dynamodb
 
 BOARD = "https://deploy.example.com/v1/board"
 PREFIX = "sluicegate/notify/"
@@ -67,7 +67,7 @@ class World:
     def __post_init__(self) -> None:
         self.messenger = Messenger(
             store=self,  # type: ignore[arg-type]
-            leases=Leases(Table(cast(Any, FakeTable()), TABLE), self.clock),
+            leases=Leases(Table(cast(Any, dynamodb(self.clock)), TABLE), self.clock),
             gate=lambda: self,  # type: ignore[arg-type, return-value]
             secrets=CachedSecrets(cast(Any, self), self.clock, FORM),
             log=lambda event, **fields: self.log.append({"event": event, **fields}),

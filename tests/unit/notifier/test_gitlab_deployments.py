@@ -231,6 +231,33 @@ def test_what_has_ended_is_not_taken_for_what_was_lost(
     assert states(simulation) == [["canceled"]] * 2
 
 
+@pytest.mark.parametrize("takes", [0.7, 3.1, 4.9])
+def test_what_is_sent_at_the_end_of_a_lease_is_not_sent_again(
+    simulation: NotifierSimulation, takes: float
+) -> None:
+    """A GitLab that was down comes back slow, and does what its client has given up."""
+    waiting = [deployment(Status.PUBLISHING, HOOK, START + at) for at in range(40)]
+    several = [replace(one, function=f"orders-{number}") for number, one in enumerate(waiting)]
+    simulation.save(*several)
+    for one in several:
+        simulation.faults = ["busy"]
+        with pytest.raises(TransientError):
+            simulation.notifier.sync(one.id)
+        simulation.sleep(LEASE_SECONDS)
+    simulation.takes = takes
+    with pytest.raises(TransientError):
+        simulation.notifier.sync(several[0].id)
+    simulation.takes = 0
+    while True:
+        try:
+            simulation.notifier.sync(several[-1].id)
+            break
+        except LeaseHeld as held:
+            simulation.sleep(held.retry_after)
+    simulation.sleep(LEASE_SECONDS)
+    assert states(simulation) == [["running"]] * len(several)
+
+
 def test_without_a_token_the_order_is_kept_too(simulation: NotifierSimulation) -> None:
     simulation.secrets.error = "ResourceNotFoundException"
     older = ended(deployment(Status.PUBLISHING, HOOK), Status.SUCCEEDED, START + 5)

@@ -1,14 +1,17 @@
 """What a stage can go back to and take over: of versions that were pruned, rest, or are somebody else's."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
+from sluicegate.deployment.durations import seconds
 from sluicegate.deployment.model import AliasOutcome, Deployment, Status
 from sluicegate.deployment.plan import ALL_AT_ONCE, Smoke, TrafficStep
 from sluicegate.gate.rollout_settings import Rollout
+from sluicegate.rollout import transitions
 from sluicegate.store import keys
-from sluicegate.store.history import PastVersion
+from sluicegate.store.history import PastVersion, order_of
 from support.gateway_simulation import (
     GatewaySimulation,
     artifact,
@@ -93,6 +96,20 @@ def test_what_an_earlier_release_noted_is_in_the_order_of_its_ids(at: GatewaySim
         table._client.update_item(**table.update_arguments(key, {}, remove=["order"]))
     at.release(artifact(at, b"four"))
     assert [one.version for one in past(at)] == ["4", "3", "2", "1"]
+
+
+def test_what_an_earlier_release_published_takes_its_end_for_its_position(
+    at: GatewaySimulation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may have been accepted long before what succeeded before it."""
+    published = transitions.published
+    monkeypatch.setattr(transitions, "published", lambda *args: replace(published(*args), order=0))
+    four = at.release(artifact(at, b"four"))
+    assert order_of(four) == round(seconds(four.updated_at) * 1_000)
+    assert next((one.version, one.position) for one in past(at)) == ("4", order_of(four))
+    monkeypatch.undo()
+    at.release(artifact(at, b"five"))
+    assert [one.version for one in past(at)] == ["5", "4", "3", "2", "1"]
 
 
 def past(at: GatewaySimulation) -> list[PastVersion]:

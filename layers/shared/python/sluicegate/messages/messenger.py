@@ -100,7 +100,7 @@ class Messenger:
         try:
             deployment = self._deployment(deployment.id)
             for status in due(notification, deployment, sent):
-                self._deliver(notification, deployment, status, min(lease.until, deadline))
+                self._deliver(notification, deployment, status, min(lease.sends_until, deadline))
                 sent.append(status.value)
         except TransientError:
             # The other side may still be at it: nobody sends the same before that must be over.

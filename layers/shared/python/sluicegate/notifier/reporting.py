@@ -80,7 +80,7 @@ class Reporting:
         self.tokens.text(receiver[1].secret)  # before the lease, because it may be slow
         lease = self.ledger.acquire(key, entry)
         try:
-            done = act(self.gitlab(receiver, min(lease.until, deadline)))
+            done = act(self.gitlab(receiver, min(lease.sends_until, deadline)))
         except TransientError:
             # GitLab may still be processing the request: nothing newer may be sent before that must be over.
             self.ledger.release(lease, until=lease.until)

@@ -4,7 +4,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Final
 
-from sluicegate.deployment.model import Origin
+from sluicegate.deployment.durations import seconds
+from sluicegate.deployment.model import Deployment, Origin
 from sluicegate.deployment.ulid import created_at, is_id
 
 SERVED_SHARE: Final = 0.5
@@ -102,6 +103,11 @@ class PastVersion:
     built: Origin | None = None
     pruned: bool = False
     position: int = 0
+
+
+def order_of(deployment: Deployment) -> int:
+    """Return the position that a success takes. One that an earlier release has published takes its end."""
+    return deployment.order or round(seconds(deployment.updated_at) * 1_000)
 
 
 def position_of(deployment: str, order: int) -> int:

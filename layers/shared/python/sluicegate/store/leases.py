@@ -9,7 +9,14 @@ from sluicegate.store.keys import Key
 from sluicegate.store.table import Condition, Table
 
 LEASE_SECONDS: Final = 30
-"""How long a lease lasts. GitLab waits up to ten seconds for its own lock, even after the client gave up."""
+"""How long a lease lasts."""
+
+STILL_PROCESSED: Final = 10
+"""Seconds before the end of a lease after which its holder sends nothing.
+
+GitLab waits up to ten seconds for its own lock, even after the client gave up: what was sent last has taken
+effect before somebody else looks whether it did.
+"""
 
 RETENTION_SECONDS: Final = 32 * 86_400
 """How long an entry is kept; no event waits for that long."""
@@ -34,6 +41,11 @@ class Lease:
     key: Key
     number: int
     until: float
+
+    @property
+    def sends_until(self) -> float:
+        """When a client of the holder gives up at the latest."""
+        return self.until - STILL_PROCESSED
 
 
 class LeaseHeld(Exception):

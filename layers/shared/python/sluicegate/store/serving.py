@@ -8,7 +8,7 @@ from sluicegate.deployment.model import Deployment, Origin, Requester
 from sluicegate.deployment.plan import Target
 from sluicegate.store import keys
 from sluicegate.store.codec import Item, read
-from sluicegate.store.history import position_of
+from sluicegate.store.history import order_of, position_of
 from sluicegate.store.keys import Key
 
 
@@ -115,7 +115,7 @@ def serving_after(deployment: Deployment) -> Serving:
         target_name=plan.target_name,
         by=by,
         revision=deployment.alias_revision,
-        order=deployment.order,
+        order=order_of(deployment),
     )
 
 

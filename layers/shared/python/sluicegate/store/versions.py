@@ -18,6 +18,7 @@ from sluicegate.store.history import (
     GoneVersion,
     PastVersion,
     ServedVersion,
+    order_of,
     past_versions,
 )
 from sluicegate.store.keys import Key
@@ -235,7 +236,7 @@ class Versions:
             deployment.id,
             withdrawn=False,
             built=deployment.built,
-            order=deployment.order,
+            order=order_of(deployment),
         )
         tx.put({**_served_key(deployment, serving.version), **asdict(served)})
         target, function = deployment.plan.target, deployment.function
@@ -258,7 +259,7 @@ class Versions:
         key = keys.found(deployment.plan.target, deployment.function, deployment.plan.alias, found.version)
         withdrawn = deployment.action == "rollback"
         displaced = DisplacedVersion(
-            found.version, found.sha256, deployment.id, withdrawn, found.share, deployment.order
+            found.version, found.sha256, deployment.id, withdrawn, found.share, order_of(deployment)
         )
         item = {**key, **asdict(displaced)}
         if found.share < SERVED_SHARE:
