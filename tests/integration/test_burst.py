@@ -12,7 +12,7 @@ import pytest
 from stand import Stand
 from stand.jobs import Ended, Jobs, release, reserved_concurrency, rollback
 from stand.lambda_quotas import LambdaQuotas, lambda_quotas, set_budget
-from stand.reports import until
+from stand.reports import table_items, until
 
 pytestmark = pytest.mark.extended
 
@@ -52,8 +52,7 @@ def succeeded(ended: list[Ended]) -> list[dict[str, Any]]:
 
 def nothing_is_left(stand: Stand) -> None:
     """No lock, and nobody in line."""
-    items = stand.client("dynamodb").scan(TableName=stand.table)["Items"]
-    assert [item for item in items if item["pk"]["S"].startswith("lock#")] == []
+    assert [item for item in table_items(stand) if item["pk"]["S"].startswith("lock#")] == []
     assert in_line(stand) == []
 
 

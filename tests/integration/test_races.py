@@ -17,6 +17,7 @@ from sluicegate_cli.exit_codes import ExitCode
 from stand import Stand, package
 from stand.jobs import Job, Jobs, reserved_concurrency
 from stand.paths import LIMITED
+from stand.reports import table_items
 from stand.wide import Wide
 
 pytestmark = pytest.mark.extended
@@ -46,8 +47,7 @@ def deploy(stand: Stand, function: str, stage: str, sha256: str, token: str, **h
 
 
 def locks(stand: Stand, function: str) -> list[str]:
-    items = stand.client("dynamodb").scan(TableName=stand.table)["Items"]
-    ours = (item for item in items if item["pk"]["S"].startswith("lock#"))
+    ours = (item for item in table_items(stand) if item["pk"]["S"].startswith("lock#"))
     return [item["sk"]["S"] for item in ours if item["pk"]["S"].endswith(f"#{function}")]
 
 

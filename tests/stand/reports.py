@@ -54,6 +54,12 @@ def log_lines(stand: Stand, function: str, *events: str, since: float = 0) -> li
     return lines
 
 
+def table_items(stand: Stand) -> list[dict[str, Any]]:
+    """All items of the table. DynamoDB answers a megabyte at a time."""
+    pages = stand.client("dynamodb").get_paginator("scan").paginate(TableName=stand.table)
+    return [item for page in pages for item in page["Items"]]
+
+
 def messages(stand: Stand, queue: str) -> int:
     """Messages of a queue, those in hand included."""
     sqs = stand.client("sqs")
