@@ -7,6 +7,7 @@ from uuid import uuid4
 import pytest
 
 from stand import Stand, package
+from stand.api import OFTEN
 
 SOURCE = "def handler(event, context):\n    return {'release': %r}\n"
 
@@ -72,13 +73,17 @@ def test_a_second_release_and_the_same_digest_in_another_stage(stand: Stand, fun
 
 def test_configuration_that_changed_is_published_anew(stand: Stand, function: str) -> None:
     release(stand, function, "dev", "one")
-    stand.client("lambda").update_function_configuration(
+    lambda_ = stand.client("lambda")
+    lambda_.update_function_configuration(
         FunctionName=function, Environment={"Variables": {"PASSWORD": "canary-environment"}}
     )
+    lambda_.get_waiter("function_updated_v2").wait(FunctionName=function, WaiterConfig=OFTEN)
     again = release(stand, function, "staging", "one")
     assert again["version"] == "2"
-    assert "configuration changed" in again["timeline"][2]["message"]
-    assert "environment" in again["timeline"][2]["message"]
+    [published] = [
+        entry["message"] for entry in again["timeline"] if "configuration changed" in entry["message"]
+    ]
+    assert "environment" in published
 
 
 def test_the_same_request_again_has_one_effect(stand: Stand, function: str) -> None:
