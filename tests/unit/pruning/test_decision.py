@@ -19,7 +19,7 @@ from sluicegate.pruning.decision import (
     decide,
     named_by,
 )
-from sluicegate.store.history import PastVersion, RecordedVersion
+from sluicegate.store.history import PastVersion, Position, RecordedVersion
 from support.simulation import START, new_deployment
 
 NOW = START
@@ -32,7 +32,8 @@ def sha(version: str) -> str:
 
 
 def past(version: str, **changes: Any) -> PastVersion:
-    one = PastVersion(version, sha(version), f"01D{int(version):05}", withdrawn=False, found=False)
+    position = Position(int(version), f"01D{int(version):05}")
+    one = PastVersion(version, sha(version), position.deployment, False, False, position)
     return replace(one, **changes)
 
 

@@ -37,7 +37,7 @@ class Origins:
             first = known.deployment if known and known.version == published.version else deployment.id
             published = replace(published, deployment=first, built=built)
         serving = record.serving
-        version, after = (serving.version, serving.position) if serving else (None, 0)
+        version, after = (serving.version, serving.position.at) if serving else (None, 0)
         expected = (None, AliasState(version) if version else None)
         found = () if outcome.original in expected else read_found(function, outcome.original)
         return replace(

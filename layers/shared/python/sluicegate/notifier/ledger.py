@@ -19,6 +19,7 @@ from sluicegate.notifier.gitlab_deployments import GitLabDeployment
 from sluicegate.store.keys import Key
 from sluicegate.store.leases import Leases
 from sluicegate.store.table import Condition
+from sluicegate.store.update_expression import With
 
 _NOT_MADE: Final = Condition("NOT #number > :none", {":none": 0}, {"#number": "number"})
 
@@ -28,7 +29,7 @@ class StatusLedger(Leases):
 
     def keep_in_mind(self, key: Key, deployment_id: str) -> None:
         """Add to the deployments that an item's `open` names. No lease is needed."""
-        self._table.add_members(key, "open", [deployment_id], self._expiry()["expires_at"])
+        self._table.set(key, {"open": With(frozenset({deployment_id})), **self._expiry()})
 
     def gitlab_deployment(self, deployment_id: str) -> GitLabDeployment | None:
         """Return GitLab's deployment for this one, or None if its creation was never requested."""

@@ -2,10 +2,9 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
-from sluicegate.deployment.durations import seconds
-from sluicegate.deployment.model import Deployment, Origin
+from sluicegate.deployment.model import Origin
 from sluicegate.deployment.ulid import created_at, is_id
 
 SERVED_SHARE: Final = 0.5
@@ -15,12 +14,32 @@ Less is a canary's: of somebody's weights, or of a restoration that failed. A pe
 """
 
 
-@dataclass(frozen=True)
-class ServedVersion:
-    """A version that succeeded in a stage, last by `deployment`; `withdrawn` since a rollback left it.
+class Position(NamedTuple):
+    """Where a deployment is in what its alias has served, the later the larger; `at` in epoch milliseconds.
 
-    `order` is the deployment's position in what the alias has served, 0 in items of earlier releases.
+    Each success takes an `at` that is larger than that of the one before it, so that no clock decides which
+    was first. Where an earlier release has noted none, it is when the gateway accepted the deployment.
     """
+
+    at: int
+    deployment: str
+
+
+class Positioned:
+    """What a success has noted. `order` is the `at` of its position, 0 in items of earlier releases."""
+
+    deployment: str
+    order: int
+
+    @property
+    def position(self) -> Position:
+        accepted = created_at(self.deployment) if is_id(self.deployment) else 0.0
+        return Position(self.order or round(accepted * 1_000), self.deployment)
+
+
+@dataclass(frozen=True)
+class ServedVersion(Positioned):
+    """A version that succeeded in a stage, last by `deployment`; `withdrawn` since a rollback left it."""
 
     version: str
     sha256: str
@@ -29,17 +48,12 @@ class ServedVersion:
     built: Origin | None = None
     order: int = 0
 
-    @property
-    def position(self) -> int:
-        return position_of(self.deployment, self.order)
-
 
 @dataclass(frozen=True)
-class DisplacedVersion:
+class DisplacedVersion(Positioned):
     """A version that somebody else had made an alias serve, as `deployment` found it before it replaced it.
 
     `sha256` is Lambda's own, `share` the part of the traffic (0 to 1); `withdrawn` if a rollback replaced it.
-    `order` is the deployment's, as of a `ServedVersion`.
     """
 
     version: str
@@ -48,10 +62,6 @@ class DisplacedVersion:
     withdrawn: bool
     share: int | float = 1
     order: int = 0
-
-    @property
-    def position(self) -> int:
-        return position_of(self.deployment, self.order)
 
 
 @dataclass(frozen=True)
@@ -90,7 +100,7 @@ class PastVersion:
 
     Or one that had only a `minor` share there, and never succeeded: no rollback goes to it. `found` if
     somebody else had put it there that time; `gone_since` if it no longer exists, and `pruned` if that is
-    because it was old. `position` is the deployment's in what the alias has served.
+    because it was old. `position` is the deployment's.
     """
 
     version: str
@@ -98,25 +108,11 @@ class PastVersion:
     deployment: str
     withdrawn: bool
     found: bool
+    position: Position
     minor: bool = False
     gone_since: str | None = None
     built: Origin | None = None
     pruned: bool = False
-    position: int = 0
-
-
-def order_of(deployment: Deployment) -> int:
-    """Return the position that a success takes. One that an earlier release has published takes its end."""
-    return deployment.order or round(seconds(deployment.updated_at) * 1_000)
-
-
-def position_of(deployment: str, order: int) -> int:
-    """Return a deployment's position in what its alias has served, in epoch milliseconds.
-
-    Each takes one that is larger than that of the success before it, so that no clock decides which was
-    first. Where an earlier release has noted none, it is when the gateway accepted the deployment.
-    """
-    return order or (round(created_at(deployment) * 1_000) if is_id(deployment) else 0)
 
 
 def past_versions(
@@ -137,7 +133,7 @@ def past_versions(
     shares = {version: one.share for version, one in replaced.items()}
     return sorted(
         past,
-        key=lambda one: (one.position, one.deployment, not one.found, shares.get(one.version, 1)),
+        key=lambda one: (one.position, not one.found, shares.get(one.version, 1)),
         reverse=True,
     )
 
@@ -149,7 +145,7 @@ def _merged(
 ) -> PastVersion:
     """Return one version from what is known of it: at least one of both."""
     known: list[ServedVersion | DisplacedVersion] = [one for one in (served, displaced) if one is not None]
-    last = max(known, key=lambda one: (one.position, one.deployment))
+    last = max(known, key=lambda one: one.position)
     gone = missing.get((last.version, last.sha256))
     withdrawn = last.withdrawn or (served is not None and served.withdrawn)
     return PastVersion(
@@ -158,9 +154,9 @@ def _merged(
         deployment=last.deployment,
         withdrawn=withdrawn,
         found=last is displaced,
+        position=last.position,
         minor=served is None and displaced is not None and displaced.share < SERVED_SHARE,
         gone_since=gone.since if gone else None,
         built=served.built if served and served.sha256 == last.sha256 else None,
         pruned=gone is not None and gone.condemned is not None,
-        position=last.position,
     )

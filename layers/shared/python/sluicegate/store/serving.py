@@ -4,23 +4,23 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from sluicegate.deployment.durations import seconds
 from sluicegate.deployment.model import Deployment, Origin, Requester
 from sluicegate.deployment.plan import Target
 from sluicegate.store import keys
 from sluicegate.store.codec import Item, read
-from sluicegate.store.history import order_of, position_of
+from sluicegate.store.history import Positioned
 from sluicegate.store.keys import Key
 
 
 @dataclass(frozen=True)
-class Serving:
+class Serving(Positioned):
     """What an alias serves since a deployment of Sluicegate's, and who asked for that.
 
     `built` is whose request had the version published first, None if that is unknown. `target_name` is that
     of the gate file, None for the stack's own target. `revision` is Lambda's of the alias,
     at the last move; None in items of earlier releases. `by` is who asked for `deployment`; in items of
-    earlier releases it is None, and the single fields say so of a project's job. `order` is the deployment's
-    position in what the alias has served, 0 in items of earlier releases.
+    earlier releases it is None, and the single fields say so of a project's job.
     """
 
     function: str
@@ -47,10 +47,6 @@ class Serving:
     by: Requester | None = None
     revision: str | None = None
     order: int = 0
-
-    @property
-    def position(self) -> int:
-        return position_of(self.deployment, self.order)
 
     @property
     def requester(self) -> Requester:
@@ -89,7 +85,10 @@ def serving_of_item(item: Item) -> Serving:
 
 
 def serving_after(deployment: Deployment) -> Serving:
-    """Return what the alias of a deployment that has succeeded serves."""
+    """Return what the alias of a deployment that has succeeded serves.
+
+    One that an earlier release has published has no position yet, and takes the time of its end.
+    """
     plan, by = deployment.plan, deployment.requested_by
     return Serving(
         function=deployment.function,
@@ -115,7 +114,7 @@ def serving_after(deployment: Deployment) -> Serving:
         target_name=plan.target_name,
         by=by,
         revision=deployment.alias_revision,
-        order=order_of(deployment),
+        order=deployment.order or round(seconds(deployment.updated_at) * 1_000),
     )
 
 

@@ -7,7 +7,7 @@ that took effect although its answer was lost.
 
 import random
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Any, Final
@@ -210,16 +210,6 @@ class Table:
                 return False
             raise
         return True
-
-    def add_members(self, key: Key, name: str, members: Iterable[str], expires: int) -> None:
-        """Add members to a set of strings: no writer undoes what another one changed."""
-        self._client.update_item(
-            TableName=self._name,
-            Key=marshal(key),
-            UpdateExpression="SET #expires = :expires ADD #members :members",
-            ExpressionAttributeNames={"#expires": "expires_at", "#members": name},
-            ExpressionAttributeValues=marshal({":expires": expires, ":members": set(members)}),
-        )
 
     def set(self, key: Key, changes: Mapping[str, Any]) -> None:
         """Set attributes of one item, whatever it has."""

@@ -1,8 +1,15 @@
-"""The update expressions that the table writes: attributes set, removed and counted, members taken away."""
+"""The update expressions that the table writes: attributes set, removed, counted, members of sets changed."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
+
+
+@dataclass(frozen=True)
+class With:
+    """As the value of a set's attribute in an update: the set gets these members, and keeps any other."""
+
+    members: frozenset[str]
 
 
 @dataclass(frozen=True)
@@ -23,22 +30,26 @@ class UpdateExpression(NamedTuple):
 def update_expression(
     changes: Mapping[str, Any], remove: Sequence[str] = (), increment: str | None = None
 ) -> UpdateExpression:
-    """Return the update that sets attributes, removes those of `remove`, and adds one to a counter."""
-    assigned = {name: value for name, value in changes.items() if not isinstance(value, Without)}
-    lost = {
-        name: value.members
-        for name, value in changes.items()
-        if isinstance(value, Without) and value.members  # DynamoDB knows no empty set
-    }
-    clauses = {
-        "SET": [f"#{name} = :{name}" for name in assigned],
-        "REMOVE": [f"#{name}" for name in remove],
-        "DELETE": [f"#{name} :{name}" for name in lost],
-        "ADD": ["#counter :one"] if increment is not None else [],
-    }
-    names = {f"#{name}": name for name in (*assigned, *remove, *lost)}
-    values = {f":{name}": value for name, value in (assigned | lost).items()}
+    """Return the update that sets attributes, removes those of `remove`, and adds one to a counter.
+
+    A value that is a `With` or `Without` changes members of a set, so that no writer undoes what another did.
+    """
+    names = {f"#{name}": name for name in remove}
+    values: dict[str, Any] = {}
+    clauses: dict[str, list[str]] = {"SET": [], "REMOVE": list(names), "ADD": [], "DELETE": []}
+    for name, value in changes.items():
+        match value:
+            case With(members) | Without(members):
+                if not members:  # DynamoDB knows no empty set
+                    continue
+                clauses["ADD" if isinstance(value, With) else "DELETE"].append(f"#{name} :{name}")
+                values[f":{name}"] = members
+            case _:
+                clauses["SET"].append(f"#{name} = :{name}")
+                values[f":{name}"] = value
+        names[f"#{name}"] = name
     if increment is not None:
+        clauses["ADD"].append("#counter :one")
         names, values = names | {"#counter": increment}, values | {":one": 1}
     written = (f"{verb} {', '.join(actions)}" for verb, actions in clauses.items() if actions)
     return UpdateExpression(" ".join(written), names, values)

@@ -18,7 +18,6 @@ from sluicegate.store.history import (
     GoneVersion,
     PastVersion,
     ServedVersion,
-    order_of,
     past_versions,
 )
 from sluicegate.store.keys import Key
@@ -84,7 +83,8 @@ class Versions:
         """Return the versions that succeeded behind an alias, the one that did so last first."""
         partition = keys.served_partition(target, function, alias)
         items = self._table.query(Condition("pk = :pk", {":pk": partition}), consistent=True, page=None)
-        return sorted((read(item, ServedVersion) for item in items), key=_position, reverse=True)
+        served = (read(item, ServedVersion) for item in items)
+        return sorted(served, key=lambda one: one.position, reverse=True)
 
     def past(self, target: Target, function: str, alias: str) -> list[PastVersion]:
         """Return all that an alias has served, the last one first, also what somebody else put there."""
@@ -236,7 +236,7 @@ class Versions:
             deployment.id,
             withdrawn=False,
             built=deployment.built,
-            order=order_of(deployment),
+            order=serving.order,
         )
         tx.put({**_served_key(deployment, serving.version), **asdict(served)})
         target, function = deployment.plan.target, deployment.function
@@ -247,19 +247,21 @@ class Versions:
             tx.delete(gone)
         for found in deployment.found:
             if found.version != serving.version:
-                self._add_displaced(tx, deployment, found)
+                self._add_displaced(tx, deployment, found, serving.order)
                 tx.delete(keys.gone(target, function, found.version))
         if deployment.action == "rollback":
             self._withdraw(tx, deployment)
         else:
             self._note_pipeline(tx, deployment, newest_pipeline)
 
-    def _add_displaced(self, tx: Transaction, deployment: Deployment, found: FoundVersion) -> None:
+    def _add_displaced(
+        self, tx: Transaction, deployment: Deployment, found: FoundVersion, order: int
+    ) -> None:
         """Note what somebody else had put there. A minor share replaces no note of a major one."""
         key = keys.found(deployment.plan.target, deployment.function, deployment.plan.alias, found.version)
         withdrawn = deployment.action == "rollback"
         displaced = DisplacedVersion(
-            found.version, found.sha256, deployment.id, withdrawn, found.share, order_of(deployment)
+            found.version, found.sha256, deployment.id, withdrawn, found.share, order
         )
         item = {**key, **asdict(displaced)}
         if found.share < SERVED_SHARE:
@@ -293,10 +295,6 @@ def _published(item: Item | None) -> PublishedVersion | None:
 def _past(function: str | None) -> str:
     """Return where functions after this one begin; "$" is the character after "#", which ends a name."""
     return f"{function}$" if function else " "
-
-
-def _position(served: ServedVersion) -> tuple[int, str]:
-    return served.position, served.deployment
 
 
 def _served_key(deployment: Deployment, version: str) -> Key:

@@ -113,7 +113,7 @@ def serving_of(context: Context, target: Target, function: str, alias: str) -> S
         for one in context.store.versions.serving(function)
         if (one.account, one.region, one.alias) == here
     ]
-    return max(found, key=lambda one: (one.position, one.deployment), default=None)
+    return max(found, key=lambda one: one.position, default=None)
 
 
 def hold_on(holds: Iterable[Hold], function: str) -> Hold | None:
