@@ -38,12 +38,12 @@ from sluicegate.rollout.actions import (
 from sluicegate.rollout.machine import advance, next_action, next_delay
 from sluicegate.rollout.outcomes import (
     Aborted,
+    AliasFound,
     AliasMoved,
     AliasSeen,
     ApprovalRequested,
     Blocked,
     Denied,
-    FoundMoved,
     HandedOver,
     Locked,
     LockLost,
@@ -204,12 +204,13 @@ def possible_outcomes(action: Action, deployment: Deployment) -> st.SearchStrate
         case Verify():
             verified = st.builds(Verified, firing_alarms(deployment))
             return verified | st.just(Pending("it")) | transient_failures | permanent_failures
-        case Shift(desired=desired):
+        case Shift(original, desired=desired):
             seen = st.builds(AliasSeen, st.none() | alias_states, st.just("r2"))
+            changed = st.just(AliasFound(original, "r2")) if original else moved_by_another
             return st.one_of(
                 st.just(Shifted(desired, "r2")),
                 moved_by_another,
-                seen if deployment.unseen else moved_by_another,
+                seen if deployment.unseen else changed,
                 transient_failures,
                 permanent_failures,
             )
@@ -251,7 +252,7 @@ def restorations(action: Restore) -> Sequence[st.SearchStrategy[Outcome]]:
     back = AliasOutcome.RESTORED if action.original else AliasOutcome.REMOVED
     done = st.just(Restored(back if action.was_moved else AliasOutcome.UNTOUCHED, action.original))
     left = st.builds(Restored, st.just(AliasOutcome.LEFT_TO_OTHER), st.none() | alias_states)
-    found = [st.builds(FoundMoved, st.sampled_from(action.applied))] if action.applied else []
+    found = [st.builds(AliasFound, st.sampled_from(action.applied), st.just("r3"))] if action.applied else []
     return [done, left, *found]
 
 

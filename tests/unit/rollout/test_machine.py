@@ -37,10 +37,10 @@ from sluicegate.rollout.machine import (
     next_delay,
 )
 from sluicegate.rollout.outcomes import (
+    AliasFound,
     AliasMoved,
     Blocked,
     Denied,
-    FoundMoved,
     Locked,
     LockLost,
     Observed,
@@ -99,8 +99,8 @@ ROLLING_BACK = replace(SHIFTING, status=Status.ROLLING_BACK, reason=Reason("shif
         (at(Status.QUEUED), Lock()),
         (at(Status.PUBLISHING), Publish()),
         (SHIFTING, Shift(OLD, "r1", NEW)),
-        (ROLLING_BACK, Restore(OLD, (NEW,), OLD)),
-        (replace(ROLLING_BACK, current=NEW), Restore(OLD, (NEW, NEW), NEW)),
+        (ROLLING_BACK, Restore(OLD, (NEW,), OLD, "r1")),
+        (replace(ROLLING_BACK, current=NEW), Restore(OLD, (NEW, NEW), NEW, "r1")),
         (at(Status.SUCCEEDED), End()),
         (at(Status.ABORTED), End()),
     ],
@@ -127,7 +127,8 @@ def test_each_record_has_one_next_action(deployment: Deployment, action: object)
         (SHIFTING, AliasMoved(AliasState("9")), Status.FAILED, AliasOutcome.LEFT_TO_OTHER),
         (SHIFTING, AliasMoved(None), Status.FAILED, AliasOutcome.LEFT_TO_OTHER),
         (SHIFTING, PermanentFailure("lambda_refused", "no"), Status.ROLLING_BACK, None),
-        (ROLLING_BACK, FoundMoved(NEW), Status.ROLLING_BACK, None),
+        (ROLLING_BACK, AliasFound(NEW, "r3"), Status.ROLLING_BACK, None),
+        (SHIFTING, AliasFound(OLD, "r3"), Status.SHIFTING, None),
         (ROLLING_BACK, Restored(AliasOutcome.RESTORED, OLD), Status.ROLLED_BACK, AliasOutcome.RESTORED),
         (ROLLING_BACK, Restored(AliasOutcome.REMOVED, None), Status.ROLLED_BACK, AliasOutcome.REMOVED),
         (ROLLING_BACK, Restored(AliasOutcome.UNTOUCHED, OLD), Status.FAILED, AliasOutcome.UNTOUCHED),
@@ -244,7 +245,8 @@ BAKING = replace(
         (BAKING, DENIED, DENIED_SECONDS, Status.ROLLING_BACK, "target_denied"),
         (ROLLING_BACK, THROTTLED, RESTORE_SECONDS, Status.FAILED, "shift_failed"),
         (ROLLING_BACK, DENIED, RESTORE_SECONDS, Status.FAILED, "shift_failed"),
-        (ROLLING_BACK, FoundMoved(NEW), RESTORE_SECONDS, Status.FAILED, "shift_failed"),
+        (ROLLING_BACK, AliasFound(NEW, "r3"), RESTORE_SECONDS, Status.FAILED, "shift_failed"),
+        (SHIFTING, AliasFound(OLD, "r3"), RETRY_SECONDS, Status.ROLLING_BACK, "alias_moved"),
     ],
 )
 def test_time_ends_retries_and_their_number_does_not(
@@ -468,7 +470,7 @@ def test_an_alias_that_keeps_being_moved_does_not_keep_a_rollout_going() -> None
     now = START
     for turn in range(MAX_ACTIONS):
         now += backoff(deployment, now) + 1
-        deployment = advance(deployment, FoundMoved(NEW if turn % 2 else canary), now)
+        deployment = advance(deployment, AliasFound(NEW if turn % 2 else canary, f"r{turn}"), now)
         if deployment.status.final:
             break
     assert (deployment.status, deployment.outcome) == (Status.FAILED, AliasOutcome.UNKNOWN)

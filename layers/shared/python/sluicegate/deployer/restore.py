@@ -19,8 +19,8 @@ from sluicegate.deployment.durations import seconds
 from sluicegate.deployment.model import AliasOutcome, Deployment
 from sluicegate.rollout.actions import Restore
 from sluicegate.rollout.outcomes import (
+    AliasFound,
     Denied,
-    FoundMoved,
     Outcome,
     PermanentFailure,
     Restored,
@@ -70,8 +70,8 @@ class AliasRestorer:
             return Restored(AliasOutcome.UNTOUCHED, current)
         if alias is None or current not in action.applied:
             return Restored(AliasOutcome.LEFT_TO_OTHER, current)
-        if current != action.current:
-            return FoundMoved(alias.state)
+        if current != action.current or alias.revision != action.revision:
+            return AliasFound(alias.state, alias.revision)
         if not self.locks.holds_alias(deployment):
             return TransientFailure("LockLost", "this deployment does not hold the alias lock")
         if action.original is None:

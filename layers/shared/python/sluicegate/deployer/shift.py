@@ -17,6 +17,7 @@ from sluicegate.deployer.turn import Turn
 from sluicegate.deployment.model import Deployment
 from sluicegate.rollout.actions import Shift
 from sluicegate.rollout.outcomes import (
+    AliasFound,
     AliasMoved,
     AliasSeen,
     Outcome,
@@ -45,8 +46,12 @@ class AliasMover:
         The turn that wrote that the deployment is `shifting` did so on the condition that it has the lock.
         Any other looks.
 
-        The recorded revision saves a read: Lambda rejects the move if it is stale. After a failure the alias
-        is read first, because the move may have taken effect although its response was lost.
+        The alias moves only at the revision that is recorded: Lambda rejects a stale one. Another that serves
+        the same is recorded first. A turn before may have made this move, and somebody else undone it: the
+        end that it then wrote may still be under way, and must not come before a second move.
+
+        After a failure the alias is read first, because the move may have taken effect although its response
+        was lost.
 
         What nobody has read yet may have been changed since the deployment before. Only the turn that wrote
         that this one is `shifting` moves it unread, once: if Lambda rejects that, this deployment has moved
@@ -82,8 +87,11 @@ class AliasMover:
             return missing_version(missing)
         if not self._is_current(deployment):
             return TransientFailure("RecordChanged", "the record was changed in the meantime")
-        if not knows:
+        changed = revision != action.revision
+        if deployment.unseen and (changed or not is_first):
             return AliasSeen(current, revision)
+        if alias is not None and changed:
+            return AliasFound(alias.state, alias.revision)
         try:
             return self._move(deployment, function, action, revision)
         except LambdaNotFound as error:

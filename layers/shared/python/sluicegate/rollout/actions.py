@@ -81,12 +81,13 @@ class Restore:
     """Move the alias back to `original`, but only from a state in `applied`.
 
     `applied` holds the states that this deployment may have given the alias. `current` is what the alias
-    serves according to the record.
+    serves according to the record, and `revision` Lambda's revision of that.
     """
 
     original: AliasState | None
     applied: tuple[AliasState, ...]
     current: AliasState | None
+    revision: str | None
 
     @property
     def was_moved(self) -> bool:

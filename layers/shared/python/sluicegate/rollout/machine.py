@@ -31,12 +31,12 @@ from sluicegate.rollout.actions import (
 from sluicegate.rollout.analysis import observation_interval
 from sluicegate.rollout.outcomes import (
     Aborted,
+    AliasFound,
     AliasMoved,
     AliasSeen,
     ApprovalRequested,
     Blocked,
     Denied,
-    FoundMoved,
     HandedOver,
     Locked,
     LockLost,
@@ -64,11 +64,11 @@ MAX_LOCK_DELAY: Final = 10
 
 _Succeeded = (
     Aborted
+    | AliasFound
     | AliasMoved
     | AliasSeen
     | ApprovalRequested
     | Blocked
-    | FoundMoved
     | HandedOver
     | InLine
     | Locked
@@ -117,7 +117,7 @@ def next_action(deployment: Deployment) -> Action:
         case _:
             states = (_desired_state(deployment), deployment.current)
             applied = tuple(state for state in states if state is not None and state != deployment.original)
-            return Restore(deployment.original, applied, deployment.current)
+            return Restore(deployment.original, applied, deployment.current, deployment.alias_revision)
 
 
 def advance(deployment: Deployment, outcome: Outcome, now: float) -> Deployment:
@@ -171,8 +171,8 @@ def _after(deployment: Deployment, outcome: _Succeeded, now: float) -> Deploymen
             return transitions.alias_seen(deployment, outcome, now)
         case AliasMoved(current):
             return transitions.alias_moved(deployment, current, now)
-        case FoundMoved(current):
-            return transitions.found_moved(deployment, current, now)
+        case AliasFound():
+            return transitions.alias_found(deployment, outcome, now)
         case Restored():
             return transitions.restored(deployment, outcome, now)
         case _ as never:
@@ -187,7 +187,7 @@ def next_delay(deployment: Deployment, outcome: Outcome, now: float) -> int:
     what ends them early wakes the rollout.
     """
     match outcome:
-        case TransientFailure() | Denied() | FoundMoved():
+        case TransientFailure() | Denied() | AliasFound():
             return ceil(backoff(deployment, now))
         case Blocked() | LockLost():
             return _lock_delay(deployment, now)

@@ -109,8 +109,11 @@ def alias_moved(deployment: Deployment, current: AliasState | None) -> str:
     return f"alias {alias} was moved by someone else: it serves {alias_state(current)} and is left unchanged"
 
 
-def found_moved(deployment: Deployment, current: AliasState) -> str:
-    return f"alias {deployment.plan.alias} serves {alias_state(current)}: restoring it"
+def alias_found(deployment: Deployment, current: AliasState) -> str:
+    serves = f"alias {deployment.plan.alias} serves {alias_state(current)}"
+    if current == deployment.current:
+        return f"{serves}, and was changed by someone else"
+    return f"{serves}: restoring it"
 
 
 def restored(deployment: Deployment, outcome: Restored) -> str:

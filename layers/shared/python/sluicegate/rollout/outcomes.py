@@ -132,10 +132,14 @@ class AliasMoved:
 
 
 @dataclass(frozen=True)
-class FoundMoved:
-    """While restoring, the alias was found moved by this deployment. Record that before touching it."""
+class AliasFound:
+    """The alias serves what this deployment left or made of it, and the record lacks that, or its revision.
+
+    Record both before it is moved.
+    """
 
     current: AliasState
+    revision: str
 
 
 @dataclass(frozen=True)
@@ -206,8 +210,8 @@ Outcome = (
     | Shifted
     | Observed
     | AliasSeen
+    | AliasFound
     | AliasMoved
-    | FoundMoved
     | Restored
     | Settling
     | PermanentFailure

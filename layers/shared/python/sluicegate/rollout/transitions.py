@@ -21,6 +21,7 @@ from sluicegate.deployment.model import (
 from sluicegate.rollout import fix_forward, messages, observe_mode
 from sluicegate.rollout.outcomes import (
     UNREACHABLE_SECONDS,
+    AliasFound,
     AliasSeen,
     ApprovalRequested,
     Denied,
@@ -267,6 +268,28 @@ def alias_seen(deployment: Deployment, outcome: AliasSeen, now: float) -> Deploy
     )
 
 
+def alias_found(deployment: Deployment, outcome: AliasFound, now: float) -> Deployment:
+    """Record what the alias serves, and its revision, before it is moved.
+
+    So what an earlier turn has still under way takes no effect: a move at the revision before, or the end of
+    the deployment. This happens once, unless someone keeps changing the alias: it counts as a failed attempt.
+    """
+    since = deployment.failing_since or timestamp(now)
+    _, is_over = _time_limit(deployment, since, RETRY_SECONDS, now)
+    if is_over:
+        message = f"someone else keeps changing alias {deployment.plan.alias}"
+        return fail(deployment, Reason("alias_moved", message), now)
+    return deployment.changed(
+        now,
+        messages.alias_found(deployment, outcome.current),
+        retry=True,
+        current=outcome.current,
+        alias_revision=outcome.revision,
+        failures=deployment.failures + 1,
+        failing_since=since,
+    )
+
+
 def alias_moved(deployment: Deployment, current: AliasState | None, now: float) -> Deployment:
     message = messages.alias_moved(deployment, current)
     return deployment.changed(
@@ -281,18 +304,6 @@ def alias_moved(deployment: Deployment, current: AliasState | None, now: float) 
 
 
 # Restoring
-
-
-def found_moved(deployment: Deployment, current: AliasState, now: float) -> Deployment:
-    """Record what the alias serves before it is restored.
-
-    This happens once, unless someone keeps moving the alias between states that this deployment applied:
-    that counts as a failure, so it is bounded by RESTORE_SECONDS.
-    """
-    if _restore_timed_out(deployment, now):
-        return fail(deployment, Reason("alias_moved", "someone else keeps moving it"), now)
-    message = messages.found_moved(deployment, current)
-    return deployment.changed(now, message, retry=True, current=current, failures=deployment.failures + 1)
 
 
 def restored(deployment: Deployment, outcome: Restored, now: float) -> Deployment:
