@@ -243,6 +243,39 @@ def test_a_promotion_is_of_exactly_what_the_source_serves(at: GatewaySimulation)
     assert (promoted.status, promoted.version, promoted.sha256) == (Status.SUCCEEDED, "1", old)
 
 
+def test_what_the_source_goes_back_from_meanwhile_is_not_promoted(at: GatewaySimulation) -> None:
+    """A rollback there ends after the promotion has looked, and before it is accepted."""
+    old, new = artifact(at, b"old"), artifact(at, b"new")
+    at.release(old, stage="dev")
+    at.release(new, stage="dev")
+    left = [at.rollback]
+
+    def meanwhile(model: Any, **_: Any) -> None:
+        if model.name == "TransactWriteItems" and left:
+            at.finish(left.pop()(stage="dev"))
+
+    at.listen("before-call.dynamodb", meanwhile)
+    refused(503, "unavailable", at.promote, version="2")
+    assert not left
+    refused(409, "source_changed", at.promote, version="2")
+    assert at.finish(at.promote(version="1")).sha256 == old
+
+
+def test_what_an_alias_serves_is_read_consistently_for_a_decision(at: GatewaySimulation) -> None:
+    """A replica may be behind a rollback that has ended."""
+    at.release(artifact(at, b"old"), stage="dev")
+    reads: list[bool] = []
+
+    def reading(model: Any, params: Any, **_: Any) -> None:
+        if model.name == "Query" and params["ExpressionAttributeValues"].get(":pk") == {"S": "serving"}:
+            reads.append(params["ConsistentRead"])
+
+    at.listen("before-call.dynamodb", reading)
+    at.promote(version="1")
+    assert reads
+    assert all(reads)
+
+
 def test_nothing_is_promoted_from_a_stage_that_is_moving(at: GatewaySimulation) -> None:
     at.gate = gate_of({"dev": Rollout(steps=CANARY)})
     old, new = artifact(at, b"old"), artifact(at, b"new")

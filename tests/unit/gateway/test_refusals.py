@@ -8,7 +8,9 @@ from botocore.exceptions import ClientError
 
 from sluicegate.gateway.app import respond
 from sluicegate.gateway.http import GatewayRequest
-from support.gateway_simulation import GatewaySimulation, artifact, gate_of, problem, refused
+from sluicegate.store.codec import unmarshal
+from sluicegate.store.facts import MOST_OF_STRANGERS
+from support.gateway_simulation import GatewaySimulation, artifact, gate_of, problem, refused, rule
 from support.simulation import TABLE
 
 
@@ -78,10 +80,32 @@ def test_reads_rehearsals_and_what_does_not_verify_are_not_noted(at: GatewaySimu
 
 
 def test_ten_an_hour_are_noted_for_a_project_and_a_reason(at: GatewaySimulation) -> None:
+    at.gate = gate_of(rules=(rule("one", "deploy"), rule("other", "deploy", claims={"project_id": ["8888"]})))
     for _ in range(14):
-        refused(403, "not_allowed", at.hold, at.job(project_id="9999"))
-    refused(403, "not_allowed", at.hold, at.job(project_id="8888"))
+        refused(403, "not_allowed", at.hold)
+    refused(403, "not_allowed", at.hold, at.job(project_id="8888", ref="any"))
     assert len(lines(at, "refused")) == 11
+
+
+def numbers(at: GatewaySimulation) -> list[dict[str, Any]]:
+    return [
+        {"count": item["count"], **item["counted"]}
+        for item in map(unmarshal, at.client.scan(TableName=TABLE)["Items"])
+        if item["pk"].startswith("fact#refusals#") and "counted" in item
+    ]
+
+
+def test_callers_that_no_rule_is_for_fill_no_log_however_many_they_are(at: GatewaySimulation) -> None:
+    """Anybody makes projects on gitlab.com. They leave those of a rule's project their lines."""
+    at.gate = gate_of(rules=(rule("one", "deploy"),))
+    for number in range(MOST_OF_STRANGERS // 4 + 2):
+        for _ in range(4):
+            refused(403, "not_allowed", at.hold, at.job(project_id=f"{9_000 + number}"))
+    assert len(lines(at, "refused")) == MOST_OF_STRANGERS
+    (number,) = numbers(at)
+    assert (number["count"], number["by"]) == (MOST_OF_STRANGERS + 8, {"issuer": "https://gitlab.example.com"})
+    refused(403, "not_allowed", at.hold)
+    assert lines(at, "refused")[-1]["by"]["project_id"] == "4213"
 
 
 def test_what_cannot_be_noted_stays_refused(at: GatewaySimulation, monkeypatch: pytest.MonkeyPatch) -> None:

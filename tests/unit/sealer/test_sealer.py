@@ -119,9 +119,8 @@ def test_both_keys_sign_during_a_change_of_keys(of: SealerSimulation) -> None:
 
 def test_the_number_of_an_hours_refusals_is_sealed_after_the_hour(of: SealerSimulation) -> None:
     for _ in range(15):
-        of.at.store.facts.refuse(
-            "s", {"code": "not_allowed", "by": {"project_id": "4213"}}, of.at.clock(), lambda: {"code": "x"}
-        )
+        counted = {"code": "not_allowed", "by": {"project_id": "4213"}}
+        of.at.store.facts.refuse("s", 10, counted, of.at.clock(), lambda: {"code": "x"})
     of.run()
     assert "refusals" not in {entry["line"]["kind"] for entry in of.segments()}
     of.at.clock.now += 3_800

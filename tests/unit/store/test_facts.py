@@ -125,7 +125,7 @@ def test_the_release_of_a_hold_that_was_replaced_is_no_fact(at: Simulation) -> N
 def test_ten_refusals_an_hour_are_lines_and_the_rest_is_a_number(at: Simulation) -> None:
     counted = {"code": "not_allowed"}
     for _ in range(25):
-        at.store.facts.refuse("s", counted, START, lambda: {"code": "not_allowed", "claims": {"ref": "x"}})
+        at.store.facts.refuse("s", MOST_REFUSALS, counted, START, lambda: {"claims": {"ref": "x"}})
     found = facts(at)
     lines = [fact for fact in found if fact["pk"] == "fact#refused#s"]
     (number,) = [fact for fact in found if fact["pk"] == "fact#refusals#s"]
@@ -137,7 +137,7 @@ def test_ten_refusals_an_hour_are_lines_and_the_rest_is_a_number(at: Simulation)
 def test_ten_refusals_need_no_number_and_the_next_hour_begins_again(at: Simulation) -> None:
     for now in (START, START + 3_600):
         for _ in range(MOST_REFUSALS):
-            at.store.facts.refuse("s", {}, now, dict)
+            at.store.facts.refuse("s", MOST_REFUSALS, {}, now, dict)
     found = facts(at)
     assert len([fact for fact in found if fact["pk"] == "fact#refused#s"]) == 2 * MOST_REFUSALS
     assert not any("unsealed" in fact for fact in found if fact["pk"] == "fact#refusals#s")

@@ -141,6 +141,10 @@ class Gate:
         """Whether some rule's claims match, also of an identity that is denied."""
         return any(not rule.failed(identity) for rule in self._candidates(identity))
 
+    def names(self, identity: Identity) -> bool:
+        """Whether some rule is for its project, principal or user, whatever else the rule requires."""
+        return bool(self._candidates(identity))
+
     def covers(self, function: str) -> bool:
         """Whether the function is one that the gate file deploys."""
         return self._entry(function) is not None

@@ -15,6 +15,7 @@ from sluicegate.gateway.context import Context
 from sluicegate.gateway.http import IAM, GatewayRequest
 from sluicegate.gateway.problems import Problem
 from sluicegate.oidc.identity import Identity
+from sluicegate.store.facts import MOST_OF_STRANGERS, MOST_REFUSALS
 from sluicegate.store.keys import digest
 
 _RECORDED: Final = frozenset({401, 403, 404, 409, 412, 422})
@@ -62,11 +63,16 @@ def record_refused_delivery(
 
 
 def _record(context: Context, identity: Identity, problem: Problem, asked: _Asked) -> None:
-    """Note the refusal. It stays one if that fails: the log and the access log still have it."""
-    owner = identity.owner
-    subject = digest(owner.kind, owner.realm, owner.id, problem.code)[:32]
+    """Note the refusal. It stays one if that fails: the log and the access log still have it.
+
+    Where anybody can make projects, callers are free. So all of an issuer or account that no rule is for
+    count as one, and cannot fill the log, nor delay what is in it of the others.
+    """
+    owner, named = identity.owner, context.gate.names(identity)
+    subject = digest(owner.kind, owner.realm, owner.id if named else "", problem.code)[:32]
     code = {"code": problem.code, "status": problem.status}
-    counted = {**code, "via": identity.via, "by": _owner_ids(identity)}
+    counted = {**code, "via": identity.via, "by": _owner_ids(identity, named)}
+    most = MOST_REFUSALS if named else MOST_OF_STRANGERS
 
     def fields() -> dict[str, Any]:
         about = asked()
@@ -74,16 +80,17 @@ def _record(context: Context, identity: Identity, problem: Problem, asked: _Aske
         return {**rests_on, **about, **code}
 
     try:
-        context.store.facts.refuse(subject, counted, context.clock(), fields)
+        context.store.facts.refuse(subject, most, counted, context.clock(), fields)
     except (ClientError, BotoCoreError) as error:
         context.log("refusal_not_recorded", code=problem.code, error=error_code(error))
 
 
-def _owner_ids(identity: Identity) -> dict[str, str]:
+def _owner_ids(identity: Identity, named: bool) -> dict[str, str]:
     """Return the ids that all of a subject's refusals have."""
-    shared = {"iam": ("account", "principal_id"), "session": ("issuer", "user_id")}.get(
+    realm, own = {"iam": ("account", "principal_id"), "session": ("issuer", "user_id")}.get(
         identity.via, ("issuer", "project_id")
     )
+    shared = (realm, own) if named else (realm,)
     return {name: value for name, value in ids(identity).items() if name in shared}
 
 

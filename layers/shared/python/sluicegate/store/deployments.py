@@ -190,7 +190,7 @@ class Deployments:
         """Write the record, the request, the uses of its credentials and the alias' lock, or nothing at all.
 
         What was decided goes into the evidence with it: `basis` is what the acceptance rests on. `identity`
-        is kept with it where an approval will need it; `still_serving` is what the alias must still serve;
+        is kept with it where an approval will need it; `still_serving` is what an alias must still serve;
         `claim` has the request never forgotten; `slots` are those that its rule's limits need.
 
         Raises, and where several apply the first of: RequestKnown, CredentialUsed, TagMoved, Outdated,

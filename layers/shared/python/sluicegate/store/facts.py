@@ -16,7 +16,10 @@ from sluicegate.store.errors import StoreError
 from sluicegate.store.table import Condition, Resolution, Table, Transaction
 
 MOST_REFUSALS: Final = 10
-"""Refusals of one subject in an hour that are lines of their own."""
+"""Refusals of one caller in an hour, for one reason, that are lines of their own."""
+
+MOST_OF_STRANGERS: Final = 100
+"""The same of all callers of one issuer or account that no rule is for."""
 
 _COUNT_TRIES: Final = 10
 """Refusals after those that each make sure that the hour's number will be sealed."""
@@ -97,9 +100,14 @@ class Facts:
         self._table = table
 
     def refuse(
-        self, subject: str, counted: Mapping[str, Any], now: float, fields: Callable[[], Mapping[str, Any]]
+        self,
+        subject: str,
+        most: int,
+        counted: Mapping[str, Any],
+        now: float,
+        fields: Callable[[], Mapping[str, Any]],
     ) -> None:
-        """Note a refusal: the first ten of a subject in an hour as lines, those after them as a number.
+        """Note a refusal: the first of a subject in an hour as lines, those after `most` as a number.
 
         `counted` is what the number's line says; `fields` is called where a line is written. If the process
         dies between both writes, the hour has one refusal that is neither: less is lost than of a log.
@@ -108,9 +116,9 @@ class Facts:
         key = keys.refusals(subject, hour)
         expires = {"expires_at": int(ends) + _COUNT_KEPT}
         number = self._table.increment(key, "count", expires)
-        if number <= MOST_REFUSALS:
+        if number <= most:
             self._table.put(fact_item(refused(subject, number, hour, fields(), now)))
-        elif number <= MOST_REFUSALS + _COUNT_TRIES:
+        elif number <= most + _COUNT_TRIES:
             visible = {"unsealed": keys.UNSEALED, "at": timestamp(ends + _GRACE), "counted": counted}
             self._table.set(key, visible)
 

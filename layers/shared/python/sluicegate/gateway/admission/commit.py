@@ -39,7 +39,7 @@ _SLOT_TRIES: Final = 30
 class Acceptance:
     """A deployment to write, and what is written or must still be true with it.
 
-    `actions` are those that a rule must still grant when it is approved; the alias must still serve
+    `actions` are those that a rule must still grant when it is approved; an alias must still serve
     `still_serving`; `claim` keeps the request for good. `rule` allows it, within `allowances`.
     """
 
@@ -78,7 +78,7 @@ def commit(context: Context, acceptance: Acceptance) -> tuple[Deployment, tuple[
             if not take_lock:
                 raise
         except ServingChanged:
-            raise unavailable("What the stage serves has just changed. Retry the request.", 1) from None
+            raise unavailable("What is served has just changed. Retry the request.", 1) from None
         except Condemned:
             raise unavailable("The version is being deleted as an old one. Retry the request.", 1) from None
         except Outdated:

@@ -28,8 +28,9 @@ from sluicegate.text import clean
 class Resolved:
     """What a request would do. `version` is set where none has to be published; `built` says who built it.
 
-    `still_serving` is what the stage serves, where the version to go back to depends on it. `fallbacks` are
-    tried if `version` cannot be served, and `notes` are for the timeline.
+    `still_serving` is what must not have changed until it is accepted: what the source of a promotion serves,
+    or what the stage does, where the version to go back to depends on it. `fallbacks` are tried if `version`
+    cannot be served, and `notes` are for the timeline.
     """
 
     sha256: str
@@ -106,11 +107,14 @@ def target_of(context: Context, placement: Placement) -> Target:
 
 
 def serving_of(context: Context, target: Target, function: str, alias: str) -> Serving | None:
-    """Return what the alias serves, under any stage: the gate file may have renamed the stage since."""
+    """Return what the alias serves, under any stage: the gate file may have renamed the stage since.
+
+    A consistent read: what was withdrawn a moment ago is neither promoted nor taken for what is expected.
+    """
     here = (target.account, target.region, alias)
     found = [
         one
-        for one in context.store.versions.serving(function)
+        for one in context.store.versions.serving(function, consistent=True)
         if (one.account, one.region, one.alias) == here
     ]
     return max(found, key=lambda one: one.position, default=None)
@@ -181,10 +185,10 @@ def _promote(
     built = serving.built or _published_for(context, target, serving)
     if plan.target != target:
         check_artifact(context, plan.target, request.function, serving.sha256)
-        return Resolved(serving.sha256, plan, rule, built=built)
+        return Resolved(serving.sha256, plan, rule, built=built, still_serving=serving)
     if since := context.store.versions.gone_since(target, request.function, serving.version, serving.sha256):
         raise unprocessable(gone_detail(serving.version, request.function, since))
-    return Resolved(serving.sha256, plan, rule, serving.version, built)
+    return Resolved(serving.sha256, plan, rule, serving.version, built, still_serving=serving)
 
 
 def _published_for(context: Context, target: Target, serving: Serving) -> Origin | None:
