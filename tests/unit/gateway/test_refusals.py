@@ -103,7 +103,10 @@ def test_callers_that_no_rule_is_for_fill_no_log_however_many_they_are(at: Gatew
             refused(403, "not_allowed", at.hold, at.job(project_id=f"{9_000 + number}"))
     assert len(lines(at, "refused")) == MOST_OF_STRANGERS
     (number,) = numbers(at)
-    assert (number["count"], number["by"]) == (MOST_OF_STRANGERS + 8, {"issuer": "https://gitlab.example.com"})
+    assert (number["count"], number["by"]) == (
+        MOST_OF_STRANGERS + 8,
+        {"issuer": "https://gitlab.example.com"},
+    )
     refused(403, "not_allowed", at.hold)
     assert lines(at, "refused")[-1]["by"]["project_id"] == "4213"
 
