@@ -35,8 +35,8 @@ MILLION: Final = 1_000_000
 ALARM: Final = 0.10
 KEY: Final = 1.00
 LAMBDA_REQUEST: Final = 0.20 / MILLION
-LAMBDA_SECOND: Final = 0.0000133334
-"""A second of one GB on arm64."""
+LAMBDA_SECOND: Final = 0.0000166667
+"""A second of one GB on x86_64."""
 
 API_REQUEST: Final = 3.50 / MILLION
 WRITE_UNIT: Final = 0.625 / MILLION
@@ -107,9 +107,41 @@ def idle() -> list[Line]:
 def _always(kind: str) -> int:
     """Return how many there are with all parameters as they are by default."""
     return sum(
-        resource["Type"] == kind and "Private" not in resource.get("Condition", "")
+        resource["Type"] == kind and ("Condition" not in resource or _holds(resource["Condition"]))
         for resource in template.RESOURCES.values()
     )
+
+
+def _holds(condition: Any) -> bool:
+    """Return whether a condition of the template holds by default: its name, or the condition itself."""
+    if isinstance(condition, str):
+        return _holds(template.TEMPLATE["Conditions"][condition])
+    [(function, given)] = condition.items()
+    match function:
+        case "Condition":
+            return _holds(given)
+        case "Fn::Not":
+            return not _holds(given[0])
+        case "Fn::And":
+            return all(map(_holds, given))
+        case "Fn::Or":
+            return any(map(_holds, given))
+        case "Fn::Equals":
+            one, other = map(_value, given)
+            return one == other
+        case _:
+            raise ValueError(f"a condition with {function}")
+
+
+def _value(given: Any) -> str:
+    """Return a value in a condition, with each parameter as it is by default."""
+    match given:
+        case {"Ref": str(name)}:
+            return str(template.TEMPLATE["Parameters"][name]["Default"])
+        case {"Fn::Select": [int(index), listed]}:
+            return _value(listed).split(",")[index]
+        case _:
+            return str(given)
 
 
 def _schedules() -> list[tuple[str, int, int]]:

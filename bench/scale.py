@@ -207,7 +207,7 @@ def bounds(plain: Asked, canary: Asked) -> list[Bound]:
             "jobs that wait for the end",
             f"`ApiRate`: each asks every {LONGEST_PAUSE} s at most",
             _number(polls),
-            "the parameter; `wait: false`",
+            "the parameter; `wait: accepted`",
         ),
         Bound(
             "open rollouts that look at their version",

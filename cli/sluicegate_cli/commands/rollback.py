@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 @click.argument("function")
 @click.argument("stage")
 @click.option(
-    "--version", type=VERSION, help="Return to this version, which must have succeeded in this stage before."
+    "--version", type=VERSION, help="Return to this version, which this stage must have served before."
 )
 @request_options(strategy=False)
 @api_command

@@ -98,9 +98,9 @@ def numbers(at: GatewaySimulation) -> list[dict[str, Any]]:
 def test_callers_that_no_rule_is_for_fill_no_log_however_many_they_are(at: GatewaySimulation) -> None:
     """Anybody makes projects on gitlab.com. They leave those of a rule's project their lines."""
     at.gate = gate_of(rules=(rule("one", "deploy"),))
-    for number in range(MOST_OF_STRANGERS // 4 + 2):
+    for project in range(MOST_OF_STRANGERS // 4 + 2):
         for _ in range(4):
-            refused(403, "not_allowed", at.hold, at.job(project_id=f"{9_000 + number}"))
+            refused(403, "not_allowed", at.hold, at.job(project_id=f"{9_000 + project}"))
     assert len(lines(at, "refused")) == MOST_OF_STRANGERS
     (number,) = numbers(at)
     assert (number["count"], number["by"]) == (
