@@ -210,8 +210,8 @@ def _source(path: Path, findings: Findings) -> tuple[Source, GateFile] | None:
     except UnusableFile as error:
         findings.add("error", "file", Mark(), str(error))
         return None
-    except UnicodeDecodeError:
-        findings.add("error", "file", Mark(), "the file is not UTF-8")
+    except UnicodeDecodeError as error:
+        findings.add("error", "file", *yaml_source.not_utf_8(error))
         return None
     source = yaml_source.read(text, findings)
     if source is None:

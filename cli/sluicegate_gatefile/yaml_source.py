@@ -8,6 +8,7 @@ a file mean something else than what a reviewer sees.
 It reads the parser's events: libyaml's composer is C, and nothing makes it refuse any of these.
 """
 
+import codecs
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ import yaml
 from yaml.resolver import Resolver
 
 from sluicegate_gatefile.diagnostics import Findings, Mark, Severity
+from sluicegate_gatefile.yaml_advice import UNSEEN, advice, unseen
 
 Kind = Literal["string", "number", "boolean", "date", "null"]
 Path: TypeAlias = tuple[str | int, ...]
@@ -36,6 +38,9 @@ _KINDS: dict[str, Kind] = {
 }
 # PyYAML reads YAML 1.1. These are numbers in YAML 1.2 only (its core schema, section 10.3.2).
 _NUMBER_1_2 = re.compile(r"0o[0-7]+|[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
+# Where YAML would read a space as part of its grammar, and takes these for text.
+_UNSEEN_EDGE = re.compile(rf"(?:^-?|:)({UNSEEN.pattern})|({UNSEEN.pattern})$")
+_LATIN_LETTERS = 0xA1  # below are control characters and the no-break space
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
@@ -94,34 +99,30 @@ class _TooDeepError(Exception):
 
 def read(text: str, findings: Findings) -> Source | None:
     """Return the one document of a text, or None if it cannot be read. Errors go to `findings`."""
+    text = text.removeprefix("\ufeff")  # which the two parsers count differently
     reader = _Reader(text, findings)
     try:
         return reader.document()
     except yaml.reader.ReaderError as error:
-        findings.add("error", "syntax", _mark_at(text, error.position), f"not YAML: {error.reason}")
+        place = text.find(chr(error.character))
+        what = f"not YAML: {error.reason}: remove the character U+{error.character:04X}"
+        findings.add("error", "syntax", _mark_at(text, max(place, 0)), what)
     except yaml.MarkedYAMLError as error:
-        problem = " ".join(part for part in (error.context, error.problem) if part)
-        mark = _mark(error.problem_mark)
-        if tab := _indenting_tab(text, mark.line):
-            mark, problem = tab, "a tab indents this line; replace it with spaces, as YAML has no others"
-        if "alias" in problem:
-            problem += "; a pattern that begins with `*` needs quotes"
-        findings.add("error", "syntax", mark, f"not YAML: {problem}")
+        found = advice(text, error, _LOADER)
+        findings.add("error", "syntax", found.mark, found.message)
     except _TooDeepError:
         findings.add("error", "depth", reader.mark, f"nested deeper than {MAX_DEPTH} levels")
     return None
 
 
-def _indenting_tab(text: str, until: int) -> Mark | None:
-    """Return the first tab in the indentation of a line, up to the line after `until`; None if there is none.
-
-    The parser says "found character that cannot start any token", or complains of a later line.
-    """
-    for number, line in enumerate(text.splitlines()[: until + 1], 1):
-        indentation = line[: len(line) - len(line.lstrip())]
-        if "\t" in indentation and line.strip():
-            return Mark(number, indentation.index("\t") + 1)
-    return None
+def not_utf_8(error: UnicodeDecodeError) -> tuple[Mark, str]:
+    """Return where a file is not UTF-8, and what to do."""
+    if error.object.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return Mark(), "the file is UTF-16: save it as UTF-8"
+    before, wrong = error.object[: error.start].decode("utf-8"), error.object[error.start]
+    latin = f", in Latin-1 `{chr(wrong)}`" if wrong >= _LATIN_LETTERS else ""
+    what = f"the file is not UTF-8: here is the byte {wrong:#04x}{latin}; save it as UTF-8"
+    return _mark_at(before, len(before)), what
 
 
 class _Reader:
@@ -129,6 +130,7 @@ class _Reader:
 
     def __init__(self, text: str, findings: Findings) -> None:
         self._events: Iterator[Any] = yaml.parse(text, Loader=_LOADER)
+        self._text = text
         self._findings = findings
         self._places: dict[Path, Place] = {}
         self.mark = Mark()
@@ -181,7 +183,12 @@ class _Reader:
             if key in members:
                 self._error("duplicate_key", f"`{key}` occurs twice", mark)
                 key = None
-            value = self._value(self._next(), (*path, unnamed if key is None else key), mark)
+            given = self._next()
+            if key and (glued := _glued(event, given)):
+                self._error("syntax", f"a space is missing after `:`: write `{glued[1]}: {glued[2]}`", mark)
+                members[glued[1]] = Unusable()
+                continue
+            value = self._value(given, (*path, unnamed if key is None else key), mark)
             if key is None:
                 unnamed += 1
             else:
@@ -203,11 +210,17 @@ class _Reader:
             self._error("key", "a key must be a string, not a list or a mapping", mark)
         return None
 
-    def _scalar(self, event: yaml.ScalarEvent) -> Value:
+    def _scalar(self, event: Any) -> Value:
+        plain = event.implicit[0]
+        written = self._text[event.start_mark.index : event.end_mark.index]
+        if plain and (found := _UNSEEN_EDGE.search(written)):
+            place = event.start_mark.index + found.start(found.lastindex or 0)
+            self._error("syntax", unseen(self._text[place]), _mark_at(self._text, place))
+            return Scalar(UNSEEN.sub(" ", event.value).strip(), "string")
         if _SURROGATE.search(event.value):
             self._error("text", "half of a surrogate pair is not a character; write the character itself")
             return Unusable()
-        return Scalar(event.value, _kind(event.value) if event.implicit[0] else "string")
+        return Scalar(event.value, _kind(event.value) if plain else "string")
 
     def _next(self) -> Any:
         event = next(self._events)
@@ -232,6 +245,13 @@ def described(value: object) -> str:
 def quoted(scalar: Scalar) -> str:
     """Say how to make a text of an unquoted scalar."""
     return "write a string" if scalar.kind == "null" else f'write "{scalar.text}"'
+
+
+def _glued(key: Any, value: Any) -> re.Match[str] | None:
+    """Return the two parts of what YAML takes for a key without a value, as `ref:main` in `{ref:main}`."""
+    empty = isinstance(value, yaml.ScalarEvent) and value.implicit[0] and not value.value
+    plain = key.implicit[0]
+    return re.fullmatch(r"([^:\s]+):(\S[\s\S]*)", key.value) if empty and plain else None
 
 
 def _kind(text: str) -> Kind:

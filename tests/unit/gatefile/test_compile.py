@@ -238,7 +238,7 @@ def test_a_star_without_quotes_is_explained(check: Check) -> None:
 
 
 def test_what_is_not_utf_8_or_not_there_is_an_error(check: Check, directory: Path) -> None:
-    assert found(check(b"version: \xff")) == [(1, 1, "error", "file")]
+    assert found(check(b"version: \xff")) == [(1, 10, "error", "file")]
     assert messages(gatefile.check(directory / "nowhere.yaml")) == "cannot read it: No such file or directory"
 
 
