@@ -8,6 +8,7 @@ from typing import Any, Final
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from sluicegate_gatefile import shapes
 from sluicegate_gatefile.diagnostics import Findings, Mark, did_you_mean, listed
 from sluicegate_gatefile.schema.file import GateFile
 from sluicegate_gatefile.yaml_source import Source, Unusable, described
@@ -45,7 +46,10 @@ def _explained(error: ErrorDetails, source: Source) -> tuple[str, Mark, str]:
     if kind in ("unknown_key", "key"):
         return kind, place.key, context["message"]
     if kind in _KINDS:
-        return "type", place.value, f"expected a {_KINDS[kind]}, not {described(value)}"
+        what = f"expected a {_KINDS[kind]}, not {described(value)}"
+        if kind == "list_type":
+            return "type", place.value, what + shapes.in_list(path, value)
+        return "type", place.value, what + shapes.instead(path, value, context.get("class_name"))
     if kind == "too_short":
         return (
             "value",
