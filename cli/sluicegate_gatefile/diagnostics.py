@@ -53,7 +53,13 @@ class Findings:
 
 
 def did_you_mean(name: str, names: Collection[str]) -> str:
-    """Return the end of a message about an unknown name; empty if no name is near.
+    """Return the end of a message about an unknown name; empty if no name is near."""
+    near = nearest(name, names)
+    return f"; did you mean `{near}`?" if near else ""
+
+
+def nearest(name: str, names: Collection[str]) -> str | None:
+    """Return the name that an unknown one is a misspelling of; None if no name is near.
 
     It looks at the first hundred names only: to compare all unknown names with all known ones takes too long.
     """
@@ -61,7 +67,7 @@ def did_you_mean(name: str, names: Collection[str]) -> str:
     near = get_close_matches(name.lower().replace("-", "_"), names, n=1) or get_close_matches(
         name, names, n=1
     )
-    return f"; did you mean `{near[0]}`?" if near else ""
+    return near[0] if near else None
 
 
 def listed(names: Collection[str]) -> str:

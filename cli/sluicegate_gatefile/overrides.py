@@ -128,7 +128,8 @@ class Rollouts:
             if stage in circling and stage not in seen:
                 path = circle(requires, stage)
                 seen.update(path)
-                what = " which requires ".join(f"`{each}`" for each in (*path, stage))
+                rest = ", which requires ".join(f"`{each}`" for each in (*path[1:], stage))
+                what = f"`{stage}` requires {rest if path[1:] else 'itself'}"
                 self._error("requires", (*at, stage, "requires"), f"{what}: nothing could be deployed there")
 
     def _changed(self, at: Path, base: Rollout, keys: Keys) -> Rollout:

@@ -188,6 +188,8 @@ class _Reader:
                 self._error("syntax", f"a space is missing after `:`: write `{glued[1]}: {glued[2]}`", mark)
                 members[glued[1]] = Unusable()
                 continue
+            if isinstance(given, yaml.AliasEvent) and _merges(event):
+                continue  # what it stands for is reported with the key
             value = self._value(given, (*path, unnamed if key is None else key), mark)
             if key is None:
                 unnamed += 1
@@ -198,7 +200,7 @@ class _Reader:
     def _key(self, event: Any, path: Path) -> str | None:
         """Return a key's text; None for an error, which is reported."""
         mark = self.mark
-        if isinstance(event, yaml.ScalarEvent) and event.implicit[0] and event.value == "<<":
+        if _merges(event):
             self._error("merge_key", "write the keys out instead of merging them with `<<`")
             return None
         key = self._value(event, path)
@@ -245,6 +247,10 @@ def described(value: object) -> str:
 def quoted(scalar: Scalar) -> str:
     """Say how to make a text of an unquoted scalar."""
     return "write a string" if scalar.kind == "null" else f'write "{scalar.text}"'
+
+
+def _merges(key: Any) -> bool:
+    return isinstance(key, yaml.ScalarEvent) and key.implicit[0] and key.value == "<<"
 
 
 def _glued(key: Any, value: Any) -> re.Match[str] | None:

@@ -95,6 +95,9 @@ _FORMS: Final[Mapping[str, tuple[tuple[str, ...], str]]] = {
 """Patterns of which each value matches one, and what to say of them. `sub` can be composed of other claims
 too."""
 
+_COMPLETE: Final = 6
+"""Longer lists of a claim's values than this grow with GitLab."""
+
 _FULL_REF: Final = re.compile(r"refs/(?:heads|tags|merge-requests)/")
 # https://git-scm.com/docs/git-check-ref-format; a `*` of ours stands for something.
 _NO_REF: Final = re.compile(r"[\x00-\x20\x7f~^:?\[\\]|\.\.|@\{|//|^/|/$|\.$|\.lock$")
@@ -159,11 +162,12 @@ def _unknown(claim: str, value: str, known: Sequence[str]) -> str | None:
         return None
     if claim in ("ref_protected", "environment_protected"):
         return f'{claim} is "true" or "false", never `{value}`'
-    hint = did_you_mean(value, known) or f"; it is one of {listed(known)}"
-    newer = (
-        "; for one that is newer than this list, write a pattern that matches it" if len(known) > 6 else ""
-    )
-    return f"GitLab has no {claim} `{value}`{hint}{'' if '*' in value else newer}"
+    near = did_you_mean(value, known)
+    what = f"GitLab has no {claim} `{value}`{near or f'; it is one of {listed(known)}'}"
+    if len(known) <= _COMPLETE or "*" in value:
+        return what
+    newer = "one that is newer than this list, write a pattern that matches it"
+    return f"{what}{'' if near else ';'} {'For' if near else 'for'} {newer}"
 
 
 def _no_id(value: str) -> str | None:

@@ -35,10 +35,13 @@ def check_functions(context: CheckContext) -> None:
 def check_own_functions(context: CheckContext, at: Path, pattern: str) -> None:
     """Report a pattern that matches a function of Sluicegate itself."""
     compiled = patterns.compile(pattern)
-    for own in context.own_functions:
-        if compiled.matches(own):
-            what = f"`{pattern}` matches `{own}`, a function of Sluicegate itself"
-            context.error("own_function", at, what)
+    own = [name for name in context.own_functions if compiled.matches(name)]
+    if len(own) == 1:
+        what = f"`{pattern}` matches `{own[0]}`, a function of Sluicegate itself"
+        context.error("own_function", at, what)
+    elif own:
+        what = f"`{pattern}` matches functions of Sluicegate itself: {listed(own)}"
+        context.error("own_function", at, what)
 
 
 def check_shared_targets(context: CheckContext, grants: Grants) -> None:

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ModelWrapValidatorHandler, Va
 from sluicegate.gate import alarm_names, patterns, rollout_settings, webhooks
 from sluicegate.gate.rules import RuleAction
 from sluicegate.text import clean
-from sluicegate_gatefile.diagnostics import did_you_mean
+from sluicegate_gatefile.diagnostics import did_you_mean, nearest
 from sluicegate_gatefile.fields import FLAG, TEXT, Form, details, problem
 from sluicegate_gatefile.yaml_source import Scalar
 
@@ -119,16 +119,24 @@ class Section(BaseModel):
             return handler({} if optional and isinstance(value, Scalar) and value.empty else value)
         except ValidationError as error:
             found = details(error)
+        meant = []
         for each in found:
             if each["type"] == "extra_forbidden" and len(each.get("loc", ())) == 1:
-                each["type"] = cls._unknown(str(each["loc"][0]))
-        raise ValidationError.from_exception_data(cls.__name__, found)
+                name = str(each["loc"][0])
+                each["type"] = cls._unknown(name)
+                meant.append((nearest(name, cls._known()),))
+        left = [each for each in found if each["type"] != "missing" or each.get("loc") not in meant]
+        raise ValidationError.from_exception_data(cls.__name__, left)
+
+    @classmethod
+    def _known(cls) -> tuple[str, ...]:
+        return tuple(field.alias or name for name, field in cls.model_fields.items())
 
     @classmethod
     def _unknown(cls, name: str) -> Any:
         if name in cls.refused:
             return problem("key", f"`{name}` {cls.refused[name]}")
-        known = tuple(field.alias or name for name, field in cls.model_fields.items())
+        known = cls._known()
         hint = did_you_mean(name, known) or f"; known keys: {', '.join(known)}"
         return problem("unknown_key", f"there is no key `{name}` here{hint}")
 

@@ -41,7 +41,11 @@ BRANCH = "ref_type: branch, ref: main"
         ("pipeline_source: scheduled", "did you mean `schedule`?"),
         ("pipeline_source: [push, merge_request]", "did you mean `merge_request_event`?"),
         ("pipeline_source: manual", "it is one of `push`, `web`"),
-        ("pipeline_source: manual", "newer than this list"),
+        ("pipeline_source: manual", "_schedule`; for one that is newer than this list"),
+        (
+            "pipeline_source: webb",
+            "did you mean `web`? For one that is newer than this list, write a pattern",
+        ),
         ('ref_protected: "yes"', '"true" or "false"'),
         ('ref_protected: "True"', '"true" or "false"'),
         ("runner_environment: self_hosted", "did you mean `self-hosted`?"),

@@ -334,6 +334,32 @@ def test_what_does_not_belong_is_an_error_that_says_what_to_do(
     assert report.gate is None
 
 
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        (changed("    allow:", "    alow:"), "there is no key `alow` here; did you mean `allow`?"),
+        (changed("    claims:", "    claim:"), "there is no key `claim` here; did you mean `claims`?"),
+        (changed("dev: {}", "dev: {requires: {suceeded_in: prod}}"), "did you mean `succeeded_in`?"),
+        (changed("dev: {}", "dev: {<<: *x}"), "write the keys out instead of merging them with `<<`"),
+    ],
+)
+def test_one_mistake_is_one_error(check: Check, text: str, hint: str) -> None:
+    (error,) = check(text).diagnostics
+    assert hint in error.message
+
+
+@pytest.mark.parametrize(
+    ("text", "missing"),
+    [
+        (changed("    allow:", "    zzz:"), "allow"),
+        (changed("    allow: {actions: [deploy],", "    alow: {}\n    allow: {"), "actions"),
+    ],
+)
+def test_a_key_is_missing_unless_it_is_misspelled(check: Check, text: str, missing: str) -> None:
+    assert sorted(d.code for d in check(text).diagnostics) == ["missing_key", "unknown_key"]
+    assert f"the key `{missing}` is missing here" in messages(check(text))
+
+
 def test_all_errors_of_a_kind_are_told_at_once(check: Check) -> None:
     text = changed('"4213"', "4213").replace("15m", "15").replace("[deploy]", "[x]")
     assert [d.line for d in check(text).diagnostics] == [6, 12, 13]
@@ -572,6 +598,12 @@ def test_no_pattern_may_match_a_function_of_sluicegate_itself(check: Check, own:
     assert check(text).ok
     report = check(changed("[orders-*]", f"[orders-*, '*-{own}']"))
     assert [(d.line, d.code) for d in report.diagnostics] == [(13, "own_function")]
+
+
+def test_all_functions_of_sluicegate_that_a_pattern_matches_are_one_error(check: Check) -> None:
+    (error,) = check(changed("orders-*: {}", '"*": {}\n  orders-*: {}')).diagnostics
+    assert (error.line, error.code) == (8, "own_function")
+    assert all(f"`{name}`" in error.message for name in gatefile.own_function_names("sluicegate"))
 
 
 def test_the_compiled_gate_knows_its_own_functions(check: Check) -> None:

@@ -301,7 +301,7 @@ def test_a_stage_can_require_another_and_be_in_order(check: Check) -> None:
         ("requires: ", "{}", "missing_key", "`succeeded_in`"),
         ("requires: ", "dev", "type", "expected a mapping"),
         ("requires: {succeeded_in: ", "tset}", "stage", "did you mean `test`?"),
-        ("", "requires: {succeeded_in: prod}", "requires", "`prod` which requires `prod`"),
+        ("", "requires: {succeeded_in: prod}", "requires", "`prod` requires itself: nothing"),
         ("order: ", "none", "value", "not one of `pipeline`"),
     ],
 )  # fmt: skip
@@ -324,7 +324,7 @@ def test_several_errors_are_told_at_once(check: Check) -> None:
 def test_stages_cannot_require_one_another_in_a_circle(check: Check) -> None:
     report = check("requires: {succeeded_in: test}", test="requires: {succeeded_in: prod}")
     message = one_error(report, LINE - 1, "requires")
-    assert "`test` which requires `prod` which requires `test`" in message
+    assert "`test` requires `prod`, which requires `test`: nothing could be deployed there" in message
 
 
 # Warnings
@@ -603,7 +603,7 @@ def test_an_override_that_closes_a_circle_is_told_there(check: Check) -> None:
     report = check(
         "requires: {succeeded_in: test}", "order: pipeline}, test: {requires: {succeeded_in: prod}"
     )
-    assert "`test` which requires `prod`" in one_error(report, OVERRIDE, "requires")
+    assert "`test` requires `prod`, which" in one_error(report, OVERRIDE, "requires")
 
 
 def test_an_override_can_open_a_circle(check: Check) -> None:
