@@ -337,7 +337,7 @@ class StageSection(Section):
         None, description="The target where its functions live. Default: the stack's own, `default`."
     )
     protected: Flag = Field(
-        False, description='Rules that grant it must pin project_id and ref_protected: "true".'
+        False, description='Rules for jobs that grant it must pin project_id and ref_protected: "true".'
     )
     max_age: MaxAge | None = None
     agents: StageAgentsSection | None = None
