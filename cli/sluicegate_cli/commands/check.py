@@ -1,11 +1,12 @@
 """`sluicegate check`: a gate file's errors and warnings with their places, its tests, and who may do what."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
 import click
+from rich.cells import cell_len
 from rich.text import Text
 
 from sluicegate.deployment.durations import duration
@@ -14,7 +15,7 @@ from sluicegate.gate.policy import Gate
 from sluicegate.gate.rollout_settings import Rollout
 from sluicegate.text import clean
 from sluicegate_cli.exit_codes import ExitCode
-from sluicegate_cli.layout import Column
+from sluicegate_cli.layout import Column, dropped
 from sluicegate_cli.planning.parameters import PercentParam, RequestsParam
 from sluicegate_cli.review import settings
 from sluicegate_cli.review.difference import Difference
@@ -171,44 +172,67 @@ def _count(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
 
 
+_NARROW: Final = 12
+"""Cells down to which a column of --explain is wrapped."""
+
+# By name, when a column is left out: the highest first, 0 never.
+_ABOUT_RULES: Final = (("rule", 0), ("for", 1), ("functions", 2))
+_ABOUT_ROLLOUTS: Final = (
+    *(("stage", 0), ("functions", 0), ("strategy", 0), ("smoke", 3)),
+    *(("watch", 0), ("approval", 1), ("requires", 2), ("order", 4)),
+)
+
+
 def _explain(screen: Screen, gate: Gate) -> None:
     """Rules by stages. What a row grants holds for functions that `functions` of the file has, too."""
     screen.line("")
-    screen.table(
-        [Column(name, least=14, wrap=True) for name in ("rule", "for", "functions", *gate.stages)],
-        [
-            (
-                rule.name,
-                stacked(f"{claim}: {' | '.join(p.text for p in wanted)}" for claim, wanted in rule.claims),
-                stacked(pattern.text for pattern in rule.functions),
-                *(stacked(sorted(rule.actions) if stage in rule.stages else ()) for stage in gate.stages),
-            )
-            for rule in gate.rules
-        ],
-    )
+    _explain_rules(screen, gate)
+    rows = [
+        (stage, pattern or "by default", *_rollout(rollout)) for stage, pattern, rollout in _rollouts(gate)
+    ]
     screen.line("")
-    screen.table(
-        [
-            Column(name, drop=drop, least=12, wrap=True)
-            for name, drop in {
-                "stage": 0,
-                "functions": 0,
-                "strategy": 0,
-                "smoke": 3,
-                "watch": 0,
-                "approval": 1,
-                "requires": 2,
-                "order": 4,
-            }.items()
-        ],
-        [(stage, pattern or "by default", *_rollout(rollout)) for stage, pattern, rollout in _rollouts(gate)],
-    )
+    screen.table(_wrapping(_ABOUT_ROLLOUTS, rows), rows)
     deployable = ", ".join(entry.pattern.text for entry in gate.functions)
     screen.line("")
     screen.line(f"deployable functions: {deployable}")
     for entry in gate.deny:
         values = "; ".join(f"{claim}: {', '.join(values)}" for claim, values in entry.claims)
         screen.line(f"denied before any rule: {values}")
+
+
+def _explain_rules(screen: Screen, gate: Gate) -> None:
+    """A column for each stage; where these have no room, a row for each rule and stage."""
+    about: list[tuple[str | Text, ...]] = [
+        (
+            rule.name,
+            stacked(f"{claim}: {' | '.join(p.text for p in wanted)}" for claim, wanted in rule.claims),
+            stacked(pattern.text for pattern in rule.functions),
+        )
+        for rule in gate.rules
+    ]
+    wide: list[tuple[str | Text, ...]] = [
+        (*cells, *(stacked(sorted(rule.actions) if stage in rule.stages else ()) for stage in gate.stages))
+        for rule, cells in zip(gate.rules, about, strict=True)
+    ]
+    columns = _wrapping([*_ABOUT_RULES, *((stage, 3) for stage in gate.stages)], wide)
+    if not dropped(columns, wide, screen.width):
+        screen.table(columns, wide)
+        return
+    long: list[tuple[str | Text, ...]] = [
+        (*(("", "", "") if number else cells), stage, ", ".join(sorted(rule.actions)))
+        for rule, cells in zip(gate.rules, about, strict=True)
+        for number, stage in enumerate(stage for stage in gate.stages if stage in rule.stages)
+    ]
+    screen.table(_wrapping([*_ABOUT_RULES, ("stage", 0), ("actions", 0)], long), long)
+
+
+def _wrapping(columns: Sequence[tuple[str, int]], rows: Sequence[Sequence[str | Text]]) -> list[Column]:
+    """Columns by name, with when each is left out; none is narrower than its longest word."""
+    words = [{word for row in rows for word in str(row[i]).split()} for i in range(len(columns))]
+    return [
+        Column(name, drop=drop, least=max([_NARROW, *map(cell_len, found)]), wrap=True)
+        for (name, drop), found in zip(columns, words, strict=True)
+    ]
 
 
 def _explain_watches(screen: Screen, gate: Gate, requests: float, errors: float) -> None:

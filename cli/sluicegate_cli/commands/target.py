@@ -1,7 +1,7 @@
 """`sluicegate target`: the CloudFormation template of a target, or the gate file's targets."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -63,6 +63,10 @@ def command(
         click.echo(target_template.template(stacks[name], list(stacks.values())), nl=False)
 
 
+_DROP: Final = {"role": 2, "digest": 1}
+"""Which column is left out first on a narrow terminal: the highest."""
+
+
 def _list(screen: Screen, file: Path, gate: Gate, stacks: dict[str, target_template.TargetStack]) -> None:
     rows: list[dict[str, Any]] = [
         {
@@ -87,6 +91,6 @@ def _list(screen: Screen, file: Path, gate: Gate, stacks: dict[str, target_templ
         return
     shown = ("name", "account", "region", "role", "digest")
     screen.table(
-        [Column(name, wrap=True) for name in (*shown, "stages")],
+        [*(Column(name, drop=_DROP.get(name, 0)) for name in shown), Column("stages", least=12, wrap=True)],
         [(*(str(row[name]) for name in shown), ", ".join(row["stages"])) for row in rows],
     )

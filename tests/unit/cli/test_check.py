@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from sluicegate_cli.screen import Screen
 from support.cli_running import Run
 
 GATE_FILE = """\
@@ -28,6 +29,8 @@ tests:
     request: {action: deploy, function: orders-api, stage: prod}
     expect: {allowed: true, rule: orders to prod}
 """
+
+ENVIRONMENT = 'ref_protected: "true", environment: production, environment_protected: "true"'
 
 
 @pytest.fixture
@@ -120,6 +123,30 @@ def test_explain_shows_how_a_deployment_goes_in_each_stage(run: Run, gate_file: 
     ]
     assert rollouts[1]["approval"] == 86_400
     assert rollouts[2]["smoke"]["hook"] == "check"
+
+
+@pytest.mark.parametrize("width", [80, 100, 200])
+def test_explain_fits_a_terminal_however_many_stages_there_are(
+    run: Run, gate_file: Path, monkeypatch: pytest.MonkeyPatch, width: int
+) -> None:
+    monkeypatch.setattr(Screen, "width", width)
+    others = ("test", "integration", "staging", "canary", "rule")
+    text = GATE_FILE.replace("  dev: {}\n", "".join(f"  {stage}: {{}}\n" for stage in ("dev", *others)))
+    text = text.replace('ref_protected: "true"}\n    allow', f"{ENVIRONMENT}}}\n    allow")
+    text = text.replace("stages: [dev, prod]", f"stages: [dev, prod, {', '.join(others)}]")
+    gate_file.write_text(text.replace("actions: [deploy]", "actions: [deploy, override-strategy, rollback]"))
+
+    ended = run("check", "--explain")
+
+    tables = ended.out.split("\n\n")[1:3]
+    rows = [[cell.strip() for cell in line.split("  ") if cell.strip()] for line in tables[0].splitlines()]
+    assert max(map(len, "\n".join(tables).splitlines())) <= width
+    assert all(word in tables[0] for word in ("project_id: 4213", "environment_protected:", "orders-*"))
+    if width == 200:
+        assert rows[0] == ["rule", "for", "functions", "dev", *others, "prod"]
+    else:
+        assert rows[0] == ["rule", "for", "functions", "stage", "actions"]
+        assert [row[-2] for row in rows if row[-1].startswith("deploy,")] == ["dev", *others, "prod"]
 
 
 def test_json_is_one_document(run: Run, gate_file: Path) -> None:

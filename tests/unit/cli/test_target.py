@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from sluicegate_cli.screen import Screen
 from sluicegate_gatefile.target_template import template
 from support.cli_running import Run
 from support.target_stacks import GATE, stacks_of
@@ -42,6 +43,16 @@ def test_without_a_name_it_lists_them(run: Run, file: Path, tmp_path: Path) -> N
         "stages": ["prod"],
     }
     assert set(listed) == {"prod-eu", "prod-us", "pay"}
+
+
+def test_the_list_fits_a_terminal_and_names_what_it_leaves_out(
+    run: Run, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Screen, "width", 80)
+    ended = run("target", "--gate-file", str(file))
+    assert ended.out.splitlines()[0].split() == ["name", "account", "region", "digest", "stages"]
+    assert max(map(len, ended.out.splitlines())) <= 80
+    assert "no room for role" in ended.err
 
 
 def test_a_name_that_is_none_is_refused(run: Run, file: Path) -> None:
