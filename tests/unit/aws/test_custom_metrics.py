@@ -108,7 +108,7 @@ def test_the_values_of_one_metric_are_read_without_an_expression() -> None:
     put(model, "Age", 1, 2, Version="6")
     put(model, "Age", -5, 99, Version="7")
     assert read(model, metric).values["age"] == MetricValues(
-        ((START, 7), (START + 120, 4)), ((START + 60, 2),)
+        ((START, 7), (START + 120, 4)), ((START + 60, 2),), until=REQUEST.until
     )
     assert all("Expression" not in query for query in model.calls[0]["MetricDataQueries"])
 
@@ -121,7 +121,9 @@ def test_cloudwatch_evaluates_every_other_expression() -> None:
         put(model, "Calls", minute, 3, Version="7")
         put(model, "Calls", minute, 9, Version="6")
     found = read(model, metric).values["cost"]
-    assert found == MetricValues(((START, 25), (START + 60, 40)), ((START, 0), (START + 60, 0)))
+    assert found == MetricValues(
+        ((START, 25), (START + 60, 40)), ((START, 0), (START + 60, 0)), until=REQUEST.until
+    )
     queries = model.calls[0]["MetricDataQueries"]
     assert [query["ReturnData"] for query in queries] == [False, False, True] * 2
     assert [query["Expression"] for query in queries if "Expression" in query] == [
@@ -140,16 +142,35 @@ def test_event_source_mappings_are_added_up() -> None:
     found = read(model, *expand("batch"), event_sources=("a-1", "b-2"))
     assert found.series["batch_failed"].minutes[0] == Minute(START, 40, 5, 0, 0)
     assert found.values["batch_dropped"].new == ((START + 60, 5),)
-    assert found.values["batch_iterator_age"] == MetricValues()
+    assert found.values["batch_iterator_age"] == MetricValues(until=REQUEST.until)
 
 
 def test_an_alias_without_event_source_mappings_has_no_data() -> None:
     model = CloudWatchModel()
     found = read(model, *expand("batch", PresetOptions(dead_letter_queue="dead")))
     assert all(one == Minute(one.at, 0, 0, 0, 0) for one in found.series["batch_failed"].minutes)
-    assert found.values["batch_dropped"] == MetricValues()
+    assert found.values["batch_dropped"] == MetricValues(until=REQUEST.until)
     ids = [query["Id"] for call in model.calls for query in call["MetricDataQueries"]]
     assert len(ids) == 3  # the iterator's age, and the dead letters with their growth
+
+
+@pytest.mark.parametrize(("max_ratio", "days"), [(None, 1), (2.0, 6)])
+def test_values_are_by_the_minute_however_long_the_rollout_lasts(max_ratio: float | None, days: int) -> None:
+    """A sum of an hour is another value than that of a minute. Counts add up, and are read by the hour."""
+    model = CloudWatchModel()
+    metric = CustomMetric("age", (source("age"),), most=50, max_ratio=max_ratio)
+    last = 6 * 24 * 60
+    for minute in (0, *range(last - 60, last)):
+        put(model, "Age", minute, 40, Version="7")
+        put(model, "Calls", minute, 1, Version="7")
+    request = replace(REQUEST, until=START + 60 * last)
+    found = read(model, metric, REFUSED, request=request)
+    assert {value for _, value in found.values["age"].new} == {40}
+    assert len(found.values["age"].new) == 60 + (days == 6)
+    assert sum(one.n for one in found.series["refused"].minutes) == 61
+    assert len(found.series["refused"].minutes) < 150
+    age = next(call for call in model.calls if call["MetricDataQueries"][0]["MetricStat"]["Period"] == 60)
+    assert age["StartTime"].timestamp() == request.until - days * 86_400
 
 
 def test_the_growth_of_a_queue_is_what_counts() -> None:
@@ -165,7 +186,6 @@ def test_the_growth_of_a_queue_is_what_counts() -> None:
     [*_, metric] = expand("batch", PresetOptions(dead_letter_queue="dead"))
     found = read(model, metric).values["batch_dead_letters"]
     assert found.new == ((START + 60, 0), (START + 120, 5)), "the fourth minute is not over"
-    assert found.period == 60
 
 
 def test_a_wrong_expression_is_that_metrics_problem_alone() -> None:

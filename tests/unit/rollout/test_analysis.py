@@ -32,7 +32,7 @@ from sluicegate.rollout.analysis import (
 )
 from sluicegate.rollout.budget import MAX_LOOKS, MIN_INTERVAL
 from sluicegate.rollout.finding_messages import summary, without_data
-from sluicegate.rollout.readings import JudgeAnswer, MetricValues, Minute, Readings, Series
+from sluicegate.rollout.readings import LATE, JudgeAnswer, MetricValues, Minute, Readings, Series
 from support.plans import accepted, possible_readings, watches
 from support.readings import VersionMetrics, readings
 from support.simulation import OWN, START
@@ -109,6 +109,27 @@ def test_gross_failure_is_seen_at_the_first_look(requests: int, failed: int, bes
     observation = look(watch, read, elapsed=BAKE / MAX_LOOKS)
     assert observation.verdict is BAD
     assert [finding.rule for finding in observation.findings] == ["gross"]
+
+
+@pytest.mark.parametrize(
+    ("ended_ago", "steps", "verdict"),
+    [
+        (100, canary(10, BAKE), UNCLEAR),
+        (LATE, canary(10, BAKE), BAD),  # by now, the old version had no requests
+        (100, (TrafficStep(100, BAKE),), BAD),  # and here it never has any
+    ],
+)
+def test_what_the_old_versions_metrics_do_not_tell_yet_is_no_gross_failure(
+    ended_ago: int, steps: tuple[TrafficStep, ...], verdict: Verdict
+) -> None:
+    """An outage of both versions, in a minute of which only the new one's metrics have arrived."""
+    watch = Watch(limits=(Limit(Metric.ERRORS, min_samples=100, max_ratio=2.0),))
+    first = int(START)
+    now = first + 60 + ended_ago
+    series = Series((Minute(first, 10, 10, 0, 0),), ((90, 0),) * 180)
+    deployment = baking(watch, steps=steps)
+    found = judge(deployment, watch, Readings(series={"errors": series}), now)
+    assert found.verdict is verdict
 
 
 def test_what_fails_only_under_more_load_is_judged_by_itself() -> None:

@@ -49,10 +49,37 @@ def test_only_the_newest_minutes_in_a_row_break_a_constant(
     assert (finding.verdict, finding.rule, finding.bound) == (verdict, "max", 100)
 
 
-def test_longer_periods_are_in_a_row_too() -> None:
-    values = tuple((300 * i, 101.0) for i in range(3))
-    [finding] = found(AGE, MetricValues(values, period=300))
-    assert finding.verdict is Verdict.BAD
+@pytest.mark.parametrize("missing", [Verdict.UNCLEAR, Verdict.BAD])
+@pytest.mark.parametrize("metric", [AGE, COMPARED])
+@pytest.mark.parametrize(
+    ("values", "until", "silent"),
+    [
+        (minutes(1, 1, 1), 3 * 60 + 360, False),
+        (minutes(1, 1, 1), 3 * 60 + 361, True),
+        (minutes(1, None, None, None, None, 1), 6 * 60 + 1_080, False),  # it pauses for five minutes
+        (minutes(1, None, None, None, None, 1), 6 * 60 + 1_081, True),
+        (minutes(1), None, False),
+    ],
+)
+def test_a_metric_that_falls_silent_is_no_data(
+    missing: Verdict,
+    metric: CustomMetric,
+    values: tuple[tuple[int, float], ...],
+    until: float | None,
+    silent: bool,
+) -> None:
+    findings = found(replace(metric, missing=missing), MetricValues(values, values, until=until))
+    assert [one.verdict for one in findings if one.rule == "missing"] == ([missing] if silent else [])
+
+
+def test_a_metric_that_may_be_missing_may_fall_silent() -> None:
+    [finding] = found(replace(AGE, missing=Verdict.GOOD), MetricValues(minutes(1), until=9_999))
+    assert (finding.verdict, finding.rule) == (Verdict.GOOD, "max")
+
+
+def test_one_good_minute_is_not_beyond_doubt() -> None:
+    [finding] = found(AGE, MetricValues(minutes(99)))
+    assert (finding.verdict, finding.beyond_doubt) == (Verdict.GOOD, False)
 
 
 def test_where_higher_is_better_the_constant_is_a_minimum() -> None:

@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError
 
 from sluicegate.aws.errors import ErrorKind, classify, error_code, error_message
 from sluicegate.aws.metric_data import MAX_QUERIES, read_metric_data
-from sluicegate.aws.version_metrics import BEFORE, SeriesRequest, counted, matched
+from sluicegate.aws.version_metrics import BEFORE, DAY, MINUTE, SeriesRequest, counted, matched
 from sluicegate.deployment.plan import CustomMetric, MetricSource
 from sluicegate.rollout.readings import MetricValues, Series
 from sluicegate.text import clean
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 MAX_PROBLEM: Final = 300
 """Characters of CloudWatch's own words that are kept."""
+
+MINUTES_KEPT: Final = 15 * DAY
+"""For so many seconds CloudWatch keeps values by the minute (SeriesRequest)."""
 
 MAX_COUNT: Final = 10**12
 """The largest count of a period: beyond it, what is compared would be rounding."""
@@ -152,9 +155,20 @@ class _Asked:
 
     @property
     def start(self) -> int:
-        """From when on: of shares of the versions also before the first traffic, for their dispersion."""
-        of_versions = self.metric.share is not None and self.metric.by_version
-        return self._request.first - BEFORE if of_versions else self._request.first
+        """From when on: of shares of the versions also before the first traffic, for their dispersion.
+
+        A limit looks at the newest values only, a comparison at all that CloudWatch keeps by the minute.
+        """
+        request = self._request
+        if self.metric.share is not None:
+            return request.first - BEFORE if self.metric.by_version else request.first
+        kept = DAY if self.metric.max_ratio is None else MINUTES_KEPT
+        return int(max(request.since, request.until - kept) // MINUTE) * MINUTE
+
+    @property
+    def _period(self) -> int:
+        """Counts add up to those of longer periods. Values do not: a sum of five minutes is another value."""
+        return MINUTE if self.metric.share is None else self._request.period
 
     def series(self, found: Mapping[str, _Values]) -> Series:
         """Return the counts of a share, of both versions where it tells them apart."""
@@ -166,16 +180,15 @@ class _Asked:
 
         The period that is not over yet is left out: a sum of it is of fewer requests.
         """
-        period = self._request.period
         new, old = (
             tuple(
                 (at, value)
                 for at, value in sorted(found.get(self._result(whose), {}).items())
-                if at + period <= self._request.until
+                if at + MINUTE <= self._request.until
             )
             for whose in ("new", "old")
         )
-        return MetricValues(new, old, period=period)
+        return MetricValues(new, old, until=self._request.until)
 
     @property
     def _periods(self) -> range:
@@ -208,7 +221,7 @@ class _Asked:
             for event_source in event_sources if source.by_event_source else ("",):
                 name = f"m{self._number}{whose}{position}_{len(ids[source.id])}"
                 ids[source.id].append(name)
-                queries.append(_query(name, source, version, event_source, self._request.period))
+                queries.append(_query(name, source, version, event_source, self._period))
         self._ids[whose] = ids
         if not all(ids.values()):  # of an alias without event source mappings there is nothing to read
             return

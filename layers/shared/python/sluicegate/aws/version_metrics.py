@@ -54,7 +54,7 @@ class SeriesRequest:
     """What is read: of which versions, and from the new one's first traffic until now, in epoch seconds.
 
     `shares` are the times at which the new version's share grew, after the first traffic, and to which part.
-    The values of a long rollout are read by 5 minutes or by the hour, so that they stay few, and are still
+    The counts of a long rollout are read by 5 minutes or by the hour, so that they stay few, and are still
     there: CloudWatch keeps those of a minute for 15 days, of 5 minutes for 63, of an hour for 455.
     """
 

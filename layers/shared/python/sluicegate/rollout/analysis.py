@@ -5,7 +5,6 @@ A verdict depends on the plan, on what the record keeps of earlier looks, and on
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Any, Final
 
 from sluicegate.deployment.durations import timestamp
@@ -13,7 +12,6 @@ from sluicegate.deployment.model import Deployment, Reason
 from sluicegate.deployment.observations import (
     AlarmReading,
     AlarmState,
-    Interval,
     LimitFinding,
     Observation,
     Tally,
@@ -21,6 +19,7 @@ from sluicegate.deployment.observations import (
 )
 from sluicegate.deployment.plan import Better, CustomMetric, Limit, Metric, Watch
 from sluicegate.rollout import budget, comparison, fix_forward
+from sluicegate.rollout.counted import Constant, Counted, complement, exactly, finding_of, settled
 from sluicegate.rollout.finding_messages import described
 from sluicegate.rollout.judge_function import answered
 from sluicegate.rollout.readings import MetricValues, Readings, Series
@@ -60,7 +59,7 @@ def judge(deployment: Deployment, watch: Watch, readings: Readings, now: float) 
     """Return the observation of one look, at `now` in epoch seconds."""
     shown = readings.shown
     spend = shown.spend if shown else budget.spend(deployment, now)
-    findings = shown.findings if shown else tuple(_Look(deployment, watch, readings, spend).findings())
+    findings = shown.findings if shown else tuple(_Look(deployment, watch, readings, spend, now).findings())
     if watch.judge and readings.judge:
         findings = (*findings, answered(watch.judge.function, readings.judge, observe=watch.observe))
     enforced = [finding for finding in findings if not finding.observe]
@@ -133,6 +132,7 @@ class _Look:
     watch: Watch
     readings: Readings
     spend: float
+    now: float
 
     def findings(self) -> Iterator[LimitFinding]:
         for limit in self.watch.limits:
@@ -154,7 +154,7 @@ class _Look:
             yield from self._uncounted(limit) if self.readings.uncounted else self._of_durations(limit)
             return
         name = limit.metric.value
-        counted = _Counted(
+        counted = Counted(
             name,
             self.readings.series.get(name, Series()),
             self.readings.step.get(name),
@@ -163,7 +163,7 @@ class _Look:
             scale=100,
         )
         rate = None if limit.most is None else limit.most / 100
-        yield from self._of_counts(counted, limit.max_ratio, _Constant.of("max_percent", limit.most, rate))
+        yield from self._of_counts(counted, limit.max_ratio, Constant.of("max_percent", limit.most, rate))
 
     def _uncounted(self, limit: Limit) -> Iterator[LimitFinding]:
         """What cannot be counted is unclear."""
@@ -182,14 +182,14 @@ class _Look:
             yield LimitFinding(name, "missing", metric.missing, message, observe=observe)
             return
         if higher:
-            series, step = _complement(series), step and _complement(step)
+            series, step = complement(series), step and complement(step)
         rate = None if metric.most is None else 1 - metric.most if higher else float(metric.most)
-        counted = _Counted(name, series, step, metric.min_samples, observe, scale=1, misses=higher)
-        constant = _Constant.of("min" if higher else "max", metric.most, rate)
+        counted = Counted(name, series, step, metric.min_samples, observe, scale=1, misses=higher)
+        constant = Constant.of("min" if higher else "max", metric.most, rate)
         yield from self._of_counts(counted, metric.max_ratio, constant)
 
     def _of_counts(
-        self, counted: "_Counted", max_ratio: float | None, constant: "_Constant | None"
+        self, counted: Counted, max_ratio: float | None, constant: Constant | None
     ) -> Iterator[LimitFinding]:
         if gross := self._gross(counted, max_ratio, constant):
             yield gross
@@ -206,15 +206,22 @@ class _Look:
         if limit.most is not None:
             key = f"{name}/most"
             series, step = self.readings.series.get(key, Series()), self.readings.step.get(key)
-            counted = _Counted(name, series, step, limit.min_samples, observe, scale=100)
-            for finding in self._below(counted, _Constant("max_ms", float(limit.most), _P95)):
-                yield described(replace(finding, new=_exactly(self.readings.p95[0]), needed=None))
+            counted = Counted(name, series, step, limit.min_samples, observe, scale=100)
+            for finding in self._below(counted, Constant("max_ms", float(limit.most), _P95)):
+                yield described(replace(finding, new=exactly(self.readings.p95[0]), needed=None))
 
     def _gross(
-        self, counted: "_Counted", max_ratio: float | None, constant: "_Constant | None"
+        self, counted: Counted, max_ratio: float | None, constant: Constant | None
     ) -> LimitFinding | None:
-        """Return gross failure, if it breaks one of the limits there are."""
+        """Return gross failure, if it breaks one of the limits there are.
+
+        While both versions get requests, a minute of which only the new one's metrics have arrived proves
+        nothing: an outage may have hit both.
+        """
         series, tally = counted.series, counted.tally
+        if self.deployment.plan.steps[self.deployment.step].percent < 100:
+            counts = comparison.count(settled(series, self.now))
+            tally = replace(counts, phi=tally.phi, phi_alone=tally.phi_alone)
         before = (sum(n for n, _ in series.hour), sum(x for _, x in series.hour))
         alpha = budget.gross_alpha(self.watch, self.deployment.plan)
         result = comparison.find_gross(tally, before, alpha=alpha)
@@ -223,7 +230,7 @@ class _Look:
         old = result.old.value if result.old is not None else 0.0
         breaks_ratio = max_ratio is not None and result.new.value >= max_ratio * old
         breaks_rate = constant is not None and result.new.value > constant.rate
-        return _finding(counted, "gross", None, result, tally) if breaks_ratio or breaks_rate else None
+        return finding_of(counted, "gross", None, result, tally) if breaks_ratio or breaks_rate else None
 
     def _path(
         self, name: str, rule: str, now: Tally, *, step: bool = False
@@ -239,14 +246,14 @@ class _Look:
                     spends.append(observation.spend)
         return [*path, now], [*spends, self.spend]
 
-    def _compared(self, counted: "_Counted", max_ratio: float) -> LimitFinding:
+    def _compared(self, counted: Counted, max_ratio: float) -> LimitFinding:
         tally = counted.tally
         path, spends = self._path(counted.name, "max_ratio", tally)
         alpha = budget.alphas(self.watch)[counted.name]
         result = comparison.compare(
             path, spends, alpha=alpha, max_ratio=max_ratio, min_samples=counted.min_samples
         )
-        return _finding(counted, "max_ratio", max_ratio, result, tally)
+        return finding_of(counted, "max_ratio", max_ratio, result, tally)
 
     def _compared_durations(self, limit: Limit, observe: bool) -> LimitFinding:
         """Compare how many durations are above the old version's percentile, and then the percentiles.
@@ -263,7 +270,10 @@ class _Look:
         if new is not None and old is not None and tally.m and tally.n >= limit.min_samples:
             if new <= ratio * old:
                 verdict = Verdict.GOOD
-                beyond_doubt = counted.ratio is not None and counted.ratio.high < _STRETCH
+                alike = counted.ratio is not None and counted.ratio.low <= 1
+                beyond_doubt = alike and comparison.is_beyond_doubt(
+                    tally, max_ratio=_STRETCH, min_samples=limit.min_samples
+                )
             elif counted.verdict is Verdict.BAD:
                 verdict = Verdict.BAD
         return described(
@@ -276,9 +286,9 @@ class _Look:
                 observe=observe,
                 beyond_doubt=beyond_doubt,
                 tally=tally,
-                new=_exactly(new),
-                old=_exactly(old),
-                ratio=_exactly(min(new / old, MAX_RATIO) if new is not None and old else None),
+                new=exactly(new),
+                old=exactly(old),
+                ratio=exactly(min(new / old, MAX_RATIO) if new is not None and old else None),
                 p=counted.p,
                 room=counted.room,
             )
@@ -289,7 +299,7 @@ class _Look:
         alpha, observe = budget.alphas(self.watch)[metric.name], self._observes(metric)
         return compared_values(metric, values, path, spends, alpha=alpha, observe=observe)
 
-    def _below(self, counted: "_Counted", constant: "_Constant") -> Iterator[LimitFinding]:
+    def _below(self, counted: Counted, constant: Constant) -> Iterator[LimitFinding]:
         """Judge a constant limit: since the first traffic, and where the share has grown, since then.
 
         What fails only under more load must not disappear among the requests of a long, quiet step before.
@@ -303,91 +313,5 @@ class _Look:
             result = comparison.against_constant(
                 path, spends, alpha=alpha, rate=constant.rate, min_samples=counted.min_samples
             )
-            finding = _finding(counted, constant.rule, constant.bound, result, tally)
+            finding = finding_of(counted, constant.rule, constant.bound, result, tally)
             yield described(replace(finding, step=True)) if step else finding
-
-
-@dataclass(frozen=True)
-class _Counted:
-    """Counts of one limit; `step` are those since the current share began. Rates are shown times `scale`.
-
-    `misses` says that what is missing to all is counted, of a share that is better the higher it is.
-    """
-
-    name: str
-    series: Series
-    step: Series | None
-    min_samples: int
-    observe: bool
-    scale: int
-    misses: bool = False
-
-    @cached_property
-    def tally(self) -> Tally:
-        """The counts since the first traffic."""
-        return comparison.tally(self.series)
-
-
-@dataclass(frozen=True)
-class _Constant:
-    """A constant limit: the gate file's word and number for it, and the rate (0 to 1) that it is."""
-
-    rule: str
-    bound: float
-    rate: float
-
-    @classmethod
-    def of(cls, rule: str, bound: float | None, rate: float | None) -> "_Constant | None":
-        return None if bound is None or rate is None else cls(rule, float(bound), rate)
-
-
-def _complement(series: Series) -> Series:
-    """Return the series with hits for misses."""
-    return Series(
-        tuple(replace(one, x=one.n - one.x, y=one.m - one.y) for one in series.minutes),
-        tuple((trials, trials - hits) for trials, hits in series.before),
-        series.shares,
-    )
-
-
-def _finding(
-    counted: _Counted, rule: str, bound: float | None, result: comparison.Result, tally: Tally
-) -> LimitFinding:
-    """Return a result as the record keeps it: rates times `scale`.
-
-    Where misses were counted, the estimates are of the share, and their ratio is of the misses.
-    """
-    new, old = _scaled(result.new, counted.scale), _scaled(result.old, counted.scale)
-    if counted.misses:
-        new, old = new and _missing_to_all(new), old and _missing_to_all(old)
-    return described(
-        LimitFinding(
-            counted.name,
-            rule,
-            result.verdict,
-            "",
-            bound=bound,
-            observe=counted.observe,
-            beyond_doubt=result.beyond_doubt,
-            tally=tally,
-            new=new,
-            old=old,
-            ratio=result.ratio,
-            p=result.p,
-            room=result.room,
-            needed=result.needed,
-            misses=counted.misses,
-        )
-    )
-
-
-def _exactly(value: float | None) -> Interval | None:
-    return None if value is None else Interval(value, value, value)
-
-
-def _scaled(interval: Interval | None, scale: int) -> Interval | None:
-    return interval and Interval(interval.value * scale, interval.low * scale, interval.high * scale)
-
-
-def _missing_to_all(share: Interval) -> Interval:
-    return Interval(1 - share.value, 1 - share.high, 1 - share.low)

@@ -2,8 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 from sluicegate.deployment.observations import AlarmReading, Observation, Verdict
+
+LATE: Final = 180
+"""Seconds within which metrics have arrived: CloudWatch's are one to two minutes late."""
 
 
 @dataclass(frozen=True)
@@ -43,13 +47,14 @@ class Series:
 class MetricValues:
     """Values by minute, as (epoch seconds, value): of the new version or the alias, and of the old version.
 
-    `period` is how many seconds each is of. `problem` says why there are none, in CloudWatch's words.
+    `until` is when they were read (epoch seconds), None if nothing tells. `problem` says why there are none,
+    in CloudWatch's words.
     """
 
     new: tuple[tuple[int, float], ...] = ()
     old: tuple[tuple[int, float], ...] = ()
     problem: str | None = None
-    period: int = 60
+    until: float | None = None
 
 
 @dataclass(frozen=True)

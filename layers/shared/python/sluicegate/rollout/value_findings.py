@@ -2,12 +2,16 @@
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
+from typing import Final
 
+from sluicegate.deployment.durations import duration
 from sluicegate.deployment.observations import Interval, LimitFinding, Tally, Verdict
 from sluicegate.deployment.plan import Better, CustomMetric
 from sluicegate.rollout.finding_messages import described
 from sluicegate.rollout.paired import compare_values, tally_values
-from sluicegate.rollout.readings import MetricValues
+from sluicegate.rollout.readings import LATE, MetricValues
+
+MINUTE: Final = 60
 
 
 def value_findings(
@@ -20,19 +24,36 @@ def value_findings(
         message = f"{metric.name}: {problem}: {verdict.value}"
         yield LimitFinding(metric.name, "missing", verdict, message, observe=observe)
         return
-    if metric.most is not None:
+    if metric.missing is not Verdict.GOOD and (silence := _silence(metric, values)):
+        verdict = metric.missing
+        message = f"{metric.name}: no data for {duration(silence)}: {verdict.value}"
+        yield LimitFinding(metric.name, "missing", verdict, message, observe=observe)
+    elif metric.most is not None:
         yield _constant(metric, values, observe)
+
+
+def _silence(metric: CustomMetric, values: MetricValues) -> int:
+    """Return for how many seconds the metric has had no value, if that is longer than it takes; else 0.
+
+    Longer than the limit looks back, and than three times the longest pause between its values so far.
+    """
+    moments = [at for at, _ in values.new]
+    pauses = [then - at for at, then in pairwise(moments)]
+    usual = max(metric.minutes * MINUTE, 3 * max(pauses, default=0))
+    silence = int((values.until or 0.0) - moments[-1] - MINUTE)
+    return silence if silence > usual + LATE else 0
 
 
 def _constant(metric: CustomMetric, values: MetricValues, observe: bool) -> LimitFinding:
     """Say whether the newest values, without a gap between them, all are beyond the limit.
 
-    A value beyond it now and then, with nothing in between, is no trend.
+    A value beyond it now and then, with nothing in between, is no trend. Nor is one below it: nothing is
+    good beyond doubt here.
     """
     bound, lower = float(metric.most or 0), metric.better is Better.LOWER
     newest = values.new[-metric.minutes :]
     beyond = [value > bound if lower else value < bound for _, value in newest]
-    in_a_row = all(then - at <= values.period for (at, _), (then, _) in pairwise(newest))
+    in_a_row = all(then - at <= MINUTE for (at, _), (then, _) in pairwise(newest))
     broken = all(beyond) and in_a_row and len(newest) == metric.minutes
     verdict = Verdict.BAD if broken else Verdict.UNCLEAR if beyond[-1] else Verdict.GOOD
     value = newest[-1][1]
@@ -44,7 +65,6 @@ def _constant(metric: CustomMetric, values: MetricValues, observe: bool) -> Limi
         message,
         bound=bound,
         observe=observe,
-        beyond_doubt=verdict is Verdict.GOOD,
         new=Interval(value, value, value),
     )
 
