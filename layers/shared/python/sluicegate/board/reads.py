@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Final, TypeVar
 
+from sluicegate.board.held import Held
 from sluicegate.deployment.drift import Drift
 from sluicegate.deployment.model import Deployment, Status
 from sluicegate.deployment.ulid import new_id
@@ -43,9 +44,6 @@ CHUNK: Final = 100
 MAX_FIGURES: Final = 2_000
 """Deployments that figures are worked out from, the newest ones."""
 
-_MAX_HELD: Final = 8_000
-"""Reads that one process holds; of more, those that are over are dropped, and else all."""
-
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
@@ -73,7 +71,7 @@ class Reads:
         self._evidence = evidence
         self._stages = tuple(stages)
         self._clock = clock
-        self._held: dict[tuple[Hashable, ...], tuple[float, object]] = {}
+        self._held = Held(clock)
 
     def forget(self) -> None:
         """Read everything again: the viewer has changed something, and looks at it next."""
@@ -81,9 +79,9 @@ class Reads:
 
     def places(self) -> list[ServingPlace]:
         """Return all aliases that Sluicegate has moved, by function and stage."""
-        known = self._held.get(("places",))
-        size = len(known[1]) if known and isinstance(known[1], list) else 0
-        return self._hold(("places",), max(HELD, size // PLACES_PER_SECOND), self._store.versions.places)
+        return self._hold(
+            ("places",), lambda found: max(HELD, len(found) // PLACES_PER_SECOND), self._store.versions.places
+        )
 
     def serving(self, places: Iterable[ServingPlace]) -> dict[ServingPlace, Serving]:
         """Return what these aliases serve."""
@@ -194,26 +192,25 @@ class Reads:
         self, kind: str, wanted: Iterable[K], seconds: float, read: Callable[[list[K]], Mapping[K, V]]
     ) -> dict[K, V | None]:
         """Return each of these in their order, None where there is none; those not held are read at once."""
-        now, keys = self._clock(), list(dict.fromkeys(wanted))
-        held = {key: self._held[kind, key] for key in keys if (kind, key) in self._held}
-        missing = [key for key in keys if key not in held or held[key][0] <= now]
+        keys = list(dict.fromkeys(wanted))
+        held = {key: self._held.get((kind, key)) for key in keys}
+        missing = [key for key in keys if held[key] is None]
         fresh = read(missing) if missing else {}
         for key in missing:
-            held[key] = (0.0, self._keep((kind, key), seconds, fresh.get(key)))
-        return {key: held[key][1] for key in keys}  # type: ignore[misc]
+            held[key] = (fresh.get(key),)
+            self._held.keep((kind, key), seconds, fresh.get(key))
+        return {key: one[0] for key, one in held.items() if one}  # type: ignore[misc]
 
-    def _hold(self, key: tuple[Hashable, ...], seconds: float, read: Callable[[], V]) -> V:
+    def _hold(
+        self, key: tuple[Hashable, ...], seconds: float | Callable[[V], float], read: Callable[[], V]
+    ) -> V:
         known = self._held.get(key)
-        if known and self._clock() < known[0]:
-            return known[1]  # type: ignore[return-value]
-        return self._keep(key, seconds, read())
-
-    def _keep(self, key: tuple[Hashable, ...], seconds: float, value: V) -> V:
-        if len(self._held) >= _MAX_HELD:
-            now = self._clock()
-            lasting = {known: one for known, one in self._held.items() if now < one[0]}
-            self._held = lasting if len(lasting) < _MAX_HELD else {}
-        self._held[key] = (self._clock() + seconds, value)
+        if known:
+            return known[0]  # type: ignore[return-value]
+        value = read()
+        # Of a kind of which there is one, no viewer can make more.
+        lasting = seconds(value) if callable(seconds) else seconds
+        self._held.keep(key, lasting, value, weighs=len(key) > 1)
         return value
 
 
