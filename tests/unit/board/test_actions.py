@@ -431,6 +431,55 @@ def test_nothing_is_looked_up_for_strangers(at: BoardSite, method: str) -> None:
     assert at.calls == []
 
 
+@pytest.mark.parametrize(
+    ("method", "status", "address"),
+    [
+        ("GET", 403, "functions/orders/promote/prod?from=dev"),
+        ("GET", 403, "functions/orders/promote/prod?from=dev&version=1"),
+        ("GET", 403, "functions/orders/rollback/prod"),
+        ("GET", 403, "functions/orders/rollback/prod?version=1"),
+        ("GET", 403, "stages/prod/hold"),
+        ("POST", 404, "functions/orders/promote/prod?from=dev"),
+        ("POST", 409, "functions/orders/promote/prod?from=dev&version=1"),
+        ("POST", 409, "functions/orders/rollback/prod"),
+        ("POST", 409, "stages/prod/hold"),
+    ],
+)
+def test_nothing_is_looked_up_for_people_without_a_rule(
+    at: BoardSite, method: str, status: int, address: str
+) -> None:
+    """They have signed in, and the API refuses them before it looks at anything."""
+    eve = at.browser()
+    eve.sign_in("eve")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(at.gateway.store, "versions", None)
+        patch.setattr(at.gateway.store, "deployments", None)
+        if method == "GET":
+            assert eve.get(address).status == status
+        else:
+            assert eve.post(address, {"intent": "x", "reason": "y"}).status == status
+    assert pressed(at) == []
+
+
+@pytest.mark.parametrize(
+    ("user", "stages"), [("none", ["dev", "prod"]), ("8", ["prod"])], ids=["without a rule", "of prod alone"]
+)
+def test_a_page_does_not_tell_what_a_stage_serves_that_is_not_seen(
+    at: BoardSite, user: str, stages: list[str]
+) -> None:
+    promoters = session_rule("promoters", "promote", claims={"user_id": [user]}, stages=stages)
+    gate = made_gate(at.site, stages={"dev": Rollout(), **PLAIN}, rules=(RELEASERS, promoters))
+    at.gateway.gate = gate
+    browser, address = grace(at), "functions/orders/promote/prod?from=dev"
+    pages = [browser.get(address)]
+    for code in (b"a", b"b"):
+        at.gateway.release(artifact(at.gateway, code), stage="dev")
+        pages.append(browser.get(address))
+    assert len({(page.status, page.body) for page in pages}) == 1
+    assert "version=" not in pages[0].body.decode()
+    assert f'href="/v1/board/{address}"' in html.unescape(pages[0].body.decode())
+
+
 def test_who_is_denied_meanwhile_presses_nothing(at: BoardSite) -> None:
     deployment, browser = waiting(at), grace(at)
     secret = secret_of(browser.get(approve(deployment)))

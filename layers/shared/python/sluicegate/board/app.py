@@ -94,16 +94,17 @@ def _personal(context: BoardContext, request: GatewayRequest, parts: tuple[str, 
     if shown is None and not acts:
         return _load("pages.missing", "missing")(context, None)
     person = viewer_of(context, request)
+    viewer = Visibility(context.gate, person.identity) if person else None
     # Nothing is looked up for a person who has not signed in; a form's reason is kept for later.
     if acts and (person or request.method == "POST"):
         proposals = import_module("sluicegate.board.proposals")
-        wanted = proposals.proposal(context, request, parts)
+        wanted = proposals.proposal(context, request, viewer, parts)
         if wanted is not None:
             act = _load("actions", "show" if request.method == "GET" else "press")
             return act(context, request, person, wanted)
-    if person is None:
+    if viewer is None:
         return _load("pages.sign_in", "show")(context, request)
-    return _seen(context, request, Visibility(context.gate, person.identity), shown)
+    return _seen(context, request, viewer, shown)
 
 
 def _is_action(parts: tuple[str, ...]) -> bool:

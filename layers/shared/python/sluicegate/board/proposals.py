@@ -8,7 +8,7 @@ from urllib.parse import quote, urlencode, urlsplit
 
 from sluicegate.board.api import Call
 from sluicegate.board.context import BoardContext
-from sluicegate.board.visibility import DECISIONS
+from sluicegate.board.visibility import DECISIONS, Visibility
 from sluicegate.deployment.model import Requester
 from sluicegate.deployment.ulid import is_id
 from sluicegate.deployment.views import plan_view, requester_view
@@ -69,8 +69,13 @@ def is_action(parts: tuple[str, ...]) -> bool:
     return False
 
 
-def proposal(context: BoardContext, request: GatewayRequest, parts: tuple[str, ...]) -> Proposal | None:
-    """Return what the address of an action asks for; None where it does not say all that it takes."""
+def proposal(
+    context: BoardContext, request: GatewayRequest, viewer: Visibility | None, parts: tuple[str, ...]
+) -> Proposal | None:
+    """Return what the address of an action asks for; None where it does not say all that it takes.
+
+    Nothing is decided yet, so nothing is looked up that the viewer may not see. No viewer: nothing at all.
+    """
     match parts:
         case _ if not is_action(parts):
             return None
@@ -83,7 +88,7 @@ def proposal(context: BoardContext, request: GatewayRequest, parts: tuple[str, .
         case "functions", name, "rollback", stage:
             return _rollback(request, name, stage)
         case "functions", name, "promote", stage:
-            return _promotion(context, request, name, stage)
+            return _promotion(context, request, viewer, name, stage)
     return None
 
 
@@ -202,19 +207,28 @@ def _rollback(request: GatewayRequest, name: str, stage: str) -> Proposal:
     return _move(address, f"Roll back {name} in {stage}", "Roll back", wanted)
 
 
-def _promotion(context: BoardContext, request: GatewayRequest, name: str, stage: str) -> Proposal | None:
+def _promotion(
+    context: BoardContext, request: GatewayRequest, viewer: Visibility | None, name: str, stage: str
+) -> Proposal | None:
     source = _query(request, "from", _NAME)
     if not source:
         return None
     version = _query(request, "version", _VERSION)
     if not version and request.method == "POST":
         return None  # a form's address names the version
-    if not version:
+    if not version and viewer and source in viewer.stages(name):
         serving = _serving_in(context, name, source)
-        # Where nothing serves, the API says so.
-        version = serving.version if serving else "1"
-    wanted = {"action": "promote", "function": name, "stage": stage, "from": source, "version": version}
-    address = f"functions/{name}/promote/{stage}?{urlencode({'from': source, 'version': version})}"
+        version = serving.version if serving else ""
+    query = {"from": source, "version": version} if version else {"from": source}
+    address = f"functions/{name}/promote/{stage}?{urlencode(query)}"
+    # Where nothing serves that the viewer sees, the API says so.
+    wanted = {
+        "action": "promote",
+        "function": name,
+        "stage": stage,
+        "from": source,
+        "version": version or "1",
+    }
     return _move(address, f"Promote {name} to {stage}", "Promote", wanted)
 
 
