@@ -104,10 +104,10 @@ def test_pages_of_ever_other_addresses_hold_no_more() -> None:
     # There is one list of all aliases: however long, it is held for its time.
     places = reads.places()
     for number in range(600):
-        reads.newest(f"01K{number:023}")
+        reads.chunk("by_time", "deployment", f"01K{number:023}")
         assert reads._held.weight <= BOUND
         clock.now += 0.01
     assert reads.places() is places
     clock.now += HELD
-    reads.newest()
+    reads.chunk("by_time", "deployment")
     assert len(reads._held) == 2

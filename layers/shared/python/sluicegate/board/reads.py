@@ -19,8 +19,8 @@ from sluicegate.store.deployments import DeploymentSummary, Index, UnfinishedDep
 from sluicegate.store.drift import DriftPlace
 from sluicegate.store.evidence_log import EvidenceLog, LogState
 from sluicegate.store.holds import Hold
-from sluicegate.store.keys import ALL_DEPLOYMENTS, owner_key
-from sluicegate.store.serving import Serving, ServingPlace
+from sluicegate.store.keys import owner_key
+from sluicegate.store.serving import Serving, ServingPlace, place_of
 from sluicegate.store.store import Store
 
 HELD: Final = 5
@@ -89,7 +89,7 @@ class Reads:
             "serving",
             places,
             HELD,
-            lambda missing: {_place(one): one for one in self._store.versions.serving_at(missing)},
+            lambda missing: {place_of(one): one for one in self._store.versions.serving_at(missing)},
         )
         return {place: one for place, one in found.items() if one is not None}
 
@@ -133,17 +133,13 @@ class Reads:
             lambda: self._store.deployments.get(deployment_id),
         )
 
-    def newest(self, before: str | None = None) -> list[DeploymentSummary]:
-        """Return deployments of all functions, newest first, of before an id."""
-        return self._chunk("by_time", ALL_DEPLOYMENTS, before)
+    def chunk(self, index: Index, key: str, before: str | None = None) -> list[DeploymentSummary]:
+        """Return `CHUNK` deployments of one function, one owner or all, newest first, of before an id."""
 
-    def newest_of(self, function: str, before: str | None = None) -> list[DeploymentSummary]:
-        """Return deployments of one function."""
-        return self._chunk("by_function", function, before)
+        def read() -> list[DeploymentSummary]:
+            return list(islice(self._store.deployments.summaries(index, key, before=before), CHUNK))
 
-    def newest_by(self, owner: Owner, before: str | None = None) -> list[DeploymentSummary]:
-        """Return deployments of one project or person."""
-        return self._chunk("by_project", owner_key(owner), before)
+        return self._hold((index, key, before or ""), HELD, read)
 
     def serving_by(self, owner: Owner) -> list[Serving]:
         """Return what aliases serve by deployments of one project or person."""
@@ -151,16 +147,16 @@ class Reads:
             ("serving-by", owner_key(owner)), HELD, lambda: list(self._store.versions.serving_by(owner, None))
         )
 
-    def since(self, days: int) -> list[DeploymentSummary]:
-        """Return the deployments of so many days, newest first: `MAX_FIGURES` at most."""
+    def since(self, days: int, index: Index, key: str) -> list[DeploymentSummary]:
+        """Return the same of so many days: `MAX_FIGURES` at most."""
         # Ids begin with the time, so one that is made for a moment is a bound.
         after = new_id(self._clock() - days * 86_400)
 
         def read() -> list[DeploymentSummary]:
-            found = self._store.deployments.summaries("by_time", ALL_DEPLOYMENTS, after=after)
+            found = self._store.deployments.summaries(index, key, after=after)
             return list(islice(found, MAX_FIGURES))
 
-        return self._hold(("since", str(days)), HELD_FIGURES, read)
+        return self._hold(("since", days, index, key), HELD_FIGURES, read)
 
     def evidence(self) -> EvidenceState | None:
         """Return how far the evidence is; None before anything was sealed."""
@@ -181,12 +177,6 @@ class Reads:
         """Return when these commits were made, as far as GitLab was asked."""
         found = self._each("commit", commits, HELD_FIGURES, self._store.commits.times)
         return {commit: moment for commit, moment in found.items() if moment is not None}
-
-    def _chunk(self, index: Index, key: str, before: str | None) -> list[DeploymentSummary]:
-        def read() -> list[DeploymentSummary]:
-            return list(islice(self._store.deployments.summaries(index, key, before=before), CHUNK))
-
-        return self._hold((index, key, before or ""), HELD, read)
 
     def _each(
         self, kind: str, wanted: Iterable[K], seconds: float, read: Callable[[list[K]], Mapping[K, V]]
@@ -212,7 +202,3 @@ class Reads:
         lasting = seconds(value) if callable(seconds) else seconds
         self._held.keep(key, lasting, value, weighs=len(key) > 1)
         return value
-
-
-def _place(one: Serving) -> ServingPlace:
-    return ServingPlace(one.function, one.stage, one.account, one.region, one.alias)

@@ -79,6 +79,11 @@ class ServingPlace:
         return keys.serving(Target(self.account, self.region), self.function, self.stage, self.alias)
 
 
+def place_of(one: Serving) -> ServingPlace:
+    """Return where a version serves."""
+    return ServingPlace(one.function, one.stage, one.account, one.region, one.alias)
+
+
 def serving_of_item(item: Item) -> Serving:
     """Return what an item says that its alias serves."""
     return read({**item, "function": item["name"]}, Serving)

@@ -1,10 +1,11 @@
 """Activity: deployments, newest first, with filters that are in the address."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any, Final
 
+from sluicegate.board import lists
 from sluicegate.board.context import BoardContext, live_page
 from sluicegate.board.pages.overview import first
 from sluicegate.board.responses import BoardResponse
@@ -18,9 +19,6 @@ from sluicegate.store.deployments import DeploymentSummary
 
 PAGE: Final = 50
 """Deployments on one page."""
-
-MAX_EXAMINED: Final = 1_000
-"""Deployments that one page reads at most, visible or not."""
 
 EVERY: Final = 15
 
@@ -95,35 +93,19 @@ def row(one: DeploymentSummary) -> Mapping[str, Any]:
     }
 
 
-def pages_of(
-    read: Callable[[str | None], list[DeploymentSummary]], before: str | None
-) -> Iterator[DeploymentSummary]:
-    """Yield deployments, reading one held chunk after another, `MAX_EXAMINED` at most."""
-    examined = 0
-    while examined < MAX_EXAMINED and (chunk := read(before or None)):
-        yield from chunk
-        examined += len(chunk)
-        before = chunk[-1].id
-
-
 def _page(
     context: BoardContext, viewer: Visibility, filters: Mapping[str, str], before: str, days: Days
 ) -> tuple[list[DeploymentSummary], bool]:
     """Return a page, and whether nothing older is there to find."""
-    function = filters["function"]
-
-    def read(earlier: str | None) -> list[DeploymentSummary]:
-        return context.reads.newest_of(function, earlier) if function else context.reads.newest(earlier)
-
     # Ids begin with the time.
     since = "" if days.begin is None else least_id(days.begin)
     if days.end is not None:
         before = min(before or "Z", least_id(days.end))
     found: list[DeploymentSummary] = []
-    for one in pages_of(read, before):
+    for one in lists.newest(context.reads, viewer, filters["function"] or None, before):
         if one.id < since:
             break
-        if _matches(one, filters) and viewer.sees(one):
+        if _matches(one, filters):
             if len(found) == PAGE:
                 return found, False
             found.append(one)

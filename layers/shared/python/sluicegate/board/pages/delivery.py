@@ -2,6 +2,7 @@
 
 from typing import Any, Final
 
+from sluicegate.board import lists
 from sluicegate.board.context import BoardContext, page
 from sluicegate.board.delivery import DeliveryFigures, commit_of, figures
 from sluicegate.board.pages.overview import first
@@ -18,8 +19,8 @@ def show(context: BoardContext, request: GatewayRequest, viewer: Visibility) -> 
     days = next((one for one in DAYS if str(one) == first(request, "days")), 30)
     function = first(request, "function")
     now = context.clock()
-    read = context.reads.since(days)
-    found = [one for one in viewer.visible(read) if function in ("", one.function)]
+    seen, cut = lists.since(context.reads, viewer, days)
+    found = [one for one in seen if function in ("", one.function)]
     committed = context.reads.commit_times(commit_of(one) for one in found if one.requested_by.sha)
     stages = [stage for stage in context.gate.stages if any(one.stage == stage for one in found)]
     return page(
@@ -31,7 +32,7 @@ def show(context: BoardContext, request: GatewayRequest, viewer: Visibility) -> 
         days=days,
         choices=DAYS,
         function=function,
-        cut=len(read) == MAX_FIGURES and len(found),
+        cut=cut and found,
         most=MAX_FIGURES,
     )
 

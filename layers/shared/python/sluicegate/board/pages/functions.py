@@ -2,13 +2,15 @@
 
 import re
 from collections.abc import Mapping
+from itertools import islice
 from typing import Final
 from urllib.parse import urlencode
 
+from sluicegate.board import lists
 from sluicegate.board.context import BoardContext, live_page
-from sluicegate.board.pages.activity import PAGE, pages_of, row
+from sluicegate.board.pages.activity import PAGE, row
 from sluicegate.board.pages.missing import missing
-from sluicegate.board.pages.overview import cell, in_order, place_of
+from sluicegate.board.pages.overview import cell, in_order
 from sluicegate.board.responses import BoardResponse
 from sluicegate.board.visibility import Visibility
 from sluicegate.gateway.http import GatewayRequest
@@ -23,29 +25,19 @@ def show(context: BoardContext, request: GatewayRequest, viewer: Visibility, nam
     """Return the page; a function of which the viewer sees nothing is the same 404 as none."""
     if not _NAME.fullmatch(name):
         return missing(context, viewer)
-    listed = [one for one in context.reads.unfinished() if one.function == name]
-    under_way = context.reads.under_way(one for one in listed if viewer.sees_unfinished(one))
-    own = [place_of(one) for one in context.reads.serving_by(viewer.identity.owner)]
-    places = {
-        place
-        for place in (*context.reads.places(), *own)
-        if place.function == name and (place in own or viewer.sees_place(place))
-    }
+    listed = lists.unfinished(context.reads, viewer)
+    under_way = context.reads.under_way(one for one in listed if one.function == name)
+    places = {place for place in lists.places(context.reads, viewer) if place.function == name}
     busy = {
         ServingPlace(name, one.stage, one.plan.target.account, one.plan.target.region, one.plan.alias): one
         for one in under_way
     }
     places |= busy.keys()
-    recent = []
-    for one in pages_of(lambda before: context.reads.newest_of(name, before), None):
-        if viewer.sees(one):
-            recent.append(row(one))
-        if len(recent) == PAGE:
-            break
+    recent = [row(one) for one in islice(lists.newest(context.reads, viewer, name), PAGE)]
     if not places and not recent:
         return missing(context, viewer)
     serving = context.reads.serving(places)
-    holds = [hold for hold in context.reads.holds() if viewer.sees_hold(hold)]
+    holds = lists.holds(context.reads, viewer)
     drift = context.reads.drift()
     return live_page(
         context,

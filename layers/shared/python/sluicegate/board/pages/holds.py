@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from sluicegate.board import lists
 from sluicegate.board.context import BoardContext, live_page
 from sluicegate.board.responses import BoardResponse
 from sluicegate.board.visibility import Visibility
@@ -14,11 +15,7 @@ _NAMES: Final = ("user_login", "session_name", "role")
 
 def show(context: BoardContext, request: GatewayRequest, viewer: Visibility) -> BoardResponse:
     """Return the holds that the viewer sees, the newest first."""
-    holds = sorted(
-        (hold for hold in context.reads.holds() if viewer.sees_hold(hold)),
-        key=lambda hold: hold.since,
-        reverse=True,
-    )
+    holds = sorted(lists.holds(context.reads, viewer), key=lambda hold: hold.since, reverse=True)
     return live_page(
         context,
         request,

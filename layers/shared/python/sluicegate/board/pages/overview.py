@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import Any, Final
 
+from sluicegate.board import lists
 from sluicegate.board.context import BoardContext, live_page
 from sluicegate.board.responses import BoardResponse
 from sluicegate.board.visibility import Visibility, actions_for
@@ -35,10 +36,10 @@ def show(context: BoardContext, request: GatewayRequest, viewer: Visibility) -> 
     search = first(request, "search").strip()
     number = _number(first(request, "page"))
     now = context.clock()
-    listed = [one for one in context.reads.unfinished() if viewer.sees_unfinished(one)]
+    listed = lists.unfinished(context.reads, viewer)
     visible = context.reads.under_way(listed[:MAX_UNDER_WAY])
     waiting = [one for one in visible if "approve" in actions_for(viewer, one, now)]
-    holds = [hold for hold in context.reads.holds() if viewer.sees_hold(hold)]
+    holds = lists.holds(context.reads, viewer)
     places = _places(context, viewer, visible)
     functions = [
         (name, list(found))
@@ -83,10 +84,8 @@ def _number(text: str) -> int:
 
 def _places(context: BoardContext, viewer: Visibility, under_way: Iterable[Deployment]) -> list[ServingPlace]:
     """Return the aliases that the viewer sees, by function and stage: also those of a first deployment."""
-    found = {place for place in context.reads.places() if viewer.sees_place(place)}
-    found |= {place_of(one) for one in context.reads.serving_by(viewer.identity.owner)}
-    found |= {_place_of_deployment(one) for one in under_way}
-    return in_order(found, context.gate.stages)
+    first_ones = {_place_of_deployment(one) for one in under_way}
+    return in_order(lists.places(context.reads, viewer) | first_ones, context.gate.stages)
 
 
 def in_order(places: Iterable[ServingPlace], stages: Iterable[str]) -> list[ServingPlace]:
@@ -103,6 +102,8 @@ def _rows(
     under_way: Iterable[Deployment],
     holds: Sequence[Hold],
 ) -> list[dict[str, Any]]:
+    if not functions:
+        return []
     serving = context.reads.serving(place for _, places in functions for place in places)
     busy = {_place_of_deployment(one): one for one in under_way}
     drift = context.reads.drift()
@@ -179,11 +180,6 @@ def card(deployment: Deployment) -> Mapping[str, Any]:
         "created_at": deployment.created_at,
         "sentence": sentence(deployment),
     }
-
-
-def place_of(one: Serving) -> ServingPlace:
-    """Return where a version serves."""
-    return ServingPlace(one.function, one.stage, one.account, one.region, one.alias)
 
 
 def _place_of_deployment(one: Deployment) -> ServingPlace:

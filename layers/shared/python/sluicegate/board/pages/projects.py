@@ -1,13 +1,17 @@
 """A project's page: which functions serve what it deployed, and its deployments."""
 
+from itertools import islice
+
+from sluicegate.board import lists
 from sluicegate.board.context import BoardContext, live_page
-from sluicegate.board.pages.activity import PAGE, pages_of, row
+from sluicegate.board.pages.activity import PAGE, row
 from sluicegate.board.pages.missing import missing
-from sluicegate.board.pages.overview import EVERY, cell, place_of
+from sluicegate.board.pages.overview import EVERY, cell
 from sluicegate.board.responses import BoardResponse
 from sluicegate.board.visibility import Visibility
 from sluicegate.gateway.http import GatewayRequest
 from sluicegate.owner import Owner
+from sluicegate.store.serving import place_of
 
 
 def show(
@@ -18,13 +22,8 @@ def show(
     if issuer is None or not (project_id.isascii() and project_id.isdigit() and len(project_id) < 20):
         return missing(context, viewer)
     owner = Owner("project", issuer.url, project_id)
-    serving = viewer.visible(context.reads.serving_by(owner))
-    recent = []
-    for one in pages_of(lambda before: context.reads.newest_by(owner, before), None):
-        if viewer.sees(one):
-            recent.append(one)
-        if len(recent) == PAGE:
-            break
+    serving = lists.serving_by(context.reads, viewer, owner)
+    recent = list(islice(lists.newest_by(context.reads, viewer, owner, serves=bool(serving)), PAGE))
     if not serving and not recent:
         return missing(context, viewer)
     paths = [one.requester.project_path for one in recent] + [one.project_path for one in serving]

@@ -1,7 +1,6 @@
 """`/deployments`: create, read and list."""
 
-import heapq
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from math import ceil
@@ -21,6 +20,7 @@ from sluicegate.gateway.context import Context
 from sluicegate.gateway.cursors import seal, unseal
 from sluicegate.gateway.http import GatewayRequest, GatewayResponse
 from sluicegate.gateway.limits import check_hours, check_slots
+from sluicegate.gateway.lists import indexes_of, merged
 from sluicegate.gateway.principals import is_long_lived
 from sluicegate.gateway.problems import invalid_request, not_found
 from sluicegate.gateway.render import deployment_list, deployment_response, dry_run_response
@@ -29,14 +29,11 @@ from sluicegate.gateway.requests import bodies, queries
 from sluicegate.gateway.requests.bodies import DeploymentRequest
 from sluicegate.gateway.requests.queries import ListRequest
 from sluicegate.oidc.identity import Identity
-from sluicegate.store.keys import ALL_DEPLOYMENTS, digest, owner_key
+from sluicegate.store.keys import digest, owner_key
 from sluicegate.store.polls import PollPlace
 
 MAX_EXAMINED: Final = 500
 """Records that one list request reads at most; `next_cursor` continues from there."""
-
-MAX_INDEXES: Final = 8
-"""Functions that a caller's rules name, each read from its index. With more, all deployments are read."""
 
 HELD: Final = 5
 """Seconds for which a call waits at most, whatever it asks for: news that come within seconds come sooner
@@ -233,37 +230,9 @@ def list_(context: Context, call: GatewayRequest, identity: Identity) -> Gateway
 def _newest(
     context: Context, function: str | None, identity: Identity, before: str | None
 ) -> Iterator[Deployment]:
-    """Yield deployments older than `before`, newest first, from the narrowest indexes with all visible ones.
-
-    Those are the caller's own, and those of functions that its rules name. A rule with a pattern can only be
-    followed through all deployments; what the caller may not see is left out later.
-    """
-    granted = [
-        pattern
-        for rule in context.gate.rules_of(identity)
-        for pattern in rule.functions
-        if function is None or pattern.matches(function)
-    ]
+    """Yield deployments older than `before`, newest first, from where all are that the caller may see."""
     newest = context.store.deployments.newest
-    own = newest("by_project", owner_key(identity.owner), before)
-    if not granted:
-        return own
-    if function is not None:
-        return newest("by_function", function, before)
-    names = sorted({pattern.text for pattern in granted if pattern.exact})
-    if not all(pattern.exact for pattern in granted) or len(names) > MAX_INDEXES:
-        return newest("by_time", ALL_DEPLOYMENTS, before)
-    lists = [own, *(newest("by_function", name, before) for name in names)]
-    return _without_repetitions(heapq.merge(*lists, key=lambda one: one.id, reverse=True))
-
-
-def _without_repetitions(deployments: Iterable[Deployment]) -> Iterator[Deployment]:
-    """Yield each of the deployments, which are in order, once: a caller's own are in two lists."""
-    last = ""
-    for deployment in deployments:
-        if deployment.id != last:
-            yield deployment
-        last = deployment.id
+    return merged(newest(*each, before) for each in indexes_of(context.gate, identity, function))
 
 
 def _matches(deployment: Deployment, request: ListRequest) -> bool:
