@@ -25,6 +25,7 @@ from sluicegate.gate import alarm_names
 from sluicegate.gate.rollout_settings import APPROVAL_EXPIRES, JUDGE_TIMEOUT, Rollout, circle, circular
 from sluicegate_gatefile import watch_metrics
 from sluicegate_gatefile.checks.context import no_stage
+from sluicegate_gatefile.diagnostics import listed
 from sluicegate_gatefile.fields import NONE
 from sluicegate_gatefile.yaml_source import Path, Reporter
 
@@ -37,6 +38,9 @@ MIN_SAMPLES: Final = 100
 
 # Seconds. CloudWatch has Lambda's metrics of a minute one to two minutes after it.
 _METRICS_LAG: Final = 180
+
+_UNEVEN: Final = 15
+"""Percent of the traffic from one half, within which values are still of about equally many requests."""
 
 # By key of the gate file, what it is in a rollout.
 _FIELDS: Final = {
@@ -141,6 +145,7 @@ class Rollouts:
         if rollout.watch and rollout.steps and {"strategy", "watch"} & keys.keys():
             place = (*at, "watch" if "watch" in keys else "strategy")
             self._watchable(place, rollout.watch, [step.bake for step in rollout.steps if step.bake])
+            self._comparable(place, rollout.watch, [step.percent for step in rollout.steps if step.bake])
         return rollout
 
     def _value(self, key: str, at: Path, value: Any) -> Any:
@@ -253,6 +258,20 @@ class Rollouts:
             what = f"a bake of {duration(min(bakes))} is shorter than {duration(_METRICS_LAG)}"
             lag = "CloudWatch's metrics lag by one to two minutes, and may arrive too late for it"
             self.report("warning", "watch", at, f"{what}: {lag}")
+
+    def _comparable(self, at: Path, watch: Watch, percents: Collection[int]) -> None:
+        """Warns of values that are compared while one version has many more requests than the other.
+
+        The sign test holds for values of equally many (verdicts.md#outside-of-the-promise).
+        """
+        compared = [one.name for one in watch.metrics if one.max_ratio is not None and one.share is None]
+        uneven = [percent for percent in percents if percent < 100 and abs(percent - 50) > _UNEVEN]
+        if compared and uneven:
+            what = (
+                f"{listed(compared)} compares values at {uneven[0]}% of the traffic: averages, high percentiles"
+                " and extremes depend on how many requests they are of. Compare at 50%, or compare a share"
+            )
+            self.report("warning", "uneven", at, what)
 
     def _fits(self, at: Path, stage: str, keys: Keys, rollout: Rollout) -> None:
         """Reports alarms whose names can come out too long."""

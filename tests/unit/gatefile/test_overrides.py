@@ -357,6 +357,23 @@ def test_a_watch_that_sees_little_is_warned_of(check: Check, keys: str, hint: st
 
 
 @pytest.mark.parametrize(
+    ("percent", "expression", "warned"),
+    [(9, "a * 2", True), (34, "a * 2", True), (35, "a * 2", False), (66, "a * 2", True), (9, "a/b", False)],
+)
+def test_values_that_are_compared_at_an_uneven_share_are_warned_of(
+    check: Check, percent: int, expression: str, warned: bool
+) -> None:
+    one = "{namespace: N, metric: M, stat: Sum, dimensions: {Version: '{version}'}}"
+    sources = f"{{a: {one}, b: {one}}}" if "b" in expression else f"{{a: {one}}}"
+    metric = f"{{name: m, metrics: {sources}, expression: '{expression}', max: 1, max_ratio: 2}}"
+    report = check(
+        f"strategy: {{type: canary, percent: {percent}, bake: 9m}}, watch: {{metrics: [{metric}]}}"
+    )
+    assert report.ok
+    assert [one.code for one in report.diagnostics] == (["uneven"] if warned else [])
+
+
+@pytest.mark.parametrize(
     ("limit", "maximum"),
     [
         ("errors: {max_ratio: 2}", "max_percent"),

@@ -19,7 +19,7 @@ issuers:
   corp: {url: https://gitlab.example.com, audience: https://deploy.example.com}
 stages:
   prod:
-    strategy: {type: canary, percent: 10, bake: 30m}
+    strategy: {type: canary, percent: 50, bake: 30m}
     watch:
       WATCH
 functions:
