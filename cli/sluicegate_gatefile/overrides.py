@@ -268,8 +268,8 @@ class Rollouts:
         uneven = [percent for percent in percents if percent < 100 and abs(percent - 50) > _UNEVEN]
         if compared and uneven:
             what = (
-                f"{listed(compared)} compares values at {uneven[0]}% of the traffic: averages, high percentiles"
-                " and extremes depend on how many requests they are of. Compare at 50%, or compare a share"
+                f"{listed(compared)} compares values at {uneven[0]}% of the traffic: averages, high"
+                " percentiles and extremes depend on how many requests they are of. Compare at 50%, or compare a share"
             )
             self.report("warning", "uneven", at, what)
 
