@@ -11,6 +11,14 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import boto3
+from botocore.exceptions import (
+    CredentialRetrievalError,
+    EndpointConnectionError,
+    NoCredentialsError,
+    PartialCredentialsError,
+    ReadTimeoutError,
+    UnauthorizedSSOTokenError,
+)
 
 from sluicegate_cli.doctor.aws_calls import AwsCalls
 
@@ -29,6 +37,22 @@ class Refusal:
 Answer = Mapping[str, Any] | Refusal | Exception | Callable[[Mapping[str, Any]], Any]
 
 DENIED = Refusal("AccessDeniedException", "User: arn:aws:iam::111111111111:user/ada is not authorized", 403)
+
+ENDINGS: list[tuple[Answer, int]] = [
+    (DENIED, 3),
+    (Refusal("ExpiredToken"), 3),
+    (Refusal("InvalidClientTokenId"), 3),
+    (NoCredentialsError(), 2),
+    (PartialCredentialsError(provider="env", cred_var="AWS_SECRET_ACCESS_KEY"), 2),
+    (CredentialRetrievalError(provider="x", error_msg="x"), 3),
+    (UnauthorizedSSOTokenError(), 3),
+    (EndpointConnectionError(endpoint_url="https://x"), 5),
+    (ReadTimeoutError(endpoint_url="https://x"), 5),
+    (Refusal("Throttling", "Rate exceeded"), 5),
+    (Refusal("InternalFailure", status=500), 5),
+    (Refusal("ValidationError"), 4),
+]
+"""What a call of AWS may end in, each with the exit code of a command that needs it."""
 
 
 @dataclass

@@ -102,7 +102,7 @@ def export(
         text = as_csv(lines) if kind == "csv" else "".join(f"{line}\n" for line in lines)
     except CouldNotCheck as error:
         screen.error(evidence_unavailable(error))
-        sys.exit(ExitCode.REFUSED)
+        sys.exit(error.exit)
     if output is None:
         click.echo(text, nl=False)
         return
@@ -113,7 +113,7 @@ def export(
 def evidence_unavailable(error: "CouldNotCheck") -> ApiError:
     """Return what a command shows where AWS did not let it read the evidence."""
     document = {"code": "evidence_unavailable", "title": "The evidence cannot be read"}
-    return ApiError(ExitCode.REFUSED, {**document, "detail": clean(error.seen)}, error.change)
+    return ApiError(error.exit, {**document, "detail": clean(error.seen)}, error.change)
 
 
 def evidence_source(aws: "AwsCalls", stack: str, named: str | None) -> tuple["EvidenceSource", str]:

@@ -83,11 +83,18 @@ class EvidenceSource:
             self.notes.setdefault(_number(one.key), []).append(one)
 
     def read(self, stored: StoredObject) -> bytes:
-        """Return an object's first version."""
+        """Return an object's first version. Raises CouldNotCheck."""
+        from botocore.exceptions import BotoCoreError
+
+        from sluicegate_cli.doctor.aws_calls import without_answer
+
         answer = self.aws.call(
             "s3", "GetObject", Bucket=self.bucket, Key=stored.key, VersionId=stored.version
         )
-        data: bytes = answer["Body"].read(_MAX_OBJECT)
+        try:
+            data: bytes = answer["Body"].read(_MAX_OBJECT)
+        except BotoCoreError as error:  # the connection ends within the object
+            raise without_answer("s3", "GetObject", error) from None
         return data
 
     def _list(self, prefix: str) -> Iterator[StoredObject]:

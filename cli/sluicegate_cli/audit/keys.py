@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from sluicegate.text import clean
-from sluicegate_cli.exit_codes import ExitCode
 from sluicegate_cli.screen import Screen
 
 if TYPE_CHECKING:
@@ -67,7 +66,7 @@ def key(stack: str, region: str | None, output: Path | None, as_json: bool) -> N
         found = public_keys(connect(region, what="audit"), stack)
     except CouldNotCheck as error:
         screen.error(evidence_unavailable(error))
-        sys.exit(ExitCode.REFUSED)
+        sys.exit(error.exit)
     text = "".join(f"{one}\n" for one in found)
     if output is not None:
         output.write_text(text, newline="")

@@ -89,7 +89,7 @@ def trail(
     try:
         document = examine(api, aws, screen, record, around=around, pages=pages, role=role, reads=reads)
     except CouldNotCheck as error:
-        raise _unreadable(error.seen, error.change) from None
+        raise _unreadable(error.seen, error.change, error.exit) from None
     screen.document(document)
     if not screen.as_json:
         _show(screen, record, document, api.now())
@@ -117,6 +117,7 @@ def examine(
         raise _unreadable(
             f"these AWS credentials are of account {account}, and the target is in {target['account']}",
             "Use credentials of that account (AWS_PROFILE).",
+            ExitCode.USAGE,
         )
     now = api.now()
     began = seconds(record["created_at"])
@@ -126,6 +127,7 @@ def examine(
         raise _unreadable(
             "the deployment ended more than 90 days ago, and CloudTrail's event history keeps 90 days",
             "Ask for the events of that time from a trail or an event data store, if there is one.",
+            ExitCode.UNACCEPTABLE,
         )
     start, end = max(oldest, began - _SLACK), min(now, ended + _SLACK)
     events = EventHistory(aws)
@@ -210,9 +212,9 @@ def _source_identity(requested_by: Mapping[str, Any]) -> str:
     )
 
 
-def _unreadable(seen: str, change: str) -> ApiError:
+def _unreadable(seen: str, change: str, exit_code: ExitCode) -> ApiError:
     document = {"code": "trail_unavailable", "title": "CloudTrail cannot be read", "detail": sanitize(seen)}
-    return ApiError(ExitCode.REFUSED, document, sanitize(change))
+    return ApiError(exit_code, document, sanitize(change))
 
 
 def _call(call: Any) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import click
 
 from sluicegate.text import clean
 from sluicegate_cli.doctor.findings import CheckVerdict, Finding
+from sluicegate_cli.exit_codes import ExitCode
 
 _DENIED: Final = frozenset(
     {
@@ -48,6 +49,8 @@ _MISSING: Final = frozenset(
         "ResourceNotFoundException",
     }
 )
+_BUSY: Final = ("Throttl", "TooManyRequests", "RequestLimitExceeded", "SlowDown", "Unavailable", "Timeout")
+"""Parts of the codes of AWS that ask for patience."""
 
 # The permission of a call, where it is not `service:Operation` (AWS's Service Authorization Reference).
 _PREFIXES: Final = {"stepfunctions": "states"}
@@ -68,12 +71,16 @@ CHOOSE: Final = (
 
 
 class CouldNotCheck(Exception):
-    """One thing could not be looked at. The message says why; `change` is what would help."""
+    """One thing could not be looked at. The message says why; `change` is what would help.
 
-    def __init__(self, seen: str, change: str = "") -> None:
+    `exit` is the exit code of a command that needs it (docs/reference/cli.md#exit-codes).
+    """
+
+    def __init__(self, seen: str, change: str = "", exit_code: ExitCode = ExitCode.UNACCEPTABLE) -> None:
         super().__init__(seen)
         self.seen = seen
         self.change = change
+        self.exit = exit_code
 
 
 class NoAccess(CouldNotCheck):
@@ -114,7 +121,7 @@ class AwsCalls:
                 return None
             raise _of_answer(service, operation, error) from None
         except BotoCoreError as error:
-            raise _of_client(service, operation, error) from None
+            raise without_answer(service, operation, error) from None
         return answer
 
     def pages(
@@ -133,7 +140,7 @@ class AwsCalls:
         except ClientError as error:
             raise _of_answer(service, operation, error) from None
         except BotoCoreError as error:
-            raise _of_client(service, operation, error) from None
+            raise without_answer(service, operation, error) from None
 
 
 def connect(region: str | None, *, what: str) -> AwsCalls:
@@ -188,21 +195,33 @@ def _of_answer(service: str, operation: str, error: Any) -> CouldNotCheck:
     code = str(error.response.get("Error", {}).get("Code", "")).rpartition("#")[2]
     message = clean(str(error.response.get("Error", {}).get("Message", "")), 200)
     if code in _EXPIRED:
-        return NoAccess("the AWS credentials have expired", RENEW)
+        return NoAccess("the AWS credentials have expired", RENEW, ExitCode.REFUSED)
     if code in _INVALID:
-        return NoAccess(f"AWS does not accept the credentials: {code}", CHOOSE)
+        return NoAccess(f"AWS does not accept the credentials: {code}", CHOOSE, ExitCode.REFUSED)
     if code in _DENIED:
-        return CouldNotCheck(f"could not check: needs {permission_of(service, operation)}")
-    return CouldNotCheck(f"could not check: {permission_of(service, operation)} answered {code}: {message}")
+        permission = permission_of(service, operation)
+        return CouldNotCheck(f"could not check: needs {permission}", exit_code=ExitCode.REFUSED)
+    seen = f"could not check: {permission_of(service, operation)} answered {code}: {message}"
+    return CouldNotCheck(seen, exit_code=_exit_of(code, error))
 
 
-def _of_client(service: str, operation: str, error: Exception) -> CouldNotCheck:
+def _exit_of(code: str, error: Any) -> ExitCode:
+    """Return the exit code for an error response: most services throttle with a 400."""
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 400)
+    if status == 429 or status >= 500 or any(word in code for word in _BUSY):
+        return ExitCode.UNAVAILABLE
+    return ExitCode.REFUSED if status in (401, 403) else ExitCode.UNACCEPTABLE
+
+
+def without_answer(service: str, operation: str, error: Exception) -> CouldNotCheck:
+    """Return what to raise for an error of botocore's own: there was no answer to read."""
     from botocore import exceptions
 
     if isinstance(error, (exceptions.NoCredentialsError, exceptions.PartialCredentialsError)):
-        return NoAccess("there are no AWS credentials", CHOOSE)
+        return NoAccess("there are no AWS credentials", CHOOSE, ExitCode.USAGE)
     if isinstance(error, exceptions.CredentialRetrievalError):
-        return NoAccess(f"the AWS credentials are unavailable: {clean(str(error), 200)}", CHOOSE)
+        seen = f"the AWS credentials are unavailable: {clean(str(error), 200)}"
+        return NoAccess(seen, CHOOSE, ExitCode.REFUSED)
     if isinstance(
         error,
         (
@@ -212,8 +231,9 @@ def _of_client(service: str, operation: str, error: Exception) -> CouldNotCheck:
             exceptions.TokenRetrievalError,
         ),
     ):
-        return NoAccess("the AWS sign-in has expired", RENEW)
+        return NoAccess("the AWS sign-in has expired", RENEW, ExitCode.REFUSED)
     return CouldNotCheck(
         f"could not check: {permission_of(service, operation)} got no answer: {clean(str(error), 200)}",
         "Check the network, HTTPS_PROXY and the region.",
+        ExitCode.UNAVAILABLE,
     )

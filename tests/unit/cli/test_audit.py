@@ -5,6 +5,7 @@ from functools import partial
 from typing import Any
 
 import pytest
+from botocore.exceptions import EndpointConnectionError, NoCredentialsError
 
 from sluicegate.deployment.views import view
 from sluicegate_cli.audit import cloudtrail
@@ -265,21 +266,23 @@ def test_a_throttled_call_is_made_again_and_not_for_ever(trail: CloudTrailModel)
 
 @pytest.mark.usefixtures("api")
 @pytest.mark.parametrize(
-    ("permission", "answer", "said"),
+    ("permission", "answer", "said", "code"),
     [
-        ("sts:GetCallerIdentity", {"Account": "222222222222"}, "the target is in 000000000000"),
-        ("cloudtrail:LookupEvents", Refusal("AccessDeniedException", "no", 400), "cloudtrail:LookupEvents"),
-        ("sts:GetCallerIdentity", Refusal("ExpiredToken", "old", 403), "have expired"),
+        ("sts:GetCallerIdentity", {"Account": "222222222222"}, "the target is in 000000000000", 2),
+        ("cloudtrail:LookupEvents", Refusal("AccessDenied", "no", 400), "cloudtrail:LookupEvents", 3),
+        ("sts:GetCallerIdentity", Refusal("ExpiredToken", "old", 403), "have expired", 3),
+        ("sts:GetCallerIdentity", NoCredentialsError(), "there are no AWS credentials", 2),
+        ("sts:GetCallerIdentity", EndpointConnectionError(endpoint_url="https://x"), "got no answer", 5),
     ],
 )
 def test_what_cannot_be_read_is_said_with_what_to_do(
-    run: Run, aws: AwsAccount, permission: str, answer: Any, said: str
+    run: Run, aws: AwsAccount, permission: str, answer: Any, said: str, code: int
 ) -> None:
     aws.answers[permission] = answer
 
     ended = run("audit", "trail", ID, "--json")
 
-    assert ended.code == 3
+    assert ended.code == code
     assert said in json.loads(ended.out)["detail"]
 
 
@@ -289,7 +292,7 @@ def test_what_is_older_than_the_history_is_said(run: Run, trail: CloudTrailModel
 
     ended = run("audit", "trail", ID)
 
-    assert ended.code == 3
+    assert ended.code == 4
     assert "more than 90 days ago" in ended.err
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.exceptions import ReadTimeoutError
 from click.testing import CliRunner, Result
 
 from sluicegate.evidence.chain import segment_key
@@ -16,7 +17,7 @@ from sluicegate.evidence.line import canonical
 from sluicegate_cli.audit.verification import VerifiedEvidence, verify
 from sluicegate_cli.commands.audit import command
 from sluicegate_cli.exit_codes import ExitCode
-from support.aws_account import REGION, AwsAccount
+from support.aws_account import ENDINGS, REGION, Answer, AwsAccount
 from support.evidence_files import BEGAN, STACK, EvidenceFile, evidence_file, public
 
 BUCKET = "sluicegate-evidencebucket"
@@ -192,3 +193,25 @@ def test_what_the_credentials_may_not_read_is_said(export: Export, monkeypatch: 
     result = export()
     assert result.exit_code == ExitCode.REFUSED
     assert "cloudformation:DescribeStacks" in result.output
+
+
+@pytest.mark.parametrize("command_line", [("key",), ("export", "--from", "1d")])
+@pytest.mark.parametrize(("answer", "code"), ENDINGS)
+def test_how_it_ends_where_aws_gives_nothing(
+    monkeypatch: pytest.MonkeyPatch, command_line: tuple[str, ...], answer: Answer, code: int
+) -> None:
+    account = AwsAccount({"cloudformation:DescribeStacks": answer})
+    monkeypatch.setattr("sluicegate_cli.doctor.aws_calls.connect", lambda *_, **__: account.calls())
+    result = CliRunner().invoke(command, command_line)
+    assert (result.exit_code, "The evidence cannot be read" in result.output) == (code, True), result.output
+
+
+def test_a_connection_that_ends_within_an_object_is_no_answer(
+    export: Export, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> bytes:
+        raise ReadTimeoutError(endpoint_url="https://x")
+
+    monkeypatch.setattr(Body, "read", fail)
+    result = export()
+    assert (result.exit_code, "s3:GetObject" in result.output) == (ExitCode.UNAVAILABLE, True)

@@ -102,14 +102,14 @@ def test_as_json_it_has_ids_and_arns(account: AwsAccount) -> None:
     ("call", "answer", "code", "text"),
     [
         ("kms:GetPublicKey", Refusal("AccessDeniedException", status=400), 3, "kms:GetPublicKey"),
-        ("kms:GetPublicKey", Refusal("NotFoundException"), 3, "AWS does not know it"),
+        ("kms:GetPublicKey", Refusal("NotFoundException"), 4, "AWS does not know it"),
         (
             "kms:GetPublicKey",
             {"PublicKey": der(ec.generate_private_key(ec.SECP256R1()))},
-            3,
+            4,
             "not an Ed25519",
         ),
-        ("kms:GetPublicKey", {"PublicKey": b"x"}, 3, "not a public key"),
+        ("kms:GetPublicKey", {"PublicKey": b"x"}, 4, "not a public key"),
         (
             "cloudformation:DescribeStacks",
             Refusal("ValidationError", "Stack with id x does not exist"),

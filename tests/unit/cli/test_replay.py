@@ -21,7 +21,7 @@ from sluicegate_cli.audit.export import EvidenceFilter
 from sluicegate_cli.review.recorded import RecordedRequest, Redecider
 from sluicegate_cli.review.replay import Replayed, replay
 from support import gate_documents as documents
-from support.aws_account import AwsAccount, Refusal
+from support.aws_account import ENDINGS, Answer, AwsAccount
 from support.cli_running import Run
 from support.evidence_files import FOREIGN, PRIVATE, public, signed
 from support.gate_documents import CORP
@@ -420,11 +420,14 @@ def test_the_evidence_in_aws_is_verified_too(
 
 
 @pytest.mark.usefixtures("gate_file")
-def test_what_aws_refuses_is_exit_3(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    account = AwsAccount({"cloudformation:DescribeStacks": Refusal("AccessDenied", "not authorized", 403)})
+@pytest.mark.parametrize(("answer", "code"), ENDINGS)
+def test_how_it_ends_where_aws_gives_no_evidence(
+    run: Run, monkeypatch: pytest.MonkeyPatch, answer: Answer, code: int
+) -> None:
+    account = AwsAccount({"cloudformation:DescribeStacks": answer})
     monkeypatch.setattr("sluicegate_cli.doctor.aws_calls.connect", lambda *_, **__: account.calls())
     ended = run("replay", "--since", "30d")
-    assert (ended.code, ended.out) == (3, "")
+    assert (ended.code, ended.out) == (code, "")
     assert "The evidence cannot be read" in ended.err
 
 
