@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from sluicegate.text import clean
+from sluicegate_cli import output_file
 from sluicegate_cli.audit.keys import KeyParam
 from sluicegate_cli.errors import ApiError
 from sluicegate_cli.exit_codes import ExitCode
@@ -66,7 +67,8 @@ class MomentParam(click.ParamType):
 @click.option("--stack", metavar="NAME", default="sluicegate", show_default=True, help="Sluicegate's stack.")
 @click.option("--region", metavar="NAME", help="The stack's region.")
 @click.option("--log", metavar="NAME", help="Another log than the stack's present one (EvidenceLog).")
-@click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="Write to this file.")
+@click.option("--output", metavar="FILE", help="Write to this file. Default: standard output (`-`).")
+@output_file.force_option
 def export(
     since: float,
     until: float,
@@ -77,7 +79,9 @@ def export(
     stack: str,
     region: str | None,
     log: str | None,
-    output: Path | None,
+    output: str | None,
+    *,
+    force: bool,
 ) -> None:
     """Export the evidence of a time, with AWS credentials of your own.
 
@@ -95,6 +99,8 @@ def export(
 
     if until <= since:
         raise click.UsageError("--to is not after --from")
+    path = output_file.STDOUT if output is None else output
+    output_file.check(path, force=force)
     screen = Screen(as_json=False)
     try:
         source, name = evidence_source(connect(region, what="audit"), stack, log)
@@ -103,11 +109,11 @@ def export(
     except CouldNotCheck as error:
         screen.error(evidence_unavailable(error))
         sys.exit(error.exit)
-    if output is None:
+    if path == output_file.STDOUT:
         click.echo(text, nl=False)
         return
-    output.write_text(text, newline="")
-    screen.note(f"wrote {output}: {max(0, text.count(chr(10)) - 1)} lines")
+    output_file.write(path, text.encode(), force=force)
+    screen.note(f"wrote {path}: {max(0, text.count(chr(10)) - 1)} lines")
 
 
 def evidence_unavailable(error: "CouldNotCheck") -> ApiError:

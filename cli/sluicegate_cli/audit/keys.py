@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from sluicegate.text import clean
+from sluicegate_cli import output_file
 from sluicegate_cli.screen import Screen
 
 if TYPE_CHECKING:
@@ -45,9 +46,10 @@ class KeyParam(click.ParamType):
 @click.command("key")
 @click.option("--stack", metavar="NAME", default="sluicegate", show_default=True, help="Sluicegate's stack.")
 @click.option("--region", metavar="NAME", help="The stack's region.")
-@click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="Write to this file.")
+@click.option("--output", metavar="FILE", help="Write to this file. Default: standard output (`-`).")
+@output_file.force_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document to stdout.")
-def key(stack: str, region: str | None, output: Path | None, as_json: bool) -> None:
+def key(stack: str, region: str | None, output: str | None, as_json: bool, *, force: bool) -> None:
     """Print the public key that signs a stack's evidence, with AWS credentials of your own.
 
     It reads the stack's outputs (cloudformation:DescribeStacks, ListStackResources) and asks KMS
@@ -61,6 +63,11 @@ def key(stack: str, region: str | None, output: Path | None, as_json: bool) -> N
     from sluicegate_cli.audit.commands import evidence_unavailable
     from sluicegate_cli.doctor.aws_calls import CouldNotCheck, connect
 
+    path = ("" if as_json else output_file.STDOUT) if output is None else output
+    if output is not None:
+        output_file.check(path, force=force)
+    if as_json and path == output_file.STDOUT:
+        raise click.UsageError("--json prints the document to standard output: give --output a file")
     screen = Screen(as_json=as_json)
     try:
         found = public_keys(connect(region, what="audit"), stack)
@@ -68,11 +75,11 @@ def key(stack: str, region: str | None, output: Path | None, as_json: bool) -> N
         screen.error(evidence_unavailable(error))
         sys.exit(error.exit)
     text = "".join(f"{one}\n" for one in found)
-    if output is not None:
-        output.write_text(text, newline="")
-        screen.note(f"wrote {output}: {len(found)} {'key' if len(found) == 1 else 'keys'}")
-    elif not as_json:
+    if path == output_file.STDOUT:
         click.echo(text, nl=False)
+    elif path:
+        output_file.write(path, text.encode(), force=force)
+        screen.note(f"wrote {path}: {len(found)} {'key' if len(found) == 1 else 'keys'}")
     keys = [{"arn": one.name, "id": one.key_id(one.name or "").hex(), "key": str(one)} for one in found]
     screen.document({"stack": stack, "keys": keys})
 

@@ -177,6 +177,10 @@ def test_it_is_written_to_a_file(export: Export, tmp_path: Path) -> None:
     path = tmp_path / "file.ndjson"
     assert export("--output", str(path)).exit_code == ExitCode.OK
     assert json.loads(path.read_text().splitlines()[0])["stack"] == STACK
+    path.write_text("kept")
+    assert export("--output", str(path)).exit_code == ExitCode.USAGE
+    assert path.read_text() == "kept"
+    assert export("--output", str(path), "--force").exit_code == ExitCode.OK
 
 
 @pytest.mark.parametrize("since", ["yesterday", "2026-13-01", "30", ""])

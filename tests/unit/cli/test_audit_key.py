@@ -75,6 +75,25 @@ def test_verify_takes_the_file_that_it_writes(tmp_path: Path) -> None:
     assert (verified.exit_code, "nothing was changed" in verified.stdout) == (0, True)
 
 
+def test_a_key_that_is_pinned_is_replaced_with_force_alone(account: AwsAccount, tmp_path: Path) -> None:
+    key = tmp_path / "evidence.pub"
+    key.write_text("pinned")
+    refused = take("--output", str(key))
+    assert (refused.exit_code, "--force" in refused.output, account.asked) == (ExitCode.USAGE, True, [])
+    assert key.read_text() == "pinned"
+    assert take("--output", str(key), "--force").exit_code == 0
+    assert read_key(key.read_text()) == public()
+
+
+@pytest.mark.usefixtures("account")
+def test_a_dash_is_standard_output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert read_key(take("--output", "-").stdout) == public()
+    assert take("--output", "-", "--json").exit_code == ExitCode.USAGE
+    assert take("--output", "").exit_code == ExitCode.USAGE
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_both_keys_of_a_change_verify_from_one_file(account: AwsAccount, tmp_path: Path) -> None:
     changing(account)
     key = tmp_path / "evidence.pub"

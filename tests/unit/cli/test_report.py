@@ -1,5 +1,6 @@
 """`sluicegate report`: one page that needs nothing else, whatever the record says."""
 
+import errno
 import os
 import re
 import stat
@@ -388,10 +389,30 @@ def test_an_id_that_is_none_never_becomes_a_files_name(run: Run, server: Server,
 def test_a_folder_that_does_not_exist_is_an_error_that_says_so(run: Run, server: Server) -> None:
     server.on("GET", f"/deployments/{ID}", Reply(200, went_back(series(3))))
 
-    ended = run("report", ID, "--output", "nowhere/report.html")
+    (Path.cwd() / "file").touch()
+    for path in ("nowhere/report.html", "file/report.html"):
+        for arguments in (("report", ID), ("audit", "key"), ("audit", "export", "--from", "1d")):
+            for force in ((), ("--force",)):
+                ended = run(*arguments, "--output", path, *force)
 
-    assert ended.code == 2
-    assert "nowhere" in ended.err
+                assert ended.code == 5
+                assert f"cannot write {path}: " in ended.err
+    assert server.asked == []
+
+
+def test_a_disk_that_is_full_leaves_no_file(
+    run: Run, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.on("GET", f"/deployments/{ID}", Reply(200, went_back(series(3))))
+
+    def fail(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "x")
+
+    monkeypatch.setattr("sluicegate_cli.output_file._create", fail)
+    ended = run("report", ID)
+
+    assert ended.code == 5
+    assert f"cannot write sluicegate-{ID}.html: No space left on device" in ended.err
 
 
 def test_only_a_report_imports_its_templates() -> None:
