@@ -3,6 +3,7 @@
 import os
 import stat
 from pathlib import Path
+from typing import BinaryIO
 
 
 class UnusableFile(ValueError):
@@ -10,7 +11,19 @@ class UnusableFile(ValueError):
 
 
 def read_file(path: Path, limit: int) -> bytes:
-    """Return the content of a regular file of at most `limit` bytes. Raises UnusableFile for anything else.
+    """Return the content of a regular file of at most `limit` bytes. Raises UnusableFile for others."""
+    with open_file(path) as opened:
+        try:
+            data = opened.read(limit + 1)
+        except OSError as error:
+            raise UnusableFile(f"cannot read it: {error.strerror}") from error
+    if len(data) > limit:
+        raise UnusableFile(f"larger than {limit // 1024} KiB")
+    return data
+
+
+def open_file(path: Path) -> BinaryIO:
+    """Open a regular file to read it. Raises UnusableFile for anything else.
 
     Links are followed: the kernel ends circles of them.
     """
@@ -22,11 +35,4 @@ def read_file(path: Path, limit: int) -> bytes:
     if not stat.S_ISREG(os.fstat(file).st_mode):
         os.close(file)
         raise UnusableFile("cannot read it: not a regular file")
-    with os.fdopen(file, "rb") as opened:
-        try:
-            data = opened.read(limit + 1)
-        except OSError as error:
-            raise UnusableFile(f"cannot read it: {error.strerror}") from error
-    if len(data) > limit:
-        raise UnusableFile(f"larger than {limit // 1024} KiB")
-    return data
+    return os.fdopen(file, "rb")

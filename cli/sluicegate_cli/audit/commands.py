@@ -13,6 +13,7 @@ import click
 from sluicegate.text import clean
 from sluicegate_cli import output_file
 from sluicegate_cli.audit.keys import KeyParam
+from sluicegate_cli.audit.lines import NotEvidence, bounded, lines_of
 from sluicegate_cli.errors import ApiError
 from sluicegate_cli.exit_codes import ExitCode
 from sluicegate_cli.layout import Column
@@ -113,7 +114,7 @@ def export(
         click.echo(text, nl=False)
         return
     output_file.write(path, text.encode(), force=force)
-    screen.note(f"wrote {path}: {max(0, text.count(chr(10)) - 1)} lines")
+    screen.note(f"wrote {path}: {_count(max(0, text.count(chr(10)) - 1), 'line', 'lines')}")
 
 
 def evidence_unavailable(error: "CouldNotCheck") -> ApiError:
@@ -158,8 +159,8 @@ def verify(file: Path, keys: tuple[tuple["PublicKey", ...], ...], as_json: bool)
     """Verify FILE, an export of the evidence, offline.
 
     It names each entry that was changed, dropped, re-ordered or chained again, says up to which signed head
-    the file is proven, and which deployments have a gap, are open, or were sealed late. Exit codes: 0, or 4
-    if anything is wrong.
+    the file is proven, and which deployments have a gap, are open, or were sealed late. Exit codes: 0, 2 if
+    FILE is no export at all, or 4 if anything is wrong.
 
     \b
       sluicegate audit key --output evidence.pub
@@ -168,11 +169,12 @@ def verify(file: Path, keys: tuple[tuple["PublicKey", ...], ...], as_json: bool)
     from sluicegate_cli.audit.verification import verify as verified
 
     screen, given = Screen(as_json=as_json), [one for several in keys for one in several]
-    if str(file) == "-":
-        found = verified(sys.stdin.buffer, given)
-    else:
-        with file.open("rb") as lines:
-            found = verified(lines, given)
+    try:
+        lines = bounded(click.get_binary_stream("stdin")) if str(file) == "-" else lines_of(file)
+        found = verified(lines, given)
+    except NotEvidence as error:
+        name = "standard input" if str(file) == "-" else file
+        raise click.UsageError(f"{name} is no export of the evidence ({error})") from None
     screen.document(_document(found))
     if not as_json:
         _show(screen.line, screen, found)
@@ -205,15 +207,17 @@ def _show(say: Callable[..., None], screen: Screen, found: "VerifiedEvidence") -
     """Show what is proven, then what is wrong, then what is worth knowing."""
     say(f"evidence of {clean(found.stack) or 'no stack'}: entries {found.first} to {found.last}", "bold")
     if found.omitted:
-        say(f"{found.omitted} of them are hashes alone: a filter has left them out", "yellow")
+        are = "is a hash alone" if found.omitted == 1 else "are hashes alone"
+        say(f"{found.omitted} of them {are}: a filter has left out the rest", "yellow")
     if found.signed_to:
         say(f"signed up to entry {found.signed_to}, at {found.signed_at}, by {found.signed_by}")
         if found.last > found.signed_to:
-            say(f"{found.last - found.signed_to} entries after it are not signed yet", "yellow")
+            after = found.last - found.signed_to
+            say(f"{_count(after, 'entry after it is', 'entries after it are')} not signed yet", "yellow")
     if found.ok:
         say("nothing was changed, dropped or added up to there", "green")
     else:
-        say(f"{len(found.findings)} findings:", "bold red")
+        say(f"{_count(len(found.findings), 'finding', 'findings')}:", "bold red")
         rows = [
             (one.code, "" if one.seq is None else str(one.seq), clean(one.detail, 512))
             for one in found.findings[:_SHOWN]
@@ -222,6 +226,12 @@ def _show(say: Callable[..., None], screen: Screen, found: "VerifiedEvidence") -
         if len(found.findings) > _SHOWN:
             say(f"and {len(found.findings) - _SHOWN} more: --json has them all")
     if found.late:
-        say(f"{len(found.late)} entries were sealed late, the first is {found.late[0]}", "yellow")
+        late = _count(len(found.late), "entry was", "entries were")
+        say(f"{late} sealed late, the first is {found.late[0]}", "yellow")
     if found.open:
-        say(f"{len(found.open)} deployments have not ended in this file", "yellow")
+        running = _count(len(found.open), "deployment has", "deployments have")
+        say(f"{running} not ended in this file", "yellow")
+
+
+def _count(number: int, one: str, several: str) -> str:
+    return f"{number} {one if number == 1 else several}"

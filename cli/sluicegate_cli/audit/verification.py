@@ -14,6 +14,10 @@ from sluicegate.deployment.durations import seconds
 from sluicegate.evidence.chain import genesis, leaf, next_head
 from sluicegate.evidence.line import canonical
 from sluicegate.evidence.notes import NoteError, PublicKey, SignedHead, read_note
+from sluicegate_cli.audit.lines import LONGEST, NotEvidence
+
+_BEGINNINGS: Final = (b'{"evidence":', b'{"hash":', b'{"note":', b'{"end":')
+"""How the lines of an export begin, also those of which the rest was changed."""
 
 _HASH: Final = re.compile(r"[0-9a-f]{64}")
 
@@ -86,10 +90,16 @@ class _Reader:
         self.end: Mapping[str, Any] | None = None
         self.entries: list[_Entry] = []
         self.notes: list[tuple[int, str]] = []
+        self.is_export = False
+        """Whether any line has the shape of one that an export has."""
 
     def read(self, lines: Iterable[bytes]) -> None:
         """Read all lines of a file."""
         for number, data in enumerate(lines, 1):
+            self.is_export = self.is_export or _has_shape(data)
+            if len(data) > LONGEST:
+                self._found.add("flipped", f"line {number} of the file is longer than any of an export")
+                return
             try:
                 text = data.decode("ascii").removesuffix("\n")
                 value = json.loads(text)
@@ -131,14 +141,30 @@ class _Reader:
             raise ValueError
 
 
+def _has_shape(data: bytes) -> bool:
+    """Return whether a line is one of an export, or was."""
+    if data.startswith(_BEGINNINGS):
+        return True
+    try:
+        value = json.loads(data) if len(data) <= LONGEST else None
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(value, dict) and not value.keys().isdisjoint(("evidence", "hash", "note", "end"))
+
+
 def verify(lines: Iterable[bytes], keys: Sequence[PublicKey]) -> VerifiedEvidence:
-    """Return what a file has and what is wrong with it. Each line has its newline."""
+    """Return what a file has and what is wrong with it. Each line has its newline.
+
+    Raises NotEvidence if no line has the shape of one that an export has.
+    """
     found = VerifiedEvidence()
     reader = _Reader(found)
     reader.read(lines)
+    if not reader.is_export:
+        raise NotEvidence("CSV cannot be verified: export with --format ndjson")
     header = reader.header
     if header is None:
-        found.add("truncated", "the file has no header: its beginning is missing, or it is no export")
+        found.add("truncated", "the file has no header: its beginning is missing")
         return found
     found.stack, found.first = str(header.get("stack", "")), header["first"]
     for key in header.get("replaced", ()):

@@ -270,9 +270,9 @@ def _show(screen: Screen, record: Mapping[str, Any], document: Mapping[str, Any]
     screen.line("")
     if document["others"]:
         by = sorted({call["deployment"] for call in document["others"]})
-        screen.line(
-            f"{len(document['others'])} calls on the function are of other deployments: {', '.join(by[:5])}"
-        )
+        number = len(document["others"])
+        calls = "1 call on the function is" if number == 1 else f"{number} calls on the function are"
+        screen.line(f"{calls} of other deployments: {', '.join(by[:5])}")
     unexplained = document["unexplained"]
     if unexplained:
         count = f"{len(unexplained)} call{'' if len(unexplained) == 1 else 's'}"

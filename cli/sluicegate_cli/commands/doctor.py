@@ -2,13 +2,12 @@
 
 import json
 import os
-import stat
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 import click
 from rich.text import Text
@@ -22,6 +21,7 @@ from sluicegate_cli.exit_codes import ExitCode
 from sluicegate_cli.options import TOKEN_FILE, PatternParam, token_in
 from sluicegate_cli.screen import Screen
 from sluicegate_cli.streams import INTERRUPTED
+from sluicegate_gatefile.files import UnusableFile, open_file
 
 _LOG_TAIL: Final = 1_000_000  # bytes read from the end of a log, where a job's errors are
 _MIN_SECRET: Final = 16  # characters; a part of the token of this length is never shown
@@ -291,17 +291,23 @@ def _of_log(path: Path) -> list[Finding]:
     from sluicegate_cli.doctor import job_log
 
     tail = b""
-    with click.open_file(str(path), "rb") as file:
+    with _opened(path) as file:
         if str(path) != "-":
-            about = os.fstat(file.fileno())
-            if stat.S_ISCHR(about.st_mode) or stat.S_ISBLK(about.st_mode):
-                raise click.BadParameter(f"{path} is a device, which may never end", param_hint="--log")
-            if stat.S_ISREG(about.st_mode):
-                file.seek(max(0, about.st_size - _LOG_TAIL))
+            file.seek(max(0, os.fstat(file.fileno()).st_size - _LOG_TAIL))
         while chunk := file.read(_LOG_TAIL):
             tail = (tail + chunk)[-_LOG_TAIL:]
     found = job_log.of_log(tail.decode("utf-8", "replace"))
     return found or [Finding("the job's log", CheckVerdict.UNKNOWN, "it contains no error of Sluicegate")]
+
+
+def _opened(path: Path) -> BinaryIO:
+    """Open a log, or standard input. Raises BadParameter for a device or a pipe, which may never end."""
+    if str(path) == "-":
+        return click.get_binary_stream("stdin")
+    try:
+        return open_file(path)
+    except UnusableFile as error:
+        raise click.BadParameter(f"{path}: {error}; `-` is standard input", param_hint="--log") from None
 
 
 def _gate(screen: Screen, file: Path | None, *, stack_name: str) -> tuple[Gate | None, Finding | None]:

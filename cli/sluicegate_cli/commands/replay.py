@@ -13,6 +13,7 @@ from sluicegate.gate.policy import Gate
 from sluicegate.text import clean
 from sluicegate_cli.audit.commands import MomentParam, evidence_source, evidence_unavailable
 from sluicegate_cli.audit.keys import KeyParam
+from sluicegate_cli.audit.lines import NotEvidence, lines_of
 from sluicegate_cli.errors import ApiError
 from sluicegate_cli.exit_codes import ExitCode
 from sluicegate_cli.layout import Column
@@ -20,7 +21,6 @@ from sluicegate_cli.review import words
 from sluicegate_cli.review.gate_files import gate_options, load
 from sluicegate_cli.review.replay import (
     Changed,
-    NotEvidence,
     Replayed,
     ReplayOutcome,
     read,
@@ -102,14 +102,14 @@ def command(
     gate = load(file, allow_loopback=allow_loopback, stack_name=stack_name)
     try:
         if export is not None:
-            with export.open("rb") as lines:
-                verified, found = _replayed(gate, lines, keys)
+            verified, found = _replayed(gate, lines_of(export), keys)
         else:
             assert since is not None  # noqa: S101 (either of the two)
             exported = (f"{line}\n".encode() for line in _exported(since, stack_name, region))
             verified, found = _replayed(gate, exported, keys)
     except NotEvidence as error:
-        raise click.UsageError(f"{export or 'the evidence'}: {error}") from None
+        name = export or "what is in the bucket"
+        raise click.UsageError(f"{name} is no export of the evidence ({error})") from None
     except ApiError as error:
         screen.error(error)
         sys.exit(error.exit)

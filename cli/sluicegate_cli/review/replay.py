@@ -8,6 +8,7 @@ from typing import Any, Final, Literal
 
 from sluicegate.gate.policy import Gate
 from sluicegate.gate.rules import Rule
+from sluicegate_cli.audit.lines import LONGEST, NotEvidence
 from sluicegate_cli.review.recorded import NEVER_KEPT, RecordedRequest, Redecider, Redecision
 
 ReplayOutcome = Literal["refused", "allowed", "approval", "no_approval", "rule"]
@@ -22,12 +23,6 @@ _BY_PERSON: Final = frozenset({"approve", "reject"})
 """Actions whose caller is compared with others, which the gate file does not decide alone."""
 
 _WINDOWS: Final = (("per_hour", 3_600, "an hour"), ("per_day", 86_400, "a day"))
-_LONGEST: Final = 1 << 20
-"""Bytes of a line of an export, which has at most 16 KiB of a fact and at most a note."""
-
-
-class NotEvidence(ValueError):
-    """The file is no export of the evidence; the message says where."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +76,7 @@ def read(export: Iterable[str | bytes]) -> Iterator[Mapping[str, Any] | None]:
     ended = False
     for number, text in enumerate(export, 1):
         try:
-            if len(text) > _LONGEST:
+            if len(text) > LONGEST:
                 raise ValueError
             value = json.loads(text)
             if number == 1 and value["evidence"] != 1:
@@ -90,9 +85,9 @@ def read(export: Iterable[str | bytes]) -> Iterator[Mapping[str, Any] | None]:
             if number > 1 and "seq" in value:
                 yield dict(value["line"]) if "line" in value else None
         except (ValueError, KeyError, TypeError, RecursionError):
-            raise NotEvidence(f"line {number} is not one of an export of the evidence") from None
+            raise NotEvidence(f"line {number} is not one of an export") from None
     if not ended:
-        raise NotEvidence("it has no end: it is no export of the evidence, or was cut")
+        raise NotEvidence("it has no end, or was cut")
 
 
 def replay(gate: Gate, lines: Iterable[Mapping[str, Any] | None]) -> Replayed:

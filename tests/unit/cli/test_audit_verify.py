@@ -1,10 +1,12 @@
 """`sluicegate audit verify`: whatever is done to a file is named, and what is whole is believed."""
 
 import json
+import os
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,7 @@ from sluicegate.deployment.durations import timestamp
 from sluicegate.evidence.chain import genesis
 from sluicegate.evidence.line import canonical
 from sluicegate.evidence.notes import SignedHead
+from sluicegate_cli.audit.lines import bounded
 from sluicegate_cli.audit.verification import VerifiedEvidence, verify
 from sluicegate_cli.commands.audit import command
 from sluicegate_cli.exit_codes import ExitCode
@@ -307,19 +310,62 @@ def test_either_key_will_do_after_a_change_of_keys() -> None:
 @pytest.mark.parametrize(
     "data",
     [
+        b'{"evidence":1}\n',
+        b'{"evidence":1,"first":1,"last":"x","previous":"00","stack":""}\n',
+        b'{"hash":"","head":"","seq":1}\n',
+        b'{"hash":"cut',
+        b'{ "hash": 1, "head": 2 }\r\n',
+        b'{"end":' + b"x" * (1 << 24) + b"\n" + b"y" * 100,
+        b"".join(evidence_file().lines[1:]),
+        b"".join(evidence_file().lines[4:5]),
+    ],
+)
+def test_what_is_left_of_an_export_is_no_evidence_and_a_finding(data: bytes) -> None:
+    assert not verify(bounded(BytesIO(data)), [KEY]).ok
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
         b"",
         b"\n",
         b"{}\n",
         b"[1]\n",
         b"{" * 100_000 + b"\n",
-        b'{"evidence":1}\n',
-        b'{"evidence":1,"first":1,"last":"x","previous":"00","stack":""}\n',
         b"\xff\xfe\n",
-        b'{"hash":"","head":"","seq":1}\n',
+        b"seq,time,kind\n1,2026-11-01,accepted\n",
+        b"<!doctype html>\n<p>Not found</p>\n",
+        b'{"hello": 1}\n',
+        "für später\n".encode("latin-1"),
+        b"\0" * 5_000,
+        b"\0" * (1 << 24) + b"\0",
     ],
+    ids=range(12),
 )
-def test_what_is_no_export_is_no_evidence(data: bytes) -> None:
-    assert not verify(data.splitlines(keepends=True), [KEY]).ok
+def test_what_is_no_export_is_a_mistake(tmp_path: Path, data: bytes) -> None:
+    path = tmp_path / "file.csv"
+    path.write_bytes(data)
+    for name, piped in ((str(path), None), ("-", data)):
+        done = CliRunner().invoke(command, ["verify", name, "--key", key_text()], input=piped)
+        assert done.exit_code == ExitCode.USAGE
+        assert (
+            "is no export of the evidence (CSV cannot be verified: export with --format ndjson)"
+            in done.output
+        )
+
+
+@pytest.mark.parametrize("special", ["/dev/zero", "fifo"])
+def test_what_never_ends_is_not_read(tmp_path: Path, special: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    os.mkfifo("fifo")
+    done = CliRunner().invoke(command, ["verify", special, "--key", key_text()])
+    assert (done.exit_code, "not a regular file" in done.output) == (ExitCode.USAGE, True)
+
+
+def test_one_finding_is_one(tmp_path: Path) -> None:
+    file = evidence_file()
+    flip_line(file)
+    assert "1 finding:\n" in run(tmp_path, file)[1]
 
 
 @pytest.mark.parametrize("field", ["n", "seq", "last", "size"])

@@ -625,7 +625,15 @@ def test_a_log_that_never_ends_is_not_read(
     ended = run("doctor", "--log", str(link))
 
     assert ended.code == 2
-    assert "is a device" in ended.err
+    assert "not a regular file" in ended.err
+
+
+def test_a_log_on_a_pipe_without_a_writer_is_not_waited_for(ask: Doctor, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "job.log")
+
+    ended = ask("--log", str(tmp_path / "job.log"))
+
+    assert (ended.code, "`-` is standard input" in ended.err) == (2, True)
 
 
 # Usage

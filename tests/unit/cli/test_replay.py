@@ -1,6 +1,7 @@
 """`sluicegate replay`: recorded requests are decided again, or it says what it lacks for that."""
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -457,6 +458,15 @@ def test_what_is_no_export_is_refused(run: Run, tmp_path: Path, text: str) -> No
     ended = run("replay", "--from", str(file))
     assert (ended.code, ended.out) == (2, "")
     assert "export of the evidence" in ended.err
+
+
+@pytest.mark.parametrize("special", ["/dev/zero", "fifo"])
+@pytest.mark.usefixtures("gate_file")
+def test_what_never_ends_is_not_read(run: Run, tmp_path: Path, special: str) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    for options in ((), ("--key", str(public()))):
+        ended = run("replay", "--from", str(tmp_path / special), *options)
+        assert (ended.code, "not a regular file" in ended.err) == (2, True)
 
 
 @pytest.mark.usefixtures("gate_file")
