@@ -1,5 +1,6 @@
 """`sluicegate audit key`: the public keys of a stack's evidence, as `audit verify` takes them."""
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -9,6 +10,7 @@ import click
 from sluicegate.text import clean
 from sluicegate_cli import output_file
 from sluicegate_cli.screen import Screen
+from sluicegate_gatefile.files import UnusableFile, read_file
 
 if TYPE_CHECKING:
     from sluicegate.evidence.notes import PublicKey
@@ -25,22 +27,33 @@ class KeyParam(click.ParamType):
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> tuple["PublicKey", ...]:
-        from sluicegate.evidence.notes import NoteError, read_key
+        from sluicegate.evidence.notes import NoteError
 
         if isinstance(value, tuple):
             return value
         text = str(value)
+        if not text.strip():
+            self.fail("it is empty: is a variable unset in this job?", param, ctx)
+        name = clean(text, 100)
+        if not os.path.lexists(text):
+            try:
+                return _keys_in(text)
+            except NoteError as error:
+                self.fail(f"there is no file {name}, and it is not a key itself ({error})", param, ctx)
         try:
-            file = Path(text)
-            if len(text) < 1_024 and file.is_file():
-                with file.open(errors="replace") as opened:
-                    text = opened.read(_MAX_FILE)
-            lines = text.split()
-            if "-----" not in text and all(line.count("+") >= 2 for line in lines[:2]) and len(lines) > 1:
-                return tuple(map(read_key, lines))
-            return (read_key(text),)
-        except (NoteError, OSError) as error:
-            self.fail(f"{clean(str(error))}", param, ctx)
+            return _keys_in(read_file(Path(text), _MAX_FILE).decode(errors="replace"))
+        except (NoteError, UnusableFile) as error:
+            self.fail(f"{name}: {clean(str(error))}", param, ctx)
+
+
+def _keys_in(text: str) -> tuple["PublicKey", ...]:
+    """Return one key, or one for each line. Raises NoteError."""
+    from sluicegate.evidence.notes import read_key
+
+    lines = text.split()
+    if "-----" not in text and all(line.count("+") >= 2 for line in lines[:2]) and len(lines) > 1:
+        return tuple(map(read_key, lines))
+    return (read_key(text),)
 
 
 @click.command("key")

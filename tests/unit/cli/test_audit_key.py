@@ -1,7 +1,8 @@
 """`sluicegate audit key`: what it prints is what `audit verify` takes."""
 
 import json
-from base64 import b64decode
+import os
+from base64 import b64decode, b64encode
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from sluicegate.evidence.notes import read_key, read_note
 from sluicegate_cli.commands.audit import command
 from sluicegate_cli.exit_codes import ExitCode
 from support.aws_account import REGION, AwsAccount, Refusal
+from support.cli_running import Run
 from support.evidence_files import FOREIGN, NAME, PRIVATE, evidence_file, public, signed
 
 OLD = NAME.replace("0b1c", "9f9f")
@@ -73,6 +75,41 @@ def test_verify_takes_the_file_that_it_writes(tmp_path: Path) -> None:
     assert (done.exit_code, done.output) == (0, f"wrote {key}: 1 key\n")
     verified = CliRunner().invoke(command, ["verify", str(exported), "--key", str(key)])
     assert (verified.exit_code, "nothing was changed" in verified.stdout) == (0, True)
+
+
+@pytest.mark.parametrize("arguments", [("audit", "verify", "all.ndjson"), ("replay", "--from", "all.ndjson")])
+@pytest.mark.parametrize(
+    ("key", "said"),
+    [
+        ("gone.pub", "there is no file gone.pub, and it is not a key itself (not a public key: give PEM"),
+        ("a+b+c", "there is no file a+b+c, and it is not a key itself"),
+        (b64encode(der(ec.generate_private_key(ec.SECP256R1()))).decode(), "itself (not an Ed25519 key)"),
+        ("text.pub", "text.pub: not a public key: give PEM"),
+        ("ec.pub", "ec.pub: not an Ed25519 key"),
+        ("empty.pub", "empty.pub: not a public key"),
+        ("large.pub", "large.pub: larger than 64 KiB"),
+        ("folder", "folder: cannot read it: not a regular file"),
+        ("fifo", "fifo: cannot read it: not a regular file"),
+        ("x" * 5_000, "there is no file xxx"),
+        ("", "it is empty: is a variable unset in this job?"),
+    ],
+)
+def test_what_is_no_key_is_named(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], key: str, said: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("all.ndjson").write_bytes(b"".join(evidence_file().lines))
+    Path("text.pub").write_text("no key")
+    Path("ec.pub").write_bytes(b64encode(der(ec.generate_private_key(ec.SECP256R1()))))
+    Path("empty.pub").touch()
+    Path("large.pub").write_text("x" * 70_000)
+    Path("folder").mkdir()
+    os.mkfifo("fifo")
+
+    ended = run(*arguments, "--key", key)
+
+    assert ended.code == ExitCode.USAGE
+    assert said in " ".join(ended.err.split())
 
 
 def test_a_key_that_is_pinned_is_replaced_with_force_alone(account: AwsAccount, tmp_path: Path) -> None:
