@@ -5,7 +5,7 @@ import signal
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -15,9 +15,12 @@ from sluicegate_cli.auth.choosing import ID_TOKEN, STS_TOKEN, WAYS, WITH_TOKEN, 
 from sluicegate_cli.durations import seconds_of
 from sluicegate_cli.errors import ApiError
 from sluicegate_cli.exit_codes import ExitCode
-from sluicegate_cli.fields import wrong
+from sluicegate_cli.fields import READING, of_command, wrong
 from sluicegate_cli.screen import Screen
 from sluicegate_gatefile.files import UnusableFile, read_file
+
+if TYPE_CHECKING:
+    from sluicegate_cli.api import ApiClient
 
 _TOKEN_FILE: Final = 65_536
 """Bytes that a token's file may have."""
@@ -160,27 +163,35 @@ def api_command(function: Callable[..., ExitCode]) -> Callable[..., None]:
     def run(
         url: str | None, auth: AuthOptions, as_json: bool, fields: tuple[str, ...], **arguments: Any
     ) -> None:
-        from sluicegate_cli.api import ApiClient, endpoint  # imports httpx2, which help does not need
-
         for name, value in arguments.items():
             if value == "":
                 what = name.replace("_", "-")
                 raise click.UsageError(f"the value of {what} is empty: is a variable unset in this job?")
-        if problem := wrong(click.get_current_context().info_name or "", fields):
+        name = click.get_current_context().info_name or ""
+        if problem := wrong(name, fields, arguments):
             raise click.BadParameter(problem, param_hint="--field")  # before anything is accepted
-        screen = Screen(as_json=as_json, fields=fields)
+        screen = Screen(as_json=as_json, fields=fields, shape=of_command(name, arguments))
 
         def call() -> ExitCode:
-            address = endpoint(url or "")
-            if auth.way != WITH_TOKEN:  # the stack's output IamEndpoint is an address too
-                address = address.removesuffix("/iam")
-            with ApiClient(address, authorization(address, auth, token_in), notice=screen.note) as api:
-                return function(api=api, screen=screen, **arguments)
+            with client(url, auth, screen) as api:
+                ended = function(api=api, screen=screen, **arguments)
+            lacks = screen.missing and name in READING and ended is ExitCode.OK
+            return ExitCode.UNACCEPTABLE if lacks else ended
 
         exit_code = outcome(screen, call)
         click.get_current_context().exit(exit_code)
 
     return run
+
+
+def client(url: str | None, auth: AuthOptions, screen: Screen) -> "ApiClient":
+    """Return a client for the API at the URL. Raises UsageError."""
+    from sluicegate_cli.api import ApiClient, endpoint  # imports httpx2, which help does not need
+
+    address = endpoint(url or "")
+    if auth.way != WITH_TOKEN:  # the stack's output IamEndpoint is an address too
+        address = address.removesuffix("/iam")
+    return ApiClient(address, authorization(address, auth, token_in), notice=screen.note)
 
 
 def outcome(screen: Screen, call: Callable[[], int]) -> int:

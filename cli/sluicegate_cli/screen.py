@@ -22,6 +22,7 @@ from rich.text import Text
 from sluicegate.text import clean
 from sluicegate_cli import fields
 from sluicegate_cli.errors import ApiError
+from sluicegate_cli.field_shapes import VALUE, Shape
 from sluicegate_cli.hints import hint
 from sluicegate_cli.layout import Column, dropped, indent_of, table, wrapped
 from sluicegate_cli.times import ago
@@ -78,13 +79,16 @@ def _is_file(stream: TextIO) -> bool:
 class Screen:
     """The output of a command. With `as_json`, stdout gets only the document, and stderr the rest.
 
-    `fields`: of the document, print only these. Without `as_json`, as plain lines.
+    `fields`: of the document, which has the given shape, print only these. Without `as_json`, as plain lines.
     """
 
-    def __init__(self, *, as_json: bool, fields: Sequence[str] = ()) -> None:
+    def __init__(self, *, as_json: bool, fields: Sequence[str] = (), shape: Shape = VALUE) -> None:
         self.as_json = as_json or bool(fields)
         """Whether stdout is for the document, so that nothing else may be printed there."""
         self._fields = fields
+        self._shape = shape
+        self.missing: list[str] = []
+        """Fields without a value where the document's shape leaves their names open, such as a claim's."""
         self._field_lines = bool(fields) and not as_json
         stream = sys.stderr if self.as_json else sys.stdout
         self._console = _console(stream)
@@ -134,9 +138,12 @@ class Screen:
             return
         for name in fields.unknown(document, self._fields):
             self.note(f"there is no field {name}; --json shows all fields")
+        self.missing = fields.missing(document, self._fields, self._shape)
+        for name in self.missing:
+            self.note(f"there is no value {name} here; --json shows all")
         found = fields.chosen(document, self._fields)
         if not self._field_lines:
-            several = isinstance(document.get("items"), list)
+            several = fields.is_list(document, self._fields)
             click.echo(json.dumps({"items": found} if several else found[0], indent=2))
             return
         for line in fields.lines(found):

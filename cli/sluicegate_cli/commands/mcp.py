@@ -1,20 +1,17 @@
 """`sluicegate mcp`: a Model Context Protocol server for coding assistants, on standard input and output."""
 
-from typing import TYPE_CHECKING
-
 import click
 
+from sluicegate_cli.auth.choosing import AuthOptions
 from sluicegate_cli.exit_codes import ExitCode
-from sluicegate_cli.options import api_command
+from sluicegate_cli.options import auth_options, client, outcome, url_option
 from sluicegate_cli.screen import Screen
-
-if TYPE_CHECKING:
-    from sluicegate_cli.api import ApiClient
 
 
 @click.command("mcp")
-@api_command
-def command(api: "ApiClient", screen: Screen) -> ExitCode:
+@url_option
+@auth_options
+def command(url: str | None, auth: AuthOptions) -> None:
     """Serve tools to a coding assistant by the Model Context Protocol, on standard input and output.
 
     The tools show what serves where, list and follow deployments, explain refusals by rehearsing a request,
@@ -34,6 +31,12 @@ def command(api: "ApiClient", screen: Screen) -> ExitCode:
         raise click.UsageError(
             "this needs the MCP SDK, which is not installed: pip install 'sluicegate[mcp]'"
         ) from None
-    screen.note("sluicegate: waiting for a client on standard input; end it with Ctrl-C")
-    make_server(api).run("stdio")
-    return ExitCode.OK
+    screen = Screen(as_json=False)
+
+    def call() -> ExitCode:
+        with client(url, auth, screen) as api:
+            screen.note("sluicegate: waiting for a client on standard input; end it with Ctrl-C")
+            make_server(api).run("stdio")
+        return ExitCode.OK
+
+    click.get_current_context().exit(outcome(screen, call))

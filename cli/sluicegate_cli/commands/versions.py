@@ -33,6 +33,8 @@ def command(api: "ApiClient", screen: Screen, function: str) -> ExitCode:
     document = api.get("functions", function)
     reports = document.get("pruning") or []
     screen.document({"function": function, "pruning": reports})
+    if screen.as_json:
+        return ExitCode.OK
     if not reports:
         screen.line(f"no version of {function} is pruned, or the pruner has not looked at it yet")
     for report in reports:

@@ -15,20 +15,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from rich.text import Text
 
 from sluicegate.deployment.durations import timestamp
 from sluicegate.deployment.views import view
 from sluicegate.documents.links import links, new_pipeline, with_links
-from sluicegate_cli.fields import chosen, lines, of_command, unknown
+from sluicegate_cli.fields import chosen, lines, unknown
 from sluicegate_cli.layout import Column, dropped, indent_of, table, wrapped
 from sluicegate_cli.screen import is_coloured
 from sluicegate_cli.times import ago
 from support.cli_running import Run, running
 from support.cli_server import BEGAN, ID, TOKEN, Reply, Server, baking, failed, serving, succeeded
 from support.cli_terminal import environment
-from support.template import ROOT
 
 COLUMNS = (Column("id"), Column("created", drop=1), Column("ref", drop=2, least=6), Column("status"))
 ROW = (ID, "5m ago", "a-branch-with-a-long-name", "awaiting_approval")
@@ -295,34 +293,6 @@ def test_field_prints_values_alone_and_json_with_it_an_object(run: Run, server: 
         "succeeded\tprod\nfailed\tprod\nbaking\tprod\n"
     )
     assert json.loads(run("status", ID, "--field", "status", "--json").out) == {"status": "succeeded"}
-
-
-def test_an_unknown_field_is_refused_before_anything_is_requested(run: Run, server: Server) -> None:
-    ended = run("status", ID, "--field", "sttus")
-    assert (ended.code, ended.out, server.asked) == (2, "", [])
-    assert "there is no field sttus; did you mean `status`?" in " ".join(ended.err.split())
-    for command in (("rollback", "orders-api", "prod"), ("whoami",), ("hold", "prod"), ("watch", ID)):
-        ended = run(*command, "--field", "id.x", "--field", "nope")
-        assert (ended.code, ended.out, server.asked) == (2, "", [])
-
-
-@pytest.mark.parametrize(
-    ("command", "documents"),
-    [
-        ("deploy", ["Deployment", "DryRun"]),
-        ("history", ["Deployment"]),
-        ("hold", ["Holds"]),
-        ("status", ["Deployment", "Function"]),
-        ("watch", ["Deployment"]),
-        ("whoami", ["Identity"]),
-    ],
-)
-def test_the_fields_of_a_command_are_those_of_the_api(command: str, documents: list[str]) -> None:
-    schemas = yaml.safe_load((ROOT / "docs/reference/openapi.yaml").read_text())["components"]["schemas"]
-    known = {name for document in documents for name in schemas[document]["properties"]}
-    # What only the client knows: where its credentials are from, and when they expire.
-    own = {"whoami": {"credentials"}}.get(command, set())
-    assert set(of_command(command)) == known | own
 
 
 def test_field_keeps_the_outcome_of_a_command(run: Run, server: Server) -> None:
