@@ -7,7 +7,13 @@ import click
 
 from sluicegate_cli.exit_codes import ExitCode
 from sluicegate_cli.follow import follow
-from sluicegate_cli.options import SHORT_TEXT, CommandFunction, max_wait_option, wait_option
+from sluicegate_cli.options import (
+    SHORT_TEXT,
+    CommandFunction,
+    deployment_argument,
+    max_wait_option,
+    wait_option,
+)
 from sluicegate_cli.screen import Screen
 
 if TYPE_CHECKING:
@@ -27,7 +33,7 @@ def decision_options(*, wait: bool) -> Callable[[CommandFunction], CommandFuncti
             help="The reason, for the record; up to 256 characters.",
         )
         command: CommandFunction = reason(wait_option(wait)(max_wait_option(verb)))
-        return click.argument("deployment", metavar="ID")(command)
+        return deployment_argument(command)
 
     return decorate
 

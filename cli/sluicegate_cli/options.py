@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 import sluicegate
+from sluicegate.deployment.ulid import is_id
 from sluicegate.text import clean
 from sluicegate_cli.auth.choosing import ID_TOKEN, STS_TOKEN, WAYS, WITH_TOKEN, AuthOptions, authorization
 from sluicegate_cli.durations import seconds_of
@@ -78,6 +79,32 @@ class TextParam(click.ParamType):
             self.fail(f"it has {len(value)} characters, and {self._most} is the limit", param, ctx)
         return str(value)
 
+
+class DeploymentParam(click.ParamType):
+    """A deployment's id, in upper or lower case; the value is in upper case.
+
+    With `or_function`, anything else is a function's name, and left as it is.
+    """
+
+    name = "deployment"
+
+    def __init__(self, *, or_function: bool = False) -> None:
+        self._or_function = or_function
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if is_id(str(value).upper()):
+            return str(value).upper()
+        if value and not self._or_function:
+            self.fail(
+                f"{clean(str(value), 100)!r} is no id: a deployment's id looks like"
+                " 01KAQ3ZV6N8T4R1F0C2H7M5XWE; `sluicegate history` lists them",
+                param,
+                ctx,
+            )
+        return str(value)
+
+
+deployment_argument = click.argument("deployment", metavar="ID", type=DeploymentParam())
 
 SHORT_TEXT = TextParam(256)
 KEY = PatternParam("key", r"[\x20-\x7e]{1,128}", "a key of 1 to 128 printable ASCII characters")

@@ -16,7 +16,7 @@ from sluicegate_cli.durations import format_duration
 from sluicegate_cli.errors import ApiError
 from sluicegate_cli.exit_codes import ExitCode
 from sluicegate_cli.layout import Column
-from sluicegate_cli.options import DurationParam, api_command
+from sluicegate_cli.options import DurationParam, api_command, deployment_argument
 from sluicegate_cli.screen import Screen
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ command.add_command(verify)
 
 
 @command.command("trail")
-@click.argument("deployment", metavar="ID")
+@deployment_argument
 @click.option(
     "--around",
     type=DurationParam(),

@@ -5,12 +5,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sluicegate.deployment.ulid import is_id
 from sluicegate.documents.links import with_links
 from sluicegate_cli import output_file
 from sluicegate_cli.exit_codes import ExitCode
 from sluicegate_cli.follow import ending
-from sluicegate_cli.options import api_command
+from sluicegate_cli.options import api_command, deployment_argument
 from sluicegate_cli.screen import Screen
 
 if TYPE_CHECKING:
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @click.command("report")
-@click.argument("deployment", metavar="ID")
+@deployment_argument
 @click.option(
     "--output",
     metavar="FILE",
@@ -39,8 +38,6 @@ def command(
       sluicegate report 01KAQ3ZV6N8T4R1F0C2H7M5XWE
       sluicegate report 01KAQ3ZV6N8T4R1F0C2H7M5XWE --output incident-77.html --force
     """
-    if output is None and not is_id(deployment):  # it would become a file's name
-        raise click.BadParameter(f"{deployment!r} is not a deployment's id", param_hint="ID")
     path = output or ("" if screen.as_json else f"sluicegate-{deployment}.html")
     if path == output_file.STDOUT and screen.as_json:
         raise click.UsageError("--json prints the document to standard output: give --output a file")

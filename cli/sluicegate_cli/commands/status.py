@@ -15,7 +15,7 @@ from sluicegate_cli.durations import format_duration
 from sluicegate_cli.exit_codes import ExitCode
 from sluicegate_cli.layout import Column
 from sluicegate_cli.observation_view import verdict_style
-from sluicegate_cli.options import api_command
+from sluicegate_cli.options import DeploymentParam, api_command
 from sluicegate_cli.screen import Screen, status_style
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ _FINDINGS: Final = (
 
 
 @click.command("status")
-@click.argument("what", metavar="[ID | FUNCTION]", required=False)
+@click.argument("what", metavar="[ID | FUNCTION]", required=False, type=DeploymentParam(or_function=True))
 @api_command
 def command(api: "ApiClient", screen: Screen, what: str | None) -> ExitCode:
     """Show deployment ID, or what FUNCTION (default: every function that you may see) serves in each stage.

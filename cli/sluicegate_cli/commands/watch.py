@@ -9,7 +9,7 @@ from sluicegate.documents.links import links
 from sluicegate.documents.observed import Looks
 from sluicegate_cli.exit_codes import ExitCode
 from sluicegate_cli.follow import continues, follow
-from sluicegate_cli.options import api_command, max_wait_option
+from sluicegate_cli.options import api_command, deployment_argument, max_wait_option
 from sluicegate_cli.screen import Screen
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @click.command("watch")
-@click.argument("deployment", metavar="ID")
+@deployment_argument
 @max_wait_option
 @api_command
 def command(api: "ApiClient", screen: Screen, deployment: str, max_wait: float | None) -> ExitCode:
@@ -32,8 +32,8 @@ def command(api: "ApiClient", screen: Screen, deployment: str, max_wait: float |
       sluicegate watch 01KAQ3ZV6N8T4R1F0C2H7M5XWE
       sluicegate watch 01KAQ3ZV6N8T4R1F0C2H7M5XWE --max-wait 1h
     """
+    document = api.get("deployments", deployment)
     with continues(deployment):
-        document = api.get("deployments", deployment)
         looks = Looks()
         if screen.is_live and document.get("observation"):  # the drawing begins with those before
             looks.add(api.get("deployments", deployment, observations="all"))

@@ -434,7 +434,7 @@ def test_values_that_cannot_be_sent_are_refused_here(run: Run, server: Server) -
         (("rollback", "f", "s", "--idempotency-key", "\xe4"), "printable ASCII"),
         (("rollback", "f", "s", "--idempotency-key", "a\nb"), "printable ASCII"),
         (("abort", ID, "--reason", "\udcff"), "not text in this locale's encoding"),
-        (("watch", "\udcff"), "not text in this locale's encoding"),
+        (("status", "\udcff"), "not text in this locale's encoding"),
         (("status", ""), "the value of what is empty"),
         (("rollback", "", "prod"), "the value of function is empty"),
         (("promote", "f", "prod", "--from", ""), "the value of source is empty"),

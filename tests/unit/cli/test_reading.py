@@ -53,6 +53,32 @@ def test_watch_of_what_may_not_be_seen_is_exit_4(run: Run) -> None:
 
     assert ended.code == 4
     assert "does not reveal which" in ended.err
+    assert "continues on its own" not in ended.err
+
+
+@pytest.mark.parametrize(
+    "command",
+    [("watch",), ("approve",), ("reject",), ("abort",), ("report",), ("audit", "trail")],
+    ids=" ".join,
+)
+def test_what_is_no_id_is_refused_with_what_one_looks_like(
+    run: Run, server: Server, command: tuple[str, ...]
+) -> None:
+    for text in ("nope", "orders-api", f"{ID}X", "8" + ID[1:], "\udcff"):
+        ended = run(*command, text)
+
+        said = " ".join(ended.err.split())
+        assert ended.code == 2
+        assert "a deployment's id looks like 01KAQ3ZV6N8T4R1F0C2H7M5XWE; `sluicegate history` lists" in said
+    assert server.asked == []
+
+
+@pytest.mark.parametrize("command", ["status", "watch"])
+def test_an_id_in_lower_case_is_the_id(run: Run, server: Server, command: str) -> None:
+    server.on("GET", f"/deployments/{ID}", shown(succeeded()))
+
+    assert run(command, ID.lower()).code == 0
+    assert run(command, ID.lower(), "--field", "id").out == f"{ID}\n"
 
 
 def test_status_of_a_deployment_is_exit_0_however_it_ended(run: Run, server: Server) -> None:
