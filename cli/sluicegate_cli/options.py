@@ -126,6 +126,22 @@ def wait_option(default: bool) -> Callable[[CommandFunction], CommandFunction]:
     )
 
 
+def gate_option(name: str, **settings: Any) -> Callable[[CommandFunction], CommandFunction]:
+    """Add `--gate` as the argument `name`; `--gate-file` is the same."""
+    return click.option("--gate", "--gate-file", name, metavar="FILE", **settings)
+
+
+stack_option = click.option(
+    "--stack",
+    "--stack-name",
+    "stack_name",
+    metavar="NAME",
+    default="sluicegate",
+    show_default=True,
+    help="The name of Sluicegate's own stack, whose functions no pattern may match.",
+)
+
+
 def auth_options(function: CommandFunction) -> CommandFunction:
     """Pass `auth` to a command: how it proves who calls."""
 

@@ -56,8 +56,19 @@ def _keys_in(text: str) -> tuple["PublicKey", ...]:
     return (read_key(text),)
 
 
+stack_option = click.option(
+    "--stack",
+    "--stack-name",
+    "stack",
+    metavar="NAME",
+    default="sluicegate",
+    show_default=True,
+    help="Sluicegate's stack.",
+)
+
+
 @click.command("key")
-@click.option("--stack", metavar="NAME", default="sluicegate", show_default=True, help="Sluicegate's stack.")
+@stack_option
 @click.option("--region", metavar="NAME", help="The stack's region.")
 @click.option("--output", metavar="FILE", help="Write to this file. Default: standard output (`-`).")
 @output_file.force_option

@@ -52,13 +52,13 @@ def command(
       sluicegate access prod --function orders-api --gate gates/sluicegate.yaml
       sluicegate access prod --json | jq '.rules[] | .who'
     """
-    gate = load(file, allow_loopback=allow_loopback, stack_name=stack_name)
+    screen = Screen(as_json=as_json)
+    gate = load(screen, file, allow_loopback=allow_loopback, stack_name=stack_name)
     if stage not in gate.stages:
         hint = did_you_mean(stage, tuple(gate.stages)) or f": it has {', '.join(gate.stages)}"
         raise click.UsageError(f"{file} has no stage {stage!r}{hint}")
     access = Access(gate, gate.stages[stage], function)
     found = document(access)
-    screen = Screen(as_json=as_json)
     screen.document(found)
     if not as_json:
         _show(screen, found)

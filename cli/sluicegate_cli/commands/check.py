@@ -1,25 +1,24 @@
 """`sluicegate check`: a gate file's errors and warnings with their places, its tests, and who may do what."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import click
 from rich.cells import cell_len
 from rich.text import Text
 
 from sluicegate.deployment.durations import duration
-from sluicegate.gate import rollout_settings
 from sluicegate.gate.policy import Gate
 from sluicegate.gate.rollout_settings import Rollout
 from sluicegate.text import clean
 from sluicegate_cli.exit_codes import ExitCode
 from sluicegate_cli.layout import Column, dropped
+from sluicegate_cli.options import stack_option
 from sluicegate_cli.planning.parameters import PercentParam, RequestsParam
 from sluicegate_cli.review import settings
 from sluicegate_cli.review.difference import Difference
-from sluicegate_cli.review.gate_files import load
+from sluicegate_cli.review.gate_files import document, load, rollouts
 from sluicegate_cli.screen import Screen, stacked
 from sluicegate_gatefile.compile import Report, check
 from sluicegate_gatefile.diagnostics import Diagnostic
@@ -63,12 +62,7 @@ _OUTLOOK_RUNS: Final = 60
     help="Say in sentences who gains and who loses what, compared with gate file OLD.",
 )
 @click.option("--allow-loopback", is_flag=True, help="Allow http issuers on this machine, as on the stand.")
-@click.option(
-    "--stack-name",
-    default="sluicegate",
-    show_default=True,
-    help="The name of Sluicegate's own stack, whose functions no pattern may match.",
-)
+@stack_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document to stdout.")
 @click.pass_context
 def command(
@@ -101,9 +95,9 @@ def command(
     report = check(file, allow_loopback=allow_loopback, stack_name=stack_name)
     compared = None
     if old is not None:
-        before = load(old, allow_loopback=allow_loopback, stack_name=stack_name)
+        before = load(screen, old, allow_loopback=allow_loopback, stack_name=stack_name)
         compared = Difference.of(before, report.gate) if report.gate else None
-    screen.document(_document(file, report) | ({"diff": compared and compared.document} if old else {}))
+    screen.document(document(file, report) | ({"diff": compared and compared.document} if old else {}))
     if not as_json:
         _show(screen, file, report)
         if compared:
@@ -188,7 +182,7 @@ def _explain(screen: Screen, gate: Gate) -> None:
     screen.line("")
     _explain_rules(screen, gate)
     rows = [
-        (stage, pattern or "by default", *_rollout(rollout)) for stage, pattern, rollout in _rollouts(gate)
+        (stage, pattern or "by default", *_rollout(rollout)) for stage, pattern, rollout in rollouts(gate)
     ]
     screen.line("")
     screen.table(_wrapping(_ABOUT_ROLLOUTS, rows), rows)
@@ -242,7 +236,7 @@ def _explain_watches(screen: Screen, gate: Gate, requests: float, errors: float)
 
     outlooks: dict[Question, str] = {}
     rate = f"{100 * errors:g}%"
-    for stage, pattern, rollout in _rollouts(gate):
+    for stage, pattern, rollout in rollouts(gate):
         if rollout.watch is None:
             continue
         screen.line("")
@@ -262,15 +256,6 @@ def _explain_watches(screen: Screen, gate: Gate, requests: float, errors: float)
         screen.line(f"    sluicegate watch-plan {name} {stage} --requests {plain}/min --errors {rate}")
 
 
-def _rollouts(gate: Gate) -> Iterator[tuple[str, str | None, Rollout]]:
-    """Stage, pattern and rollout: the stage's own, with no pattern, and of each entry that overrides it."""
-    for stage in gate.stages.values():
-        yield stage.name, None, stage.rollout
-        for entry in gate.functions:
-            if stage.name in entry.rollout:
-                yield stage.name, entry.pattern.text, entry.rollout[stage.name]
-
-
 def _rollout(rollout: Rollout) -> tuple[str | Text, ...]:
     """A row's cells, from the strategy on."""
     return (
@@ -281,28 +266,3 @@ def _rollout(rollout: Rollout) -> tuple[str | Text, ...]:
         rollout.requires or "",
         "pipeline" if rollout.ordered else "",
     )
-
-
-def _document(file: Path, report: Report) -> dict[str, Any]:
-    """What `--json` prints; `rules` and `rollouts` are empty where the file has an error."""
-    return {
-        "file": str(file),
-        "ok": report.ok,
-        "digest": report.gate.digest if report.gate else None,
-        "diagnostics": [asdict(found) for found in report.diagnostics],
-        "tests": [asdict(result) for result in report.test_results],
-        "rules": [
-            {
-                "name": rule.name,
-                "claims": {claim: [p.text for p in patterns] for claim, patterns in rule.claims},
-                "actions": sorted(rule.actions),
-                "functions": [pattern.text for pattern in rule.functions],
-                "stages": list(rule.stages),
-            }
-            for rule in (report.gate.rules if report.gate else ())
-        ],
-        "rollouts": [
-            {"stage": stage, "functions": pattern, **rollout_settings.document(rollout)}
-            for stage, pattern, rollout in (_rollouts(report.gate) if report.gate else ())
-        ],
-    }

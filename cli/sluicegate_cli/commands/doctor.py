@@ -18,7 +18,7 @@ from sluicegate_cli.auth.choosing import ID_TOKEN, OLD_ID_TOKEN, given_id_token
 from sluicegate_cli.doctor.examination import Examination
 from sluicegate_cli.doctor.findings import GATE, CheckVerdict, Finding
 from sluicegate_cli.exit_codes import ExitCode
-from sluicegate_cli.options import TOKEN_FILE, PatternParam, token_in
+from sluicegate_cli.options import TOKEN_FILE, PatternParam, gate_option, token_in
 from sluicegate_cli.screen import Screen
 from sluicegate_cli.streams import INTERRUPTED
 from sluicegate_gatefile.files import UnusableFile, open_file
@@ -50,8 +50,8 @@ _FUNCTION: Final = PatternParam("name", r"[A-Za-z0-9_-]{1,64}", "a function's na
     type=TOKEN_FILE,
     help="Read the ID token from this file (`-`: standard input) instead of SLUICEGATE_ID_TOKEN.",
 )
-@click.option(
-    "--gate-file", type=_FILE, help="Compare with this gate file. Default: sluicegate.yaml, if it exists."
+@gate_option(
+    "gate_file", type=_FILE, help="Compare with this gate file. Default: sluicegate.yaml, if it exists."
 )
 @click.option(
     "--deploy",
@@ -88,6 +88,8 @@ _FUNCTION: Final = PatternParam("name", r"[A-Za-z0-9_-]{1,64}", "a function's na
 )
 @click.option(
     "--stack",
+    "--stack-name",
+    "stack",
     metavar="NAME",
     help="Check Sluicegate's own stack in AWS, with your own AWS credentials.",
 )
@@ -142,7 +144,7 @@ def command(
     \b
       sluicegate doctor
       sluicegate doctor --deploy orders-api prod
-      sluicegate doctor --gate-file sluicegate.yaml --token-file token.txt
+      sluicegate doctor --gate sluicegate.yaml --token-file token.txt
       sluicegate doctor --log job.log
       sluicegate doctor --function orders-api --region eu-central-1
       sluicegate doctor --role arn:aws:iam::111111111111:role/sluicegate-caller
@@ -256,7 +258,7 @@ def _of_target(name: str, stack_name: str, gate: Gate | None, error: Finding | N
     if error:
         return [error]
     if gate is None:
-        raise click.UsageError("--target needs the gate file: use --gate-file, or run this where it is")
+        raise click.UsageError("--target needs the gate file: use --gate, or run this where it is")
     from sluicegate_cli.doctor import aws_calls, target_checks  # with PyYAML
     from sluicegate_gatefile.compile import own_function_names
     from sluicegate_gatefile.target_template import stacks
@@ -321,7 +323,8 @@ def _gate(screen: Screen, file: Path | None, *, stack_name: str) -> tuple[Gate |
     report = gatefile.check(path, allow_loopback=True, stack_name=stack_name)
     if report.gate is not None:
         return report.gate, None
-    first = next((str(found) for found in report.diagnostics if found.severity == "error"), str(path))
+    errors = [f"{found} [{found.code}]" for found in report.diagnostics if found.severity == "error"]
+    first = errors[0] if errors else path
     change = f"Fix the errors that `sluicegate check {path}` lists."
     return None, Finding(GATE, CheckVerdict.WRONG, f"the gate file has errors: {first}", change)
 

@@ -99,7 +99,7 @@ def command(
     if (export is None) == (since is None):
         raise click.UsageError("name the recorded requests: either --since TIME or --from EXPORT")
     screen = Screen(as_json=as_json)
-    gate = load(file, allow_loopback=allow_loopback, stack_name=stack_name)
+    gate = load(screen, file, allow_loopback=allow_loopback, stack_name=stack_name)
     try:
         if export is not None:
             verified, found = _replayed(gate, lines_of(export), keys)

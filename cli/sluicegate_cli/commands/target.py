@@ -6,36 +6,19 @@ from typing import Any, Final
 import click
 
 from sluicegate.gate.policy import Gate
-from sluicegate_cli.exit_codes import ExitCode
 from sluicegate_cli.layout import Column
+from sluicegate_cli.review.gate_files import gate_options, load
 from sluicegate_cli.screen import Screen
 from sluicegate_gatefile import target_template
-from sluicegate_gatefile.compile import check, own_function_names
+from sluicegate_gatefile.compile import own_function_names
 from sluicegate_gatefile.diagnostics import did_you_mean
 
 
 @click.command("target")
 @click.argument("name", required=False)
-@click.option(
-    "--gate-file",
-    "file",
-    type=click.Path(dir_okay=False, path_type=Path),
-    default="sluicegate.yaml",
-    show_default=True,
-    help="The gate file.",
-)
-@click.option("--allow-loopback", is_flag=True, help="Allow http issuers on this machine, as on the stand.")
-@click.option(
-    "--stack-name",
-    default="sluicegate",
-    show_default=True,
-    help="The name of Sluicegate's own stack, whose functions no target's role may touch.",
-)
+@gate_options
 @click.option("--json", "as_json", is_flag=True, help="Without NAME: print one JSON document to stdout.")
-@click.pass_context
-def command(
-    ctx: click.Context, name: str | None, file: Path, allow_loopback: bool, stack_name: str, as_json: bool
-) -> None:
+def command(name: str | None, file: Path, allow_loopback: bool, stack_name: str, as_json: bool) -> None:
     """Print the CloudFormation template of target NAME, to deploy in its account and region.
 
     Without NAME, list the gate file's targets. The build writes the same templates to build/targets/. Exit
@@ -45,17 +28,15 @@ def command(
       sluicegate target
       sluicegate target prod-eu > prod-eu.yaml
     """
-    if not file.exists():
-        raise click.UsageError(f"there is no gate file {file}: name it with --gate-file")
-    report = check(file, allow_loopback=allow_loopback, stack_name=stack_name)
-    if report.gate is None:
-        for found in report.diagnostics:
-            if found.severity == "error":
-                click.echo(found, err=True)
-        ctx.exit(ExitCode.USAGE)
-    stacks = target_template.stacks(report.gate, own_functions=own_function_names(stack_name))
+    if name is not None and as_json:
+        raise click.UsageError(
+            "--json is for the list of targets, and a template is YAML: leave out --json, or the name"
+        )
+    screen = Screen(as_json=as_json)
+    gate = load(screen, file, allow_loopback=allow_loopback, stack_name=stack_name)
+    stacks = target_template.stacks(gate, own_functions=own_function_names(stack_name))
     if name is None:
-        _list(Screen(as_json=as_json), file, report.gate, stacks)
+        _list(screen, file, gate, stacks)
     elif name not in stacks:
         hint = did_you_mean(name, tuple(stacks)) or ": `sluicegate target` lists them"
         raise click.UsageError(f"{file} has no target {name!r}{hint}")

@@ -9,14 +9,13 @@ from sluicegate.deployment.durations import duration
 from sluicegate.deployment.plan import Metric, TrafficStep, Watch
 from sluicegate.gate.policy import Gate
 from sluicegate_cli.durations import format_duration
-from sluicegate_cli.exit_codes import ExitCode
 from sluicegate_cli.layout import Column
 from sluicegate_cli.planning.explain import compares_errors, meaning, number, share
 from sluicegate_cli.planning.forecast import ENOUGH, Caught, Forecast, Question, forecast
 from sluicegate_cli.planning.parameters import PercentParam, RequestsParam
 from sluicegate_cli.planning.traffic import TrafficKind
+from sluicegate_cli.review.gate_files import gate_options, load
 from sluicegate_cli.screen import Screen
-from sluicegate_gatefile.compile import check
 from sluicegate_gatefile.diagnostics import did_you_mean, listed
 
 
@@ -26,15 +25,6 @@ from sluicegate_gatefile.diagnostics import did_you_mean, listed
 @click.option("--requests", type=RequestsParam(), required=True, help="The alias' requests, such as 200/min.")
 @click.option(
     "--errors", type=PercentParam(), required=True, help="The old version's error rate, such as 0.5%."
-)
-@click.option(
-    "--gate",
-    "--gate-file",
-    "file",
-    type=click.Path(dir_okay=False, path_type=Path),
-    default="sluicegate.yaml",
-    show_default=True,
-    help="The gate file.",
 )
 @click.option(
     "--traffic",
@@ -51,11 +41,9 @@ from sluicegate_gatefile.diagnostics import did_you_mean, listed
     show_default=True,
     help="Rollouts to simulate for each number. More take longer, and leave less to chance.",
 )
-@click.option("--allow-loopback", is_flag=True, help="Allow http issuers on this machine, as on the stand.")
+@gate_options
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document to stdout.")
-@click.pass_context
 def command(
-    ctx: click.Context,
     function: str,
     stage: str,
     requests: float,
@@ -64,6 +52,7 @@ def command(
     kind: str,
     runs: int,
     allow_loopback: bool,
+    stack_name: str,
     as_json: bool,
 ) -> None:
     """Say what the watch of FUNCTION in STAGE would see of a rollout with this traffic.
@@ -76,7 +65,7 @@ def command(
       sluicegate watch-plan orders-api prod --requests 200/min --errors 0.5% --traffic bursts --json
     """
     screen = Screen(as_json=as_json)
-    gate = _gate(ctx, file, allow_loopback)
+    gate = load(screen, file, allow_loopback=allow_loopback, stack_name=stack_name)
     steps, watch = _compared(gate, file, function, stage)
     found = forecast(Question(steps, watch, requests, errors, TrafficKind(kind)), runs)
     screen.document(
@@ -91,18 +80,6 @@ def command(
         for sentence in meaning(steps, watch):
             screen.line(f"  {sentence}")
         show(screen, found)
-
-
-def _gate(ctx: click.Context, file: Path, allow_loopback: bool) -> Gate:
-    if not file.exists():
-        raise click.UsageError(f"there is no gate file {file}: name it with --gate")
-    report = check(file, allow_loopback=allow_loopback)
-    if report.gate is None:
-        for found in report.diagnostics:
-            if found.severity == "error":
-                click.echo(found, err=True)
-        ctx.exit(ExitCode.USAGE)
-    return report.gate
 
 
 def _compared(gate: Gate, file: Path, function: str, stage: str) -> tuple[tuple[TrafficStep, ...], Watch]:

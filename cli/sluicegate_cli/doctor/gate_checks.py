@@ -72,9 +72,7 @@ def of_digest(deployed: Gate, local: Gate | None, path: str) -> Iterator[Finding
     """Compare the deployed gate file with the local one, by the digest that every record names as `gate`."""
     if local is None:
         seen = f"its digest is {deployed.digest}; there is no gate file here to compare"
-        yield Finding(
-            DIGEST, CheckVerdict.UNKNOWN, seen, "Use --gate-file, or run this where sluicegate.yaml is."
-        )
+        yield Finding(DIGEST, CheckVerdict.UNKNOWN, seen, "Use --gate, or run this where sluicegate.yaml is.")
     elif local.digest == deployed.digest:
         yield Finding(DIGEST, CheckVerdict.OK, f"{path} is deployed, digest {deployed.digest}")
     else:

@@ -74,9 +74,7 @@ def of_id(role_id: str, account: str, name: str, gate: Gate | None) -> Finding:
     """Compare the role's unique id with those that rules of its account name: a new role has a new id."""
     if gate is None:
         seen = f"the id of {name} is {role_id}; there is no gate file to compare it with"
-        return Finding(
-            UNIQUE_ID, CheckVerdict.UNKNOWN, seen, "Run it where the gate file is, or add --gate-file."
-        )
+        return Finding(UNIQUE_ID, CheckVerdict.UNKNOWN, seen, "Run it where the gate file is, or add --gate.")
     # Each rule for AWS credentials pins both, or the gate file is refused.
     of_account = [rule for rule in gate.rules if account in rule.pinned("account")]
     named = {found: rule.name for rule in of_account for found in rule.pinned("principal_id")}

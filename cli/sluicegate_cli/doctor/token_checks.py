@@ -151,7 +151,7 @@ def _issuer(iss: str, known: Issuer | None, issuers: Sequence[Issuer]) -> Findin
             ISSUER,
             CheckVerdict.UNKNOWN,
             f"`iss` is {iss}",
-            "Use --gate-file to compare issuer, audience and rules.",
+            "Use --gate to compare issuer, audience and rules.",
         )
     if known is None:
         listed = ", ".join(one.url for one in issuers[:5])

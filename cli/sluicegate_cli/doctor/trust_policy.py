@@ -115,7 +115,7 @@ def of_issuer(host: str, issuers: Sequence[Issuer]) -> Finding:
     url = f"https://{host}"
     if not issuers:
         seen = f"the provider is {url}; there is no gate file here to compare"
-        return Finding(ISSUER, CheckVerdict.UNKNOWN, seen, "Use --gate-file.")
+        return Finding(ISSUER, CheckVerdict.UNKNOWN, seen, "Use --gate.")
     if any(one.url == url for one in issuers):
         return Finding(ISSUER, CheckVerdict.OK, f"the provider is {url}, as in the gate file", compared=True)
     near = next(

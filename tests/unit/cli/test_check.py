@@ -231,3 +231,57 @@ def test_diff_leaves_the_exit_code_to_the_file_that_is_checked(run: Run, gate_fi
     gate_file.write_text("version: 2")
     ended = run("check", "--diff", "old.yaml", "--json")
     assert (ended.code, json.loads(ended.out)["diff"]) == (2, None)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("check", "broken.yaml"),
+        ("check", "--diff", "broken.yaml"),
+        ("access", "prod", "--gate", "broken.yaml"),
+        ("access", "prod", "--gate-file", "broken.yaml"),
+        ("target", "--gate", "broken.yaml"),
+        ("target", "--gate-file", "broken.yaml"),
+        ("replay", "--since", "30d", "--gate", "broken.yaml"),
+        ("replay", "--since", "30d", "--gate-file", "broken.yaml"),
+        ("watch-plan", "f", "prod", "--requests", "9/min", "--errors", "1%", "--gate", "broken.yaml"),
+        ("watch-plan", "f", "prod", "--requests", "9/min", "--errors", "1%", "--gate-file", "broken.yaml"),
+    ],
+    ids=" ".join,
+)
+def test_a_broken_gate_file_is_the_same_document_everywhere(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("sluicegate.yaml").write_text("version: 1\n")
+    Path("broken.yaml").write_text("version: 1\nstages: 7\n")
+
+    ended = run(*arguments, "--json")
+    document = json.loads(ended.out)
+
+    assert (ended.code, document["file"], document["ok"], document["digest"]) == (
+        2,
+        "broken.yaml",
+        False,
+        None,
+    )
+    codes = {found["code"] for found in document["diagnostics"] if found["severity"] == "error"}
+    said = run(*arguments)
+    assert said.code == 2
+    assert all(f"[{code}]" in said.out + said.err for code in codes)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        *(("check",), ("access", "prod"), ("target",), ("replay",), ("doctor",), ("audit", "key")),
+        ("audit", "export"),
+        ("watch-plan",),
+    ],
+    ids=" ".join,
+)
+def test_a_stack_has_both_names_everywhere(run: Run, arguments: tuple[str, ...]) -> None:
+    said = run(*arguments, "--help").out
+    assert "--stack, --stack-name" in said
+    if arguments[0] not in ("check", "audit"):
+        assert "--gate, --gate-file" in said

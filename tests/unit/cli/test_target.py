@@ -76,4 +76,10 @@ def test_two_suggestions_differ(run: Run, file: Path) -> None:
 def test_without_a_gate_file_it_says_how_to_name_one(run: Run, tmp_path: Path) -> None:
     ended = run("target", "--gate-file", str(tmp_path / "none.yaml"))
     assert ended.code == 2
-    assert "--gate-file" in ended.err
+    assert "or name it" in ended.err
+
+
+def test_a_template_is_no_json(run: Run, file: Path) -> None:
+    ended = run("target", "prod-eu", "--gate", str(file), "--json")
+    assert (ended.code, ended.out) == (2, "")
+    assert "a template is YAML" in ended.err
