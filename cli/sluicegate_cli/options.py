@@ -269,7 +269,10 @@ def url_option(function: CommandFunction) -> CommandFunction:
 
 
 def token_in(file: Path) -> str:
-    """Return the text of a token's file, or of standard input. Raises BadParameter for what may never end."""
+    """Return the text of a token's file, or of standard input.
+
+    Raises UsageError for what is empty or may never end.
+    """
     if str(file) == "-":
         data = click.get_binary_stream("stdin").read(_TOKEN_FILE + 1)
         if len(data) > _TOKEN_FILE:
@@ -279,7 +282,11 @@ def token_in(file: Path) -> str:
             data = read_file(file, _TOKEN_FILE)
         except UnusableFile as error:
             raise click.BadParameter(f"{file}: {error}", param_hint="--token-file") from None
-    return data.decode("utf-8", "replace").strip()
+    text = data.decode("utf-8", "replace").strip()
+    if not text:
+        what = "standard input" if str(file) == "-" else f"the file {file}"
+        raise click.UsageError(f"{what} given with --token-file is empty: was the token written to it?")
+    return text
 
 
 def _unreadable(error: Exception) -> ApiError:

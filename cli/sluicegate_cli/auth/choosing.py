@@ -107,6 +107,11 @@ def _signed(url: str, options: AuthOptions, token: str) -> Authorization:
 
 
 def _checked(token: str, name: str) -> str:
+    if "$" in token:
+        raise click.UsageError(
+            f"the value given as the {name} has a variable's name in it, which no shell has expanded: is that"
+            " variable set in this job?"
+        )
     # Rejected here, without showing it: no header can carry it, and an HTTP library's error would show it.
     if not (token.isascii() and token.isprintable()) or " " in token:
         raise click.UsageError(

@@ -332,7 +332,9 @@ def test_a_token_comes_from_standard_input_too_up_to_a_limit(
     assert "larger than 64 KiB" in ended.err
 
 
-@pytest.mark.parametrize("token", ["", "  \n", "two words", "a\nb", "umlaut-ä", "nul\x00"])
+@pytest.mark.parametrize(
+    "token", ["", "  \n", "two words", "a\nb", "umlaut-ä", "nul\x00", "$CANARY", "${CANARY}"]
+)
 def test_what_cannot_be_a_token_is_neither_sent_nor_shown(
     run: Run, server: Server, tmp_path: Path, token: str
 ) -> None:
@@ -344,3 +346,18 @@ def test_what_cannot_be_a_token_is_neither_sent_nor_shown(
     assert ended.code == 2
     assert not server.asked
     assert not token.strip() or token.strip() not in ended.err
+    if not token.strip():
+        assert f"the file {file} given with --token-file is empty" in " ".join(ended.err.split())
+    if "$" in token:
+        assert "which no shell has expanded" in " ".join(ended.err.split())
+
+
+def test_a_variable_that_nothing_has_expanded_is_no_token(
+    run: Run, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLUICEGATE_TOKEN", "$SLUICEGATE_ID_TOKEN")
+
+    ended = run("whoami")
+
+    assert (ended.code, server.asked) == (2, [])
+    assert "which no shell has expanded" in " ".join(ended.err.split())
