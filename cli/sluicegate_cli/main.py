@@ -8,6 +8,7 @@ import click
 
 import sluicegate
 from sluicegate_cli import streams
+from sluicegate_cli.groups import SuggestingGroup
 
 _GROUPS: Final = {
     "Deploy": {
@@ -73,8 +74,10 @@ _SYNONYMS: Final = {
 """Words that other tools use for a command."""
 
 
-class _LazyGroup(click.Group):
+class _LazyGroup(SuggestingGroup):
     """A group that knows its commands by name: `--help` and one command never import the others."""
+
+    synonyms = _SYNONYMS
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 (click's signature)
         return _COMMANDS
@@ -85,19 +88,6 @@ class _LazyGroup(click.Group):
         command = import_module(f"sluicegate_cli.commands.{name.replace('-', '_')}").command
         assert isinstance(command, click.Command)  # noqa: S101 (each command's module has one)
         return command
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        name = args[0]
-        if name not in _COMMANDS and not name.startswith("-"):
-            from difflib import get_close_matches
-
-            synonym = _SYNONYMS.get(name.lower())
-            close = [synonym] if synonym else get_close_matches(name.lower(), _COMMANDS, n=1)
-            suggestion = f" Did you mean {close[0]!r}?" if close else ""
-            ctx.fail(f"No such command {name!r}.{suggestion} `sluicegate --help` lists all.")
-        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         width = max(map(len, _COMMANDS))
@@ -127,6 +117,19 @@ def cli() -> None:
     """
 
 
+def _suggest(error: click.NoSuchOption) -> None:
+    """Keep the nearest option only. A group has few: what is far from them is one of its commands'."""
+    from difflib import get_close_matches
+
+    of_group = error.ctx is not None and isinstance(error.ctx.command, click.Group)
+    cutoff = 0.75 if of_group else 0
+    error.possibilities = get_close_matches(error.option_name, error.possibilities or (), n=1, cutoff=cutoff)
+    if of_group and error.ctx and not error.possibilities:
+        error.message += (
+            f". Options come after the command: {error.ctx.command_path} COMMAND {error.option_name}"
+        )
+
+
 def main() -> None:
     """Run the command line; never return."""
     streams.prepare()
@@ -135,10 +138,8 @@ def main() -> None:
             # click's own ending exits with 1 for a broken pipe and for Ctrl-C, which is an outcome here.
             code = cli.main(prog_name="sluicegate", standalone_mode=False)
         except click.ClickException as error:
-            if isinstance(error, click.NoSuchOption) and error.possibilities:
-                from difflib import get_close_matches
-
-                error.possibilities = get_close_matches(error.option_name, error.possibilities, n=1, cutoff=0)
+            if isinstance(error, click.NoSuchOption):
+                _suggest(error)
             error.show()
             sys.exit(error.exit_code)
         except click.Abort:

@@ -27,14 +27,25 @@ BUG: Final = 70
 
 _OUTPUT: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG, errno.EBADF, errno.EROFS})
 _NO_OUTPUT: Final = 5  # it is safe to run the same command again
-_LOOKALIKES: Final = {
+LOOKALIKES: Final = {
     "✓": "+",
     "✗": "x",
     "…": "...",
     "█": "#",
     "░": "-",
+    "–": "-",
+    "—": "-",
+    "─": "-",
+    "·": ".",
+    "×": "x",
+    "∞": "inf",
+    "●": "o",
+    **dict.fromkeys("│├┤", "|"),
+    **dict(zip("▁▂▃▄▅▆▇", "_.-=+*%", strict=True)),
     **dict.fromkeys("⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏", "*"),
 }
+"""What is printed instead of a character that a stream's encoding does not have."""
+
 _HANDLER: Final = "sluicegate.lookalike"
 
 
@@ -62,7 +73,7 @@ def _terminated(*_: object) -> NoReturn:
 
 def _lookalike(error: UnicodeError) -> tuple[str, int]:
     assert isinstance(error, UnicodeEncodeError)  # noqa: S101 (the handler of an output stream)
-    replaced = "".join(_LOOKALIKES.get(each, "?") for each in error.object[error.start : error.end])
+    replaced = "".join(LOOKALIKES.get(each, "?") for each in error.object[error.start : error.end])
     return replaced, error.end
 
 

@@ -15,6 +15,7 @@ from sluicegate_cli.doctor.findings import format_age, sanitize
 from sluicegate_cli.durations import format_duration
 from sluicegate_cli.errors import ApiError
 from sluicegate_cli.exit_codes import ExitCode
+from sluicegate_cli.groups import SuggestingGroup
 from sluicegate_cli.layout import Column
 from sluicegate_cli.options import DurationParam, api_command, deployment_argument
 from sluicegate_cli.screen import Screen
@@ -28,7 +29,7 @@ _OWN_PAGES: Final = 20  # of the deployment's own calls; one makes some dozens
 _SLACK: Final = 300.0  # seconds around a deployment for its own calls
 
 
-@click.group("audit")
+@click.group("audit", cls=SuggestingGroup)
 def command() -> None:
     """Answer an auditor: get the evidence, check it, and compare the record with what AWS has recorded."""
 

@@ -26,6 +26,8 @@ from sluicegate_gatefile.files import UnusableFile, open_file
 _LOG_TAIL: Final = 1_000_000  # bytes read from the end of a log, where a job's errors are
 _MIN_SECRET: Final = 16  # characters; a part of the token of this length is never shown
 
+_LOG: Final = "the job's log"
+
 _MARKS: Final = {
     CheckVerdict.OK: ("✓", "green"),
     CheckVerdict.WARNING: ("!", "yellow"),
@@ -299,7 +301,7 @@ def _of_log(path: Path) -> list[Finding]:
         while chunk := file.read(_LOG_TAIL):
             tail = (tail + chunk)[-_LOG_TAIL:]
     found = job_log.of_log(tail.decode("utf-8", "replace"))
-    return found or [Finding("the job's log", CheckVerdict.UNKNOWN, "it contains no error of Sluicegate")]
+    return found or [Finding(_LOG, CheckVerdict.UNKNOWN, "it contains no error of Sluicegate")]
 
 
 def _opened(path: Path) -> BinaryIO:
@@ -362,8 +364,17 @@ def _show(screen: Screen, findings: Sequence[Finding], report: Mapping[str, Any]
     if wrong:
         first = " (start with the first)" if wrong > 1 else ""
         screen.line(f"{wrong} to fix{first}{warnings}", "bold")
+    elif _unseen(findings):
+        screen.line("nothing could be checked: see above for what it needs", "bold yellow")
     else:
         screen.line(f"no errors found from here{warnings}", "bold")
+
+
+def _unseen(findings: Sequence[Finding]) -> bool:
+    """Return whether nothing could be looked at. A log without an error was."""
+    return bool(findings) and all(
+        one.verdict is CheckVerdict.UNKNOWN and one.check != _LOG for one in findings
+    )
 
 
 def _plain(finding: Finding) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import click
 
 from sluicegate_cli.exit_codes import ExitCode
+from sluicegate_cli.groups import SuggestingGroup
 from sluicegate_cli.options import PatternParam, api_command
 from sluicegate_cli.screen import Screen
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 _USER = PatternParam("user", r"[1-9][0-9]{0,18}", "a user's id in GitLab, such as 7")
 
 
-@click.group("sessions")
+@click.group("sessions", cls=SuggestingGroup)
 def command() -> None:
     """End the sessions of people who signed in."""
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from botocore.exceptions import EndpointConnectionError
 
 from sluicegate.deployment.plan import Target
 from sluicegate.gate.policy import Gate
@@ -634,6 +635,22 @@ def test_a_log_on_a_pipe_without_a_writer_is_not_waited_for(ask: Doctor, tmp_pat
     ended = ask("--log", str(tmp_path / "job.log"))
 
     assert (ended.code, "`-` is standard input" in ended.err) == (2, True)
+
+
+def test_where_nothing_could_be_checked_it_says_so(
+    run: Run, elsewhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(elsewhere)
+    for name in ("SLUICEGATE_TOKEN", "SLUICEGATE_ID_TOKEN", "SLUICEGATE_URL"):
+        monkeypatch.delenv(name, raising=False)
+    gone = EndpointConnectionError(endpoint_url="https://x")
+    names = ("cloudformation:DescribeStacks", "lambda:GetFunctionConfiguration", "lambda:GetAccountSettings")
+    account = AwsAccount(dict.fromkeys(names, gone))
+    monkeypatch.setattr("sluicegate_cli.doctor.aws_calls.connect", lambda *_, **__: account.calls())
+
+    ended = run("doctor", "--stack", "sluicegate")
+
+    assert ended.out.splitlines()[-1].startswith("nothing could be checked"), ended.out
 
 
 # Usage

@@ -1,5 +1,6 @@
 """What the command line says when something around it is wrong, and with which exit code it ends."""
 
+import codecs
 import json
 import os
 import signal
@@ -18,9 +19,11 @@ from sluicegate.aws import s3
 from sluicegate_cli.commands.deploy import MAX_SIZE
 from sluicegate_cli.failures import failure_of
 from sluicegate_cli.hints import CAUSES
+from sluicegate_cli.streams import LOOKALIKES, _lookalike
 from support.cli_running import Run, hear_interrupts, running
 from support.cli_server import ID, TOKEN, Reply, Server, baking, publishing, serving, shown
 from support.cli_terminal import environment
+from support.template import ROOT
 
 URL = "https://deploy.example.com/v1/whoami"
 MAIN = (sys.executable, "-c", "from sluicegate_cli.main import main; main()")
@@ -304,6 +307,24 @@ def test_an_ascii_terminal_gets_lookalikes(server: Server, tmp_path: Path) -> No
 
     assert ended.stdout.startswith("x the token is a job's ID token")
     assert ended.returncode == 1
+
+
+def test_every_character_that_is_printed_has_a_lookalike() -> None:
+    printing = [
+        *(ROOT / "cli").rglob("*.py"),
+        *(ROOT / "layers/shared/python/sluicegate/documents").glob("*.py"),
+    ]
+    found = {each for file in printing for each in file.read_text() if not each.isascii()}
+
+    assert found <= LOOKALIKES.keys()
+    assert "".join(LOOKALIKES.values()).isascii()
+
+
+def test_an_ascii_stream_gets_lookalikes_of_numbers_and_drawings() -> None:
+    codecs.register_error("lookalike", _lookalike)
+    shown = "×3.1 (1.2–8.0) ├──●──┤·│ ▁▇ ∞ ü".encode("ascii", "lookalike")
+
+    assert shown == b"x3.1 (1.2-8.0) |--o--|.| _% inf ?"
 
 
 GATE = """\

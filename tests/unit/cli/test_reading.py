@@ -269,6 +269,26 @@ def test_a_typo_in_a_command_gets_a_suggestion(run: Run, typed: str, meant: str 
     assert meant is None or f"Did you mean {meant!r}?" in ended.err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("audit", "exprot"), "Did you mean 'export'? `sluicegate audit --help` lists all."),
+        (("sessions", "edn"), "Did you mean 'end'? `sluicegate sessions --help` lists all."),
+        (("audit", "xyz"), "No such command 'xyz'. `sluicegate audit --help` lists all."),
+        (("--json", "status"), "Options come after the command: sluicegate COMMAND --json"),
+        (("audit", "--json", "key"), "Options come after the command: sluicegate audit COMMAND --json"),
+        (("--versoin",), "Did you mean --version?"),
+        (("status", "--jsn"), "Did you mean --json?"),
+    ],
+)
+def test_what_is_mistyped_gets_what_may_be_meant(run: Run, arguments: tuple[str, ...], said: str) -> None:
+    ended = run(*arguments)
+
+    assert ended.code == ExitCode.USAGE
+    assert said in " ".join(ended.err.split())
+    assert ended.err.count("Did you mean") == said.count("Did you mean")
+
+
 def test_help_imports_neither_the_http_client_nor_the_terminal_library(server: Server) -> None:
     look = (
         "import sys; sys.argv[1:] = ['--help']\n"
