@@ -145,3 +145,7 @@ def main() -> None:
         except click.Abort:
             sys.exit(streams.INTERRUPTED)
         sys.exit(code or 0)
+
+
+if __name__ == "__main__":
+    main()

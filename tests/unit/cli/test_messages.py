@@ -309,6 +309,20 @@ def test_an_ascii_terminal_gets_lookalikes(server: Server, tmp_path: Path) -> No
     assert ended.returncode == 1
 
 
+@pytest.mark.parametrize("module", ["sluicegate_cli", "sluicegate_cli.main"])
+def test_python_runs_the_module_as_the_command(module: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", module, "nope"],
+        env={"PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+    assert (done.returncode, "No such command 'nope'" in done.stderr) == (2, True)
+
+
 def test_every_character_that_is_printed_has_a_lookalike() -> None:
     printing = [
         *(ROOT / "cli").rglob("*.py"),
