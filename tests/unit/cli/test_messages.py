@@ -382,7 +382,7 @@ def test_a_tab_is_called_a_tab(run: Run, tmp_path: Path, monkeypatch: pytest.Mon
         ended = run("check")
 
         assert ended.code == 2
-        assert f"sluicegate.yaml:{place}: error: not YAML: a tab indents this line" in ended.out
+        assert f"sluicegate.yaml:{place}: error: a tab indents this line" in ended.out
 
 
 def test_check_prints_the_digest_that_records_name(
