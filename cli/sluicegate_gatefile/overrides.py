@@ -269,7 +269,8 @@ class Rollouts:
         if compared and uneven:
             what = (
                 f"{listed(compared)} compares values at {uneven[0]}% of the traffic: averages, high"
-                " percentiles and extremes depend on how many requests they are of. Compare at 50%, or compare a share"
+                " percentiles and extremes depend on how many requests they are of. Compare at 50%,"
+                " or compare a share"
             )
             self.report("warning", "uneven", at, what)
 
