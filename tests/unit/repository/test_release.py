@@ -64,6 +64,12 @@ def test_a_release_has_the_changelogs_words_or_is_none(
     assert (done.returncode == 0, done.stdout.lstrip()) == (notes is not None, notes or "")
 
 
+def test_the_tag_that_the_pages_tell_to_push_makes_a_release() -> None:
+    done = subprocess.run([ROOT / ".ci/release-notes", __version__], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"refs/tags/{__version__}" in (ROOT / "docs/start/connect.md").read_text()
+
+
 def test_the_pages_name_no_other_version_of_the_product() -> None:
     for page in PAGES:
         for version in re.findall(r"sluicegate(?:/deploy@|==)(\S+)", page.read_text()):
