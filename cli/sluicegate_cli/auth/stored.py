@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 import click
 
 from sluicegate.text import clean
+from sluicegate_cli.output_file import CannotWrite
 
 _MAX: Final = 16_384
 """Bytes of a file."""
@@ -36,8 +37,16 @@ class StoredSession:
 
 
 def save(session: StoredSession) -> Path:
-    """Keep the session in the place of an earlier one, and return the file. Raises OSError."""
+    """Keep the session in the place of an earlier one, and return the file. Raises CannotWrite."""
     file = path_of(session.url)
+    try:
+        _save(session, file)
+    except OSError as error:
+        raise CannotWrite(str(file), error) from None
+    return file
+
+
+def _save(session: StoredSession, file: Path) -> None:
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     file.parent.chmod(0o700)
     written = file.with_suffix(f".{os.getpid()}.new")
@@ -50,7 +59,6 @@ def save(session: StoredSession) -> Path:
         out.flush()
         os.fsync(out.fileno())
     written.replace(file)
-    return file
 
 
 def load(url: str, *, to_end_it: bool = False) -> StoredSession | None:

@@ -19,6 +19,7 @@ from sluicegate_cli.auth import choosing, signing_in, stored
 from sluicegate_cli.auth.signing_in import SignInTerms
 from sluicegate_cli.auth.stored import StoredSession
 from sluicegate_cli.errors import ApiError
+from sluicegate_cli.output_file import CannotWrite
 from stand.sign_ins import Browser, hidden
 from support.board_server import serving
 from support.board_site import BoardSite, board_site, session_rule
@@ -304,6 +305,12 @@ def test_one_that_others_could_read_is_only_good_to_be_ended(mode: int) -> None:
     with pytest.raises(click.UsageError, match="read or written by others"):
         stored.load(URL)
     assert stored.load(URL, to_end_it=True) == session()
+
+
+def test_a_session_that_cannot_be_kept_says_where(home: Path) -> None:
+    (home / "sluicegate").write_text("no directory")
+    with pytest.raises(CannotWrite, match=r"cannot write .*/sluicegate/.*: "):
+        stored.save(session())
 
 
 def test_no_link_is_followed(home: Path) -> None:
