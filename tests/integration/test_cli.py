@@ -10,6 +10,7 @@ from uuid import uuid4
 
 import pytest
 
+from sluicegate_cli.doctor.stack_checks import DEAD_LETTERS
 from stand import Stand, package
 from stand.reports import purge
 
@@ -159,7 +160,10 @@ def operator(stand: Stand) -> dict[str, str]:
     }
 
 
-_DEAD = ("sluicegate-notifier-dead-letters", "sluicegate-messenger-dead-letters")
+_QUEUES = (
+    *("sluicegate-notifier", "sluicegate-messenger"),
+    *("sluicegate-notifier-dead-letters", "sluicegate-messenger-dead-letters"),
+)
 
 DOCTOR = (
     sys.executable,
@@ -173,14 +177,17 @@ DOCTOR = (
 
 @pytest.mark.extended
 def test_a_new_stack_is_examined_with_the_operators_credentials(stand: Stand) -> None:
-    # Feedback and messages of the tests before this one: few of them create the secrets for these.
-    for queue in _DEAD:
-        purge(stand, queue)
-    ended = subprocess.run(
-        [*DOCTOR, "--json"], env=operator(stand), capture_output=True, text=True, timeout=120, check=False
-    )
-
-    report = json.loads(ended.stdout)
+    for _ in range(5):
+        # Feedback and messages of the tests before this one: few of them create the secrets for these.
+        # What is being tried just now may still die after the purge.
+        for queue in _QUEUES:
+            purge(stand, queue)
+        ended = subprocess.run(
+            [*DOCTOR, "--json"], env=operator(stand), capture_output=True, text=True, timeout=120, check=False
+        )
+        report = json.loads(ended.stdout)
+        if not any(one["check"] == DEAD_LETTERS and one["verdict"] == "wrong" for one in report["findings"]):
+            break
     # The gate file of these tests names secrets of webhooks that only the webhooks' tests create, and
     # functions that judge, which only the tests of metrics create; one of them never exists.
     expected = {"the gate file's secrets exist", "the functions that judge can be invoked"}
