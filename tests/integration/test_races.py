@@ -104,13 +104,16 @@ def test_of_many_requests_at_once_as_many_begin_as_a_limit_allows(wide: Wide) ->
         answers = list(
             pool.map(lambda i: deploy(stand, names[i], "at-once", digests[i], tokens[i]), range(MANY))
         )
-    assert Counter(answer.status_code for answer in answers) == {202: 5, 403: MANY - 5}
+    # 200 where a busy machine had the client repeat a request: that one had begun before.
+    begun = [answer.json() for answer in answers if answer.status_code in (200, 202)]
+    assert len({one["id"] for one in begun}) == len(begun) == 5
+    assert sum(answer.status_code == 403 for answer in answers) == MANY - 5
     refused = next(answer.json() for answer in answers if answer.status_code == 403)
     assert (refused["code"], refused["limit"]) == ("limit_reached", "per_hour")
-    first = min(answer.json()["created_at"] for answer in answers if answer.status_code == 202)
+    first = min(one["created_at"] for one in begun)
     assert datetime.fromisoformat(refused["lifts_at"]) - datetime.fromisoformat(first) == timedelta(hours=1)
     for answer, token in zip(answers, tokens, strict=True):
-        if answer.status_code == 202:
+        if answer.status_code in (200, 202):
             assert stand.wait(answer.json()["id"], token=token)["reason"]["code"] == "function_not_found"
 
 
