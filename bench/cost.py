@@ -20,6 +20,7 @@ from sluicegate.gate.rollout_settings import Rollout
 from sluicegate.gateway.endpoints.deployments import LONGEST_PAUSE
 from support import template
 from support.counted_client import Counted
+from support.expanded import expanded
 from support.gateway_simulation import artifact, gate_of, gateway_simulation
 from support.sealer_simulation import SealerSimulation
 
@@ -106,42 +107,7 @@ def idle() -> list[Line]:
 
 def _always(kind: str) -> int:
     """Return how many there are with all parameters as they are by default."""
-    return sum(
-        resource["Type"] == kind and ("Condition" not in resource or _holds(resource["Condition"]))
-        for resource in template.RESOURCES.values()
-    )
-
-
-def _holds(condition: Any) -> bool:
-    """Return whether a condition of the template holds by default: its name, or the condition itself."""
-    if isinstance(condition, str):
-        return _holds(template.TEMPLATE["Conditions"][condition])
-    [(function, given)] = condition.items()
-    match function:
-        case "Condition":
-            return _holds(given)
-        case "Fn::Not":
-            return not _holds(given[0])
-        case "Fn::And":
-            return all(map(_holds, given))
-        case "Fn::Or":
-            return any(map(_holds, given))
-        case "Fn::Equals":
-            one, other = map(_value, given)
-            return one == other
-        case _:
-            raise ValueError(f"a condition with {function}")
-
-
-def _value(given: Any) -> str:
-    """Return a value in a condition, with each parameter as it is by default."""
-    match given:
-        case {"Ref": str(name)}:
-            return str(template.TEMPLATE["Parameters"][name]["Default"])
-        case {"Fn::Select": [int(index), listed]}:
-            return _value(listed).split(",")[index]
-        case _:
-            return str(given)
+    return sum(resource["Type"] == kind for resource in expanded()["Resources"].values())
 
 
 def _schedules() -> list[tuple[str, int, int]]:

@@ -131,11 +131,13 @@ def gate_option(name: str, **settings: Any) -> Callable[[CommandFunction], Comma
     return click.option("--gate", "--gate-file", name, metavar="FILE", **settings)
 
 
-stack_option = click.option(
-    "--stack",
-    "--stack-name",
+def stack_option(name: str, **settings: Any) -> Callable[[CommandFunction], CommandFunction]:
+    """Add `--stack` as the argument `name`; `--stack-name` is the same."""
+    return click.option("--stack", "--stack-name", name, metavar="NAME", **settings)
+
+
+own_stack_option = stack_option(
     "stack_name",
-    metavar="NAME",
     default="sluicegate",
     show_default=True,
     help="The name of Sluicegate's own stack, whose functions no pattern may match.",

@@ -12,7 +12,7 @@ import click
 
 from sluicegate.text import clean
 from sluicegate_cli import output_file
-from sluicegate_cli.audit.keys import KeyParam, stack_option
+from sluicegate_cli.audit.keys import KeyParam, evidence_stack_option
 from sluicegate_cli.audit.lines import NotEvidence, bounded, lines_of
 from sluicegate_cli.errors import ApiError
 from sluicegate_cli.exit_codes import ExitCode
@@ -65,7 +65,7 @@ class MomentParam(click.ParamType):
     show_default=True,
     help="NDJSON can be verified; CSV is for reading.",
 )
-@stack_option
+@evidence_stack_option
 @click.option("--region", metavar="NAME", help="The stack's region.")
 @click.option("--log", metavar="NAME", help="Another log than the stack's present one (EvidenceLog).")
 @click.option("--output", metavar="FILE", help="Write to this file. Default: standard output (`-`).")

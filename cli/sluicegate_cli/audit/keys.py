@@ -9,6 +9,7 @@ import click
 
 from sluicegate.text import clean
 from sluicegate_cli import output_file
+from sluicegate_cli.options import stack_option
 from sluicegate_cli.screen import Screen
 from sluicegate_gatefile.files import UnusableFile, read_file
 
@@ -56,19 +57,13 @@ def _keys_in(text: str) -> tuple["PublicKey", ...]:
     return (read_key(text),)
 
 
-stack_option = click.option(
-    "--stack",
-    "--stack-name",
-    "stack",
-    metavar="NAME",
-    default="sluicegate",
-    show_default=True,
-    help="Sluicegate's stack.",
+evidence_stack_option = stack_option(
+    "stack", default="sluicegate", show_default=True, help="Sluicegate's stack."
 )
 
 
 @click.command("key")
-@stack_option
+@evidence_stack_option
 @click.option("--region", metavar="NAME", help="The stack's region.")
 @click.option("--output", metavar="FILE", help="Write to this file. Default: standard output (`-`).")
 @output_file.force_option

@@ -14,7 +14,7 @@ from sluicegate.gate.rollout_settings import Rollout
 from sluicegate.text import clean
 from sluicegate_cli.exit_codes import ExitCode
 from sluicegate_cli.layout import Column, dropped
-from sluicegate_cli.options import stack_option
+from sluicegate_cli.options import own_stack_option
 from sluicegate_cli.planning.parameters import PercentParam, RequestsParam
 from sluicegate_cli.review import settings
 from sluicegate_cli.review.difference import Difference
@@ -62,7 +62,7 @@ _OUTLOOK_RUNS: Final = 60
     help="Say in sentences who gains and who loses what, compared with gate file OLD.",
 )
 @click.option("--allow-loopback", is_flag=True, help="Allow http issuers on this machine, as on the stand.")
-@stack_option
+@own_stack_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document to stdout.")
 @click.pass_context
 def command(

@@ -18,7 +18,7 @@ from sluicegate_cli.auth.choosing import ID_TOKEN, OLD_ID_TOKEN, given_id_token
 from sluicegate_cli.doctor.examination import Examination
 from sluicegate_cli.doctor.findings import GATE, CheckVerdict, Finding
 from sluicegate_cli.exit_codes import ExitCode
-from sluicegate_cli.options import TOKEN_FILE, PatternParam, gate_option, token_in
+from sluicegate_cli.options import TOKEN_FILE, PatternParam, gate_option, stack_option, token_in
 from sluicegate_cli.screen import Screen
 from sluicegate_cli.streams import INTERRUPTED
 from sluicegate_gatefile.files import UnusableFile, open_file
@@ -88,13 +88,7 @@ _FUNCTION: Final = PatternParam("name", r"[A-Za-z0-9_-]{1,64}", "a function's na
     multiple=True,
     help="Check a role's trust or permissions from a JSON file, without AWS; or `aws iam get-role`'s output.",
 )
-@click.option(
-    "--stack",
-    "--stack-name",
-    "stack",
-    metavar="NAME",
-    help="Check Sluicegate's own stack in AWS, with your own AWS credentials.",
-)
+@stack_option("stack", help="Check Sluicegate's own stack in AWS, with your own AWS credentials.")
 @click.option(
     "--target",
     metavar="NAME",

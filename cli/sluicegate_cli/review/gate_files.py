@@ -11,7 +11,7 @@ from sluicegate.gate import rollout_settings
 from sluicegate.gate.policy import Gate
 from sluicegate.gate.rollout_settings import Rollout
 from sluicegate_cli.exit_codes import ExitCode
-from sluicegate_cli.options import gate_option, stack_option
+from sluicegate_cli.options import gate_option, own_stack_option
 from sluicegate_cli.screen import Screen
 from sluicegate_gatefile.compile import Report, check
 
@@ -19,7 +19,7 @@ from sluicegate_gatefile.compile import Report, check
 def gate_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add `--gate`, `--allow-loopback` and `--stack`, as `file`, `allow_loopback` and `stack_name`."""
     for option in (
-        stack_option,
+        own_stack_option,
         click.option(
             "--allow-loopback", is_flag=True, help="Allow http issuers on this machine, as on the stand."
         ),

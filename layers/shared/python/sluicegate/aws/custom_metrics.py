@@ -14,9 +14,9 @@ from botocore.exceptions import ClientError
 
 from sluicegate.aws.errors import ErrorKind, classify, error_code, error_message
 from sluicegate.aws.metric_data import MAX_QUERIES, read_metric_data
-from sluicegate.aws.version_metrics import BEFORE, DAY, MINUTE, SeriesRequest, counted, matched
+from sluicegate.aws.version_metrics import BEFORE, DAY, SeriesRequest, counted, matched
 from sluicegate.deployment.plan import CustomMetric, MetricSource
-from sluicegate.rollout.readings import MetricValues, Series
+from sluicegate.rollout.readings import MINUTE, MetricValues, Series
 from sluicegate.text import clean
 
 if TYPE_CHECKING:

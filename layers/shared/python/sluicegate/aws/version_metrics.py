@@ -14,13 +14,12 @@ from botocore.exceptions import ClientError
 
 from sluicegate.aws.errors import ErrorKind, classify, error_message
 from sluicegate.aws.metric_data import LookFailed, read_metric_data
-from sluicegate.rollout.readings import Minute, Series
+from sluicegate.rollout.readings import MINUTE, Minute, Series
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudwatch import CloudWatchClient
     from mypy_boto3_cloudwatch.type_defs import MetricDataQueryTypeDef
 
-MINUTE: Final = 60
 DAY: Final = 86_400
 
 BEFORE: Final = 3 * 3_600

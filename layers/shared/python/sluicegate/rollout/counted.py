@@ -2,14 +2,11 @@
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Final
 
 from sluicegate.deployment.observations import Interval, LimitFinding, Tally
 from sluicegate.rollout import comparison
 from sluicegate.rollout.finding_messages import described
-from sluicegate.rollout.readings import LATE, Series
-
-MINUTE: Final = 60
+from sluicegate.rollout.readings import LATE, MINUTE, Series
 
 
 @dataclass(frozen=True)

@@ -15,12 +15,12 @@ from typing import Final
 from sluicegate.deployment.observations import Interval, Tally, Verdict
 from sluicegate.rollout.binomial import upper_tail
 from sluicegate.rollout.comparison import Result, compare
+from sluicegate.rollout.readings import MINUTE
 from sluicegate.rollout.split import MAX_RATIO
 
 Values = Sequence[tuple[int, float]]
 """(epoch seconds, value) by the minute."""
 
-_MINUTE: Final = 60
 _CHANCE: Final = 1.644854
 """The 95 % quantile of the normal distribution."""
 
@@ -103,7 +103,7 @@ def _dispersion(worse: Sequence[tuple[int, bool]]) -> float:
     if not variance:
         return 1.0
     alike = sum(
-        (one - mean) * (other - mean) for (at, one), (then, other) in pairwise(worse) if then - at <= _MINUTE
+        (one - mean) * (other - mean) for (at, one), (then, other) in pairwise(worse) if then - at <= MINUTE
     )
     correlation = min(alike / variance + 1 / n, 0.9)
     return (1 + correlation) / (1 - correlation) if correlation > _CHANCE / math.sqrt(n) else 1.0

@@ -6,6 +6,8 @@ from typing import Final
 
 from sluicegate.deployment.observations import AlarmReading, Observation, Verdict
 
+MINUTE: Final = 60
+
 LATE: Final = 180
 """Seconds within which metrics have arrived: CloudWatch's are one to two minutes late."""
 

@@ -2,16 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
-from typing import Final
 
 from sluicegate.deployment.durations import duration
 from sluicegate.deployment.observations import Interval, LimitFinding, Tally, Verdict
 from sluicegate.deployment.plan import Better, CustomMetric
 from sluicegate.rollout.finding_messages import described
 from sluicegate.rollout.paired import compare_values, tally_values
-from sluicegate.rollout.readings import LATE, MetricValues
-
-MINUTE: Final = 60
+from sluicegate.rollout.readings import LATE, MINUTE, MetricValues
 
 
 def value_findings(
