@@ -23,6 +23,19 @@ class CannotWrite(click.ClickException):
         super().__init__(f"cannot write {path}: {error.strerror or error}")
 
 
+def chosen(output: str | None, default: str, *, as_json: bool, force: bool) -> str:
+    """Return where a command writes: empty where `--json` alone was asked for, which is for standard output.
+
+    Checks it. Raises ClickException.
+    """
+    path = ("" if as_json else default) if output is None else output
+    if path == STDOUT and as_json:
+        raise click.UsageError("--json prints the document to standard output: give --output a file")
+    if output is not None or path:
+        check(path, force=force)
+    return path
+
+
 def check(path: str, *, force: bool) -> None:
     """Refuse a file that may not be written, before anything is requested. Raises ClickException."""
     if not path:

@@ -100,8 +100,7 @@ def export(
 
     if until <= since:
         raise click.UsageError("--to is not after --from")
-    path = output_file.STDOUT if output is None else output
-    output_file.check(path, force=force)
+    path = output_file.chosen(output, output_file.STDOUT, as_json=False, force=force)
     screen = Screen(as_json=False)
     try:
         source, name = evidence_source(connect(region, what="audit"), stack, log)

@@ -82,11 +82,7 @@ def key(stack: str, region: str | None, output: str | None, as_json: bool, *, fo
     from sluicegate_cli.audit.commands import evidence_unavailable
     from sluicegate_cli.doctor.aws_calls import CouldNotCheck, connect
 
-    path = ("" if as_json else output_file.STDOUT) if output is None else output
-    if output is not None:
-        output_file.check(path, force=force)
-    if as_json and path == output_file.STDOUT:
-        raise click.UsageError("--json prints the document to standard output: give --output a file")
+    path = output_file.chosen(output, output_file.STDOUT, as_json=as_json, force=force)
     screen = Screen(as_json=as_json)
     try:
         found = public_keys(connect(region, what="audit"), stack)

@@ -38,11 +38,7 @@ def command(
       sluicegate report 01KAQ3ZV6N8T4R1F0C2H7M5XWE
       sluicegate report 01KAQ3ZV6N8T4R1F0C2H7M5XWE --output incident-77.html --force
     """
-    path = output or ("" if screen.as_json else f"sluicegate-{deployment}.html")
-    if path == output_file.STDOUT and screen.as_json:
-        raise click.UsageError("--json prints the document to standard output: give --output a file")
-    if path:
-        output_file.check(path, force=force)
+    path = output_file.chosen(output, f"sluicegate-{deployment}.html", as_json=screen.as_json, force=force)
     record = api.get("deployments", deployment, observations="all")
     screen.document(with_links(record))
     if path:
